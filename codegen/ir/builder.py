@@ -1,0 +1,98 @@
+"""Builder: write a Graph one op at a time; every type is inferred and checked as it is written.
+
+    b = Builder("f")
+    x = b.input(TensorType("f32", (3,)))
+    graph = b.graph([(x * x).emit("sum", axis=(0,), keepdims=False)])
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from codegen.ir.graph import Attr, Graph, Node
+from codegen.ir.ops import OPS
+from codegen.ir.references import literal_text
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import TensorType
+
+
+class Value:
+    """A value of a graph under construction. Its operators emit nodes; Python numbers take its dtype."""
+
+    __slots__ = ("builder", "id", "type")
+
+    def __init__(self, builder: Builder, id: int, type: TensorType):
+        self.builder, self.id, self.type = builder, id, type
+
+    @property
+    def shape(self) -> tuple:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    def emit(self, op: str, *args: Value | int | float, **attrs: Attr) -> Value:
+        """Apply `op` to this value and `args`."""
+        return self.builder.emit(op, self, *(self._lift(a) for a in args), **attrs)
+
+    def constant(self, number: int | float) -> Value:
+        """A 0-d value of this value's dtype."""
+        return self._lift(number)
+
+    def _lift(self, operand: Value | int | float) -> Value:
+        return operand if isinstance(operand, Value) else self.builder.constant(operand, self.type.dtype)
+
+    def __add__(self, other): return self.emit("add", other)
+    def __radd__(self, other): return self._lift(other).emit("add", self)
+    def __sub__(self, other): return self.emit("sub", other)
+    def __rsub__(self, other): return self._lift(other).emit("sub", self)
+    def __mul__(self, other): return self.emit("mul", other)
+    def __rmul__(self, other): return self._lift(other).emit("mul", self)
+    def __truediv__(self, other): return self.emit("div", other)
+    def __rtruediv__(self, other): return self._lift(other).emit("div", self)
+    def __neg__(self): return self.emit("neg")
+
+
+class Builder:
+    """Collects inputs and nodes; `line` is the source line given to the nodes that follow."""
+
+    def __init__(self, name: str):
+        self.name, self.line = name, None
+        self._inputs: list[TensorType] = []
+        self._nodes: list[Node] = []
+
+    line: str | None
+
+    def input(self, type: TensorType) -> Value:
+        """A new input; inputs come before the first node."""
+        if self._nodes:
+            raise ValueError("an input must come before the first node")
+        self._inputs.append(type)
+        return Value(self, len(self._inputs) - 1, type)
+
+    def constant(self, number: bool | int | float, dtype: str) -> Value:
+        """A 0-d constant."""
+        return self.emit("constant", value=literal_text(number, dtype), dtype=dtype)
+
+    def emit(self, op: str, *args: Value, **attrs: Any) -> Value:
+        """Add a node; TypeRuleError, naming line, op and operands, if its type rule refuses."""
+        row = OPS[op]
+        if len(args) != row.arity or attrs.keys() != {name for name, _ in row.attrs}:
+            raise ValueError(f"{op} takes {row.arity} operands and the attrs {[name for name, _ in row.attrs]}")
+        try:
+            type = row.type_rule(*(a.type for a in args), **attrs)
+        except TypeRuleError as error:
+            where = f"{self.line}: " if self.line else ""
+            raise TypeRuleError(f"{where}{op}: {error}") from None
+        ordered = tuple((name, attrs[name]) for name, _ in row.attrs)
+        self._nodes.append(Node(op, tuple(a.id for a in args), ordered, type, self.line))
+        return Value(self, len(self._inputs) + len(self._nodes) - 1, type)
+
+    def graph(self, outputs: Iterable[Value]) -> Graph:
+        """The graph so far, with these outputs."""
+        return Graph(self.name, tuple(self._inputs), tuple(self._nodes), tuple(v.id for v in outputs))

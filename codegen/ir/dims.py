@@ -1,0 +1,124 @@
+"""Sizes of dimensions: an int, or a Dim, an affine expression of symbols.
+
+    b + 1      2*b      28*b + c      (b*c)      (b//2)
+
+1. A Dim always has a symbol in it; an expression that comes to a number is an int.
+2. A symbol is never 0 or 1 (the frontend guards that), so broadcasting is decided without knowing it.
+3. A product or a floor-division of symbols is a Derived symbol, computed from the others at entry.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A symbol computed from other sizes: `(left*right)` or `(left//right)`."""
+
+    op: str
+    left: Dim | int
+    right: Dim | int
+
+    def __str__(self) -> str:
+        return f"({self.left}{self.op}{self.right})"
+
+
+Symbol = str | Derived
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """`constant + sum of coefficient * symbol`, terms in the order of their text."""
+
+    terms: tuple[tuple[Symbol, int], ...]
+    constant: int = 0
+
+    def __str__(self) -> str:
+        parts = [str(s) if c == 1 else f"{c}*{s}" for s, c in self.terms]
+        if self.constant:
+            parts.append(str(self.constant))
+        return "+".join(parts).replace("+-", "-")
+
+    __repr__ = __str__
+
+    def __add__(self, other: Size) -> Size:
+        if not isinstance(other, Dim):
+            return Dim(self.terms, self.constant + other)
+        sums = dict(self.terms)
+        for s, c in other.terms:
+            sums[s] = sums.get(s, 0) + c
+        return affine(sums, self.constant + other.constant)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Size:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        return self + -other
+
+    def __rsub__(self, other: int) -> Size:
+        return -self + other
+
+    def __mul__(self, other: Size) -> Size:
+        if isinstance(other, Dim):
+            left, right = sorted((self, other), key=str)
+            return Dim(((Derived("*", left, right), 1),))
+        return affine({s: c * other for s, c in self.terms}, self.constant * other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Size) -> Size:
+        if isinstance(other, int) and self.constant % other == 0 and all(c % other == 0 for _, c in self.terms):
+            return affine({s: c // other for s, c in self.terms}, self.constant // other)
+        if isinstance(other, Dim) and self == other:
+            return 1
+        return Dim(((Derived("//", self, other), 1),))
+
+    def __rfloordiv__(self, other: int) -> Size:
+        return 0 if other == 0 else Dim(((Derived("//", other, self), 1),))
+
+
+Size = int | Dim
+
+
+def symbol(name: str) -> Dim:
+    """The size that is the symbol `name` itself."""
+    return Dim(((name, 1),))
+
+
+def affine(coefficients: Mapping[Symbol, int], constant: int) -> Size:
+    """The size `constant + sum of coefficient * symbol`; an int when every coefficient is 0."""
+    terms = tuple(sorted(((s, c) for s, c in coefficients.items() if c), key=lambda term: str(term[0])))
+    return Dim(terms, constant) if terms else constant
+
+
+def evaluate(size: Size, binding: Mapping[str, int]) -> int:
+    """The number that `size` stands for when each symbol has the value `binding` gives it; KeyError if one is missing."""
+    if isinstance(size, int):
+        return size
+    return size.constant + sum(c * _symbol_value(s, binding) for s, c in size.terms)
+
+
+def _symbol_value(s: Symbol, binding: Mapping[str, int]) -> int:
+    if isinstance(s, str):
+        return binding[s]
+    left, right = evaluate(s.left, binding), evaluate(s.right, binding)
+    return left * right if s.op == "*" else left // right
+
+
+def symbols(size: Size) -> frozenset[str]:
+    """The names a size is made of, those inside derived symbols included."""
+    if isinstance(size, int):
+        return frozenset()
+    found: set[str] = set()
+    for s, _ in size.terms:
+        found |= {s} if isinstance(s, str) else symbols(s.left) | symbols(s.right)
+    return frozenset(found)
+
+
+def element_count(shape: tuple[Size, ...]) -> Size:
+    """The product of the sizes of a shape."""
+    return prod(shape, start=1)

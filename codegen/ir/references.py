@@ -1,0 +1,130 @@
+"""References that NumPy has no single function for, and the edge semantics they fix.
+
+Each takes arrays by position and the op's attrs by name. What a row of the op table says must hold for them:
+the result has the type that the type rule gives.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from codegen.ir.types import DTYPES
+
+
+def shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """x >> count; a count outside 0..bits-1 shifts everything out: 0, or -1 for negative x (Array API leaves it open)."""
+    bits = x.dtype.itemsize * 8
+    inside = (count >= 0) & (count < bits)
+    return np.where(inside, np.right_shift(x, np.where(inside, count, 0).astype(x.dtype)), np.where(x < 0, -1, 0).astype(x.dtype))
+
+
+def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
+    """Convert elements. Float to integer truncates; NaN gives 0 and what is out of range saturates at the nearest end."""
+    target = DTYPES[dtype]
+    if x.dtype.kind == "f" and target.kind in "iu":
+        limits = np.iinfo(target)
+        whole = np.trunc(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf))
+        low, high = x.dtype.type(limits.min), x.dtype.type(limits.max)      # high may round up to max + 1, out of range
+        with np.errstate(invalid="ignore"):
+            inside = whole.astype(target)
+        return np.where(whole >= high, target.type(limits.max), np.where(whole <= low, target.type(limits.min), inside))
+    with np.errstate(over="ignore"):
+        return x.astype(target)
+
+
+def summed(x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    """The sum in the operand's own dtype: small integers wrap, they are not widened."""
+    return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+
+
+def broadcast(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+    return np.broadcast_to(x, shape)
+
+
+def reshape(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+    return np.reshape(x, shape)
+
+
+def slice_(x: np.ndarray, *, start: tuple[int, ...], stop: tuple[int, ...], step: tuple[int, ...]) -> np.ndarray:
+    return x[tuple(map(slice, start, stop, step))]
+
+
+def flip(x: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:
+    return np.flip(x, axes)
+
+
+def pad(x: np.ndarray, *, low: tuple[int, ...], high: tuple[int, ...], interior: tuple[int, ...]) -> np.ndarray:
+    """Zeros around x, and `interior` zeros between neighbours of each axis."""
+    shape = [a + b + (n + (n - 1) * gap if n else 0) for n, a, b, gap in zip(x.shape, low, high, interior)]
+    result = np.zeros(shape, x.dtype)
+    result[tuple(slice(a, size - b, gap + 1) for size, a, b, gap in zip(shape, low, high, interior))] = x
+    return result
+
+
+def _checked(indices: np.ndarray, size: int) -> np.ndarray:
+    """The indices, those below 0 counted from the end; IndexError for one that is out of bounds."""
+    if indices.size and not (-size <= indices.min() and indices.max() < size):
+        worst = indices.min() if indices.min() < -size else indices.max()
+        raise IndexError(f"index {worst} is out of bounds for an axis of size {size}")
+    return np.where(indices < 0, indices + size, indices)
+
+
+def gather(x: np.ndarray, indices: np.ndarray, *, axis: int) -> np.ndarray:
+    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; the other axes correspond."""
+    return np.take_along_axis(x, _checked(indices, x.shape[axis]), axis)
+
+
+def scatter_add(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int) -> np.ndarray:
+    """x with updates[.., i, ..] added at [.., indices[.., i, ..], ..], in index order; repeated indices add up."""
+    result = x.copy()
+    where = list(np.ogrid[tuple(map(slice, indices.shape))])
+    where[axis] = _checked(indices, x.shape[axis])
+    np.add.at(result, tuple(where), updates)
+    return result
+
+
+def literal(value: str) -> bool | int | float:
+    """The number that a literal's text stands for."""
+    if value in ("true", "false"):
+        return value == "true"
+    try:
+        return int(value)
+    except ValueError:
+        return float(value)
+
+
+def literal_text(value: bool | int | float, dtype: str) -> str:
+    """The canonical text of a number of `dtype`: equal texts if and only if equal bits (all NaNs are one)."""
+    scalar = DTYPES[dtype].type(value)
+    if dtype == "bool":
+        return "true" if scalar else "false"
+    return str(int(scalar)) if DTYPES[dtype].kind in "iu" else repr(float(scalar))
+
+
+def constant(*, value: str, dtype: str) -> np.ndarray:
+    return np.asarray(literal(value), DTYPES[dtype])
+
+
+def iota(*, shape: tuple[int, ...], axis: int, dtype: str) -> np.ndarray:
+    """0, 1, 2, ... along `axis`."""
+    ramp = np.arange(shape[axis], dtype=DTYPES[dtype])
+    return np.broadcast_to(ramp.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape).copy()
+
+
+def random_bits(key: np.ndarray, counter: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+    """Element i is word i % 4 of Philox4x32-10 at block counter + i // 4 under `key`.
+
+    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The 128-bit counter is
+    (block's low word, block's high word, 0, 0); the 64-bit key is (low word, high word).
+    """
+    count = int(np.prod(shape, dtype=np.int64))
+    blocks = np.uint64(counter) + np.arange((count + 3) // 4, dtype=np.uint64)
+    low = np.uint64(0xFFFFFFFF)
+    shift = np.uint64(32)
+    c0, c1 = blocks & low, blocks >> shift
+    c2 = c3 = np.zeros_like(blocks)
+    k0, k1 = int(key) & 0xFFFFFFFF, int(key) >> 32
+    for _ in range(10):
+        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ np.uint64(k0), p1 & low, (p0 >> shift) ^ c3 ^ np.uint64(k1), p0 & low
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32).reshape(-1)[:count].reshape(shape)

@@ -1,0 +1,244 @@
+"""Kernel IR: one loop nest over flat buffers, the language every target reads. Emission only formats it.
+
+    kernel (b0: f32[4194304] in, b1: f32[4194304] out) {        softmax over the rows of [4096,1024]
+      for i < 4096 parallel grain 8:
+        for j < 1024 vector:
+          v0 = load b0[1024*i+j]
+          v1 = accumulate max v0
+        for j < 1024 vector:
+          v2 = load b0[1024*i+j]
+          v3 = sub v2, v1
+          v4 = exp v3
+          v5 = accumulate sum v4
+        for j < 1024 vector:
+          v6 = load b0[1024*i+j]
+          v7 = sub v6, v1
+          v8 = exp v7
+          v9 = div v8, v5
+          store b1[1024*i+j] v9
+    }
+
+A kernel is a nest of outer axes around a sequence of passes. A pass is a nest of further axes (possibly none)
+around straight-line statements.
+
+1. Statements that make a value are numbered densely over the whole kernel: the k-th makes v<k>.
+2. A value is seen by later statements of its own pass. A value made in a pass without axes, and the result of
+   an Accumulate, are also seen by every later pass: they exist once for each point of the outer axes.
+3. An Accumulate combines over the axes of its pass, starting anew at each point of the outer axes.
+4. Exactly one axis, or none, is the vector axis; it is the last outer axis or the last axis of each pass that has
+   axes. On an outer vector axis every value is one lane per point; on a pass's, an Accumulate also combines lanes.
+5. The points of the parallel axis (the first outer axis) are independent: they may run in any order and at once.
+   A chunk is `grain` consecutive points; chunks are decided here, from shapes alone, never from the number of threads.
+6. Every unguarded index lies inside its buffer; a guarded one lies inside wherever its guards hold.
+7. Distinct params never overlap in memory, except that an `inout` param is one buffer, read and written at the same index.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# ---- quasi-affine indices ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """index // divisor, both non-negative."""
+
+    index: Index
+    divisor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """index % divisor, both non-negative."""
+
+    index: Index
+    divisor: int
+
+
+Term = str | Quotient | Remainder
+"""What an index multiplies: the name of an axis, a quotient, a remainder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """constant + sum of coefficient * term; terms in the order of their text, coefficients not 0."""
+
+    terms: tuple[tuple[Term, int], ...] = ()
+    constant: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A guard: low <= index < high."""
+
+    index: Index
+    low: int
+    high: int
+
+
+# ---- statements; an operand `int` is the number of a value ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A number, by its canonical text (see codegen.ir.references.literal_text)."""
+
+    literal: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The value of an index itself, as `dtype` (iota)."""
+
+    index: Index
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """buffer[index], or 0 where a guard does not hold."""
+
+    buffer: int
+    index: Index
+    guards: tuple[Within, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """buffer[base + stride * k] for an integer value k; k < 0 counts from `size`. k out of bounds: the check fails, the result is 0."""
+
+    buffer: int
+    base: Index
+    k: int
+    stride: int
+    size: int
+    guards: tuple[Within, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """An elementwise op of the op table with one operand."""
+
+    op: str
+    x: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """An elementwise op of the op table with two operands of one dtype."""
+
+    op: str
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """x where the bool value `condition` holds, else y."""
+
+    condition: int
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """x converted to dtype."""
+
+    x: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class RandomWord:
+    """Word index % 4 of the Philox4x32-10 block counter + index // 4 under key: u32."""
+
+    key: int
+    counter: int
+    index: Index
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """sum, max or min of x over the axes of the pass; in the dtype of x."""
+
+    kind: str
+    x: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """buffer[index] = x. Makes no value."""
+
+    buffer: int
+    index: Index
+    x: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScatterAdd:
+    """buffer[base + stride * k] += x, in order; k as in Gather, and where it is out of bounds nothing is added. Makes no value.
+
+    Only in a kernel without vector and parallel axis.
+    """
+
+    buffer: int
+    base: Index
+    k: int
+    stride: int
+    size: int
+    x: int
+
+
+Statement = Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Store | ScatterAdd
+
+
+# ---- the kernel ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A flat buffer of `size` elements; access is in, out or inout."""
+
+    dtype: str
+    size: int
+    access: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A loop: name = 0 .. extent-1. With `clip` = (index, bound) only while index < bound (the ragged last tile)."""
+
+    name: str
+    extent: int
+    clip: tuple[Index, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """axes, outermost first, around body."""
+
+    axes: tuple[Axis, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """`vector`: the name of the vector axis or None. `grain`: points of axes[0] in a chunk, 0 when the kernel is one chunk."""
+
+    params: tuple[Param, ...]
+    axes: tuple[Axis, ...]
+    passes: tuple[Pass, ...]
+    vector: str | None
+    grain: int
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the launch is made of."""
+        return -(-self.axes[0].extent // self.grain) if self.grain else 1
+
+    @property
+    def checked(self) -> bool:
+        """Can a launch fail its check?"""
+        return any(isinstance(s, Gather | ScatterAdd) for p in self.passes for s in p.body)

@@ -1,0 +1,94 @@
+"""Plan: what one run of a Graph does, as data: buffers, and steps in the order in which they run.
+
+1. A step reads only what the caller provided or an earlier step wrote.
+2. Arena buffers whose live ranges overlap do not overlap in the arena.
+3. No step after which a Check can still fail writes storage that the caller can see (an input or an aliased output).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.ir.types import TensorType
+from codegen.schedule.kernel import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The storage of input `index`, C-contiguous."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The storage of output `index`, C-contiguous."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Bytes from `offset` (a multiple of 64) in the executable's arena."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """`size` elements of `dtype` at `place`."""
+
+    dtype: str
+    size: int
+    place: Input | Output | Arena
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Run a kernel on the buffers that are its params, in order."""
+
+    kernel: Kernel
+    buffers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matmul:
+    """c[n] = a[n] @ b[n] for n < batch, row-major. a is m*k (k*m if transpose_a), b is k*n (n*k if transpose_b), c is m*n."""
+
+    a: int
+    b: int
+    c: int
+    dtype: str
+    batch: int
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy the whole of buffer `source` to buffer `target`, equal in size."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Leave at exit 0 if a checked kernel of an earlier step failed."""
+
+
+Step = Launch | Matmul | Copy | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`inputs` and `outputs` are the types of the graph; aliases maps an output to the input whose storage it shares."""
+
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    aliases: tuple[tuple[int, int], ...]
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    arena_bytes: int

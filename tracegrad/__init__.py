@@ -1,0 +1,1 @@
+"""tracegrad: dynamic, debuggable array code in Python, made fast by tracing it."""

@@ -83,6 +83,7 @@ _ROWS = (
     _elementwise("not", 1, type_rules.bits, np.invert, dtypes=_BITS),
     _elementwise("shift_right", 2, type_rules.integral, references.shift_right, dtypes=_BITS[1:], domain=(0.0, 40.0)),
     _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_FLOATS_AND_INTS),
+    _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_FLOATS_AND_INTS),
     # reductions
     Op("sum", 1, type_rules.summed, references.summed, _REDUCE, frozenset({REDUCTION, LINEAR}), _FLOATS_AND_INTS),
     Op("max", 1, type_rules.extremum, np.max, _REDUCE, frozenset({REDUCTION}), _FLOATS_AND_INTS),

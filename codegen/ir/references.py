@@ -31,6 +31,11 @@ def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
         return x.astype(target)
 
 
+def detach(x: np.ndarray) -> np.ndarray:
+    """x itself: a place where derivatives stop, and nothing to a compiler (the law `detach(x) -> x`)."""
+    return x
+
+
 def summed(x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The sum in the operand's own dtype: small integers wrap, they are not widened."""
     return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)

@@ -64,6 +64,10 @@ def where(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
     return TensorType(x.dtype, broadcast_shapes(condition.shape, x.shape, y.shape))
 
 
+def same(x: TensorType) -> TensorType:
+    return x
+
+
 def cast(x: TensorType, *, dtype: str) -> TensorType:
     return TensorType(dtype, x.shape)
 

@@ -1,0 +1,93 @@
+"""Every way a recording or a compilation can give up: one member, one sentence, one cure."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Abort(Enum):
+    """An abort reason. The value is (sentence, cure)."""
+
+    HOST_READ = (
+        "the run read a tensor's value into Python",
+        "keep the decision or the number in tensors (tg.where, tensor arithmetic), or read it outside the traced function")
+    UNKNOWN_CALL = (
+        "the run called something outside Python that is not known to be pure",
+        "move the call out of the traced function")
+    EFFECT = (
+        "the run changed Python state that a replay cannot change again",
+        "keep the state in Tensors, or change it outside the traced function")
+    UNSEEN_CODE = (
+        "the run entered code that could not be found before it ran",
+        "nothing to do: the next call looks further; if it stays, call the function directly instead of by a computed name")
+    HIDDEN_STATE = (
+        "the run reached state that guards cannot watch",
+        "pass what it reads as an argument or keep it in plain attributes, lists and dicts")
+    UNKNOWN_TENSOR = (
+        "a tensor entered the run from a place that cannot be read again",
+        "pass it as an argument or keep it in an attribute, a list or a dict that the function reads")
+    VIEW_WRITE = (
+        "the run wrote in place to a tensor that shares its memory with another",
+        "write to the whole tensor, or compute a new one with tg.where")
+    SHARED_OUTPUT = (
+        "a result shares its memory with an argument, with captured state or with another result",
+        "return a clone()")
+    RESULT_TYPE = (
+        "the result is an object that a replay cannot make again",
+        "return tensors, numbers, strings, None, or tuples, lists and dicts of them")
+    FOREIGN_ARRAY = (
+        "an array that is not a Tensor became one during the run",
+        "convert it with tg.tensor outside the traced function")
+    HOOK = (
+        "a tensor has a gradient hook",
+        "call the hook's code on the gradient after backward")
+    NOT_RECORDED = (
+        "the run did something that eager execution supports and recording does not",
+        "move it out of the traced function")
+    NOT_LOWERED = (
+        "the target cannot compile an operation or a type of this path",
+        "nothing to do: it runs eagerly")
+    COMPILER_FAILED = (
+        "the compiler failed; this is a bug of tracegrad",
+        "please report it with the text of f.explain()")
+    TOO_MANY_PATHS = (
+        "the function has been recorded with too many different states or shapes",
+        "pad inputs to few shapes, keep changing numbers in 0-d tensors, or raise limits")
+    RAISED = (
+        "the run raised an exception",
+        "nothing to do: a call that raises is not recorded")
+    PYTHON_VERSION = (
+        "this version of Python cannot be observed yet",
+        "use Python 3.11")
+    TENSOR_ARGUMENT = (
+        "an argument is an array that is not a Tensor",
+        "convert arguments with tg.asarray before the call")
+
+    @property
+    def sentence(self) -> str:
+        return self.value[0]
+
+    @property
+    def cure(self) -> str:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """One abort: its reason, what exactly it was, and the user's line where that is known."""
+
+    reason: Abort
+    detail: str
+    line: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.line}: " if self.line else ""
+        return f"{where}not compiled: {self.reason.sentence}: {self.detail} (Abort.{self.reason.name}); cure: {self.reason.cure}"
+
+
+class NotCompiled(RuntimeError):
+    """Raised by a function traced with strict=True where it would have run eagerly."""
+
+    def __init__(self, aborted: Aborted):
+        super().__init__(str(aborted))
+        self.aborted = aborted

@@ -1,0 +1,33 @@
+"""Golden files: text that a test makes, kept in a file, so that a change of it shows up as a diff to be read.
+
+`golden(name, text)` in tests/codegen/ir/test_text.py compares text with tests/golden/codegen/ir/test_text/<name>.
+`pytest --update-golden` writes the files instead.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files, compare nothing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """golden(name, text): fails unless the golden file of that name holds exactly text."""
+    folder = TESTS / "golden" / request.path.relative_to(TESTS).with_suffix("")
+
+    def compare(name: str, text: str) -> None:
+        file = folder / name
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        assert file.exists(), f"there is no {file.relative_to(TESTS)}: write it with pytest --update-golden"
+        assert text == file.read_text(encoding="utf-8")
+
+    return compare

@@ -1,19 +1,223 @@
-"""Recorder: what watches a run. Eager execution reports to the active one, if any, and goes on normally whatever it does."""
+"""Recorder: watches one run. Eager execution reports to the active one and goes on normally whatever it does.
+
+    y = x * 2               record_op("mul", (x, 2), {}, y)          %2 = mul %0, %1
+    w -= g                  record_write(w, w - g)                   w is %5 from here on
+    w.grad                  read_grad(w)                             the grad w had on entry is an input
+    bool(y)                 host_read(y, "bool")                     the recording is aborted
+
+1. A Tensor that the run did not make is an input, in the order of first use.
+2. In-place writes are made functional: a Tensor stands for one value at a time, and a write gives it another.
+3. Nothing is refused by raising: an abort is noted, the run goes on eagerly.
+"""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 
-class Recorder(Protocol):
-    """What eager execution reports."""
+from codegen.ir.builder import Builder, Value
+from codegen.ir.graph import Attr, Graph
+from codegen.ir.references import literal_text
+from codegen.ir.types import TensorType, type_of
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.source_lines import user_line
 
-    def record_op(self, op, args, attrs, result) -> None: ...
-    def record_write(self, target, value) -> None: ...
-    def record_creation(self, tensor, data) -> None: ...
-    def host_read(self, tensor, what: str) -> None: ...
-    def refuse(self, what: str) -> None: ...
-
+if TYPE_CHECKING:
+    from tracegrad.tensors import Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
 """The recorder of the run in progress in this context."""
+
+Key = tuple[str, Any]
+"""A value of the run: ("input", k), ("op", k), or ("number", (text, dtype))."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOp:
+    """One primitive as it happened. `carries`: does eager autograd follow it?"""
+
+    op: str
+    args: tuple[Key, ...]
+    attrs: dict[str, Attr]
+    carries: bool
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A Tensor that entered the run: its type on entry, and whether it takes part in differentiation."""
+
+    tensor: Tensor
+    type: TensorType
+    carries: bool
+    frozen: bool            # made during the run from Python numbers: its values are part of the trace
+    grad_of: Tensor | None  # it was read as the grad of this Tensor
+
+
+class Recorder:
+    """Collects what one run does. Use it through `recording()`."""
+
+    def __init__(self) -> None:
+        self.ops: list[RecordedOp] = []
+        self.inputs: list[Input] = []
+        self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity, in order
+        self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # Tensors whose grad on entry was read: was there one?
+        self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
+        self.differentiates_written = False                    # a leaf was used for derivatives after it was overwritten
+        self.aborts: list[Aborted] = []
+        self._keys: dict[int, Key] = {}
+        self._known: list[Tensor] = []                         # keeps every Tensor of _keys alive, so that ids stay theirs
+
+    # ---- reports of eager execution -----------------------------------------------------------------------------------
+
+    def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
+        """`result` was made by applying a primitive to Tensors and Python numbers."""
+        keys = tuple(self.key(a) if hasattr(a, "array") else _number(a, _dtype_beside(op, args)) for a in args)
+        if result.requires_grad and any(id(a) in self.written and a.is_leaf and a.requires_grad for a in args):
+            self.differentiates_written = True
+        self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, user_line()))
+        self._bind(result, ("op", len(self.ops) - 1))
+
+    def record_write(self, target: Tensor, value: Tensor) -> None:
+        """`target` was overwritten in place with what `value` holds."""
+        self.key(target)
+        if id(target) not in self.written and any(i.tensor is target for i in self.inputs):
+            self.written[id(target)] = target
+        self._keys[id(target)] = self.key(value)
+
+    def record_detach(self, source: Tensor, result: Tensor) -> None:
+        """`result` is `source` without its history, on the same storage."""
+        self.ops.append(RecordedOp("detach", (self.key(source),), {}, False, user_line()))
+        self._bind(result, ("op", len(self.ops) - 1))
+
+    def record_creation(self, tensor: Tensor, data: Any) -> None:
+        """`tensor` was made from Python data."""
+        if isinstance(data, bool | int | float | np.generic):
+            self._bind(tensor, _number(data, type_of(tensor.array).dtype))
+        elif _is_numbers(data):
+            self._enter(tensor, frozen=True)
+        else:
+            self.abort(Abort.FOREIGN_ARRAY, f"{type(data).__name__} became {type_of(tensor.array)}")
+
+    def read_grad(self, tensor: Tensor) -> None:
+        """`tensor.grad` is being read."""
+        if id(tensor) in self.grads_written or id(tensor) in self.grads_read:
+            return
+        self.key(tensor)
+        grad = tensor._grad
+        self.grads_read[id(tensor)] = tensor, grad is not None
+        if grad is not None and id(grad) not in self._keys:
+            self._enter(grad, grad_of=tensor)
+
+    def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
+        """`tensor.grad` was set."""
+        self.key(tensor)
+        self.grads_written[id(tensor)] = tensor
+
+    def host_read(self, tensor: Tensor, what: str) -> None:
+        """A value left for Python."""
+        self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
+
+    def refuse(self, what: str) -> None:
+        """Eager execution did something that recording cannot follow."""
+        self.abort(Abort.VIEW_WRITE if "view" in what else Abort.HOOK if "hook" in what else Abort.NOT_RECORDED, what)
+
+    def abort(self, reason: Abort, detail: str, line: str | None = None) -> None:
+        """Note that this run cannot be replayed."""
+        self.aborts.append(Aborted(reason, detail, line or user_line()))
+
+    # ---- what the run left behind -------------------------------------------------------------------------------------
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Did the run make or use `tensor`?"""
+        return id(tensor) in self._keys
+
+    def key(self, tensor: Tensor) -> Key:
+        """The value `tensor` stands for now; a Tensor not seen before becomes an input."""
+        found = self._keys.get(id(tensor))
+        return found if found is not None else self._enter(tensor)
+
+    def index_of(self, tensor: Tensor) -> int:
+        """The number of the input that `tensor` is; ValueError if it is none."""
+        for k, entry in enumerate(self.inputs):
+            if entry.tensor is tensor:
+                return k
+        raise ValueError("not an input")
+
+    def graph(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> Graph:
+        """The run as a Graph whose outputs are the values these Tensors stand for now.
+
+        With `derivatives`, `detach` stands wherever eager autograd stopped (detach(), no_grad, constants of a
+        Function), so that differentiating the graph gives what differentiating the run would have given.
+        """
+        b = Builder(name)
+        values: dict[Key, Value] = {}
+        carrying: set[int] = set()
+        for k, entry in enumerate(self.inputs):
+            values["input", k] = b.input(entry.type)
+            if entry.carries:
+                carrying.add(k)
+
+        def value(key: Key) -> Value:
+            if key[0] == "number" and key not in values:
+                text, dtype = key[1]
+                values[key] = b.emit("constant", value=text, dtype=dtype)
+            return values[key]
+
+        for k, recorded in enumerate(self.ops):
+            b.line = recorded.line
+            args = [value(key) for key in recorded.args]
+            result = b.emit(recorded.op, *args, **recorded.attrs)
+            if derivatives and any(a.id in carrying for a in args):
+                if recorded.carries:
+                    carrying.add(result.id)
+                elif recorded.op != "detach":
+                    result = b.emit("detach", result)
+            values["op", k] = result
+        b.line = None
+        return b.graph([value(self.key(t)) for t in outputs])
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+
+    def _enter(self, tensor: Tensor, frozen: bool = False, grad_of: Tensor | None = None) -> Key:
+        self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, frozen, grad_of))
+        return self._bind(tensor, ("input", len(self.inputs) - 1))
+
+    def _bind(self, tensor: Tensor, key: Key) -> Key:
+        if id(tensor) not in self._keys:
+            self._known.append(tensor)
+        self._keys[id(tensor)] = key
+        return key
+
+
+def _number(number: Any, dtype: str) -> Key:
+    return "number", (literal_text(number, dtype), dtype)
+
+
+def _dtype_beside(op: str, args: tuple[Any, ...]) -> str:
+    """A Python number takes the dtype of the Tensors beside it; the condition of `where` has no say."""
+    for a in reversed(args[1:] if op == "where" else args):
+        if hasattr(a, "array"):
+            return type_of(a.array).dtype
+    raise TypeError(f"{op}: no operand is a Tensor")
+
+
+def _is_numbers(data: Any) -> bool:
+    if isinstance(data, list | tuple):
+        return all(map(_is_numbers, data))
+    return isinstance(data, bool | int | float | np.generic)
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Watch what the body does, in this context."""
+    recorder = Recorder()
+    token = ACTIVE.set(recorder)
+    try:
+        yield recorder
+    finally:
+        ACTIVE.reset(token)

@@ -5,6 +5,7 @@
 1. A Dim always has a symbol in it; an expression that comes to a number is an int.
 2. A symbol is never 0 or 1 (the frontend guards that), so broadcasting is decided without knowing it.
 3. A product or a floor-division of symbols is a Derived symbol, computed from the others at entry.
+4. Equal polynomials are equal Dims: products are multiplied out, their factors sorted and nested to the left.
 """
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from math import prod
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A symbol computed from other sizes: `(left*right)` or `(left//right)`."""
+    """A symbol computed from other sizes: `(left*right)` or `(left//right)`; a factor of a product is one symbol."""
 
     op: str
     left: Dim | int
     right: Dim | int
 
     def __str__(self) -> str:
-        return f"({self.left}{self.op}{self.right})"
+        return f"({_operand_text(self.left)}{self.op}{_operand_text(self.right)})"
 
 
 Symbol = str | Derived
@@ -63,19 +64,21 @@ class Dim:
         return -self + other
 
     def __mul__(self, other: Size) -> Size:
-        if isinstance(other, Dim):
-            left, right = sorted((self, other), key=str)
-            return Dim(((Derived("*", left, right), 1),))
-        return affine({s: c * other for s, c in self.terms}, self.constant * other)
+        if not isinstance(other, Dim):
+            return affine({s: c * other for s, c in self.terms}, self.constant * other)
+        result = self * other.constant
+        for s, c in other.terms:
+            result += affine({_product(_factors(s) + _factors(t)): c * d for t, d in self.terms}, 0)
+            result += affine({s: c * self.constant}, 0)
+        return result
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Size) -> Size:
         if isinstance(other, int) and self.constant % other == 0 and all(c % other == 0 for _, c in self.terms):
             return affine({s: c // other for s, c in self.terms}, self.constant // other)
-        if isinstance(other, Dim) and self == other:
-            return 1
-        return Dim(((Derived("//", self, other), 1),))
+        quotient = _exact_quotient(self, other) if isinstance(other, Dim) else None
+        return Dim(((Derived("//", self, other), 1),)) if quotient is None else quotient
 
     def __rfloordiv__(self, other: int) -> Size:
         return 0 if other == 0 else Dim(((Derived("//", other, self), 1),))
@@ -89,10 +92,58 @@ def symbol(name: str) -> Dim:
     return Dim(((name, 1),))
 
 
+def symbol_name(size: Size) -> str | None:
+    """The name of the symbol that `size` is by itself, None if it is anything else."""
+    if isinstance(size, int) or size.constant or len(size.terms) != 1:
+        return None
+    (s, c), = size.terms
+    return s if isinstance(s, str) and c == 1 else None
+
+
 def affine(coefficients: Mapping[Symbol, int], constant: int) -> Size:
     """The size `constant + sum of coefficient * symbol`; an int when every coefficient is 0."""
     terms = tuple(sorted(((s, c) for s, c in coefficients.items() if c), key=lambda term: str(term[0])))
     return Dim(terms, constant) if terms else constant
+
+
+def _operand_text(size: Size) -> str:
+    """The text of a size as an operand: in parentheses unless it is a number or one symbol."""
+    single = isinstance(size, int) or (len(size.terms) == 1 and size.terms[0][1] == 1 and not size.constant)
+    return str(size) if single else f"({size})"
+
+
+def _factors(s: Symbol) -> list[Symbol]:
+    """The symbols that are no product, whose product `s` is."""
+    if isinstance(s, str) or s.op != "*":
+        return [s]
+    return [f for side in (s.left, s.right) for f in _factors(side.terms[0][0])]
+
+
+def _product(factors: list[Symbol]) -> Symbol:
+    first, *rest = sorted(factors, key=str)
+    for f in rest:
+        first = Derived("*", Dim(((first, 1),)), Dim(((f, 1),)))
+    return first
+
+
+def _exact_quotient(size: Dim, divisor: Dim) -> Size | None:
+    """size / divisor where that is a polynomial and seen at once: they are equal, or every term has the divisor's factors."""
+    if size == divisor:
+        return 1
+    if len(divisor.terms) > 1 or divisor.constant or size.constant:
+        return None
+    (by, scale), = divisor.terms
+    quotient: Size = 0
+    for s, c in size.terms:
+        left = _factors(s)
+        for f in _factors(by):
+            if f not in left:
+                return None
+            left.remove(f)
+        if c % scale:
+            return None
+        quotient += affine({_product(left): c // scale}, 0) if left else c // scale
+    return quotient
 
 
 def evaluate(size: Size, binding: Mapping[str, int]) -> int:

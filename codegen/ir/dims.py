@@ -116,7 +116,7 @@ def _factors(s: Symbol) -> list[Symbol]:
     """The symbols that are no product, whose product `s` is."""
     if isinstance(s, str) or s.op != "*":
         return [s]
-    return [f for side in (s.left, s.right) for f in _factors(side.terms[0][0])]
+    return [f for side in (s.left, s.right) if isinstance(side, Dim) for f in _factors(side.terms[0][0])]
 
 
 def _product(factors: list[Symbol]) -> Symbol:
@@ -127,7 +127,7 @@ def _product(factors: list[Symbol]) -> Symbol:
 
 
 def _exact_quotient(size: Dim, divisor: Dim) -> Size | None:
-    """size / divisor where that is a polynomial and seen at once: they are equal, or every term has the divisor's factors."""
+    """size / divisor where that is seen at once: they are equal, or every term has the divisor's factors."""
     if size == divisor:
         return 1
     if len(divisor.terms) > 1 or divisor.constant or size.constant:
@@ -147,7 +147,7 @@ def _exact_quotient(size: Dim, divisor: Dim) -> Size | None:
 
 
 def evaluate(size: Size, binding: Mapping[str, int]) -> int:
-    """The number that `size` stands for when each symbol has the value `binding` gives it; KeyError if one is missing."""
+    """The number that `size` stands for when each symbol has the value in `binding`; KeyError if one is missing."""
     if isinstance(size, int):
         return size
     return size.constant + sum(c * _symbol_value(s, binding) for s, c in size.terms)

@@ -1,4 +1,4 @@
-"""interpret: run a Graph or Program through the references of its ops, on NumPy arrays. It is the oracle for every backend.
+"""interpret: run a Graph or Program on NumPy arrays through the references of its ops. The oracle for every backend.
 
 1. Symbols are bound by the shapes of the inputs; derived sizes are computed from them.
 2. Every result is checked to have the dtype and shape that its type says.

@@ -9,25 +9,27 @@
                  | "switch" %K "{" [INT ":" target ("," INT ":" target)*] "}" "," target | "jump" target) source
     target     = "exit"K | "block"K "(" values ")"
     type       = DTYPE "[" [size ("," size)*] "]"
-    size       = ["-"] factor (("+" | "-") factor)*            factor = INT | [INT "*"] symbol
-    symbol     = NAME | "(" operand ("*" | "//") operand ")"   operand = INT | symbol | "(" size ")"
+    size       = ["-"] factor (("+" | "-") factor)*      factor = INT | [INT "*"] symbol
+    symbol     = NAME | "(" size [("*" | "//") size] ")"
     source     = ["@" the rest of the line]
 
-Space and line ends separate words and mean nothing else. A comment goes from `#`, at the start of a line or after space, to the end of the line.
-The parser knows the ops and their attrs, which it takes in any order, and refuses numbers that are not dense; what else can be wrong is the verifier's to say.
+Space and line ends separate words and mean nothing else. A comment goes from `#`, at the start of a line or after
+space, to the end of the line. The parser knows the ops and their attrs, which it takes in any order, and refuses
+numbers that are not dense; what else can be wrong is the verifier's to say.
 """
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
-from codegen.ir.dims import Derived, Dim, Size, affine
+from codegen.ir.dims import Derived, Dim, Size, symbol
 from codegen.ir.graph import Attr, Graph, Node
 from codegen.ir.ops import OPS
 from codegen.ir.program import Block, Branch, Exit, Goto, Jump, Program, Return, Switch, Target, Terminator
 from codegen.ir.types import DTYPES, TensorType
 
-# ---- printing ---------------------------------------------------------------------------------------------------------
+# ---- printing --------------------------------------------------------------------------------------------------------
 
 
 def print_graph(graph: Graph, lines: bool = True) -> str:
@@ -108,7 +110,7 @@ def _attr_text(attr: Attr) -> str:
             return str(attr)
 
 
-# ---- parsing ----------------------------------------------------------------------------------------------------------
+# ---- parsing ---------------------------------------------------------------------------------------------------------
 
 
 class ParseError(ValueError):
@@ -120,7 +122,7 @@ def parse(text: str) -> Graph | Program:
     parser = _Parser(text)
     kind = parser.take(_WORD, "'graph' or 'program'")
     if kind not in ("graph", "program"):
-        parser.fail("expected 'graph' or 'program'", back=len(kind))
+        parser.fail("expected 'graph' or 'program'", parser.start)
     result = parser.graph() if kind == "graph" else parser.program()
     if parser.at < len(text):
         parser.fail("expected the end of the text")
@@ -140,14 +142,22 @@ _SOURCE = re.compile(r"@[ \t]*([^\n]*?)(?=\s+#|\s*$)", re.MULTILINE)
 
 
 class _Parser:
-    """A position in the text, which only moves forward; `take` and the rules leave it after the space that follows."""
+    """A place in the text: `at` is where the next word begins, `start` where the last one did."""
 
     def __init__(self, text: str):
         self.text = text
-        self.at = _SPACE.match(text).end()
+        self.start = 0
+        self.at = self.skip(0)
 
-    def fail(self, message: str, back: int = 0) -> None:
-        at = self.at - back
+    def skip(self, at: int) -> int:
+        """The place after the space and comments at `at`."""
+        found = _SPACE.match(self.text, at)
+        assert found is not None
+        return found.end()
+
+    def fail(self, message: str, at: int | None = None) -> NoReturn:
+        """Blame the place `at`; where the next word would begin, if none is given."""
+        at = self.at if at is None else at
         line = self.text.count("\n", 0, at) + 1
         column = at - (self.text.rfind("\n", 0, at) + 1) + 1
         raise ParseError(f"line {line}, column {column}: {message}")
@@ -157,7 +167,7 @@ class _Parser:
         found = pattern.match(self.text, self.at)
         if found is None:
             return None
-        self.at = _SPACE.match(self.text, found.end()).end()
+        self.start, self.at = self.at, self.skip(found.end())
         return found.group(found.re.groups)
 
     def take(self, pattern: re.Pattern[str], what: str) -> str:
@@ -169,7 +179,7 @@ class _Parser:
     def accept_mark(self, mark: str) -> bool:
         if not self.text.startswith(mark, self.at):
             return False
-        self.at = _SPACE.match(self.text, self.at + len(mark)).end()
+        self.at = self.skip(self.at + len(mark))
         return True
 
     def mark(self, mark: str) -> None:
@@ -194,7 +204,7 @@ class _Parser:
         self.mark("{")
         nodes, word = self.nodes(len(inputs))
         if word != "return":
-            self.fail("expected 'return'", back=len(word))
+            self.fail("expected 'return'", self.start)
         outputs = self.values()
         self.mark("}")
         return Graph(name, inputs, nodes, outputs)
@@ -205,7 +215,7 @@ class _Parser:
         blocks: list[Block] = []
         while (number := self.accept(_BLOCK)) is not None:
             if int(number) != len(blocks):
-                self.fail(f"expected block{len(blocks)}", back=1 + len(number))
+                self.fail(f"expected block{len(blocks)}", self.start)
             inputs = self.inputs()
             self.mark(":")
             nodes, word = self.nodes(len(inputs))
@@ -236,21 +246,19 @@ class _Parser:
         return tuple(nodes), self.take(_WORD, "a node or the end of the block")
 
     def dense(self, expected: int) -> None:
-        start = self.at
         if self.take(_VALUE, f"%{expected}") != str(expected):
-            self.at = start
-            self.fail(f"expected %{expected}")
+            self.fail(f"expected %{expected}", self.start)
 
     def node(self) -> Node:
         op = self.take(_WORD, "an op")
         if op not in OPS:
-            self.fail(f"there is no op {op}", back=len(op) + 1)
+            self.fail(f"there is no op {op}", self.start)
         args = self.values()
         kinds = dict(OPS[op].attrs)
         attrs: dict[str, Attr] = {}
         while (name := self.accept(_WORD)) is not None:
             if name not in kinds or name in attrs:
-                self.fail(f"{op} has no attr {name}" if name not in kinds else f"attr {name} twice", back=len(name))
+                self.fail(f"{op} has no attr {name}" if name not in kinds else f"attr {name} twice", self.start)
             self.mark("=")
             attrs[name] = self.attr(kinds[name])
         missing = [name for name in kinds if name not in attrs]
@@ -273,7 +281,7 @@ class _Parser:
             case "flag":
                 flag = self.take(_WORD, "true or false")
                 if flag not in ("true", "false"):
-                    self.fail("expected true or false", back=len(flag))
+                    self.fail("expected true or false", self.start)
                 return flag == "true"
             case "dtype":
                 return self.dtype()
@@ -305,7 +313,7 @@ class _Parser:
                 target = self.target()
                 return Jump(target, self.source())
             case _:
-                self.fail("expected return, branch, switch or jump", back=len(word) + 1)
+                self.fail("expected return, branch, switch or jump", self.start)
 
     def case(self) -> tuple[int, Target]:
         number = self.integer()
@@ -340,7 +348,7 @@ class _Parser:
     def dtype(self) -> str:
         dtype = self.take(_WORD, "a dtype")
         if dtype not in DTYPES:
-            self.fail(f"there is no dtype {dtype}", back=len(dtype))
+            self.fail(f"there is no dtype {dtype}", self.start)
         return dtype
 
     def type(self) -> TensorType:
@@ -361,25 +369,16 @@ class _Parser:
             return self.symbol()
         return int(number) * self.symbol() if self.accept_mark("*") else int(number)
 
-    def symbol(self) -> Dim:
+    def symbol(self) -> Size:
+        """A name, a derived symbol in its parentheses, or a size in parentheses."""
         if not self.accept_mark("("):
-            return affine({self.take(_WORD, "a size"): 1}, 0)
-        left = self.operand()
+            return symbol(self.take(_WORD, "a size"))
+        left = self.size()
+        if self.accept_mark(")"):
+            return left
         op = "*" if self.accept_mark("*") else "//"
         if op == "//":
             self.mark("//")
-        right = self.operand()
+        right = self.size()
         self.mark(")")
         return Dim(((Derived(op, left, right), 1),))
-
-    def operand(self) -> Size:
-        number = self.accept(_INT)
-        if number is not None:
-            return int(number)
-        start = self.at
-        if self.accept_mark("("):
-            inside = self.size()
-            if self.accept_mark(")"):
-                return inside
-            self.at = start
-        return self.symbol()

@@ -100,7 +100,7 @@ def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known
             if not _is_kind(attr, kind):
                 _blame(what, f"{name}={attr!r} is not of the kind {kind}", node.line)
         attrs = dict(node.attrs)
-        if node.op == "constant" and not _is_canonical(attrs["value"], attrs["dtype"]):
+        if node.op == "constant" and not _is_canonical(str(attrs["value"]), str(attrs["dtype"])):
             _blame(what, f"{attrs['value']} is not how a number of {attrs['dtype']} is written", node.line)
         try:
             type = row.type_rule(*(types[v] for v in node.args), **attrs)
@@ -185,7 +185,8 @@ def _verify_target(what: str, target: Target, block: Block, blocks: tuple[Block,
             _verify_operands(what, args, len(block.inputs) + len(block.nodes), terminator.line)
             given, wanted = tuple(block.type_of(v) for v in args), blocks[number].inputs
             if given != wanted:
-                _blame(what, f"passes {_types_text(given)} to block{number}, which takes {_types_text(wanted)}", terminator.line)
+                texts = f"passes {_types_text(given)} to block{number}, which takes {_types_text(wanted)}"
+                _blame(what, texts, terminator.line)
 
 
 def _types_text(types: tuple[TensorType, ...]) -> str:

@@ -40,7 +40,8 @@ NEWTON = parse("""
 def test_graph_with_symbols() -> None:
     x, y = np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([1, -1, 2])
     flat, wide, top = interpret(STEP, [x, y])
-    assert np.array_equal(flat, (x * y).reshape(-1)) and np.array_equal(wide, [y, y]) and np.array_equal(top, [3, -1, 10])
+    assert np.array_equal(flat, (x * y).reshape(-1))
+    assert np.array_equal(wide, [y, y]) and np.array_equal(top, [3, -1, 10])
     assert flat.dtype == np.float32 and wide.flags.writeable and wide.flags.c_contiguous
 
 

@@ -1,4 +1,4 @@
-"""Each text below breaks one invariant; the comment on its guilty line is the message that the verifier must give for it."""
+"""Each text below breaks one invariant; the comment on its guilty line is the message that must be given for it."""
 from __future__ import annotations
 
 import re
@@ -24,8 +24,8 @@ GUILTY = {
           return %1
         }""",
     "rule refuses": """
-        graph f(%0: f32[64,128], %1: f32[64,1]) {
-          %2 = matmul %0, %1 : f32[64,1]  # error: %2 = matmul: operands f32[64,128] and f32[64,1] do not contract (128 vs 64)
+        graph f(%0: f32[6,8], %1: f32[6,1]) {
+          %2 = matmul %0, %1 : f32[6,1]  # error: %2 = matmul: operands f32[6,8] and f32[6,1] do not contract (8 vs 6)
           return %2
         }""",
     "operand order": """
@@ -123,23 +123,33 @@ def test_blames_the_guilty_line(case: str) -> None:
 
 
 F32 = TensorType("f32")
-SUM = Node("sum", (0,), (("axis", (0,)), ("keepdims", False)), F32)
+
+
+def node(op: str, *args: int, **attrs: object) -> Graph:
+    """One node, of whatever attrs."""
+    return Graph("f", (F32,), (Node(op, args, tuple(attrs.items()), F32),), ())  # type: ignore[arg-type]
+
+
+def block(inputs: tuple[TensorType, ...], terminator: Branch | Jump) -> Program:
+    return Program("f", (Block(inputs, (), terminator),))
+
+
 BUILT = {
     "name": (Graph("f(x)", (), (), ()), "cannot be written"),
-    "op": (Graph("f", (F32,), (Node("explode", (0,), (), F32),), ()), "there is no such op"),
+    "op": (node("explode", 0), "there is no such op"),
     "dtype": (Graph("f", (TensorType("f8"),), (), ()), "there is no dtype f8"),
-    "attrs": (Graph("f", (F32,), (Node("sum", (0,), SUM.attrs[:1], F32),), ()), "has the attrs ['axis', 'keepdims'], not ['axis']"),
-    "attrs' order": (Graph("f", (F32,), (Node("sum", (0,), SUM.attrs[::-1], F32),), ()), "not ['keepdims', 'axis']"),
-    "ints": (Graph("f", (F32,), (Node("sum", (0,), (("axis", 0), ("keepdims", False)), F32),), ()), "axis=0 is not of the kind ints"),
-    "flag": (Graph("f", (F32,), (Node("sum", (0,), (("axis", ()), ("keepdims", 0)), F32),), ()), "keepdims=0 is not of the kind flag"),
-    "dims": (Graph("f", (F32,), (Node("reshape", (0,), (("shape", (1.0,)),), F32),), ()), "not of the kind dims"),
-    "dtype attr": (Graph("f", (F32,), (Node("cast", (0,), (("dtype", "f8"),), F32),), ()), "not of the kind dtype"),
-    "int": (Graph("f", (), (Node("iota", (), (("shape", (2,)), ("axis", True), ("dtype", "i32")), F32),), ()), "of the kind int"),
-    "literal": (Graph("f", (), (Node("constant", (), (("value", 1.0), ("dtype", "f32")), F32),), ()), "of the kind literal"),
+    "attrs": (node("sum", 0, axis=(0,)), "has the attrs ['axis', 'keepdims'], not ['axis']"),
+    "attrs' order": (node("sum", 0, keepdims=False, axis=()), "not ['keepdims', 'axis']"),
+    "ints": (node("sum", 0, axis=0, keepdims=False), "axis=0 is not of the kind ints"),
+    "flag": (node("sum", 0, axis=(), keepdims=0), "keepdims=0 is not of the kind flag"),
+    "dims": (node("reshape", 0, shape=(1.0,)), "not of the kind dims"),
+    "dtype attr": (node("cast", 0, dtype="f8"), "not of the kind dtype"),
+    "int": (node("iota", shape=(2,), axis=True, dtype="i32"), "axis=True is not of the kind int"),
+    "literal": (node("constant", value=1.0, dtype="f32"), "value=1.0 is not of the kind literal"),
     "symbol": (Graph("f", (TensorType("f32", (symbol("b c"),)),), (), ()), "the symbol 'b c' cannot be written"),
     "no block": (Program("f", ()), "has no block"),
-    "exit": (Program("f", (Block((TensorType("bool"),), (), Branch(0, Exit(-1), Exit(1))),)), "exit-1 is not numbered from 1"),
-    "goto": (Program("f", (Block((), (), Jump(Goto(0, (0,)))),)), "%0 is not made before it is used"),
+    "exit": (block((TensorType("bool"),), Branch(0, Exit(-1), Exit(1))), "exit-1 is not numbered from 1"),
+    "goto": (block((), Jump(Goto(0, (0,)))), "%0 is not made before it is used"),
 }
 
 

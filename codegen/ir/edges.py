@@ -1,0 +1,345 @@
+"""Edge semantics: what every op gives where machines and libraries differ. It holds eager, interpreted and compiled.
+
+    div       f32 f64    1 0 -> inf            op, dtypes of the operands, operands, result
+    cast:i32  f32 f64    nan -> 0              op with its dtype attr
+    max       f32 f64    [1 nan 2] -> nan      a list is a vector; reductions and indexing go along its axis
+    gather    f32        [5 6] [2] -> exit0    leaves by the exit of failed checks
+
+`min` and `max` are the ends of an integer dtype's range, of the operands' or, in a result, of the result's; true and
+false are bools, whatever the dtype; indices are i64. Where NumPy gives a zero whose sign depends on the machine, the
+result is `zero`: a zero of either sign. NaNs are one: neither sign nor payload is kept.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.ir.builder import Builder
+from codegen.ir.graph import Attr, Graph
+from codegen.ir.ops import ELEMENTWISE, OPS
+from codegen.ir.program import CHECK_FAILED, Exit
+from codegen.ir.references import literal
+from codegen.ir.types import DTYPES, type_of
+
+_TEXT = """
+# floating point is IEEE 754's: rounding to nearest, subnormals kept, no exception raised
+add          f32 f64   -0.0 -0.0 -> -0.0
+add          f32 f64   -0.0 0.0 -> 0.0
+add          f32 f64   1.0 -1.0 -> 0.0
+add          f32 f64   inf -inf -> nan
+add          f32 f64   nan 1.0 -> nan
+add          f32       3.4028235e38 3.4028235e38 -> inf
+add          f32       1e-45 1e-45 -> 3e-45
+sub          f32 f64   -0.0 0.0 -> -0.0
+sub          f32 f64   0.0 0.0 -> 0.0
+sub          f32 f64   inf inf -> nan
+mul          f32 f64   0.0 -1.0 -> -0.0
+mul          f32 f64   0.0 inf -> nan
+mul          f32       1e-45 0.5 -> 0.0
+mul          f32       1e-30 1e-30 -> 0.0
+mul          f32       1e-20 1e-20 -> 1e-40
+div          f32 f64   1.0 0.0 -> inf
+div          f32 f64   1.0 -0.0 -> -inf
+div          f32 f64   -1.0 0.0 -> -inf
+div          f32 f64   0.0 0.0 -> nan
+div          f32 f64   inf inf -> nan
+div          f32 f64   1.0 -inf -> -0.0
+neg          f32 f64   0.0 -> -0.0
+neg          f32 f64   -inf -> inf
+neg          f32 f64   nan -> nan
+abs          f32 f64   -0.0 -> 0.0
+abs          f32 f64   -inf -> inf
+abs          f32 f64   nan -> nan
+sign         f32 f64   -0.0 -> zero
+sign         f32 f64   -inf -> -1.0
+sign         f32 f64   1e-40 -> 1.0
+sign         f32 f64   nan -> nan
+detach       f32 f64   -0.0 -> -0.0
+detach       f32 f64   nan -> nan
+
+# the elementary functions: exact where the mathematics is
+sqrt         f32 f64   -0.0 -> -0.0
+sqrt         f32 f64   -1.0 -> nan
+sqrt         f32 f64   inf -> inf
+sqrt         f32 f64   nan -> nan
+exp          f32 f64   0.0 -> 1.0
+exp          f32 f64   -0.0 -> 1.0
+exp          f32 f64   inf -> inf
+exp          f32 f64   -inf -> 0.0
+exp          f32 f64   nan -> nan
+exp          f32       88.8 -> inf
+exp          f32       -105.0 -> 0.0
+exp          f64       709.9 -> inf
+exp          f64       -746.0 -> 0.0
+log          f32 f64   1.0 -> 0.0
+log          f32 f64   0.0 -> -inf
+log          f32 f64   -0.0 -> -inf
+log          f32 f64   -1.0 -> nan
+log          f32 f64   -inf -> nan
+log          f32 f64   inf -> inf
+log          f32 f64   nan -> nan
+tanh         f32 f64   0.0 -> 0.0
+tanh         f32 f64   -0.0 -> -0.0
+tanh         f32 f64   inf -> 1.0
+tanh         f32 f64   -inf -> -1.0
+tanh         f32 f64   100.0 -> 1.0
+tanh         f32 f64   1e-40 -> 1e-40
+tanh         f32 f64   nan -> nan
+
+# the greater and the lesser of two: a NaN wins, and of two zeros either may
+maximum      f32 f64   nan 1.0 -> nan
+maximum      f32 f64   1.0 nan -> nan
+maximum      f32 f64   inf nan -> nan
+maximum      f32 f64   -inf -1.0 -> -1.0
+maximum      f32 f64   0.0 -0.0 -> zero
+maximum      f32 f64   -0.0 -0.0 -> -0.0
+maximum      i32 i64   min max -> max
+minimum      f32 f64   nan 1.0 -> nan
+minimum      f32 f64   1.0 nan -> nan
+minimum      f32 f64   -inf nan -> nan
+minimum      f32 f64   inf 1.0 -> 1.0
+minimum      f32 f64   -0.0 0.0 -> zero
+minimum      i32 i64   min max -> min
+max          f32 f64   [1.0 nan 2.0] -> nan
+max          f32 f64   [-inf -inf] -> -inf
+max          i32 i64   [min max] -> max
+min          f32 f64   [1.0 nan 2.0] -> nan
+min          f32 f64   [inf inf] -> inf
+min          i32 i64   [min max] -> min
+argmax       f32 f64   [1.0 nan inf nan] -> 1
+argmax       f32 f64   [2.0 5.0 5.0] -> 1
+argmax       f32 f64   [-0.0 0.0] -> 0
+argmax       f32 f64   [-inf -inf] -> 0
+argmax       i32 i64   [min min max] -> 2
+
+# comparisons: a NaN equals nothing and is unordered, the zeros are equal
+eq           f32 f64   nan nan -> false
+eq           f32 f64   0.0 -0.0 -> true
+ne           f32 f64   nan nan -> true
+ne           f32 f64   0.0 -0.0 -> false
+lt           f32 f64   nan 1.0 -> false
+lt           f32 f64   -0.0 0.0 -> false
+le           f32 f64   nan nan -> false
+le           f32 f64   -0.0 0.0 -> true
+gt           f32 f64   1.0 nan -> false
+ge           f32 f64   nan nan -> false
+lt           i32 i64   min max -> true
+lt           u32 u64   0 max -> true
+gt           i32 i64   min max -> false
+where        f32 f64   true nan 1.0 -> nan
+where        f32 f64   false nan 1.0 -> 1.0
+where        f32 f64   true -0.0 0.0 -> -0.0
+
+# integers wrap around
+add          i32 i64   max 1 -> min
+add          u32 u64   max 1 -> 0
+sub          i32 i64   min 1 -> max
+sub          u32 u64   0 1 -> max
+mul          i32 i64   min -1 -> min
+mul          i32 i64   max 2 -> -2
+neg          i32 i64   min -> min
+abs          i32 i64   min -> min
+sign         i32 i64   min -> -1
+sum          i32 i64   [max 1] -> min
+sum          u32 u64   [max 1] -> 0
+
+# bits; a count outside 0..bits-1 shifts everything out
+not          bool      true -> false
+not          i32 i64   0 -> -1
+not          u32 u64   0 -> max
+shift_right  i32 i64   -8 1 -> -4
+shift_right  i32 i64   min 100 -> -1
+shift_right  i32       -8 32 -> -1
+shift_right  i32       8 32 -> 0
+shift_right  i32 i64   -8 -1 -> -1
+shift_right  i32 i64   8 -1 -> 0
+shift_right  u32       max 31 -> 1
+shift_right  u32       max 32 -> 0
+shift_right  u64       max 63 -> 1
+shift_right  u64       max 64 -> 0
+shift_right  u32 u64   max max -> 0
+
+# sums start from nothing; the sign of a zero sum may be either
+sum          f32 f64   [] -> zero
+sum          f32 f64   [-0.0 -0.0] -> zero
+sum          f32 f64   [inf -inf] -> nan
+sum          f32 f64   [1.0 nan] -> nan
+sum          i32 i64   [] -> 0
+
+# conversions: truncate, saturate, NaN to 0; integers keep the low bits; to bool by comparison with 0
+cast:i32     f32 f64   nan -> 0
+cast:i32     f32 f64   inf -> max
+cast:i32     f32 f64   -inf -> min
+cast:i32     f32 f64   -1.9 -> -1
+cast:i32     f32 f64   -0.5 -> 0
+cast:i32     f32 f64   2147483648.0 -> max
+cast:i32     f32 f64   -2147483648.0 -> min
+cast:i32     f32 f64   -3e9 -> min
+cast:i32     f64       2147483647.5 -> max
+cast:i64     f32 f64   nan -> 0
+cast:i64     f32 f64   1e19 -> max
+cast:i64     f32 f64   -1e19 -> min
+cast:u32     f32 f64   nan -> 0
+cast:u32     f32 f64   -1.0 -> 0
+cast:u32     f32 f64   3e9 -> 3000000000
+cast:u32     f32 f64   4294967296.0 -> max
+cast:u64     f32 f64   -1.0 -> 0
+cast:u64     f32 f64   9223372036854775808.0 -> 9223372036854775808
+cast:u64     f32 f64   2e19 -> max
+cast:bool    f32 f64   nan -> true
+cast:bool    f32 f64   1e-40 -> true
+cast:bool    f32 f64   -0.0 -> false
+cast:bool    i32 i64   min -> true
+cast:f32     bool      true -> 1.0
+cast:i64     bool      true -> 1
+cast:i32     i64       2147483648 -> min
+cast:i32     i64       4294967296 -> 0
+cast:i32     u32       max -> -1
+cast:u32     i32 i64   -1 -> max
+cast:u64     i32 i64   -1 -> max
+cast:i64     u32       max -> 4294967295
+cast:i64     u64       max -> -1
+cast:f32     i32 i64   16777217 -> 16777216.0
+cast:f32     i32 i64   16777219 -> 16777220.0
+cast:f32     u32       max -> 4294967296.0
+cast:f32     u64       max -> 18446744073709551616.0
+cast:f64     i64       9007199254740993 -> 9007199254740992.0
+cast:f32     f64       1e39 -> inf
+cast:f32     f64       1e-46 -> 0.0
+cast:f32     f64       -1e-46 -> -0.0
+cast:f32     f64       1e-40 -> 1e-40
+cast:f32     f64       nan -> nan
+cast:f64     f32       -0.0 -> -0.0
+cast:f64     f32       inf -> inf
+
+# indices below 0 count from the end; one out of bounds refuses the whole run
+gather       f32 i64   [5 6 7] [0 2] -> [5 7]
+gather       f32 i64   [5 6 7] [-1 -3] -> [7 5]
+gather       f32 i64   [5 6 7] [3] -> exit0
+gather       f32 i64   [5 6 7] [0 -4] -> exit0
+gather       f32       [5] [9223372036854775807] -> exit0
+gather       f32       [5] [-9223372036854775808] -> exit0
+gather       f32       [] [0] -> exit0
+gather       f32       [5] [] -> []
+scatter_add  f32 i64   [1 2 3] [1 1 -1] [10 20 30] -> [1 32 33]
+scatter_add  f32 i64   [1 2 3] [3] [10] -> exit0
+scatter_add  f32 i64   [1 2 3] [-4] [10] -> exit0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One row for one dtype. Operands and result are texts of numbers, or tuples of them for a vector."""
+
+    op: str
+    attrs: tuple[tuple[str, Attr], ...]
+    dtype: str
+    operands: tuple[str | tuple[str, ...], ...]
+    result: str | tuple[str, ...]
+
+    def __str__(self) -> str:
+        cast = f":{dict(self.attrs)['dtype']}" if self.op == "cast" else ""
+        operands = " ".join(map(_operand_text, self.operands))
+        return f"{self.op}{cast} {self.dtype} {operands} -> {_operand_text(self.result)}"
+
+    @property
+    def exits(self) -> bool:
+        """Does it leave by the exit of failed checks?"""
+        return self.result == "exit0"
+
+    def inputs(self, shape: tuple[int, ...] = ()) -> list[np.ndarray]:
+        """The operands; those of an elementwise op fill `shape`."""
+        shape = shape if ELEMENTWISE in OPS[self.op].traits else ()
+        arrays = [_array(o, self._operand_dtype(k)) for k, o in enumerate(self.operands)]
+        return [np.broadcast_to(x, shape).copy() if x.ndim == 0 else x for x in arrays]
+
+    def graph(self, shape: tuple[int, ...] = ()) -> Graph:
+        """The graph of this op alone, on inputs of the types of `inputs(shape)`."""
+        b = Builder("edge")
+        operands = [b.input(type_of(x)) for x in self.inputs(shape)]
+        return b.graph([b.emit(self.op, *operands, **dict(self.attrs))])
+
+    def holds(self, outcome: list[np.ndarray] | Exit) -> bool:
+        """Is `outcome`, of a run of `graph` on `inputs`, what this row says, bit for bit?"""
+        if isinstance(outcome, Exit):
+            return self.exits and outcome == CHECK_FAILED
+        if self.exits:
+            return False
+        actual, = outcome
+        if self.result == "zero":
+            return bool(np.all(actual == 0))
+        expected = _array(self.result, type_of(actual).dtype)
+        return expected.shape == actual.shape[actual.ndim - expected.ndim:] and same_bits(
+            np.broadcast_to(expected, actual.shape), actual)
+
+    def _operand_dtype(self, k: int) -> str:
+        if self.op in ("gather", "scatter_add") and k == 1:
+            return "i64"
+        return "bool" if self.operands[k] in ("true", "false") else self.dtype
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Are two arrays of one type equal, the zeros apart and all NaNs one?"""
+    if type_of(a) != type_of(b):
+        return False
+    if a.dtype.kind != "f" and type_of(a).dtype != "bf16":
+        return bool(np.array_equal(a, b))
+    equal = (a == b) & (np.signbit(a) == np.signbit(b))
+    return bool(np.all(equal | (np.isnan(a) & np.isnan(b))))
+
+
+def _array(text: str | tuple[str, ...], dtype: str) -> np.ndarray:
+    if isinstance(text, tuple):
+        return np.array([_number(t, dtype) for t in text], DTYPES[dtype])
+    return np.asarray(_number(text, dtype), DTYPES[dtype])
+
+
+def _number(text: str, dtype: str) -> bool | int | float:
+    if text in ("min", "max"):
+        return int(getattr(np.iinfo(DTYPES[dtype]), text))
+    return literal(text)
+
+
+def _operand_text(operand: str | tuple[str, ...]) -> str:
+    return operand if isinstance(operand, str) else f"[{' '.join(operand)}]"
+
+
+def _operands(text: str) -> tuple[str | tuple[str, ...], ...]:
+    """Words, and words in brackets as tuples."""
+    found: list[str | tuple[str, ...]] = []
+    vector: list[str] | None = None
+    for word in text.replace("[", " [ ").replace("]", " ] ").split():
+        if word == "[":
+            vector = []
+        elif word == "]":
+            found.append(tuple(vector or ()))
+            vector = None
+        elif vector is not None:
+            vector.append(word)
+        else:
+            found.append(word)
+    return tuple(found)
+
+
+def _attrs(op: str, dtype: str) -> tuple[tuple[str, Attr], ...]:
+    """The attrs of a row's op: its dtype, the only axis, and dimensions that go."""
+    given: dict[str, Attr] = {"dtype": dtype, "int": 0, "ints": (0,), "flag": False}
+    return tuple((name, given[kind]) for name, kind in OPS[op].attrs)
+
+
+def _rows(text: str) -> tuple[Edge, ...]:
+    rows: list[Edge] = []
+    for line in filter(None, (line.partition("#")[0].strip() for line in text.splitlines())):
+        left, _, right = line.partition("->")
+        name, *words = left.split()
+        op, _, attr = name.partition(":")
+        dtypes = [w for w in words if w in DTYPES]
+        operands = _operands(" ".join(words[len(dtypes):]))
+        result, = _operands(right)
+        rows += [Edge(op, _attrs(op, attr), dtype, operands, result) for dtype in dtypes]
+    return tuple(rows)
+
+
+EDGES: tuple[Edge, ...] = _rows(_TEXT)
+"""Every row, one for each of its dtypes."""

@@ -1,0 +1,64 @@
+"""runtime: compiled code into this process, through the cache; and the functions that every plan runs on.
+
+1. Code is known by its key: what it was made from, the processor, the versions of LLVM and the sources of this package.
+   An object from the cache that does not link is forgotten and made anew.
+2. The pool and the driver are loaded once for a process, whatever the cache.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from codegen.cache import DiskCache, content_key, default_cache
+from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
+from codegen.llvm_cpu.entry import entry_text, object_layout
+from codegen.llvm_cpu.link import VERSIONS, LinkError, compile_object, host, link
+from codegen.llvm_cpu.matmul import blas_text, find_blas
+from codegen.llvm_cpu.threads import THREADS, pool_text
+
+
+def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
+          imports: dict[str, int]) -> tuple[dict[str, int], bool]:
+    """Link the object kept under `key`, or else that of the text that `write` gives, which is then kept."""
+    code = disk.get(key) if disk else None
+    if code is not None:
+        try:
+            return link(code, exports, imports), False
+        except LinkError:
+            disk.discard(key)       # type: ignore[union-attr]
+    code = compile_object(write())
+    addresses = link(code, exports, imports)
+    if disk:
+        disk.put(key, code)
+    return addresses, True
+
+
+@cache
+def runtime() -> dict[str, int]:
+    """The addresses of the driver's functions, loaded when first needed, with the pool coupled to THREADS."""
+    blas, layout = find_blas(), object_layout()
+    text = pool_text(platform.system(), platform.machine()) + blas_text(blas) + DRIVER_TEXT + entry_text(layout)
+    exports = (*EXPORTS, "enter_table", *(("enter",) if layout else ()), "set_helpers", "after_fork")
+    key = content_key("runtime", *machine_identity(), text)
+    symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports)
+    THREADS.attach(ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"]))
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(symbols["after_fork"]))
+    return symbols
+
+
+@cache
+def machine_identity() -> tuple[str, ...]:
+    """What an object depends on beside the text it was made from."""
+    return *host(), platform.machine(), platform.system(), VERSIONS, _sources_digest()
+
+
+@cache
+def _sources_digest() -> str:
+    """The digest of this package's files: what is emitted for a kernel changes with them."""
+    files = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".py", ".pyc"})
+    return content_key(*(path.read_bytes() for path in files))

@@ -1,0 +1,377 @@
+"""threads: the pool that runs the chunks of a launch, as LLVM text, and how many threads it uses.
+
+`@launch(kernel, buffers, chunks, failed)` calls kernel(buffers, first, last, failed) until 0..chunks-1 are covered.
+The caller publishes a launch, works on it itself like any helper, and waits for what others have claimed:
+
+    caller                                          helper
+      publish kernel, buffers, ticket                 sleep until there is a launch
+      wake sleepers                                   claim a unit, run it, done += 1; until none is left
+      claim a unit, run it, done += 1; until none     spin a while, sleep
+      wait until done == units
+
+1. A unit is claimed by compare-and-swap on the ticket (launch number, units, next unit), so a helper that slept
+   through a launch can claim nothing of it: its number has changed.
+2. The caller waits for claimed units only, never for a helper to show up. Where helpers do not exist (in a forked
+   child, or when none could be started) the caller runs everything itself.
+3. One launch at a time uses the pool; a second caller at once runs its launch alone.
+4. Which thread runs a unit has no influence on the result: the chunks of a kernel are independent.
+5. Without futexes (any system but Linux) `@launch` is a plain call: one thread.
+"""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from string import Template
+
+FUTEX_NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
+"""The number of the futex system call on Linux, by machine."""
+
+_PAUSES = {"x86_64": "call void @llvm.x86.sse2.pause()", "aarch64": "call void @llvm.aarch64.hint(i32 1)"}
+_PAUSE_DECLARATIONS = {"x86_64": "declare void @llvm.x86.sse2.pause()", "aarch64": "declare void @llvm.aarch64.hint(i32)"}
+
+_HELPER_SPINS = 2000
+_CALLER_SPINS = 1000
+
+_SERIAL = """
+define internal void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {
+  call void %kernel(ptr %buffers, i64 0, i64 %chunks, ptr %failed)
+  ret void
+}
+define void @set_helpers(i32 %helpers) nounwind {
+  ret void
+}
+define void @reset_pool() nounwind {
+  ret void
+}
+"""
+
+_POOL = Template("""
+; ---- the pool. What is written by different threads lies on cache lines (in pairs) of its own.
+%pool = type {
+  i32,          ;  0 published: how many launches there were; idle helpers sleep on it
+  i32,          ;  1 sleepers: how many helpers sleep, or are about to
+  [30 x i32],
+  i64,          ;  3 ticket: launch number << 40 | units << 20 | next unit
+  [15 x i64],
+  i32,          ;  5 done: completed units of the launch; the caller sleeps on it
+  i32,          ;  6 waiting: the caller sleeps, or is about to
+  [30 x i32],
+  ptr,          ;  8 kernel
+  ptr,          ;  9 buffers
+  ptr,          ; 10 failed
+  i64,          ; 11 chunks
+  i64,          ; 12 span: chunks in a unit
+  i32,          ; 13 helpers: how many may take part
+  i32,          ; 14 started: how many exist
+  i32           ; 15 busy: a launch is under way
+}
+@pool = internal global %pool zeroinitializer, align 128
+@published = internal alias i32, ptr @pool
+@sleepers = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 1)
+@ticket = internal alias i64, getelementptr (%pool, ptr @pool, i64 0, i32 3)
+@done = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 5)
+@waiting = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 6)
+@pool.kernel = internal alias ptr, getelementptr (%pool, ptr @pool, i64 0, i32 8)
+@pool.buffers = internal alias ptr, getelementptr (%pool, ptr @pool, i64 0, i32 9)
+@pool.failed = internal alias ptr, getelementptr (%pool, ptr @pool, i64 0, i32 10)
+@pool.chunks = internal alias i64, getelementptr (%pool, ptr @pool, i64 0, i32 11)
+@span = internal alias i64, getelementptr (%pool, ptr @pool, i64 0, i32 12)
+@helpers = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 13)
+@started = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 14)
+@busy = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 15)
+
+declare i64 @syscall(i64, ...)
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(i64)
+declare i64 @llvm.umin.i64(i64, i64)
+$declare_pause
+
+; sleep while *word == expected; operation 128 is FUTEX_WAIT_PRIVATE
+define internal void @wait_on(ptr %word, i32 %expected) nounwind {
+  %wide = zext i32 %expected to i64
+  call i64 (i64, ...) @syscall(i64 $futex, ptr %word, i64 128, i64 %wide, ptr null, ptr null, i64 0)
+  ret void
+}
+
+; wake up to `count` of those that sleep on the word; operation 129 is FUTEX_WAKE_PRIVATE
+define internal void @wake(ptr %word, i32 %count) nounwind {
+  %wide = zext i32 %count to i64
+  call i64 (i64, ...) @syscall(i64 $futex, ptr %word, i64 129, i64 %wide, ptr null, ptr null, i64 0)
+  ret void
+}
+
+; claim and run units of the published launch until none is left
+define internal void @drain() nounwind {
+entry:
+  %first = load atomic i64, ptr @ticket acquire, align 8
+  br label %look
+look:
+  %ticket.seen = phi i64 [ %first, %entry ], [ %ticket.now, %claim ], [ %ticket.again, %finished ]
+  %unit = and i64 %ticket.seen, 1048575
+  %above = lshr i64 %ticket.seen, 20
+  %units = and i64 %above, 1048575
+  %left = icmp ult i64 %unit, %units
+  br i1 %left, label %claim, label %out
+claim:
+  %ticket.next = add i64 %ticket.seen, 1
+  %swap = cmpxchg ptr @ticket, i64 %ticket.seen, i64 %ticket.next acq_rel acquire, align 8
+  %ticket.now = extractvalue { i64, i1 } %swap, 0
+  %mine = extractvalue { i64, i1 } %swap, 1
+  br i1 %mine, label %run, label %look
+run:                                  ; from here until done counts the unit, the launch cannot end
+  %kernel = load ptr, ptr @pool.kernel
+  %buffers = load ptr, ptr @pool.buffers
+  %failed = load ptr, ptr @pool.failed
+  %chunks = load i64, ptr @pool.chunks
+  %in.unit = load i64, ptr @span
+  %begin = mul i64 %unit, %in.unit
+  %end.whole = add i64 %begin, %in.unit
+  %end = call i64 @llvm.umin.i64(i64 %end.whole, i64 %chunks)
+  call void %kernel(ptr %buffers, i64 %begin, i64 %end, ptr %failed)
+  %done.before = atomicrmw add ptr @done, i32 1 seq_cst, align 4
+  %done.now = add i32 %done.before, 1
+  %units.all = trunc i64 %units to i32
+  %last = icmp eq i32 %done.now, %units.all
+  br i1 %last, label %tell, label %finished
+tell:
+  %asleep = load atomic i32, ptr @waiting seq_cst, align 4
+  %someone = icmp ne i32 %asleep, 0
+  br i1 %someone, label %wake.caller, label %finished
+wake.caller:
+  call void @wake(ptr @done, i32 1)
+  br label %finished
+finished:
+  %ticket.again = load atomic i64, ptr @ticket acquire, align 8
+  br label %look
+out:
+  ret void
+}
+
+; the life of a helper; the argument is its number
+define internal ptr @helper(ptr %argument) nounwind {
+entry:
+  %number.wide = ptrtoint ptr %argument to i64
+  %number = trunc i64 %number.wide to i32
+  br label %top
+top:
+  %seen = load atomic i32, ptr @published seq_cst, align 4
+  %allowed = load atomic i32, ptr @helpers seq_cst, align 4
+  %wanted = icmp ult i32 %number, %allowed
+  br i1 %wanted, label %work, label %sleep
+work:
+  call void @drain()
+  br label %spin
+spin:
+  %count = phi i32 [ 0, %work ], [ %count.next, %pause ]
+  %now = load atomic i32, ptr @published acquire, align 4
+  %new = icmp ne i32 %now, %seen
+  br i1 %new, label %top, label %pause
+pause:
+  $pause
+  %count.next = add i32 %count, 1
+  %patient = icmp ult i32 %count.next, $helper_spins
+  br i1 %patient, label %spin, label %sleep
+sleep:
+  %before = atomicrmw add ptr @sleepers, i32 1 seq_cst, align 4
+  call void @wait_on(ptr @published, i32 %seen)
+  %after = atomicrmw sub ptr @sleepers, i32 1 seq_cst, align 4
+  br label %top
+}
+
+; start helpers until there are `count`; be content with those that the system allows
+define internal void @start(i32 %count) nounwind {
+entry:
+  %thread = alloca i64
+  %first = load i32, ptr @started
+  br label %check
+check:
+  %number = phi i32 [ %first, %entry ], [ %next, %created ]
+  %enough = icmp uge i32 %number, %count
+  br i1 %enough, label %out, label %create
+create:
+  %wide = zext i32 %number to i64
+  %argument = inttoptr i64 %wide to ptr
+  %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @helper, ptr %argument)
+  %refused = icmp ne i32 %error, 0
+  br i1 %refused, label %content, label %created
+created:
+  %handle = load i64, ptr %thread
+  %ignored = call i32 @pthread_detach(i64 %handle)
+  %next = add i32 %number, 1
+  store i32 %next, ptr @started
+  br label %check
+content:
+  store atomic i32 %number, ptr @helpers seq_cst, align 4
+  br label %out
+out:
+  ret void
+}
+
+define internal void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {
+entry:
+  %several = icmp ugt i64 %chunks, 1
+  %allowed = load atomic i32, ptr @helpers monotonic, align 4
+  %helped = icmp ne i32 %allowed, 0
+  %parallel = and i1 %several, %helped
+  br i1 %parallel, label %try, label %alone
+try:
+  %swap = cmpxchg ptr @busy, i32 0, i32 1 acquire monotonic, align 4
+  %free = extractvalue { i32, i1 } %swap, 1
+  br i1 %free, label %ours, label %alone
+alone:
+  call void %kernel(ptr %buffers, i64 0, i64 %chunks, ptr %failed)
+  ret void
+ours:
+  %exist = load i32, ptr @started
+  %missing = icmp ult i32 %exist, %allowed
+  br i1 %missing, label %more, label %publish
+more:
+  call void @start(i32 %allowed)
+  br label %publish
+publish:
+  %chunks.up = add i64 %chunks, 524287
+  %in.unit = lshr i64 %chunks.up, 19
+  %units.up = add i64 %chunks, %in.unit
+  %units.top = sub i64 %units.up, 1
+  %units = udiv i64 %units.top, %in.unit
+  store ptr %kernel, ptr @pool.kernel
+  store ptr %buffers, ptr @pool.buffers
+  store ptr %failed, ptr @pool.failed
+  store i64 %chunks, ptr @pool.chunks
+  store i64 %in.unit, ptr @span
+  store atomic i32 0, ptr @done monotonic, align 4
+  %old = load atomic i64, ptr @ticket monotonic, align 8
+  %launch.old = lshr i64 %old, 40
+  %launch.new = add i64 %launch.old, 1
+  %high = shl i64 %launch.new, 40
+  %middle = shl i64 %units, 20
+  %new = or i64 %high, %middle
+  store atomic i64 %new, ptr @ticket seq_cst, align 8
+  %published.before = atomicrmw add ptr @published, i32 1 seq_cst, align 4
+  %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
+  %someone = icmp ne i32 %asleep, 0
+  br i1 %someone, label %wake.helpers, label %work
+wake.helpers:                         ; all, if there are some that may not take part
+  %units.narrow = trunc i64 %units to i32
+  %useful = sub i32 %units.narrow, 1
+  %exist.now = load i32, ptr @started
+  %surplus = icmp ugt i32 %exist.now, %allowed
+  %count = select i1 %surplus, i32 2147483647, i32 %useful
+  call void @wake(ptr @published, i32 %count)
+  br label %work
+work:
+  call void @drain()
+  %units.all = trunc i64 %units to i32
+  br label %spin
+spin:
+  %spins = phi i32 [ 0, %work ], [ %spins.next, %pause ]
+  %done.seen = load atomic i32, ptr @done acquire, align 4
+  %complete = icmp eq i32 %done.seen, %units.all
+  br i1 %complete, label %out, label %pause
+pause:
+  $pause
+  %spins.next = add i32 %spins, 1
+  %patient = icmp ult i32 %spins.next, $caller_spins
+  br i1 %patient, label %spin, label %settle
+settle:
+  store atomic i32 1, ptr @waiting seq_cst, align 4
+  br label %sleep
+sleep:
+  %done.now = load atomic i32, ptr @done seq_cst, align 4
+  %complete.now = icmp eq i32 %done.now, %units.all
+  br i1 %complete.now, label %awake, label %nap
+nap:
+  call void @wait_on(ptr @done, i32 %done.now)
+  br label %sleep
+awake:
+  store atomic i32 0, ptr @waiting seq_cst, align 4
+  br label %out
+out:
+  store atomic i32 0, ptr @busy release, align 4
+  ret void
+}
+
+define void @set_helpers(i32 %count) nounwind {
+  store atomic i32 %count, ptr @helpers seq_cst, align 4
+  ret void
+}
+
+; in a forked child: no helper exists, no launch is under way; helpers are started anew by the next launch
+define void @reset_pool() nounwind {
+  store atomic i32 0, ptr @started seq_cst, align 4
+  store atomic i32 0, ptr @sleepers seq_cst, align 4
+  store atomic i32 0, ptr @waiting seq_cst, align 4
+  %old = load atomic i64, ptr @ticket seq_cst, align 8
+  %launch = lshr i64 %old, 40
+  %launch.next = add i64 %launch, 1
+  %new = shl i64 %launch.next, 40
+  store atomic i64 %new, ptr @ticket seq_cst, align 8
+  store atomic i32 0, ptr @busy seq_cst, align 4
+  ret void
+}
+""")
+
+
+def pool_text(system: str, machine: str) -> str:
+    """The LLVM text of @launch, @set_helpers(helpers) and @reset_pool(): over futexes where there are any, else one thread.
+
+    `system` and `machine` as platform.system() and platform.machine() give them.
+    """
+    if system != "Linux" or machine not in FUTEX_NUMBERS:
+        return _SERIAL
+    return _POOL.substitute(
+        futex=FUTEX_NUMBERS[machine], helper_spins=_HELPER_SPINS, caller_spins=_CALLER_SPINS,
+        pause=_PAUSES.get(machine, "; no hint for the processor"), declare_pause=_PAUSE_DECLARATIONS.get(machine, ""))
+
+
+class ThreadCount:
+    """How many threads a launch may use, the caller's included; `attach` couples it to a loaded pool."""
+
+    def __init__(self, count: int):
+        self._count = count
+        self._lock = threading.Lock()
+        self._set_helpers: Callable[[int], None] | None = None
+
+    def get(self) -> int:
+        """The number of threads."""
+        return self._count
+
+    def set(self, count: int) -> None:
+        """Use `count` threads from the next launch on; ValueError below 1."""
+        if count < 1:
+            raise ValueError(f"the number of threads must be at least 1, not {count}")
+        with self._lock:
+            self._count = count
+            if self._set_helpers:
+                self._set_helpers(count - 1)
+
+    def attach(self, set_helpers: Callable[[int], None]) -> None:
+        """Tell a pool now and whenever the number changes how many helpers it may use."""
+        with self._lock:
+            self._set_helpers = set_helpers
+            set_helpers(self._count - 1)
+
+
+def default_count(environment: Mapping[str, str]) -> int:
+    """TRACEGRAD_NUM_THREADS, or the number of processors this process may run on; ValueError if the variable is no number above 0."""
+    chosen = environment.get("TRACEGRAD_NUM_THREADS")
+    if chosen is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not chosen.strip().isdecimal() or int(chosen) < 1:
+        raise ValueError(f"TRACEGRAD_NUM_THREADS is {chosen!r}, not a number above 0")
+    return int(chosen)
+
+
+THREADS = ThreadCount(default_count(os.environ))
+"""The number of threads of this process."""
+
+
+def get_num_threads() -> int:
+    """How many threads compiled code uses."""
+    return THREADS.get()
+
+
+def set_num_threads(count: int) -> None:
+    """Let compiled code use `count` threads. Results do not depend on it."""
+    THREADS.set(count)

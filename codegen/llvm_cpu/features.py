@@ -1,0 +1,50 @@
+"""Features: what the code generator needs to know of a processor.
+
+    host_features()                    the processor this runs on
+    AVX512, AVX2, PORTABLE             presets, for tests and for comparing
+
+The names of features are LLVM's.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from codegen.llvm_cpu import link
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """`cpu` and `flags` go to LLVM; the rest decides what is emitted.
+
+    vector_bytes: the width of a vector register. fma: llvm.fma is one instruction. ldexp: llvm.ldexp of a vector is
+    one instruction (elsewhere either would become a call of a function for each lane).
+    """
+
+    cpu: str
+    flags: str
+    vector_bytes: int
+    fma: bool
+    ldexp: bool
+
+
+def features_of(cpu: str, flags: str) -> Features:
+    """The Features of a processor whose LLVM feature string is `flags`: "+avx2,-avx512f,...".
+
+    Example: features_of("haswell", "+avx2,+fma").vector_bytes is 32.
+    """
+    enabled = {flag[1:] for flag in flags.split(",") if flag.startswith("+")}
+    wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= enabled
+    width = 64 if wide else 32 if "avx2" in enabled else 16
+    return Features(cpu, flags, width, fma=not enabled.isdisjoint({"fma", "neon", "fp-armv8"}), ldexp=wide)
+
+
+@cache
+def host_features() -> Features:
+    """The Features of the processor this runs on."""
+    return features_of(*link.host())
+
+
+AVX512 = features_of("skylake-avx512", "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl")
+AVX2 = features_of("haswell", "+avx2,+fma")
+PORTABLE = features_of("x86-64", "")

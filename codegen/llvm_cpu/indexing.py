@@ -1,0 +1,190 @@
+"""Indices and guards as scalar or vector arithmetic, for the place in the loop nest where code is being written.
+
+Along the vector axis an index is either affine (a scalar for lane 0 and a constant step from lane to lane) or it is a
+vector of lanes. A quotient or a remainder stays affine where the step is a multiple of its divisor, and where all lanes
+provably fall between two multiples of it.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import gcd
+from typing import overload
+
+from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
+from codegen.schedule.kernel import Index, Quotient, Remainder, Term, Within
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where in the nest code is written.
+
+    indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside the vector axis.
+    aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all.
+    """
+
+    indices: Mapping[str, Value]
+    extents: Mapping[str, int]
+    vector: str | None
+    lanes: int = 1
+    aligned: int = 1
+    mask: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """base + step * lane; base is a multiple of `aligned` (0: it is 0)."""
+
+    base: Value
+    step: int
+    aligned: int
+
+
+def bounds(index: Index, extents: Mapping[str, int]) -> tuple[int, int]:
+    """The least and greatest number that `index` can be."""
+    low = high = index.constant
+    for term, coefficient in index.terms:
+        ends = [coefficient * end for end in _term_bounds(term, extents)]
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def _term_bounds(term: Term, extents: Mapping[str, int]) -> tuple[int, int]:
+    if isinstance(term, str):
+        return 0, max(extents[term] - 1, 0)
+    low, high = bounds(term.index, extents)
+    if isinstance(term, Quotient):
+        return low // term.divisor, high // term.divisor
+    same = low >= 0 and low // term.divisor == high // term.divisor
+    return (low % term.divisor, high % term.divisor) if same else (0, term.divisor - 1)
+
+
+# ---- along the vector axis: affine, or lanes ----------------------------------------------------------------------------
+
+
+def affine(a: Assembler, point: Point, index: Index) -> Affine | None:
+    """`index` in affine form, None where it has none."""
+    parts = []
+    step, aligned = 0, abs(index.constant)
+    for term, coefficient in index.terms:
+        part = _affine_term(a, point, term)
+        if part is None:
+            return None
+        parts.append((part.base, coefficient))
+        step += coefficient * part.step
+        aligned = gcd(aligned, coefficient * part.aligned)
+    return Affine(_sum(a, parts, index.constant), step, aligned)
+
+
+def _sum(a: Assembler, parts: list[tuple[Value, int]], constant: int) -> Value:
+    """sum of value * coefficient + constant; what is known furthest out is added first."""
+    total: Value | None = None
+    for value, coefficient in sorted(parts, key=lambda part: part[0].scope):
+        product = value if coefficient == 1 else a.binary("mul nsw", value, a.constant(I64, coefficient))
+        total = product if total is None else a.binary("add nsw", total, product)
+    if total is None:
+        return a.constant(I64, constant)
+    return a.binary("add nsw", total, a.constant(I64, constant)) if constant else total
+
+
+def _affine_term(a: Assembler, point: Point, term: Term) -> Affine | None:
+    if isinstance(term, str):
+        varies = term == point.vector and point.lanes > 1
+        return Affine(point.indices[term], int(varies), point.aligned if varies else 1)
+    inner = affine(a, point, term.index)
+    if inner is None:
+        return None
+    base, step, divisor = inner.base, inner.step, term.divisor
+    number = a.constant(I64, divisor)
+    whole_steps = step % divisor == 0
+    room = gcd(inner.aligned, divisor)      # lane 0 is at least this far below the next multiple of the divisor
+    together = 0 <= step * (point.lanes - 1) < room
+    if not whole_steps and not together:
+        return None
+    if isinstance(term, Quotient):
+        return Affine(a.binary("udiv", base, number), step // divisor if whole_steps else 0, 1)
+    return Affine(a.binary("urem", base, number), 0 if whole_steps else step, gcd(inner.aligned, divisor))
+
+
+def lanes(a: Assembler, point: Point, index: Index) -> Value:
+    """`index` as a vector with one number for each lane: i32 where it fits, else i64."""
+    return _lanes(a, point, index, "i32" if _fits_i32(index, point.extents) else "i64")
+
+
+def _fits_i32(index: Index, extents: Mapping[str, int]) -> bool:
+    low, high = bounds(index, extents)
+    inner = (term.index for term, _ in index.terms if not isinstance(term, str))
+    return -(1 << 30) < low and high < 1 << 30 and all(_fits_i32(i, extents) for i in inner)
+
+
+def _lanes(a: Assembler, point: Point, index: Index, dtype: str) -> Value:
+    form = affine(a, point, index)
+    type = vector(dtype, point.lanes)
+    if form is not None:
+        return spread(a, form, type.dtype, point.lanes)
+    scalars, total = [], None
+    for term, coefficient in index.terms:
+        part = _affine_term(a, point, term)
+        if part is not None and part.step == 0:
+            scalars.append((part.base, coefficient))
+            continue
+        if part is not None:
+            lane = spread(a, part, dtype, point.lanes)
+        else:
+            assert isinstance(term, Quotient | Remainder)
+            opcode = "udiv" if isinstance(term, Quotient) else "urem"
+            lane = a.binary(opcode, _lanes(a, point, term.index, dtype), a.constant(type, term.divisor))
+        product = lane if coefficient == 1 else a.binary("mul", lane, a.constant(type, coefficient))
+        total = product if total is None else a.binary("add", total, product)
+    assert total is not None
+    rest = spread(a, Affine(_sum(a, scalars, index.constant), 0, 1), dtype, point.lanes)
+    return a.binary("add", rest, total)
+
+
+def spread(a: Assembler, form: Affine, dtype: str, lanes: int) -> Value:
+    """An affine index as a vector of lanes of dtype i32 or i64 (what it holds must fit)."""
+    base = form.base if dtype == "i64" else narrow(a, form.base)
+    if form.step == 0:
+        return a.splat(base, lanes)
+    return a.binary("add", a.splat(base, lanes), a.lane_numbers(vector(dtype, lanes), form.step))
+
+
+def narrow(a: Assembler, x: Value) -> Value:
+    """The low half of an i64 as i32."""
+    return a.convert("trunc", x, I32) if x.text.startswith("%") else a.constant(I32, int(x.text))
+
+
+# ---- guards -------------------------------------------------------------------------------------------------------------
+
+
+def holds(a: Assembler, point: Point, guards: tuple[Within, ...]) -> Value | None:
+    """Where all guards hold: one bool for all lanes, or one for each; None where they hold by the axes' extents alone."""
+    scalar: Value | None = None
+    vectors: Value | None = None
+    for guard in guards:
+        low, high = bounds(guard.index, point.extents)
+        if guard.low <= low and high < guard.high:
+            continue
+        shifted = Index(guard.index.terms, guard.index.constant - guard.low)
+        width = min(max(guard.high - guard.low, 0), (1 << 31) - 1)      # low <= i < high, as one unsigned comparison of i - low
+        form = affine(a, point, shifted)
+        if form is not None and form.step == 0:
+            test = a.compare("icmp ult", form.base, a.constant(I64, width))
+            scalar = test if scalar is None else a.binary("and", scalar, test)
+        else:
+            lane = lanes(a, point, shifted)
+            test = a.compare("icmp ult", lane, a.constant(lane.type, width))
+            vectors = test if vectors is None else a.binary("and", vectors, test)
+    return both(a, scalar, vectors)
+
+
+@overload
+def both(a: Assembler, x: Value, y: Value | None) -> Value: ...
+@overload
+def both(a: Assembler, x: Value | None, y: Value | None) -> Value | None: ...
+def both(a: Assembler, x: Value | None, y: Value | None) -> Value | None:
+    """x and y, where None holds everywhere; a vector where either is one."""
+    if x is None or y is None:
+        return x if y is None else y
+    lanes = max(x.type.lanes, y.type.lanes)
+    return a.binary("and", a.splat(x, lanes), a.splat(y, lanes))

@@ -1,0 +1,183 @@
+"""Loads, stores and indirect accesses as LLVM instructions, at a Point of the nest.
+
+1. Memory is touched only in lanes that exist and whose guards hold.
+2. Where a check fails, 1 is stored to %failed; it is never otherwise written.
+3. What a kernel only reads is read as far out as its index is known.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.ir.types import SIGNED
+from codegen.llvm_cpu import indexing, operations
+from codegen.llvm_cpu.assembler import I32, I64, Assembler, Type, Value, vector
+from codegen.llvm_cpu.indexing import Affine, Point
+from codegen.schedule.kernel import Gather, Load, Param, ScatterAdd, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """The params of a kernel, where they lie, and the flag of its checks."""
+
+    params: tuple[Param, ...]
+    pointers: tuple[Value, ...]
+    failed: Value
+
+    def element(self, buffer: int, lanes: int = 1) -> Type:
+        """The type in memory: a bool is a byte."""
+        dtype = self.params[buffer].dtype
+        return vector("u8" if dtype == "bool" else dtype, lanes)
+
+    def read_only(self, buffer: int) -> bool:
+        return self.params[buffer].access == "in"
+
+    def narrow(self, buffer: int) -> bool:
+        """Do all indices of it fit i32?"""
+        return self.params[buffer].size < 1 << 30
+
+
+def _from_memory(a: Assembler, buffers: Buffers, buffer: int, x: Value) -> Value:
+    return a.compare("icmp ne", x, a.constant(x.type, 0)) if buffers.params[buffer].dtype == "bool" else x
+
+
+def _to_memory(a: Assembler, x: Value) -> Value:
+    return a.convert("zext", x, vector("u8", x.type.lanes)) if x.type.dtype == "bool" else x
+
+
+# ---- direct -------------------------------------------------------------------------------------------------------------
+
+
+def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
+    """buffer[index], 0 where a guard does not hold; a scalar where it is the same in every lane."""
+    if buffers.params[s.buffer].size == 0:
+        return a.constant(vector(buffers.params[s.buffer].dtype), 0)
+    held = indexing.holds(a, point, s.guards)
+    form = indexing.affine(a, point, s.index)
+    if form is not None and form.step == 0 and _same_in_all_lanes(held):
+        return _from_memory(a, buffers, s.buffer, _read_scalar(a, buffers, s.buffer, form.base, held))
+    type, mask = buffers.element(s.buffer, point.lanes), indexing.both(a, point.mask, held)
+    if form is not None and abs(form.step) == 1:
+        return _from_memory(a, buffers, s.buffer, _read_contiguous(a, buffers, s.buffer, type, form, mask))
+    address = a.address(buffers.pointers[s.buffer], type, indexing.lanes(a, point, s.index))
+    x = a.masked_load(type, address, _mask(a, mask, point.lanes), buffers.read_only(s.buffer))
+    return _from_memory(a, buffers, s.buffer, x)
+
+
+def _same_in_all_lanes(mask: Value | None) -> bool:
+    return mask is None or mask.type.lanes == 1
+
+
+def _read_scalar(a: Assembler, buffers: Buffers, buffer: int, index: Value, held: Value | None) -> Value:
+    """One element, at index 0 where `held` does not hold, and then not taken."""
+    type, zero = buffers.element(buffer), a.constant(I64, 0)
+    where = index if held is None else a.select(held, index, zero)
+    x = a.load(type, a.address(buffers.pointers[buffer], type, where), buffers.read_only(buffer))
+    return x if held is None else a.select(held, x, a.constant(type, 0))
+
+
+def _read_contiguous(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine, mask: Value | None) -> Value:
+    """Neighbors in memory; those of a negative step are read forwards and then reversed."""
+    backwards, invariant = form.step < 0, buffers.read_only(buffer)
+    order = range(type.lanes - 1, -1, -1)
+    first = a.binary("add nsw", form.base, a.constant(I64, 1 - type.lanes)) if backwards else form.base
+    address = a.address(buffers.pointers[buffer], type, first)
+    if mask is None:
+        x = a.load(type, address, invariant)
+    else:
+        mask = a.splat(mask, type.lanes)
+        x = a.masked_load(type, address, a.shuffle(mask, mask, order) if backwards else mask, invariant)
+    return a.shuffle(x, x, order) if backwards else x
+
+
+def _mask(a: Assembler, mask: Value | None, lanes: int) -> Value:
+    return a.splat(a.constant(vector("bool"), True) if mask is None else mask, lanes)
+
+
+def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> None:
+    """buffer[index] = x."""
+    form = indexing.affine(a, point, s.index)
+    pointer, type = buffers.pointers[s.buffer], buffers.element(s.buffer, point.lanes)
+    x = _to_memory(a, x)
+    if form is not None and form.step == 0 and x.type.lanes == 1:
+        a.store(x, a.address(pointer, type, form.base))
+        return
+    x = a.splat(x, point.lanes)
+    if form is None or form.step != 1:
+        address = a.address(pointer, type, indexing.lanes(a, point, s.index))
+        a.masked_store(x, address, _mask(a, point.mask, point.lanes))
+    elif point.mask is None:
+        a.store(x, a.address(pointer, type, form.base))
+    else:
+        a.masked_store(x, a.address(pointer, type, form.base), point.mask)
+
+
+# ---- indirect -----------------------------------------------------------------------------------------------------------
+
+
+def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: int, held: Value | None, dtype: str) -> tuple[Value, Value]:
+    """k counted from the start, as `dtype`, and where it is in bounds (and held); else the check fails."""
+    signed = k.type.dtype in SIGNED
+    k = operations.cast(a, k, dtype)
+    if signed:
+        k = a.select(a.compare("icmp slt", k, a.constant(k.type, 0)), a.binary("add", k, a.constant(k.type, size)), k)
+    good = a.compare("icmp ult", k, a.constant(k.type, size))
+    bad = indexing.both(a, a.binary("xor", good, a.constant(good.type, True)), held)
+    if bad.type.lanes > 1:
+        bad = a.intrinsic("vector.reduce.or", indexing.both(a, bad, point.mask), type=vector("bool"))
+    a.store_if(bad, a.constant(I32, 1), buffers.failed)
+    return k, indexing.both(a, good, held)
+
+
+def _index_dtype(buffers: Buffers, buffer: int, k: Value, size: int) -> str:
+    small = k.type.dtype in ("i8", "u8", "i16", "u16", "i32") and size < 1 << 30
+    return "i32" if small and buffers.narrow(buffer) else "i64"
+
+
+def gather(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value) -> Value:
+    """buffer[base + stride * k], 0 where a guard does not hold and where k is out of bounds."""
+    if buffers.params[s.buffer].size == 0:
+        dtype = buffers.params[s.buffer].dtype
+        _checked(a, buffers, point, k, s.size, indexing.holds(a, point, s.guards), "i64")
+        return a.constant(vector(dtype), 0)
+    held = indexing.holds(a, point, s.guards)
+    form = indexing.affine(a, point, s.base)
+    if k.type.lanes == 1 and _same_in_all_lanes(held) and form is not None and abs(form.step) <= 1:
+        return _gather_row(a, buffers, point, s, k, form, held)
+    dtype = _index_dtype(buffers, s.buffer, k, s.size)
+    k, usable = _checked(a, buffers, point, k, s.size, held, dtype)
+    type = buffers.element(s.buffer, point.lanes)
+    row = a.splat(a.binary("mul", k, a.constant(k.type, s.stride)), point.lanes)
+    base = operations.cast(a, indexing.lanes(a, point, s.base), dtype)
+    address = a.address(buffers.pointers[s.buffer], type, a.binary("add", base, row))
+    mask = indexing.both(a, usable, point.mask)
+    x = a.masked_load(type, address, _mask(a, mask, point.lanes), buffers.read_only(s.buffer))
+    return _from_memory(a, buffers, s.buffer, x)
+
+
+def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value, form: Affine, held: Value | None) -> Value:
+    """One k for all lanes: a direct load whose index is moved by it, to row 0 where k is out of bounds."""
+    k, usable = _checked(a, buffers, point, k, s.size, held, "i64")
+    row = a.binary("mul", k, a.constant(I64, s.stride))
+    if form.step == 0:
+        x = _read_scalar(a, buffers, s.buffer, a.binary("add", form.base, row), usable)
+    else:
+        type = buffers.element(s.buffer, point.lanes)
+        moved = Affine(a.binary("add", form.base, row), form.step, 1)
+        x = _read_contiguous(a, buffers, s.buffer, type, moved, indexing.both(a, usable, point.mask))
+    return _from_memory(a, buffers, s.buffer, x)
+
+
+def scatter_add(a: Assembler, buffers: Buffers, point: Point, s: ScatterAdd, k: Value, x: Value) -> None:
+    """buffer[base + stride * k] += x where k is in bounds; scalars only."""
+    k, usable = _checked(a, buffers, point, k, s.size, None, "i64")
+    form = indexing.affine(a, point, s.base)
+    assert form is not None and x.type.lanes == 1
+    type = buffers.element(s.buffer)
+
+    def add() -> list[Value]:
+        index = a.binary("add", form.base, a.binary("mul", k, a.constant(I64, s.stride)))
+        address = a.address(buffers.pointers[s.buffer], type, index)
+        a.store(operations.binary(a, "add", a.load(type, address, False), x), address)
+        return []
+
+    a.when(usable, [], add)

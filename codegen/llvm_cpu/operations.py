@@ -1,0 +1,178 @@
+"""Elementwise ops as LLVM instructions. In: the name of an op and Values. Out: a Value.
+
+What LLVM leaves undefined is never reached: shifts stay below the width, floats are bounded before they become integers, and
+an instruction that gives poison for some operand is followed by a select that takes something else there. Operations on
+floats carry no fast-math flag, so + - * / and sqrt round as IEEE 754 says, and a product and a sum are never contracted.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from codegen.ir.types import FLOATS, SIGNED
+from codegen.llvm_cpu.assembler import ELEMENTS, Assembler, Type, Value, vector
+from codegen.llvm_cpu.features import Features
+from codegen.llvm_cpu.vector_math import FUNCTIONS, Arithmetic
+
+_BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
+_FLOAT, _SIGNED, _UNSIGNED, _BOOL = range(4)
+
+_INSTRUCTIONS = {
+    #       float             signed         unsigned       bool
+    "add": ("fadd",           "add",         "add",         None),
+    "sub": ("fsub",           "sub",         "sub",         None),
+    "mul": ("fmul",           "mul",         "mul",         None),
+    "div": ("fdiv",           None,          None,          None),
+    "and": (None,             "and",         "and",         "and"),
+    "or":  (None,             "or",          "or",          "or"),
+    "xor": (None,             "xor",         "xor",         "xor"),
+}
+_CONDITIONS = {
+    "eq": ("fcmp oeq",        "icmp eq",     "icmp eq",     "icmp eq"),
+    "ne": ("fcmp une",        "icmp ne",     "icmp ne",     "icmp ne"),
+    "lt": ("fcmp olt",        "icmp slt",    "icmp ult",    "icmp ult"),
+    "le": ("fcmp ole",        "icmp sle",    "icmp ule",    "icmp ule"),
+    "gt": ("fcmp ogt",        "icmp sgt",    "icmp ugt",    "icmp ugt"),
+    "ge": ("fcmp oge",        "icmp sge",    "icmp uge",    "icmp uge"),
+}
+
+
+def _kind(type: Type) -> int:
+    dtype = type.dtype
+    return _FLOAT if dtype in FLOATS else _SIGNED if dtype in SIGNED else _BOOL if dtype == "bool" else _UNSIGNED
+
+
+def integer_range(dtype: str) -> tuple[int, int]:
+    """The least and the greatest number of an integer dtype (False and True are 0 and 1)."""
+    if dtype == "bool":
+        return 0, 1
+    bits = _BITS[ELEMENTS[dtype]]
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if dtype in SIGNED else (0, (1 << bits) - 1)
+
+
+def together(a: Assembler, *values: Value) -> list[Value]:
+    """The values, scalars among vectors repeated in every lane."""
+    lanes = max(v.type.lanes for v in values)
+    return [a.splat(v, lanes) for v in values]
+
+
+# ---- two operands -----------------------------------------------------------------------------------------------------
+
+
+def binary(a: Assembler, op: str, x: Value, y: Value) -> Value:
+    """The op with two operands of one dtype."""
+    x, y = together(a, x, y)
+    kind = _kind(x.type)
+    if op in _CONDITIONS:
+        return a.compare(_CONDITIONS[op][kind], x, y)
+    instruction = _INSTRUCTIONS.get(op, (None,) * 4)[kind]
+    return a.binary(instruction, x, y) if instruction else _BINARY[op](a, x, y)
+
+
+def _extremum(condition: int) -> Callable[[Assembler, Value, Value], Value]:
+    def emit(a: Assembler, x: Value, y: Value) -> Value:
+        better = a.select(a.compare(_CONDITIONS["gt" if condition > 0 else "lt"][_kind(x.type)], x, y), x, y)
+        if _kind(x.type) != _FLOAT:
+            return better
+        return a.select(a.compare("fcmp uno", x, x), x, better)      # better is y where either is NaN
+    return emit
+
+
+def _shift_right(a: Assembler, x: Value, count: Value) -> Value:
+    bits = _BITS[x.type.element]
+    inside = a.compare("icmp ult", count, a.constant(count.type, bits))       # a negative count is large here
+    if _kind(x.type) == _SIGNED:
+        return a.binary("ashr", x, a.select(inside, count, a.constant(count.type, bits - 1)))
+    return a.select(inside, a.binary("lshr", x, count), a.constant(x.type, 0))
+
+
+_BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _shift_right}
+
+
+# ---- one operand ------------------------------------------------------------------------------------------------------
+
+
+def unary(a: Assembler, features: Features, op: str, x: Value) -> Value:
+    """The op with one operand."""
+    if op in FUNCTIONS:
+        return FUNCTIONS[op](Arithmetic(a, x.type, features), x)
+    return _UNARY[op](a, x)
+
+
+def _neg(a: Assembler, x: Value) -> Value:
+    return a.negate(x) if _kind(x.type) == _FLOAT else a.binary("sub", a.constant(x.type, 0), x)
+
+
+def _abs(a: Assembler, x: Value) -> Value:
+    """The least integer has no positive counterpart: it stays what it is."""
+    kind = _kind(x.type)
+    if kind == _FLOAT:
+        return a.intrinsic("fabs", x)
+    return a.select(a.compare("icmp slt", x, a.constant(x.type, 0)), _neg(a, x), x) if kind == _SIGNED else x
+
+
+def _sign(a: Assembler, x: Value) -> Value:
+    """-1, 0 or 1; NaN for NaN."""
+    zero, one, kind = a.constant(x.type, 0), a.constant(x.type, 1), _kind(x.type)
+    above = a.select(a.compare(_CONDITIONS["gt"][kind], x, zero), one, zero)
+    if kind == _UNSIGNED:
+        return above
+    result = a.select(a.compare(_CONDITIONS["lt"][kind], x, zero), a.constant(x.type, -1), above)
+    return a.select(a.compare("fcmp uno", x, x), x, result) if kind == _FLOAT else result
+
+
+def _not(a: Assembler, x: Value) -> Value:
+    return a.binary("xor", x, a.constant(x.type, True if x.type.dtype == "bool" else -1))
+
+
+_UNARY: dict[str, Callable[[Assembler, Value], Value]] = {
+    "neg": _neg, "abs": _abs, "sign": _sign, "not": _not,
+    "sqrt": lambda a, x: a.intrinsic("sqrt", x),
+    "detach": lambda a, x: x,
+}
+
+
+# ---- choice and conversion --------------------------------------------------------------------------------------------
+
+
+def select(a: Assembler, condition: Value, x: Value, y: Value) -> Value:
+    """x where condition holds, else y."""
+    x, y = together(a, x, y)
+    if condition.type.lanes > 1:
+        condition, x, y = together(a, condition, x, y)
+    return a.select(condition, x, y)
+
+
+def cast(a: Assembler, x: Value, dtype: str) -> Value:
+    """x as dtype: floats truncate and saturate, NaN becomes 0; integers wrap; bool is x != 0."""
+    source, target = x.type, vector(dtype, x.type.lanes)
+    from_kind, to_kind = _kind(source), _kind(target)
+    if source.dtype == dtype:
+        return x
+    if to_kind == _BOOL:
+        return a.compare(_CONDITIONS["ne"][from_kind], x, a.constant(source, 0))
+    if from_kind == _FLOAT:
+        if to_kind == _FLOAT:
+            return a.convert("fpext" if dtype == "f64" else "fptrunc", x, target)
+        return _float_to_integer(a, x, target)
+    if to_kind == _FLOAT:
+        return a.convert("sitofp" if from_kind == _SIGNED else "uitofp", x, target)
+    before, after = (1 if from_kind == _BOOL else _BITS[source.element]), _BITS[target.element]
+    if before == after:
+        return a.relabel(x, target)
+    return a.convert("trunc" if after < before else "sext" if from_kind == _SIGNED else "zext", x, target)
+
+
+def _float_to_integer(a: Assembler, x: Value, target: Type) -> Value:
+    low, high = integer_range(target.dtype)
+    inside = a.convert("fptosi" if _kind(target) == _SIGNED else "fptoui", x, target)    # poison where x is out of range
+    result = a.select(a.compare("fcmp olt", x, a.constant(x.type, high + 1)), inside, a.constant(target, high))
+    result = a.select(a.compare("fcmp ogt", x, a.constant(x.type, low - 1 if low == 0 else low)), result, a.constant(target, low))
+    return a.select(a.compare("fcmp uno", x, x), a.constant(target, 0), result)
+
+
+_IMPLEMENTED = frozenset(_INSTRUCTIONS) | frozenset(_CONDITIONS) | frozenset(_BINARY) | frozenset(_UNARY) | frozenset(FUNCTIONS)
+
+
+def implements(op: str) -> bool:
+    """Is there code for this elementwise op as a Unary or Binary?"""
+    return op in _IMPLEMENTED

@@ -1,0 +1,104 @@
+"""Accumulators: the running state of an Accumulate, as Values that a loop carries.
+
+    state = start(...)        in a loop: state = step(state, x)        result = finish(state)
+
+Accuracy of sums, with u half an ulp of 1 in the dtype of x, |error| relative to the sum of the |x|:
+f32 is summed in f64 and rounded once: u + n * 2^-53, below 2u for n up to 2^28.
+f64 carries what each addition rounded off (the error of Knuth's two-sum, added up beside the sum): u + n^2 * u^2, from
+Ogita, Rump, Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26(6), 2005, proposition 4.5, Sum2.
+Pairwise summation has log2(n) * u. Integers wrap. max and min give NaN if there is one.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.ir.types import FLOATS
+from codegen.llvm_cpu import operations
+from codegen.llvm_cpu.assembler import Assembler, Value, vector
+
+_COMBINE = {"max": "maximum", "min": "minimum"}
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """Combines values of `dtype` by `kind` (sum, max, min), `lanes` at a time."""
+
+    kind: str
+    dtype: str
+    lanes: int
+
+    def start(self, a: Assembler) -> list[Value]:
+        """The state before the first value. -0.0 is what a float sum starts from: -0.0 + x is x, for -0.0 too."""
+        if self._floating_sum:
+            zero = a.constant(vector("f64", self.lanes), -0.0)
+            return [zero] if self.dtype == "f32" else [zero, zero]
+        return [a.constant(vector(self.dtype, self.lanes), self.identity)]
+
+    def step(self, a: Assembler, state: list[Value], x: Value, mask: Value | None) -> list[Value]:
+        """The state after x, of which the lanes where mask does not hold do not count."""
+        x = a.splat(x, self.lanes)
+        if mask is not None:
+            x = a.select(mask, x, a.constant(x.type, self.identity))
+        if not self._floating_sum:
+            return [self._combine(a, state[0], x)]
+        if self.dtype == "f32":
+            return [a.binary("fadd", state[0], a.convert("fpext", x, vector("f64", self.lanes)))]
+        total, error = _two_sum(a, state[0], x)
+        return [total, a.binary("fadd", state[1], error)]
+
+    def finish(self, a: Assembler, state: list[Value], across: bool) -> Value:
+        """The result; with `across` the lanes are combined into one."""
+        if self.dtype == "f64" and self._floating_sum:
+            total, error = state
+            while across and total.type.lanes > 1:
+                (low, high), (low_error, high_error) = _halves(a, total), _halves(a, error)
+                total, lost = _two_sum(a, low, high)
+                error = a.binary("fadd", a.binary("fadd", low_error, high_error), lost)
+            return _corrected(a, total, error)
+        (result,) = state
+        while across and result.type.lanes > 1:
+            low, high = _halves(a, result)
+            result = a.binary("fadd", low, high) if self._floating_sum else self._combine(a, low, high)
+        return a.convert("fptrunc", result, vector("f32", result.type.lanes)) if self._floating_sum else result
+
+    def empty(self, a: Assembler) -> Value:
+        """The result over no values: 0 for a sum."""
+        return a.constant(vector(self.dtype), 0 if self.kind == "sum" else self.identity)
+
+    @property
+    def identity(self) -> int | float:
+        """What changes no result."""
+        if self.kind == "sum":
+            return -0.0 if self.dtype in FLOATS else 0
+        if self.dtype in FLOATS:
+            return float("-inf") if self.kind == "max" else float("inf")
+        low, high = operations.integer_range(self.dtype)
+        return low if self.kind == "max" else high
+
+    @property
+    def _floating_sum(self) -> bool:
+        return self.kind == "sum" and self.dtype in FLOATS
+
+    def _combine(self, a: Assembler, x: Value, y: Value) -> Value:
+        return operations.binary(a, _COMBINE.get(self.kind, "add"), x, y)
+
+
+def _halves(a: Assembler, x: Value) -> tuple[Value, Value]:
+    half = x.type.lanes // 2
+    if half == 1:
+        return a.extract(x, 0), a.extract(x, 1)
+    return a.shuffle(x, x, range(half)), a.shuffle(x, x, range(half, 2 * half))
+
+
+def _two_sum(a: Assembler, x: Value, y: Value) -> tuple[Value, Value]:
+    """s, e with s = x + y rounded and s + e = x + y exactly (Knuth)."""
+    s = a.binary("fadd", x, y)
+    part = a.binary("fsub", s, x)
+    return s, a.binary("fadd", a.binary("fsub", x, a.binary("fsub", s, part)), a.binary("fsub", y, part))
+
+
+def _corrected(a: Assembler, total: Value, error: Value) -> Value:
+    """total + error; total itself if it is infinite or NaN (then so is error) or if nothing was lost (then it may be -0.0)."""
+    lost = a.compare("fcmp one", error, a.constant(error.type, 0.0))
+    finite = a.compare("fcmp oeq", a.binary("fsub", total, total), a.constant(total.type, 0.0))
+    return a.select(a.binary("and", lost, finite), a.binary("fadd", total, error), total)

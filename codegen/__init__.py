@@ -1,1 +1,16 @@
 """codegen: tensor programs to native code. Knows no Tensor, no gradient, no Python frame."""
+from codegen.cache import Cache, DiskCache, default_cache
+from codegen.compiler import CompileError, compile_program
+from codegen.executable import DONE, Executable, ExitTaken
+from codegen.ir.builder import Builder
+from codegen.ir.graph import Graph
+from codegen.ir.program import Program
+from codegen.ir.text import parse
+from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
+from codegen.schedule.plan import CannotLower
+from codegen.targets import TARGETS, Target, describe_host
+
+__all__ = [
+    "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "CompileError", "DiskCache", "Executable", "ExitTaken",
+    "Graph", "Program", "Target", "compile_program", "default_cache", "describe_host", "get_num_threads", "parse", "set_num_threads",
+]

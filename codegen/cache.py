@@ -1,6 +1,6 @@
 """Cache: compiled code by content, in memory for the process and on disk across processes.
 
-In: a key that names the content (what was compiled, by what, for what). Out: the bytes, or the loaded thing, under that key.
+In: a key that names the content (what was compiled, by what, for what). Out: the bytes, or the loaded code, under it.
 
 1. A file is believed only if it is ours, whole, and says that it holds the key it is named by; any other is removed.
 2. A file appears under its name in one step, complete, so processes that share the directory never see half of one.
@@ -101,6 +101,11 @@ class DiskCache:
         """The bytes of all entries."""
         return sum(size for _, size, _ in self._entries())
 
+    def clear(self) -> None:
+        """Remove every entry."""
+        for *_, path in self._entries():
+            _remove(path)
+
     def _path(self, key: str) -> Path:
         return self.directory / (key + _SUFFIX)
 
@@ -132,16 +137,31 @@ class Cache:
         self.lock = threading.RLock()
         self.addresses: dict[str, int] = {}
 
+    def clear(self) -> None:
+        """Empty the disk; what this process has loaded stays."""
+        if self.disk:
+            self.disk.clear()
+
+    def describe(self) -> str:
+        """Where compiled code is kept, and how much of it there is."""
+        if self.disk is None:
+            return "in memory only"
+        return f"{self.disk.directory}: {self.disk.size_bytes():,} of at most {self.disk.limit_bytes:,} bytes"
+
 
 @cache
 def default_cache() -> Cache:
     """The cache of this process, behind it the directory that `default_directory` names."""
     directory = default_directory(os.environ, sys.platform)
-    return Cache(DiskCache(directory) if directory else None)
+    shared = Cache(DiskCache(directory) if directory else None)
+    if hasattr(os, "register_at_fork"):     # a child must not inherit a lock that another thread holds
+        os.register_at_fork(before=shared.lock.acquire, after_in_parent=shared.lock.release,
+                            after_in_child=shared.lock.release)
+    return shared
 
 
 def default_directory(environment: Mapping[str, str], platform: str) -> Path | None:
-    """TRACEGRAD_CACHE_DIR, or a folder where the platform's users keep caches; None without a home, or when the variable is empty."""
+    """TRACEGRAD_CACHE_DIR, or where users of the platform keep caches; None without a home, or if that is empty."""
     chosen = environment.get("TRACEGRAD_CACHE_DIR")
     if chosen is not None:
         return Path(chosen) if chosen else None

@@ -1,7 +1,7 @@
 """Executable: a compiled graph, ready to run on arrays.
 
     executable = compile_program(graph)
-    y, = executable(x)                      checked: copies what must be contiguous, makes the outputs, raises on an exit
+    y, = executable(x)                      checked: copies where it must, makes the outputs, raises on an exit
     left_at = executable.run((x, y))        trusted: one native call
 """
 from __future__ import annotations
@@ -30,9 +30,10 @@ class ExitTaken(Exception):
 class Executable:
     """What compile_program gives.
 
-    `run(arrays)` takes inputs, then the outputs that are not aliased: C-contiguous, aligned, of the right types, alive,
-    not overlapping. It trusts its caller, is one native call, releases the interpreter lock, may be called by several threads
-    at once, and returns -1, or the number of the exit that was taken. aliases: (output, input) pairs that share storage.
+    `run(arrays)` takes inputs, then the outputs that are not aliased: C-contiguous, aligned, of the right types, no
+    output overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may be called by
+    several threads at once, and returns -1, or the number of the exit that was taken.
+    aliases: (output, input) pairs that share storage.
     """
 
     inputs: tuple[TensorType, ...]
@@ -45,15 +46,16 @@ class Executable:
     kernels_reused: int = 0
 
     def __call__(self, *inputs: object) -> tuple[np.ndarray, ...]:
-        """The outputs for these inputs, which are left as they are; TypeError for wrong inputs, ExitTaken for an exit."""
+        """The outputs for these inputs, which stay as they are; TypeError for wrong inputs, ExitTaken for an exit."""
         if len(inputs) != len(self.inputs):
             raise TypeError(f"{len(self.inputs)} inputs are needed, {len(inputs)} were given")
         arrays = [_checked(k, array, type) for k, (array, type) in enumerate(zip(inputs, self.inputs, strict=True))]
         owner = dict(self.aliases)
         for input in owner.values():
             arrays[input] = arrays[input].copy()
-        outputs = [arrays[owner[k]] if k in owner else np.empty(type.shape, DTYPES[type.dtype])     # type: ignore[arg-type]
-                   for k, type in enumerate(self.outputs)]
+        outputs = [
+            arrays[owner[k]] if k in owner else np.empty(type.shape, DTYPES[type.dtype])    # type: ignore[arg-type]
+            for k, type in enumerate(self.outputs)]
         left_at = self.run((*arrays, *(output for k, output in enumerate(outputs) if k not in owner)))
         if left_at != DONE:
             raise ExitTaken(left_at)

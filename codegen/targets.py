@@ -13,6 +13,13 @@ from codegen.ir.interpret import interpret
 from codegen.ir.program import Exit
 
 
+def describe_host() -> dict[str, str]:
+    """What the llvm_cpu target found here, by name: processor, compiler, BLAS, threads, entry, cache."""
+    from codegen.llvm_cpu.target import describe_host as describe
+
+    return describe()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """`compile(graph, aliases, cache)` makes an Executable or raises CannotLower."""
@@ -23,7 +30,7 @@ class Target:
 
 
 def _llvm_cpu(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
-    from codegen.llvm_cpu.target import compile_graph       # brings LLVM along, which only compiling needs
+    from codegen.llvm_cpu.target import compile_graph  # brings LLVM along, which only compiling needs
 
     return compile_graph(graph, aliases, cache)
 
@@ -31,7 +38,8 @@ def _llvm_cpu(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) 
 def _interpret(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
     outputs = tuple(graph.type_of(value) for value in graph.outputs)
     owner = dict(aliases)
-    places = [owner[k] if k in owner else len(graph.inputs) + k - sum(other < k for other in owner) for k in range(len(outputs))]
+    places = [owner[k] if k in owner else len(graph.inputs) + k - sum(other < k for other in owner)
+              for k in range(len(outputs))]
 
     def run(arrays: tuple[np.ndarray, ...]) -> int:
         results = interpret(graph, arrays[:len(graph.inputs)])

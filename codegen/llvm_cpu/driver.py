@@ -44,7 +44,7 @@ FRAME_SLOTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """`words` is the program. `arena_slots` are (slot, offset) of buffers in the arena; a frame has `frame_words` words."""
+    """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `frame_words`: a frame's size."""
 
     words: np.ndarray
     arguments: int
@@ -54,7 +54,7 @@ class Encoding:
 
 def encode(plan: Plan, kernels: Mapping[Kernel, int], runtime: Mapping[str, int]) -> Encoding:
     """The program of `plan`; `kernels` and `runtime` (by symbol) give the addresses of what it launches."""
-    owner = {output: input for output, input in plan.aliases}
+    owner = dict(plan.aliases)
     fresh = [k for k in range(len(plan.outputs)) if k not in owner]
     arguments = len(plan.inputs) + len(fresh)
 

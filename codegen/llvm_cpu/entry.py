@@ -110,7 +110,7 @@ Run = Callable[[tuple[np.ndarray, ...]], int]
 
 
 def make_run(encoding: Encoding, arena_bytes: int, symbols: dict[str, int]) -> Run:
-    """The function that runs a program: arrays (inputs, then outputs that are not aliased) -> -1, or the number of an exit."""
+    """The function that runs a program: arrays (inputs, then outputs not aliased) -> -1, or the number of an exit."""
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
     frames: list[Frame] = []
 

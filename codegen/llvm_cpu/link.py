@@ -44,7 +44,7 @@ def compile_object(text: str) -> bytes:
 
 
 def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Load object code; the addresses of `exports`. `imports` gives addresses of symbols that the C library does not have."""
+    """Load object code; the addresses of `exports`. `imports`: addresses of symbols that are not in the process."""
     names = tuple(exports)
     linker = _linker()
     builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()

@@ -1,151 +1,31 @@
-"""matmul: which BLAS multiplies matrices, how a product is cut into panels, and the LLVM text that calls it.
-
-NumPy brings a BLAS along; its routines are found by name in the library that NumPy has loaded, tried on small
-products, and called from the driver. Without one the BLAS of SciPy does, else a plain loop of our own.
+"""matmul: how a product is cut into panels, and the LLVM text that multiplies one, by BLAS or by a loop of our own.
 
     c[64,512] = a[64,784] @ b[784,512]    ->    4 panels c[:, 0:128], c[:, 128:256], ...    one call each
 
 1. Panels are cut by shape alone, never by the number of threads, so results do not depend on that number.
-2. A panel runs on one thread. BLAS keeps threads of its own, which would compete with the pool, so it is held to one
-   thread during a run (`@hold_blas` .. `@release_blas`); the last run under way gives it back what it had.
-3. A product with an empty sum is zeros, whatever the BLAS would make of it.
+2. A panel runs on one thread.
+3. A product with an empty sum is zeros; it is not asked of BLAS.
 """
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from string import Template
 
-import numpy as np
-
+from codegen.llvm_cpu.blas import Blas
 from codegen.schedule.plan import Matmul
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
-
-_ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112
+"""The dtypes that are multiplied."""
 
 _PANEL_WORK = 6 << 20
 """Multiply-adds that are worth a panel of their own."""
 
+_MOST_PANELS = 32
 _PANEL_COLUMNS, _PANEL_ROWS = 64, 64
 """A cut leaves at least so many columns or rows in each panel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blas:
-    """Where the routines are. `kind` is cblas64, cblas32 (64- and 32-bit sizes), fortran, or own."""
-
-    kind: str
-    name: str
-    sgemm: int = 0
-    dgemm: int = 0
-    get_threads: int = 0
-    set_threads: int = 0
-
-    @property
-    def imports(self) -> dict[str, int]:
-        """The addresses of the symbols that `blas_text` refers to."""
-        named = {"blas_f32": self.sgemm, "blas_f64": self.dgemm, "blas_get_threads": self.get_threads, "blas_set_threads": self.set_threads}
-        return {name: address for name, address in named.items() if address}
-
-
-OWN = Blas("own", "none")
-
-
-@cache
-def find_blas() -> Blas:
-    """The first BLAS that is there and multiplies right, or OWN."""
-    return next((blas for blas in _candidates() if multiplies(blas)), OWN)
-
-
-def _candidates() -> Iterator[Blas]:
-    library = _numpy_library()
-    if library is not None:
-        for pattern, kind in (("scipy_cblas_{}gemm64_", "cblas64"), ("cblas_{}gemm64_", "cblas64"), ("cblas_{}gemm", "cblas32")):
-            single, double = (_address(library, pattern.format(letter)) for letter in "sd")
-            if single and double:
-                get, set_ = _thread_routines(library)
-                yield Blas(kind, pattern.format("*"), single, double, get, set_)
-    try:
-        table = import_module("scipy.linalg.cython_blas").__pyx_capi__
-    except (ImportError, AttributeError):
-        return
-    yield Blas("fortran", "scipy.linalg.cython_blas", _capsule_address(table["sgemm"]), _capsule_address(table["dgemm"]))
-
-
-def _numpy_library() -> ctypes.CDLL | None:
-    """NumPy's extension module; names are looked up in it and in the libraries it is linked to."""
-    for name in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
-        try:
-            return ctypes.CDLL(import_module(name).__file__)
-        except (ImportError, OSError, TypeError):
-            continue
-    return None
-
-
-def _address(library: ctypes.CDLL, name: str) -> int:
-    try:
-        return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-    except AttributeError:
-        return 0
-
-
-def _thread_routines(library: ctypes.CDLL) -> tuple[int, int]:
-    for pattern in ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-        get, set_ = (_address(library, pattern.format(verb)) for verb in ("get", "set"))
-        if get and set_:
-            return get, set_
-    return 0, 0
-
-
-def _capsule_address(capsule: object) -> int:
-    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return pointer(capsule, name(capsule))
-
-
-def multiplies(blas: Blas) -> bool:
-    """Does `blas` give the right products, transposed or not, in both precisions?"""
-    m, n, k = 5, 3, 4
-    for dtype, call in ((np.float32, _caller(blas, ctypes.c_float, blas.sgemm)), (np.float64, _caller(blas, ctypes.c_double, blas.dgemm))):
-        a = np.arange(m * k, dtype=dtype).reshape(m, k) - 7
-        b = np.arange(k * n, dtype=dtype).reshape(k, n) % 5 - 2
-        for transpose_a in (False, True):
-            for transpose_b in (False, True):
-                left, right = (np.ascontiguousarray(x.T if t else x) for x, t in ((a, transpose_a), (b, transpose_b)))
-                c = np.full((m, n), np.nan, dtype)
-                call(transpose_a, transpose_b, m, n, k, left, m if transpose_a else k, right, k if transpose_b else n, c, n)
-                if not np.array_equal(c, a @ b):
-                    return False
-    return True
-
-
-def _caller(blas: Blas, real: type, address: int) -> Callable[..., None]:
-    """The routine at `address` as a Python function of (transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc)."""
-    pointer, char, integer = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64 if blas.kind == "cblas64" else ctypes.c_int
-    if blas.kind == "fortran":
-        routine = ctypes.CFUNCTYPE(None, *[pointer] * 13)(address)
-
-        def call_fortran(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc):  # type: ignore[no-untyped-def]
-            held = [ctypes.c_char(b"T" if t else b"N") for t in (transpose_b, transpose_a)] + [integer(x) for x in (n, m, k)] + [real(1)]
-            ldas = [integer(ldb), integer(lda), real(0), integer(ldc)]
-            routine(*map(ctypes.addressof, held), b.ctypes.data, ctypes.addressof(ldas[0]), a.ctypes.data, ctypes.addressof(ldas[1]),
-                    ctypes.addressof(ldas[2]), c.ctypes.data, ctypes.addressof(ldas[3]))
-        return call_fortran
-    prototype = ctypes.CFUNCTYPE(None, char, char, char, integer, integer, integer, real, pointer, integer, pointer, integer, real, pointer, integer)
-    routine = prototype(address)
-
-    def call_cblas(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc):  # type: ignore[no-untyped-def]
-        routine(_ROW_MAJOR, _TRANSPOSED if transpose_a else _AS_IS, _TRANSPOSED if transpose_b else _AS_IS, m, n, k,
-                1, a.ctypes.data, lda, b.ctypes.data, ldb, 0, c.ctypes.data, ldc)
-    return call_cblas
-
-
-# ---- panels -----------------------------------------------------------------------------------------------------------
+# ---- panels --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +41,7 @@ def cut(m: int, n: int, k: int) -> Panels:
 
     A panel's width is a multiple of 16, so that all but the last are made of whole registers.
     """
-    pieces = max(1, m * n * k // _PANEL_WORK)
+    pieces = max(1, min(m * n * k // _PANEL_WORK, _MOST_PANELS))
     across = _pieces(n, pieces, _PANEL_COLUMNS) if n >= m else 1
     down = _pieces(m, pieces // across, _PANEL_ROWS)
     if n < m:
@@ -179,18 +59,19 @@ def _share(size: int, pieces: int) -> int:
     return size if pieces == 1 else -(-size // (16 * pieces)) * 16
 
 
-# ---- what the driver runs ---------------------------------------------------------------------------------------------
+# ---- what the driver runs ------------------------------------------------------------------------------------------
 
 
 def matmul_launch(step: Matmul) -> tuple[str, int, tuple[int, ...]]:
     """The symbol, the number of chunks and the literals of the launch of a product; its params are a, b, c.
 
-    Literals, in the order in which `@matmul_<dtype>` reads them: m, n, k, transpose_a, transpose_b, rows and columns of a
-    panel, panels across, panels of one product.
+    Literals, in the order in which `@matmul_<dtype>` reads them: m, n, k, transpose_a, transpose_b, rows and columns
+    of a panel, panels across, panels of one product.
     """
     panels = cut(step.m, step.n, step.k)
     across, down = -(-step.n // panels.columns), -(-step.m // panels.rows)
-    literals = (step.m, step.n, step.k, int(step.transpose_a), int(step.transpose_b), panels.rows, panels.columns, across, across * down)
+    sizes = (step.m, step.n, step.k, int(step.transpose_a), int(step.transpose_b))
+    literals = (*sizes, panels.rows, panels.columns, across, across * down)
     return f"matmul_{step.dtype}", step.batch * across * down, literals
 
 
@@ -257,7 +138,8 @@ loop:
   %a.panel = getelementptr $real, ptr %a, i64 %a.offset
   %b.panel = getelementptr $real, ptr %b, i64 %b.offset
   %c.panel = getelementptr $real, ptr %c, i64 %c.offset
-  call void @gemm_$dtype(i1 %a.turned, i1 %b.turned, i64 %height, i64 %width, i64 %k, ptr %a.panel, i64 %lda, ptr %b.panel, i64 %ldb, ptr %c.panel, i64 %n)
+  call void @gemm_$dtype(i1 %a.turned, i1 %b.turned, i64 %height, i64 %width, i64 %k, ptr %a.panel, i64 %lda,
+    ptr %b.panel, i64 %ldb, ptr %c.panel, i64 %n)
   %next = add i64 %chunk, 1
   %more = icmp ult i64 %next, %last
   br i1 %more, label %loop, label %out
@@ -267,14 +149,16 @@ out:
 """)
 
 _SIGNATURE = Template(
-    "define internal void @gemm_$dtype(i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, ptr %a, i64 %lda, ptr %b, i64 %ldb, ptr %c, i64 %ldc) nounwind")
+    "define internal void @gemm_$dtype(i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, "
+    "ptr %a, i64 %lda, ptr %b, i64 %ldb, ptr %c, i64 %ldc) nounwind")
 
 _CBLAS64 = Template("""
 declare void @blas_$dtype(i32, i32, i32, i64, i64, i64, $real, ptr, i64, ptr, i64, $real, ptr, i64)
 $signature {
   %turn.a = select i1 %ta, i32 112, i32 111
   %turn.b = select i1 %tb, i32 112, i32 111
-  call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i64 %m, i64 %n, i64 %k, $real 1.0, ptr %a, i64 %lda, ptr %b, i64 %ldb, $real 0.0, ptr %c, i64 %ldc)
+  call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i64 %m, i64 %n, i64 %k,
+    $real 1.0, ptr %a, i64 %lda, ptr %b, i64 %ldb, $real 0.0, ptr %c, i64 %ldc)
   ret void
 }
 """)
@@ -290,7 +174,8 @@ $signature {
   %lda.int = trunc i64 %lda to i32
   %ldb.int = trunc i64 %ldb to i32
   %ldc.int = trunc i64 %ldc to i32
-  call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i32 %m.int, i32 %n.int, i32 %k.int, $real 1.0, ptr %a, i32 %lda.int, ptr %b, i32 %ldb.int, $real 0.0, ptr %c, i32 %ldc.int)
+  call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i32 %m.int, i32 %n.int, i32 %k.int,
+    $real 1.0, ptr %a, i32 %lda.int, ptr %b, i32 %ldb.int, $real 0.0, ptr %c, i32 %ldc.int)
   ret void
 }
 """)
@@ -327,7 +212,8 @@ $signature {
   store i32 %ldc.int, ptr %ldc.at
   store $real 1.0, ptr %one
   store $real 0.0, ptr %zero
-  call void @blas_$dtype(ptr %turn.b, ptr %turn.a, ptr %n.at, ptr %m.at, ptr %k.at, ptr %one, ptr %b, ptr %ldb.at, ptr %a, ptr %lda.at, ptr %zero, ptr %c, ptr %ldc.at)
+  call void @blas_$dtype(ptr %turn.b, ptr %turn.a, ptr %n.at, ptr %m.at, ptr %k.at,
+    ptr %one, ptr %b, ptr %ldb.at, ptr %a, ptr %lda.at, ptr %zero, ptr %c, ptr %ldc.at)
   ret void
 }
 """)
@@ -383,90 +269,11 @@ out:
 
 _GEMMS = {"cblas64": _CBLAS64, "cblas32": _CBLAS32, "fortran": _FORTRAN, "own": _OWN}
 
-_NO_THREADS = """
-define internal void @hold_blas() nounwind {
-  ret void
-}
-define internal void @release_blas() nounwind {
-  ret void
-}
-define internal void @reset_blas() nounwind {
-  ret void
-}
-"""
-
-_THREADS = """
-; ---- BLAS held to one thread while any run is under way
-@blas.lock = internal global i32 0, align 64
-@blas.runs = internal global i32 0
-@blas.threads = internal global i32 1
-declare i32 @blas_get_threads()
-declare void @blas_set_threads(i32)
-define internal void @lock_blas() nounwind {
-entry:
-  br label %try
-try:
-  %swap = cmpxchg ptr @blas.lock, i32 0, i32 1 acquire monotonic, align 4
-  %free = extractvalue { i32, i1 } %swap, 1
-  br i1 %free, label %out, label %try
-out:
-  ret void
-}
-define internal void @hold_blas() nounwind {
-entry:
-  call void @lock_blas()
-  %runs = load i32, ptr @blas.runs
-  %runs.now = add i32 %runs, 1
-  store i32 %runs.now, ptr @blas.runs
-  %first = icmp eq i32 %runs, 0
-  br i1 %first, label %hold, label %out
-hold:
-  %threads = call i32 @blas_get_threads()
-  store i32 %threads, ptr @blas.threads
-  call void @blas_set_threads(i32 1)
-  br label %out
-out:
-  store atomic i32 0, ptr @blas.lock release, align 4
-  ret void
-}
-define internal void @release_blas() nounwind {
-entry:
-  call void @lock_blas()
-  %runs = load i32, ptr @blas.runs
-  %runs.now = sub i32 %runs, 1
-  store i32 %runs.now, ptr @blas.runs
-  %last = icmp eq i32 %runs.now, 0
-  br i1 %last, label %restore, label %out
-restore:
-  %threads = load i32, ptr @blas.threads
-  call void @blas_set_threads(i32 %threads)
-  br label %out
-out:
-  store atomic i32 0, ptr @blas.lock release, align 4
-  ret void
-}
-; in a forked child: the runs that were under way do not exist
-define internal void @reset_blas() nounwind {
-entry:
-  store i32 0, ptr @blas.lock
-  %runs = load i32, ptr @blas.runs
-  store i32 0, ptr @blas.runs
-  %held = icmp ne i32 %runs, 0
-  br i1 %held, label %restore, label %out
-restore:
-  %threads = load i32, ptr @blas.threads
-  call void @blas_set_threads(i32 %threads)
-  br label %out
-out:
-  ret void
-}
-"""
-
-
-def blas_text(blas: Blas) -> str:
-    """The LLVM text of @matmul_f32, @matmul_f64, @hold_blas, @release_blas and @reset_blas."""
-    parts = [_THREADS if blas.set_threads else _NO_THREADS]
+def matmul_text(blas: Blas) -> str:
+    """The LLVM text of @matmul_f32 and @matmul_f64, which multiply by `blas`; its `imports` are theirs."""
+    parts = []
     for dtype, real in LLVM_TYPES.items():
         signature = _SIGNATURE.substitute(dtype=dtype)
-        parts += [_GEMMS[blas.kind].substitute(dtype=dtype, real=real, signature=signature), _PANEL_LOOP.substitute(dtype=dtype, real=real)]
+        parts.append(_GEMMS[blas.kind].substitute(dtype=dtype, real=real, signature=signature))
+        parts.append(_PANEL_LOOP.substitute(dtype=dtype, real=real))
     return "".join(parts)

@@ -14,10 +14,11 @@ from functools import cache
 from pathlib import Path
 
 from codegen.cache import DiskCache, content_key, default_cache
+from codegen.llvm_cpu.blas import find_blas, hold_text
 from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
 from codegen.llvm_cpu.entry import entry_text, object_layout
 from codegen.llvm_cpu.link import VERSIONS, LinkError, compile_object, host, link
-from codegen.llvm_cpu.matmul import blas_text, find_blas
+from codegen.llvm_cpu.matmul import matmul_text
 from codegen.llvm_cpu.threads import THREADS, pool_text
 
 
@@ -39,9 +40,10 @@ def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tu
 
 @cache
 def runtime() -> dict[str, int]:
-    """The addresses of the driver's functions, loaded when first needed, with the pool coupled to THREADS."""
+    """The addresses of the driver's functions, loaded when first needed; its pool follows THREADS."""
     blas, layout = find_blas(), object_layout()
-    text = pool_text(platform.system(), platform.machine()) + blas_text(blas) + DRIVER_TEXT + entry_text(layout)
+    pool = pool_text(platform.system(), platform.machine())
+    text = "".join((pool, hold_text(blas), matmul_text(blas), DRIVER_TEXT, entry_text(layout)))
     exports = (*EXPORTS, "enter_table", *(("enter",) if layout else ()), "set_helpers", "after_fork")
     key = content_key("runtime", *machine_identity(), text)
     symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports)

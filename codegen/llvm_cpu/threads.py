@@ -28,7 +28,8 @@ FUTEX_NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s
 """The number of the futex system call on Linux, by machine."""
 
 _PAUSES = {"x86_64": "call void @llvm.x86.sse2.pause()", "aarch64": "call void @llvm.aarch64.hint(i32 1)"}
-_PAUSE_DECLARATIONS = {"x86_64": "declare void @llvm.x86.sse2.pause()", "aarch64": "declare void @llvm.aarch64.hint(i32)"}
+_PAUSE_DECLARATIONS = {
+    "x86_64": "declare void @llvm.x86.sse2.pause()", "aarch64": "declare void @llvm.aarch64.hint(i32)"}
 
 _HELPER_SPINS = 2000
 _CALLER_SPINS = 1000
@@ -314,7 +315,7 @@ define void @reset_pool() nounwind {
 
 
 def pool_text(system: str, machine: str) -> str:
-    """The LLVM text of @launch, @set_helpers(helpers) and @reset_pool(): over futexes where there are any, else one thread.
+    """The LLVM text of @launch, @set_helpers(helpers) and @reset_pool(): over futexes where there are any, else serial.
 
     `system` and `machine` as platform.system() and platform.machine() give them.
     """
@@ -354,7 +355,7 @@ class ThreadCount:
 
 
 def default_count(environment: Mapping[str, str]) -> int:
-    """TRACEGRAD_NUM_THREADS, or the number of processors this process may run on; ValueError if the variable is no number above 0."""
+    """TRACEGRAD_NUM_THREADS, or the number of processors this process may use; ValueError unless it is above 0."""
     chosen = environment.get("TRACEGRAD_NUM_THREADS")
     if chosen is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -35,7 +35,8 @@ def test_the_same_text_gives_the_same_object() -> None:
     assert compile_object(DOUBLE) == compile_object(DOUBLE)
 
 
-@pytest.mark.parametrize("text", ["define i64 @f() { ret i32 0 }", "nonsense", "define void @f() {\n  call void @g()\n  ret void\n}"])
+@pytest.mark.parametrize("text", [
+    "define i64 @f() { ret i32 0 }", "nonsense", "define void @f() {\n  call void @g()\n  ret void\n}"])
 def test_wrong_text_is_refused(text: str) -> None:
     with pytest.raises(LinkError):
         compile_object(text)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from codegen.ir.types import DTYPES, TensorType
 from codegen.llvm_cpu import driver, matmul, threads
+from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import runtime
@@ -21,9 +22,11 @@ SHAPES = [(1, 1, 1), (3, 5, 4), (64, 10, 512), (1, 512, 33), (130, 1, 70), (256,
 
 def plan_of(dtype: str, batch: int, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> Plan:
     a, b = (batch, k, m) if transpose_a else (batch, m, k), (batch, n, k) if transpose_b else (batch, k, n)
-    buffers = (Buffer(dtype, batch * m * k, Input(0)), Buffer(dtype, batch * k * n, Input(1)), Buffer(dtype, batch * m * n, Output(0)))
+    places = ((batch * m * k, Input(0)), (batch * k * n, Input(1)), (batch * m * n, Output(0)))
+    buffers = tuple(Buffer(dtype, size, place) for size, place in places)
     step = Matmul(0, 1, 2, dtype, batch, m, n, k, transpose_a, transpose_b)
-    return Plan((TensorType(dtype, a), TensorType(dtype, b)), (TensorType(dtype, (batch, m, n)),), (), buffers, (step,), 0)
+    types = TensorType(dtype, a), TensorType(dtype, b), TensorType(dtype, (batch, m, n))
+    return Plan(types[:2], types[2:], (), buffers, (step,), 0)
 
 
 def multiply(plan: Plan, symbols: dict[str, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,11 +78,11 @@ def test_the_number_of_threads_does_not_change_a_bit(shape: tuple[int, int, int]
 
 def test_every_kind_of_blas_multiplies() -> None:
     """Each BLAS found on this machine, and the loop of our own, through the text that calls it."""
-    kinds = [matmul.OWN, *matmul._candidates()]
+    kinds = [OWN, *candidates()]
     assert len({blas.kind for blas in kinds}) >= 2
     for blas in kinds:
-        assert blas is matmul.OWN or matmul.multiplies(blas), blas
-        text = "declare i64 @llvm.umin.i64(i64, i64)\n" + matmul.blas_text(blas)
+        assert blas is OWN or multiplies(blas), blas
+        text = "declare i64 @llvm.umin.i64(i64, i64)\n" + matmul.matmul_text(blas)
         symbols = link(compile_object(text), [f"matmul_{dtype}" for dtype in matmul.LLVM_TYPES], blas.imports)
         for dtype, transpose_a, transpose_b in product(matmul.LLVM_TYPES, (False, True), (False, True)):
             check(plan_of(dtype, 2, 37, 21, 19, transpose_a, transpose_b), runtime() | symbols)
@@ -89,16 +92,18 @@ def test_a_blas_that_multiplies_wrong_is_not_taken() -> None:
     int_, size, pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 
     def does_nothing(real: type) -> int:
-        prototype = ctypes.CFUNCTYPE(None, int_, int_, int_, size, size, size, real, pointer, size, pointer, size, real, pointer, size)
+        prototype = ctypes.CFUNCTYPE(
+            None, int_, int_, int_, size, size, size, real, pointer, size, pointer, size, real, pointer, size)
         kept.append(prototype(lambda *_: None))
         return ctypes.cast(kept[-1], pointer).value
 
     kept: list[object] = []
-    assert not matmul.multiplies(matmul.Blas("cblas64", "wrong", does_nothing(ctypes.c_float), does_nothing(ctypes.c_double)))
+    single, double = map(does_nothing, (ctypes.c_float, ctypes.c_double))
+    assert not multiplies(Blas("cblas64", "wrong", single, double))
 
 
 def test_blas_keeps_its_threads() -> None:
-    blas = matmul.find_blas()
+    blas = find_blas()
     if not blas.get_threads:
         pytest.skip("this BLAS does not tell how many threads it uses")
     get = ctypes.CFUNCTYPE(ctypes.c_int)(blas.get_threads)

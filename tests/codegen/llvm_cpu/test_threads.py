@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from codegen.llvm_cpu.link import compile_object, link
-from codegen.llvm_cpu.threads import FUTEX_NUMBERS, ThreadCount, default_count, get_num_threads, pool_text, set_num_threads
+from codegen.llvm_cpu.threads import (
+    FUTEX_NUMBERS,
+    ThreadCount,
+    default_count,
+    get_num_threads,
+    pool_text,
+    set_num_threads,
+)
 
 ENTRY = """
 ; call @launch from outside the module
@@ -209,9 +216,11 @@ from codegen.llvm_cpu import driver, entry
 from codegen.schedule.plan import Buffer, Copy, Input, Output, Plan
 from codegen.ir.types import TensorType
 type = TensorType("f32", (1 << 20,))
-plan = Plan((type,), (type,), (), (Buffer("f32", 1 << 20, Input(0)), Buffer("f32", 1 << 20, Output(0))), (Copy(0, 1),), 0)
+buffers = Buffer("f32", 1 << 20, Input(0)), Buffer("f32", 1 << 20, Output(0))
+plan = Plan((type,), (type,), (), buffers, (Copy(0, 1),), 0)
 run = entry.make_run(driver.encode(plan, {}, runtime()), 0, runtime())
 run((np.zeros(1 << 20, np.float32), np.zeros(1 << 20, np.float32)))
 """
     for _ in range(3):
-        assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], timeout=60).returncode == 0
+        process = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[3], timeout=60)
+        assert process.returncode == 0

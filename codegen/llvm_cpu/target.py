@@ -1,0 +1,78 @@
+"""target: the CPU as a Target: Graph -> Plan -> native code -> Executable.
+
+A kernel is compiled once for a process and, with a disk cache, once for a machine: it is known by its printed text.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from codegen.cache import Cache, content_key, default_cache
+from codegen.executable import Executable
+from codegen.ir.graph import Graph
+from codegen.llvm_cpu import driver
+from codegen.llvm_cpu.blas import find_blas
+from codegen.llvm_cpu.emit import emit_kernel
+from codegen.llvm_cpu.entry import make_run, object_layout
+from codegen.llvm_cpu.features import Features, host_features
+from codegen.llvm_cpu.link import VERSIONS
+from codegen.llvm_cpu.runtime import load, machine_identity, runtime
+from codegen.llvm_cpu.threads import THREADS
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.kernel_text import print_kernel
+from codegen.schedule.machine import Machine
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import CannotLower, Launch, Plan
+
+Emit = Callable[[Kernel, str, Features], str]
+
+
+def compile_graph(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
+    """An executable for `graph` on this machine; CannotLower, with a sentence, for what this target does not do."""
+    return build(schedule(graph, aliases, host_machine()), cache)
+
+
+def host_machine() -> Machine:
+    """What the scheduler plans for."""
+    return Machine(vector_bytes=host_features().vector_bytes)
+
+
+def build(plan: Plan, cache: Cache, emit: Emit = emit_kernel) -> Executable:
+    """An executable that runs `plan`, whose kernels are written by `emit`."""
+    start = perf_counter()
+    for step in plan.steps:
+        if reason := driver.unsupported(step):
+            raise CannotLower(reason)
+    kernels = tuple(dict.fromkeys(step.kernel for step in plan.steps if isinstance(step, Launch)))
+    with cache.lock:
+        symbols = runtime()
+        loaded = {kernel: _load_kernel(kernel, cache, emit) for kernel in kernels}
+    encoding = driver.encode(plan, {kernel: address for kernel, (address, _) in loaded.items()}, symbols)
+    compiled = sum(new for _, new in loaded.values())
+    return Executable(
+        plan.inputs, plan.outputs, plan.aliases, make_run(encoding, plan.arena_bytes, symbols), plan,
+        compile_seconds=perf_counter() - start, kernels_compiled=compiled, kernels_reused=len(kernels) - compiled)
+
+
+def _load_kernel(kernel: Kernel, cache: Cache, emit: Emit) -> tuple[int, bool]:
+    """(address, was it compiled now) of a kernel."""
+    key = content_key("kernel", *machine_identity(), print_kernel(kernel))
+    symbol = f"kernel_{key[:16]}"
+    if key in cache.addresses:
+        return cache.addresses[key], False
+    addresses, compiled = load(key, cache.disk, lambda: emit(kernel, symbol, host_features()), (symbol,), {})
+    cache.addresses[key] = addresses[symbol]
+    return addresses[symbol], compiled
+
+
+def describe_host() -> dict[str, str]:
+    """What this process compiles for and with, by name, for people to read."""
+    host, blas, layout = host_features(), find_blas(), object_layout()
+    return {
+        "processor": f"{host.cpu}, vectors of {host.vector_bytes} bytes{', fused multiply-add' if host.fma else ''}",
+        "compiler": VERSIONS,
+        "BLAS": blas.name + (", held to one thread per panel" if blas.set_threads else ""),
+        "threads": str(THREADS.get()),
+        "entry": "native: pointers are read from the array objects" if layout else "through a table of pointers",
+        "cache": default_cache().describe(),
+    }

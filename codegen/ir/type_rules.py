@@ -164,6 +164,8 @@ def gather(x: TensorType, indices: TensorType, *, axis: int) -> TensorType:
 
 
 def scatter_add(x: TensorType, indices: TensorType, updates: TensorType, *, axis: int) -> TensorType:
+    if x.dtype not in NUMBERS:
+        raise TypeRuleError(f"{x} is not a number")
     _along(x, indices, axis)
     if updates != TensorType(x.dtype, indices.shape):
         raise TypeRuleError(f"updates {updates} are not {TensorType(x.dtype, indices.shape)}")

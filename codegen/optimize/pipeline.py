@@ -1,15 +1,32 @@
-"""optimize: the passes between a recorded graph and the scheduler, in the order in which they run."""
+"""optimize: what happens between a recorded graph and the scheduler.
+
+Expansions, folds, movement rules and laws are rules of one rewrite, so that each sees what the others have made and one
+walk reaches their common fixed point. Equal nodes are shared as they are added.
+"""
 from __future__ import annotations
 
-from codegen.ir.graph import Graph, Node
+from collections.abc import Callable
+from functools import partial, reduce
+
+from codegen.ir.graph import Graph
+from codegen.optimize.expand import EXPANSIONS
+from codegen.optimize.fold import FOLDING
+from codegen.optimize.laws import EXACT, FAST
+from codegen.optimize.movement import MOVEMENT
 from codegen.optimize.prune import prune
-from codegen.optimize.rewrite import Rewriter, rewrite
+from codegen.optimize.rewrite import merged, rewrite
+from codegen.optimize.simplify import rules_of
 
+RULES = merged(FOLDING, EXPANSIONS, MOVEMENT, rules_of(EXACT))
+FAST_RULES = merged(RULES, rules_of(FAST))
 
-def _operand(rewriter: Rewriter, node: Node) -> int:
-    return node.args[0]
+PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), prune)
+FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), prune)
 
 
 def optimize(graph: Graph, fast_math: bool = False) -> Graph:
-    """An equal graph that is cheaper to run, of core ops only."""
-    return prune(rewrite(prune(graph), {"detach": (_operand,)}))
+    """An equal graph of core ops that is cheaper to run: equal bit for bit, or under `fast_math` as real numbers are.
+
+    (Where a zero's sign is left open by the edge semantics, as for a sum, it may be the other one.)
+    """
+    return reduce(lambda g, run: run(g), FAST_PASSES if fast_math else PASSES, graph)

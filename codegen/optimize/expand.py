@@ -1,0 +1,73 @@
+"""expand: ops that targets do not implement, and indexing that is known to be in bounds, in terms of the others.
+
+    %1 = argmax %0 axis=1 keepdims=false : i64[8]     ->
+
+    %1 = max %0 axis=[1] keepdims=true : f32[8,9]
+    %2 = eq %0, %1 : bool[8,9]
+    %3 = ne %0, %0 : bool[8,9]                          the first NaN, if there is one, is the greatest
+    %4 = or %2, %3 : bool[8,9]
+    %5 = iota shape=[8,9] axis=1 dtype=i64 : i64[8,9]
+    %6 = where %4, %5, 9223372036854775807 : i64[8,9]
+    %7 = min %6 axis=[1] keepdims=false : i64[8]
+"""
+from __future__ import annotations
+
+from codegen.ir.graph import Graph, Node
+from codegen.ir.ops import OPS
+from codegen.ir.references import literal_text
+from codegen.ir.types import FLOATS, TensorType
+from codegen.optimize.rewrite import Rewriter, Rules, rewrite
+
+
+def expand(graph: Graph) -> Graph:
+    """`graph` in core ops."""
+    return rewrite(graph, EXPANSIONS)
+
+
+def _argmax(rewriter: Rewriter, node: Node) -> int:
+    x, = node.args
+    type = rewriter.types[x]
+    attrs = dict(node.attrs)
+    axis: int = attrs["axis"]  # type: ignore[assignment]
+    greatest = rewriter.emit("max", x, axis=(axis,), keepdims=True)
+    found = rewriter.emit("eq", x, greatest)
+    if type.dtype in FLOATS:
+        found = rewriter.emit("or", found, rewriter.emit("ne", x, x))
+    position = rewriter.emit("iota", shape=type.shape, axis=axis, dtype="i64")
+    nowhere = rewriter.constant(str(2**63 - 1), TensorType("i64"))
+    return rewriter.emit("min", rewriter.emit("where", found, position, nowhere), axis=(axis,), keepdims=attrs["keepdims"])
+
+
+def _scatter_of_one(rewriter: Rewriter, node: Node) -> int | None:
+    """scatter_add(x, i, y) -> where(eq(iota, i), add(x, y), x), if there is one index along the axis, known to be in bounds
+
+    It is known when the same indices are read from an axis of the same size by an earlier gather: that gather stays,
+    because checked ops are never pruned, and a run in which an index is out of bounds leaves through its check.
+    """
+    x, indices, updates = node.args
+    axis: int = dict(node.attrs)["axis"]  # type: ignore[assignment]
+    size = rewriter.types[x].shape[axis]
+    if not isinstance(size, int) or rewriter.types[indices].shape[axis] != 1 or not _is_checked(rewriter, indices, size):
+        return None
+    dtype = "i32" if size < 2**31 else "i64"
+    index = rewriter.emit("cast", indices, dtype=dtype)
+    count, zero = (rewriter.constant(literal_text(n, dtype), TensorType(dtype)) for n in (size, 0))
+    wrapped = rewriter.emit("where", rewriter.emit("lt", index, zero), rewriter.emit("add", index, count), index)
+    position = rewriter.emit("iota", shape=rewriter.types[x].shape, axis=axis, dtype=dtype)
+    return rewriter.emit("where", rewriter.emit("eq", position, wrapped), rewriter.emit("add", x, updates), x)
+
+
+def _is_checked(rewriter: Rewriter, indices: int, size: int) -> bool:
+    """Does a gather that is there already read an axis of this size at these indices?"""
+    for node in rewriter.nodes:
+        if node is not None and node.op == "gather" and node.args[1] == indices:
+            axis: int = dict(node.attrs)["axis"]  # type: ignore[assignment]
+            if rewriter.types[node.args[0]].shape[axis] == size:
+                return True
+    return False
+
+
+EXPANSIONS: Rules = {"argmax": (_argmax,), "scatter_add": (_scatter_of_one,)}
+
+CORE = frozenset(OPS) - {"argmax", "detach"}
+"""The ops that are left after `optimize`: what a target must implement."""

@@ -1,0 +1,178 @@
+"""Rules of the ops that move elements, and of elementwise ops over them. All are exact, none makes a node more.
+
+    %1 = broadcast %0 shape=[8,1]          %1 = exp %0
+    %2 = broadcast %1 shape=[8,9]    ->    %2 = broadcast %1 shape=[8,9]
+    %3 = exp %2
+"""
+from __future__ import annotations
+
+from codegen.ir.dims import Size
+from codegen.ir.graph import Attr, Node
+from codegen.ir.ops import ELEMENTWISE, OPS
+from codegen.ir.type_rules import broadcast_shapes
+from codegen.ir.types import TensorType
+from codegen.optimize.rewrite import Rewriter, Rules
+
+
+def _operand(rewriter: Rewriter, node: Node, op: str) -> Node | None:
+    """The node of the only operand, if it is an `op`."""
+    operand = rewriter.nodes[node.args[0]]
+    return operand if operand is not None and operand.op == op else None
+
+
+def _identity(rewriter: Rewriter, node: Node) -> int | None:
+    """op(x) -> x, for an op that changes neither the type nor, therefore, anything else"""
+    v = node.args[0]
+    return v if rewriter.types[v] == node.type else None
+
+
+def _nothing_reduced(rewriter: Rewriter, node: Node) -> int | None:
+    """sum, max or min over axes of size 1 -> reshape"""
+    v = node.args[0]
+    shape, axis = rewriter.types[v].shape, _ints(node, "axis")
+    if any(shape[k] != 1 for k in axis):
+        return None
+    return rewriter.emit("reshape", v, shape=node.type.shape)
+
+
+def _broadcast_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:
+    inner = _operand(rewriter, node, "broadcast")
+    return None if inner is None else rewriter.emit("broadcast", *inner.args, shape=node.type.shape)
+
+
+def _broadcast_of_front_axes(rewriter: Rewriter, node: Node) -> int | None:
+    """broadcast(reshape(x)) -> broadcast(x), where the reshape adds or drops axes of size 1 in front only"""
+    inner = _operand(rewriter, node, "reshape")
+    if inner is None:
+        return None
+    x, = inner.args
+    before, after = rewriter.types[x].shape, inner.type.shape
+    if _without_front(before) != _without_front(after) or len(before) > node.type.ndim:
+        return None
+    return rewriter.emit("broadcast", x, shape=node.type.shape)
+
+
+def _without_front(shape: tuple[Size, ...]) -> tuple[Size, ...]:
+    """A shape without the axes of size 1 in front."""
+    k = 0
+    while k < len(shape) and shape[k] == 1:
+        k += 1
+    return shape[k:]
+
+
+def _broadcast_is_reshape(rewriter: Rewriter, node: Node) -> int | None:
+    """broadcast(x) -> reshape(x), where it adds axes of size 1 in front and repeats nothing"""
+    x, = node.args
+    shape, front = rewriter.types[x].shape, node.type.ndim - rewriter.types[x].ndim
+    if not shape or node.type.shape != (1,) * front + shape:
+        return None
+    return rewriter.emit("reshape", x, shape=node.type.shape)
+
+
+def _reshape_of_reshape(rewriter: Rewriter, node: Node) -> int | None:
+    inner = _operand(rewriter, node, "reshape")
+    return None if inner is None else rewriter.emit("reshape", *inner.args, shape=node.type.shape)
+
+
+def _transpose_of_transpose(rewriter: Rewriter, node: Node) -> int | None:
+    inner = _operand(rewriter, node, "transpose")
+    if inner is None:
+        return None
+    outer_axes, inner_axes = _ints(node, "axes"), _ints(inner, "axes")
+    return rewriter.emit("transpose", *inner.args, axes=tuple(inner_axes[k] for k in outer_axes))
+
+
+def _transpose_in_order(rewriter: Rewriter, node: Node) -> int | None:
+    """transpose(x) -> reshape(x), where the axes that are not of size 1 stay in order; x itself, where all do"""
+    x, = node.args
+    shape, axes = rewriter.types[x].shape, _ints(node, "axes")
+    order = [k for k in axes if shape[k] != 1]
+    if order != sorted(order):
+        return None
+    return x if rewriter.types[x] == node.type else rewriter.emit("reshape", x, shape=node.type.shape)
+
+
+def _slice_of_slice(rewriter: Rewriter, node: Node) -> int | None:
+    inner = _operand(rewriter, node, "slice")
+    if inner is None:
+        return None
+    outer, within = dict(node.attrs), dict(inner.attrs)
+    start, stop, step = [], [], []
+    for k, size in enumerate(node.type.shape):
+        a, s = within["start"][k], within["step"][k]  # type: ignore[index]
+        begin, stride = a + outer["start"][k] * s, outer["step"][k] * s  # type: ignore[index]
+        start.append(begin)
+        step.append(stride)
+        stop.append(begin if size == 0 else begin + (size - 1) * stride + 1)
+    return rewriter.emit("slice", *inner.args, start=tuple(start), stop=tuple(stop), step=tuple(step))
+
+
+def _flip_of_flip(rewriter: Rewriter, node: Node) -> int | None:
+    """flip(flip(x)) -> flip(x), over the axes that only one of them has"""
+    inner = _operand(rewriter, node, "flip")
+    if inner is None:
+        return None
+    axes = set(_ints(node, "axes")) ^ set(_ints(inner, "axes"))
+    return rewriter.emit("flip", *inner.args, axes=tuple(sorted(axes))) if axes else inner.args[0]
+
+
+def _flip_of_one(rewriter: Rewriter, node: Node) -> int | None:
+    """flip(x) -> x, where the axes have size 1"""
+    v = node.args[0]
+    return v if all(node.type.shape[k] in (0, 1) for k in _ints(node, "axes")) else None
+
+
+def _cast_of_cast(rewriter: Rewriter, node: Node) -> int | None:
+    """cast(cast(x)) -> cast(x), where the first loses nothing"""
+    inner = _operand(rewriter, node, "cast")
+    if inner is None:
+        return None
+    x, = inner.args
+    if inner.type.dtype not in _HOLDERS.get(rewriter.types[x].dtype, ()):
+        return None
+    return rewriter.emit("cast", x, dtype=node.type.dtype)
+
+
+_HOLDERS = {
+    "bool": ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"),
+    "i8": ("i16", "i32", "i64", "f16", "bf16", "f32", "f64"), "u8": ("i16", "i32", "i64", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"),
+    "i16": ("i32", "i64", "f32", "f64"), "u16": ("i32", "i64", "u32", "u64", "f32", "f64"),
+    "i32": ("i64", "f64"), "u32": ("i64", "u64", "f64"),
+    "f16": ("f32", "f64"), "bf16": ("f32", "f64"), "f32": ("f64",),
+}
+"""The dtypes that hold every number of a dtype, from which it converts on to any third as it would itself."""
+
+
+def _elementwise_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:
+    """op(broadcast(x), y) -> op(x, y), broadcast afterwards if that is still needed"""
+    args = []
+    for v in node.args:
+        operand = rewriter.nodes[v]
+        args.append(operand.args[0] if operand is not None and operand.op == "broadcast" else v)
+    stripped = tuple(args)
+    if stripped == node.args:
+        return None
+    shape = broadcast_shapes(*[rewriter.types[v].shape for v in stripped])
+    value = rewriter.add(Node(node.op, stripped, node.attrs, TensorType(node.type.dtype, shape), node.line))
+    return value if shape == node.type.shape else rewriter.emit("broadcast", value, shape=node.type.shape)
+
+
+def _ints(node: Node, name: str) -> tuple[int, ...]:
+    attrs: dict[str, Attr] = dict(node.attrs)
+    return attrs[name]  # type: ignore[return-value]
+
+
+_REDUCED = (_nothing_reduced,)
+
+MOVEMENT: Rules = {
+    **{op.name: (_elementwise_of_broadcast,) for op in OPS.values() if ELEMENTWISE in op.traits},
+    "cast": (_identity, _elementwise_of_broadcast, _cast_of_cast),
+    "broadcast": (_identity, _broadcast_of_broadcast, _broadcast_of_front_axes, _broadcast_is_reshape),
+    "reshape": (_identity, _reshape_of_reshape),
+    "transpose": (_transpose_of_transpose, _transpose_in_order),
+    "slice": (_identity, _slice_of_slice),
+    "pad": (_identity,),
+    "flip": (_flip_of_one, _flip_of_flip),
+    "sum": _REDUCED, "max": _REDUCED, "min": _REDUCED,
+}
+"""What each of these ops can be replaced with."""

@@ -12,5 +12,6 @@ from codegen.targets import TARGETS, Target, describe_host
 
 __all__ = [
     "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "CompileError", "DiskCache", "Executable", "ExitTaken",
-    "Graph", "Program", "Target", "compile_program", "default_cache", "describe_host", "get_num_threads", "parse", "set_num_threads",
+    "Graph", "Program", "Target", "compile_program", "default_cache",
+    "describe_host", "get_num_threads", "parse", "set_num_threads",
 ]

@@ -31,8 +31,8 @@ class Executable:
     """What compile_program gives.
 
     `run(arrays)` takes inputs, then the outputs that are not aliased: C-contiguous, aligned, of the right types, no
-    output overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may be called by
-    several threads at once, and returns -1, or the number of the exit that was taken.
+    output overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may be
+    called by several threads at once, and returns -1, or the number of the exit that was taken.
     aliases: (output, input) pairs that share storage.
     """
 

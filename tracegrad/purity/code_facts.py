@@ -1,0 +1,251 @@
+"""What a code object mentions: every name that running it can read, and how it may look at what it reads.
+
+    lambda x: x.w + bias       attributes {w}   globals {bias}   values {w, bias}
+    getattr(o, name)           computed: any attribute of anything
+    f"{o}"                     by_identity: an object may print its address
+
+Facts are about the code alone. `Mentions` is their union over the code that may run, or that ran.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import CodeType
+
+from tracegrad.purity.bytecode import Step, steps
+
+COMPUTES_NAMES = frozenset({
+    "getattr", "setattr", "delattr", "hasattr", "vars", "dir", "globals", "locals", "eval", "exec", "attrgetter",
+    "methodcaller", "__dict__", "format_map", "__getattribute__", "__import__", "import_module", "__globals__",
+    "__closure__", "__slots__"})
+"""Who uses these may read attributes that no instruction names."""
+
+TAKES_CONSTANT_NAME = frozenset({"getattr", "hasattr", "setattr", "delattr"})
+
+LOOKS_AT_IDENTITY = frozenset({"repr", "str", "hash", "id", "format", "ascii", "print", "set", "frozenset",
+                               "__repr__", "__str__", "__hash__"})
+"""Who uses these may tell apart two objects that are alike in every part."""
+
+REFLECTS = frozenset({"__globals__", "__closure__", "__code__", "cell_contents", "f_globals", "f_locals", "f_back",
+                      "tb_frame", "gi_frame", "__builtins__", "__subclasses__"})
+"""Attributes that lead where the walk does not follow."""
+
+LONGEST_TEXT = 200      # longer constants are messages, not lists of names
+WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """What one code object mentions, nested code not included."""
+
+    code: CodeType                  # kept, so that the id it is found by stays its own
+    nested: tuple[CodeType, ...]
+    attributes: frozenset[str]
+    globals: frozenset[str]
+    values: frozenset[str]          # names that are loaded other than to be called at once
+    imports: frozenset[str]
+    computed: bool                  # may read any attribute of anything
+    computed_on_self: bool          # may read any attribute of its first argument
+    by_identity: bool
+    by_identity_if_raised: bool     # only in the making of an exception that leaves the frame
+    compares: bool                  # ==, in, is: aliases can be told from copies
+    formats_numbers: bool           # with a spec, which may ask for the locale's separators
+
+    @property
+    def reflects(self) -> frozenset[str]:
+        return self.attributes & REFLECTS
+
+
+_FACTS: dict[int, Facts] = {}       # by id of the code: equal code of two modules is not the same code
+MOST_FACTS = 20_000
+
+
+def facts_of(code: CodeType) -> Facts:
+    """The facts of one code object; a pure function, remembered."""
+    found = _FACTS.get(id(code))
+    if found is None:
+        if len(_FACTS) >= MOST_FACTS:
+            _FACTS.clear()
+        found = _FACTS[id(code)] = _find_facts(code)
+    return found
+
+
+def family(code: CodeType) -> Iterator[CodeType]:
+    """`code` and all code nested in it."""
+    todo = [code]
+    while todo:
+        code = todo.pop()
+        yield code
+        todo += facts_of(code).nested
+
+
+def _find_facts(code: CodeType) -> Facts:
+    attributes: set[str] = set()
+    globals_: set[str] = set()
+    values: set[str] = set()
+    imports: set[str] = set()
+    computed = on_self = by_identity = if_raised = compares = formats_numbers = False
+    constants = _strings(code)
+    program = steps(code)
+    this = code.co_varnames[0] if code.co_argcount else None
+    for k, (kind, value, called) in enumerate(program):
+        match kind:
+            case "global":
+                globals_.add(value)
+                if not called:
+                    values.add(value)
+            case "attribute" | "import from":
+                attributes.add(value)
+                if not called:
+                    values.add(value)
+            case "set attribute":
+                attributes.add(value)
+            case "import":
+                imports.add(value)
+                attributes.update(value.split("."))
+            case "match class":
+                attributes.add("__match_args__")
+                attributes.update(constants)
+            case "format" | "format with spec":
+                if _only_raises(code, program, k):
+                    if_raised = True
+                else:
+                    by_identity = True
+                formats_numbers |= kind == "format with spec"
+            case "set":
+                by_identity = True
+            case "contains":
+                compares = True
+            case "compare":
+                compares |= value in ("==", "!=")
+            case "is":
+                compares |= program[k - 1].kind != "constant"
+            case _:
+                continue
+        if not isinstance(value, str) or kind not in ("global", "attribute", "import from"):
+            continue
+        if value in LOOKS_AT_IDENTITY:
+            if _only_raises(code, program, k):
+                if_raised = True
+            else:
+                by_identity = True
+        if value == "format" and kind == "attribute":
+            words = {word for text in constants if "{" in text for word in WORD.findall(text)}
+            attributes |= words
+            computed |= program[k - 1].kind != "constant"
+        if value in COMPUTES_NAMES:
+            words = {word for text in constants if len(text) < LONGEST_TEXT for word in WORD.findall(text)}
+            attributes |= words
+            values |= words
+            if not _names_one(program, k):
+                near = program[k - 1] if kind == "attribute" else program[min(k + 1, len(program) - 1)]
+                if this and near.kind == "local" and near.value == this and value not in ("eval", "exec", "globals"):
+                    on_self = True
+                else:
+                    computed = True
+    nested = tuple(c for c in code.co_consts if isinstance(c, CodeType))
+    return Facts(code, nested, frozenset(attributes), frozenset(globals_), frozenset(values), frozenset(imports),
+                 computed, on_self, by_identity, if_raised, compares, formats_numbers)
+
+
+def _strings(code: CodeType) -> list[str]:
+    """String constants of `code`, those in constant tuples included."""
+    found = []
+    for constant in code.co_consts:
+        found += [c for c in (constant if isinstance(constant, tuple) else (constant,)) if isinstance(c, str)]
+    return found
+
+
+def _only_raises(code: CodeType, program: list[Step], k: int) -> bool:
+    """Does control, from step k on, go straight to a raise that this frame cannot catch?"""
+    if not code.co_exceptiontable:
+        for step in program[k:]:
+            if step.kind == "raise":
+                return True
+            if step.kind == "leave":
+                return False
+    return False
+
+
+def _names_one(program: list[Step], k: int) -> bool:
+    """Does the computed read begun at step k name one constant attribute? getattr(o.a, "k"), o.__dict__["k"], ..."""
+    name, kind = program[k].value, program[k].kind
+    if kind == "global" and name in TAKES_CONSTANT_NAME and program[k].called:
+        return _calls_with_constant_name(program[k + 1:])
+    if kind == "attribute" and name == "__dict__":
+        return _asks_for_constant_key(program, k)
+    return False
+
+
+def _calls_with_constant_name(after: list[Step]) -> bool:
+    """<name or attribute chain>, "constant"[, <one load>], call"""
+    if not after or after[0].kind not in ("local", "cell", "global"):
+        return False
+    j = 1
+    while j < len(after) and after[j].kind == "attribute":
+        j += 1
+    if j + 1 >= len(after) or after[j].kind != "constant" or not isinstance(after[j].value, str):
+        return False
+    j += 1
+    if after[j].kind in ("local", "cell", "global", "constant"):
+        j += 1
+    return j < len(after) and after[j].kind == "call"
+
+
+def _asks_for_constant_key(program: list[Step], k: int) -> bool:
+    """o.__dict__["k"], "k" in o.__dict__, o.__dict__.get("k"[, <one load>])"""
+    after = [s.kind for s in program[k + 1:k + 5]]
+    if after[:1] == ["contains"]:
+        j = k - 1
+        while program[j].kind == "attribute":
+            j -= 1
+        return program[j].kind in ("local", "cell", "global") and j > 0 and _is_text(program[j - 1])
+    if after[:2] == ["constant", "subscript"]:
+        return _is_text(program[k + 1])
+    if after[:2] == ["attribute", "constant"] and program[k + 1].value == "get" and _is_text(program[k + 2]):
+        return after[2:3] == ["call"] or after[3:4] == ["call"] and after[2] in ("local", "cell", "global", "constant")
+    return False
+
+
+def _is_text(step: Step) -> bool:
+    return step.kind == "constant" and isinstance(step.value, str)
+
+
+class Mentions:
+    """The union of the facts of some code objects. `covers` tells for which functions they were gathered."""
+
+    def __init__(self, codes: Iterable[CodeType] = (), *, ahead: bool = False):
+        self.ahead = ahead                          # gathered before the run: every function in reach counts
+        self.codes: dict[int, CodeType] = {}
+        self.attributes: set[str] = set()
+        self.values: set[str] = set()
+        self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
+        self.computes_on_self: set[int] = set()
+        for code in codes:
+            self.add(code)
+
+    def add(self, code: CodeType) -> bool:
+        """Add the facts of one code object; was it new?"""
+        if id(code) in self.codes:
+            return False
+        facts = facts_of(code)
+        self.codes[id(code)] = code
+        self.attributes |= facts.attributes
+        self.values |= facts.values
+        self.computed |= facts.computed
+        self.by_identity |= facts.by_identity
+        self.by_identity_if_raised |= facts.by_identity_if_raised
+        self.compares |= facts.compares
+        self.formats_numbers |= facts.formats_numbers
+        if facts.computed_on_self:
+            self.computes_on_self.add(id(code))
+        return True
+
+    def add_family(self, code: CodeType) -> bool:
+        """Add `code` and all code nested in it; was any new?"""
+        return any([self.add(c) for c in family(code)])
+
+    def covers(self, code: CodeType) -> bool:
+        """Does the code count: did it run, or may it?"""
+        return self.ahead or id(code) in self.codes

@@ -1,0 +1,40 @@
+"""Lines of the user's program: where in it something happened, as text such as `model.py:42`.
+
+A frame belongs to the user unless its code lies in this package, in codegen or in NumPy.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FrameType
+
+import numpy as np
+
+INSIDE = tuple(str(folder) + os.sep for folder in (
+    Path(__file__).parent, Path(__file__).parent.parent / "codegen", Path(np.__file__).parent))
+
+
+@lru_cache(maxsize=4096)
+def is_inside(filename: str) -> bool:
+    """Is this the file of code that users do not look at?"""
+    return filename.startswith(INSIDE)
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The nearest frame at or above `frame` that is the user's."""
+    while frame is not None and is_inside(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def user_line() -> str | None:
+    """The line of the user's program that is running, or None if there is none."""
+    frame = user_frame(sys._getframe(1))
+    return frame and f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def first_line(code: CodeType) -> str:
+    """The line where `code` begins."""
+    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"

@@ -1,1 +1,133 @@
-"""tracegrad: dynamic, debuggable array code in Python, made fast by tracing it."""
+"""tracegrad: dynamic, debuggable array code in Python, made fast by tracing it.
+
+    import tracegrad as tg
+
+    w = tg.randn(3, requires_grad=True)
+    loss = (w * w).sum()
+    loss.backward()
+    w.grad                      # 2 * w
+
+The namespace follows the Python Array API standard, with PyTorch's names beside it.
+"""
+# ruff: noqa: F401 - the public names
+from __future__ import annotations
+
+from tracegrad import autograd, methods
+from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
+from tracegrad.creation import (
+    arange,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from tracegrad.devices import Device
+from tracegrad.dtypes import (
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    is_floating_point,
+    result_type,
+    set_default_dtype,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from tracegrad.dtypes import bool_ as bool
+from tracegrad.dtypes import default_float as get_default_dtype
+from tracegrad.functional import (
+    abs,
+    add,
+    all,
+    any,
+    argmax,
+    astype,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    clip,
+    clone,
+    cross_entropy,
+    detach,
+    divide,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    log,
+    log_softmax,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    logsumexp,
+    matmul,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    mse_loss,
+    multiply,
+    negative,
+    not_equal,
+    one_hot,
+    positive,
+    pow,
+    relu,
+    sigmoid,
+    sign,
+    softmax,
+    sqrt,
+    square,
+    std,
+    subtract,
+    sum,
+    tanh,
+    var,
+    where,
+)
+from tracegrad.interop import from_dlpack
+from tracegrad.movement import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flatten,
+    flip,
+    matrix_transpose,
+    pad,
+    permute_dims,
+    reshape,
+    squeeze,
+    stack,
+    swapaxes,
+    take,
+    take_along_axis,
+)
+from tracegrad.random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
+from tracegrad.tensors import Tensor
+
+__version__ = "0.1.0"
+
+# Other names for the same functions: PyTorch's, and the constants of the Array API.
+clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide, negative, expand_dims, permute_dims
+pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None

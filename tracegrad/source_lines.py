@@ -38,3 +38,9 @@ def user_line() -> str | None:
 def first_line(code: CodeType) -> str:
     """The line where `code` begins."""
     return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
+
+
+def at_user_line(sentence: str) -> str:
+    """The sentence with the user's line in front: how the error of an operation begins."""
+    line = user_line()
+    return f"{line}: {sentence}" if line else sentence

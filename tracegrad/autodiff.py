@@ -1,0 +1,250 @@
+"""Differentiation: one reverse walk, for graphs and for what ran eagerly.
+
+    graph f(%0, %1) { %2 = mul %0, %1   return %2 }
+    differentiate(f, wrt=(0,))  ->  graph f.backward(%0, %1, %2) { %3 = mul %0, %1   %4 = mul %2, %1   return %4 }
+
+1. `reverse_walk` visits steps so that each comes after every step that uses its result, adds up cotangents, and
+   hands each step the whole cotangent of its result.
+2. In a graph a step is a node, and the rules write nodes; in an eager run it is a Node, and the rules compute.
+3. A graph's derivative is a graph again, an eager backward with create_graph has a history: every order exists.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from codegen.ir.builder import Builder, Value
+from codegen.ir.graph import Graph
+from codegen.ir.graph import Node as GraphNode
+from codegen.ir.types import FLOATS
+from tracegrad.creation import ones_like
+from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadcast
+from tracegrad.dispatch import GRAD, Node
+from tracegrad.functional import clone, convert
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+from tracegrad.writes import write
+
+C = TypeVar("C")
+
+
+class Step(Protocol[C]):
+    """One operation, seen backward."""
+
+    def pull(self, g: C, needed: set[int] | None) -> Iterable[tuple[int, C]]:
+        """(key of an operand, its cotangent) for each operand there is a path to."""
+
+
+def reverse_walk(steps: Iterable[tuple[int, Step[C]]], cotangents: dict[int, C], needed: set[int] | None,
+                 arrived: Callable[[int, C], C]) -> None:
+    """Carry cotangents, by key, through steps (key of the result, step); what no step makes stays in `cotangents`."""
+    for key, step in steps:
+        g = cotangents.pop(key, None)
+        if g is None:
+            continue
+        for to, cotangent in step.pull(arrived(key, g), needed):
+            before = cotangents.get(to)
+            cotangents[to] = cotangent if before is None else before + cotangent    # type: ignore[operator]
+
+
+# ---- graphs -----------------------------------------------------------------------------------------------------------
+
+
+class GraphStep:
+    """A node of a graph, with the values it is built from."""
+
+    __slots__ = ("node", "values", "result", "builder")
+
+    def __init__(self, node: GraphNode, values: dict[int, Value], result: Value, builder: Builder):
+        self.node, self.values, self.result, self.builder = node, values, result, builder
+
+    def pull(self, g: Value, needed: set[int] | None) -> Iterator[tuple[int, Value]]:
+        node = self.node
+        self.builder.line = node.line
+        operands = [self.values[a] for a in node.args]
+        for a, x, rule in zip(node.args, operands, rules_of(node)):
+            if rule is not None and (needed is None or a in needed):
+                yield a, unbroadcast(rule(g, self.result, *operands, **dict(node.attrs)), x.shape)
+
+
+def rules_of(node: GraphNode) -> tuple:
+    """The vjp rules of a node's op; NotImplementedError if it has none and is not declared to have none."""
+    rules = VJPS.get(node.op)
+    if rules is None:
+        if node.op not in NON_DIFFERENTIABLE:
+            where = f"{node.line}: " if node.line else ""
+            raise NotImplementedError(f"{where}{node.op} has no derivative: derivatives.py has no row for it")
+        return (None,) * len(node.args)
+    return rules
+
+
+def carrying(graph: Graph, wrt: Iterable[int]) -> set[int]:
+    """The values that depend on `wrt` by a path that can be differentiated, `wrt` included."""
+    found = set(wrt)
+    for value, node in enumerate(graph.nodes, len(graph.inputs)):
+        if node.type.dtype in FLOATS and any(a in found and rule is not None for a, rule in zip(node.args, rules_of(node))):
+            found.add(value)
+    return found
+
+
+def differentiate(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """The vjp of a graph: its inputs, then a cotangent for each floating-point output, to a cotangent for each of `wrt`.
+
+    `wrt` are value ids. A value there is no path to gets zeros. The graph's own nodes come first, in order.
+    """
+    b = Builder(f"{graph.name}.backward")
+    values: dict[int, Value] = {k: b.input(type) for k, type in enumerate(graph.inputs)}
+    outputs = [v for v in graph.outputs if graph.type_of(v).dtype in FLOATS]
+    seeds = [(v, b.input(graph.type_of(v))) for v in outputs]
+    for value, node in enumerate(graph.nodes, len(graph.inputs)):
+        b.line = node.line
+        values[value] = b.emit(node.op, *(values[a] for a in node.args), **dict(node.attrs))
+    needed = carrying(graph, wrt)
+    b.line = None
+    cotangents: dict[int, Value] = {}
+    for v, seed in seeds:
+        if v in needed:
+            cotangents[v] = cotangents[v] + seed if v in cotangents else seed
+    arrivals: dict[int, Value] = {}
+
+    def arrived(key: int, g: Value) -> Value:
+        arrivals[key] = g
+        return g
+
+    first = len(graph.inputs)
+    steps = ((v, GraphStep(graph.nodes[v - first], values, values[v], b)) for v in range(first + len(graph.nodes) - 1, first - 1, -1))
+    reverse_walk(steps, cotangents, needed, arrived)
+    b.line = None
+    arrivals.update(cotangents)
+    return b.graph([arrivals[v] if v in arrivals else zeros(b, values[v]) for v in wrt])
+
+
+def zeros(b: Builder, like: Value) -> Value:
+    return broadcast(b.constant(0, like.dtype), like.shape)
+
+
+# ---- what ran eagerly -------------------------------------------------------------------------------------------------
+
+
+def edge_of(x: Tensor) -> Node | Tensor:
+    """Where the cotangent of x goes: its Node, or x itself if it is a leaf."""
+    return x if x.grad_fn is None else x.grad_fn
+
+
+def history(roots: Iterable[Node | Tensor]) -> list[Node]:
+    """Every Node that the roots were computed by, latest first."""
+    found: dict[int, Node] = {}
+    waiting = [r for r in roots if not isinstance(r, Tensor)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            waiting.extend(e for e in node.edges if e is not None and not isinstance(e, Tensor))
+    return sorted(found.values(), key=lambda node: -node.sequence)
+
+
+def leading_to(nodes: list[Node], targets: set[int]) -> set[int]:
+    """The targets, and the ids of the Nodes (latest first) from which a path leads to one."""
+    found = set(targets)
+    for node in reversed(nodes):
+        if any(e is not None and id(e) in found for e in node.edges):
+            found.add(id(node))
+    return found
+
+
+def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
+    """The cotangent that backward starts from at `output`."""
+    if not output.requires_grad:
+        raise RuntimeError(at_user_line("backward: the tensor does not require grad and has no grad_fn: nothing leads to a leaf"))
+    if gradient is None:
+        if output.array.size != 1:
+            raise RuntimeError(at_user_line(
+                f"backward: the tensor has shape {list(output.shape)}: only a tensor with one element needs no gradient; pass one"))
+        return ones_like(output)
+    if not isinstance(gradient, Tensor):
+        raise TypeError(at_user_line(f"backward: the gradient is a {type(gradient).__name__}, not a Tensor"))
+    if gradient.shape != output.shape:
+        raise ValueError(at_user_line(f"backward: the gradient has shape {list(gradient.shape)}, the tensor {list(output.shape)}"))
+    return convert(gradient, output.dtype)
+
+
+def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] | None, create_graph: bool,
+              retain_graph: bool) -> list[Tensor | None]:
+    """Walk back from (output, cotangent) pairs. With targets: their cotangents. Without: into the grad of every leaf."""
+    edges = [edge_of(output) for output, _ in seeds]
+    nodes = history(edges)
+    by_id = {id(node): node for node in nodes}
+    leaves: dict[int, Tensor] = {id(e): e for e in edges if isinstance(e, Tensor)}
+    leaves.update((id(e), e) for node in nodes for e in node.edges if isinstance(e, Tensor))
+    wanted = None if targets is None else {id(edge_of(t)) for t in targets}
+    needed = None if wanted is None else leading_to(nodes, wanted)
+    given_out: set[int] = {id(g) for _, g in seeds}         # ids of cotangents that something else holds too
+    captured: dict[int, Tensor] = {}
+    walked: list[Node] = []
+
+    def arrived(key: int, g: Tensor) -> Tensor:
+        node = by_id[key]
+        g = hooked(node.hooks, g, given_out)
+        walked.append(node)
+        retained = None if node.retained is None else node.retained()
+        if retained is not None:
+            accumulate(retained, g, create_graph, given_out)
+        if wanted is not None and key in wanted:
+            captured[key] = g
+        return g
+
+    before, GRAD.enabled = GRAD.enabled, create_graph
+    try:
+        cotangents: dict[int, Tensor] = {}
+        for edge, (_, g) in zip(edges, seeds):
+            if needed is None or id(edge) in needed:
+                cotangents[id(edge)] = cotangents[id(edge)] + g if id(edge) in cotangents else g
+        reverse_walk(((id(node), node) for node in nodes), cotangents, needed, arrived)
+        for key, g in cotangents.items():
+            leaf = leaves[key]
+            g = hooked(leaf.hooks, g, given_out)
+            if wanted is None:
+                accumulate(leaf, g, create_graph, given_out)
+            else:
+                captured[key] = g
+    finally:
+        GRAD.enabled = before
+    if not retain_graph:
+        for node in walked:
+            node.free()
+    return [] if targets is None else [captured.get(id(edge_of(t))) for t in targets]
+
+
+def hooked(hooks: list[Callable[[Tensor], Tensor | None]] | None, g: Tensor, given_out: set[int]) -> Tensor:
+    """g as the hooks leave it."""
+    for hook in hooks or ():
+        given_out.add(id(g))
+        changed = hook(g)
+        if changed is not None:
+            g = changed
+            given_out.add(id(g))
+    return g
+
+
+def accumulate(x: Tensor, g: Tensor, create_graph: bool, given_out: set[int]) -> None:
+    """Add g to the grad of x: in the grad's own memory where it exists, unless a graph of it is being made."""
+    grad = x.grad
+    if grad is None:
+        if id(g) in given_out or g.storage is not None or not create_graph and g.requires_grad:
+            g = clone(g)
+        given_out.add(id(g))
+        x.grad = g
+    elif create_graph:
+        x.grad = grad + g
+    else:
+        write(grad, grad + g)
+
+
+def backward(x: Tensor, /, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    """Add the derivative of x, times `gradient`, to the `.grad` of every leaf that x was computed from.
+
+    gradient: of the shape of x; may be left out if x has one element. retain_graph: keep the saved values for
+    another backward (default: create_graph). create_graph: make the gradients differentiable themselves.
+    """
+    keep = create_graph if retain_graph is None else retain_graph
+    pull_back([(x, seed_of(x, gradient))], None, create_graph, keep)

@@ -1,0 +1,170 @@
+"""tg.autograd: gradients as values, the grad mode, numerical checks of derivatives."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tracegrad.autodiff import pull_back, seed_of
+from tracegrad.creation import zeros_like
+from tracegrad.dispatch import GRAD
+from tracegrad.dtypes import FLOATING, float64
+from tracegrad.functional import sum
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+F = TypeVar("F", bound=Callable)
+
+
+def is_grad_enabled() -> bool:
+    """Are operations differentiated in this thread?"""
+    return GRAD.enabled
+
+
+class GradModeContext:
+    """A context manager, and a decorator, that sets the grad mode of this thread and puts the old one back."""
+
+    __slots__ = ("_before",)
+    _mode = True
+
+    def __enter__(self) -> None:
+        self._before = GRAD.enabled
+        GRAD.enabled = self._mode
+
+    def __exit__(self, *exception: object) -> None:
+        GRAD.enabled = self._before
+
+    def __call__(self, function: F) -> F:
+        mode = type(self)
+
+        @functools.wraps(function)
+        def in_mode(*args: Any, **kwargs: Any) -> Any:
+            with mode():
+                return function(*args, **kwargs)
+        return in_mode      # type: ignore[return-value]
+
+
+class no_grad(GradModeContext):
+    """with tg.no_grad(): results have no history, and leaves may be written in place."""
+
+    __slots__ = ()
+    _mode = False
+
+
+class enable_grad(GradModeContext):
+    """with tg.enable_grad(): undoes an enclosing no_grad."""
+
+    __slots__ = ()
+    _mode = True
+
+
+def _as_list(x: Any) -> list:
+    return [x] if isinstance(x, Tensor) else list(x)
+
+
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None, *,
+         retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor | None, ...]:
+    """The derivatives of outputs, times grad_outputs, with respect to each input; nothing is accumulated.
+
+    An output with one element needs no grad_outputs. RuntimeError for an input that the outputs do not depend on, unless
+    allow_unused, which gives None there.
+
+        >>> tg.autograd.grad((x * x).sum(), x)[0]       # 2 * x
+    """
+    ends, starts = _as_list(outputs), _as_list(inputs)
+    gradients = [None] * len(ends) if grad_outputs is None else _as_list(grad_outputs)
+    if len(gradients) != len(ends):
+        raise ValueError(at_user_line(f"grad: {len(gradients)} grad_outputs for {len(ends)} outputs"))
+    for k, x in enumerate(starts):
+        if not x.requires_grad:
+            raise RuntimeError(at_user_line(f"grad: input {k} does not require grad"))
+    keep = create_graph if retain_graph is None else retain_graph
+    seeds = [(y, seed_of(y, g)) for y, g in zip(ends, gradients)]
+    found = pull_back(seeds, starts, create_graph, keep)
+    if not allow_unused and None in (None if g is None else 0 for g in found):
+        k = next(k for k, g in enumerate(found) if g is None)
+        raise RuntimeError(at_user_line(f"grad: the outputs do not depend on input {k}; allow_unused=True gives None for it"))
+    return tuple(found)
+
+
+class GradcheckError(AssertionError):
+    """An analytic derivative differs from the numerical one."""
+
+
+def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4, rtol: float = 1e-3) -> bool:
+    """Compare the derivatives of f, at float64 inputs that require grad, with central differences.
+
+    True, or GradcheckError that says which entry of which Jacobian differs.
+    """
+    points = _as_list(inputs)
+    for k, x in enumerate(points):
+        if x.requires_grad and x.dtype != float64:
+            raise TypeError(at_user_line(f"gradcheck: input {k} is {x.dtype}: numerical derivatives need float64"))
+    ends = [y for y in _as_list(f(*points)) if y.dtype in FLOATING]
+    for j, y in enumerate(ends):
+        for k, x in enumerate(points):
+            if not x.requires_grad:
+                continue
+            analytic = _analytic(y, x)
+            numeric = _numeric(f, points, j, k, eps)
+            if not np.allclose(analytic, numeric, rtol, atol, equal_nan=True):
+                at = np.unravel_index(np.argmax(np.abs(analytic - numeric)), analytic.shape)
+                raise GradcheckError(f"the derivative of output {j}[{at[0]}] with respect to input {k}[{at[1]}] is {numeric[at]:.6g} "
+                                     f"numerically, {analytic[at]:.6g} analytically")
+    return True
+
+
+def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4, rtol: float = 1e-3) -> bool:
+    """`gradcheck` of the gradients of f: its second derivatives, in directions that are drawn with a fixed seed."""
+    points = _as_list(inputs)
+    rng = np.random.default_rng(0)
+    directions = [Tensor(rng.standard_normal(y.shape)) for y in _as_list(f(*points)) if y.dtype in FLOATING]
+    active = [x for x in points if x.requires_grad]
+
+    def gradients(*at: Tensor) -> list[Tensor]:
+        ends = [y for y in _as_list(f(*at)) if y.dtype in FLOATING]
+        xs = [x for x in at if x.requires_grad]
+        if not any_requires_grad(ends):
+            return [zeros_like(x) for x in xs]
+        scalar = sum(ends[0] * directions[0])
+        for y, v in zip(ends[1:], directions[1:]):
+            scalar = scalar + sum(y * v)
+        found = grad(scalar, xs, create_graph=True, allow_unused=True)
+        return [zeros_like(x) if g is None else g for x, g in zip(xs, found)]
+
+    return gradcheck(gradients, points, eps, atol, rtol) if active else True
+
+
+def any_requires_grad(tensors: Sequence[Tensor]) -> bool:
+    return any(t.requires_grad for t in tensors)
+
+
+def _analytic(y: Tensor, x: Tensor) -> np.ndarray:
+    """f64[size of y, size of x]: the Jacobian by backward."""
+    rows = np.zeros((y.array.size, x.array.size))
+    if y.requires_grad:
+        for k in range(y.array.size):
+            seed = np.zeros(y.array.size)
+            seed[k] = 1.0
+            g, = grad(y, x, Tensor(seed.reshape(y.shape)), retain_graph=True, allow_unused=True)
+            if g is not None:
+                rows[k] = g.array.ravel()
+    return rows
+
+
+def _numeric(f: Callable[..., Any], points: list[Tensor], j: int, k: int, eps: float) -> np.ndarray:
+    """f64[size of output j, size of input k]: the Jacobian by central differences."""
+    x = points[k].array
+
+    def at(moved: np.ndarray) -> np.ndarray:
+        there = [Tensor(moved.reshape(x.shape), p.requires_grad) if n == k else p for n, p in enumerate(points)]
+        return [y for y in _as_list(f(*there)) if y.dtype in FLOATING][j].array.ravel().copy()
+
+    columns = []
+    for n in range(x.size):
+        step = np.zeros(x.size)
+        step[n] = eps
+        columns.append((at(x.ravel() + step) - at(x.ravel() - step)) / (2 * eps))
+    return np.stack(columns, axis=1) if columns else np.zeros((at(x.ravel()).size, 0))

@@ -1,0 +1,144 @@
+"""The derivative of each op: for each operand, the cotangent it gets from the cotangent `g` of the result.
+
+    VJPS["mul"] == (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+
+A rule is given g, the result y, the operands and the op's attrs, and is written against an algebra: `g`, `y` and the
+operands are Tensors (then it computes) or builder Values (then it writes a graph). Both have operators, `shape`,
+`dtype`, `constant(number)` and `emit(op, *operands, **attrs)`. An operand may also be a Python number, except
+where the rule asks for its shape; so rules put it last.
+
+1. One rule for each operand, so that only the ones asked for are computed; None: there is no path to this operand.
+2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place.
+3. Every op is either in VJPS or in NON_DIFFERENTIABLE.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from codegen.ir.dims import Size
+from codegen.ir.types import NAMES
+
+Operand: TypeAlias = Any        # a Tensor or a builder Value: what the algebra asks of it is said above
+Rule = Callable[..., Operand] | None
+
+
+def choose(condition: Operand, x: Operand, y: Operand) -> Operand:
+    return condition.emit("where", x, y)
+
+
+def zero(g: Operand) -> Operand:
+    """A 0-d zero of the dtype of g."""
+    return g.constant(0)
+
+
+def broadcast(x: Operand, shape: tuple[Size, ...]) -> Operand:
+    return x if x.shape == shape else x.emit("broadcast", shape=shape)
+
+
+def reshape(x: Operand, shape: tuple[Size, ...]) -> Operand:
+    return x if x.shape == shape else x.emit("reshape", shape=shape)
+
+
+def swap(x: Operand) -> Operand:
+    """The last two axes exchanged."""
+    n = len(x.shape)
+    return x.emit("transpose", axes=(*range(n - 2), n - 1, n - 2))
+
+
+def kept(shape: tuple[Size, ...], axis: tuple[int, ...]) -> tuple[Size, ...]:
+    """The shape of a reduction over `axis` that keeps dims."""
+    return tuple(1 if k in axis else size for k, size in enumerate(shape))
+
+
+def unbroadcast(g: Operand, shape: tuple[Size, ...]) -> Operand:
+    """g summed over the axes along which an operand of `shape` was repeated."""
+    if g.shape == shape:
+        return g
+    lead = len(g.shape) - len(shape)
+    axes = tuple(k for k, size in enumerate(g.shape) if k < lead or shape[k - lead] == 1 and size != 1)
+    return reshape(g.emit("sum", axis=axes, keepdims=False), shape)
+
+
+def sum_rule(g: Operand, y: Operand, x: Operand, *, axis: tuple[int, ...], keepdims: bool) -> Operand:
+    return broadcast(reshape(g, kept(x.shape, axis)), x.shape)
+
+
+def extremum_rule(g: Operand, y: Operand, x: Operand, *, axis: tuple[int, ...], keepdims: bool) -> Operand:
+    """Elements that tie share the cotangent equally."""
+    shape = kept(x.shape, axis)
+    chosen = x.emit("eq", reshape(y, shape)).emit("cast", dtype=element_type(g))
+    count = chosen.emit("sum", axis=axis, keepdims=True)
+    return chosen * (reshape(g, shape) / count)
+
+
+def element_type(x: Operand) -> str:
+    """The IR's name of the dtype of x."""
+    return x.dtype if isinstance(x.dtype, str) else NAMES[x.dtype]
+
+
+def slice_rule(g: Operand, y: Operand, x: Operand, *, start: tuple, stop: tuple, step: tuple) -> Operand:
+    high = tuple(size - (a + (n - 1) * s + 1 if n != 0 else a)
+                 for size, a, s, n in zip(x.shape, start, step, y.shape))
+    return g.emit("pad", low=start, high=high, interior=tuple(s - 1 for s in step))
+
+
+def pad_rule(g: Operand, y: Operand, x: Operand, *, low: tuple, high: tuple, interior: tuple) -> Operand:
+    return g.emit("slice", start=low, stop=tuple(size - b for size, b in zip(y.shape, high)),
+                  step=tuple(gap + 1 for gap in interior))
+
+
+def transpose_rule(g: Operand, y: Operand, x: Operand, *, axes: tuple[int, ...]) -> Operand:
+    return g.emit("transpose", axes=tuple(axes.index(k) for k in range(len(axes))))
+
+
+def gather_rule(g: Operand, y: Operand, x: Operand, indices: Operand, *, axis: int) -> Operand:
+    return broadcast(zero(g), x.shape).emit("scatter_add", indices, g, axis=axis)
+
+
+# A tie of maximum or minimum gives each operand half; where one is NaN the result is, and both get the cotangent.
+# `y > a` says that a lost.
+VJPS: dict[str, tuple[Rule, ...]] = {
+    "add": (lambda g, y, a, b: g, lambda g, y, a, b: g),
+    "sub": (lambda g, y, a, b: g, lambda g, y, a, b: -g),
+    "mul": (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
+    "div": (lambda g, y, a, b: g / b, lambda g, y, a, b: -(g * y) / b),
+    "maximum": (
+        lambda g, y, a, b: choose(y.emit("gt", a), zero(g), choose(y.emit("eq", b), g / 2, g)),
+        lambda g, y, a, b: choose(y.emit("gt", b), zero(g), choose(y.emit("eq", a), g / 2, g))),
+    "minimum": (
+        lambda g, y, a, b: choose(y.emit("lt", a), zero(g), choose(y.emit("eq", b), g / 2, g)),
+        lambda g, y, a, b: choose(y.emit("lt", b), zero(g), choose(y.emit("eq", a), g / 2, g))),
+    "neg": (lambda g, y, x: -g,),
+    "abs": (lambda g, y, x: g * x.emit("sign"),),
+    "sign": (lambda g, y, x: broadcast(zero(g), x.shape),),
+    "sqrt": (lambda g, y, x: g / (y * 2),),
+    "exp": (lambda g, y, x: g * y,),
+    "log": (lambda g, y, x: g / x,),
+    "tanh": (lambda g, y, x: g * (1 - y * y),),
+    "where": (None, lambda g, y, c, a, b: choose(c, g, zero(g)), lambda g, y, c, a, b: choose(c, zero(g), g)),
+    "cast": (lambda g, y, x, *, dtype: g.emit("cast", dtype=element_type(x)),),
+    "sum": (sum_rule,),
+    "max": (extremum_rule,),
+    "min": (extremum_rule,),
+    "broadcast": (lambda g, y, x, *, shape: unbroadcast(g, x.shape),),
+    "reshape": (lambda g, y, x, *, shape: reshape(g, x.shape),),
+    "transpose": (transpose_rule,),
+    "slice": (slice_rule,),
+    "flip": (lambda g, y, x, *, axes: g.emit("flip", axes=axes),),
+    "pad": (pad_rule,),
+    "matmul": (lambda g, y, a, b: g.emit("matmul", swap(b)), lambda g, y, a, b: swap(a).emit("matmul", g)),
+    "gather": (gather_rule, None),
+    "scatter_add": (
+        lambda g, y, x, indices, updates, *, axis: g,
+        None,
+        lambda g, y, x, indices, updates, *, axis: g.emit("gather", indices, axis=axis)),
+}
+"""The vjp rules of every op that can be differentiated, in the order of its operands."""
+
+NON_DIFFERENTIABLE = frozenset({
+    "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not", "shift_right",     # no derivative: not real-valued
+    "argmax", "constant", "iota", "random_bits",
+    "detach",                                           # where the user says that derivatives stop
+})
+"""Ops whose results have no derivative with respect to anything."""

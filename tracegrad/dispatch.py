@@ -1,0 +1,218 @@
+"""dispatch: the one door through which every operation on Tensors goes.
+
+    dispatch("mul", x, 2.0)    ->    Tensor(np.multiply(x.array, 2.0)), its Node if x requires grad, a report to the recorder
+
+1. Operands are Tensors of the dtypes and shapes that the op's type rule asks for, or Python numbers, which take the
+   dtype of the Tensors beside them. At least one operand is a Tensor, unless the op creates.
+2. Floating-point exceptions are silent, whatever np.errstate says.
+3. An error is a sentence with the user's line: that of the op's type rule, so recorded and eager runs say the same.
+"""
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy._core.umath import _extobj_contextvar, _make_extobj
+
+from codegen.ir.builder import Builder, Value
+from codegen.ir.ops import MOVEMENT, OPS
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import TensorType, type_of
+from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
+from tracegrad.dtypes import FLOATING
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Saved, Tensor
+
+# np.errstate sets the same, in eight times the time.
+_SILENT = _make_extobj(all="ignore")
+_set_errors, _reset_errors = _extobj_contextvar.set, _extobj_contextvar.reset
+
+VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad"}
+"""Ops whose result can be a view of their operand."""
+
+_REFERENCES = {name: op.reference for name, op in OPS.items()}
+_ndarray, _asarray = np.ndarray, np.asarray
+_sequence = itertools.count()
+
+
+class GradMode(threading.local):
+    """Are operations differentiated in this thread?"""
+
+    enabled = True
+
+
+GRAD = GradMode()
+
+
+class Like:
+    """An operand of which backward needs the type only."""
+
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
+        self.shape, self.dtype = shape, dtype
+
+
+class Node:
+    """One differentiated operation: where its result's cotangent goes (`edges`), and what the rules need (saved).
+
+    An edge is the Node that made an operand, or the operand itself if it is a leaf, or None where there is no path.
+    `sequence` grows with time, so every node comes after those its edges point to.
+    """
+
+    __slots__ = ("op", "attrs", "edges", "operands", "result", "sequence", "hooks", "retained")
+
+    def __init__(self, op: str, attrs: dict[str, Any], edges: tuple[Node | Tensor | None, ...],
+                 operands: tuple[Any, ...] | None, result: Saved | Like | None):
+        self.op, self.attrs, self.edges = op, attrs, edges
+        self.operands, self.result = operands, result
+        self.sequence = next(_sequence)
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.retained: Any = None           # weakly, the tensor whose grad this cotangent becomes
+
+    def __repr__(self) -> str:
+        return f"<{self.op} backward>"
+
+    def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
+        """(id of edge, cotangent) for each edge whose id is in `needed` (None: for each). RuntimeError if it was freed."""
+        if self.operands is None:
+            raise RuntimeError(at_user_line(
+                f"{self.op}: backward through a graph that was freed: pass retain_graph=True to the first backward"))
+        y = self._unpack(self.result, self)
+        operands = [self._unpack(o, e) for o, e in zip(self.operands, self.edges)]
+        rules, attrs = VJPS[self.op], self.attrs
+        for k, edge in enumerate(self.edges):
+            if edge is not None and (needed is None or id(edge) in needed):
+                rule = rules[k]
+                assert rule is not None
+                yield id(edge), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
+
+    def free(self) -> None:
+        """Give up the saved values; a node without any stays usable."""
+        if self.operands is not None and any(type(s) is Saved for s in (self.result, *self.operands)):
+            self.operands = self.result = None
+
+    def _unpack(self, saved: Any, edge: Node | Tensor | None) -> Any:
+        if type(saved) is not Saved:
+            return saved
+        tensor = saved.tensor()
+        if tensor is not None and (edge is None or tensor.requires_grad):
+            return tensor
+        if edge is None:
+            return Tensor(saved.array)
+        if isinstance(edge, Tensor):        # a leaf that was overwritten since: its old value, with a path to it
+            shape = saved.array.shape
+            edge = Node("reshape", {"shape": shape}, (edge,), (Like(shape, saved.array.dtype),), None)
+        return Tensor(saved.array, True, edge)
+
+
+def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
+    """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
+    token = _set_errors(_SILENT)
+    try:
+        array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else a for a in args], **attrs)
+    except (TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
+        raise failure(op, args, attrs, error) from None
+    finally:
+        _reset_errors(token)
+    if type(array) is not _ndarray:
+        array = _asarray(array)
+    result = Tensor(array)
+    if GRAD.enabled:
+        for a in args:
+            if isinstance(a, Tensor) and a.requires_grad:
+                differentiate(op, args, attrs, result)
+                break
+    if array.base is not None and op in VIEWING:
+        link(op, args[0], attrs, result)
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_op(op, args, attrs, result)
+    return result
+
+
+def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> Tensor:
+    """`result`, which the caller computed as `op` of args in memory of its own, with its history, reported."""
+    if GRAD.enabled and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+        differentiate(op, args, attrs, result)
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_op(op, args, attrs, result)
+    return result
+
+
+def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> None:
+    """Give `result`, which is `op` of `args`, its history; nothing if it has none."""
+    if result.array.dtype not in FLOATING:
+        return
+    rules = VJPS.get(op)
+    if rules is None:
+        if op in NON_DIFFERENTIABLE:
+            return
+        raise NotImplementedError(at_user_line(f"{op} has no derivative: derivatives.py has no row for it"))
+    edges: list[Node | Tensor | None] = []
+    wanted = 0
+    for k, a in enumerate(args):
+        if isinstance(a, Tensor) and a.requires_grad and rules[k] is not None:
+            edges.append(a if a.grad_fn is None else a.grad_fn)
+            wanted |= 1 << k
+        else:
+            edges.append(None)
+    if not wanted:
+        return
+    used = _USED.get((op, wanted))
+    if used is None:
+        used = _USED[op, wanted] = used_values(op, wanted, args, attrs, result)
+    operands = []
+    for k, a in enumerate(args):
+        if isinstance(a, Tensor):
+            operands.append(a.save() if used[k] else Like(a.array.shape, a.array.dtype))
+        else:
+            operands.append(a)
+    result.requires_grad = True
+    node = Node(op, attrs, tuple(edges), tuple(operands), None)
+    node.result = result.save() if used[-1] else Like(result.array.shape, result.array.dtype)
+    result.grad_fn = node
+
+
+_USED: dict[tuple[str, int], tuple[bool, ...]] = {}
+
+
+def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> tuple[bool, ...]:
+    """Which operands, and (last) whether the result, the rules of the wanted operands read the values of.
+
+    The rules themselves say: they are run once, writing a graph, and what its nodes use is what they read.
+    """
+    b = Builder(op)
+    dtype = type_of(result.array).dtype
+    types = [type_of(a.array) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
+    *operands, y, g = [b.input(t) for t in (*types, type_of(result.array), type_of(result.array))]
+    outputs: list[Value] = []
+    for k, rule in enumerate(VJPS[op]):
+        if wanted >> k & 1 and rule is not None:
+            outputs.append(rule(g, y, *operands, **attrs))
+    graph = b.graph(outputs)
+    used = {a for node in graph.nodes for a in node.args} | set(graph.outputs)
+    return tuple(v.id in used for v in (*operands, y))
+
+
+def link(op: str, x: Tensor, attrs: dict[str, Any], result: Tensor) -> None:
+    """Note that `result`, which is `op` of x, is a view of it, if it is one."""
+    if np.may_share_memory(x.array, result.array):
+        x.share(result, op, attrs, result.requires_grad == x.requires_grad)
+
+
+def failure(op: str, args: tuple[Any, ...], attrs: dict[str, Any], error: Exception) -> Exception:
+    """The error for operands that the reference of `op` refused: the sentence of its type rule if that refuses too."""
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    dtype = type_of(tensors[-1].array).dtype if tensors else "f32"
+    types = [type_of(a.array) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
+    try:
+        OPS[op].type_rule(*types, **attrs)
+    except TypeRuleError as refusal:
+        return TypeRuleError(at_user_line(f"{op}: {refusal}"))
+    return type(error)(at_user_line(f"{op}: {error}"))

@@ -1,0 +1,88 @@
+"""Element types, promotion between them, and the default floating-point type.
+
+A dtype is a NumPy dtype; what a user writes (`tg.float32`, "float32", np.float32, float) is made one by `dtype_of`.
+Promotion is that of the Array API standard, with two rules where it leaves the result open: an integer array
+beside a floating-point one takes the latter's dtype, and bool beside anything takes the other's.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from codegen.ir.types import DTYPES, FLOATS, INTEGERS, NAMES
+
+bool_ = DTYPES["bool"]
+int8, int16, int32, int64 = (DTYPES[name] for name in ("i8", "i16", "i32", "i64"))
+uint8, uint16, uint32, uint64 = (DTYPES[name] for name in ("u8", "u16", "u32", "u64"))
+float16, bfloat16, float32, float64 = (DTYPES[name] for name in ("f16", "bf16", "f32", "f64"))
+
+FLOATING = frozenset(DTYPES[name] for name in FLOATS)
+INTEGRAL = frozenset(DTYPES[name] for name in INTEGERS)
+
+_PYTHON = {bool: bool_, int: int64}
+
+_default_float = float32
+
+
+def default_float() -> np.dtype:
+    """The dtype of floating-point data that has none of its own: float32 unless set_default_dtype said otherwise."""
+    return _default_float
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Set the default floating-point dtype; TypeError if `dtype` is not one."""
+    global _default_float
+    chosen = dtype_of(dtype)
+    if chosen not in FLOATING:
+        raise TypeError(f"the default dtype must be a floating-point dtype, not {chosen}")
+    _default_float = chosen
+
+
+def dtype_of(dtype: Any) -> np.dtype:
+    """The dtype that a user's `dtype=` means; TypeError for one that tensors do not have."""
+    if dtype is float:
+        return _default_float
+    if dtype in _PYTHON:
+        return _PYTHON[dtype]
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{dtype!r} is not a dtype") from None
+    name = NAMES.get(found)
+    if name is None:
+        raise TypeError(f"tensors of dtype {found} are not supported; the dtypes are {', '.join(d.name for d in NAMES)}")
+    return DTYPES[name]
+
+
+def name_of(dtype: np.dtype) -> str:
+    """The name of a dtype in the IR: "f32"."""
+    return NAMES[dtype]
+
+
+def promote(a: np.dtype, b: np.dtype) -> np.dtype:
+    """The dtype of the result of an operation on arrays of dtypes a and b; TypeError where there is none."""
+    if a == b:
+        return a
+    if a == bool_ or b in FLOATING and a in INTEGRAL:
+        return b
+    if b == bool_ or a in FLOATING and b in INTEGRAL:
+        return a
+    found = np.promote_types(a, b)
+    if found in FLOATING and a in INTEGRAL:
+        raise TypeError(f"{a} and {b} have no common integer dtype: cast one of them")
+    return DTYPES[NAMES[found]]
+
+
+def result_type(*operands: Any) -> np.dtype:
+    """The dtype that arrays and dtypes promote to together (Array API `result_type`)."""
+    dtypes = [dtype_of(getattr(o, "dtype", o)) for o in operands]
+    result = dtypes[0]
+    for dtype in dtypes[1:]:
+        result = promote(result, dtype)
+    return result
+
+
+def is_floating_point(x: Any) -> bool:
+    """Is the dtype of `x` a floating-point dtype?"""
+    return dtype_of(getattr(x, "dtype", x)) in FLOATING

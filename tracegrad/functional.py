@@ -1,0 +1,395 @@
+"""The operations on Tensors: arithmetic, comparison, logic, reductions, contraction, and what is composed of them.
+
+Names and rules are the Array API standard's where it has the operation, else PyTorch's. Operands are Tensors,
+NumPy arrays or Python numbers; numbers take the dtype of the tensor beside them. Everything ends in `dispatch`.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import fabs, prod
+from typing import Any
+
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import type_of
+from tracegrad import dtypes
+from tracegrad.devices import Device, device_of
+from tracegrad.dispatch import complete, dispatch
+from tracegrad.dtypes import FLOATING, name_of
+from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
+from tracegrad.operands import (
+    Axis,
+    Operand,
+    axes_of,
+    convert,
+    floating,
+    operand,
+    pair,
+    refuse_names,
+    tensor_operand,
+    truth,
+)
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+# ---- elementwise, by the type of their operands -----------------------------------------------------------------------
+
+
+def _binary(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
+    def apply(x1: Any, x2: Any, /) -> Tensor:
+        if isinstance(x1, Tensor):
+            if isinstance(x2, Tensor):
+                if x1.array.dtype is x2.array.dtype:
+                    return dispatch(op, x1, x2)
+            elif type(x2) is float and x1.array.dtype in FLOATING:
+                return dispatch(op, x1, x2)
+        return dispatch(op, *pair(op, x1, x2))
+    return _named(apply, name, doc)
+
+
+def _unary(op: str, name: str, doc: str) -> Callable[[Operand], Tensor]:
+    def apply(x: Any, /) -> Tensor:
+        return dispatch(op, x if isinstance(x, Tensor) else tensor_operand(op, x))
+    return _named(apply, name, doc)
+
+
+def _unary_floating(op: str, doc: str) -> Callable[[Operand], Tensor]:
+    def apply(x: Any, /) -> Tensor:
+        return dispatch(op, floating(x if isinstance(x, Tensor) else tensor_operand(op, x)))
+    return _named(apply, op, doc + " Integers are computed in the default floating-point dtype.")
+
+
+def _named(function: Callable, name: str, doc: str) -> Callable:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+add = _binary("add", "add", "x1 + x2.")
+subtract = _binary("sub", "subtract", "x1 - x2.")
+multiply = _binary("mul", "multiply", "x1 * x2.")
+maximum = _binary("maximum", "maximum", "The larger of each two elements; NaN where one is.")
+minimum = _binary("minimum", "minimum", "The smaller of each two elements; NaN where one is.")
+equal = _binary("eq", "equal", "x1 == x2, elementwise.")
+not_equal = _binary("ne", "not_equal", "x1 != x2, elementwise.")
+less = _binary("lt", "less", "x1 < x2, elementwise.")
+less_equal = _binary("le", "less_equal", "x1 <= x2, elementwise.")
+greater = _binary("gt", "greater", "x1 > x2, elementwise.")
+greater_equal = _binary("ge", "greater_equal", "x1 >= x2, elementwise.")
+bitwise_and = _binary("and", "bitwise_and", "x1 & x2 of integers or bools.")
+bitwise_or = _binary("or", "bitwise_or", "x1 | x2 of integers or bools.")
+bitwise_xor = _binary("xor", "bitwise_xor", "x1 ^ x2 of integers or bools.")
+bitwise_right_shift = _binary("shift_right", "bitwise_right_shift", "x1 >> x2; a count outside the width shifts everything out.")
+negative = _unary("neg", "negative", "-x.")
+abs = _unary("abs", "abs", "|x|.")
+sign = _unary("sign", "sign", "-1, 0 or 1; NaN for NaN.")
+bitwise_invert = _unary("not", "bitwise_invert", "~x of integers or bools.")
+sqrt = _unary_floating("sqrt", "The square root; NaN below 0.")
+exp = _unary_floating("exp", "e to the power of x.")
+log = _unary_floating("log", "The natural logarithm; -inf at 0, NaN below.")
+tanh = _unary_floating("tanh", "The hyperbolic tangent.")
+
+
+def divide(x1: Operand, x2: Operand, /) -> Tensor:
+    """x1 / x2; of integers in the default floating-point dtype."""
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.array.dtype is x2.array.dtype and x1.array.dtype in FLOATING:
+        return dispatch("div", x1, x2)
+    a, b = pair("divide", x1, x2)
+    return dispatch("div", floating(a) if isinstance(a, Tensor) else a, floating(b) if isinstance(b, Tensor) else b)
+
+
+def positive(x: Operand, /) -> Tensor:
+    """+x: a Tensor of the same values."""
+    return tensor_operand("positive", x)
+
+
+def _logical(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
+    def apply(x1: Any, x2: Any, /) -> Tensor:
+        return dispatch(op, truth(x1), truth(x2))
+    return _named(apply, name, doc)
+
+
+logical_and = _logical("and", "logical_and", "x1 and x2, elementwise; what is not 0 is true.")
+logical_or = _logical("or", "logical_or", "x1 or x2, elementwise; what is not 0 is true.")
+logical_xor = _logical("xor", "logical_xor", "Exactly one of x1 and x2, elementwise; what is not 0 is true.")
+
+
+def logical_not(x: Operand, /) -> Tensor:
+    """not x, elementwise; what is not 0 is true."""
+    return dispatch("not", truth(x))
+
+
+def where(condition: Operand, x1: Operand, x2: Operand, /) -> Tensor:
+    """x1 where the condition holds, else x2; all three broadcast."""
+    a, b = pair("where", x1, x2)
+    return dispatch("where", truth(condition), a, b)
+
+
+def astype(x: Tensor, dtype: Any, /, *, copy: bool = True) -> Tensor:
+    """x in `dtype`. Float to integer truncates, NaN gives 0, what is out of range the nearest end.
+
+    With copy=False a tensor that has the dtype is returned itself.
+    """
+    target = dtypes.dtype_of(dtype)
+    if x.array.dtype == target:
+        return clone(x) if copy else x
+    return dispatch("cast", x, dtype=name_of(target))
+
+
+def to(x: Tensor, target: Any, /) -> Tensor:
+    """x in a dtype or on a device; x itself where it is that already."""
+    if isinstance(target, Device) or target in ("cpu", "cuda"):
+        device_of(target)
+        return x
+    return astype(x, target, copy=False)
+
+
+def clone(x: Tensor, /) -> Tensor:
+    """A copy with memory of its own; its gradient goes to x."""
+    return complete("reshape", (x,), {"shape": x.array.shape}, Tensor(x.array.copy()))
+
+
+def detach(x: Tensor, /) -> Tensor:
+    """x without its history: a leaf, on the same memory."""
+    result = Tensor(x.array)
+    x.share(result, "detach", {}, False)
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_detach(x, result)
+    return result
+
+
+# ---- reductions -------------------------------------------------------------------------------------------------------
+
+
+def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+    """The sum over `axis` (None: all). Integers and bools narrower than 64 bits are summed in 64."""
+    refuse_names("sum", names)
+    x = tensor_operand("sum", x)
+    if dtype is not None:
+        x = convert(x, dtypes.dtype_of(dtype))
+    elif x.array.dtype not in FLOATING:
+        x = convert(x, dtypes.uint64 if x.array.dtype.kind == "u" else dtypes.int64)
+    return dispatch("sum", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+
+
+def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """The largest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
+    refuse_names("max", names)
+    x = tensor_operand("max", x)
+    return dispatch("max", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+
+
+def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """The smallest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
+    refuse_names("min", names)
+    x = tensor_operand("min", x)
+    return dispatch("min", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+
+
+def count(x: Tensor, axis: Axis) -> int:
+    """How many elements a reduction over `axis` combines."""
+    return prod(x.array.shape[k] for k in axes_of(axis, x.array.ndim) if 0 <= k < x.array.ndim)
+
+
+def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """The mean over `axis` (None: all); of integers in the default floating-point dtype. NaN of no elements."""
+    refuse_names("mean", names)
+    x = floating(tensor_operand("mean", x))
+    return dispatch("div", sum(x, axis, keepdims=keepdims), float(count(x, axis)))
+
+
+def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False, **names: Any) -> Tensor:
+    """The mean square deviation over `axis`, divided by n - correction (Array API: correction is 0 unless given)."""
+    refuse_names("var", names)
+    x = floating(tensor_operand("var", x))
+    away = x - mean(x, axis, keepdims=True)
+    n = count(x, axis) - correction
+    return sum(away * away, axis, keepdims=keepdims) / float(n if n > 0 else 0)
+
+
+def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False, **names: Any) -> Tensor:
+    """The square root of `var`."""
+    refuse_names("std", names)
+    return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
+
+
+def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """The position of the first largest element along `axis` (None: in the flattened tensor)."""
+    refuse_names("argmax", names)
+    x = tensor_operand("argmax", x)
+    if axis is not None:
+        return dispatch("argmax", x, axis=axes_of(axis, x.array.ndim)[0], keepdims=keepdims)
+    position = dispatch("argmax", reshape(x, (-1,)), axis=0, keepdims=False)
+    return reshape(position, (1,) * x.array.ndim) if keepdims else position
+
+
+def any(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """Is an element along `axis` (None: at all) not 0?"""
+    refuse_names("any", names)
+    return sum(truth(x), axis, keepdims=keepdims) > 0
+
+
+def all(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """Is no element along `axis` (None: at all) 0?"""
+    refuse_names("all", names)
+    return dispatch("eq", sum(logical_not(x), axis, keepdims=keepdims), 0)
+
+
+# ---- contraction ------------------------------------------------------------------------------------------------------
+
+
+def matmul(x1: Operand, x2: Operand, /) -> Tensor:
+    """The matrix product over the last axis of x1 and the last but one of x2; batch axes broadcast.
+
+    A 1-d operand is a row on the left, a column on the right, and its axis is dropped from the result.
+    """
+    a, b = tensor_operand("matmul", x1), tensor_operand("matmul", x2)
+    if a.array.dtype is not b.array.dtype:
+        a, b = pair("matmul", a, b)
+    m, n = a.array.ndim, b.array.ndim
+    if m == 2 and n == 2:
+        return dispatch("matmul", a, b)
+    if m == 0 or n == 0 or a.array.shape[-1] != b.array.shape[-2 if n > 1 else 0]:
+        raise contraction_error(a, b)
+    if m == 1:
+        return squeeze(matmul(expand_dims(a, 0), b), -2)
+    if n == 1:
+        return squeeze(matmul(a, expand_dims(b, 1)), -1)
+    if n == 2:                                      # one matrix for the whole batch: one large product
+        rows = reshape(a, (prod(a.array.shape[:-1]), a.array.shape[-1]))
+        return reshape(dispatch("matmul", rows, b), (*a.array.shape[:-1], b.array.shape[-1]))
+    batch = broadcast_shapes("matmul", a.array.shape[:-2], b.array.shape[:-2])
+    return dispatch("matmul", broadcast_to(a, (*batch, *a.array.shape[-2:])), broadcast_to(b, (*batch, *b.array.shape[-2:])))
+
+
+def contraction_error(a: Tensor, b: Tensor) -> Exception:
+    """What is wrong with matmul's operands."""
+    x, y = type_of(a.array), type_of(b.array)
+    if not x.shape or not y.shape:
+        return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} must have at least 1 axis"))
+    sizes = f"{x.shape[-1]} vs {y.shape[-2 if y.ndim > 1 else 0]}"
+    return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} do not contract ({sizes})"))
+
+
+# ---- composed ---------------------------------------------------------------------------------------------------------
+
+
+def square(x: Operand, /) -> Tensor:
+    """x * x."""
+    x = tensor_operand("square", x)
+    return dispatch("mul", x, x)
+
+
+def pow(x1: Operand, x2: Operand, /) -> Tensor:
+    """x1 ** x2 for an exponent that is a whole Python number, or 0.5 or -0.5."""
+    x, n = tensor_operand("pow", x1), operand("pow", x2)
+    if isinstance(n, Tensor) or n != int(n) and fabs(n) != 0.5:
+        raise NotImplementedError(at_user_line(
+            f"pow: tracegrad has no exponent {'that is a tensor' if isinstance(n, Tensor) else n} yet; "
+            "it has whole Python numbers, 0.5 and -0.5"))
+    if fabs(n) == 0.5:
+        return sqrt(x) if n > 0 else 1.0 / sqrt(x)
+    if isinstance(n, float):
+        x = floating(x)
+    if n < 0:
+        return 1.0 / power(floating(x), -int(n))
+    return power(x, int(n)) if n else x * 0 + 1
+
+
+def power(x: Tensor, n: int) -> Tensor:
+    """x ** n for n >= 1, by squaring: x**13 == x**8 * x**4 * x."""
+    result = None
+    while True:
+        if n & 1:
+            result = x if result is None else dispatch("mul", result, x)
+        n >>= 1
+        if not n:
+            return result
+        x = dispatch("mul", x, x)
+
+
+def relu(x: Operand, /) -> Tensor:
+    """max(x, 0)."""
+    return dispatch("maximum", tensor_operand("relu", x), 0)
+
+
+def sigmoid(x: Operand, /) -> Tensor:
+    """1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow."""
+    return tanh(floating(tensor_operand("sigmoid", x)) * 0.5) * 0.5 + 0.5
+
+
+def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """x with elements below `min` and above `max` moved there."""
+    x = tensor_operand("clip", x)
+    if min is not None:
+        x = maximum(x, min)
+    return x if max is None else minimum(x, max)
+
+
+def softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
+    """exp(x) / sum(exp(x)) along `axis`, computed around the largest element so that nothing overflows."""
+    refuse_names("softmax", names)
+    x = floating(tensor_operand("softmax", x))
+    e = exp(x - detach(max(x, axis, keepdims=True)))
+    return e / sum(e, axis, keepdims=True)
+
+
+def log_softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
+    """log(softmax(x)) along `axis`, accurate where softmax underflows."""
+    refuse_names("log_softmax", names)
+    x = floating(tensor_operand("log_softmax", x))
+    away = x - detach(max(x, axis, keepdims=True))
+    return away - log(sum(exp(away), axis, keepdims=True))
+
+
+def logsumexp(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+    """log(sum(exp(x))) over `axis` (None: all), computed around the largest element so that nothing overflows."""
+    refuse_names("logsumexp", names)
+    x = floating(tensor_operand("logsumexp", x))
+    largest = detach(max(x, axis, keepdims=True))
+    center = where(abs(largest) < float("inf"), largest, 0.0)
+    result = log(sum(exp(x - center), axis, keepdims=True)) + center
+    return result if keepdims else squeeze(result, axes_of(axis, x.array.ndim))
+
+
+def one_hot(labels: Operand, num_classes: int, /) -> Tensor:
+    """i64[..., num_classes]: 1 where the class is the label, else 0."""
+    labels = tensor_operand("one_hot", labels)
+    classes = dispatch("iota", shape=(num_classes,), axis=0, dtype=name_of(labels.array.dtype))
+    return convert(equal(expand_dims(labels, -1), classes), dtypes.int64)
+
+
+REDUCTIONS = {"mean": mean, "sum": sum, "none": positive}
+
+
+def reduced(op: str, losses: Tensor, reduction: str) -> Tensor:
+    if reduction not in REDUCTIONS:
+        raise ValueError(at_user_line(f"{op}: reduction {reduction!r} is none of {', '.join(REDUCTIONS)}"))
+    return REDUCTIONS[reduction](losses)
+
+
+def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean") -> Tensor:
+    """The cross entropy of softmax(logits) and the labels.
+
+    logits: f[n, c] or f[c]. labels: class numbers i[n] or i[], or probabilities of the shape of logits.
+    reduction "mean", "sum" or "none" (f[n]).
+    """
+    logits, labels = floating(tensor_operand("cross_entropy", logits)), tensor_operand("cross_entropy", labels)
+    if logits.array.ndim not in (1, 2):
+        raise TypeRuleError(at_user_line(f"cross_entropy: logits {type_of(logits.array)} are neither [n,classes] nor [classes]"))
+    logs = log_softmax(logits, -1)
+    if labels.array.dtype in FLOATING:
+        return reduced("cross_entropy", negative(sum(labels * logs, -1)), reduction)
+    if labels.array.shape != logits.array.shape[:-1]:
+        raise TypeRuleError(at_user_line(
+            f"cross_entropy: labels {type_of(labels.array)} are not one class number for each row of {type_of(logits.array)}"))
+    if labels.array.dtype not in (dtypes.int32, dtypes.int64):
+        labels = convert(labels, dtypes.int64)
+    chosen = dispatch("gather", logs, expand_dims(labels, -1), axis=logs.array.ndim - 1)
+    return reduced("cross_entropy", negative(squeeze(chosen, -1)), reduction)
+
+
+def mse_loss(x: Operand, target: Operand, /, *, reduction: str = "mean") -> Tensor:
+    """(x - target)^2, reduced: "mean", "sum" or "none"."""
+    return reduced("mse_loss", square(subtract(x, target)), reduction)

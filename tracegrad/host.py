@@ -1,0 +1,97 @@
+"""Values that leave for Python: bool(x), float(x), x.item(), x.tolist(), x.numpy(). Each reports to the recorder."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from codegen.ir.types import type_of
+from tracegrad.indexing import get
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+
+def read(x: Tensor, what: str) -> np.ndarray:
+    """The storage, for a read of values that the recorder must know of."""
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.host_read(x, what)
+    return x.array
+
+
+def only(x: Tensor, what: str) -> Any:
+    """The one element of x as a Python number; ValueError if it has more or none."""
+    array = read(x, what)
+    if array.size != 1:
+        raise ValueError(at_user_line(f"{what}: {type_of(array)} has {array.size} elements, not 1"))
+    return array.item()
+
+
+def truth_value(x: Tensor, /) -> bool:
+    """Is the one element not 0?"""
+    if x.array.size != 1:
+        raise ValueError(at_user_line(
+            f"bool: the truth of {type_of(x.array)}, which has {x.array.size} elements, is ambiguous; use tg.any or tg.all"))
+    return bool(only(x, "bool"))
+
+
+def to_float(x: Tensor, /) -> float:
+    """The one element as a float."""
+    return float(only(x, "float"))
+
+
+def to_int(x: Tensor, /) -> int:
+    """The one element as an int, truncated."""
+    return int(only(x, "int"))
+
+
+def to_index(x: Tensor, /) -> int:
+    """The one element of a 0-d integer tensor, where Python needs an int."""
+    if x.array.ndim or x.array.dtype.kind not in "iu":
+        raise TypeError(at_user_line(f"index: {type_of(x.array)} is not a 0-d integer tensor"))
+    return int(only(x, "index"))
+
+
+def item(x: Tensor, /) -> bool | int | float:
+    """The one element as a Python number."""
+    return only(x, "item")
+
+
+def tolist(x: Tensor, /) -> Any:
+    """The elements as nested lists of Python numbers; of a 0-d tensor, the number."""
+    return read(x, "tolist").tolist()
+
+
+def numpy(x: Tensor, /) -> np.ndarray:
+    """The storage as a NumPy array: writes to either are seen by both. RuntimeError if x requires grad."""
+    if x.requires_grad:
+        raise RuntimeError(at_user_line("numpy: the tensor requires grad, and NumPy does not differentiate; use x.detach().numpy()"))
+    read(x, "numpy")
+    return x.hand_out()
+
+
+def as_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    """np.asarray(x)."""
+    array = numpy(x)
+    return array if dtype is None and copy is not True else np.array(array, dtype, copy=copy)
+
+
+def length(x: Tensor, /) -> int:
+    """The size of the first axis."""
+    if x.array.ndim == 0:
+        raise TypeError(at_user_line("len: a 0-d tensor has no length"))
+    return x.array.shape[0]
+
+
+def rows(x: Tensor, /) -> Iterator[Tensor]:
+    """The tensors along the first axis."""
+    if x.array.ndim == 0:
+        raise TypeError(at_user_line("iter: a 0-d tensor cannot be iterated over"))
+    return (get(x, k) for k in range(x.array.shape[0]))
+
+
+def contains(x: Tensor, value: Any, /) -> bool:
+    """Is an element equal to value?"""
+    return truth_value((x == value).any())

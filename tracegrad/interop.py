@@ -1,0 +1,122 @@
+"""NumPy, DLPack, copy and pickle.
+
+NumPy functions called on Tensors run ours of the same meaning: np.tanh(x), np.sum(x, axis=0). One that tracegrad
+does not have raises TypeError and names it; nothing is converted behind the user's back.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tracegrad import functional, movement
+from tracegrad.dispatch import GRAD
+from tracegrad.host import numpy, read
+from tracegrad.operands import adopt
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+UFUNCS: dict[np.ufunc, Callable] = {
+    np.add: functional.add, np.subtract: functional.subtract, np.multiply: functional.multiply, np.divide: functional.divide,
+    np.negative: functional.negative, np.positive: functional.positive, np.absolute: functional.abs, np.sign: functional.sign,
+    np.sqrt: functional.sqrt, np.exp: functional.exp, np.log: functional.log, np.tanh: functional.tanh, np.square: functional.square,
+    np.power: functional.pow, np.maximum: functional.maximum, np.minimum: functional.minimum, np.matmul: functional.matmul,
+    np.equal: functional.equal, np.not_equal: functional.not_equal, np.less: functional.less, np.less_equal: functional.less_equal,
+    np.greater: functional.greater, np.greater_equal: functional.greater_equal,
+    np.logical_and: functional.logical_and, np.logical_or: functional.logical_or, np.logical_xor: functional.logical_xor,
+    np.logical_not: functional.logical_not, np.bitwise_and: functional.bitwise_and, np.bitwise_or: functional.bitwise_or,
+    np.bitwise_xor: functional.bitwise_xor, np.invert: functional.bitwise_invert, np.right_shift: functional.bitwise_right_shift,
+}
+"""Our function for each ufunc that has one."""
+
+FUNCTIONS: dict[Callable, Callable] = {
+    np.sum: functional.sum, np.max: functional.max, np.min: functional.min, np.mean: functional.mean,
+    np.argmax: functional.argmax, np.any: functional.any, np.all: functional.all, np.where: functional.where,
+    np.clip: functional.clip, np.reshape: movement.reshape, np.transpose: lambda x, axes=None: movement.permute_dims(
+        x, tuple(reversed(range(x.ndim))) if axes is None else axes),
+    np.swapaxes: movement.swapaxes, np.squeeze: movement.squeeze, np.expand_dims: movement.expand_dims,
+    np.broadcast_to: movement.broadcast_to, np.flip: movement.flip, np.take_along_axis: movement.take_along_axis,
+    np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
+}
+"""Our function for each NumPy function that has one."""
+
+
+def array_ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Tensor:
+    """NumPy's protocol: a ufunc was called with a Tensor among its operands."""
+    ours = UFUNCS.get(ufunc)
+    if ours is None or method != "__call__" or options:
+        how = f"numpy.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "") + (f" with {', '.join(options)}=" if options else "")
+        raise TypeError(at_user_line(f"tracegrad has no {how} on tensors yet; np.asarray(x.detach()) gives the array"))
+    return ours(*inputs)
+
+
+def array_function(x: Tensor, function: Callable, types: Any, args: tuple, options: dict[str, Any]) -> Any:
+    """NumPy's protocol: a function was called with a Tensor among its arguments."""
+    ours = FUNCTIONS.get(function)
+    if ours is None:
+        raise TypeError(at_user_line(
+            f"tracegrad has no numpy.{function.__name__} on tensors yet; np.asarray(x.detach()) gives the array"))
+    return ours(*args, **options)
+
+
+def array_namespace(x: Tensor, /, *, api_version: str | None = None) -> ModuleType:
+    """The Array API's protocol: the namespace of functions that take Tensors."""
+    return sys.modules["tracegrad"]
+
+
+def dlpack(x: Tensor, /, **options: Any) -> Any:
+    """A DLPack capsule of the storage: writes to either side are seen by both."""
+    return numpy(x).__dlpack__(**options)
+
+
+def dlpack_device(x: Tensor, /) -> tuple[int, int]:
+    """DLPack's (device type, number): the CPU."""
+    return x.array.__dlpack_device__()
+
+
+def from_dlpack(x: Any, /) -> Tensor:
+    """A Tensor on the memory of anything that speaks DLPack on the CPU; no copy."""
+    return adopt(np.from_dlpack(x))
+
+
+def shallow_copy(x: Tensor, /) -> Tensor:
+    """copy.copy(x): another Tensor on the same memory, with the same history."""
+    return movement.reshape(x, x.shape) if x.grad_fn is not None else _leaf(x, x)
+
+
+def _leaf(x: Tensor, of: Tensor) -> Tensor:
+    made = functional.detach(of)
+    made.requires_grad = x.requires_grad
+    return made
+
+
+def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
+    """copy.deepcopy(x): a leaf with memory and a grad of its own. RuntimeError for a tensor with a history."""
+    found = memo.get(id(x))
+    if found is not None:
+        return found
+    if x.grad_fn is not None:
+        raise RuntimeError(at_user_line("deepcopy: the tensor has a history, and only leaves can be copied; use clone() or detach()"))
+    before, GRAD.enabled = GRAD.enabled, False
+    try:
+        made = functional.clone(x)
+        made.requires_grad = x.requires_grad
+        memo[id(x)] = made
+        if x.grad is not None:
+            made.grad = functional.clone(x.grad)
+    finally:
+        GRAD.enabled = before
+    return made
+
+
+def reduce(x: Tensor, /) -> tuple:
+    """pickle: the values and requires_grad; a history is not kept."""
+    return restore, (read(x, "pickle"), x.requires_grad)
+
+
+def restore(array: np.ndarray, requires_grad: bool) -> Tensor:
+    """The Tensor that `reduce` took apart."""
+    return Tensor(np.array(array, np.dtype(array.dtype.str) if array.dtype.kind != "V" else array.dtype), requires_grad)

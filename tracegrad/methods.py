@@ -1,0 +1,162 @@
+"""The operators and methods of Tensor: each is a function of another module, bound by a row here."""
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from operator import index
+from typing import Any
+
+from codegen.ir.types import type_of
+from tracegrad import autodiff, formatting, functional, host, indexing, interop, movement, writes
+from tracegrad.dispatch import dispatch
+from tracegrad.dtypes import FLOATING, bool_, float32, float64, int32, int64
+from tracegrad.operands import scalar
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+
+def emit(x: Tensor, op: str, *args: Any, **attrs: Any) -> Tensor:
+    """Apply the primitive `op` to x and args: the Tensor side of the algebra that derivatives are written in."""
+    return dispatch(op, x, *args, **attrs)
+
+
+def constant(x: Tensor, number: int | float, /) -> Tensor:
+    """A 0-d Tensor of the dtype of x."""
+    return scalar(number, x.array.dtype)
+
+
+def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
+    """Set requires_grad of a leaf."""
+    if requires_grad and x.array.dtype not in FLOATING:
+        raise TypeError(at_user_line(f"requires_grad_: {type_of(x.array)} is not floating-point: it has no derivative"))
+    if not requires_grad and x.grad_fn is not None:
+        raise RuntimeError(at_user_line("requires_grad_: the tensor is not a leaf; use detach()"))
+    x.requires_grad = requires_grad
+    return x
+
+
+def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Handle:
+    """Call `hook` with the gradient of x in every backward; what it returns, if not None, takes the gradient's place."""
+    if not x.requires_grad:
+        raise RuntimeError(at_user_line("register_hook: the tensor does not require grad"))
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.refuse("a gradient hook")
+    owner = x if x.grad_fn is None else x.grad_fn
+    if owner.hooks is None:
+        owner.hooks = []
+    owner.hooks.append(hook)
+    return Handle(owner.hooks, hook)
+
+
+class Handle:
+    """Takes a hook away again."""
+
+    __slots__ = ("_hooks", "_hook")
+
+    def __init__(self, hooks: list, hook: Callable):
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        """Do not call the hook any more."""
+        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+
+
+def retain_grad(x: Tensor, /) -> None:
+    """Keep the gradient of a tensor that is not a leaf in its .grad too."""
+    if not x.requires_grad:
+        raise RuntimeError(at_user_line("retain_grad: the tensor does not require grad"))
+    if x.grad_fn is not None:
+        x.grad_fn.retained = weakref.ref(x)
+
+
+def element_size(x: Tensor, /) -> int:
+    """Bytes of one element."""
+    return x.array.itemsize
+
+
+def numel(x: Tensor, /) -> int:
+    """The number of elements."""
+    return x.array.size
+
+
+def size(x: Tensor, axis: int | None = None, /) -> Any:
+    """The shape, or the size of one axis."""
+    return x.array.shape if axis is None else x.array.shape[index(axis)]
+
+
+def reversed_operands(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    return lambda x, other: op(other, x)
+
+
+def operator(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
+    """op for `==` and `!=`: what is no operand is not equal, as Python has it."""
+    def apply(x: Tensor, other: Any) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else op(x, other)
+    return apply
+
+
+def in_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
+    return lambda x: functional.astype(x, dtype, copy=False)
+
+
+_F, _M, _W, _H = functional, movement, writes, host
+
+_OPERATORS: dict[str, Callable] = {
+    "__add__": _F.add, "__sub__": _F.subtract, "__mul__": _F.multiply, "__truediv__": _F.divide, "__pow__": _F.pow,
+    "__matmul__": _F.matmul, "__and__": _F.bitwise_and, "__or__": _F.bitwise_or, "__xor__": _F.bitwise_xor,
+    "__rshift__": _F.bitwise_right_shift,
+    "__lt__": _F.less, "__le__": _F.less_equal, "__gt__": _F.greater, "__ge__": _F.greater_equal,
+    "__eq__": operator(_F.equal), "__ne__": operator(_F.not_equal),
+    "__neg__": _F.negative, "__pos__": _F.positive, "__abs__": _F.abs, "__invert__": _F.bitwise_invert,
+    **{f"__r{name}__": reversed_operands(op) for name, op in (
+        ("add", _F.add), ("sub", _F.subtract), ("mul", _F.multiply), ("truediv", _F.divide), ("pow", _F.pow),
+        ("matmul", _F.matmul), ("and", _F.bitwise_and), ("or", _F.bitwise_or), ("xor", _F.bitwise_xor),
+        ("rshift", _F.bitwise_right_shift))},
+    "__iadd__": _W.add_, "__isub__": _W.sub_, "__imul__": _W.mul_, "__itruediv__": _W.div_,
+    "__iand__": _W.and_, "__ior__": _W.or_, "__ixor__": _W.xor_,
+    "__getitem__": indexing.get, "__setitem__": _W.set_item,
+    "__bool__": _H.truth_value, "__float__": _H.to_float, "__int__": _H.to_int, "__index__": _H.to_index,
+    "__len__": _H.length, "__iter__": _H.rows, "__contains__": _H.contains, "__array__": _H.as_array,
+    "__repr__": formatting.representation, "__format__": formatting.format_spec,
+    "__array_ufunc__": interop.array_ufunc, "__array_function__": interop.array_function,
+    "__array_namespace__": interop.array_namespace, "__dlpack__": interop.dlpack, "__dlpack_device__": interop.dlpack_device,
+    "__copy__": interop.shallow_copy, "__deepcopy__": interop.deep_copy, "__reduce__": interop.reduce,
+}
+
+_METHODS: dict[str, Callable] = {
+    "emit": emit, "constant": constant,
+    **{name: getattr(_F, name) for name in (
+        "exp", "log", "tanh", "sqrt", "abs", "sign", "relu", "sigmoid", "square", "pow", "maximum", "minimum",
+        "sum", "max", "min", "mean", "var", "std", "argmax", "any", "all", "matmul", "clip",
+        "softmax", "log_softmax", "logsumexp", "logical_and", "logical_or", "logical_xor", "logical_not",
+        "astype", "to", "clone", "detach")},
+    "add": _F.add, "sub": _F.subtract, "mul": _F.multiply, "div": _F.divide, "neg": _F.negative, "clamp": _F.clip,
+    "eq": _F.equal, "ne": _F.not_equal, "lt": _F.less, "le": _F.less_equal, "gt": _F.greater, "ge": _F.greater_equal,
+    **{name: getattr(_M, name) for name in (
+        "reshape", "flatten", "swapaxes", "squeeze", "broadcast_to", "expand", "flip", "t", "take_along_axis", "take")},
+    "view": _M.reshape, "permute": _M.permute_dims, "permute_dims": _M.permute_dims, "unsqueeze": _M.expand_dims,
+    "transpose": _M.swapaxes,
+    "float": in_dtype(float32), "double": in_dtype(float64), "int": in_dtype(int32), "long": in_dtype(int64), "bool": in_dtype(bool_),
+    "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_, "clamp_": _W.clamp_,
+    "add_": _W.add_, "sub_": _W.sub_, "mul_": _W.mul_, "div_": _W.div_,
+    "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
+    "numel": numel, "element_size": element_size, "dim": lambda x: x.array.ndim,
+    "backward": autodiff.backward, "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
+}
+
+_PROPERTIES: dict[str, Callable] = {
+    "T": _M.t, "mT": _M.matrix_transpose, "data": _F.detach,
+}
+
+
+def bind() -> None:
+    """Give Tensor its operators, methods and properties."""
+    for name, function in {**_OPERATORS, **_METHODS}.items():
+        setattr(Tensor, name, function)
+    for name, function in _PROPERTIES.items():
+        setattr(Tensor, name, property(function))
+
+
+bind()

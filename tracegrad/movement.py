@@ -1,0 +1,230 @@
+"""Operations that move elements and compute nothing: reshape, transpose, broadcast, flip, pad, gather.
+
+All but pad and gather give views where NumPy does.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from codegen.ir import type_rules
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import type_of
+from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.dtypes import int32, int64, result_type
+from tracegrad.operands import Axis, Operand, axes_of, convert, refuse_names, tensor_operand
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+
+def shape_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes written one by one or as one sequence, as a tuple of ints."""
+    if len(sizes) == 1 and isinstance(sizes[0], Sequence):
+        sizes = tuple(sizes[0])
+    return tuple(index(size) for size in sizes)
+
+
+def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape; TypeRuleError, naming `op`, if there is none."""
+    try:
+        return type_rules.broadcast_shapes(*shapes)
+    except TypeRuleError as refusal:
+        raise TypeRuleError(at_user_line(f"{op}: {refusal}")) from None
+
+
+def one_axis(op: str, x: Tensor, axis: int, ndim: int) -> int:
+    """The axis, counted from the end if below 0; TypeRuleError if it is none of `ndim`."""
+    k = index(axis)
+    if not -ndim <= k < ndim:
+        raise TypeRuleError(at_user_line(f"{op}: axis {k} is out of range for {type_of(x.array)}"))
+    return k % ndim
+
+
+def reshape(x: Operand, /, *shape: Any) -> Tensor:
+    """The elements of x in their order, in another shape; one size may be -1, which is what remains."""
+    x = tensor_operand("reshape", x)
+    sizes = shape_of(shape)
+    if -1 in sizes:
+        known = prod(size for size in sizes if size != -1)
+        if sizes.count(-1) > 1 or known == 0 or x.array.size % known:
+            raise TypeRuleError(at_user_line(f"reshape: {type_of(x.array)} does not reshape to {list(sizes)}"))
+        sizes = tuple(x.array.size // known if size == -1 else size for size in sizes)
+    return dispatch("reshape", x, shape=sizes)
+
+
+def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
+    """Axes start to end (that one included) made one."""
+    x = tensor_operand("flatten", x)
+    if x.array.ndim == 0:
+        return reshape(x, (1,))
+    a, b = one_axis("flatten", x, start, x.array.ndim), one_axis("flatten", x, end, x.array.ndim)
+    shape = x.array.shape
+    return dispatch("reshape", x, shape=(*shape[:a], prod(shape[a:b + 1]), *shape[b + 1:]))
+
+
+def permute_dims(x: Operand, /, *axes: Any) -> Tensor:
+    """Axis k of the result is axis axes[k] of x."""
+    x = tensor_operand("permute_dims", x)
+    return dispatch("transpose", x, axes=axes_of(shape_of(axes), x.array.ndim))
+
+
+def swapaxes(x: Operand, axis1: int, axis2: int, /) -> Tensor:
+    """Two axes exchanged."""
+    x = tensor_operand("swapaxes", x)
+    n = x.array.ndim
+    a, b = one_axis("swapaxes", x, axis1, n), one_axis("swapaxes", x, axis2, n)
+    axes = list(range(n))
+    axes[a], axes[b] = b, a
+    return dispatch("transpose", x, axes=tuple(axes))
+
+
+def matrix_transpose(x: Operand, /) -> Tensor:
+    """The last two axes exchanged."""
+    return swapaxes(x, -2, -1)
+
+
+def t(x: Operand, /) -> Tensor:
+    """The transpose of a matrix; what has fewer axes is itself."""
+    x = tensor_operand("t", x)
+    if x.array.ndim > 2:
+        raise TypeRuleError(at_user_line(f"t: {type_of(x.array)} has more than 2 axes; use mT, swapaxes or permute_dims"))
+    return dispatch("transpose", x, axes=tuple(reversed(range(x.array.ndim))))
+
+
+def squeeze(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
+    """x without the axes `axis` (None: all those) of size 1."""
+    refuse_names("squeeze", names)
+    x = tensor_operand("squeeze", x)
+    shape = x.array.shape
+    if axis is None:
+        drop = {k for k, size in enumerate(shape) if size == 1}
+    else:
+        drop = {one_axis("squeeze", x, k, len(shape)) for k in axes_of(axis, len(shape))}
+    for k in drop:
+        if shape[k] != 1:
+            raise TypeRuleError(at_user_line(f"squeeze: axis {k} of {type_of(x.array)} does not have size 1"))
+    return dispatch("reshape", x, shape=tuple(size for k, size in enumerate(shape) if k not in drop))
+
+
+def expand_dims(x: Operand, /, axis: int = 0, **names: Any) -> Tensor:
+    """x with an axis of size 1 at place `axis` of the result."""
+    refuse_names("expand_dims", names)
+    x = tensor_operand("expand_dims", x)
+    k = one_axis("expand_dims", x, axis, x.array.ndim + 1)
+    shape = x.array.shape
+    return dispatch("reshape", x, shape=(*shape[:k], 1, *shape[k:]))
+
+
+def broadcast_to(x: Operand, /, *shape: Any) -> Tensor:
+    """x repeated to `shape` without a copy; the result cannot be written to."""
+    x = tensor_operand("broadcast_to", x)
+    sizes = shape_of(shape)
+    return x if x.array.shape == sizes else dispatch("broadcast", x, shape=sizes)
+
+
+def expand(x: Operand, /, *shape: Any) -> Tensor:
+    """broadcast_to, where -1 keeps a size."""
+    x = tensor_operand("expand", x)
+    sizes = shape_of(shape)
+    lead = len(sizes) - x.array.ndim
+    return broadcast_to(x, tuple(x.array.shape[k - lead] if size == -1 and k >= lead else size for k, size in enumerate(sizes)))
+
+
+def flip(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
+    """The elements along `axis` (None: every axis) in reverse."""
+    refuse_names("flip", names)
+    x = tensor_operand("flip", x)
+    return dispatch("flip", x, axes=axes_of(axis, x.array.ndim))
+
+
+def pad(x: Operand, widths: Any, /) -> Tensor:
+    """Zeros around x: `widths` is (before, after) for each axis, or one number or pair for all of them."""
+    x = tensor_operand("pad", x)
+    n = x.array.ndim
+    if isinstance(widths, int):
+        widths = (widths, widths)
+    pairs = [widths] * n if isinstance(widths[0], int) else list(widths)
+    if len(pairs) != n:
+        raise TypeRuleError(at_user_line(f"pad: {len(pairs)} widths for the {n} axes of {type_of(x.array)}"))
+    return dispatch("pad", x, low=tuple(index(a) for a, _ in pairs), high=tuple(index(b) for _, b in pairs), interior=(0,) * n)
+
+
+def index_operand(op: str, indices: Operand) -> Tensor:
+    """Indices in a dtype that gather takes."""
+    indices = tensor_operand(op, indices)
+    if indices.array.dtype.kind not in "iu":
+        raise TypeRuleError(at_user_line(f"{op}: indices {type_of(indices.array)} are not integers"))
+    return indices if indices.array.dtype in (int32, int64) else convert(indices, int64)
+
+
+def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: Any) -> Tensor:
+    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; the other axes broadcast. IndexError out of bounds."""
+    refuse_names("take_along_axis", names)
+    x, indices = tensor_operand("take_along_axis", x), index_operand("take_along_axis", indices)
+    k = one_axis("take_along_axis", x, axis, x.array.ndim)
+    a, b = list(x.array.shape), list(indices.array.shape)
+    if len(a) == len(b):
+        common = list(broadcast_shapes("take_along_axis", (*a[:k], 1, *a[k + 1:]), (*b[:k], 1, *b[k + 1:])))
+        x = broadcast_to(x, (*common[:k], a[k], *common[k + 1:]))
+        indices = broadcast_to(indices, (*common[:k], b[k], *common[k + 1:]))
+    return dispatch("gather", x, indices, axis=k)
+
+
+def take(x: Operand, indices: Operand, /, axis: int = 0, **names: Any) -> Tensor:
+    """x at `indices` (of any rank, their axes take the place of `axis`). IndexError out of bounds."""
+    refuse_names("take", names)
+    x, indices = tensor_operand("take", x), index_operand("take", indices)
+    k = one_axis("take", x, axis, x.array.ndim)
+    shape, places = x.array.shape, indices.array.shape
+    column = reshape(indices, tuple(indices.array.size if j == k else 1 for j in range(len(shape))))
+    taken = dispatch("gather", x, broadcast_to(column, (*shape[:k], indices.array.size, *shape[k + 1:])), axis=k)
+    return taken if len(places) == 1 else dispatch("reshape", taken, shape=(*shape[:k], *places, *shape[k + 1:]))
+
+
+def concat(tensors: Sequence[Operand], /, axis: int | None = 0, **names: Any) -> Tensor:
+    """The tensors one after another along `axis` (None: flattened, one after another)."""
+    refuse_names("concat", names)
+    parts = [tensor_operand("concat", x) for x in tensors]
+    if not parts:
+        raise ValueError(at_user_line("concat: there is nothing to concatenate"))
+    if axis is None:
+        parts, axis = [flatten(x) for x in parts], 0
+    common = result_type(*parts)
+    parts = [convert(x, common) for x in parts]
+    k = one_axis("concat", parts[0], axis, parts[0].array.ndim)
+    outer = [x.array.shape[:k] + x.array.shape[k + 1:] for x in parts]
+    for x, shape in zip(parts, outer):
+        if shape != outer[0] or x.array.ndim != parts[0].array.ndim:
+            raise TypeRuleError(at_user_line(
+                f"concat: {type_of(parts[0].array)} and {type_of(x.array)} differ in an axis other than {k}"))
+    if ACTIVE.get() is None and not (GRAD.enabled and any(x.requires_grad for x in parts)):
+        return Tensor(np.concatenate([x.array for x in parts], k))
+    return placed(parts, k)
+
+
+def placed(parts: list[Tensor], k: int) -> Tensor:
+    """concat by ops: each part padded to the whole, and chosen where it belongs."""
+    shape = parts[0].array.shape
+    total, n = sum(x.array.shape[k] for x in parts), len(shape)
+    place = dispatch("iota", shape=tuple(total if j == k else 1 for j in range(n)), axis=k, dtype="i64")
+    result, before = None, 0
+    for x in parts:
+        size = x.array.shape[k]
+        low = tuple(before if j == k else 0 for j in range(n))
+        high = tuple(total - before - size if j == k else 0 for j in range(n))
+        padded = dispatch("pad", x, low=low, high=high, interior=(0,) * n)
+        result = padded if result is None else dispatch("where", dispatch("ge", place, before), padded, result)
+        before += size
+    assert result is not None
+    return result
+
+
+def stack(tensors: Sequence[Operand], /, axis: int = 0, **names: Any) -> Tensor:
+    """The tensors, all of one shape, along a new axis at place `axis`."""
+    refuse_names("stack", names)
+    return concat([expand_dims(x, axis) for x in tensors], axis)

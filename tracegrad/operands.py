@@ -1,0 +1,118 @@
+"""Operands: what a user may write beside a Tensor, made what dispatch takes; promotion happens here.
+
+    pair("add", f32[3], 2)  ->  f32[3], 2        pair("add", i64[3], 0.5)  ->  f32[3], 0.5
+"""
+from __future__ import annotations
+
+from operator import index
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from codegen.ir.references import literal_text
+from tracegrad import dtypes
+from tracegrad.dispatch import dispatch
+from tracegrad.dtypes import FLOATING, bool_, name_of, promote
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+Number: TypeAlias = bool | int | float
+Operand: TypeAlias = Tensor | np.ndarray | Number
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+def scalar(number: Number, dtype: np.dtype) -> Tensor:
+    """A 0-d Tensor of a number that is part of the program."""
+    name = name_of(dtype)
+    return dispatch("constant", value=literal_text(number, name), dtype=name)
+
+
+def adopt(array: np.ndarray) -> Tensor:
+    """A Tensor on the storage of an array that the caller keeps; TypeError for a dtype tensors do not have."""
+    dtype = dtypes.dtype_of(array.dtype)
+    if array.dtype is not dtype:
+        array = array.view(dtype) if array.dtype.isnative and array.dtype == dtype else array.astype(dtype)
+    tensor = Tensor(array)
+    tensor.hand_out()
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_creation(tensor, array)
+    return tensor
+
+
+def operand(op: str, x: Any) -> Tensor | Number:
+    """x as dispatch takes it; TypeError if it is no operand."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, np.generic):       # a NumPy scalar is as weak as a Python number
+        x = x.item()
+    if isinstance(x, bool | int | float):
+        return x
+    if isinstance(x, np.ndarray):
+        return adopt(x)
+    raise TypeError(at_user_line(f"{op}: {type(x).__name__} is neither a tensor nor a number"))
+
+
+def tensor_operand(op: str, x: Any) -> Tensor:
+    """x as a Tensor; a number becomes 0-d, of the default dtype of its kind."""
+    x = operand(op, x)
+    return x if isinstance(x, Tensor) else scalar(x, number_dtype(x))
+
+
+def number_dtype(number: Number) -> np.dtype:
+    return dtypes.default_float() if isinstance(number, float) else dtypes.dtype_of(type(number))
+
+
+def convert(x: Tensor, dtype: np.dtype) -> Tensor:
+    """x in `dtype`: x itself if it has it."""
+    return x if x.array.dtype == dtype else dispatch("cast", x, dtype=name_of(dtype))
+
+
+def floating(x: Tensor) -> Tensor:
+    """x itself if it is floating-point, else in the default floating-point dtype."""
+    return x if x.array.dtype in FLOATING else convert(x, dtypes.default_float())
+
+
+def beside(dtype: np.dtype, number: Number) -> np.dtype:
+    """The dtype of the result of an operation on a tensor of `dtype` and a Python number."""
+    if isinstance(number, float):
+        return dtype if dtype in FLOATING else dtypes.default_float()
+    if dtype is bool_ and not isinstance(number, bool):
+        return dtypes.int64
+    return dtype
+
+
+def pair(op: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """Two operands in their common dtype, at least one a Tensor."""
+    x, y = operand(op, x), operand(op, y)
+    if isinstance(x, Tensor):
+        if isinstance(y, Tensor):
+            common = promote(x.array.dtype, y.array.dtype)
+            return convert(x, common), convert(y, common)
+        return convert(x, beside(x.array.dtype, y)), y
+    if isinstance(y, Tensor):
+        return x, convert(y, beside(y.array.dtype, x))
+    dtype = promote(number_dtype(x), number_dtype(y))
+    return scalar(x, dtype), y
+
+
+def truth(x: Operand) -> Tensor:
+    """x as bool: what is not 0 is true."""
+    return convert(tensor_operand("truth", x), bool_)
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Axes as a tuple, those below 0 counted from the end, None for all; what is out of range stays so, for the type rule."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    return tuple(index(k) + ndim if -ndim <= k < 0 else index(k) for k in axes)
+
+
+def refuse_names(op: str, names: dict[str, Any]) -> None:
+    """TypeError for keyword arguments that `op` does not have; for PyTorch's dim and keepdim it names ours."""
+    for name in names:
+        ours = {"dim": "axis", "keepdim": "keepdims"}.get(name)
+        remedy = f": write {ours}=" if ours else ""
+        raise TypeError(at_user_line(f"{op}: there is no argument {name}={remedy}"))

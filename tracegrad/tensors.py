@@ -1,0 +1,226 @@
+"""Tensor: an array, its place in differentiation, and what shares its memory.
+
+1. `array` is the storage, a NumPy array (of any rank, 0 included); it is replaced only by code that made it.
+2. A Tensor is a leaf when `grad_fn` is None. `grad_fn` is the last operation on it, a Node of dispatch.
+3. Tensors that share memory share one Storage. A view knows what it is a view of, and by which operation.
+4. A value saved for backward never changes: who is about to write to memory calls `prepare_write()` first, which
+   gives every saved value in that memory a copy. The writer keeps its memory, so whoever shares it stays true.
+5. Storage that was handed out (numpy(), from_numpy, DLPack) can be written unseen, so it is copied when saved.
+
+The operators and methods of Tensor are the functions of `functional` and others, bound in `methods`.
+"""
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tracegrad.devices import CPU, Device
+from tracegrad.recorder import ACTIVE
+
+
+class Saved:
+    """A value saved for backward: its array, and (weakly) the Tensor that still holds exactly this value."""
+
+    __slots__ = ("array", "tensor", "__weakref__")
+
+    def __init__(self, array: np.ndarray, tensor: weakref.ref[Tensor]):
+        self.array, self.tensor = array, tensor
+
+    def keep_copy(self) -> None:
+        """The memory is about to be overwritten: go on with a copy."""
+        tensor = self.tensor()
+        twin = Tensor(self.array.copy())
+        recorder = ACTIVE.get()
+        if recorder is not None and tensor is not None:     # to the recorder a copy is the value itself by another name
+            recorder.record_op("reshape", (tensor,), {"shape": self.array.shape}, twin)
+        self.array, self.tensor = twin.array, weakref.ref(twin)
+
+
+class View:
+    """What a tensor is a view of: `op` with `attrs` applied to `parent`. `tracked`: does differentiation see it as one?"""
+
+    __slots__ = ("_parent", "op", "attrs", "tracked")
+
+    def __init__(self, parent: Tensor, op: str, attrs: dict[str, Any], tracked: bool):
+        # A view that differentiation does not see must not keep its parent's graph alive.
+        self._parent: Callable[[], Tensor | None] | Tensor = parent if tracked else weakref.ref(parent)
+        self.op, self.attrs, self.tracked = op, attrs, tracked
+
+    @property
+    def parent(self) -> Tensor | None:
+        """The tensor viewed; None if it is gone."""
+        return self._parent if self.tracked else self._parent()     # type: ignore[operator, return-value]
+
+
+class Storage:
+    """Memory that more than one tensor, or code that we do not see, can write to."""
+
+    __slots__ = ("_members", "_saved", "exported")
+
+    def __init__(self, first: Tensor):
+        self._members: list[weakref.ref[Tensor]] = [weakref.ref(first)]
+        self._saved: list[weakref.ref[Saved]] = [] if first.saved is None else [first.saved]
+        self.exported = False
+
+    def add(self, tensor: Tensor) -> None:
+        tensor.storage = self
+        _append(self._members, weakref.ref(tensor))
+
+    def add_saved(self, saved: weakref.ref[Saved]) -> None:
+        _append(self._saved, saved)
+
+    def members(self) -> list[Tensor]:
+        """The living tensors of this memory, each after what it is a view of."""
+        return [t for r in self._members if (t := r()) is not None and t.storage is self]
+
+    def saved(self) -> Iterator[Saved]:
+        """The saved values in this memory that are still needed."""
+        return (s for r in self._saved if (s := r()) is not None)
+
+    def forget_saved(self) -> None:
+        self._saved.clear()
+
+
+def _append(references: list, reference: weakref.ref) -> None:
+    """Append; drop dead ones now and then, so that the list stays as long as what lives."""
+    references.append(reference)
+    n = len(references)
+    if n >= 16 and n & (n - 1) == 0:
+        references[:] = [r for r in references if r() is not None]
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed."""
+
+    __slots__ = ("array", "requires_grad", "_grad", "grad_fn", "saved", "storage", "view_of", "hooks", "__weakref__")
+
+    array: np.ndarray
+    requires_grad: bool
+    _grad: Tensor | None
+    grad_fn: Any                                # the Node that made it, None for a leaf
+    saved: weakref.ref[Saved] | None            # the present value, if an operation saved it
+    storage: Storage | None                     # None while the memory is this tensor's alone
+    view_of: View | None
+    hooks: list[Callable[[Tensor], Tensor | None]] | None      # of a leaf; other tensors have theirs on grad_fn
+
+    def __init__(self, array: np.ndarray, requires_grad: bool = False, grad_fn: Any = None):
+        self.array = array
+        self.requires_grad = requires_grad
+        self._grad = None
+        self.grad_fn = grad_fn
+        self.saved = None
+        self.storage = None
+        self.view_of = None
+        self.hooks = None
+
+    # ---- what it is -----------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    @property
+    def device(self) -> Device:
+        return CPU
+
+    @property
+    def is_leaf(self) -> bool:
+        """Was it made by the user, not by an operation that is differentiated?"""
+        return self.grad_fn is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() accumulated here, or None."""
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.read_grad(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Tensor | None) -> None:
+        if grad is not None and (not isinstance(grad, Tensor) or grad.shape != self.shape or grad.dtype != self.dtype):
+            raise TypeError(f"grad must be None or a Tensor of shape {list(self.shape)} and dtype {self.dtype}")
+        self._grad = grad
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.write_grad(self, grad)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ---- memory ---------------------------------------------------------------------------------------------------------
+
+    def save(self) -> Saved:
+        """The present value, for backward."""
+        reference = self.saved
+        saved = None if reference is None else reference()
+        if saved is None:
+            saved = Saved(self.array, weakref.ref(self))
+            storage = self.storage
+            if storage is None:
+                self.saved = weakref.ref(saved)
+            elif storage.exported:
+                saved.keep_copy()
+            else:
+                self.saved = weakref.ref(saved)
+                storage.add_saved(self.saved)
+        return saved
+
+    def prepare_write(self) -> None:
+        """Call before this tensor's memory changes: saved values in it get copies."""
+        storage = self.storage
+        if storage is None:
+            if self.saved is not None:
+                saved = self.saved()
+                self.saved = None
+                if saved is not None:
+                    saved.keep_copy()
+            return
+        for saved in storage.saved():
+            saved.keep_copy()
+        storage.forget_saved()
+        for member in storage.members():
+            member.saved = None
+
+    def share(self, other: Tensor, op: str, attrs: dict[str, Any], tracked: bool) -> None:
+        """`other` is `op` of this tensor, on the same memory."""
+        if self.storage is None:
+            self.storage = Storage(self)
+        self.storage.add(other)
+        other.view_of = View(self, op, attrs, tracked)
+
+    def hand_out(self) -> np.ndarray:
+        """The storage itself, for code that may write to it unseen."""
+        self.prepare_write()
+        if self.storage is None:
+            self.storage = Storage(self)
+        self.storage.exported = True
+        return self.array
+
+    def aliases(self) -> list[Tensor]:
+        """The other living tensors on this tensor's memory."""
+        return [] if self.storage is None else [t for t in self.storage.members() if t is not self]

@@ -1,0 +1,192 @@
+"""Writes in place: x += y, x[key] = y, x.copy_(y), x.zero_().
+
+    v = x[0:2]; v *= w        memory:    the two rows change, and everything that shares the memory sees it
+                              meaning:   x is now where(rows 0:2, pad(v * w), x), and v is x[0:2] of that
+
+1. Memory is written once, after saved values in it have their copies.
+2. Where a write has a history or is recorded, it is made functional: the value climbs from the view to the tensor it
+   is a view of, that tensor takes the new value, and every living view of it is derived again.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import type_of
+from tracegrad.dispatch import GRAD, complete, differentiate, dispatch
+from tracegrad.dtypes import FLOATING, bool_
+from tracegrad.functional import add, bitwise_and, bitwise_or, bitwise_xor, clip, divide, multiply, subtract, where
+from tracegrad.indexing import expanded, get, is_indices
+from tracegrad.movement import broadcast_to
+from tracegrad.operands import Number, Operand, convert, tensor_operand
+from tracegrad.recorder import ACTIVE, Recorder
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+
+def write(target: Tensor, value: Tensor) -> None:
+    """Give `target` the values of `value`, a Tensor of its shape and dtype that an operation just made."""
+    recorder = ACTIVE.get()
+    differentiated = GRAD.enabled and (target.requires_grad or value.requires_grad)
+    if differentiated or recorder is not None:
+        rebind(target, value, differentiated, recorder)
+    else:
+        store(target, value.array)
+
+
+def store(target: Tensor, array: np.ndarray) -> None:
+    """The write to memory itself."""
+    target.prepare_write()
+    try:
+        np.copyto(target.array, array)
+    except ValueError:
+        raise ValueError(at_user_line(
+            f"in place: {type_of(target.array)} cannot be written to: it is a broadcast or a read-only array; write to a clone()")) from None
+
+
+def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Recorder | None) -> None:
+    """The write with its meaning: see the module's docstring."""
+    root, own = target, target                  # what the memory begins with; and as far as differentiation sees
+    climbed = {id(target): value}
+    while root.view_of is not None:
+        parent = root.view_of.parent
+        if parent is None:
+            break
+        follows = root.view_of.tracked and root is own
+        with_grad, GRAD.enabled = GRAD.enabled, GRAD.enabled and follows
+        try:
+            climbed[id(parent)] = put_back(parent, root, climbed[id(root)])
+        finally:
+            GRAD.enabled = with_grad
+        if follows:
+            own = parent
+        root = parent
+    if differentiated and own.requires_grad and own.is_leaf:
+        which = "a leaf" if own is target else "a view of a leaf"
+        raise RuntimeError(at_user_line(f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
+    store(target, value.array)
+    if differentiated:
+        new = climbed[id(own)]
+        own.requires_grad, own.grad_fn = new.requires_grad, new.grad_fn
+    if recorder is not None:
+        if root.view_of is not None:
+            recorder.refuse("a write through a view of a tensor that is gone")
+        recorder.record_write(root, climbed[id(root)])
+    derive_again(root, own if differentiated else None, recorder)
+
+
+def derive_again(root: Tensor, own: Tensor | None, recorder: Recorder | None) -> None:
+    """Every living view of what was written is now a view of the new value."""
+    changed = {id(own)}
+    for member in root.aliases():
+        view = member.view_of
+        if member is own or view is None:
+            continue
+        parent = view.parent
+        if parent is not None and id(parent) in changed and view.tracked:
+            member.requires_grad, member.grad_fn = False, None
+            differentiate(view.op, (parent,), view.attrs, member)
+            changed.add(id(member))
+        if recorder is not None:
+            if parent is None or not made_here(recorder, member):
+                recorder.refuse("a write to a tensor whose memory a view shares that the run did not make")
+            else:
+                recorder.record_op(view.op, (parent,), view.attrs, member)
+
+
+def made_here(recorder: Recorder, tensor: Tensor) -> bool:
+    """Did the recorded run make this tensor?"""
+    return recorder.knows(tensor) and all(entry.tensor is not tensor for entry in recorder.inputs)
+
+
+def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
+    """`parent` as it is when `member`, a view of it, has `value`."""
+    view = member.view_of
+    assert view is not None
+    shape, attrs = parent.array.shape, view.attrs
+    match view.op:
+        case "reshape":
+            return dispatch("reshape", value, shape=shape)
+        case "detach":
+            return value
+        case "transpose":
+            axes = attrs["axes"]
+            return dispatch("transpose", value, axes=tuple(axes.index(k) for k in range(len(axes))))
+        case "flip":
+            return dispatch("flip", value, axes=attrs["axes"])
+        case "slice":
+            start, step = attrs["start"], attrs["step"]
+            sizes = value.array.shape
+            high = tuple(n - (a + (k - 1) * s + 1 if k else a) for n, a, s, k in zip(shape, start, step, sizes))
+            pad = {"low": start, "high": high, "interior": tuple(s - 1 for s in step)}
+            inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=sizes)
+            return where(dispatch("pad", inside, **pad), dispatch("pad", value, **pad), parent)
+    raise NotImplementedError(at_user_line(f"in place: a write through the {view.op} of a tensor that requires grad or is recorded"))
+
+
+# ---- what users call --------------------------------------------------------------------------------------------------
+
+
+def fitted(target: Tensor, value: Operand, what: str) -> Tensor:
+    """`value` in the dtype and shape of target; TypeError if that would drop a fraction."""
+    value = tensor_operand(what, value)
+    if value.array.dtype in FLOATING and target.array.dtype not in FLOATING or target.array.dtype == bool_ != value.array.dtype:
+        raise TypeError(at_user_line(f"{what}: {type_of(value.array)} cannot be written to {type_of(target.array)} in place; cast it"))
+    if value.array.shape == target.array.shape:
+        return convert(value, target.array.dtype)
+    return broadcast_to(convert(value, target.array.dtype), target.array.shape)
+
+
+def copy_(target: Tensor, value: Operand, /) -> Tensor:
+    """Write `value`, broadcast and cast, into target."""
+    value = fitted(target, value, "copy_")
+    write(target, complete("reshape", (value,), {"shape": value.array.shape}, Tensor(value.array)))
+    return target
+
+
+def zero_(target: Tensor, /) -> Tensor:
+    """Write zeros."""
+    return fill_(target, 0)
+
+
+def fill_(target: Tensor, number: Any, /) -> Tensor:
+    """Write one number everywhere."""
+    return copy_(target, number)
+
+
+def update(op: Callable[[Operand, Operand], Tensor], name: str) -> Callable[[Tensor, Operand], Tensor]:
+    """The in-place form of an operation: x op= y."""
+    def apply(x: Tensor, other: Operand, /) -> Tensor:
+        value = op(x, other)
+        if value.array.shape != x.array.shape:
+            raise TypeRuleError(at_user_line(f"{name}: the result {type_of(value.array)} does not fit into {type_of(x.array)}"))
+        if value.array.dtype != x.array.dtype:
+            value = fitted(x, value, name)
+        write(x, value)
+        return x
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = f"x = {op.__name__}(x, other), in place."
+    return apply
+
+
+add_, sub_, mul_, div_ = (update(op, name) for op, name in (
+    (add, "add_"), (subtract, "sub_"), (multiply, "mul_"), (divide, "div_")))
+and_, or_, xor_ = (update(op, name) for op, name in (
+    (bitwise_and, "and_"), (bitwise_or, "or_"), (bitwise_xor, "xor_")))
+
+
+def clamp_(x: Tensor, /, min: Number | None = None, max: Number | None = None) -> Tensor:
+    """clip, in place."""
+    write(x, clip(x, min, max))
+    return x
+
+
+def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
+    """x[key] = value, for a key of ints, slices, None and Ellipsis."""
+    keys = expanded(x, key)
+    if any(map(is_indices, keys)):
+        raise NotImplementedError(at_user_line("in place: tracegrad has no assignment at index tensors yet; use tg.where"))
+    copy_(get(x, key), value)

@@ -131,3 +131,5 @@ __version__ = "0.1.0"
 # Other names for the same functions: PyTorch's, and the constants of the Array API.
 clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide, negative, expand_dims, permute_dims
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
+
+from tracegrad import data, nn, optim  # noqa: E402

@@ -34,7 +34,9 @@ around straight-line statements.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 # ---- quasi-affine indices ---------------------------------------------------------------------------------------------
 
@@ -192,6 +194,53 @@ class ScatterAdd:
 
 
 Statement = Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Store | ScatterAdd
+
+
+def operands(statement: Statement) -> tuple[int, ...]:
+    """The numbers of the values that a statement uses."""
+    match statement:
+        case Const() | Position() | Load():
+            return ()
+        case Gather(k=k):
+            return (k,)
+        case Unary(x=x) | Cast(x=x) | Accumulate(x=x) | Store(x=x):
+            return (x,)
+        case Binary(x=x, y=y):
+            return (x, y)
+        case Select(condition, x, y):
+            return (condition, x, y)
+        case RandomWord(key, counter):
+            return (key, counter)
+        case ScatterAdd(k=k, x=x):
+            return (k, x)
+        case _:
+            assert_never(statement)
+
+
+def with_operands(statement: Statement, new: Sequence[int]) -> Statement:
+    """The statement with other operands, in the order of `operands`."""
+    match statement:
+        case Const() | Position() | Load():
+            return statement
+        case Gather():
+            return replace(statement, k=new[0])
+        case Unary() | Cast() | Accumulate() | Store():
+            return replace(statement, x=new[0])
+        case Binary():
+            return replace(statement, x=new[0], y=new[1])
+        case Select():
+            return Select(*new)
+        case RandomWord():
+            return replace(statement, key=new[0], counter=new[1])
+        case ScatterAdd():
+            return replace(statement, k=new[0], x=new[1])
+        case _:
+            assert_never(statement)
+
+
+def makes_value(statement: Statement) -> bool:
+    """Does a statement make a value?"""
+    return not isinstance(statement, Store | ScatterAdd)
 
 
 # ---- the kernel ---------------------------------------------------------------------------------------------------------

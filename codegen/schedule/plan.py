@@ -6,10 +6,14 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
+
+
+class CannotLower(Exception):
+    """A graph holds what the scheduler or a target has no code for; the message is a sentence that says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,10 @@ Step = Launch | Matmul | Copy | Check
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`inputs` and `outputs` are the types of the graph; aliases maps an output to the input whose storage it shares."""
+    """`inputs` and `outputs` are the types of the graph; aliases maps an output to the input whose storage it shares.
+
+    `decisions`: why the steps are as they are, one sentence each, for people.
+    """
 
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
@@ -92,3 +99,4 @@ class Plan:
     buffers: tuple[Buffer, ...]
     steps: tuple[Step, ...]
     arena_bytes: int
+    decisions: tuple[str, ...] = field(default=(), compare=False)

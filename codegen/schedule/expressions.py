@@ -1,0 +1,281 @@
+"""Expressions: the values a group computes, as a DAG of kernel statements at symbolic points; what loops are then put around.
+
+    %4 = exp(%0 - broadcast(%3)) at (i, j)      e0 = Load %0[1024*i+j]   e1 = Load %3[i]   e2 = sub e0 e1   e3 = exp e2
+
+1. Movement ops leave no trace but in the indices and guards of loads.
+2. Equal expressions are one: an expression is its statement, whose operands are numbers of earlier expressions.
+3. A gathered value is computed at a point one index of which is a number known only at run time: an axis named `@k`, for
+   expression k. What is loaded there is a Gather.
+4. An expression's stage is how many reductions of the group must be finished before it, one after the other.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.ir.graph import Graph, Node
+from codegen.ir.references import literal_text
+from codegen.schedule.forms import Form
+from codegen.schedule.index import ZERO, axes_of, axis, coefficient, flatten, substitute
+from codegen.schedule.kernel import (
+    Accumulate,
+    Binary,
+    Cast,
+    Const,
+    Gather,
+    Index,
+    Load,
+    Position,
+    RandomWord,
+    Select,
+    Statement,
+    Store,
+    Unary,
+    operands,
+)
+from codegen.schedule.movement import Guards, Point, broadcast_point, reduced_axes, source_point
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The storage of the partial sums of reduction `value`."""
+
+    value: int
+
+
+Storage = int | Partial
+"""What a kernel's buffer holds: a value of the graph, or partial results of one."""
+
+
+class Misplaced(Exception):
+    """`value` is needed at points at which the group that computes it cannot compute it: another group has to store it."""
+
+    def __init__(self, value: int):
+        super().__init__(value)
+        self.value = value
+
+
+class _DynamicPoint(Exception):
+    """Something needs to know its index before it runs, or two gathers meet in one index."""
+
+
+class Expressions:
+    """The expressions of one group. `extents` are those of its axes; `rows` and `wholes` give a reduction's points.
+
+    `rows[r]` is the point of reduction r, in kept axes, and `wholes[r]` that of its operand.
+    """
+
+    def __init__(self, graph: Graph, forms: tuple[Form, ...], loaded: frozenset[int] | set[int], extents: dict[str, int],
+                 rows: dict[int, Point], wholes: dict[int, Point]):
+        self.graph, self.forms, self.loaded = graph, forms, loaded
+        self.extents = extents
+        self.rows, self.wholes = rows, wholes
+        self.statements: list[Statement] = []
+        self.stages: list[int] = []
+        self.storages: list[Storage] = []
+        self.checks: list[int] = []                             # gathers that are there for their check alone
+        self._numbers: dict[Statement, int] = {}
+        self._computed: dict[tuple[int, Point, Guards], int] = {}
+        self._gathered: set[int] = set()
+
+    # ---- building ------------------------------------------------------------------------------------------------------
+
+    def add(self, statement: Statement, *operands: int) -> int:
+        """The number of an expression, which has these operands."""
+        number = self._numbers.setdefault(statement, len(self.statements))
+        if number == len(self.statements):
+            stage = max((self.stages[x] for x in operands), default=0)
+            self.statements.append(statement)
+            self.stages.append(stage + 1 if isinstance(statement, Accumulate) else stage)
+        return number
+
+    def buffer(self, storage: Storage) -> int:
+        """The number by which Load, Gather and Store name a storage."""
+        if storage not in self.storages:
+            self.storages.append(storage)
+        return self.storages.index(storage)
+
+    def number(self, value: bool | int | float, dtype: str) -> int:
+        """A constant."""
+        return self.add(Const(literal_text(value, dtype), dtype))
+
+    def binary(self, op: str, x: int, y: int) -> int:
+        return self.add(Binary(op, x, y), x, y)
+
+    def select(self, condition: int, x: int, y: int) -> int:
+        return self.add(Select(condition, x, y), condition, x, y)
+
+    # ---- values at points ----------------------------------------------------------------------------------------------
+
+    def value(self, v: int, point: Point, guards: Guards = ()) -> int:
+        """The expression of value `v` at `point`; anything where the guards do not hold."""
+        key = (v, point, guards)
+        found = self._computed.get(key)
+        if found is None:
+            found = self._computed[key] = self._value(v, point, guards)
+        return found
+
+    def _value(self, v: int, point: Point, guards: Guards) -> int:
+        node = self.graph.node_of(v)
+        if v in self.loaded or node is None:
+            return self._load(v, point, guards)
+        match self.forms[v]:
+            case Form.ZERO:
+                return self.number(0, node.type.dtype)
+            case Form.MOVE:
+                return self._moved(node, point, guards)
+            case Form.REDUCE:
+                return self._reduced(v, node, point, guards)
+            case _:
+                return self._light(node, point, guards)
+
+    def _load(self, v: int, point: Point, guards: Guards) -> int:
+        index = flatten(point, self.graph.type_of(v).shape)
+        places = [name for name in axes_of(index) if name.startswith("@")]
+        if not places:
+            return self.add(Load(self.buffer(v), index, guards))
+        name = places[0]
+        stride = coefficient(index, name)
+        if len(places) > 1 or stride is None:
+            raise _DynamicPoint
+        k = int(name[1:])
+        base = substitute(index, lambda axis_: ZERO if axis_ == name else axis(axis_, self.extents[axis_]), self.extents)
+        self._gathered.add(k)
+        return self.add(Gather(self.buffer(v), base, k, stride, self.extents[name], guards), k)
+
+    def _moved(self, node: Node, point: Point, guards: Guards) -> int:
+        operand = node.args[0]
+        source, more = source_point(node, self.graph.type_of(operand).shape, point, self.extents)
+        if more is None:
+            return self.number(0, node.type.dtype)
+        if not more:
+            return self.value(operand, source, guards)
+        if any(name.startswith("@") for guard in more for name in axes_of(guard.index)):
+            raise _DynamicPoint
+        inside = self.value(operand, source, guards + tuple(guard for guard in more if guard not in guards))
+        if isinstance(self.statements[inside], Load | Gather):
+            return inside                                       # is 0 where a guard does not hold
+        condition = self._holds(more)
+        return self.select(condition, inside, self.number(0, node.type.dtype))
+
+    def _holds(self, guards: Guards) -> int:
+        """The bool that all guards hold."""
+        parts: list[int] = []
+        for guard in guards:
+            position = self.add(Position(guard.index, "i64"))
+            parts.append(self.binary("ge", position, self.number(guard.low, "i64")))
+            parts.append(self.binary("lt", position, self.number(guard.high, "i64")))
+        result = parts[0]
+        for part in parts[1:]:
+            result = self.binary("and", result, part)
+        return result
+
+    def _reduced(self, v: int, node: Node, point: Point, guards: Guards) -> int:
+        if self.rows.get(v) != point or guards:
+            raise Misplaced(v)
+        x = self.value(node.args[0], self.wholes[v])
+        return self.add(Accumulate(node.op, x), x)
+
+    def _light(self, node: Node, point: Point, guards: Guards) -> int:
+        attrs = dict(node.attrs)
+        match node.op:
+            case "constant":
+                return self.add(Const(attrs["value"], attrs["dtype"]))
+            case "iota":
+                return self._position(point[attrs["axis"]], attrs["dtype"])
+            case "random_bits":
+                key, counter = (self.value(a, (), guards) for a in node.args)
+                index = flatten(point, node.type.shape)
+                self._require_static(index)
+                return self.add(RandomWord(key, counter, index), key, counter)
+            case "gather":
+                return self._gather(node, point, guards, attrs["axis"])
+            case "scatter_add":
+                return self._one_hot(node, point, guards, attrs["axis"])
+        operands = [self._operand(node, a, point, guards) for a in node.args]
+        match operands:
+            case [x]:
+                return self.add(Cast(x, attrs["dtype"]) if node.op == "cast" else Unary(node.op, x), x)
+            case [x, y]:
+                return self.binary(node.op, x, y)
+            case [condition, x, y]:
+                return self.select(condition, x, y)
+            case _:
+                raise AssertionError(f"{node.op} has {len(operands)} operands")
+
+    def _operand(self, node: Node, a: int, point: Point, guards: Guards) -> int:
+        shape = self.graph.type_of(a).shape
+        return self.value(a, point if shape == node.type.shape else broadcast_point(shape, point), guards)
+
+    def _position(self, index: Index, dtype: str) -> int:
+        self._require_static(index)
+        return self.add(Position(index, dtype))
+
+    def _require_static(self, index: Index) -> None:
+        """An index that is itself a number has to be made of axes."""
+        if any(name.startswith("@") for name in axes_of(index)):
+            raise _DynamicPoint
+
+    def _gather(self, node: Node, point: Point, guards: Guards, along: int) -> int:
+        operand, indices = node.args
+        k = self.value(indices, point, guards)
+        place = f"@{k}"
+        self.extents[place] = self.graph.type_of(operand).shape[along]
+        index = Index(((place, 1),))                            # even of one element: the check has to be made
+        try:
+            inside = self.value(operand, (*point[:along], index, *point[along + 1:]), guards)
+        except _DynamicPoint:
+            if operand in self.loaded:
+                raise
+            raise Misplaced(operand) from None
+        if k not in self._gathered:
+            raise Misplaced(operand)
+        return inside
+
+    def _one_hot(self, node: Node, point: Point, guards: Guards, along: int) -> int:
+        """x, and the update where the index along the axis is the one to be updated."""
+        x, indices, updates = node.args
+        size, dtype = node.type.shape[along], self.graph.type_of(indices).dtype
+        line = (*point[:along], ZERO, *point[along + 1:])
+        k = self.value(indices, line, guards)
+        self._check(k, size, guards, indices)
+        counted = self.select(self.binary("lt", k, self.number(0, dtype)), self.binary("add", k, self.number(size, dtype)), k)
+        here = self.binary("eq", self._position(point[along], dtype), counted)
+        before = self.value(x, point, guards)
+        after = self.binary("add", before, self.value(updates, line, guards))
+        return self.select(here, after, before)
+
+    def _check(self, k: int, size: int, guards: Guards, indices: int) -> None:
+        """A Gather that reads nothing of interest: it refuses k out of bounds."""
+        below = [k]
+        while below and not isinstance(self.statements[below[-1]], Load | Gather):
+            below[-1:] = operands(self.statements[below[-1]])
+        if not below:
+            raise Misplaced(indices)
+        buffer = self.statements[below[-1]].buffer
+        check = self.add(Gather(buffer, ZERO, k, 0, size, guards), k)
+        if check not in self.checks:
+            self.checks.append(check)
+
+    # ---- what is made of expressions -------------------------------------------------------------------------------------
+
+    def store(self, v: int, point: Point) -> Store:
+        """The store of value `v` at `point`."""
+        x = self.value(v, point)
+        return Store(self.buffer(v), flatten(point, self.graph.type_of(v).shape), x)
+
+
+def operand_shape(graph: Graph, value: int) -> tuple[int, ...]:
+    """The shape over which a reduction combines."""
+    node = graph.node_of(value)
+    assert node is not None
+    return graph.type_of(node.args[0]).shape
+
+
+def reduction_points(graph: Graph, value: int, whole: Point) -> Point:
+    """The point of a reduction's result that the point `whole` of its operand goes into."""
+    node = graph.node_of(value)
+    assert node is not None
+    attrs = dict(node.attrs)
+    reduced = set(reduced_axes(node, operand_shape(graph, value)))
+    dropped = () if attrs["keepdims"] else attrs["axis"]
+    return tuple(ZERO if k in reduced else index for k, index in enumerate(whole) if k not in dropped)

@@ -1,0 +1,81 @@
+"""tile: which axis is vector, which parallel and in what chunks, and which reductions are cut in two. By shapes alone.
+
+    sum over (1048576)       64 partial sums over (16384) by 64 chunks, then a kernel that adds the 64
+    sum over (65536)x128     64 partial rows of 128, then a kernel that adds them
+    sum over 4096x(1024)     chunks of 16 rows; nothing to cut
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from codegen.schedule.index import coefficient
+from codegen.schedule.kernel import Index
+from codegen.schedule.machine import Machine
+
+ROW_LANES = 64
+"""Points of a vector axis that a chunk is a multiple of when each point is a whole reduction: 256 bytes of f32."""
+
+POINT_LANES = 1024
+"""The same when each point is one element: chunks start at whole cache lines and pages."""
+
+
+def partial_blocks(runs: Sequence[tuple[int, bool]], machine: Machine) -> int:
+    """Into how many blocks the reduced points are cut so that a large reduction to few points still has chunks; 0 for not at all."""
+    kept = prod(n for n, k in runs if k)
+    reduced = prod(n for n, k in runs if not k)
+    work = kept * reduced
+    if reduced == 1 or work < 4 * machine.serial_work:
+        return 0
+    columns = runs[-1][0] if runs[-1][1] else 1         # the vector axis when the last axis is kept
+    chunks = kept // columns * max(1, columns // ROW_LANES)
+    if chunks >= 8:
+        return 0
+    largest = max(n for n, k in runs if not k)
+    blocks = min(machine.most_chunks, work // machine.chunk_work, largest // 4)
+    return blocks if blocks > 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The outer and inner axes in order, the vector axis, and how many points of the first outer axis make a chunk."""
+
+    outer: tuple[str, ...]
+    inner: tuple[str, ...]
+    vector: str | None
+    grain: int
+
+
+def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int], accesses: Sequence[Index],
+           work: int, dtype_bytes: int, machine: Machine, parallel: str | None = None) -> Layout:
+    """The order of the axes and the chunks of a kernel.
+
+    `accesses` are the indices that its loops load and store at, `work` the operations on elements of the whole launch.
+    The vector axis is that along which the most accesses are to neighbors. `parallel` names the axis to be cut into
+    chunks, when there is no choice.
+    """
+    lanes = 2 * machine.vector_bytes // dtype_bytes
+    candidates = [name for name in (*inner, *outer) if name != parallel]
+    vector = min(candidates, key=lambda name: (_vector_cost(name, extents[name], accesses, lanes),
+                                               name in outer, -([*outer, *inner].index(name))), default=None)
+    inner_order = tuple(sorted(inner, key=lambda name: name == vector))
+    rest = [name for name in outer if name not in (vector, parallel)]
+    chunks_wanted = min(machine.most_chunks, work // machine.chunk_work) if work >= machine.serial_work else 1
+    if parallel is None and rest and chunks_wanted > 1 and extents[rest[0]] < 8:
+        rest.sort(key=lambda name: -extents[name])
+    outer_order = (*((parallel,) if parallel else ()), *rest, *((vector,) if vector in outer else ()))
+    if not outer_order or chunks_wanted <= 1:
+        return Layout(outer_order, inner_order, vector, 0)
+    first = outer_order[0]
+    grain = -(-extents[first] // chunks_wanted)
+    if first == vector:
+        lane_points = ROW_LANES if inner else POINT_LANES
+        grain = -(-grain // lane_points) * lane_points
+    return Layout(outer_order, inner_order, vector, grain if grain < extents[first] else 0)
+
+
+def _vector_cost(name: str, extent: int, accesses: Sequence[Index], lanes: int) -> float:
+    """What the accesses cost per point: a strided one fills its lanes one by one; a short axis leaves lanes empty."""
+    cost = sum(1 if coefficient(index, name) in (0, 1) else 6 for index in accesses) + 1
+    return cost / min(1.0, extent / lanes)

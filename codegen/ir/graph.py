@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from codegen.ir.dims import Size
 from codegen.ir.types import TensorType
@@ -30,6 +31,11 @@ class Node:
     attrs: tuple[tuple[str, Attr], ...]
     type: TensorType
     line: str | None = field(default=None, compare=False)
+
+
+def attrs_of(node: Node) -> dict[str, Any]:
+    """The attrs of a node by name; what each is, the op's row says."""
+    return dict(node.attrs)
 
 
 @dataclass(frozen=True, slots=True)

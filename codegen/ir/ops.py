@@ -1,4 +1,4 @@
-"""The op table: one row says what an op is; execution, folding, printing, verifying and the generated tests follow from it.
+"""The op table: one row says what an op is; execution, folding, text, verifying and generated tests follow from it.
 
 A row's `reference` is the meaning of the op in NumPy. It is what eager execution runs, what constants fold
 through, and the oracle for every backend. `traits` are laws that hold of the op; a generated test checks each.
@@ -46,13 +46,23 @@ class Op:
     domain: tuple[float, float] = REALS                 # interval the generated tests draw operands from
 
 
-def _elementwise(name: str, arity: int, rule: Callable[..., TensorType], reference: Callable[..., Any], *traits: str, **row: Any) -> Op:
-    return Op(name, arity, rule, reference, traits=frozenset((ELEMENTWISE, *traits)), **row)
+def _op(name: str, arity: int, rule: Callable[..., TensorType], reference: Callable[..., Any],
+        *traits: str, **row: Any) -> Op:
+    return Op(name, arity, rule, reference, traits=frozenset(traits), **row)
+
+
+def _elementwise(name: str, arity: int, rule: Callable[..., TensorType], reference: Callable[..., Any],
+                 *traits: str, **row: Any) -> Op:
+    return _op(name, arity, rule, reference, ELEMENTWISE, *traits, **row)
 
 
 _FLOATS_AND_INTS = ("f32", "f64", "i32", "i64")
 _BITS = ("bool", "i32", "i64", "u32", "u64")
 _REDUCE = (("axis", "ints"), ("keepdims", "flag"))
+_SHAPE = (("shape", "dims"),)
+_AXIS = (("axis", "int"),)
+_CUT = (("start", "dims"), ("stop", "dims"), ("step", "ints"))
+_EDGES = (("low", "dims"), ("high", "dims"), ("interior", "ints"))
 
 _ROWS = (
     # arithmetic
@@ -85,27 +95,31 @@ _ROWS = (
     _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_FLOATS_AND_INTS),
     _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_FLOATS_AND_INTS),
     # reductions
-    Op("sum", 1, type_rules.summed, references.summed, _REDUCE, frozenset({REDUCTION, LINEAR}), _FLOATS_AND_INTS),
-    Op("max", 1, type_rules.extremum, np.max, _REDUCE, frozenset({REDUCTION}), _FLOATS_AND_INTS),
-    Op("min", 1, type_rules.extremum, np.min, _REDUCE, frozenset({REDUCTION}), _FLOATS_AND_INTS),
-    Op("argmax", 1, type_rules.position, np.argmax, (("axis", "int"), ("keepdims", "flag")), dtypes=_FLOATS_AND_INTS),
+    _op("sum", 1, type_rules.summed, references.summed, REDUCTION, LINEAR, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("max", 1, type_rules.extremum, np.max, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("min", 1, type_rules.extremum, np.min, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("argmax", 1, type_rules.position, np.argmax, attrs=(*_AXIS, ("keepdims", "flag")), dtypes=_FLOATS_AND_INTS),
     # movement
-    Op("broadcast", 1, type_rules.broadcast, references.broadcast, (("shape", "dims"),), frozenset({MOVEMENT, LINEAR}), _FLOATS_AND_INTS),
-    Op("reshape", 1, type_rules.reshape, references.reshape, (("shape", "dims"),), frozenset({MOVEMENT, LINEAR}), _FLOATS_AND_INTS),
-    Op("transpose", 1, type_rules.transpose, np.transpose, (("axes", "ints"),), frozenset({MOVEMENT, LINEAR}), _FLOATS_AND_INTS),
-    Op("slice", 1, type_rules.slice_, references.slice_, (("start", "dims"), ("stop", "dims"), ("step", "ints")),
-       frozenset({MOVEMENT, LINEAR}), _FLOATS_AND_INTS),
-    Op("flip", 1, type_rules.flip, references.flip, (("axes", "ints"),), frozenset({MOVEMENT, LINEAR}), _FLOATS_AND_INTS),
-    Op("pad", 1, type_rules.pad, references.pad, (("low", "dims"), ("high", "dims"), ("interior", "ints")),
-       frozenset({MOVEMENT, LINEAR}), _FLOATS_AND_INTS),
+    _op("broadcast", 1, type_rules.broadcast, references.broadcast, MOVEMENT, LINEAR, attrs=_SHAPE,
+        dtypes=_FLOATS_AND_INTS),
+    _op("reshape", 1, type_rules.reshape, references.reshape, MOVEMENT, LINEAR, attrs=_SHAPE, dtypes=_FLOATS_AND_INTS),
+    _op("transpose", 1, type_rules.transpose, np.transpose, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
+        dtypes=_FLOATS_AND_INTS),
+    _op("slice", 1, type_rules.slice_, references.slice_, MOVEMENT, LINEAR, attrs=_CUT, dtypes=_FLOATS_AND_INTS),
+    _op("flip", 1, type_rules.flip, references.flip, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
+        dtypes=_FLOATS_AND_INTS),
+    _op("pad", 1, type_rules.pad, references.pad, MOVEMENT, LINEAR, attrs=_EDGES, dtypes=_FLOATS_AND_INTS),
     # contraction, indirection
-    Op("matmul", 2, type_rules.matmul, np.matmul),
-    Op("gather", 2, type_rules.gather, references.gather, (("axis", "int"),), frozenset({CHECKED}), _FLOATS_AND_INTS),
-    Op("scatter_add", 3, type_rules.scatter_add, references.scatter_add, (("axis", "int"),), frozenset({CHECKED}), _FLOATS_AND_INTS),
+    _op("matmul", 2, type_rules.matmul, np.matmul),
+    _op("gather", 2, type_rules.gather, references.gather, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("scatter_add", 3, type_rules.scatter_add, references.scatter_add, CHECKED, attrs=_AXIS,
+        dtypes=_FLOATS_AND_INTS),
     # creation, random bits
-    Op("constant", 0, type_rules.constant, references.constant, (("value", "literal"), ("dtype", "dtype")), frozenset({CREATION}), _FLOATS_AND_INTS),
-    Op("iota", 0, type_rules.iota, references.iota, (("shape", "dims"), ("axis", "int"), ("dtype", "dtype")), frozenset({CREATION}), _FLOATS_AND_INTS),
-    Op("random_bits", 2, type_rules.random_bits, references.random_bits, (("shape", "dims"),), dtypes=("u32",)),
+    _op("constant", 0, type_rules.constant, references.constant, CREATION,
+        attrs=(("value", "literal"), ("dtype", "dtype")), dtypes=_FLOATS_AND_INTS),
+    _op("iota", 0, type_rules.iota, references.iota, CREATION, attrs=(*_SHAPE, *_AXIS, ("dtype", "dtype")),
+        dtypes=_FLOATS_AND_INTS),
+    _op("random_bits", 2, type_rules.random_bits, references.random_bits, attrs=_SHAPE, dtypes=("u64",)),
 )
 
 OPS: dict[str, Op] = {op.name: op for op in _ROWS}

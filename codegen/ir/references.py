@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.ir.types import DTYPES
+from codegen.ir.types import DTYPES, FLOATS, INTEGERS, NAMES
 
 
 def shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """x >> count; a count outside 0..bits-1 shifts everything out: 0, or -1 for negative x (Array API leaves it open)."""
+    """x >> count; a count outside 0..bits-1 shifts everything out: 0, or -1 for negative x."""
     bits = x.dtype.itemsize * 8
     inside = (count >= 0) & (count < bits)
-    return np.where(inside, np.right_shift(x, np.where(inside, count, 0).astype(x.dtype)), np.where(x < 0, -1, 0).astype(x.dtype))
+    shifted = np.right_shift(x, np.where(inside, count, 0).astype(x.dtype))
+    return np.where(inside, shifted, np.where(x < 0, -1, 0).astype(x.dtype))
 
 
 def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
-    """Convert elements. Float to integer truncates; NaN gives 0 and what is out of range saturates at the nearest end."""
+    """Convert elements. Float to integer truncates; NaN gives 0, what is out of range saturates at the nearest end."""
     target = DTYPES[dtype]
-    if x.dtype.kind == "f" and target.kind in "iu":
+    with np.errstate(over="ignore", invalid="ignore"):
+        if NAMES[x.dtype] not in FLOATS or dtype not in INTEGERS:
+            return x.astype(target)
         limits = np.iinfo(target)
-        whole = np.trunc(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf))
-        low, high = x.dtype.type(limits.min), x.dtype.type(limits.max)      # high may round up to max + 1, out of range
-        with np.errstate(invalid="ignore"):
-            inside = whole.astype(target)
-        return np.where(whole >= high, target.type(limits.max), np.where(whole <= low, target.type(limits.min), inside))
-    with np.errstate(over="ignore"):
-        return x.astype(target)
+        wide = x if x.dtype.kind == "f" else x.astype(np.float32)           # NumPy's limits below know no bfloat16
+        low, high = wide.dtype.type(limits.min), wide.dtype.type(limits.max)   # high may round up, out of range
+        saturated = np.where(wide >= high, target.type(limits.max), np.where(wide <= low, target.type(limits.min), 0))
+        inside = (wide > low) & (wide < high)
+        return np.where(inside, np.where(inside, wide, 0).astype(target), saturated)
 
 
 def detach(x: np.ndarray) -> np.ndarray:

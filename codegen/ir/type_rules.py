@@ -21,7 +21,8 @@ def broadcast_shapes(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
             if result[k] == 1:
                 result[k] = size
             elif size != 1 and size != result[k]:
-                raise TypeRuleError(f"shapes {' and '.join(map(_shape_text, shapes))} do not broadcast ({result[k]} vs {size})")
+                texts = " and ".join(map(_shape_text, shapes))
+                raise TypeRuleError(f"shapes {texts} do not broadcast ({result[k]} vs {size})")
     return tuple(result)
 
 

@@ -12,7 +12,7 @@
 """
 from __future__ import annotations
 
-from codegen.ir.graph import Graph, Node
+from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal_text
 from codegen.ir.types import FLOATS, TensorType
@@ -27,27 +27,29 @@ def expand(graph: Graph) -> Graph:
 def _argmax(rewriter: Rewriter, node: Node) -> int:
     x, = node.args
     type = rewriter.types[x]
-    attrs = dict(node.attrs)
-    axis: int = attrs["axis"]  # type: ignore[assignment]
+    attrs = attrs_of(node)
+    axis: int = attrs["axis"]
     greatest = rewriter.emit("max", x, axis=(axis,), keepdims=True)
     found = rewriter.emit("eq", x, greatest)
     if type.dtype in FLOATS:
         found = rewriter.emit("or", found, rewriter.emit("ne", x, x))
     position = rewriter.emit("iota", shape=type.shape, axis=axis, dtype="i64")
     nowhere = rewriter.constant(str(2**63 - 1), TensorType("i64"))
-    return rewriter.emit("min", rewriter.emit("where", found, position, nowhere), axis=(axis,), keepdims=attrs["keepdims"])
+    positions = rewriter.emit("where", found, position, nowhere)
+    return rewriter.emit("min", positions, axis=(axis,), keepdims=attrs["keepdims"])
 
 
 def _scatter_of_one(rewriter: Rewriter, node: Node) -> int | None:
-    """scatter_add(x, i, y) -> where(eq(iota, i), add(x, y), x), if there is one index along the axis, known to be in bounds
+    """scatter_add(x, i, y) -> where(eq(iota, i), add(x, y), x), for one index along the axis, known to be in bounds
 
-    It is known when the same indices are read from an axis of the same size by an earlier gather: that gather stays,
+    That is known if the same indices are read from an axis of the same size by an earlier gather: that gather stays,
     because checked ops are never pruned, and a run in which an index is out of bounds leaves through its check.
     """
     x, indices, updates = node.args
-    axis: int = dict(node.attrs)["axis"]  # type: ignore[assignment]
+    axis: int = attrs_of(node)["axis"]
     size = rewriter.types[x].shape[axis]
-    if not isinstance(size, int) or rewriter.types[indices].shape[axis] != 1 or not _is_checked(rewriter, indices, size):
+    one = rewriter.types[indices].shape[axis] == 1
+    if not (one and isinstance(size, int) and _is_checked(rewriter, indices, size)):
         return None
     dtype = "i32" if size < 2**31 else "i64"
     index = rewriter.emit("cast", indices, dtype=dtype)
@@ -61,7 +63,7 @@ def _is_checked(rewriter: Rewriter, indices: int, size: int) -> bool:
     """Does a gather that is there already read an axis of this size at these indices?"""
     for node in rewriter.nodes:
         if node is not None and node.op == "gather" and node.args[1] == indices:
-            axis: int = dict(node.attrs)["axis"]  # type: ignore[assignment]
+            axis: int = attrs_of(node)["axis"]
             if rewriter.types[node.args[0]].shape[axis] == size:
                 return True
     return False

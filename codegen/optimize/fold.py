@@ -5,7 +5,7 @@
     %3 = sqrt %2 : f32[8,8]                            return %2
     return %3
 
-1. Only values filled with one number are folded, so a result is a `constant` and perhaps a `broadcast`, whatever its size.
+1. Only values filled with one number are folded: a result is a `constant` and perhaps a `broadcast`, whatever its size.
 2. A fold is exact: what the result is in the end differs in no bit from what the ops would have given.
 """
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import frexp, prod
 
 import numpy as np
 
-from codegen.ir.graph import Graph, Node
+from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.references import constant, literal, literal_text
 from codegen.ir.types import is_static
@@ -35,7 +35,7 @@ def _elementwise(rewriter: Rewriter, node: Node) -> int | None:
             return None
     operands = [constant(value=fills[v], dtype=rewriter.types[v].dtype) for v in node.args]
     with np.errstate(all="ignore"):
-        result = OPS[node.op].reference(*operands, **dict(node.attrs))
+        result = OPS[node.op].reference(*operands, **attrs_of(node))
     return rewriter.constant(literal_text(result, node.type.dtype), node.type)
 
 
@@ -66,9 +66,9 @@ def _sum(rewriter: Rewriter, node: Node) -> int | None:
     text, type = rewriter.fills.get(v), rewriter.types[v]
     if text is None or not is_static(type) or type.dtype not in _WHOLE:
         return None
-    axis = dict(node.attrs)["axis"]
+    axis = attrs_of(node)["axis"]
     each = literal(text)
-    total = prod(type.shape[k] for k in axis) * each  # type: ignore[index, union-attr, operator, misc]
+    total = prod(type.shape[k] for k in axis) * each
     if not float(each).is_integer() or abs(total) > _WHOLE[type.dtype]:
         return None
     return rewriter.constant(literal_text(total + 0, type.dtype), node.type)
@@ -98,8 +98,8 @@ _EXPONENTS = {"f16": 13, "bf16": 125, "f32": 125, "f64": 1021}
 
 def _iota(rewriter: Rewriter, node: Node) -> int | None:
     """iota along an axis of size 1 -> 0"""
-    attrs = dict(node.attrs)
-    if node.type.shape[attrs["axis"]] != 1:  # type: ignore[index]
+    attrs = attrs_of(node)
+    if node.type.shape[attrs["axis"]] != 1:
         return None
     return rewriter.constant(literal_text(0, node.type.dtype), node.type)
 

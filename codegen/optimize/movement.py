@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from codegen.ir.dims import Size
-from codegen.ir.graph import Attr, Node
+from codegen.ir.graph import Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.type_rules import broadcast_shapes
-from codegen.ir.types import TensorType
+from codegen.ir.types import FLOATS, INTEGERS, TensorType
 from codegen.optimize.rewrite import Rewriter, Rules
 
 
@@ -29,7 +29,7 @@ def _identity(rewriter: Rewriter, node: Node) -> int | None:
 def _nothing_reduced(rewriter: Rewriter, node: Node) -> int | None:
     """sum, max or min over axes of size 1 -> reshape"""
     v = node.args[0]
-    shape, axis = rewriter.types[v].shape, _ints(node, "axis")
+    shape, axis = rewriter.types[v].shape, attrs_of(node)["axis"]
     if any(shape[k] != 1 for k in axis):
         return None
     return rewriter.emit("reshape", v, shape=node.type.shape)
@@ -78,14 +78,14 @@ def _transpose_of_transpose(rewriter: Rewriter, node: Node) -> int | None:
     inner = _operand(rewriter, node, "transpose")
     if inner is None:
         return None
-    outer_axes, inner_axes = _ints(node, "axes"), _ints(inner, "axes")
+    outer_axes, inner_axes = attrs_of(node)["axes"], attrs_of(inner)["axes"]
     return rewriter.emit("transpose", *inner.args, axes=tuple(inner_axes[k] for k in outer_axes))
 
 
 def _transpose_in_order(rewriter: Rewriter, node: Node) -> int | None:
     """transpose(x) -> reshape(x), where the axes that are not of size 1 stay in order; x itself, where all do"""
     x, = node.args
-    shape, axes = rewriter.types[x].shape, _ints(node, "axes")
+    shape, axes = rewriter.types[x].shape, attrs_of(node)["axes"]
     order = [k for k in axes if shape[k] != 1]
     if order != sorted(order):
         return None
@@ -96,14 +96,14 @@ def _slice_of_slice(rewriter: Rewriter, node: Node) -> int | None:
     inner = _operand(rewriter, node, "slice")
     if inner is None:
         return None
-    outer, within = dict(node.attrs), dict(inner.attrs)
+    outer, within = attrs_of(node), attrs_of(inner)
     start, stop, step = [], [], []
     for k, size in enumerate(node.type.shape):
-        a, s = within["start"][k], within["step"][k]  # type: ignore[index]
-        begin, stride = a + outer["start"][k] * s, outer["step"][k] * s  # type: ignore[index]
-        start.append(begin)
+        stride = within["step"][k] * outer["step"][k]
+        first = 0 if size == 0 else within["start"][k] + outer["start"][k] * within["step"][k]
+        start.append(first)
+        stop.append(0 if size == 0 else first + (size - 1) * stride + 1)
         step.append(stride)
-        stop.append(begin if size == 0 else begin + (size - 1) * stride + 1)
     return rewriter.emit("slice", *inner.args, start=tuple(start), stop=tuple(stop), step=tuple(step))
 
 
@@ -112,35 +112,42 @@ def _flip_of_flip(rewriter: Rewriter, node: Node) -> int | None:
     inner = _operand(rewriter, node, "flip")
     if inner is None:
         return None
-    axes = set(_ints(node, "axes")) ^ set(_ints(inner, "axes"))
+    axes = set(attrs_of(node)["axes"]) ^ set(attrs_of(inner)["axes"])
     return rewriter.emit("flip", *inner.args, axes=tuple(sorted(axes))) if axes else inner.args[0]
 
 
 def _flip_of_one(rewriter: Rewriter, node: Node) -> int | None:
     """flip(x) -> x, where the axes have size 1"""
     v = node.args[0]
-    return v if all(node.type.shape[k] in (0, 1) for k in _ints(node, "axes")) else None
+    return v if all(node.type.shape[k] in (0, 1) for k in attrs_of(node)["axes"]) else None
 
 
 def _cast_of_cast(rewriter: Rewriter, node: Node) -> int | None:
-    """cast(cast(x)) -> cast(x), where the first loses nothing"""
+    """cast(cast(x)) -> cast(x), where the first loses nothing, and no integer saturates that would wrap around"""
     inner = _operand(rewriter, node, "cast")
     if inner is None:
         return None
     x, = inner.args
-    if inner.type.dtype not in _HOLDERS.get(rewriter.types[x].dtype, ()):
+    first, second, third = rewriter.types[x].dtype, inner.type.dtype, node.type.dtype
+    holders = _HOLDERS.get(first, frozenset())
+    if second not in holders or (first in INTEGERS and second in FLOATS and third in INTEGERS - holders - {first}):
         return None
-    return rewriter.emit("cast", x, dtype=node.type.dtype)
+    return rewriter.emit("cast", x, dtype=third)
 
 
 _HOLDERS = {
-    "bool": ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"),
-    "i8": ("i16", "i32", "i64", "f16", "bf16", "f32", "f64"), "u8": ("i16", "i32", "i64", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"),
-    "i16": ("i32", "i64", "f32", "f64"), "u16": ("i32", "i64", "u32", "u64", "f32", "f64"),
-    "i32": ("i64", "f64"), "u32": ("i64", "u64", "f64"),
-    "f16": ("f32", "f64"), "bf16": ("f32", "f64"), "f32": ("f64",),
+    "bool": INTEGERS | FLOATS,
+    "i8": frozenset({"i16", "i32", "i64", "f16", "bf16", "f32", "f64"}),
+    "u8": frozenset({"i16", "i32", "i64", "u16", "u32", "u64", "f16", "bf16", "f32", "f64"}),
+    "i16": frozenset({"i32", "i64", "f32", "f64"}),
+    "u16": frozenset({"i32", "i64", "u32", "u64", "f32", "f64"}),
+    "i32": frozenset({"i64", "f64"}),
+    "u32": frozenset({"i64", "u64", "f64"}),
+    "f16": frozenset({"f32", "f64"}),
+    "bf16": frozenset({"f32", "f64"}),
+    "f32": frozenset({"f64"}),
 }
-"""The dtypes that hold every number of a dtype, from which it converts on to any third as it would itself."""
+"""The dtypes that hold every number of a dtype."""
 
 
 def _elementwise_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:
@@ -155,11 +162,6 @@ def _elementwise_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:
     shape = broadcast_shapes(*[rewriter.types[v].shape for v in stripped])
     value = rewriter.add(Node(node.op, stripped, node.attrs, TensorType(node.type.dtype, shape), node.line))
     return value if shape == node.type.shape else rewriter.emit("broadcast", value, shape=node.type.shape)
-
-
-def _ints(node: Node, name: str) -> tuple[int, ...]:
-    attrs: dict[str, Attr] = dict(node.attrs)
-    return attrs[name]  # type: ignore[return-value]
 
 
 _REDUCED = (_nothing_reduced,)

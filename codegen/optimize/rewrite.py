@@ -5,7 +5,7 @@
     %4 = exp %3                %3 = exp %1
 
 1. A node is added after its operands have been rewritten, so a rule sees operands in their final form; nodes that a
-   rule makes go through the rules themselves. One walk reaches a fixed point, because every rule makes its node cheaper.
+   rule makes go through the rules themselves. One walk reaches a fixed point: every rule makes its node cheaper.
 2. Equal nodes (op, operands, attrs; commutative operands in any order) are one.
 3. What a rule leaves without a reader stays until `prune`.
 4. A node keeps its source line; one that a rule makes has the line of the node it stands for.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from codegen.ir.graph import Attr, Graph, Node
+from codegen.ir.graph import Attr, Graph, Node, attrs_of
 from codegen.ir.ops import COMMUTATIVE, OPS
 from codegen.ir.types import TensorType
 
@@ -61,7 +61,7 @@ class Rewriter:
             self.nodes.append(node)
             self.types.append(node.type)
             if node.op == "constant":
-                self.fills[value] = dict(node.attrs)["value"]  # type: ignore[assignment]
+                self.fills[value] = attrs_of(node)["value"]
             elif node.op in _SPREADING and args[0] in self.fills:
                 self.fills[value] = self.fills[args[0]]
         self._known[key] = value

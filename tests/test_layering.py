@@ -100,6 +100,10 @@ def exported_names(package: str) -> set[str]:
     }
 
 
+def assigns_all(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and [t.id for t in node.targets if isinstance(t, ast.Name)] == ["__all__"]
+
+
 def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
@@ -136,7 +140,7 @@ def test_no_import_is_part_of_a_cycle():
 def test_inner_packages_hold_a_docstring_and_public_ones_their_names(module):
     assert ast.get_docstring(tree(module))
     for statement in tree(module).body[1:]:
-        assert module in PUBLIC_INNER_PACKAGES and isinstance(statement, ast.ImportFrom), (
+        assert module in PUBLIC_INNER_PACKAGES and (isinstance(statement, ast.ImportFrom) or assigns_all(statement)), (
             f"{files()[module]}:{statement.lineno}: an inner __init__ holds a docstring and nothing else")
 
 

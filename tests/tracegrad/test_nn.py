@@ -1,0 +1,378 @@
+"""nn: the tree of modules, state, losses against formulas in NumPy, and against PyTorch where it is installed."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad import nn
+from tracegrad.nn import functional as F
+
+LABELS = np.array([2, 0, 4, 2])
+
+
+def logits(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape or (4, 5))
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    away = x - x.max(axis=1, keepdims=True)
+    return away - np.log(np.exp(away).sum(axis=1, keepdims=True))
+
+
+class Net(nn.Module):
+    """Parameters of its own, children, a shared child, and attributes that are neither."""
+
+    def __init__(self):
+        self.scale = nn.Parameter(tg.ones(3))
+        self.first = nn.Linear(3, 4)
+        self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.tied = self.first
+        self.not_a_parameter = tg.ones(2)
+        self.name = "net"
+
+    def forward(self, x):
+        x = self.first(x * self.scale)
+        for block in self.blocks:
+            x = F.relu(block(x))
+        return x
+
+
+# ---- the tree -----------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_the_attributes_that_hold_one_parents_first_shared_ones_once():
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == [
+        "scale", "first.weight", "first.bias",
+        "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias",
+    ]
+    assert [name for name, _ in net.named_modules()] == ["", "first", "blocks", "blocks.0", "blocks.1"]
+    assert [name for name, _ in net.named_children()] == ["first", "blocks", "tied"]
+    assert len(list(net.parameters())) == 7
+
+
+def test_a_replaced_layer_is_the_one_that_counts():
+    net = Net()
+    net.first = nn.Linear(3, 4, bias=False)
+    assert "first.bias" not in dict(net.named_parameters())
+    net.blocks[1] = nn.Identity()
+    assert "blocks.1.weight" not in dict(net.named_parameters())
+    del net.tied, net.first
+    assert [name for name, _ in net.named_children()] == ["blocks"]
+
+
+def test_train_and_eval_reach_every_module():
+    net = Net()
+    assert all(m.training for m in net.modules())
+    assert net.eval() is net
+    assert not any(m.training for m in net.modules())
+    assert all(m.training for m in net.train().modules())
+
+
+def test_apply_goes_from_the_leaves_to_the_root():
+    seen = []
+    nn.Sequential(nn.Linear(2, 2), nn.ReLU()).apply(lambda m: seen.append(type(m).__name__))
+    assert seen == ["Linear", "ReLU", "Sequential"]
+
+
+def test_zero_grad():
+    layer = nn.Linear(2, 2)
+    layer(tg.ones(1, 2)).sum().backward()
+    grad = layer.weight.grad
+    layer.zero_grad(set_to_none=False)
+    assert layer.weight.grad is grad and grad.tolist() == [[0, 0], [0, 0]]
+    layer.zero_grad()
+    assert layer.weight.grad is None and layer.bias.grad is None
+
+
+def test_requires_grad_of_all():
+    layer = nn.Linear(2, 2).requires_grad_(False)
+    assert not layer(tg.ones(1, 2)).requires_grad
+    assert layer.requires_grad_().weight.requires_grad
+
+
+def test_to_converts_parameters_and_grads_and_keeps_the_objects():
+    layer = nn.Linear(2, 3)
+    weight, before = layer.weight, layer.weight.detach().numpy().copy()
+    layer(tg.ones(1, 2)).sum().backward()
+    assert layer.to(tg.float64) is layer
+    assert layer.weight is weight and weight.dtype == np.float64 and weight.grad.dtype == np.float64
+    assert np.array_equal(weight.detach().numpy(), before.astype(np.float64))
+    layer(tg.ones(1, 2, dtype=tg.float64)).sum().backward()
+    assert weight.grad.tolist() == [[2, 2]] * 3
+
+
+def test_backward_after_to_uses_the_values_of_before():
+    layer = nn.Linear(2, 1, bias=False)
+    x = tg.ones(1, 2, requires_grad=True)
+    y = layer(x).sum()
+    before = layer.weight.detach().numpy().copy()
+    layer.to(tg.float64)
+    assert np.array_equal(tg.autograd.grad(y, x)[0].numpy(), before)
+
+
+def test_repr_shows_the_tree():
+    model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Sequential(nn.Softmax(axis=1), nn.Dropout(0.1)))
+    assert repr(model) == """\
+Sequential(
+  (0): Linear(in_features=2, out_features=3, bias=False)
+  (1): Sequential(
+    (0): Softmax(axis=1)
+    (1): Dropout(p=0.1)
+  )
+)"""
+
+
+def test_lists_of_modules():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
+    assert len(model) == 3 and isinstance(model[1], nn.ReLU) and [type(m) for m in model[:2]] == [nn.Linear, nn.ReLU]
+    assert isinstance(model[:2], nn.Sequential)
+    assert model[:2](tg.ones(5, 2)).shape == (5, 3)
+    with pytest.raises(TypeError, match="holds Modules, not function"):
+        nn.ModuleList([lambda x: x])
+    with pytest.raises(TypeError, match="holds Modules, not int"):
+        model[0] = 3
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match="ModuleList does not define forward"):
+        nn.ModuleList()(1)
+
+
+def test_a_parameter_is_a_leaf_with_a_copy():
+    data = tg.ones(2)
+    p = nn.Parameter(data)
+    with tg.no_grad():
+        p += 1
+    assert isinstance(p, tg.Tensor) and p.is_leaf and p.requires_grad
+    assert data.tolist() == [1, 1] and p.tolist() == [2, 2]
+    assert not nn.Parameter(data, requires_grad=False).requires_grad
+    (nn.Parameter(data * tg.ones(2, requires_grad=True)) * 2).sum().backward()
+
+
+# ---- state --------------------------------------------------------------------------------------------------------
+
+
+def test_state_goes_round():
+    source, target = Net(), Net()
+    state = source.state_dict()
+    assert list(state)[:3] == ["scale", "first.weight", "first.bias"] and "tied.weight" in state
+    assert target.load_state_dict(state) == ([], [])
+    for name, value in target.state_dict().items():
+        assert np.array_equal(value.numpy(), state[name].numpy()), name
+    assert not any(value.requires_grad for value in state.values())
+
+
+def test_state_shares_storage_with_the_module():
+    layer = nn.Linear(2, 2)
+    state = layer.state_dict()
+    with tg.no_grad():
+        layer.bias.fill_(7.0)
+    assert state["bias"].tolist() == [7, 7]
+
+
+def test_loading_writes_into_the_parameters_that_are_there_and_takes_arrays():
+    layer = nn.Linear(2, 1)
+    weight = layer.weight
+    layer.load_state_dict({"weight": np.array([[1.0, 2.0]]), "bias": np.array([3.0])})
+    assert layer.weight is weight and weight.tolist() == [[1, 2]] and weight.dtype == np.float32
+
+
+def test_loading_names_every_key_at_fault_and_writes_nothing():
+    layer = nn.Linear(2, 1)
+    before = layer.weight.tolist()
+    with pytest.raises(ValueError, match=r"does not fit Linear: missing: bias; unexpected: extra"):
+        layer.load_state_dict({"weight": np.zeros((1, 2)), "extra": np.zeros(1)})
+    with pytest.raises(ValueError, match=r"bias has shape \(4,\), not \(1,\)"):
+        layer.load_state_dict({"weight": np.zeros((1, 2)), "bias": np.zeros(4)}, strict=False)
+    assert layer.weight.tolist() == before
+    result = layer.load_state_dict({"weight": np.zeros((1, 2)), "extra": np.zeros(1)}, strict=False)
+    assert result.missing_keys == ["bias"] and result.unexpected_keys == ["extra"]
+    assert layer.weight.tolist() == [[0, 0]]
+
+
+# ---- layers and initial values --------------------------------------------------------------------------------------
+
+
+def test_linear():
+    layer = nn.Linear(3, 2)
+    x = np.random.default_rng(0).standard_normal((4, 5, 3)).astype(np.float32)
+    w, b = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    assert np.allclose(layer(tg.asarray(x)).detach().numpy(), x @ w.T + b, atol=1e-6)
+    assert layer.weight.shape == (2, 3) and layer.bias.shape == (2,) and nn.Linear(3, 2, bias=False).bias is None
+    assert nn.Linear(3, 2, dtype=tg.float64).weight.dtype == np.float64
+    assert nn.Linear(0, 2)(tg.ones(1, 0)).tolist() == [[0, 0]]
+
+
+def test_linear_starts_uniform_between_the_bounds():
+    tg.manual_seed(0)
+    layer = nn.Linear(100, 400)
+    for values in (layer.weight.detach().numpy(), layer.bias.detach().numpy()):
+        assert abs(values).max() <= 0.1
+        assert values.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_module():
+    tg.manual_seed(3)
+    first = nn.Linear(4, 4).state_dict()
+    tg.manual_seed(3)
+    assert all(np.array_equal(v.numpy(), first[k].numpy()) for k, v in nn.Linear(4, 4).state_dict().items())
+
+
+@pytest.mark.parametrize(("fill", "low", "high", "std"), [
+    (lambda t: nn.init.uniform_(t, -1, 3), -1, 3, 4 / math.sqrt(12)),
+    (lambda t: nn.init.normal_(t, 0, 2), -12, 12, 2),
+    (nn.init.zeros_, 0, 0, 0),
+    (nn.init.ones_, 1, 1, 0),
+    (nn.init.xavier_uniform_, -math.sqrt(6 / 500), math.sqrt(6 / 500), math.sqrt(2 / 500)),
+    (nn.init.xavier_normal_, -1, 1, math.sqrt(2 / 500)),
+    (nn.init.kaiming_uniform_, -math.sqrt(6 / 200), math.sqrt(6 / 200), math.sqrt(2 / 200)),
+    (lambda t: nn.init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"), -1, 1, math.sqrt(2 / 300)),
+])
+def test_initial_values_fill_in_place(fill, low, high, std):
+    tg.manual_seed(0)
+    parameter = nn.Parameter(tg.empty((300, 200)))
+    assert fill(parameter) is parameter and parameter.requires_grad and parameter.is_leaf
+    values = parameter.detach().numpy()
+    assert values.min() >= low and values.max() <= high
+    assert values.std() == pytest.approx(std, rel=0.02, abs=1e-9)
+
+
+def test_gains_and_fans_are_checked():
+    assert nn.init.calculate_gain("relu") == math.sqrt(2) and nn.init.calculate_gain("tanh") == 5 / 3
+    with pytest.raises(ValueError, match="no gain is known for 'sine'"):
+        nn.init.calculate_gain("sine")
+    with pytest.raises(ValueError, match="no fan_in"):
+        nn.init.xavier_normal_(tg.ones(3))
+    with pytest.raises(ValueError, match="'fan'"):
+        nn.init.kaiming_uniform_(tg.ones(3, 3), mode="fan")
+
+
+@pytest.mark.parametrize(("layer", "formula"), [
+    (nn.ReLU(), lambda x: np.maximum(x, 0)),
+    (nn.Tanh(), np.tanh),
+    (nn.Sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
+    (nn.SiLU(), lambda x: x / (1 + np.exp(-x))),
+    (nn.Softmax(), lambda x: np.exp(log_softmax(x))),
+    (nn.LogSoftmax(axis=1), log_softmax),
+    (nn.Softmax(axis=0), lambda x: np.exp(log_softmax(x.T)).T),
+    (nn.Identity(), lambda x: x),
+    (nn.Flatten(0), np.ravel),
+], ids=lambda v: repr(v) if isinstance(v, nn.Module) else "")
+def test_layers_without_parameters(layer, formula):
+    x = logits()
+    assert np.allclose(layer(tg.asarray(x)).numpy(), formula(x), rtol=1e-12, atol=1e-14)
+
+
+def test_flatten():
+    x = tg.ones(2, 3, 4, 5)
+    assert nn.Flatten()(x).shape == (2, 60)
+    assert nn.Flatten(1, 2)(x).shape == (2, 12, 5)
+    assert nn.Flatten()(tg.ones(0, 3, 4)).shape == (0, 12)
+
+
+def test_dropout():
+    tg.manual_seed(0)
+    x = tg.ones(10000, requires_grad=True)
+    layer = nn.Dropout(0.25)
+    y = layer(x)
+    values = y.detach().numpy()
+    assert set(np.unique(values)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert (values == 0).mean() == pytest.approx(0.25, abs=0.02)
+    y.sum().backward()
+    assert np.array_equal(x.grad.numpy(), values)
+    assert layer.eval()(x) is x
+    assert nn.Dropout(1.0)(x).sum().item() == 0
+    with pytest.raises(ValueError, match="not a probability"):
+        nn.Dropout(1.5)
+
+
+# ---- losses ---------------------------------------------------------------------------------------------------------
+
+
+def test_mse_loss():
+    a, b = logits(), logits()[::-1].copy()
+    for reduction, expected in (("mean", ((a - b) ** 2).mean()), ("sum", ((a - b) ** 2).sum()), ("none", (a - b) ** 2)):
+        assert np.allclose(nn.MSELoss(reduction)(tg.asarray(a), tg.asarray(b)).numpy(), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="differ"):
+        nn.MSELoss()(tg.ones(2, 1), tg.ones(2))
+    with pytest.raises(ValueError, match="'average'"):
+        nn.MSELoss("average")(tg.ones(2), tg.ones(2))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_of_labels(reduction):
+    x = logits()
+    each = -log_softmax(x)[np.arange(4), LABELS]
+    expected = {"mean": each.mean(), "sum": each.sum(), "none": each}[reduction]
+    assert np.allclose(nn.CrossEntropyLoss(reduction=reduction)(tg.asarray(x), tg.asarray(LABELS)).numpy(), expected)
+    log_p = tg.asarray(log_softmax(x))
+    assert np.allclose(nn.NLLLoss(reduction=reduction)(log_p, tg.asarray(LABELS)).numpy(), expected)
+
+
+def test_the_gradient_of_cross_entropy_is_softmax_minus_one_hot():
+    x = tg.tensor(logits(), requires_grad=True)
+    nn.CrossEntropyLoss()(x, tg.asarray(LABELS)).backward()
+    expected = (np.exp(log_softmax(logits())) - np.eye(5)[LABELS]) / 4
+    assert np.allclose(x.grad.numpy(), expected, atol=1e-15)
+
+
+def test_ignored_labels_count_for_nothing():
+    x = logits()
+    labels = np.array([2, -100, 4, -100])
+    loss = nn.CrossEntropyLoss()(tg.asarray(x), tg.asarray(labels))
+    assert loss.item() == pytest.approx(-log_softmax(x)[[0, 2], [2, 4]].mean())
+    nothing = nn.CrossEntropyLoss()(tg.asarray(x), tg.asarray(np.full(4, -100)))
+    assert math.isnan(nothing.item())
+    assert nn.CrossEntropyLoss(ignore_index=2)(tg.asarray(x), tg.asarray(LABELS)).item() == pytest.approx(
+        -log_softmax(x)[[1, 2], [0, 4]].mean())
+
+
+@pytest.mark.parametrize("label", [-1, 5, 100])
+def test_labels_out_of_range_are_refused(label):
+    with pytest.raises(IndexError):
+        nn.CrossEntropyLoss()(tg.asarray(logits()), tg.asarray(np.array([0, label, 1, 2])))
+
+
+def test_shapes_of_labels_are_checked():
+    with pytest.raises(ValueError, match=r"labels of shape \(4, 1\) do not fit scores of shape \(4, 5\)"):
+        nn.CrossEntropyLoss()(tg.asarray(logits()), tg.asarray(LABELS[:, None]))
+    with pytest.raises(ValueError, match="probabilities of shape"):
+        nn.CrossEntropyLoss()(tg.asarray(logits()), tg.ones(4))
+
+
+OPTIONS = [
+    {}, {"weight": True}, {"label_smoothing": 0.1}, {"weight": True, "label_smoothing": 0.2}, {"ignore_index": 2},
+    {"ignore_index": 2, "weight": True, "label_smoothing": 0.2},
+]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(4, 5), (5,), (2, 5, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_cross_entropy_is_that_of_pytorch(kind, shape, options, reduction):
+    torch = pytest.importorskip("torch")
+    axis = 1 if len(shape) > 1 else 0
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(shape)
+    rest = shape[:axis] + shape[axis + 1:]
+    target = np.asarray(rng.integers(0, 5, rest)) if kind == "labels" else rng.random(shape)
+    weight = rng.random(5)
+    options = {**options, "reduction": reduction}
+    if kind == "probabilities":
+        options.pop("ignore_index", None)
+
+    def run(library, asarray):
+        leaf = asarray(x).requires_grad_()
+        chosen = {**options, **({"weight": asarray(weight)} if "weight" in options else {})}
+        loss = library.nn.CrossEntropyLoss(**chosen)(leaf, asarray(target))
+        loss.sum().backward()
+        return loss.detach().numpy(), leaf.grad.numpy()
+
+    for ours, theirs in zip(run(tg, tg.tensor), run(torch, torch.tensor)):
+        assert np.allclose(ours, theirs, rtol=1e-12, atol=1e-14, equal_nan=True)

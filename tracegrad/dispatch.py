@@ -1,6 +1,6 @@
 """dispatch: the one door through which every operation on Tensors goes.
 
-    dispatch("mul", x, 2.0)    ->    Tensor(np.multiply(x.array, 2.0)), its Node if x requires grad, a report to the recorder
+    dispatch("mul", x, 2.0)  ->  Tensor(np.multiply(x.array, 2.0)), a Node if x requires grad, a report to the recorder
 
 1. Operands are Tensors of the dtypes and shapes that the op's type rule asks for, or Python numbers, which take the
    dtype of the Tensors beside them. At least one operand is a Tensor, unless the op creates.
@@ -77,8 +77,13 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.op} backward>"
 
+    @property
+    def freed(self) -> bool:
+        """Has a backward given up what the rules need?"""
+        return self.operands is None
+
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
-        """(id of edge, cotangent) for each edge whose id is in `needed` (None: for each). RuntimeError if it was freed."""
+        """(id of edge, cotangent) for each edge whose id is in `needed` (None: each). RuntimeError if it was freed."""
         if self.operands is None:
             raise RuntimeError(at_user_line(
                 f"{self.op}: backward through a graph that was freed: pass retain_graph=True to the first backward"))

@@ -32,7 +32,7 @@ from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
-# ---- elementwise, by the type of their operands -----------------------------------------------------------------------
+# ---- elementwise, by the type of their operands ------------------------------------------------------------------
 
 
 def _binary(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
@@ -79,7 +79,8 @@ greater_equal = _binary("ge", "greater_equal", "x1 >= x2, elementwise.")
 bitwise_and = _binary("and", "bitwise_and", "x1 & x2 of integers or bools.")
 bitwise_or = _binary("or", "bitwise_or", "x1 | x2 of integers or bools.")
 bitwise_xor = _binary("xor", "bitwise_xor", "x1 ^ x2 of integers or bools.")
-bitwise_right_shift = _binary("shift_right", "bitwise_right_shift", "x1 >> x2; a count outside the width shifts everything out.")
+bitwise_right_shift = _binary("shift_right", "bitwise_right_shift",
+                              "x1 >> x2; a count outside the width shifts everything out.")
 negative = _unary("neg", "negative", "-x.")
 abs = _unary("abs", "abs", "|x|.")
 sign = _unary("sign", "sign", "-1, 0 or 1; NaN for NaN.")
@@ -92,8 +93,8 @@ tanh = _unary_floating("tanh", "The hyperbolic tangent.")
 
 def divide(x1: Operand, x2: Operand, /) -> Tensor:
     """x1 / x2; of integers in the default floating-point dtype."""
-    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.array.dtype is x2.array.dtype and x1.array.dtype in FLOATING:
-        return dispatch("div", x1, x2)
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.array.dtype is x2.array.dtype:
+        return dispatch("div", floating(x1), floating(x2))
     a, b = pair("divide", x1, x2)
     return dispatch("div", floating(a) if isinstance(a, Tensor) else a, floating(b) if isinstance(b, Tensor) else b)
 
@@ -159,7 +160,7 @@ def detach(x: Tensor, /) -> Tensor:
     return result
 
 
-# ---- reductions -------------------------------------------------------------------------------------------------------
+# ---- reductions -------------------------------------------------------------------------------------------------
 
 
 def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
@@ -236,7 +237,7 @@ def all(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
     return dispatch("eq", sum(logical_not(x), axis, keepdims=keepdims), 0)
 
 
-# ---- contraction ------------------------------------------------------------------------------------------------------
+# ---- contraction ------------------------------------------------------------------------------------------------
 
 
 def matmul(x1: Operand, x2: Operand, /) -> Tensor:
@@ -260,7 +261,8 @@ def matmul(x1: Operand, x2: Operand, /) -> Tensor:
         rows = reshape(a, (prod(a.array.shape[:-1]), a.array.shape[-1]))
         return reshape(dispatch("matmul", rows, b), (*a.array.shape[:-1], b.array.shape[-1]))
     batch = broadcast_shapes("matmul", a.array.shape[:-2], b.array.shape[:-2])
-    return dispatch("matmul", broadcast_to(a, (*batch, *a.array.shape[-2:])), broadcast_to(b, (*batch, *b.array.shape[-2:])))
+    a, b = (broadcast_to(x, (*batch, *x.array.shape[-2:])) for x in (a, b))
+    return dispatch("matmul", a, b)
 
 
 def contraction_error(a: Tensor, b: Tensor) -> Exception:
@@ -272,7 +274,7 @@ def contraction_error(a: Tensor, b: Tensor) -> Exception:
     return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} do not contract ({sizes})"))
 
 
-# ---- composed ---------------------------------------------------------------------------------------------------------
+# ---- composed ---------------------------------------------------------------------------------------------------
 
 
 def square(x: Operand, /) -> Tensor:
@@ -310,8 +312,9 @@ def power(x: Tensor, n: int) -> Tensor:
 
 
 def relu(x: Operand, /) -> Tensor:
-    """max(x, 0)."""
-    return dispatch("maximum", tensor_operand("relu", x), 0)
+    """max(x, 0). NaN stays; the derivative at 0 is 0, PyTorch's choice, where that of maximum is a half."""
+    x = tensor_operand("relu", x)
+    return dispatch("where", dispatch("le", x, 0), 0, x)
 
 
 def sigmoid(x: Operand, /) -> Tensor:
@@ -377,13 +380,14 @@ def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean
     """
     logits, labels = floating(tensor_operand("cross_entropy", logits)), tensor_operand("cross_entropy", labels)
     if logits.array.ndim not in (1, 2):
-        raise TypeRuleError(at_user_line(f"cross_entropy: logits {type_of(logits.array)} are neither [n,classes] nor [classes]"))
+        raise TypeRuleError(at_user_line(
+            f"cross_entropy: logits {type_of(logits.array)} are neither [n,classes] nor [classes]"))
     logs = log_softmax(logits, -1)
     if labels.array.dtype in FLOATING:
         return reduced("cross_entropy", negative(sum(labels * logs, -1)), reduction)
     if labels.array.shape != logits.array.shape[:-1]:
         raise TypeRuleError(at_user_line(
-            f"cross_entropy: labels {type_of(labels.array)} are not one class number for each row of {type_of(logits.array)}"))
+            f"cross_entropy: labels {type_of(labels.array)} are not a class number for each row of {type_of(logits.array)}"))
     if labels.array.dtype not in (dtypes.int32, dtypes.int64):
         labels = convert(labels, dtypes.int64)
     chosen = dispatch("gather", logs, expand_dims(labels, -1), axis=logs.array.ndim - 1)

@@ -85,7 +85,7 @@ class Recorder:
     def record_write(self, target: Tensor, value: Tensor) -> None:
         """`target` was overwritten in place with what `value` holds."""
         self.key(target)
-        if id(target) not in self.written and any(i.tensor is target for i in self.inputs):
+        if id(target) not in self.written and any(i.tensor is target and not i.frozen for i in self.inputs):
             self.written[id(target)] = target
         self._keys[id(target)] = self.key(value)
 
@@ -135,6 +135,10 @@ class Recorder:
     def knows(self, tensor: Tensor) -> bool:
         """Did the run make or use `tensor`?"""
         return id(tensor) in self._keys
+
+    def made(self, tensor: Tensor) -> bool:
+        """Did the run make `tensor`?"""
+        return id(tensor) in self._keys and not any(i.tensor is tensor and not i.frozen for i in self.inputs)
 
     def key(self, tensor: Tensor) -> Key:
         """The value `tensor` stands for now; a Tensor not seen before becomes an input."""

@@ -1,0 +1,180 @@
+"""Replay: run a known path without its Python.
+
+    leaves = trace.guards.check(args, kwargs)        the Tensors the path reads, found again, or None
+    result = trace.replay(leaves)                    one native call, then effects, then the result
+
+1. Nothing that the caller can see changes before the native call, and nothing after its last exit is undone: the call
+   either returns an exit number with everything as it was, or all effects follow.
+2. Tensors that the run wrote in place are written in their own storage.
+3. An output's storage is used again when nothing else holds it.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codegen import Executable
+from codegen.ir.graph import Graph
+from codegen.ir.types import DTYPES, TensorType
+from tracegrad.dispatch import Node
+from tracegrad.results import Rebuild
+from tracegrad.routes import Route
+from tracegrad.tensors import Tensor
+
+if TYPE_CHECKING:
+    from tracegrad.guards import Guards
+
+
+FREED = Node("traced", {}, (), None, None)
+"""The history of a result whose graph was consumed inside the run: a backward through it is refused as eager's is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an input of the graph is found: leaf `leaf`, the grad of leaf `leaf`, or an array that the trace owns."""
+
+    text: str
+    leaf: int | None
+    of_grad: bool = False
+    array: np.ndarray | None = None
+
+    def tensor(self, leaves: Sequence[Tensor]) -> Tensor:
+        """The Tensor itself; only for an input with a leaf."""
+        found = leaves[self.leaf]
+        return found._grad if self.of_grad else found
+
+    def fetch(self, leaves: Sequence[Tensor]) -> np.ndarray:
+        """Its storage, made contiguous where it is not."""
+        array = self.array if self.leaf is None else self.tensor(leaves).array
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A Tensor that every call makes anew. `history` says what its grad_fn is: none, that of the route, or a freed one."""
+
+    type: TensorType
+    requires_grad: bool
+    history: str            # "leaf", "route", "freed"
+
+
+@dataclass(frozen=True, slots=True)
+class GradEffect:
+    """After the call, the grad of leaf `leaf` is made tensor `tensor` (see Trace.replay), or None."""
+
+    leaf: int
+    tensor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotEffect:
+    """After the call, tensor `tensor` is put where the run put it: `text` says where."""
+
+    text: str
+    read: Callable[[tuple, dict], Any]
+    assign: Callable[[tuple, dict, Any], None]
+    tensor: int
+
+
+class OutputPool:
+    """Arrays for one output. An array is free again when only the pool holds it."""
+
+    __slots__ = ("shape", "dtype", "_arrays")
+    SPARE = 2       # a training step's gradient lives until the next call has made its successor
+
+    def __init__(self, type: TensorType):
+        self.shape, self.dtype = type.shape, DTYPES[type.dtype]
+        self._arrays: list[np.ndarray] = []
+
+    def take(self) -> np.ndarray:
+        """An uninitialized C-contiguous array that nobody else holds."""
+        for array in self._arrays:
+            if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
+                return array
+        array = np.empty(self.shape, self.dtype)
+        if len(self._arrays) == self.SPARE:
+            del self._arrays[0]
+        self._arrays.append(array)
+        return array
+
+
+@dataclass(slots=True, eq=False)
+class Trace:
+    """One path of a traced function: what it assumes, what it runs, what it leaves behind.
+
+    Positions of tensors in effects and in the result count the leaves first, then the made tensors.
+    """
+
+    graph: Graph
+    executable: Executable
+    guards: Guards
+    sources: tuple[Source, ...]
+    grads_expected: tuple[tuple[int, TensorType | None], ...]   # leaf -> type of its grad on entry, where that was read
+    written: tuple[int, ...]                                     # inputs overwritten in place
+    made: tuple[Made, ...]                                       # in the order of the executable's outputs, after the written ones
+    route: Route | None                                          # what made tensors with a history are differentiated by
+    grad_effects: tuple[GradEffect, ...]
+    slot_effects: tuple[SlotEffect, ...]
+    rebuild: Rebuild
+    seconds: float = 0.0                                         # what recording and compiling took
+    replays: int = 0
+    exits: int = 0
+    pools: tuple[OutputPool, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        saved = self.route.saved_types if self.route else ()
+        self.pools = tuple(OutputPool(type) for type in (*(m.type for m in self.made), *saved))
+
+    def match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
+        """The leaves of this call if everything the trace assumes holds."""
+        leaves = self.guards.check(args, kwargs)
+        if leaves is None:
+            return None
+        for k, expected in self.grads_expected:
+            grad = leaves[k]._grad
+            if grad is None or expected is None:
+                if grad is not expected:
+                    return None
+            elif grad.array.shape != expected.shape or grad.array.dtype is not DTYPES[expected.dtype]:
+                return None
+        if self.written and not self._may_write(leaves):
+            return None
+        return leaves
+
+    def _may_write(self, leaves: Sequence[Tensor]) -> bool:
+        """Is the storage of each written input writable, and no other input's?"""
+        arrays = [s.fetch(leaves) for s in self.sources]
+        written = [arrays[k] for k in self.written]
+        if not all(w.flags.writeable for w in written):
+            return False
+        if all(a.base is None for a in arrays):
+            return True
+        return not any(w is not a and np.may_share_memory(w, a) for w in written for a in arrays)
+
+    def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[bool, Any]:
+        """Run the path. (True, None) if it left at an exit, with nothing changed; else (False, the result)."""
+        inputs = [source.fetch(leaves) for source in self.sources]
+        if self.route is not None:
+            kept = self.route.keep([s.array if s.leaf is None else s.tensor(leaves) for s in self.sources])
+        for k in self.written:
+            self.sources[k].tensor(leaves).prepare_write()
+        outputs = [pool.take() for pool in self.pools]
+        if self.executable.run((*inputs, *outputs)) >= 0:
+            self.exits += 1
+            return True, None
+        self.replays += 1
+        made = [Tensor(array, m.requires_grad, FREED if m.history == "freed" else None)
+                for array, m in zip(outputs, self.made)]
+        if self.route is not None:
+            live = [t for t, m in zip(made, self.made) if m.history == "route"]
+            self.route.attach(kept, outputs[len(made):], live)
+        tensors = [*leaves, *made]
+        for effect in self.grad_effects:
+            leaves[effect.leaf]._grad = None if effect.tensor is None else tensors[effect.tensor]
+        for slot in self.slot_effects:
+            slot.assign(args, kwargs, tensors[slot.tensor])
+        return False, self.rebuild(tensors)

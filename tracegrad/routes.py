@@ -1,0 +1,219 @@
+"""Route: a recorded path as a differentiable function, so that outputs of a replay have a compiled backward of any order.
+
+    forward    (inputs) -> visible outputs, saved values
+    backward   (inputs, cotangent of one output, saved values) -> a gradient for each input that carries one
+
+1. The backward of a route is a route itself, differentiated and compiled when it is first asked for.
+2. A value is saved where backward reads it and it is dear to make again; saved values carry derivatives as outputs do.
+3. Inputs are saved as eager operations save theirs, so writing to them later changes no gradient.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from codegen import Executable, compile_program
+from codegen.ir.builder import Builder, Value
+from codegen.ir.graph import Graph
+from codegen.ir.ops import OPS, REDUCTION
+from codegen.ir.types import FLOATS, TensorType
+from tracegrad.autodiff import differentiate
+from tracegrad.dispatch import GRAD, Node, dispatch
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Saved, Tensor
+
+COSTLY = frozenset({"matmul", "exp", "log", "tanh", "argmax", "gather", "scatter_add", "random_bits"}
+                   | {name for name, op in OPS.items() if REDUCTION in op.traits})
+"""Ops whose results are saved for backward where it needs them; everything else is cheaper to do again in a fused kernel."""
+
+
+def with_outputs(graph: Graph, outputs: Sequence[int]) -> Graph:
+    """The same graph, returning other values."""
+    return Graph(graph.name, graph.inputs, graph.nodes, tuple(outputs))
+
+
+def cut(graph: Graph, values: Sequence[int]) -> Graph:
+    """The graph with `values` made inputs, after its own; nodes that only made them are dropped.
+
+        %2 = matmul %0, %1                           graph(%0, %1, %2) {
+        %3 = tanh %2            cut at %2   ->         %3 = tanh %2
+        return %3                                      return %3
+    """
+    k, needed = len(graph.inputs), set(graph.outputs)
+    cuts = set(values)
+    for j in reversed(range(len(graph.nodes))):
+        if k + j in needed and k + j not in cuts:
+            needed.update(graph.nodes[j].args)
+    b = Builder(graph.name)
+    made: dict[int, Value] = {i: b.input(type) for i, type in enumerate(graph.inputs)}
+    for v in values:
+        made[v] = b.input(graph.type_of(v))
+    for j, node in enumerate(graph.nodes):
+        if k + j in needed and k + j not in cuts:
+            b.line = node.line
+            made[k + j] = b.emit(node.op, *(made[a] for a in node.args), **dict(node.attrs))
+    b.line = None
+    return b.graph([made[v] for v in graph.outputs])
+
+
+def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int, ...]:
+    """Values of `forward` that its backward reads and that are dear to make again, by forward id.
+
+    `backward` is differentiate(forward, ...): its inputs are forward's and then `cotangents` more, its first nodes are forward's.
+    """
+    k, n = len(backward.inputs), len(forward.nodes)
+    read = {a for node in backward.nodes[n:] for a in node.args} | set(backward.outputs)
+    frontier = {v for v in read if k <= v < k + n}
+    saved: list[int] = []
+    dear: set[int] = set()          # values that take a costly op to make from inputs and saved values
+    for j, node in enumerate(forward.nodes):
+        v = k + j
+        if node.op in COSTLY or any(a in dear for a in backward.nodes[j].args):
+            if v in frontier:
+                saved.append(v - cotangents)
+            else:
+                dear.add(v)
+    return tuple(saved)
+
+
+class Route:
+    """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for; `target`: what compiles it."""
+
+    def __init__(self, graph: Graph, carries: tuple[bool, ...], target: str):
+        self.graph, self.carries, self.target = graph, carries, target
+        self._wrt = tuple(k for k, c in enumerate(carries) if c)
+        self._executables: dict[bool, Executable] = {}
+        self._derivatives: dict[int, Route] = {}
+
+    @cached_property
+    def saved(self) -> tuple[int, ...]:
+        """The values kept for backward, by id in the graph."""
+        found: set[int] = set()
+        for output in set(self.graph.outputs):
+            if self.graph.type_of(output).dtype in FLOATS:
+                found.update(choose_saved(self.graph, self._backward(output), 1))
+        return tuple(sorted(found))
+
+    @property
+    def saved_types(self) -> tuple[TensorType, ...]:
+        return tuple(map(self.graph.type_of, self.saved))
+
+    def saving_graph(self) -> Graph:
+        """The graph, returning the saved values too."""
+        return with_outputs(self.graph, (*self.graph.outputs, *self.saved))
+
+    def __call__(self, *operands: Tensor) -> tuple[Tensor, ...]:
+        """Run it, compiled, or operation by operation where the run is recorded."""
+        if ACTIVE.get() is not None:
+            return self._through_dispatch(operands)
+        differentiated = GRAD.enabled and any(operands[k].requires_grad for k in self._wrt)
+        made = self._executable(differentiated)(*(t.array for t in operands))
+        results = tuple(map(Tensor, made[:len(self.graph.outputs)]))
+        if differentiated:
+            self.attach(self.keep(operands), made[len(results):], results)
+        return results
+
+    def keep(self, operands: Sequence[Tensor | np.ndarray]) -> Kept:
+        """The inputs of a call about to run, for its backward: before anything is written."""
+        edges = tuple(_edge(t) if c and isinstance(t, Tensor) else None for t, c in zip(operands, self.carries))
+        return edges, tuple(t.save() if isinstance(t, Tensor) else Tensor(t) for t in operands)
+
+    def attach(self, kept: Kept, saved: Sequence[np.ndarray], results: Sequence[Tensor]) -> None:
+        """Give the floating-point `results` of a call their history."""
+        call = RouteCall(self, *kept, tuple(saved))
+        for k, t in enumerate(results):
+            if self.graph.type_of(self.graph.outputs[k]).dtype in FLOATS:
+                t.requires_grad, t.grad_fn = True, RouteNode(call, self.graph.outputs[k])
+
+    def derivative(self, output: int) -> Route:
+        """(inputs, cotangent, saved values) -> gradients, for the output or saved value with this id."""
+        found = self._derivatives.get(output)
+        if found is None:
+            backward = self._backward(output)
+            earlier = [v for v in self.saved if v < output or output not in self.saved]
+            graph = cut(backward, [v + 1 for v in earlier])
+            carries = (*self.carries, True, *(self.graph.type_of(v).dtype in FLOATS for v in earlier))
+            found = self._derivatives[output] = Route(graph, carries, self.target)
+        return found
+
+    def saved_before(self, output: int) -> tuple[int, ...]:
+        """Positions, among the saved values, of those that the derivative of `output` takes."""
+        return tuple(k for k, v in enumerate(self.saved) if v < output or output not in self.saved)
+
+    def _backward(self, output: int) -> Graph:
+        return differentiate(with_outputs(self.graph, (output,)), self._wrt)
+
+    def _executable(self, saving: bool) -> Executable:
+        if saving not in self._executables:
+            graph = self.saving_graph() if saving else self.graph
+            self._executables[saving] = compile_program(graph, self.target)
+        return self._executables[saving]
+
+    def _through_dispatch(self, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        values = list(operands)
+        for node in self.graph.nodes:
+            values.append(dispatch(node.op, *(values[a] for a in node.args), **dict(node.attrs)))
+        return tuple(values[v] for v in self.graph.outputs)
+
+
+Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...]]
+"""For each input of a call: where its gradient goes, and its value."""
+
+
+class RouteCall:
+    """One call of a route, as its backward needs it."""
+
+    __slots__ = ("route", "edges", "inputs", "saved")
+
+    def __init__(self, route: Route, edges: tuple[Node | Tensor | None, ...], inputs: tuple[Any, ...] | None,
+                 saved: tuple[np.ndarray, ...] | None):
+        self.route, self.edges, self.inputs, self.saved = route, edges, inputs, saved
+
+
+class RouteNode(Node):
+    """What made one output of a call: its cotangent goes through the route's derivative to the call's inputs."""
+
+    __slots__ = ("call", "output")
+
+    def __init__(self, call: RouteCall, output: int):
+        super().__init__("traced", {}, call.edges, None, None)
+        self.call, self.output = call, output
+
+    def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
+        """See Node.pull."""
+        call, route = self.call, self.call.route
+        if call.inputs is None or call.saved is None:     # they go together
+            raise RuntimeError(at_user_line(
+                "traced: backward through a graph that was freed: pass retain_graph=True to the first backward"))
+        inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
+        saved = [self._saved(k) for k in route.saved_before(self.output)]
+        gradients = route.derivative(self.output)(*inputs, g, *saved)
+        for k, gradient in zip(route._wrt, gradients):
+            edge = call.edges[k]
+            if edge is not None and (needed is None or id(edge) in needed):
+                yield id(edge), gradient
+
+    @property
+    def freed(self) -> bool:
+        return self.call.inputs is None
+
+    def free(self) -> None:
+        self.call.inputs = self.call.saved = None
+
+    def _saved(self, k: int) -> Tensor:
+        """A saved value; where derivatives of derivatives are wanted, with its own history."""
+        call = self.call
+        array = call.saved[k]
+        if not GRAD.enabled or array.dtype.kind != "f":
+            return Tensor(array)
+        return Tensor(array, True, RouteNode(call, call.route.saved[k]))
+
+
+def _edge(tensor: Tensor) -> Node | Tensor | None:
+    if not tensor.requires_grad:
+        return None
+    return tensor if tensor.grad_fn is None else tensor.grad_fn

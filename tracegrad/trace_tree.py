@@ -1,0 +1,62 @@
+"""TraceTree: every path of one traced function, and the policy of its growth."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracegrad.replay import Trace
+from tracegrad.tensors import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a traced function may grow: how many paths it keeps, and how often it may fail to record in a row."""
+
+    paths: int = 64
+    failures: int = 8
+
+
+class TraceTree:
+    """The traces of one function, the one that matched last first.
+
+    `traces` is replaced, never changed, so that a reader in another thread sees one whole tuple.
+    """
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.traces: tuple[Trace, ...] = ()
+        self._failures = 0
+        self._skip = 0
+
+    def find(self, args: tuple, kwargs: dict) -> tuple[Trace, tuple[Tensor, ...]] | None:
+        """The trace whose assumptions hold for this call, with the Tensors it reads."""
+        for trace in self.traces:
+            leaves = trace.match(args, kwargs)
+            if leaves is not None:
+                if trace is not self.traces[0]:
+                    self.traces = (trace, *(t for t in self.traces if t is not trace))
+                return trace, leaves
+        return None
+
+    def add(self, trace: Trace) -> None:
+        """Graft a new trace."""
+        self.traces = (trace, *self.traces)
+        self._failures = self._skip = 0
+
+    @property
+    def full(self) -> bool:
+        """Has the function as many paths as its limits allow?"""
+        return len(self.traces) >= self.limits.paths
+
+    def may_record(self) -> bool:
+        """Should this call be recorded? After the n-th failure in a row 2**n - 1 calls are not, and after the last none is."""
+        if self.full or self._failures >= self.limits.failures:
+            return False
+        if self._skip:
+            self._skip -= 1
+            return False
+        return True
+
+    def failed(self) -> None:
+        """A recording was aborted."""
+        self._failures += 1
+        self._skip = 2 ** self._failures - 1

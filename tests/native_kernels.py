@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import llvmlite.binding as llvm
 import numpy as np
+import pytest
 
+from codegen.ir.ops import OPS
+from codegen.ir.types import TensorType
 from codegen.llvm_cpu import link
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
-from codegen.schedule.kernel import Index, Kernel
+from codegen.schedule.kernel import Axis, Binary, Cast, Index, Kernel, Load, Param, Pass, Select, Store, Unary
 
 _symbols = itertools.count()
 
 
 def runnable() -> dict[str, Features]:
-    """The Features that code can run with on this machine, by name."""
+    """The Features whose code this machine can run, by name."""
     host = host_features()
     if "x86" not in llvm.get_process_triple():
         return {"host": host}
-    return {"host": host, "portable": PORTABLE} | {
-        name: f for name, f in (("avx2", AVX2), ("avx512", AVX512)) if f.vector_bytes <= host.vector_bytes and host.fma}
+    presets = {"portable": PORTABLE, "avx2": AVX2, "avx512": AVX512}
+    return {"host": host} | {
+        name: f for name, f in presets.items() if f.vector_bytes <= host.vector_bytes and f.fma <= host.fma}
+
+
+each_features = pytest.mark.parametrize("features", runnable().values(), ids=runnable().keys())
 
 
 def index(constant: int = 0, /, **coefficients: int) -> Index:
@@ -34,21 +41,42 @@ def index(constant: int = 0, /, **coefficients: int) -> Index:
     return Index(tuple(sorted((name, c) for name, c in coefficients.items() if c)), constant)
 
 
+def elementwise_kernel(op: str, attrs: Mapping[str, str], operands: tuple[str, ...], size: int,
+                       vector: str | None = "i") -> Kernel:
+    """out[i] = op(in0[i], ...) for operands of these dtypes."""
+    result = OPS[op].type_rule(*(TensorType(dtype, (size,)) for dtype in operands), **attrs).dtype
+    at, values = index(i=1), range(len(operands))
+    match op, len(operands):
+        case "cast", _:
+            statement = Cast(0, result)
+        case "where", _:
+            statement = Select(*values)
+        case _, 1:
+            statement = Unary(op, 0)
+        case _:
+            statement = Binary(op, *values)
+    body = (*(Load(k, at) for k in values), statement, Store(len(operands), at, len(operands)))
+    params = (*(Param(dtype, size, "in") for dtype in operands), Param(result, size, "out"))
+    return Kernel(params, (Axis("i", size),), (Pass((), body),), vector, 0)
+
+
 def object_code(text: str, features: Features) -> bytes:
     """The object code of a module for a processor with these Features."""
     if features is host_features():
         return link.compile_object(text)
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=features.cpu, opt=2, reloc="pic", codemodel="default")
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=features.cpu, opt=2, reloc="pic", codemodel="default")
     with llvm.parse_assembly(text) as module:
         module.verify()
         return machine.emit_object(module)
 
 
 def compile_kernel(kernel: Kernel, features: Features) -> Callable[..., bool]:
-    """run(arrays, first=0, last=all): runs chunks on C-contiguous arrays in the order of the params; did a check fail?"""
+    """run(arrays, first=0, last=all) runs chunks on C-contiguous arrays in the order of the params: did a check fail?"""
     symbol = f"kernel_{next(_symbols)}"
     code = object_code(emit_kernel(kernel, symbol, features), features)
-    native = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(link.link(code, [symbol])[symbol])
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+    native = prototype(link.link(code, [symbol])[symbol])
 
     def run(arrays: list[np.ndarray], first: int = 0, last: int | None = None) -> bool:
         assert all(a.flags.c_contiguous and a.size == p.size for a, p in zip(arrays, kernel.params, strict=True))

@@ -54,7 +54,7 @@ BOOL, I32, I64, F32, F64, PTR = (vector(dtype) for dtype in ("bool", "i32", "i64
 
 
 class Value:
-    """A register or a constant: its text, its type, and the depth of the scope in which it exists (0 for a constant)."""
+    """A register or a constant: its text, its type, the depth of the scope in which it exists (0 for a constant)."""
 
     __slots__ = ("text", "type", "scope")
 
@@ -63,7 +63,13 @@ class Value:
 
     @property
     def operand(self) -> str:
+        """Type and text, as most operands are written."""
         return f"{self.type.text} {self.text}"
+
+    @property
+    def number(self) -> int | None:
+        """The number that a scalar integer constant is; None for a register."""
+        return None if self.text.startswith("%") else int(self.text)
 
 
 class _Scope:
@@ -82,7 +88,7 @@ class Assembler:
 
     def __init__(self) -> None:
         self.declarations: set[str] = set()
-        self._scopes = [_Scope("body", 0)]
+        self._scopes = [_Scope("entry", 0)]
         self._count = 0
 
     # ---- constants ------------------------------------------------------------------------------------------------
@@ -103,151 +109,167 @@ class Assembler:
         """0, step, 2*step, ... : one number for each lane."""
         return Value(f"<{', '.join(f'{type.element} {k * step}' for k in range(type.lanes))}>", type)
 
+    def first_lanes(self, lanes: int, count: int) -> Value:
+        """A mask that holds in the first `count` of `lanes` lanes."""
+        return Value(f"<{', '.join(f'i1 {str(k < count).lower()}' for k in range(lanes))}>", vector("bool", lanes))
+
     # ---- pure instructions ----------------------------------------------------------------------------------------
 
     def binary(self, opcode: str, x: Value, y: Value) -> Value:
-        return self._pure(f"{opcode} {x.type.text} {x.text}, {y.text}", x.type, max(x.scope, y.scope))
+        return self._pure(f"{opcode} {x.type.text} {x.text}, {y.text}", x.type, x, y)
 
     def negate(self, x: Value) -> Value:
-        return self._pure(f"fneg {x.type.text} {x.text}", x.type, x.scope)
+        return self._pure(f"fneg {x.operand}", x.type, x)
 
     def compare(self, predicate: str, x: Value, y: Value) -> Value:
         """`predicate` names instruction and condition, as in "fcmp olt" or "icmp ult"."""
-        return self._pure(f"{predicate} {x.type.text} {x.text}, {y.text}", vector("bool", x.type.lanes), max(x.scope, y.scope))
+        return self._pure(f"{predicate} {x.type.text} {x.text}, {y.text}", vector("bool", x.type.lanes), x, y)
 
     def select(self, condition: Value, x: Value, y: Value) -> Value:
-        return self._pure(f"select {condition.operand}, {x.operand}, {y.operand}", x.type, max(condition.scope, x.scope, y.scope))
+        return self._pure(f"select {condition.operand}, {x.operand}, {y.operand}", x.type, condition, x, y)
 
     def convert(self, opcode: str, x: Value, type: Type) -> Value:
-        return self._pure(f"{opcode} {x.operand} to {type.text}", type, x.scope)
+        return self._pure(f"{opcode} {x.operand} to {type.text}", type, x)
 
     def relabel(self, x: Value, type: Type) -> Value:
-        """x with another dtype of the same bits in LLVM (i32 and u32)."""
+        """x with another dtype that is the same in LLVM (i32 and u32)."""
         return Value(x.text, type, x.scope)
 
     def intrinsic(self, name: str, *operands: Value, type: Type | None = None, suffix: str | None = None) -> Value:
         """A pure intrinsic `llvm.<name>.<suffix>`; type and suffix are those of the first operand unless given."""
         type = type or operands[0].type
-        return self._pure(self._call(name, suffix or operands[0].type.suffix, type, operands), type, max(v.scope for v in operands))
+        return self._pure(self._call(name, suffix or operands[0].type.suffix, type, operands), type, *operands)
 
     def splat(self, x: Value, lanes: int) -> Value:
         """x in each of `lanes` lanes; x itself if it has them already."""
         if x.type.lanes == lanes:
             return x
         type = vector(x.type.dtype, lanes)
-        if not x.text.startswith("%"):
+        if not x.text.startswith("%"):      # a constant
             return Value(f"splat ({x.operand})", type)
-        first = self._pure(f"insertelement {type.text} poison, {x.operand}, i64 0", type, x.scope)
+        first = self._pure(f"insertelement {type.text} poison, {x.operand}, i64 0", type, x)
         return self.shuffle(first, first, [0] * lanes)
 
     def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
         """The lanes of x and y, numbered through, in the given order."""
-        order = "zeroinitializer" if not any(lanes) else f"<{', '.join(f'i32 {k}' for k in lanes)}>"
-        return self._pure(f"shufflevector {x.operand}, {y.operand}, <{len(lanes)} x i32> {order}",
-                          vector(x.type.dtype, len(lanes)), max(x.scope, y.scope))
+        order = f"<{', '.join(f'i32 {k}' for k in lanes)}>" if any(lanes) else "zeroinitializer"
+        type = vector(x.type.dtype, len(lanes))
+        return self._pure(f"shufflevector {x.operand}, {y.operand}, <{len(lanes)} x i32> {order}", type, x, y)
 
     def extract(self, x: Value, lane: int) -> Value:
-        return self._pure(f"extractelement {x.operand}, i64 {lane}", vector(x.type.dtype), x.scope)
+        return self._pure(f"extractelement {x.operand}, i64 {lane}", vector(x.type.dtype), x)
 
     def insert(self, x: Value, element: Value, lane: int) -> Value:
-        return self._pure(f"insertelement {x.operand}, {element.operand}, i64 {lane}", x.type, max(x.scope, element.scope))
+        return self._pure(f"insertelement {x.operand}, {element.operand}, i64 {lane}", x.type, x, element)
 
     def address(self, pointer: Value, element: Type, index: Value) -> Value:
         """The address of element `index`; a vector of indices gives a vector of addresses."""
-        return self._pure(f"getelementptr {element.element}, {pointer.operand}, {index.operand}",
-                          vector("ptr", index.type.lanes), max(pointer.scope, index.scope))
+        type = vector("ptr", index.type.lanes)
+        return self._pure(f"getelementptr {element.element}, {pointer.operand}, {index.operand}", type, pointer, index)
 
     # ---- memory ---------------------------------------------------------------------------------------------------
 
     def load(self, type: Type, address: Value, invariant: bool) -> Value:
         """*address; `invariant`: nothing writes this memory while the function runs, so it is read once."""
-        text = f"load {type.text}, {address.operand}, align {BYTES[type.element]}"
-        return self._pure(text + ", !invariant.load !0", type, self._after_barrier(address.scope)) if invariant else self._effect(text, type)
+        return self._read(f"load {type.text}, {address.operand}, align {BYTES[type.element]}", type, invariant, address)
 
     def store(self, x: Value, address: Value) -> None:
-        self._scopes[-1].lines.append(f"store {x.operand}, {address.operand}, align {BYTES[x.type.element]}")
+        self._scopes[-1].lines.append(_store(x, address))
 
     def masked_load(self, type: Type, address: Value, mask: Value, invariant: bool) -> Value:
-        """Contiguous lanes from `address` where mask holds, 0 elsewhere. With a vector of addresses: each lane from its own."""
-        name, suffix = ("gather", f"{type.suffix}.{address.type.suffix}") if address.type.lanes > 1 else ("load", f"{type.suffix}.p0")
+        """Neighbors from `address` on where mask holds, else 0; with a vector of addresses each lane from its own."""
         operands = (address, self.constant(I32, BYTES[type.element]), mask, Value("zeroinitializer", type))
-        text = self._call("masked." + name, suffix, type, operands)
-        scope = max(address.scope, mask.scope)
-        return self._pure(text, type, self._after_barrier(scope)) if invariant else self._effect(text, type)
+        name = "masked.gather" if address.type.lanes > 1 else "masked.load"
+        text = self._call(name, f"{type.suffix}.{address.type.suffix}", type, operands)
+        return self._read(text, type, invariant, address, mask)
 
     def masked_store(self, x: Value, address: Value, mask: Value) -> None:
         """Store the lanes where mask holds; with a vector of addresses each to its own, the last lane last."""
-        name, suffix = ("scatter", f"{x.type.suffix}.{address.type.suffix}") if address.type.lanes > 1 else ("store", f"{x.type.suffix}.p0")
         operands = (x, address, self.constant(I32, BYTES[x.type.element]), mask)
-        self._scopes[-1].lines.append(self._call("masked." + name, suffix, None, operands))
+        name = "masked.scatter" if address.type.lanes > 1 else "masked.store"
+        self._scopes[-1].lines.append(self._call(name, f"{x.type.suffix}.{address.type.suffix}", None, operands))
 
     def store_if(self, condition: Value, x: Value, address: Value) -> None:
         """Store x where the scalar condition holds, as far out as condition and address exist."""
-        scope = self._scopes[self._after_barrier(max(condition.scope, x.scope, address.scope))]
-        self._count += 1
-        n = self._count
-        scope.lines += [f"br {condition.operand}, label %set.{n}, label %on.{n}", f"set.{n}:",
-                        f"store {x.operand}, {address.operand}, align {BYTES[x.type.element]}", f"br label %on.{n}", f"on.{n}:"]
+        scope = self._scopes[self._depth(True, condition, x, address)]
+        n = self._next()
+        scope.lines += [f"br {condition.operand}, label %set.{n}, label %on.{n}",
+                        f"set.{n}:", _store(x, address), f"br label %on.{n}", f"on.{n}:"]
         scope.label = f"on.{n}"
 
     # ---- control --------------------------------------------------------------------------------------------------
 
     def loop(self, start: Value, stop: Value, step: int, carried: Sequence[Value],
              body: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
-        """For i = start, start + step, ... below stop, start < stop: carried = body(i, carried). Gives the last carried.
+        """carried = body(i, carried) for i = start, start + step, ... below stop, where start < stop; the last carried.
 
-        start:  before ── loop: i = phi, carried = phi; body; i + step < stop ? loop : after
+            br loop
+            loop:   i = phi [start, before], [next, end of body];  carried = phi [.., before], [.., end of body]
+                    body
+                    next = i + step;  br next < stop, loop, after
+            after:
         """
-        n, depth = self._open("loop", barrier=False)
-        index = Value(f"%i.{n}", start.type, depth)
+        n = self._open("loop", barrier=False)
+        type, depth = start.type, len(self._scopes) - 1
+        i, following = Value(f"%i.{n}", type, depth), Value(f"%n.{n}", type, depth)
         inside = [Value(f"%c.{n}.{k}", value.type, depth) for k, value in enumerate(carried)]
-        results = body(index, inside)
-        scope, parent = self._scopes.pop(), self._scopes[-1]
-        parent.lines += [f"br label %loop.{n}", f"loop.{n}:",
-                         f"{index.text} = phi {start.type.text} [ {start.text}, %{parent.label} ], [ %n.{n}, %{scope.label} ]"]
-        parent.lines += [f"{phi.text} = phi {phi.type.text} [ {before.text}, %{parent.label} ], [ {after.text}, %{scope.label} ]"
-                         for phi, before, after in zip(inside, carried, results, strict=True)]
-        parent.lines += scope.lines
-        parent.lines += [f"%n.{n} = add nsw {start.type.text} {index.text}, {step}",
-                         f"%r.{n} = icmp slt {start.type.text} %n.{n}, {stop.text}",
+        results = body(i, inside)
+        scope, before = self._close(f"br label %loop.{n}", f"loop.{n}:")
+        phis = zip((i, *inside), (start, *carried), (following, *results), strict=True)
+        before.lines += [_phi(phi, first, before.label, later, scope.label) for phi, first, later in phis]
+        before.lines += [*scope.lines, f"{following.text} = add nsw {type.text} {i.text}, {step}",
+                         f"%r.{n} = icmp slt {type.text} {following.text}, {stop.text}",
                          f"br i1 %r.{n}, label %loop.{n}, label %after.{n}", f"after.{n}:"]
-        parent.label = f"after.{n}"
+        before.label = f"after.{n}"
         return [Value(value.text, value.type, depth - 1) for value in results]
 
     def when(self, condition: Value, otherwise: Sequence[Value], body: Callable[[], list[Value]]) -> list[Value]:
         """body() if the scalar condition holds, else `otherwise`."""
-        n, depth = self._open("then", barrier=True)
+        n = self._open("then", barrier=True)
         results = body()
-        scope, parent = self._scopes.pop(), self._scopes[-1]
-        parent.lines += [f"br {condition.operand}, label %then.{n}, label %after.{n}", f"then.{n}:", *scope.lines,
-                         f"br label %after.{n}", f"after.{n}:"]
-        merged = [Value(f"%m.{n}.{k}", value.type, depth - 1) for k, value in enumerate(results)]
-        parent.lines += [f"{phi.text} = phi {phi.type.text} [ {then.text}, %{scope.label} ], [ {other.text}, %{parent.label} ]"
+        scope, before = self._close(f"br {condition.operand}, label %then.{n}, label %after.{n}", f"then.{n}:")
+        before.lines += [*scope.lines, f"br label %after.{n}", f"after.{n}:"]
+        merged = [Value(f"%m.{n}.{k}", value.type, len(self._scopes) - 1) for k, value in enumerate(results)]
+        before.lines += [_phi(phi, then, scope.label, other, before.label)
                          for phi, then, other in zip(merged, results, otherwise, strict=True)]
-        parent.label = f"after.{n}"
+        before.label = f"after.{n}"
         return merged
 
-    def function(self, symbol: str, parameters: str, condition: str) -> str:
-        """The finished text: `define void @symbol(parameters)`, whose body runs if `condition`, an icmp, holds."""
-        body = "\n".join(self._scopes[0].lines)
-        return (f"{''.join(sorted(self.declarations))}define void @{symbol}({parameters}) nounwind {{\nentry:\n%run = {condition}\n"
-                f"br i1 %run, label %body, label %done\nbody:\n{body}\nbr label %done\ndone:\nret void\n}}\n!0 = !{{}}\n")
+    def function(self, symbol: str, parameters: str) -> str:
+        """What was written, as the text of a module with the one function `symbol`."""
+        declarations = "".join(sorted(self.declarations))
+        lines = "\n".join(self._scopes[0].lines)
+        head = f"define void @{symbol}({parameters}) nounwind"
+        return f"{declarations}{head} {{\nentry:\n{lines}\nret void\n}}\n!0 = !{{}}\n"
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _pure(self, expression: str, type: Type, depth: int) -> Value:
+    def _pure(self, expression: str, type: Type, *operands: Value) -> Value:
+        return self._once(expression, type, self._depth(False, *operands))
+
+    def _read(self, expression: str, type: Type, invariant: bool, *operands: Value) -> Value:
+        if invariant:
+            return self._once(f"{expression}, !invariant.load !0", type, self._depth(True, *operands))
+        register = f"%v{self._next()}"
+        self._scopes[-1].lines.append(f"{register} = {expression}")
+        return Value(register, type, len(self._scopes) - 1)
+
+    def _once(self, expression: str, type: Type, depth: int) -> Value:
+        """The register that holds `expression` in the scope at `depth`, written there if it is not yet."""
         scope = self._scopes[depth]
         register = scope.known.get(expression)
         if register is None:
-            self._count += 1
-            register = scope.known[expression] = f"%v{self._count}"
+            register = scope.known[expression] = f"%v{self._next()}"
             scope.lines.append(f"{register} = {expression}")
         return Value(register, type, depth)
 
-    def _effect(self, expression: str, type: Type) -> Value:
-        self._count += 1
-        self._scopes[-1].lines.append(f"%v{self._count} = {expression}")
-        return Value(f"%v{self._count}", type, len(self._scopes) - 1)
+    def _depth(self, touches_memory: bool, *operands: Value) -> int:
+        """Of the outermost scope where the operands exist; for what touches memory not beyond the last barrier."""
+        depth = self._scopes[-1].barrier if touches_memory else 0
+        for value in operands:
+            if value.scope > depth:
+                depth = value.scope
+        return depth
 
     def _call(self, name: str, suffix: str, type: Type | None, operands: Sequence[Value]) -> str:
         result = type.text if type else "void"
@@ -255,14 +277,29 @@ class Assembler:
         self.declarations.add(f"declare {result} {symbol}({', '.join(v.type.text for v in operands)})\n")
         return f"call {result} {symbol}({', '.join(v.operand for v in operands)})"
 
-    def _after_barrier(self, depth: int) -> int:
-        return max(depth, self._scopes[-1].barrier)
-
-    def _open(self, kind: str, barrier: bool) -> tuple[int, int]:
+    def _next(self) -> int:
         self._count += 1
-        depth = len(self._scopes)
-        self._scopes.append(_Scope(f"{kind}.{self._count}", depth if barrier else self._scopes[-1].barrier))
-        return self._count, depth
+        return self._count
+
+    def _open(self, kind: str, barrier: bool) -> int:
+        """Enter a scope; its number."""
+        n = self._next()
+        self._scopes.append(_Scope(f"{kind}.{n}", len(self._scopes) if barrier else self._scopes[-1].barrier))
+        return n
+
+    def _close(self, *lines: str) -> tuple[_Scope, _Scope]:
+        """Leave the innermost scope: it and the one around it, which ends with `lines`."""
+        scope = self._scopes.pop()
+        self._scopes[-1].lines += lines
+        return scope, self._scopes[-1]
+
+
+def _store(x: Value, address: Value) -> str:
+    return f"store {x.operand}, {address.operand}, align {BYTES[x.type.element]}"
+
+
+def _phi(phi: Value, x: Value, x_label: str, y: Value, y_label: str) -> str:
+    return f"{phi.text} = phi {phi.type.text} [ {x.text}, %{x_label} ], [ {y.text}, %{y_label} ]"
 
 
 def _as_f32(number: float) -> float:

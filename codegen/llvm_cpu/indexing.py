@@ -19,7 +19,7 @@ from codegen.schedule.kernel import Index, Quotient, Remainder, Term, Within
 class Point:
     """Where in the nest code is written.
 
-    indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside the vector axis.
+    indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside that axis.
     aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all.
     """
 
@@ -59,7 +59,7 @@ def _term_bounds(term: Term, extents: Mapping[str, int]) -> tuple[int, int]:
     return (low % term.divisor, high % term.divisor) if same else (0, term.divisor - 1)
 
 
-# ---- along the vector axis: affine, or lanes ----------------------------------------------------------------------------
+# ---- along the vector axis: affine, or lanes -----------------------------------------------------------------------
 
 
 def affine(a: Assembler, point: Point, index: Index) -> Affine | None:
@@ -151,14 +151,20 @@ def spread(a: Assembler, form: Affine, dtype: str, lanes: int) -> Value:
 
 def narrow(a: Assembler, x: Value) -> Value:
     """The low half of an i64 as i32."""
-    return a.convert("trunc", x, I32) if x.text.startswith("%") else a.constant(I32, int(x.text))
+    return a.convert("trunc", x, I32) if x.number is None else a.constant(I32, x.number)
 
 
-# ---- guards -------------------------------------------------------------------------------------------------------------
+def number(a: Assembler, point: Point, index: Index) -> Value:
+    """`index` as a value: a scalar where it is the same in every lane."""
+    form = affine(a, point, index)
+    return form.base if form is not None and form.step == 0 else lanes(a, point, index)
+
+
+# ---- guards --------------------------------------------------------------------------------------------------------
 
 
 def holds(a: Assembler, point: Point, guards: tuple[Within, ...]) -> Value | None:
-    """Where all guards hold: one bool for all lanes, or one for each; None where they hold by the axes' extents alone."""
+    """Where all guards hold: one bool for all lanes, or for each; None where the axes' extents imply them."""
     scalar: Value | None = None
     vectors: Value | None = None
     for guard in guards:
@@ -166,7 +172,7 @@ def holds(a: Assembler, point: Point, guards: tuple[Within, ...]) -> Value | Non
         if guard.low <= low and high < guard.high:
             continue
         shifted = Index(guard.index.terms, guard.index.constant - guard.low)
-        width = min(max(guard.high - guard.low, 0), (1 << 31) - 1)      # low <= i < high, as one unsigned comparison of i - low
+        width = min(max(guard.high - guard.low, 0), (1 << 31) - 1)      # low <= i < high, as i - low < width unsigned
         form = affine(a, point, shifted)
         if form is not None and form.step == 0:
             test = a.compare("icmp ult", form.base, a.constant(I64, width))

@@ -44,7 +44,7 @@ def _to_memory(a: Assembler, x: Value) -> Value:
     return a.convert("zext", x, vector("u8", x.type.lanes)) if x.type.dtype == "bool" else x
 
 
-# ---- direct -------------------------------------------------------------------------------------------------------------
+# ---- direct --------------------------------------------------------------------------------------------------------
 
 
 def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
@@ -75,7 +75,8 @@ def _read_scalar(a: Assembler, buffers: Buffers, buffer: int, index: Value, held
     return x if held is None else a.select(held, x, a.constant(type, 0))
 
 
-def _read_contiguous(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine, mask: Value | None) -> Value:
+def _read_contiguous(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine,
+                     mask: Value | None) -> Value:
     """Neighbors in memory; those of a negative step are read forwards and then reversed."""
     backwards, invariant = form.step < 0, buffers.read_only(buffer)
     order = range(type.lanes - 1, -1, -1)
@@ -111,10 +112,11 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
         a.masked_store(x, a.address(pointer, type, form.base), point.mask)
 
 
-# ---- indirect -----------------------------------------------------------------------------------------------------------
+# ---- indirect ------------------------------------------------------------------------------------------------------
 
 
-def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: int, held: Value | None, dtype: str) -> tuple[Value, Value]:
+def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: int, held: Value | None,
+             dtype: str) -> tuple[Value, Value]:
     """k counted from the start, as `dtype`, and where it is in bounds (and held); else the check fails."""
     signed = k.type.dtype in SIGNED
     k = operations.cast(a, k, dtype)
@@ -154,7 +156,8 @@ def gather(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value) ->
     return _from_memory(a, buffers, s.buffer, x)
 
 
-def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value, form: Affine, held: Value | None) -> Value:
+def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value, form: Affine,
+                held: Value | None) -> Value:
     """One k for all lanes: a direct load whose index is moved by it, to row 0 where k is out of bounds."""
     k, usable = _checked(a, buffers, point, k, s.size, held, "i64")
     row = a.binary("mul", k, a.constant(I64, s.stride))

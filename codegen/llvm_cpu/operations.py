@@ -1,8 +1,8 @@
 """Elementwise ops as LLVM instructions. In: the name of an op and Values. Out: a Value.
 
-What LLVM leaves undefined is never reached: shifts stay below the width, floats are bounded before they become integers, and
-an instruction that gives poison for some operand is followed by a select that takes something else there. Operations on
-floats carry no fast-math flag, so + - * / and sqrt round as IEEE 754 says, and a product and a sum are never contracted.
+What LLVM leaves undefined is never reached: an instruction that gives poison for some operand is followed by a select
+that takes something else there. No operation on floats carries a fast-math flag: + - * / and sqrt round as IEEE 754
+says, and a product and a sum are never contracted.
 """
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def together(a: Assembler, *values: Value) -> list[Value]:
     return [a.splat(v, lanes) for v in values]
 
 
-# ---- two operands -----------------------------------------------------------------------------------------------------
+# ---- two operands ---------------------------------------------------------------------------------------------------
 
 
 def binary(a: Assembler, op: str, x: Value, y: Value) -> Value:
@@ -88,7 +88,7 @@ def _shift_right(a: Assembler, x: Value, count: Value) -> Value:
 _BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _shift_right}
 
 
-# ---- one operand ------------------------------------------------------------------------------------------------------
+# ---- one operand ----------------------------------------------------------------------------------------------------
 
 
 def unary(a: Assembler, features: Features, op: str, x: Value) -> Value:
@@ -131,7 +131,7 @@ _UNARY: dict[str, Callable[[Assembler, Value], Value]] = {
 }
 
 
-# ---- choice and conversion --------------------------------------------------------------------------------------------
+# ---- choice and conversion ------------------------------------------------------------------------------------------
 
 
 def select(a: Assembler, condition: Value, x: Value, y: Value) -> Value:
@@ -164,15 +164,12 @@ def cast(a: Assembler, x: Value, dtype: str) -> Value:
 
 def _float_to_integer(a: Assembler, x: Value, target: Type) -> Value:
     low, high = integer_range(target.dtype)
-    inside = a.convert("fptosi" if _kind(target) == _SIGNED else "fptoui", x, target)    # poison where x is out of range
-    result = a.select(a.compare("fcmp olt", x, a.constant(x.type, high + 1)), inside, a.constant(target, high))
-    result = a.select(a.compare("fcmp ogt", x, a.constant(x.type, low - 1 if low == 0 else low)), result, a.constant(target, low))
+    inside = a.convert("fptosi" if _kind(target) == _SIGNED else "fptoui", x, target)      # poison out of range
+    above = a.compare("fcmp oge", x, a.constant(x.type, high + 1))
+    below = a.compare("fcmp ole", x, a.constant(x.type, low or -1))
+    result = a.select(above, a.constant(target, high), a.select(below, a.constant(target, low), inside))
     return a.select(a.compare("fcmp uno", x, x), a.constant(target, 0), result)
 
 
-_IMPLEMENTED = frozenset(_INSTRUCTIONS) | frozenset(_CONDITIONS) | frozenset(_BINARY) | frozenset(_UNARY) | frozenset(FUNCTIONS)
-
-
-def implements(op: str) -> bool:
-    """Is there code for this elementwise op as a Unary or Binary?"""
-    return op in _IMPLEMENTED
+IMPLEMENTED = frozenset().union(_INSTRUCTIONS, _CONDITIONS, _BINARY, _UNARY, FUNCTIONS)
+"""The elementwise ops that there is code for, as a Unary or a Binary."""

@@ -6,7 +6,7 @@ Words are kept in 64-bit lanes, so that the product of two is one instruction.
 """
 from __future__ import annotations
 
-from codegen.llvm_cpu import indexing
+from codegen.llvm_cpu import indexing, operations
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
 from codegen.llvm_cpu.indexing import Affine, Point
 from codegen.schedule.kernel import Index, Quotient, RandomWord, Remainder
@@ -22,25 +22,18 @@ def random_word(a: Assembler, point: Point, s: RandomWord, key: Value, counter: 
     form = indexing.affine(a, point, s.index)
     if form is not None and form.step == 1 and form.aligned % 4 == 0 and point.lanes % 4 == 0:
         return _consecutive(a, point, form, key, counter)
-    block, word = Index(((Quotient(s.index, 4), 1),)), Index(((Remainder(s.index, 4), 1),))
-    lanes = 1 if form is not None and form.step == 0 else point.lanes
-    words = _block(a, key, a.binary("add", a.splat(counter, lanes), _number(a, point, block, lanes)))
-    chosen = _number(a, point, word, lanes)
+    block, chosen = (_number(a, point, Index(((term, 1),))) for term in (Quotient(s.index, 4), Remainder(s.index, 4)))
+    words = _block(a, key, a.binary("add", *operations.together(a, block, counter)))
     result = words[3]
     for k in range(3):
-        result = a.select(a.compare("icmp eq", chosen, a.constant(chosen.type, k)), words[k], result)
-    return a.convert("trunc", result, vector("u32", lanes))
+        is_k = a.compare("icmp eq", chosen, a.constant(chosen.type, k))
+        result = operations.select(a, is_k, words[k], result)
+    return a.convert("trunc", result, vector("u32", result.type.lanes))
 
 
-def _number(a: Assembler, point: Point, index: Index, lanes: int) -> Value:
+def _number(a: Assembler, point: Point, index: Index) -> Value:
     """An index as u64."""
-    if lanes == 1:
-        form = indexing.affine(a, point, index)
-        assert form is not None
-        return a.relabel(form.base, vector("u64"))
-    number = indexing.lanes(a, point, index)
-    type = vector("u64", lanes)
-    return a.relabel(number, type) if number.type.element == "i64" else a.convert("zext", number, type)
+    return operations.cast(a, indexing.number(a, point, index), "u64")
 
 
 def _consecutive(a: Assembler, point: Point, form: Affine, key: Value, counter: Value) -> Value:
@@ -80,5 +73,6 @@ def _block(a: Assembler, key: Value, block: Value) -> list[Value]:
         k0, k1 = (a.splat(k, type.lanes) for k in keys)
         c0, c1 = a.binary("xor", a.binary("xor", high(p1), c1), k0), low(p1)
         c2, c3 = a.binary("xor", a.binary("xor", high(p0), c3), k1), low(p0)
-        keys = [a.binary("and", a.binary("add", k, a.constant(k.type, step)), key_mask) for k, step in zip(keys, _KEY_STEPS, strict=True)]
+        sums = (a.binary("add", k, a.constant(k.type, step)) for k, step in zip(keys, _KEY_STEPS, strict=True))
+        keys = [a.binary("and", k, key_mask) for k in sums]
     return [c0, c1, c2, c3]

@@ -21,23 +21,27 @@ _COMBINE = {"max": "maximum", "min": "minimum"}
 
 @dataclass(frozen=True, slots=True)
 class Accumulator:
-    """Combines values of `dtype` by `kind` (sum, max, min), `lanes` at a time."""
+    """Combines values of `dtype` by `kind` (sum, max, min), `lanes` at a time; if `across`, then the lanes too."""
 
     kind: str
     dtype: str
     lanes: int
+    across: bool
+
+    @property
+    def width(self) -> int:
+        """How many values the state is."""
+        return 2 if self._floating_sum and self.dtype == "f64" else 1
 
     def start(self, a: Assembler) -> list[Value]:
-        """The state before the first value. -0.0 is what a float sum starts from: -0.0 + x is x, for -0.0 too."""
-        if self._floating_sum:
-            zero = a.constant(vector("f64", self.lanes), -0.0)
-            return [zero] if self.dtype == "f32" else [zero, zero]
-        return [a.constant(vector(self.dtype, self.lanes), self.identity)]
+        """The state before the first value."""
+        dtype = "f64" if self._floating_sum else self.dtype
+        return [a.constant(vector(dtype, self.lanes), self.identity)] * self.width
 
     def step(self, a: Assembler, state: list[Value], x: Value, mask: Value | None) -> list[Value]:
-        """The state after x, of which the lanes where mask does not hold do not count."""
+        """The state after x; lanes outside the mask take no part in a result across lanes."""
         x = a.splat(x, self.lanes)
-        if mask is not None:
+        if mask is not None and self.across:
             x = a.select(mask, x, a.constant(x.type, self.identity))
         if not self._floating_sum:
             return [self._combine(a, state[0], x)]
@@ -46,30 +50,26 @@ class Accumulator:
         total, error = _two_sum(a, state[0], x)
         return [total, a.binary("fadd", state[1], error)]
 
-    def finish(self, a: Assembler, state: list[Value], across: bool) -> Value:
-        """The result; with `across` the lanes are combined into one."""
-        if self.dtype == "f64" and self._floating_sum:
-            total, error = state
-            while across and total.type.lanes > 1:
-                (low, high), (low_error, high_error) = _halves(a, total), _halves(a, error)
-                total, lost = _two_sum(a, low, high)
-                error = a.binary("fadd", a.binary("fadd", low_error, high_error), lost)
-            return _corrected(a, total, error)
-        (result,) = state
-        while across and result.type.lanes > 1:
-            low, high = _halves(a, result)
-            result = a.binary("fadd", low, high) if self._floating_sum else self._combine(a, low, high)
-        return a.convert("fptrunc", result, vector("f32", result.type.lanes)) if self._floating_sum else result
+    def finish(self, a: Assembler, state: list[Value]) -> Value:
+        """The result."""
+        while self.across and state[0].type.lanes > 1:
+            low, high = zip(*(_halves(a, part) for part in state))
+            state = self._join(a, low, high)
+        if not self._floating_sum:
+            return state[0]
+        if self.dtype == "f64":
+            return _corrected(a, *state)
+        return a.convert("fptrunc", state[0], vector("f32", state[0].type.lanes))
 
     def empty(self, a: Assembler) -> Value:
-        """The result over no values: 0 for a sum."""
-        return a.constant(vector(self.dtype), 0 if self.kind == "sum" else self.identity)
+        """The result over no values."""
+        return a.constant(vector(self.dtype), self.identity)
 
     @property
     def identity(self) -> int | float:
-        """What changes no result."""
+        """What changes no result (but the sign of a zero sum)."""
         if self.kind == "sum":
-            return -0.0 if self.dtype in FLOATS else 0
+            return 0
         if self.dtype in FLOATS:
             return float("-inf") if self.kind == "max" else float("inf")
         low, high = operations.integer_range(self.dtype)
@@ -78,6 +78,15 @@ class Accumulator:
     @property
     def _floating_sum(self) -> bool:
         return self.kind == "sum" and self.dtype in FLOATS
+
+    def _join(self, a: Assembler, x: tuple[Value, ...], y: tuple[Value, ...]) -> list[Value]:
+        """The state after what is in x and what is in y."""
+        if not self._floating_sum:
+            return [self._combine(a, x[0], y[0])]
+        if self.dtype == "f32":
+            return [a.binary("fadd", x[0], y[0])]
+        total, error = _two_sum(a, x[0], y[0])
+        return [total, a.binary("fadd", a.binary("fadd", x[1], y[1]), error)]
 
     def _combine(self, a: Assembler, x: Value, y: Value) -> Value:
         return operations.binary(a, _COMBINE.get(self.kind, "add"), x, y)
@@ -98,7 +107,6 @@ def _two_sum(a: Assembler, x: Value, y: Value) -> tuple[Value, Value]:
 
 
 def _corrected(a: Assembler, total: Value, error: Value) -> Value:
-    """total + error; total itself if it is infinite or NaN (then so is error) or if nothing was lost (then it may be -0.0)."""
-    lost = a.compare("fcmp one", error, a.constant(error.type, 0.0))
+    """total + error; total itself if it is infinite or NaN, since then error is NaN."""
     finite = a.compare("fcmp oeq", a.binary("fsub", total, total), a.constant(total.type, 0.0))
-    return a.select(a.binary("and", lost, finite), a.binary("fadd", total, error), total)
+    return a.select(finite, a.binary("fadd", total, error), total)

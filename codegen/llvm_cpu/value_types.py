@@ -2,7 +2,19 @@
 from __future__ import annotations
 
 from codegen.schedule.kernel import (
-    Accumulate, Binary, Cast, Const, Gather, Kernel, Load, Position, RandomWord, ScatterAdd, Select, Store, Unary,
+    Accumulate,
+    Binary,
+    Cast,
+    Const,
+    Gather,
+    Kernel,
+    Load,
+    Position,
+    RandomWord,
+    ScatterAdd,
+    Select,
+    Store,
+    Unary,
 )
 
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})

@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_kernels import compile_kernel, index, runnable
+from native_kernels import compile_kernel, each_features, index
 
 from codegen.schedule.kernel import Accumulate, Axis, Binary, Kernel, Load, Param, Pass, Store, Unary
 
-FEATURES = pytest.mark.parametrize("features", runnable().values(), ids=runnable().keys())
 
-
-@FEATURES
+@each_features
 @pytest.mark.parametrize("size", [1, 5, 64, 1037])
 def test_an_elementwise_chain(features, size):
     kernel = Kernel(
@@ -22,7 +20,7 @@ def test_an_elementwise_chain(features, size):
     np.testing.assert_array_equal(y, np.sqrt(x * x + x))
 
 
-@FEATURES
+@each_features
 @pytest.mark.parametrize("columns", [3, 64, 1001])
 def test_softmax_over_rows(features, columns):
     rows, at = 37, index(i=columns, j=1)
@@ -38,7 +36,7 @@ def test_softmax_over_rows(features, columns):
     np.testing.assert_allclose(y, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
-@FEATURES
+@each_features
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("columns", [3, 64, 1001])
 def test_column_sums(features, dtype, columns):

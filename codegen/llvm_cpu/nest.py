@@ -1,0 +1,120 @@
+"""Loops over the axes of a kernel.
+
+    for i < 1000, vector of 64          for i = 0, 64 .. 896:  body with lanes i .. i+63
+                                 ->     once, i = 960:         body with lanes 960 .. 1023, of which 40 exist (a mask)
+
+1. The vector axis becomes a loop of whole vectors and one masked remainder; what would be empty is left out.
+2. `body` is given the point and the values carried so far, and gives the carried values after it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from math import gcd
+
+from codegen.llvm_cpu import indexing
+from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
+from codegen.llvm_cpu.indexing import Point
+from codegen.schedule.kernel import Axis, Index
+
+Body = Callable[[Point, list[Value]], list[Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """start .. stop - 1: at least `least`, a multiple of `multiple`, from a multiple of `aligned` on (0: from 0)."""
+
+    start: Value
+    stop: Value
+    least: int
+    multiple: int = 1
+    aligned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """What all loops of a kernel share: its vector axis, `lanes` at a time, and the extents of its axes."""
+
+    a: Assembler
+    vector: str | None
+    lanes: int
+    extents: dict[str, int]
+
+    def outside(self) -> Point:
+        """The point outside of all loops."""
+        return Point({}, self.extents, self.vector)
+
+    def over(self, axes: tuple[Axis, ...], point: Point, carried: list[Value], body: Body,
+             first: Range | None = None) -> list[Value]:
+        """`body` at every point of the axes, none of which is empty; of the first only those in `first`, if given."""
+        if not axes:
+            return body(point, carried)
+        axis, inner = axes[0], axes[1:]
+        part = first or self._points(axis, point)
+
+        def inside(at: Point, values: list[Value]) -> list[Value]:
+            return self.over(inner, at, values, body)
+
+        loop = self._vector_loop if axis.name == self.vector and not inner else self._scalar_loop
+        return loop(axis.name, part, point, carried, inside)
+
+    def chunks(self, axis: Axis, grain: int, first_chunk: Value, last_chunk: Value) -> Range:
+        """The points of the parallel axis in the chunks first_chunk .. last_chunk - 1."""
+        a, size = self.a, self.a.constant(I64, grain)
+        start, end = a.binary("mul nsw", first_chunk, size), a.binary("mul nsw", last_chunk, size)
+        stop = a.intrinsic("smin", end, a.constant(I64, axis.extent))
+        return Range(start, stop, axis.extent % grain or grain, gcd(grain, axis.extent), grain)
+
+    def _points(self, axis: Axis, point: Point) -> Range:
+        a, zero = self.a, self.a.constant(I64, 0)
+        if axis.clip is None:
+            return Range(zero, a.constant(I64, axis.extent), axis.extent, axis.extent)
+        index, bound = axis.clip      # coefficient * axis + rest < bound
+        coefficient = dict(index.terms)[axis.name]
+        others = Index(tuple(term for term in index.terms if term[0] != axis.name), index.constant)
+        rest = indexing.affine(a, replace(point, lanes=1), others)
+        assert rest is not None and coefficient > 0
+        room = a.binary("sub nsw", a.constant(I64, bound + coefficient - 1), rest.base)
+        count = a.binary("sdiv", room, a.constant(I64, coefficient)) if coefficient > 1 else room
+        count = a.intrinsic("smax", a.intrinsic("smin", count, a.constant(I64, axis.extent)), zero)
+        return Range(zero, count, 0)
+
+    def _scalar_loop(self, name: str, part: Range, point: Point, carried: list[Value], body: Body) -> list[Value]:
+        def at(index: Value, values: list[Value]) -> list[Value]:
+            return body(replace(point, indices={**point.indices, name: index}), values)
+
+        if part.stop.number == 1:
+            return at(part.start, carried)
+        return self._loop(part.start, part.stop, 1, part.least > 0, carried, at)
+
+    def _vector_loop(self, name: str, part: Range, point: Point, carried: list[Value], body: Body) -> list[Value]:
+        a, lanes = self.a, self.lanes
+
+        def at(index: Value, values: list[Value], mask: Value | None = None) -> list[Value]:
+            aligned = gcd(lanes, part.aligned if index.number is None else index.number)
+            indices = {**point.indices, name: index}
+            return body(replace(point, indices=indices, lanes=lanes, aligned=aligned, mask=mask), values)
+
+        count = part.stop.number
+        if count is not None:
+            whole, left = count - count % lanes, count % lanes
+            if whole == lanes:
+                carried = at(part.start, carried)
+            elif whole:
+                carried = a.loop(part.start, a.constant(I64, whole), lanes, carried, at)
+            return at(a.constant(I64, whole), carried, a.first_lanes(lanes, left)) if left else carried
+        vectors = a.binary("and", a.binary("sub nsw", part.stop, part.start), a.constant(I64, -lanes))
+        middle = a.binary("add nsw", part.start, vectors)
+        carried = self._loop(part.start, middle, lanes, part.least >= lanes, carried, at)
+        if part.multiple % lanes == 0:
+            return carried
+        rest = a.convert("trunc", a.binary("sub nsw", part.stop, middle), I32)
+        mask = a.compare("icmp ult", a.lane_numbers(vector("i32", lanes)), a.splat(rest, lanes))
+        return a.when(a.compare("icmp slt", middle, part.stop), carried, partial(at, middle, carried, mask))
+
+    def _loop(self, start: Value, stop: Value, step: int, certain: bool, carried: list[Value],
+              at: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
+        """A loop that is under a test unless it is certain that start < stop."""
+        loop = partial(self.a.loop, start, stop, step, carried, at)
+        return loop() if certain else self.a.when(self.a.compare("icmp slt", start, stop), carried, loop)

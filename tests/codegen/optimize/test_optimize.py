@@ -215,7 +215,7 @@ def test_fast_math_adds_laws() -> None:
 
 
 def test_source_lines_survive() -> None:
-    """A node keeps its line; what a rule makes has the line of what it replaces; of equal nodes the first one's stays."""
+    """A node keeps its line; what a rule makes has the line of what it replaces; equal nodes have the first one's."""
     after = optimize(parse("""
         graph f(%0: f32[3,4]) {
           %1 = detach %0 : f32[3,4]                   @ m.py:1

@@ -1,0 +1,350 @@
+"""Generated from the op table: references agree with type rules, traits are true, and the table is total."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from codegen.ir import ops
+from codegen.ir.builder import Builder
+from codegen.ir.edges import same_bits
+from codegen.ir.interpret import interpret
+from codegen.ir.ops import ATTR_KINDS, OPS, TRAITS, Op
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import COMPLEX, DTYPES, TensorType, type_of
+from codegen.ir.verify import verify
+
+Operands = tuple[list[np.ndarray], dict[str, object]]
+
+SHAPES = ((), (0,), (1,), (5,), (2, 3), (3, 1), (2, 0, 3), (2, 3, 4))
+PAIRS = (((), ()), ((0,), (0,)), ((1,), (0,)), ((1,), (5,)), ((3, 1), (5,)), ((2, 3), (2, 3)), ((), (2, 3)),
+         ((2, 0), (1,)))
+INDEXED = (((5,), 0, 3), ((2, 3), 1, 1), ((3, 2), 0, 4), ((2, 0), 0, 3), ((2, 3, 4), 1, 0))
+"""Shape, axis and number of indices along it."""
+ROWS = pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
+
+
+def drawn(op: Op, dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Numbers of the op's domain."""
+    rng = np.random.default_rng(seed)
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    low, high = op.domain
+    if dtype.startswith("u"):
+        low = 0
+    return np.asarray(rng.uniform(low, high, shape)).astype(DTYPES[dtype])
+
+
+def reductions(shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
+    for axis in {(), *((k,) for k in range(len(shape))), tuple(range(len(shape)))}:
+        for keepdims in (False, True):
+            yield {"axis": axis, "keepdims": keepdims}
+
+
+def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
+    """Attrs that fit an operand of this shape."""
+    n = len(shape)
+    match op:
+        case "cast":
+            yield from ({"dtype": dtype} for dtype in DTYPES if dtype not in COMPLEX)
+        case "sum":
+            yield from reductions(shape)
+        case "max" | "min":
+            yield from (a for a in reductions(shape) if all(shape[k] for k in a["axis"]))  # type: ignore[attr-defined]
+        case "argmax":
+            yield from ({"axis": k, "keepdims": keep} for k in range(n) for keep in (False, True) if shape[k])
+        case "broadcast":
+            yield {"shape": shape}
+            yield {"shape": (2, 1, *(4 if size == 1 else size for size in shape))}
+        case "reshape":
+            yield {"shape": (int(np.prod(shape)),)}
+            yield {"shape": (*shape[::-1], 1)}
+        case "transpose":
+            yield {"axes": tuple(range(n))}
+            yield {"axes": tuple(range(n))[::-1]}
+        case "slice":
+            yield {"start": (0,) * n, "stop": shape, "step": (1,) * n}
+            yield {"start": tuple(s // 3 for s in shape), "stop": tuple(s - s // 4 for s in shape), "step": (2,) * n}
+        case "flip":
+            yield {"axes": tuple(range(n))}
+            yield {"axes": ()}
+        case "pad":
+            yield {"low": (0,) * n, "high": (0,) * n, "interior": (0,) * n}
+            yield {"low": (1,) * n, "high": (2,) * n, "interior": (1,) * n}
+        case _:
+            yield {}
+
+
+def cases(op: Op) -> Iterator[Operands]:
+    """Operands and attrs that fit, over dtypes and shapes."""
+    for dtype in op.dtypes:
+        match op.name:
+            case "constant":
+                for text in ("0", "7") if dtype[0] in "iu" else ("-0.0", "nan", "0.5"):
+                    yield [], {"value": text, "dtype": dtype}
+            case "iota":
+                for shape in SHAPES[1:]:
+                    for axis in range(len(shape)):
+                        yield [], {"shape": shape, "axis": axis, "dtype": dtype}
+            case "random_bits":
+                for shape in SHAPES:
+                    yield [np.asarray(np.uint64(2**63 + 5)), np.asarray(np.uint64(2**32 - 1))], {"shape": shape}
+            case "matmul":
+                for batch, m, k, n in (((), 2, 3, 4), ((), 1, 0, 2), ((), 0, 3, 0), ((5,), 2, 3, 1), ((0,), 2, 3, 4)):
+                    yield [drawn(op, dtype, (*batch, m, k), 1), drawn(op, dtype, (*batch, k, n), 2)], {}
+            case "gather" | "scatter_add":
+                for shape, axis, count in INDEXED:
+                    where = (*shape[:axis], count, *shape[axis + 1:])
+                    indices = np.random.default_rng(3).integers(-shape[axis], shape[axis], where)
+                    operands = [drawn(op, dtype, shape, 4), indices, drawn(op, dtype, where, 5)]
+                    yield operands[:op.arity], {"axis": axis}
+            case "where":
+                for a, b in PAIRS:
+                    yield [drawn(op, "bool", b, 6), drawn(op, dtype, a, 7), drawn(op, dtype, b, 8)], {}
+            case _ if op.arity == 2:
+                for a, b in PAIRS:
+                    yield [drawn(op, dtype, a, 9), drawn(op, dtype, b, 10)], {}
+                    yield [drawn(op, dtype, b, 11), drawn(op, dtype, a, 12)], {}
+            case _:
+                for shape in SHAPES:
+                    for chosen in attrs(op.name, shape):
+                        yield [drawn(op, dtype, shape, 13)], chosen
+
+
+def run(op: Op, operands: list[np.ndarray], chosen: dict[str, object]) -> np.ndarray:
+    """The reference's result, through a verified graph of one node, whose interpreter checks the type."""
+    b = Builder("one")
+    graph = b.graph([b.emit(op.name, *[b.input(type_of(x)) for x in operands], **chosen)])
+    verify(graph)
+    result, = interpret(graph, operands)
+    return result
+
+
+def strided(x: np.ndarray) -> np.ndarray:
+    """The same array, every other element of a larger one, last axis first in memory."""
+    if x.ndim == 0:
+        return x
+    wide = np.zeros([2 * size for size in x.shape[::-1]], x.dtype).transpose()
+    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
+    view[...] = x
+    return view
+
+
+@ROWS
+def test_references_give_what_type_rules_say(op: Op) -> None:
+    count = 0
+    for operands, chosen in cases(op):
+        run(op, operands, chosen)
+        count += 1
+    assert count >= 2
+
+
+@ROWS
+def test_layout_of_operands_changes_nothing(op: Op) -> None:
+    for operands, chosen in cases(op):
+        results = [np.asarray(op.reference(*xs, **chosen)) for xs in (operands, [strided(x) for x in operands])]
+        if op.name in ("matmul", "sum") or op.name in ROUNDED:
+            np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
+        else:
+            assert same_bits(*results)
+
+
+ROUNDED = {"exp", "log", "tanh"}
+"""NumPy rounds these differently in its loops for contiguous and for strided arrays."""
+
+
+@ROWS
+def test_references_leave_operands_alone(op: Op) -> None:
+    for operands, chosen in cases(op):
+        before = [x.copy() for x in operands]
+        for x in operands:
+            x.flags.writeable = False
+        op.reference(*operands, **chosen)
+        assert all(same_bits(x, y) for x, y in zip(operands, before))
+
+
+# ---- traits ---------------------------------------------------------------------------------------------------------
+
+
+def having(trait: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("op", [op for op in OPS.values() if trait in op.traits], ids=lambda op: op.name)
+
+
+@having(ops.ELEMENTWISE)
+def test_elementwise(op: Op) -> None:
+    """Each element of the result is the op of the elements it stands over."""
+    for operands, chosen in cases(op):
+        result = run(op, operands, chosen)
+        spread = np.broadcast_arrays(*operands)
+        assert result.shape == spread[0].shape
+        for k in np.ndindex(result.shape):
+            one = np.asarray(op.reference(*[np.asarray(x[k]) for x in spread], **chosen))
+            if op.name in ROUNDED:
+                np.testing.assert_allclose(one, result[k], rtol=1e-6)
+            else:
+                assert same_bits(one, np.asarray(result[k]))
+
+
+@having(ops.COMMUTATIVE)
+def test_commutative(op: Op) -> None:
+    for (x, y), chosen in cases(op):
+        assert same_bits(run(op, [x, y], chosen), run(op, [y, x], chosen))
+    for dtype in set(op.dtypes) & {"f32", "f64"}:
+        x, y = map(np.ravel, np.meshgrid(*[np.array([0.0, -0.0, 1.5, np.inf, -np.inf, np.nan], DTYPES[dtype])] * 2))
+        assert same_bits(run(op, [x, y], {}), run(op, [y, x], {}))
+
+
+@having(ops.IDEMPOTENT)
+def test_idempotent(op: Op) -> None:
+    for operands, chosen in cases(op):
+        if op.arity == 1:
+            once = run(op, operands, chosen)
+            assert same_bits(run(op, [once], chosen), once)
+        else:
+            assert same_bits(run(op, [operands[0]] * 2, chosen), operands[0])
+
+
+@having(ops.LINEAR)
+def test_linear(op: Op) -> None:
+    for (x,), chosen in cases(op):
+        y = np.roll(x, 1)
+        parts = run(op, [x], chosen) + run(op, [y], chosen)
+        np.testing.assert_allclose(run(op, [x + y], chosen), parts, rtol=1e-4, atol=1e-5)
+
+
+@having(ops.REDUCTION)
+def test_reduction(op: Op) -> None:
+    """Reducing axis after axis is reducing them all; what is not reduced stays apart."""
+    x = drawn(op, "i64", (2, 3, 4), 1)
+    whole = run(op, [x], {"axis": (0, 2), "keepdims": True})
+    assert whole.shape == (1, 3, 1)
+    assert same_bits(whole, run(op, [run(op, [x], {"axis": (2,), "keepdims": True})], {"axis": (0,), "keepdims": True}))
+    for k in range(3):
+        assert same_bits(whole[:, k:k + 1], run(op, [x[:, k:k + 1].copy()], {"axis": (0, 2), "keepdims": True}))
+
+
+@having(ops.MOVEMENT)
+def test_movement(op: Op) -> None:
+    """Elements are those of the operand or 0, and their places do not depend on what they are."""
+    for dtype in ("i64", "f32"):
+        for shape in SHAPES:
+            for chosen in attrs(op.name, shape):
+                x = np.arange(1, 1 + int(np.prod(shape)), dtype=DTYPES[dtype]).reshape(shape)
+                moved = run(op, [x], chosen)
+                assert set(moved.ravel()) <= {0, *x.ravel()}
+                assert same_bits(run(op, [-x], chosen) * -1 + 0, moved)
+
+
+@having(ops.CREATION)
+def test_creation(op: Op) -> None:
+    assert op.arity == 0
+    for _, chosen in cases(op):
+        assert same_bits(run(op, [], chosen), run(op, [], chosen))
+
+
+@having(ops.CHECKED)
+def test_checked(op: Op) -> None:
+    x = drawn(op, "f32", (3,), 1)
+    with pytest.raises(IndexError, match="index 3 is out of bounds for an axis of size 3"):
+        op.reference(*[x, np.array([3]), x[:1]][:op.arity], axis=0)
+    with pytest.raises(IndexError, match="index -4 is out of bounds"):
+        op.reference(*[x, np.array([0, -4]), x[:2]][:op.arity], axis=0)
+
+
+def test_ops_without_a_trait_do_not_have_it() -> None:
+    """A trait that is left out is left out because it is not true."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 50))
+    for op in OPS.values():
+        if op.arity == 2 and ops.ELEMENTWISE in op.traits and "f64" in op.dtypes:
+            commutes = same_bits(op.reference(x, y), op.reference(y, x))
+            assert commutes == (ops.COMMUTATIVE in op.traits) or op.name in ("maximum", "minimum")
+            same = op.reference(x, x)
+            assert (type_of(same) == type_of(x) and same_bits(same, x)) == (ops.IDEMPOTENT in op.traits)
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+
+def test_table_is_well_formed() -> None:
+    for name, op in OPS.items():
+        assert op.name == name and name.isidentifier() or name in ("and", "or", "not")
+        assert op.traits <= set(TRAITS)
+        assert all(kind in ATTR_KINDS for _, kind in op.attrs)
+        assert set(op.dtypes) <= DTYPES.keys() and op.domain[0] < op.domain[1]
+    assert {t for op in OPS.values() for t in op.traits} == set(TRAITS)
+    assert {kind for op in OPS.values() for _, kind in op.attrs} == set(ATTR_KINDS)
+
+
+REFUSED = [
+    ("add", ["f32[3]", "f32[4]"], {}, r"shapes \[3\] and \[4\] do not broadcast \(3 vs 4\)"),
+    ("add", ["f32[3]", "f64[3]"], {}, r"operands f32\[3\] and f64\[3\] have different dtypes"),
+    ("add", ["bool[]", "bool[]"], {}, r"bool\[\] is not a number"),
+    ("exp", ["i32[]"], {}, r"i32\[\] is not a floating-point number"),
+    ("neg", ["u32[]"], {}, "not a signed number"),
+    ("maximum", ["c64[]", "c64[]"], {}, "not a real number"),
+    ("shift_right", ["bool[]", "bool[]"], {}, "not an integer"),
+    ("and", ["f32[]", "f32[]"], {}, "not an integer or bool"),
+    ("lt", ["c64[]", "c64[]"], {}, "not a real number or bool"),
+    ("where", ["i32[]", "f32[]", "f32[]"], {}, "the condition i32.. is not bool"),
+    ("where", ["bool[]", "f32[]", "f64[]"], {}, "different dtypes"),
+    ("sum", ["f32[2]"], {"axis": (1,), "keepdims": False}, r"axis 1 is out of range for f32\[2\]"),
+    ("sum", ["f32[2]"], {"axis": (-1,), "keepdims": False}, "axis -1 is out of range"),
+    ("sum", ["f32[2]"], {"axis": (0, 0), "keepdims": False}, "names an axis twice"),
+    ("sum", ["bool[2]"], {"axis": (0,), "keepdims": False}, "not a number"),
+    ("max", ["f32[0]"], {"axis": (0,), "keepdims": False}, r"f32\[0\] has no element along axis \[0\]"),
+    ("max", ["bool[2]"], {"axis": (0,), "keepdims": False}, "not a real number"),
+    ("argmax", ["f32[]"], {"axis": 0, "keepdims": False}, "axis 0 is out of range"),
+    ("broadcast", ["f32[2]"], {"shape": (3,)}, r"\[2\] and \[3\] do not broadcast \(2 vs 3\)"),
+    ("broadcast", ["f32[2,1]"], {"shape": (2,)}, "does not broadcast"),
+    ("broadcast", ["f32[3]"], {"shape": (1,)}, "does not broadcast"),
+    ("reshape", ["f32[2,3]"], {"shape": (5,)}, r"does not reshape to \[5\] \(6 vs 5 elements\)"),
+    ("transpose", ["f32[2,3]"], {"axes": (0, 0)}, "not a permutation"),
+    ("slice", ["f32[3]"], {"start": (0,), "stop": (4,), "step": (1,)}, "slice 0:4 is out of range"),
+    ("slice", ["f32[3]"], {"start": (2,), "stop": (1,), "step": (1,)}, "slice 2:1 is out of range"),
+    ("slice", ["f32[3]"], {"start": (0,), "stop": (3,), "step": (0,)}, "step 0 is not positive"),
+    ("slice", ["f32[3]"], {"start": (), "stop": (), "step": ()}, "one entry for each"),
+    ("flip", ["f32[3]"], {"axes": (1,)}, "axis 1 is out of range"),
+    ("pad", ["f32[3]"], {"low": (-1,), "high": (0,), "interior": (0,)}, "padding is negative"),
+    ("pad", ["f32[3]"], {"low": (), "high": (0,), "interior": (0,)}, "one entry for each"),
+    ("matmul", ["f32[6,8]", "f32[6,1]"], {}, r"do not contract \(8 vs 6\)"),
+    ("matmul", ["f32[3]", "f32[3]"], {}, "at least 2"),
+    ("matmul", ["f32[2,3,4]", "f32[5,4,3]"], {}, "different batch shapes"),
+    ("gather", ["f32[3]", "f32[3]"], {"axis": 0}, "are not i32 or i64"),
+    ("gather", ["f32[3]", "i64[3]"], {"axis": 1}, "axis 1 is out of range"),
+    ("gather", ["f32[3,4]", "i64[2,4]"], {"axis": 1}, "differ in an axis other than 1"),
+    ("scatter_add", ["f32[3]", "i64[2]", "f32[3]"], {"axis": 0}, r"updates f32\[3\] are not f32\[2\]"),
+    ("scatter_add", ["bool[3]", "i64[2]", "bool[2]"], {"axis": 0}, "not a number"),
+    ("iota", [], {"shape": (3,), "axis": 1, "dtype": "i32"}, "axis 1 is out of range"),
+    ("iota", [], {"shape": (3,), "axis": 0, "dtype": "bool"}, "counts in real numbers"),
+    ("random_bits", ["u64[]", "i64[]"], {"shape": (3,)}, r"the counter i64\[\] is not u64\[\]"),
+]
+
+
+def type_from(text: str) -> TensorType:
+    dtype, _, shape = text[:-1].partition("[")
+    return TensorType(dtype, tuple(map(int, filter(None, shape.split(",")))))
+
+
+@pytest.mark.parametrize(("op", "operands", "chosen", "message"), REFUSED)
+def test_type_rules_refuse(op: str, operands: list[str], chosen: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeRuleError, match=message):
+        OPS[op].type_rule(*map(type_from, operands), **chosen)
+
+
+def test_every_type_rule_that_can_refuse_does() -> None:
+    cannot = {"cast", "constant", "detach"}
+    rules = {op.type_rule for op in OPS.values()}
+    assert {OPS[row[0]].type_rule for row in REFUSED} == rules - {OPS[op].type_rule for op in cannot}
+
+
+def test_philox_known_answer() -> None:
+    """The published test vector of Philox4x32-10 for counter 0 and key 0; other blocks are further along its stream."""
+    zero = np.asarray(np.uint64(0))
+    bits = OPS["random_bits"].reference
+    assert [hex(w) for w in bits(zero, zero, shape=(4,))] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
+    key = np.asarray(np.uint64(2**40 + 17))
+    stream = bits(key, zero, shape=(64,))
+    assert np.array_equal(bits(key, np.asarray(np.uint64(3)), shape=(5, 2)), stream[12:22].reshape(5, 2))
+    assert len(set(stream.tolist())) == 64 and not np.array_equal(bits(zero, zero, shape=(64,)), stream)

@@ -47,7 +47,7 @@ def reverse_walk(steps: Iterable[tuple[int, Step[C]]], cotangents: dict[int, C],
             cotangents[to] = cotangent if before is None else before + cotangent    # type: ignore[operator]
 
 
-# ---- graphs -----------------------------------------------------------------------------------------------------------
+# ---- graphs -----------------------------------------------------------------------------------------------------
 
 
 class GraphStep:
@@ -82,13 +82,14 @@ def carrying(graph: Graph, wrt: Iterable[int]) -> set[int]:
     """The values that depend on `wrt` by a path that can be differentiated, `wrt` included."""
     found = set(wrt)
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
-        if node.type.dtype in FLOATS and any(a in found and rule is not None for a, rule in zip(node.args, rules_of(node))):
-            found.add(value)
+        if node.type.dtype in FLOATS:
+            if any(a in found and rule is not None for a, rule in zip(node.args, rules_of(node))):
+                found.add(value)
     return found
 
 
 def differentiate(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """The vjp of a graph: its inputs, then a cotangent for each floating-point output, to a cotangent for each of `wrt`.
+    """The vjp of a graph: from its inputs and a cotangent for each floating-point output to one for each of `wrt`.
 
     `wrt` are value ids. A value there is no path to gets zeros. The graph's own nodes come first, in order.
     """
@@ -112,7 +113,8 @@ def differentiate(graph: Graph, wrt: Sequence[int]) -> Graph:
         return g
 
     first = len(graph.inputs)
-    steps = ((v, GraphStep(graph.nodes[v - first], values, values[v], b)) for v in range(first + len(graph.nodes) - 1, first - 1, -1))
+    steps = ((first + j, GraphStep(graph.nodes[j], values, values[first + j], b))
+             for j in reversed(range(len(graph.nodes))))
     reverse_walk(steps, cotangents, needed, arrived)
     b.line = None
     arrivals.update(cotangents)
@@ -123,7 +125,7 @@ def zeros(b: Builder, like: Value) -> Value:
     return broadcast(b.constant(0, like.dtype), like.shape)
 
 
-# ---- what ran eagerly -------------------------------------------------------------------------------------------------
+# ---- what ran eagerly -------------------------------------------------------------------------------------------
 
 
 def edge_of(x: Tensor) -> Node | Tensor:
@@ -155,22 +157,24 @@ def leading_to(nodes: list[Node], targets: set[int]) -> set[int]:
 def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The cotangent that backward starts from at `output`."""
     if not output.requires_grad:
-        raise RuntimeError(at_user_line("backward: the tensor does not require grad and has no grad_fn: nothing leads to a leaf"))
+        raise RuntimeError(at_user_line(
+            "backward: the tensor does not require grad and has no grad_fn: nothing leads to a leaf"))
     if gradient is None:
         if output.array.size != 1:
             raise RuntimeError(at_user_line(
-                f"backward: the tensor has shape {list(output.shape)}: only a tensor with one element needs no gradient; pass one"))
+                f"backward: the tensor has shape {list(output.shape)}: with more than one element, pass a gradient"))
         return ones_like(output)
     if not isinstance(gradient, Tensor):
         raise TypeError(at_user_line(f"backward: the gradient is a {type(gradient).__name__}, not a Tensor"))
     if gradient.shape != output.shape:
-        raise ValueError(at_user_line(f"backward: the gradient has shape {list(gradient.shape)}, the tensor {list(output.shape)}"))
+        raise ValueError(at_user_line(
+            f"backward: the gradient has shape {list(gradient.shape)}, the tensor {list(output.shape)}"))
     return convert(gradient, output.dtype)
 
 
 def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] | None, create_graph: bool,
               retain_graph: bool) -> list[Tensor | None]:
-    """Walk back from (output, cotangent) pairs. With targets: their cotangents. Without: into the grad of every leaf."""
+    """Walk back from (output, cotangent) pairs: to the targets' cotangents, or without them into the grad of leaves."""
     edges = [edge_of(output) for output, _ in seeds]
     nodes = history(edges)
     by_id = {id(node): node for node in nodes}
@@ -240,7 +244,8 @@ def accumulate(x: Tensor, g: Tensor, create_graph: bool, given_out: set[int]) ->
         write(grad, grad + g)
 
 
-def backward(x: Tensor, /, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+def backward(x: Tensor, /, gradient: Tensor | None = None, retain_graph: bool | None = None,
+             create_graph: bool = False) -> None:
     """Add the derivative of x, times `gradient`, to the `.grad` of every leaf that x was computed from.
 
     gradient: of the shape of x; may be left out if x has one element. retain_graph: keep the saved values for

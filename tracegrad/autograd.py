@@ -65,11 +65,12 @@ def _as_list(x: Any) -> list:
 
 
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None, *,
-         retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor | None, ...]:
+         retain_graph: bool | None = None, create_graph: bool = False,
+         allow_unused: bool = False) -> tuple[Tensor | None, ...]:
     """The derivatives of outputs, times grad_outputs, with respect to each input; nothing is accumulated.
 
-    An output with one element needs no grad_outputs. RuntimeError for an input that the outputs do not depend on, unless
-    allow_unused, which gives None there.
+    An output with one element needs no grad_outputs. RuntimeError for an input that the outputs do not depend on,
+    unless allow_unused, which gives None there.
 
         >>> tg.autograd.grad((x * x).sum(), x)[0]       # 2 * x
     """
@@ -83,9 +84,10 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     keep = create_graph if retain_graph is None else retain_graph
     seeds = [(y, seed_of(y, g)) for y, g in zip(ends, gradients)]
     found = pull_back(seeds, starts, create_graph, keep)
-    if not allow_unused and None in (None if g is None else 0 for g in found):
+    if not allow_unused and any(g is None for g in found):
         k = next(k for k, g in enumerate(found) if g is None)
-        raise RuntimeError(at_user_line(f"grad: the outputs do not depend on input {k}; allow_unused=True gives None for it"))
+        raise RuntimeError(at_user_line(
+            f"grad: the outputs do not depend on input {k}; allow_unused=True gives None for it"))
     return tuple(found)
 
 
@@ -93,7 +95,8 @@ class GradcheckError(AssertionError):
     """An analytic derivative differs from the numerical one."""
 
 
-def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4, rtol: float = 1e-3) -> bool:
+def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4,
+              rtol: float = 1e-3) -> bool:
     """Compare the derivatives of f, at float64 inputs that require grad, with central differences.
 
     True, or GradcheckError that says which entry of which Jacobian differs.
@@ -111,12 +114,13 @@ def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: flo
             numeric = _numeric(f, points, j, k, eps)
             if not np.allclose(analytic, numeric, rtol, atol, equal_nan=True):
                 at = np.unravel_index(np.argmax(np.abs(analytic - numeric)), analytic.shape)
-                raise GradcheckError(f"the derivative of output {j}[{at[0]}] with respect to input {k}[{at[1]}] is {numeric[at]:.6g} "
-                                     f"numerically, {analytic[at]:.6g} analytically")
+                raise GradcheckError(f"the derivative of output {j}[{at[0]}] with respect to input {k}[{at[1]}] is "
+                                     f"{numeric[at]:.6g} numerically, {analytic[at]:.6g} analytically")
     return True
 
 
-def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4, rtol: float = 1e-3) -> bool:
+def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4,
+                  rtol: float = 1e-3) -> bool:
     """`gradcheck` of the gradients of f: its second derivatives, in directions that are drawn with a fixed seed."""
     points = _as_list(inputs)
     rng = np.random.default_rng(0)

@@ -102,12 +102,14 @@ def full(shape: Any, fill_value: Number, *, dtype: Any = None, device: str | Dev
 
 def zeros(*shape: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros, in the default floating-point dtype unless `dtype` says otherwise."""
-    return full(shape_of(shape), 0, dtype=dtypes.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad)
+    target = dtypes.default_float() if dtype is None else dtype
+    return full(shape_of(shape), 0, dtype=target, device=device, requires_grad=requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
     """Ones, in the default floating-point dtype unless `dtype` says otherwise."""
-    return full(shape_of(shape), 1, dtype=dtypes.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad)
+    target = dtypes.default_float() if dtype is None else dtype
+    return full(shape_of(shape), 1, dtype=target, device=device, requires_grad=requires_grad)
 
 
 empty = zeros
@@ -150,7 +152,8 @@ def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dt
     return counted if start == 0 else add(counted, target.type(start).item())
 
 
-def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, device: str | Device | None = None) -> Tensor:
+def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None,
+             device: str | Device | None = None) -> Tensor:
     """`num` numbers, equally spaced, from start to stop, both included."""
     device_of(device)
     target = dtypes.default_float() if dtype is None else dtype_of(dtype)
@@ -163,7 +166,8 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, devic
     return convert(where(equal(places, float(n - 1)), float(stop), values), target)
 
 
-def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: str | Device | None = None) -> Tensor:
+def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None,
+        device: str | Device | None = None) -> Tensor:
     """Ones on diagonal k, zeros elsewhere."""
     device_of(device)
     shape = (index(n_rows), index(n_rows if n_cols is None else n_cols))

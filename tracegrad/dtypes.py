@@ -51,7 +51,8 @@ def dtype_of(dtype: Any) -> np.dtype:
         raise TypeError(f"{dtype!r} is not a dtype") from None
     name = NAMES.get(found)
     if name is None:
-        raise TypeError(f"tensors of dtype {found} are not supported; the dtypes are {', '.join(d.name for d in NAMES)}")
+        known = ", ".join(d.name for d in NAMES)
+        raise TypeError(f"tensors of dtype {found} are not supported; the dtypes are {known}")
     return DTYPES[name]
 
 

@@ -300,15 +300,14 @@ def pow(x1: Operand, x2: Operand, /) -> Tensor:
 
 
 def power(x: Tensor, n: int) -> Tensor:
-    """x ** n for n >= 1, by squaring: x**13 == x**8 * x**4 * x."""
-    result = None
-    while True:
+    """x ** n for n >= 1, by squaring: x**13 == x * x**4 * x**8."""
+    result = x if n & 1 else None
+    while n := n >> 1:
+        x = dispatch("mul", x, x)
         if n & 1:
             result = x if result is None else dispatch("mul", result, x)
-        n >>= 1
-        if not n:
-            return result
-        x = dispatch("mul", x, x)
+    assert result is not None
+    return result
 
 
 def relu(x: Operand, /) -> Tensor:
@@ -387,7 +386,7 @@ def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean
         return reduced("cross_entropy", negative(sum(labels * logs, -1)), reduction)
     if labels.array.shape != logits.array.shape[:-1]:
         raise TypeRuleError(at_user_line(
-            f"cross_entropy: labels {type_of(labels.array)} are not a class number for each row of {type_of(logits.array)}"))
+            f"cross_entropy: labels {type_of(labels.array)} are not one class for each row of {type_of(logits.array)}"))
     if labels.array.dtype not in (dtypes.int32, dtypes.int64):
         labels = convert(labels, dtypes.int64)
     chosen = dispatch("gather", logs, expand_dims(labels, -1), axis=logs.array.ndim - 1)

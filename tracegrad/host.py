@@ -33,7 +33,7 @@ def truth_value(x: Tensor, /) -> bool:
     """Is the one element not 0?"""
     if x.array.size != 1:
         raise ValueError(at_user_line(
-            f"bool: the truth of {type_of(x.array)}, which has {x.array.size} elements, is ambiguous; use tg.any or tg.all"))
+            f"bool: {type_of(x.array)} has {x.array.size} elements, its truth is ambiguous; use tg.any or tg.all"))
     return bool(only(x, "bool"))
 
 
@@ -67,7 +67,8 @@ def tolist(x: Tensor, /) -> Any:
 def numpy(x: Tensor, /) -> np.ndarray:
     """The storage as a NumPy array: writes to either are seen by both. RuntimeError if x requires grad."""
     if x.requires_grad:
-        raise RuntimeError(at_user_line("numpy: the tensor requires grad, and NumPy does not differentiate; use x.detach().numpy()"))
+        raise RuntimeError(at_user_line(
+            "numpy: the tensor requires grad, and NumPy does not differentiate; use x.detach().numpy()"))
     read(x, "numpy")
     return x.hand_out()
 

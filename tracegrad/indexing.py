@@ -12,6 +12,7 @@ import numpy as np
 
 from codegen.ir.types import type_of
 from tracegrad.dispatch import dispatch
+from tracegrad.dtypes import bool_
 from tracegrad.movement import broadcast_shapes, broadcast_to, index_operand, reshape, take
 from tracegrad.operands import tensor_operand
 from tracegrad.source_lines import at_user_line
@@ -31,13 +32,17 @@ def is_indices(k: Any) -> bool:
     return isinstance(k, Tensor | np.ndarray | list)
 
 
+def is_mask(k: Any) -> bool:
+    return (k.dtype if hasattr(k, "dtype") else np.asarray(k).dtype) == bool_
+
+
 def expanded(x: Tensor, key: Any) -> list[Any]:
     """The key with an entry for each axis of x: None, an int, a slice or indices; Ellipsis written out."""
     keys = list(key) if isinstance(key, tuple) else [key]
     for place, k in enumerate(keys):
         if isinstance(k, np.generic) and not isinstance(k, np.bool_):
             keys[place] = k.item()
-        elif isinstance(k, bool | np.bool_) or is_indices(k) and np.result_type(getattr(k, "dtype", np.asarray(k))) == bool:
+        elif isinstance(k, bool | np.bool_) or is_indices(k) and is_mask(k):
             raise NotImplementedError(at_user_line(
                 "indexing: tracegrad has no boolean mask as an index yet; use tg.where, or multiply by the mask"))
     used = sum(k is not None and k is not Ellipsis for k in keys)
@@ -89,7 +94,8 @@ def position(k: Any, size: int, axis: int) -> int:
         at = index(k)
     except TypeError:
         raise TypeError(at_user_line(
-            f"indexing: {type(k).__name__} is no index; an index is an int, a slice, None, ... or integers in a tensor")) from None
+            f"indexing: {type(k).__name__} is no index; an index is an int, a slice, None, ... or a tensor of integers",
+        )) from None
     if not -size <= at < size:
         raise IndexError(at_user_line(f"indexing: index {at} is out of bounds for axis {axis} of size {size}"))
     return at % size
@@ -102,8 +108,8 @@ def with_indices(x: Tensor, keys: list[Any], arrays: list[Any]) -> Tensor:
     if len(arrays) > 2 or len(arrays) == 2 and not is_indices(keys[place + 1]) or any(
             not isinstance(k, slice) and not is_indices(k) for k in keys):
         raise NotImplementedError(at_user_line(
-            "indexing: tracegrad has no index yet that mixes tensors with ints or None, has tensors at axes that are not "
-            "neighbors, or more than two of them; index in two steps"))
+            "indexing: tracegrad has no index yet that mixes tensors with ints or None, has tensors at axes that are "
+            "not neighbors, or more than two of them; index in two steps"))
     indices = [integers(k) for k in arrays]
     x = basic(x, [slice(None) if is_indices(k) else k for k in keys])
     if len(indices) == 1:

@@ -19,26 +19,32 @@ from tracegrad.operands import adopt
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
+_F, _M = functional, movement
+
 UFUNCS: dict[np.ufunc, Callable] = {
-    np.add: functional.add, np.subtract: functional.subtract, np.multiply: functional.multiply, np.divide: functional.divide,
-    np.negative: functional.negative, np.positive: functional.positive, np.absolute: functional.abs, np.sign: functional.sign,
-    np.sqrt: functional.sqrt, np.exp: functional.exp, np.log: functional.log, np.tanh: functional.tanh, np.square: functional.square,
-    np.power: functional.pow, np.maximum: functional.maximum, np.minimum: functional.minimum, np.matmul: functional.matmul,
-    np.equal: functional.equal, np.not_equal: functional.not_equal, np.less: functional.less, np.less_equal: functional.less_equal,
-    np.greater: functional.greater, np.greater_equal: functional.greater_equal,
-    np.logical_and: functional.logical_and, np.logical_or: functional.logical_or, np.logical_xor: functional.logical_xor,
-    np.logical_not: functional.logical_not, np.bitwise_and: functional.bitwise_and, np.bitwise_or: functional.bitwise_or,
-    np.bitwise_xor: functional.bitwise_xor, np.invert: functional.bitwise_invert, np.right_shift: functional.bitwise_right_shift,
+    np.add: _F.add, np.subtract: _F.subtract, np.multiply: _F.multiply, np.divide: _F.divide, np.power: _F.pow,
+    np.negative: _F.negative, np.positive: _F.positive, np.absolute: _F.abs, np.sign: _F.sign, np.square: _F.square,
+    np.sqrt: _F.sqrt, np.exp: _F.exp, np.log: _F.log, np.tanh: _F.tanh,
+    np.maximum: _F.maximum, np.minimum: _F.minimum, np.matmul: _F.matmul,
+    np.equal: _F.equal, np.not_equal: _F.not_equal, np.less: _F.less, np.less_equal: _F.less_equal,
+    np.greater: _F.greater, np.greater_equal: _F.greater_equal,
+    np.logical_and: _F.logical_and, np.logical_or: _F.logical_or, np.logical_xor: _F.logical_xor,
+    np.logical_not: _F.logical_not, np.bitwise_and: _F.bitwise_and, np.bitwise_or: _F.bitwise_or,
+    np.bitwise_xor: _F.bitwise_xor, np.invert: _F.bitwise_invert, np.right_shift: _F.bitwise_right_shift,
 }
 """Our function for each ufunc that has one."""
 
+
+def numpy_transpose(x: Tensor, axes: Any = None) -> Tensor:
+    return movement.permute_dims(x, tuple(reversed(range(x.ndim))) if axes is None else axes)
+
+
 FUNCTIONS: dict[Callable, Callable] = {
-    np.sum: functional.sum, np.max: functional.max, np.min: functional.min, np.mean: functional.mean,
-    np.argmax: functional.argmax, np.any: functional.any, np.all: functional.all, np.where: functional.where,
-    np.clip: functional.clip, np.reshape: movement.reshape, np.transpose: lambda x, axes=None: movement.permute_dims(
-        x, tuple(reversed(range(x.ndim))) if axes is None else axes),
-    np.swapaxes: movement.swapaxes, np.squeeze: movement.squeeze, np.expand_dims: movement.expand_dims,
-    np.broadcast_to: movement.broadcast_to, np.flip: movement.flip, np.take_along_axis: movement.take_along_axis,
+    np.sum: _F.sum, np.max: _F.max, np.min: _F.min, np.mean: _F.mean, np.var: _F.var, np.std: _F.std,
+    np.argmax: _F.argmax, np.any: _F.any, np.all: _F.all, np.where: _F.where, np.clip: _F.clip,
+    np.reshape: _M.reshape, np.transpose: numpy_transpose, np.swapaxes: _M.swapaxes, np.squeeze: _M.squeeze,
+    np.expand_dims: _M.expand_dims, np.broadcast_to: _M.broadcast_to, np.flip: _M.flip,
+    np.take_along_axis: _M.take_along_axis, np.concatenate: _M.concat, np.stack: _M.stack,
     np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
 }
 """Our function for each NumPy function that has one."""
@@ -48,7 +54,8 @@ def array_ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options
     """NumPy's protocol: a ufunc was called with a Tensor among its operands."""
     ours = UFUNCS.get(ufunc)
     if ours is None or method != "__call__" or options:
-        how = f"numpy.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "") + (f" with {', '.join(options)}=" if options else "")
+        called = "" if method == "__call__" else f".{method}"
+        how = f"numpy.{ufunc.__name__}{called}" + (f" with {', '.join(options)}=" if options else "")
         raise TypeError(at_user_line(f"tracegrad has no {how} on tensors yet; np.asarray(x.detach()) gives the array"))
     return ours(*inputs)
 
@@ -99,7 +106,8 @@ def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
     if found is not None:
         return found
     if x.grad_fn is not None:
-        raise RuntimeError(at_user_line("deepcopy: the tensor has a history, and only leaves can be copied; use clone() or detach()"))
+        raise RuntimeError(at_user_line(
+            "deepcopy: the tensor has a history, and only leaves can be copied; use clone() or detach()"))
     before, GRAD.enabled = GRAD.enabled, False
     try:
         made = functional.clone(x)

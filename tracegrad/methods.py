@@ -37,7 +37,7 @@ def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
 
 
 def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Handle:
-    """Call `hook` with the gradient of x in every backward; what it returns, if not None, takes the gradient's place."""
+    """Call `hook` with the gradient of x in every backward; what it returns, if not None, takes its place."""
     if not x.requires_grad:
         raise RuntimeError(at_user_line("register_hook: the tensor does not require grad"))
     recorder = ACTIVE.get()
@@ -121,7 +121,8 @@ _OPERATORS: dict[str, Callable] = {
     "__len__": _H.length, "__iter__": _H.rows, "__contains__": _H.contains, "__array__": _H.as_array,
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
     "__array_ufunc__": interop.array_ufunc, "__array_function__": interop.array_function,
-    "__array_namespace__": interop.array_namespace, "__dlpack__": interop.dlpack, "__dlpack_device__": interop.dlpack_device,
+    "__array_namespace__": interop.array_namespace,
+    "__dlpack__": interop.dlpack, "__dlpack_device__": interop.dlpack_device,
     "__copy__": interop.shallow_copy, "__deepcopy__": interop.deep_copy, "__reduce__": interop.reduce,
 }
 
@@ -138,16 +139,18 @@ _METHODS: dict[str, Callable] = {
         "reshape", "flatten", "swapaxes", "squeeze", "broadcast_to", "expand", "flip", "t", "take_along_axis", "take")},
     "view": _M.reshape, "permute": _M.permute_dims, "permute_dims": _M.permute_dims, "unsqueeze": _M.expand_dims,
     "transpose": _M.swapaxes,
-    "float": in_dtype(float32), "double": in_dtype(float64), "int": in_dtype(int32), "long": in_dtype(int64), "bool": in_dtype(bool_),
+    "float": in_dtype(float32), "double": in_dtype(float64),
+    "int": in_dtype(int32), "long": in_dtype(int64), "bool": in_dtype(bool_),
     "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_, "clamp_": _W.clamp_,
     "add_": _W.add_, "sub_": _W.sub_, "mul_": _W.mul_, "div_": _W.div_,
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
     "numel": numel, "element_size": element_size, "dim": lambda x: x.array.ndim,
-    "backward": autodiff.backward, "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
+    "backward": autodiff.backward,
+    "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
 }
 
 _PROPERTIES: dict[str, Callable] = {
-    "T": _M.t, "mT": _M.matrix_transpose, "data": _F.detach,
+    "T": _M.t, "mT": _M.matrix_transpose,
 }
 
 

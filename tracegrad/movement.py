@@ -32,7 +32,7 @@ def shape_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape; TypeRuleError, naming `op`, if there is none."""
     try:
-        return type_rules.broadcast_shapes(*shapes)
+        return tuple(size for size in type_rules.broadcast_shapes(*shapes) if isinstance(size, int))
     except TypeRuleError as refusal:
         raise TypeRuleError(at_user_line(f"{op}: {refusal}")) from None
 
@@ -92,7 +92,7 @@ def t(x: Operand, /) -> Tensor:
     """The transpose of a matrix; what has fewer axes is itself."""
     x = tensor_operand("t", x)
     if x.array.ndim > 2:
-        raise TypeRuleError(at_user_line(f"t: {type_of(x.array)} has more than 2 axes; use mT, swapaxes or permute_dims"))
+        raise TypeRuleError(at_user_line(f"t: {type_of(x.array)} has more than 2 axes; use mT or permute_dims"))
     return dispatch("transpose", x, axes=tuple(reversed(range(x.array.ndim))))
 
 
@@ -131,8 +131,8 @@ def expand(x: Operand, /, *shape: Any) -> Tensor:
     """broadcast_to, where -1 keeps a size."""
     x = tensor_operand("expand", x)
     sizes = shape_of(shape)
-    lead = len(sizes) - x.array.ndim
-    return broadcast_to(x, tuple(x.array.shape[k - lead] if size == -1 and k >= lead else size for k, size in enumerate(sizes)))
+    known = (1,) * (len(sizes) - x.array.ndim) + x.array.shape
+    return broadcast_to(x, tuple(known[k] if size == -1 else size for k, size in enumerate(sizes)))
 
 
 def flip(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
@@ -151,7 +151,8 @@ def pad(x: Operand, widths: Any, /) -> Tensor:
     pairs = [widths] * n if isinstance(widths[0], int) else list(widths)
     if len(pairs) != n:
         raise TypeRuleError(at_user_line(f"pad: {len(pairs)} widths for the {n} axes of {type_of(x.array)}"))
-    return dispatch("pad", x, low=tuple(index(a) for a, _ in pairs), high=tuple(index(b) for _, b in pairs), interior=(0,) * n)
+    low, high = (tuple(index(pair[end]) for pair in pairs) for end in (0, 1))
+    return dispatch("pad", x, low=low, high=high, interior=(0,) * n)
 
 
 def index_operand(op: str, indices: Operand) -> Tensor:
@@ -163,7 +164,7 @@ def index_operand(op: str, indices: Operand) -> Tensor:
 
 
 def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: Any) -> Tensor:
-    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; the other axes broadcast. IndexError out of bounds."""
+    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; other axes broadcast. IndexError if outside."""
     refuse_names("take_along_axis", names)
     x, indices = tensor_operand("take_along_axis", x), index_operand("take_along_axis", indices)
     k = one_axis("take_along_axis", x, axis, x.array.ndim)

@@ -103,7 +103,7 @@ def truth(x: Operand) -> Tensor:
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes as a tuple, those below 0 counted from the end, None for all; what is out of range stays so, for the type rule."""
+    """Axes as a tuple, below 0 counted from the end, None for all; what is out of range stays so, for the type rule."""
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple | list) else (axis,)

@@ -133,7 +133,7 @@ def finished(made: Tensor, requires_grad: bool) -> Tensor:
     return made
 
 
-# ---- the normal quantile ------------------------------------------------------------------------------------------------
+# ---- the normal quantile ----------------------------------------------------------------------------------------
 # Wichura, "Algorithm AS 241: The percentage points of the normal distribution", Applied Statistics 37 (1988), PPND16:
 # one rational function around the median, two of r = sqrt(-log(tail)) outside; about 1 part in 10^16.
 

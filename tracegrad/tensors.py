@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tracegrad.devices import CPU, Device
 from tracegrad.recorder import ACTIVE
+
+if TYPE_CHECKING:
+    from tracegrad.signatures import Signatures
+else:
+    Signatures = object
 
 
 class Saved:
@@ -40,7 +45,7 @@ class Saved:
 
 
 class View:
-    """What a tensor is a view of: `op` with `attrs` applied to `parent`. `tracked`: does differentiation see it as one?"""
+    """What a tensor is a view of: `op` with `attrs` of `parent`. `tracked`: does differentiation see it as one?"""
 
     __slots__ = ("_parent", "op", "attrs", "tracked")
 
@@ -92,7 +97,7 @@ def _append(references: list, reference: weakref.ref) -> None:
         references[:] = [r for r in references if r() is not None]
 
 
-class Tensor:
+class Tensor(Signatures):
     """An n-dimensional array that remembers how it was computed."""
 
     __slots__ = ("array", "requires_grad", "_grad", "grad_fn", "saved", "storage", "view_of", "hooks", "__weakref__")
@@ -116,7 +121,7 @@ class Tensor:
         self.view_of = None
         self.hooks = None
 
-    # ---- what it is -----------------------------------------------------------------------------------------------------
+    # ---- what it is ----------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,7 +177,7 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
-    # ---- memory ---------------------------------------------------------------------------------------------------------
+    # ---- memory --------------------------------------------------------------------------------------------------
 
     def save(self) -> Saved:
         """The present value, for backward."""

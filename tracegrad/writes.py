@@ -44,7 +44,7 @@ def store(target: Tensor, array: np.ndarray) -> None:
         np.copyto(target.array, array)
     except ValueError:
         raise ValueError(at_user_line(
-            f"in place: {type_of(target.array)} cannot be written to: it is a broadcast or a read-only array; write to a clone()")) from None
+            f"in place: {type_of(target.array)} is a broadcast or a read-only array; write to a clone()")) from None
 
 
 def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Recorder | None) -> None:
@@ -66,7 +66,8 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
         root = parent
     if differentiated and own.requires_grad and own.is_leaf:
         which = "a leaf" if own is target else "a view of a leaf"
-        raise RuntimeError(at_user_line(f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
+        raise RuntimeError(at_user_line(
+            f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
     store(target, value.array)
     if differentiated:
         new = climbed[id(own)]
@@ -124,17 +125,19 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
             pad = {"low": start, "high": high, "interior": tuple(s - 1 for s in step)}
             inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=sizes)
             return where(dispatch("pad", inside, **pad), dispatch("pad", value, **pad), parent)
-    raise NotImplementedError(at_user_line(f"in place: a write through the {view.op} of a tensor that requires grad or is recorded"))
+    raise ValueError(at_user_line(f"in place: {type_of(member.array)} is a {view.op} and cannot be written to"))
 
 
-# ---- what users call --------------------------------------------------------------------------------------------------
+# ---- what users call --------------------------------------------------------------------------------------------
 
 
 def fitted(target: Tensor, value: Operand, what: str) -> Tensor:
     """`value` in the dtype and shape of target; TypeError if that would drop a fraction."""
     value = tensor_operand(what, value)
-    if value.array.dtype in FLOATING and target.array.dtype not in FLOATING or target.array.dtype == bool_ != value.array.dtype:
-        raise TypeError(at_user_line(f"{what}: {type_of(value.array)} cannot be written to {type_of(target.array)} in place; cast it"))
+    given, wanted = value.array.dtype, target.array.dtype
+    if given in FLOATING and wanted not in FLOATING or wanted == bool_ != given:
+        raise TypeError(at_user_line(
+            f"{what}: {type_of(value.array)} cannot be written to {type_of(target.array)} in place; cast it"))
     if value.array.shape == target.array.shape:
         return convert(value, target.array.dtype)
     return broadcast_to(convert(value, target.array.dtype), target.array.shape)
@@ -162,7 +165,8 @@ def update(op: Callable[[Operand, Operand], Tensor], name: str) -> Callable[[Ten
     def apply(x: Tensor, other: Operand, /) -> Tensor:
         value = op(x, other)
         if value.array.shape != x.array.shape:
-            raise TypeRuleError(at_user_line(f"{name}: the result {type_of(value.array)} does not fit into {type_of(x.array)}"))
+            raise TypeRuleError(at_user_line(
+                f"{name}: the result {type_of(value.array)} does not fit into {type_of(x.array)}"))
         if value.array.dtype != x.array.dtype:
             value = fitted(x, value, name)
         write(x, value)
@@ -188,5 +192,6 @@ def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
     """x[key] = value, for a key of ints, slices, None and Ellipsis."""
     keys = expanded(x, key)
     if any(map(is_indices, keys)):
-        raise NotImplementedError(at_user_line("in place: tracegrad has no assignment at index tensors yet; use tg.where"))
+        raise NotImplementedError(at_user_line(
+            "in place: tracegrad has no assignment at index tensors yet; use tg.where"))
     copy_(get(x, key), value)

@@ -23,8 +23,8 @@ Draw = Callable[[st.SearchStrategy], object]
 
 DTYPES_DRAWN = ("f32", "f64", "i32", "i64", "u32", "bool")
 NUMBERS_DRAWN = {
-    "f": ("0.0", "-0.0", "1.0", "-1.0", "2.0", "0.5", "0.1", "inf", "-inf", "nan"),
-    "i": ("0", "1", "-1", "2", "7"), "u": ("0", "1", "2", "7"), "b": ("true", "false"),
+    "f": (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, np.inf, -np.inf, np.nan),
+    "i": (0, 1, -1, 2, 7), "u": (0, 1, 2, 7), "b": (True, False),
 }
 SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40)
 
@@ -47,7 +47,7 @@ def graphs(draw, ops: Sequence[str] = tuple(OPS), dtypes: Sequence[str] = DTYPES
             values.append(_node(draw, b, draw(st.sampled_from(ops)), values))
         except TypeRuleError:
             continue
-    return b.graph(draw(st.lists(st.sampled_from(values), max_size=4)))
+    return b.graph([*draw(st.lists(st.sampled_from(values), max_size=3)), values[-1]])
 
 
 def arrays_for(graph: Graph, seed: int) -> list[np.ndarray]:
@@ -81,7 +81,7 @@ def _node(draw: Draw, b: Builder, op: str, values: list[Value]) -> Value:
     match op:
         case "constant":
             dtype = draw(st.sampled_from(DTYPES_DRAWN))
-            return b.emit(op, value=draw(st.sampled_from(NUMBERS_DRAWN[DTYPES[dtype].kind])), dtype=dtype)
+            return b.constant(draw(st.sampled_from(NUMBERS_DRAWN[DTYPES[dtype].kind])), dtype)
         case "iota":
             x = draw(st.sampled_from([v for v in values if v.ndim] or [_scalar_row(b)]))
             dtype = draw(st.sampled_from(DTYPES_DRAWN[:-1]))

@@ -107,6 +107,7 @@ from tracegrad.functional import (
     where,
 )
 from tracegrad.interop import from_dlpack
+from tracegrad.io import load, save
 from tracegrad.movement import (
     broadcast_to,
     concat,
@@ -133,3 +134,18 @@ clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
 from tracegrad import data, nn, optim  # noqa: E402
+
+ABSENT = frozenset("""
+    sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh exp2 expm1 log1p log2 log10 erf erfinv rsqrt reciprocal
+    floor ceil round trunc floor_divide remainder fmod sort argsort topk unique nonzero searchsorted median quantile
+    cumsum cumprod cumulative_sum prod argmin count_nonzero isnan isinf isfinite logaddexp bitwise_left_shift
+    tril triu outer tensordot einsum vecdot dot bmm norm meshgrid repeat roll tile split chunk unstack
+    scatter scatter_add gather index_select masked_fill vmap checkpoint func linalg fft
+""".split())
+"""Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
+
+
+def __getattr__(name: str) -> None:
+    if name in ABSENT:
+        raise AttributeError(f"tracegrad has no {name} yet")
+    raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")

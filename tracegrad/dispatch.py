@@ -37,7 +37,7 @@ except ImportError:
         np.seterr(**errors)
 else:
     _silence = partial(_extobj_contextvar.set, _make_extobj(all="ignore"))
-    _restore = _extobj_contextvar.reset
+    _restore = _extobj_contextvar.reset      # type: ignore[assignment]
 
 VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad"}
 """Ops whose result can be a view of their operand."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,9 @@ def values(x: Tensor) -> str:
     array = x.array
     if array.dtype not in dtypes.FLOATING:
         return np.array2string(array, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(")
-    return np.array2string(array, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(",
-                           formatter={"float_kind": number_format(array)})
+    exact = array.astype(np.float64)
+    return np.array2string(exact, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(",
+                           formatter={"float_kind": number_format(exact)})
 
 
 def notes(x: Tensor) -> list[str]:
@@ -52,9 +54,9 @@ def notes(x: Tensor) -> list[str]:
     return found
 
 
-def number_format(array: np.ndarray) -> Callable[[float], str]:
+def number_format(array: np.ndarray) -> Callable[[Any], str]:
     """One format for all elements: "2." if all are whole, DIGITS digits, or an exponent where these would not do."""
-    finite = array[np.isfinite(array)].astype(np.float64)
+    finite = array[np.isfinite(array)]
     sizes = np.abs(finite[finite != 0])
     largest, smallest = sizes.max(initial=0.0), sizes.min(initial=np.inf)
     whole = bool((finite == np.trunc(finite)).all())
@@ -65,12 +67,13 @@ def number_format(array: np.ndarray) -> Callable[[float], str]:
     else:
         spec, tail = f".{DIGITS}f", ""
 
-    def text(number: float) -> str:
-        value = float(number)
-        return format(value, spec) + tail if np.isfinite(value) else str(value)
+    def text(number: np.float64) -> str:
+        return format(number, spec) + tail if np.isfinite(number) else str(float(number))
 
-    extremes = [finite.min(), finite.max()] if finite.size else []
-    width = max((len(text(v)) for v in [*extremes, *set(map(str, array[~np.isfinite(array)].ravel()))]), default=0)
+    widest = [*array[~np.isfinite(array)][:1], *([finite.min(), finite.max()] if finite.size else [])]
+    if np.isneginf(array).any():
+        widest.append(np.float64("-inf"))
+    width = max((len(text(v)) for v in widest), default=0)
     return lambda number: f"{text(number):>{width}}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tracegrad import functional, movement
 from tracegrad.dispatch import GRAD
+from tracegrad.dtypes import dtype_of
 from tracegrad.host import numpy, read
 from tracegrad.operands import adopt
 from tracegrad.source_lines import at_user_line
@@ -90,13 +91,11 @@ def from_dlpack(x: Any, /) -> Tensor:
 
 
 def shallow_copy(x: Tensor, /) -> Tensor:
-    """copy.copy(x): another Tensor on the same memory, with the same history."""
-    return movement.reshape(x, x.shape) if x.grad_fn is not None else _leaf(x, x)
-
-
-def _leaf(x: Tensor, of: Tensor) -> Tensor:
-    made = functional.detach(of)
-    made.requires_grad = x.requires_grad
+    """copy.copy(x): another Tensor on the same memory, with the same history; of a leaf, another leaf."""
+    if x.grad_fn is not None:
+        return movement.reshape(x, x.shape)
+    made = functional.detach(x)
+    made.__class__, made.requires_grad = type(x), x.requires_grad
     return made
 
 
@@ -111,6 +110,7 @@ def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
     before, GRAD.enabled = GRAD.enabled, False
     try:
         made = functional.clone(x)
+        made.__class__ = type(x)
         made.requires_grad = x.requires_grad
         memo[id(x)] = made
         if x.grad is not None:
@@ -122,9 +122,11 @@ def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
 
 def reduce(x: Tensor, /) -> tuple:
     """pickle: the values and requires_grad; a history is not kept."""
-    return restore, (read(x, "pickle"), x.requires_grad)
+    return restore, (type(x), read(x, "pickle"), x.requires_grad)
 
 
-def restore(array: np.ndarray, requires_grad: bool) -> Tensor:
+def restore(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
     """The Tensor that `reduce` took apart."""
-    return Tensor(np.array(array, np.dtype(array.dtype.str) if array.dtype.kind != "V" else array.dtype), requires_grad)
+    made = Tensor(array.astype(dtype_of(array.dtype), copy=False), requires_grad)
+    made.__class__ = kind
+    return made

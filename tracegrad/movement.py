@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from operator import index
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def shape_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape; TypeRuleError, naming `op`, if there is none."""
     try:
-        return tuple(size for size in type_rules.broadcast_shapes(*shapes) if isinstance(size, int))
+        return cast(tuple[int, ...], type_rules.broadcast_shapes(*shapes))
     except TypeRuleError as refusal:
         raise TypeRuleError(at_user_line(f"{op}: {refusal}")) from None
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from codegen.ir.graph import Graph, Node
 from codegen.ir.references import literal_text
@@ -24,6 +25,7 @@ from codegen.schedule.kernel import (
     Gather,
     Index,
     Load,
+    Param,
     Position,
     RandomWord,
     Select,
@@ -72,6 +74,8 @@ class Expressions:
         self.statements: list[Statement] = []
         self.stages: list[int] = []
         self.storages: list[Storage] = []
+        self.params: list[Param] = []
+        self.reductions: dict[int, tuple[int, str]] = {}        # number of an Accumulate to the value that it is, and its dtype
         self.checks: list[int] = []                             # gathers that are there for their check alone
         self._numbers: dict[Statement, int] = {}
         self._computed: dict[tuple[int, Point, Guards], int] = {}
@@ -88,10 +92,12 @@ class Expressions:
             self.stages.append(stage + 1 if isinstance(statement, Accumulate) else stage)
         return number
 
-    def buffer(self, storage: Storage) -> int:
-        """The number by which Load, Gather and Store name a storage."""
+    def buffer(self, storage: int) -> int:
+        """The number by which Load, Gather and Store name the storage of a value."""
         if storage not in self.storages:
+            type = self.graph.type_of(storage)
             self.storages.append(storage)
+            self.params.append(Param(type.dtype, prod(type.shape), "in"))
         return self.storages.index(storage)
 
     def number(self, value: bool | int | float, dtype: str) -> int:
@@ -173,7 +179,9 @@ class Expressions:
         if self.rows.get(v) != point or guards:
             raise Misplaced(v)
         x = self.value(node.args[0], self.wholes[v])
-        return self.add(Accumulate(node.op, x), x)
+        number = self.add(Accumulate(node.op, x), x)
+        self.reductions.setdefault(number, (v, node.type.dtype))
+        return number
 
     def _light(self, node: Node, point: Point, guards: Guards) -> int:
         attrs = dict(node.attrs)

@@ -34,7 +34,7 @@ around straight-line statements.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -236,6 +236,38 @@ def with_operands(statement: Statement, new: Sequence[int]) -> Statement:
             return replace(statement, k=new[0], x=new[1])
         case _:
             assert_never(statement)
+
+
+def indices_of(statement: Statement) -> tuple[Index, ...]:
+    """The indices of a statement, those of its guards included."""
+    match statement:
+        case Load(index=index, guards=guards) | Gather(base=index, guards=guards):
+            return (index, *(guard.index for guard in guards)) if guards else (index,)
+        case Position(index=index) | RandomWord(index=index) | Store(index=index) | ScatterAdd(base=index):
+            return (index,)
+        case _:
+            return ()
+
+
+def with_indices(statement: Statement, new: Callable[[Index], Index]) -> Statement:
+    """The statement with other indices."""
+    match statement:
+        case Load(buffer, index, guards):
+            return Load(buffer, new(index), tuple(Within(new(g.index), g.low, g.high) for g in guards))
+        case Gather():
+            guards = tuple(Within(new(g.index), g.low, g.high) for g in statement.guards)
+            return replace(statement, base=new(statement.base), guards=guards)
+        case Position() | RandomWord() | Store():
+            return replace(statement, index=new(statement.index))
+        case ScatterAdd():
+            return replace(statement, base=new(statement.base))
+        case _:
+            return statement
+
+
+def buffer_of(statement: Statement) -> int | None:
+    """The number of the buffer that a statement reads or writes, if it does."""
+    return statement.buffer if isinstance(statement, Load | Gather | Store | ScatterAdd) else None
 
 
 def makes_value(statement: Statement) -> bool:

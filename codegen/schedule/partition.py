@@ -25,6 +25,7 @@ from operator import mul
 from codegen.ir.graph import Graph, Node
 from codegen.ir.ops import CHECKED, OPS
 from codegen.ir.types import DTYPES
+from codegen.schedule.costs import CHEAP, op_cost
 from codegen.schedule.forms import Form, points, same_storage
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import reduced_axes
@@ -32,19 +33,6 @@ from codegen.schedule.tile import partial_blocks
 
 Runs = tuple[tuple[int, bool], ...]
 """(extent, kept) of adjacent axes taken together, outermost first; extents are not 1 and neighbors differ in kept."""
-
-COSTS: dict[str, int] = {
-    "constant": 0, "iota": 0, "cast": 1, "detach": 0,
-    "add": 1, "sub": 1, "mul": 1, "maximum": 1, "minimum": 1, "neg": 1, "abs": 1, "sign": 2,
-    "eq": 1, "ne": 1, "lt": 1, "le": 1, "gt": 1, "ge": 1, "where": 1, "and": 1, "or": 1, "xor": 1, "not": 1, "shift_right": 1,
-    "div": 4, "sqrt": 4, "gather": 6, "scatter_add": 3, "random_bits": 30,
-}
-"""Operations that one element takes, in additions; TRANSCENDENTAL for an op that is not here."""
-
-TRANSCENDENTAL = 14
-CHEAP = 8
-"""An inline computation of at most this cost is not worth a store and a load."""
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -180,7 +168,7 @@ class _Partitioner:
             if a not in self.home:
                 cost += self.cost[a]
         self.leaves[v] = found
-        self.cost[v] = min(cost + (COSTS.get(node.op, TRANSCENDENTAL) if self.forms[v] is Form.LIGHT else 0), 1 << 20)
+        self.cost[v] = min(cost + (op_cost(node.op) if self.forms[v] is Form.LIGHT else 0), 1 << 20)
 
     def _below(self, a: int) -> dict[int, bool]:
         """What has to be known to compute `a` here: itself when it is stored somewhere or an input, else its leaves."""

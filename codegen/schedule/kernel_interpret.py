@@ -1,0 +1,225 @@
+"""kernel_interpret: run a Kernel or a Plan on NumPy arrays. Slow and simple: the oracle between scheduling and machine code.
+
+All points of the axes are computed at once, a statement at a time: outer points are rows, inner points columns of an array.
+Every index is checked against its buffer. Memory that was never written holds NaN or a large number, in arena and outputs.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import numpy as np
+
+from codegen.ir.ops import OPS
+from codegen.ir.references import literal
+from codegen.ir.types import DTYPES
+from codegen.schedule.kernel import (
+    Accumulate,
+    Axis,
+    Binary,
+    Cast,
+    Const,
+    Gather,
+    Index,
+    Kernel,
+    Load,
+    Pass,
+    Position,
+    Quotient,
+    RandomWord,
+    Remainder,
+    ScatterAdd,
+    Select,
+    Statement,
+    Store,
+    Unary,
+    Within,
+)
+from codegen.schedule.plan import Arena, Check, Copy, Input, Launch, Matmul, Output, Plan
+
+IDENTITIES = {"sum": lambda dtype: 0, "max": lambda dtype: _limits(dtype)[0], "min": lambda dtype: _limits(dtype)[1]}
+
+
+def _limits(dtype: np.dtype) -> tuple[Any, Any]:
+    if dtype.kind == "f":
+        return -np.inf, np.inf
+    return (False, True) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+
+
+def run_kernel(kernel: Kernel, buffers: Sequence[np.ndarray]) -> bool:
+    """Run a kernel on flat arrays, one for each param, in place; does every check hold?"""
+    run = _Run(kernel, buffers)
+    with np.errstate(all="ignore"):
+        for one in kernel.passes:
+            run.one_pass(one)
+    return not run.failed
+
+
+class _Run:
+    def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray]):
+        for param, buffer in zip(kernel.params, buffers, strict=True):
+            assert (buffer.dtype, buffer.shape) == (DTYPES[param.dtype], (param.size,)), f"{buffer.dtype}{buffer.shape} for {param}"
+        self.kernel, self.buffers = kernel, buffers
+        self.failed = False
+        self.values: list[np.ndarray | None] = []
+        self.outer = _grid(kernel.axes)
+        self.points: dict[str, np.ndarray] = {}
+        self.alive: np.ndarray = np.ones((1, 1), bool)
+
+    def one_pass(self, one: Pass) -> None:
+        inner = _grid(one.axes)
+        self.points = {a: p[:, None] for a, p in self.outer.items()} | {a: p[None, :] for a, p in inner.items()}
+        self.alive = np.ones((len(next(iter(self.outer.values()), [0])), len(next(iter(inner.values()), [0]))), bool)
+        for axis in one.axes:
+            if axis.clip is not None:
+                self.alive = self.alive & (self.index(axis.clip[0]) < axis.clip[1])
+        start = len(self.values)
+        for s in one.body:
+            self.statement(s)
+        if one.axes:
+            sums = [s for s in one.body if not isinstance(s, Store | ScatterAdd)]
+            for k, s in enumerate(sums, start):
+                if not isinstance(s, Accumulate):
+                    self.values[k] = None                       # not seen by later passes
+
+    def index(self, index: Index) -> np.ndarray:
+        total = np.full((1, 1), index.constant, np.int64)
+        for term, c in index.terms:
+            match term:
+                case Quotient(inner, divisor):
+                    total = total + c * (self.index(inner) // divisor)
+                case Remainder(inner, divisor):
+                    total = total + c * (self.index(inner) % divisor)
+                case name:
+                    total = total + c * self.points[name]
+        return total
+
+    def holds(self, guards: tuple[Within, ...]) -> np.ndarray:
+        result = self.alive
+        for guard in guards:
+            at = self.index(guard.index)
+            result = result & (guard.low <= at) & (at < guard.high)
+        return result
+
+    def value(self, k: int) -> np.ndarray:
+        found = self.values[k]
+        assert found is not None, f"v{k} is not seen here"
+        return found
+
+    def read(self, buffer: int, place: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        array = self.buffers[buffer]
+        place, valid = np.broadcast_arrays(place, valid)
+        assert ((place[valid] >= 0) & (place[valid] < array.size)).all(), f"b{buffer} is read outside"
+        result = np.zeros(place.shape, array.dtype)
+        result[valid] = array[place[valid]]
+        return result
+
+    def picked(self, s: Gather | ScatterAdd, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The places that a statement indexes by a value, and where the value is in bounds."""
+        k = self.value(s.k).astype(np.int64)
+        inside = (-s.size <= k) & (k < s.size)
+        self.failed = self.failed or bool((valid & ~inside).any())
+        return self.index(s.base) + s.stride * np.where(k < 0, k + s.size, k), valid & inside
+
+    def statement(self, s: Statement) -> None:
+        match s:
+            case Const(text, dtype):
+                result = np.full((1, 1), literal(text), DTYPES[dtype])
+            case Position(index, dtype):
+                result = self.index(index).astype(DTYPES[dtype])
+            case Load(buffer, index, guards):
+                result = self.read(buffer, self.index(index), self.holds(guards))
+            case Gather():
+                result = self.read(s.buffer, *self.picked(s, self.holds(s.guards)))
+            case Unary(op, x):
+                result = OPS[op].reference(self.value(x))
+            case Binary(op, x, y):
+                result = OPS[op].reference(self.value(x), self.value(y))
+            case Select(condition, x, y):
+                result = np.where(self.value(condition), self.value(x), self.value(y))
+            case Cast(x, dtype):
+                result = OPS["cast"].reference(self.value(x), dtype=dtype)
+            case RandomWord(key, counter, index):
+                result = self.random_words(self.value(key), self.value(counter), self.index(index))
+            case Accumulate(kind, x):
+                x_all = np.broadcast_to(self.value(x), self.alive.shape)
+                x_all = np.where(self.alive, x_all, x_all.dtype.type(IDENTITIES[kind](x_all.dtype)))
+                result = getattr(np, kind)(x_all, axis=1, keepdims=True, **({"dtype": x_all.dtype} if kind == "sum" else {}))
+            case Store(buffer, index, x):
+                self.store(buffer, *np.broadcast_arrays(self.index(index), self.value(x), self.alive))
+                return
+            case ScatterAdd():
+                place, valid = self.picked(s, self.alive)
+                place, x, valid = np.broadcast_arrays(place, self.value(s.x), valid)
+                np.add.at(self.buffers[s.buffer], place[valid], x[valid])
+                return
+            case _:
+                assert_never(s)
+        self.values.append(np.asarray(result))
+
+    def store(self, buffer: int, place: np.ndarray, x: np.ndarray, valid: np.ndarray) -> None:
+        array = self.buffers[buffer]
+        assert ((place[valid] >= 0) & (place[valid] < array.size)).all(), f"b{buffer} is written outside"
+        assert x.dtype == array.dtype, f"{x.dtype} is stored in b{buffer}, which is {array.dtype}"
+        array[place[valid]] = x[valid]
+
+    def random_words(self, key: np.ndarray, counter: np.ndarray, index: np.ndarray) -> np.ndarray:
+        words = OPS["random_bits"].reference(key.reshape(-1)[0], counter.reshape(-1)[0], shape=(int(index.max()) + 1,))
+        return words[index]
+
+
+def _grid(axes: tuple[Axis, ...]) -> dict[str, np.ndarray]:
+    """For each axis its number at every point, the last axis changing fastest."""
+    shape = [axis.extent for axis in axes]
+    return {axis.name: grid.reshape(-1) for axis, grid in zip(axes, np.indices(shape))} if axes else {}
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------------------
+
+
+def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+    """The outputs of a plan, None where it leaves at its check. Aliased inputs, which must be C-contiguous, are written."""
+    outputs = [_poisoned(np.empty(type.shape, DTYPES[type.dtype])) for type in plan.outputs]
+    for output, input in plan.aliases:
+        outputs[output] = inputs[input]
+    arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
+    buffers: list[np.ndarray] = []
+    for buffer in plan.buffers:
+        dtype = DTYPES[buffer.dtype]
+        match buffer.place:
+            case Input(k):
+                buffers.append(np.ascontiguousarray(inputs[k]).reshape(-1))
+            case Output(k):
+                buffers.append(outputs[k].reshape(-1))
+            case Arena(offset):
+                assert offset % 64 == 0
+                buffers.append(arena[offset:offset + buffer.size * dtype.itemsize].view(dtype))
+        assert buffers[-1].shape == (buffer.size,) and buffers[-1].dtype == dtype
+    holds = True
+    for step in plan.steps:
+        match step:
+            case Launch(kernel, numbers):
+                holds = run_kernel(kernel, [buffers[n] for n in numbers]) and holds
+            case Matmul():
+                _matmul(step, buffers)
+            case Copy(source, target):
+                buffers[target][:] = buffers[source]
+            case Check():
+                if not holds:
+                    return None
+            case _:
+                assert_never(step)
+    return outputs
+
+
+def _poisoned(array: np.ndarray) -> np.ndarray:
+    array.reshape(-1).view(np.uint8)[:] = 0xFF if array.dtype.kind != "b" else 1
+    return array
+
+
+def _matmul(step: Matmul, buffers: Sequence[np.ndarray]) -> None:
+    a = buffers[step.a].reshape(step.batch, *((step.k, step.m) if step.transpose_a else (step.m, step.k)))
+    b = buffers[step.b].reshape(step.batch, *((step.n, step.k) if step.transpose_b else (step.k, step.n)))
+    a = a.swapaxes(1, 2) if step.transpose_a else a
+    b = b.swapaxes(1, 2) if step.transpose_b else b
+    buffers[step.c].reshape(step.batch, step.m, step.n)[:] = a @ b

@@ -1,0 +1,46 @@
+"""memory: storages -> buffers: where each value lives, and which share a place in the arena because they never live at once.
+
+    t0 writes %3   t1 reads %3, writes %4   t2 reads %4, writes %5        %3 and %5 may share; %4 overlaps both
+
+1. The live range of a storage goes from the step that first writes it to the last that reads or writes it.
+2. Places are 64-byte aligned; the largest are placed first, each at the lowest offset that is free throughout its range.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRange:
+    """Bytes that are needed from step `first` to step `last`, both included."""
+
+    first: int
+    last: int
+    bytes: int
+
+
+def arena_offsets(ranges: Sequence[LiveRange]) -> tuple[list[int], int]:
+    """The offset of each range in an arena, and the size of the arena."""
+    offsets = [0] * len(ranges)
+    placed: list[int] = []
+    total = 0
+    for k in sorted(range(len(ranges)), key=lambda k: (-ranges[k].bytes, ranges[k].first)):
+        size = -(-ranges[k].bytes // ALIGNMENT) * ALIGNMENT
+        offset = 0
+        for start, end in sorted(_taken(ranges, offsets, placed, k)):
+            if start - offset >= size:
+                break
+            offset = max(offset, end)
+        offsets[k] = offset
+        placed.append(k)
+        total = max(total, offset + size)
+    return offsets, total
+
+
+def _taken(ranges: Sequence[LiveRange], offsets: Sequence[int], placed: Sequence[int], k: int) -> list[tuple[int, int]]:
+    """The parts of the arena that are in use at some time of range `k`."""
+    return [(offsets[j], offsets[j] + -(-ranges[j].bytes // ALIGNMENT) * ALIGNMENT) for j in placed
+            if ranges[j].first <= ranges[k].last and ranges[k].first <= ranges[j].last]

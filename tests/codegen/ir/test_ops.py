@@ -1,10 +1,9 @@
 """Generated from the op table: references agree with type rules, traits are true, and the table is total."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
+from op_cases import SHAPES, attrs, cases, drawn, strided
 
 from codegen.ir import ops
 from codegen.ir.builder import Builder
@@ -12,104 +11,10 @@ from codegen.ir.edges import same_bits
 from codegen.ir.interpret import interpret
 from codegen.ir.ops import ATTR_KINDS, OPS, TRAITS, Op
 from codegen.ir.type_rules import TypeRuleError
-from codegen.ir.types import COMPLEX, DTYPES, TensorType, type_of
+from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.ir.verify import verify
 
-Operands = tuple[list[np.ndarray], dict[str, object]]
-
-SHAPES = ((), (0,), (1,), (5,), (2, 3), (3, 1), (2, 0, 3), (2, 3, 4))
-PAIRS = (((), ()), ((0,), (0,)), ((1,), (0,)), ((1,), (5,)), ((3, 1), (5,)), ((2, 3), (2, 3)), ((), (2, 3)),
-         ((2, 0), (1,)))
-INDEXED = (((5,), 0, 3), ((2, 3), 1, 1), ((3, 2), 0, 4), ((2, 0), 0, 3), ((2, 3, 4), 1, 0))
-"""Shape, axis and number of indices along it."""
 ROWS = pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
-
-
-def drawn(op: Op, dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Numbers of the op's domain."""
-    rng = np.random.default_rng(seed)
-    if dtype == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
-    low, high = op.domain
-    if dtype.startswith("u"):
-        low = 0
-    return np.asarray(rng.uniform(low, high, shape)).astype(DTYPES[dtype])
-
-
-def reductions(shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
-    for axis in {(), *((k,) for k in range(len(shape))), tuple(range(len(shape)))}:
-        for keepdims in (False, True):
-            yield {"axis": axis, "keepdims": keepdims}
-
-
-def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
-    """Attrs that fit an operand of this shape."""
-    n = len(shape)
-    match op:
-        case "cast":
-            yield from ({"dtype": dtype} for dtype in DTYPES if dtype not in COMPLEX)
-        case "sum":
-            yield from reductions(shape)
-        case "max" | "min":
-            yield from (a for a in reductions(shape) if all(shape[k] for k in a["axis"]))  # type: ignore[attr-defined]
-        case "argmax":
-            yield from ({"axis": k, "keepdims": keep} for k in range(n) for keep in (False, True) if shape[k])
-        case "broadcast":
-            yield {"shape": shape}
-            yield {"shape": (2, 1, *(4 if size == 1 else size for size in shape))}
-        case "reshape":
-            yield {"shape": (int(np.prod(shape)),)}
-            yield {"shape": (*shape[::-1], 1)}
-        case "transpose":
-            yield {"axes": tuple(range(n))}
-            yield {"axes": tuple(range(n))[::-1]}
-        case "slice":
-            yield {"start": (0,) * n, "stop": shape, "step": (1,) * n}
-            yield {"start": tuple(s // 3 for s in shape), "stop": tuple(s - s // 4 for s in shape), "step": (2,) * n}
-        case "flip":
-            yield {"axes": tuple(range(n))}
-            yield {"axes": ()}
-        case "pad":
-            yield {"low": (0,) * n, "high": (0,) * n, "interior": (0,) * n}
-            yield {"low": (1,) * n, "high": (2,) * n, "interior": (1,) * n}
-        case _:
-            yield {}
-
-
-def cases(op: Op) -> Iterator[Operands]:
-    """Operands and attrs that fit, over dtypes and shapes."""
-    for dtype in op.dtypes:
-        match op.name:
-            case "constant":
-                for text in ("0", "7") if dtype[0] in "iu" else ("-0.0", "nan", "0.5"):
-                    yield [], {"value": text, "dtype": dtype}
-            case "iota":
-                for shape in SHAPES[1:]:
-                    for axis in range(len(shape)):
-                        yield [], {"shape": shape, "axis": axis, "dtype": dtype}
-            case "random_bits":
-                for shape in SHAPES:
-                    yield [np.asarray(np.uint64(2**63 + 5)), np.asarray(np.uint64(2**32 - 1))], {"shape": shape}
-            case "matmul":
-                for batch, m, k, n in (((), 2, 3, 4), ((), 1, 0, 2), ((), 0, 3, 0), ((5,), 2, 3, 1), ((0,), 2, 3, 4)):
-                    yield [drawn(op, dtype, (*batch, m, k), 1), drawn(op, dtype, (*batch, k, n), 2)], {}
-            case "gather" | "scatter_add":
-                for shape, axis, count in INDEXED:
-                    where = (*shape[:axis], count, *shape[axis + 1:])
-                    indices = np.random.default_rng(3).integers(-shape[axis], shape[axis], where)
-                    operands = [drawn(op, dtype, shape, 4), indices, drawn(op, dtype, where, 5)]
-                    yield operands[:op.arity], {"axis": axis}
-            case "where":
-                for a, b in PAIRS:
-                    yield [drawn(op, "bool", b, 6), drawn(op, dtype, a, 7), drawn(op, dtype, b, 8)], {}
-            case _ if op.arity == 2:
-                for a, b in PAIRS:
-                    yield [drawn(op, dtype, a, 9), drawn(op, dtype, b, 10)], {}
-                    yield [drawn(op, dtype, b, 11), drawn(op, dtype, a, 12)], {}
-            case _:
-                for shape in SHAPES:
-                    for chosen in attrs(op.name, shape):
-                        yield [drawn(op, dtype, shape, 13)], chosen
 
 
 def run(op: Op, operands: list[np.ndarray], chosen: dict[str, object]) -> np.ndarray:
@@ -119,16 +24,6 @@ def run(op: Op, operands: list[np.ndarray], chosen: dict[str, object]) -> np.nda
     verify(graph)
     result, = interpret(graph, operands)
     return result
-
-
-def strided(x: np.ndarray) -> np.ndarray:
-    """The same array, every other element of a larger one, last axis first in memory."""
-    if x.ndim == 0:
-        return x
-    wide = np.zeros([2 * size for size in x.shape[::-1]], x.dtype).transpose()
-    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
-    view[...] = x
-    return view
 
 
 @ROWS

@@ -82,6 +82,19 @@ def _transpose_of_transpose(rewriter: Rewriter, node: Node) -> int | None:
     return rewriter.emit("transpose", *inner.args, axes=tuple(inner_axes[k] for k in outer_axes))
 
 
+def _transpose_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:
+    """transpose(broadcast(x)) -> broadcast(transpose(x)), where the axes that the broadcast adds stay in front"""
+    inner = _operand(rewriter, node, "broadcast")
+    if inner is None:
+        return None
+    x, = inner.args
+    axes, front = attrs_of(node)["axes"], inner.type.ndim - rewriter.types[x].ndim
+    if axes[:front] != tuple(range(front)):
+        return None
+    moved = rewriter.emit("transpose", x, axes=tuple(k - front for k in axes[front:]))
+    return rewriter.emit("broadcast", moved, shape=node.type.shape)
+
+
 def _transpose_in_order(rewriter: Rewriter, node: Node) -> int | None:
     """transpose(x) -> reshape(x), where the axes that are not of size 1 stay in order; x itself, where all do"""
     x, = node.args
@@ -171,7 +184,7 @@ MOVEMENT: Rules = {
     "cast": (_identity, _elementwise_of_broadcast, _cast_of_cast),
     "broadcast": (_identity, _broadcast_of_broadcast, _broadcast_of_front_axes, _broadcast_is_reshape),
     "reshape": (_identity, _reshape_of_reshape),
-    "transpose": (_transpose_of_transpose, _transpose_in_order),
+    "transpose": (_transpose_of_transpose, _transpose_in_order, _transpose_of_broadcast),
     "slice": (_identity, _slice_of_slice),
     "pad": (_identity,),
     "flip": (_flip_of_one, _flip_of_flip),

@@ -1,7 +1,7 @@
 """optimize: what happens between a recorded graph and the scheduler.
 
-Expansions, folds, movement rules and laws are rules of one rewrite, so that each sees what the others have made and one
-walk reaches their common fixed point. Equal nodes are shared as they are added.
+Expansions, folds, laws and the rules of movement and matmul are rules of one rewrite, so that each sees what the others
+have made and one walk reaches their common fixed point. Equal nodes are shared as they are added.
 """
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial, reduce
 
 from codegen.ir.graph import Graph
+from codegen.optimize.contraction import CONTRACTION
 from codegen.optimize.expand import EXPANSIONS
 from codegen.optimize.fold import FOLDING
 from codegen.optimize.laws import EXACT, FAST
@@ -18,7 +19,7 @@ from codegen.optimize.rewrite import merged, rewrite
 from codegen.optimize.simplify import rules_of
 from codegen.optimize.turn import turn
 
-RULES = merged(FOLDING, EXPANSIONS, MOVEMENT, rules_of(EXACT))
+RULES = merged(FOLDING, EXPANSIONS, MOVEMENT, CONTRACTION, rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), turn, prune)
@@ -28,6 +29,6 @@ FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rul
 def optimize(graph: Graph, fast_math: bool = False) -> Graph:
     """An equal graph of core ops that is cheaper to run: equal bit for bit, or under `fast_math` as real numbers are.
 
-    (Where a zero's sign is left open by the edge semantics, as for a sum, it may be the other one.)
+    But the order in which sums and matmuls add is open, as is the sign of a zero that they or a maximum give.
     """
     return reduce(lambda g, run: run(g), FAST_PASSES if fast_math else PASSES, graph)

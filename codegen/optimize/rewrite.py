@@ -12,7 +12,9 @@
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import chain
 
 from codegen.ir.graph import Attr, Graph, Node, attrs_of
 from codegen.ir.ops import COMMUTATIVE, OPS
@@ -22,13 +24,15 @@ from codegen.ir.types import TensorType
 class Rewriter:
     """A graph being built. `types[v]` and `nodes[v]` (None for an input) describe value v."""
 
-    __slots__ = ("_known", "_rules", "fills", "line", "nodes", "types")
+    __slots__ = ("_known", "_rules", "fills", "line", "nodes", "readers", "types")
 
     def __init__(self, inputs: tuple[TensorType, ...], rules: Rules):
         self.types: list[TensorType] = list(inputs)
         self.nodes: list[Node | None] = [None] * len(inputs)
         self.fills: dict[int, str] = {}
         """The text of the number that fills the whole of a value, for those where that is known."""
+        self.readers: dict[int, int] = {}
+        """How many operands and outputs of the graph that is rewritten are this value."""
         self.line: str | None = None
         self._rules = rules
         self._known: dict[tuple[object, ...], int] = {}
@@ -82,10 +86,13 @@ def rewrite(graph: Graph, rules: Rules) -> Graph:
     """`graph` with `rules` applied until none applies."""
     rewriter = Rewriter(graph.inputs, rules)
     new = list(range(len(graph.inputs)))
-    for node in graph.nodes:
+    reads = Counter(chain(graph.outputs, *[node.args for node in graph.nodes]))
+    for old, node in enumerate(graph.nodes, len(new)):
         args = tuple([new[v] for v in node.args])
         rewriter.line = node.line
-        new.append(rewriter.add(node if args == node.args else Node(node.op, args, node.attrs, node.type, node.line)))
+        value = rewriter.add(node if args == node.args else Node(node.op, args, node.attrs, node.type, node.line))
+        rewriter.readers[value] = rewriter.readers.get(value, 0) + reads[old]
+        new.append(value)
     nodes = tuple(rewriter.nodes[len(graph.inputs):])
     return Graph(graph.name, graph.inputs, nodes, tuple(new[v] for v in graph.outputs))  # type: ignore[arg-type]
 

@@ -72,7 +72,7 @@ def object_code(text: str, features: Features) -> bytes:
 
 
 def compile_kernel(kernel: Kernel, features: Features) -> Callable[..., bool]:
-    """run(arrays, first=0, last=all) runs chunks on C-contiguous arrays in the order of the params: did a check fail?"""
+    """run(arrays, first=0, last=all) runs chunks on contiguous arrays in the order of the params: did a check fail?"""
     symbol = f"kernel_{next(_symbols)}"
     code = object_code(emit_kernel(kernel, symbol, features), features)
     prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)

@@ -197,11 +197,17 @@ class Assembler:
                         f"set.{n}:", _store(x, address), f"br label %on.{n}", f"on.{n}:"]
         scope.label = f"on.{n}"
 
+    def room(self, size: int) -> Value:
+        """carried = body(i, carried) for i = start, start + step, ... below stop, where start < stop; the last carried.
+        register = f"%v{self._next()}"
+        self._scopes[0].lines.append(f"{register} = alloca [{size} x i8], align 64")
+        return Value(register, PTR)
+
     # ---- control --------------------------------------------------------------------------------------------------
 
     def loop(self, start: Value, stop: Value, step: int, carried: Sequence[Value],
              body: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:
-        """carried = body(i, carried) for i = start, start + step, ... below stop, where start < stop; the last carried.
+        """carried = body(i, carried) for i = start, start + step, ... below stop, where start < stop; the last of it.
 
             br loop
             loop:   i = phi [start, before], [next, end of body];  carried = phi [.., before], [.., end of body]

@@ -12,7 +12,12 @@ The coefficients are minimax in the relative error of the whole function: Remez 
 then rounding one at a time from the lowest power up, the others fitted again after each. The error that remains, were
 everything else exact, is given beside them.
 
-Largest errors measured, in ulp: ERRORS
+Largest errors, in units in the last place of the correctly rounded result, on AVX-512, AVX2 and SSE2 without fused
+multiply-add; f32 on all 2^32 inputs, f64 on 5 * 10^7 (tests/vector_math_sweep.py):
+
+            exp     log     tanh
+    f32     1.03    0.86    1.34
+    f64     1.13    0.84    1.40
 """
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ from codegen.schedule.kernel import Accumulate, Axis, Binary, Kernel, Load, Para
 @each_features
 @pytest.mark.parametrize("size", [1, 5, 64, 1037])
 def test_an_elementwise_chain(features, size):
+    i = index(i=1)
     kernel = Kernel(
         (Param("f32", size, "in"), Param("f32", size, "out")), (Axis("i", size),),
-        (Pass((), (Load(0, index(i=1)), Binary("mul", 0, 0), Binary("add", 1, 0), Unary("sqrt", 2), Store(1, index(i=1), 3))),), "i", 0)
+        (Pass((), (Load(0, i), Binary("mul", 0, 0), Binary("add", 1, 0), Unary("sqrt", 2), Store(1, i, 3))),), "i", 0)
     x = np.linspace(0, 9, size, dtype=np.float32)
     y = np.empty_like(x)
     assert not compile_kernel(kernel, features)([x, y])

@@ -1,38 +1,32 @@
 """How exact are the compiled exp, log and tanh? f32 on all 2^32 inputs, f64 on random ones, on every instruction set.
 
-    python -m benchmarks.vector_math_sweep              everything; takes some minutes for each function
-    python -m benchmarks.vector_math_sweep f64 tanh     one dtype, one function
+    python tests/vector_math_sweep.py              everything: three minutes for each function of f32
+    python tests/vector_math_sweep.py f64 tanh     one dtype, one function
 
 f32 is compared with NumPy in float64, f64 with NumPy's longdouble, which must have more digits than f64. Errors are in
 units in the last place of the correctly rounded result. Where that is infinite or NaN the compiled result must be too.
+Too slow for the test suite, which takes samples of it.
 """
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
-from native_kernels import compile_kernel, index, runnable
+from native_kernels import compile_kernel, elementwise_kernel, runnable
 
 from codegen.llvm_cpu.vector_math import FUNCTIONS
-from codegen.schedule.kernel import Axis, Kernel, Load, Param, Pass, Store, Unary
 
 CHUNK = 1 << 22
 F64_CHUNKS = 6
 DTYPES = {"f32": (np.float32, np.uint32, np.float64), "f64": (np.float64, np.uint64, np.longdouble)}
-INTERESTING = {"exp": (-746.0, 710.0), "log": (0.25, 4.0), "tanh": (-20.0, 20.0)}
-
-
-def unary_kernel(op: str, dtype: str, size: int) -> Kernel:
-    """out[i] = op(in[i])."""
-    at = index(i=1)
-    return Kernel((Param(dtype, size, "in"), Param(dtype, size, "out")), (Axis("i", size),),
-                  (Pass((), (Load(0, at), Unary(op, 0), Store(1, at, 1))),), "i", 0)
+HARD = {"exp": (-746.0, 710.0), "log": (0.25, 4.0), "tanh": (-20.0, 20.0)}
 
 
 def error_in_ulps(result: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """|result - exact| in units of the last place of exact rounded to result's dtype; infinite where one is special and the other is not."""
+    """|result - exact| in units in the last place of exact as result's dtype; infinite where just one is special."""
     with np.errstate(all="ignore"):
         rounded = exact.astype(result.dtype)
         same = (result == rounded) | (np.isnan(result) & np.isnan(rounded))
@@ -42,7 +36,7 @@ def error_in_ulps(result: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def inputs(op: str, dtype: str) -> Iterator[np.ndarray]:
-    """All f32 numbers; for f64 random bits, and numbers from the interval where the function is hardest."""
+    """All f32 numbers; for f64 random bits, and numbers from where the function is hardest."""
     number, bits, _ = DTYPES[dtype]
     if dtype == "f32":
         for first in range(0, 1 << 32, CHUNK):
@@ -51,12 +45,12 @@ def inputs(op: str, dtype: str) -> Iterator[np.ndarray]:
     generator = np.random.default_rng(0)
     for k in range(F64_CHUNKS):
         yield generator.integers(0, 1 << 64, CHUNK, dtype=bits).view(number)
-        yield generator.uniform(*INTERESTING[op], CHUNK) * 10.0 ** -(k % 3)
+        yield generator.uniform(*HARD[op], CHUNK) * 10.0 ** -(k % 3)
 
 
-def sweep(op: str, dtype: str) -> None:
+def sweep(dtype: str, op: str) -> None:
     """Print the largest error of one function on each instruction set, and where it is."""
-    kernel = unary_kernel(op, dtype, CHUNK)
+    kernel = elementwise_kernel(op, {}, (dtype,), CHUNK)
     runs = {name: compile_kernel(kernel, features) for name, features in runnable().items()}
     worst = dict.fromkeys(runs, (0.0, 0.0))
     result = np.empty(CHUNK, DTYPES[dtype][0])
@@ -76,8 +70,6 @@ def sweep(op: str, dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:]
-    for d in DTYPES:
-        for function in FUNCTIONS:
-            if not chosen or {d, function} & set(chosen) and all(c in (d, function) for c in chosen):
-                sweep(function, d)
+    for chosen in product(DTYPES, FUNCTIONS):
+        if set(sys.argv[1:]) <= set(chosen):
+            sweep(*chosen)

@@ -54,7 +54,7 @@ for _kind, _names in OPCODES.items():
         if _name in dis.opmap:
             KINDS[dis.opmap[_name]] = _kind
 for _opcode in (*dis.hasjrel, *dis.hasjabs):
-    if KINDS[_opcode] == "other":
+    if _opcode < 256 and KINDS[_opcode] == "other":
         KINDS[_opcode] = "leave"
 
 EXTENDED_ARG, LOAD_GLOBAL = dis.opmap["EXTENDED_ARG"], dis.opmap["LOAD_GLOBAL"]

@@ -1,0 +1,262 @@
+"""The parts of functions, classes, modules and of everything else that can be called.
+
+A function whose code ran is watched whole: its code, defaults, cells and the globals it names. One that did not run
+is watched by identity. Of a class every special method and every mentioned name is watched at each step of its
+method resolution order, so that a patched, added or removed method is seen.
+"""
+from __future__ import annotations
+
+import abc
+import decimal
+import re
+import sys
+import types
+from typing import Any
+
+from tracegrad.purity.code_facts import facts_of, family
+from tracegrad.purity.declared_pure import (
+    HEAP_TYPE,
+    IMMUTABLE_TYPE,
+    PURE_METHODS,
+    PURE_TYPES,
+    c_base,
+    is_numpy_value,
+    is_of_module,
+    is_pure_function,
+)
+from tracegrad.purity.instances import attribute, reads_every_attribute
+from tracegrad.purity.library import Setting, Trust
+from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, SPECIAL, Child, Condition, Part, View, is_same
+from tracegrad.purity.values import cell_contents
+
+OUTSIDE_NAMESPACE = ("__name__", "__qualname__", "__doc__", "__module__")
+"""Attributes of functions and classes that are not in their namespace."""
+
+BORING = frozenset("""__module__ __doc__ __dict__ __weakref__ __annotations__ __qualname__ __dataclass_fields__
+__dataclass_params__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __slots__ __match_args__
+__static_attributes__ __firstlineno__ __classcell__ __type_params__ __annotate__""".split())
+"""Entries of a class's namespace that only code that names them reads."""
+
+MODULE_NAMES = 200          # a module with more is not searched for a name that code computes
+MODULE_MACHINERY = frozenset({"__builtins__", "__spec__", "__loader__", "__cached__"})
+VIRTUAL_SUBCLASSES = Setting("the registered subclasses of abstract classes", abc.get_cache_token)
+
+
+# ---- functions ---------------------------------------------------------------------------------------------------------
+
+def of_function(view: View, f: types.FunctionType, via: str | None) -> Part:
+    trust = view.library.trust(f.__code__)
+    if trust is not None:
+        part = Part([is_same(f)], _cells(f, only_calls_of=view))
+    elif not view.mentions.covers(f.__code__):
+        part = Part([is_same(f)])
+    else:
+        part = _ran(view, f)
+    part.names = f.__dict__
+    if trust in (Trust.CORE, Trust.NUMPY) or not view.is_value(via):
+        return part
+    part.children += _outside_namespace(view, f)
+    if f.__dict__ or view.absent:
+        space = "{p}.__dict__"
+        part.conditions.append(
+            Condition(f"{space}.keys().isdisjoint({{0}})", "has none of the attributes", (view.absent.difference(f.__dict__),))
+            if f.__dict__ else Condition(f"not {space}", "has no attributes"))
+    chosen = f.__dict__ if view.mentions.computed else view.mentions.attributes.intersection(f.__dict__)
+    part.children += [attribute(n, f.__dict__[n], "{p}.__dict__", not view.mentions.computed) for n in chosen]
+    return part
+
+
+def _ran(view: View, f: types.FunctionType) -> Part:
+    code, defaults, keyword_defaults = f.__code__, f.__defaults__, f.__kwdefaults__
+    part = Part([Condition("({p} is {0} or type({p}) is FunctionType and {p}.__globals__ is {1})", "is still",
+                           (f, f.__globals__)),
+                 Condition("{p}.__code__ is {0}", "has the code", (code,))], function=f)
+    if defaults is None and keyword_defaults is None:
+        part.conditions.append(Condition("{p}.__defaults__ is {p}.__kwdefaults__ is None", "has no defaults"))
+    else:
+        part.children += [Child(".__defaults__", defaults, "{p}.__defaults__"),
+                          Child(".__kwdefaults__", keyword_defaults, "{p}.__kwdefaults__")]
+    if f.__closure__:
+        part.namespace = "{p}.__closure__"
+        part.children += _cells(f)
+    for c in family(code):
+        if view.mentions.covers(c):
+            _add_globals(part, f, sorted(facts_of(c).globals))
+            _add_imports(part, f, facts_of(c).imports)
+            if reflects := facts_of(c).reflects:
+                part.refusal = f"{c.co_qualname} reads {', '.join(sorted(reflects))}"
+    return part
+
+
+def _cells(f: types.FunctionType, only_calls_of: View | None = None) -> list[Child]:
+    """Closure variables. Of trusted functions only callables that are not trusted matter: they may be called."""
+    found = []
+    for k, (name, cell) in enumerate(zip(f.__code__.co_freevars, f.__closure__ or ())):
+        space = "{d}" if only_calls_of is None else "{p}.__closure__"
+        if only_calls_of is None or _may_be_called_back(only_calls_of, cell_contents(cell)):
+            found.append(Child(name, cell, f"{space}[{k}]", absolute=True))
+    return found
+
+
+def _may_be_called_back(view: View, value: Any) -> bool:
+    match value:
+        case types.FunctionType():
+            return True
+        case types.MethodType() | staticmethod() | classmethod():
+            return _may_be_called_back(view, value.__func__)
+        case _:
+            cls = value if issubclass(type(value), type) else type(value)
+            return bool(cls.__flags__ & HEAP_TYPE) and callable(value) and view.library.trust_class(cls) is None
+
+
+def _add_globals(part: Part, f: types.FunctionType, names: list[str]) -> None:
+    own, inherited = f.__globals__, f.__builtins__
+    for n in names:
+        if n in own:
+            part.children.append(Child(n, own[n], "{0}[{1}]", (own, n), via=n, write="{0}[{1}] = t",
+                                       once=("global", id(own), n), absolute=True))
+            continue
+        part.conditions.append(Condition("{0} not in {1}", "is not a global", (n, own), once=("no global", id(own), n)))
+        part.children.append(_builtin(inherited, n))
+
+
+def _builtin(namespace: dict[str, Any], n: str) -> Child:
+    return Child(n, namespace.get(n, ABSENT), "{0}.get({1}, ABSENT)", (namespace, n), via=n,
+                 once=("global", id(namespace), n), absolute=True)
+
+
+def _add_imports(part: Part, f: types.FunctionType, imports: frozenset[str]) -> None:
+    for n in sorted({i for name in imports for i in (name, name.partition(".")[0])}):
+        part.children.append(Child(n, sys.modules.get(n, ABSENT), "modules.get({0}, ABSENT)", (n,), via=n,
+                                   once=("import", n), absolute=True))
+    if imports:
+        part.children.append(_builtin(f.__builtins__, "__import__"))
+
+
+def _outside_namespace(view: View, o: Any) -> list[Child]:
+    m = view.mentions
+    return [Child(f".{n}", value, "{p}." + n) for n in OUTSIDE_NAMESPACE
+            if n in m.attributes or m.by_identity and n in ("__qualname__", "__module__")
+            if type(value := getattr(o, n, None)) is str]
+
+
+def of_method(view: View, o: types.MethodType) -> Part:
+    return Part([Condition("type({p}) is {0}", "has type", (types.MethodType,))],
+                [Child(".__func__", o.__func__, "{p}.__func__"), Child(".__self__", o.__self__, "{p}.__self__")])
+
+
+# ---- callables of C ----------------------------------------------------------------------------------------------------
+
+def of_builtin(view: View, o: Any, via: str | None) -> Part:
+    """A builtin function, or a method of an object of C. Called directly it is judged when it is called."""
+    if is_of_module(o) or isinstance(o.__self__, type):
+        judged = is_pure_function(o) or not view.is_value(via)
+        condition = is_same(o) if not isinstance(o.__self__, type) else Condition("{p} == {0}", "is still", (o,))
+        return Part([condition], refusal=None if judged else f"{_called(o)} is not known to be pure, and is used as a value")
+    return Part([Condition("type({p}) is {0} and {p}.__name__ == {1}", "has type", (type(o), o.__name__))],
+                [Child(".__self__", o.__self__, "{p}.__self__")],
+                refusal=None if is_pure_function(o) else f"{_called(o)} is not known to be pure")
+
+
+def _called(o: Any) -> str:
+    owner = o.__module__ or type(o.__self__).__name__
+    return f"{owner}.{o.__qualname__}" if o.__qualname__.partition(".")[0] != owner else o.__qualname__
+
+
+def of_c_descriptor(view: View, o: Any) -> Part:
+    pure = o.__objclass__ in PURE_METHODS or is_numpy_value(o.__objclass__) or issubclass(o.__objclass__, BaseException)
+    return Part([is_same(o)], refusal=None if pure else f"{o.__qualname__} is not known to be pure")
+
+
+def of_method_wrapper(view: View, o: Any) -> Part:
+    return Part([Condition("type({p}) is {0} and {p}.__name__ == {1}", "has type", (type(o), o.__name__))],
+                [Child(".__self__", o.__self__, "{p}.__self__")])
+
+
+def of_operator_getter(view: View, o: Any) -> Part:
+    """An attrgetter or methodcaller reads attributes that no code mentions."""
+    names = set(re.findall(r"\w+", repr(o)))
+    view.names_met |= names
+    return Part([is_same(o)], refusal=None if names <= view.mentions.attributes else f"{o!r} reads names that no code mentions")
+
+
+# ---- descriptors, modules ----------------------------------------------------------------------------------------------
+
+def of_property(view: View, o: property) -> Part:
+    return Part([is_same(o)], [Child(f".{n}", getattr(o, n), "{p}." + n) for n in ("fget", "fset", "fdel")])
+
+
+def of_bound_function(view: View, o: Any) -> Part:
+    return Part([is_same(o)], [Child("", o.__func__, "{p}.__func__")])
+
+
+def of_module(view: View, o: types.ModuleType) -> Part:
+    names, trust = o.__dict__, view.library.trust_module(o)
+    part = Part([is_same(o)], names=None if trust else names)
+    chosen = view.mentions.attributes.intersection(names)
+    if view.mentions.computed and trust is None:
+        if len(names) > MODULE_NAMES:
+            part.refusal = f"an attribute of module {names.get('__name__')} is read by a name that is computed"
+        else:
+            chosen = names.keys() - MODULE_MACHINERY
+    computed = view.mentions.computed and trust is None
+    part.children = [Child(f".{n}", names[n], "{0}[{1}]", (names, n), via=None if computed else n,
+                           write="{0}[{1}] = t", once=("global", id(names), n)) for n in sorted(chosen)]
+    if trust is not None:
+        return part
+    if "__getattr__" in names and "__getattr__" not in chosen:
+        part.children.append(Child(".__getattr__", names["__getattr__"], "{0}[{1}]", (names, "__getattr__")))
+    if type(o) is not types.ModuleType:
+        part.children.append(Child(" (its class)", type(o), "type({p})"))
+    if missing := view.absent.difference(names):
+        part.conditions.append(Condition("{1}.keys().isdisjoint({0})", "has none of the attributes", (missing, names),
+                                         once=("module", id(names))))
+    return part
+
+
+# ---- classes -----------------------------------------------------------------------------------------------------------
+
+def of_class(view: View, cls: type) -> Part:
+    base, trust = c_base(cls), view.library.trust_class(cls)
+    if issubclass(cls, decimal.Decimal):
+        view.needs(DECIMAL_CONTEXT)
+    if base is cls:
+        known = cls in PURE_TYPES or is_numpy_value(cls) or issubclass(cls, BaseException)
+        return Part([is_same(cls)], refusal=None if known else f"{cls.__module__}.{cls.__qualname__} is not known to be pure")
+    part = Part([is_same(cls)])
+    if trust in (Trust.CORE, Trust.NUMPY):
+        _add_entries(view, part, cls, view.mentions.attributes & vars(cls).keys())
+        return part
+    part.conditions.append(Condition("{1}.__mro__ is {0}", "has the bases", (cls.__mro__, cls), once=("bases", id(cls))))
+    part.children += _outside_namespace(view, cls)
+    every = reads_every_attribute(view, cls)
+    for k in cls.__mro__:
+        if not k.__flags__ & HEAP_TYPE or k.__flags__ & IMMUTABLE_TYPE:
+            continue
+        entries, trusted = vars(k), view.library.trust_class(k) is not None
+        chosen = {n for n in entries if n in view.mentions.attributes}
+        if not trusted:
+            chosen |= {n for n in entries if n not in BORING and (every or n in SPECIAL or n[:2] == "__" == n[-2:])}
+            part.conditions.append(Condition(
+                "{1}.keys().isdisjoint({0})", f"{k.__qualname__} defines none of",
+                (view.class_absent.difference(entries), entries), once=("class", id(k))))
+        _add_entries(view, part, k, chosen)
+    if isinstance(cls, abc.ABCMeta):
+        view.needs(VIRTUAL_SUBCLASSES)
+    if type(cls) is not type and not issubclass(type(cls), abc.ABCMeta):
+        part.children.append(Child(" (its class)", type(cls), "type({p})"))
+    return part
+
+
+def _add_entries(view: View, part: Part, cls: type, names: set[str]) -> None:
+    entries = vars(cls)
+    for n in sorted(names):
+        part.children.append(Child(f"{cls.__qualname__}.{n}", entries[n], "{0}[{1}]", (entries, n), via=n,
+                                   once=("entry", id(cls), n), absolute=True))
+
+
+def of_c_entry(view: View, o: Any) -> Part:
+    """A slot's descriptor, an attribute of a C type, and such: what it is follows from its identity."""
+    return Part([is_same(o)])
+
+

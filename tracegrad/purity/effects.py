@@ -1,0 +1,128 @@
+"""effects: what a run changed, by comparing the snapshot with the same objects after the run.
+
+    self.h = h          SLOT     a Tensor replaced by another: a replay can do it again
+    loss.backward()     GRAD     the grad of a Tensor: known to the recorder
+    self.n += 1         OTHER    refused, in words
+"""
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import BuiltinFunctionType, MethodType, MethodWrapperType
+from typing import Any
+
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.purity.anatomy import parts_of
+from tracegrad.purity.part import ABSENT, Child, Part, View
+from tracegrad.purity.prediction import Entry, Prediction
+from tracegrad.purity.values import bits
+
+BOUND = (BuiltinFunctionType, MethodType, MethodWrapperType)     # made anew each time they are read
+
+
+class Kind(Enum):
+    """What kind of change it is."""
+
+    SLOT = auto()
+    GRAD = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Effect:
+    """One change: of what `owner` had at `child.route`."""
+
+    kind: Kind
+    owner: Any
+    child: Child
+    before: Any
+    after: Any
+    what: str
+
+    @property
+    def place(self) -> Hashable:
+        """The place that changed, whichever way it was found."""
+        return self.child.place(self.owner)
+
+    @property
+    def refusal(self) -> Aborted | None:
+        """Why the run cannot be replayed because of it, if so."""
+        return Aborted(Abort.EFFECT, self.what) if self.kind is Kind.OTHER else None
+
+
+def effects(prediction: Prediction) -> list[Effect]:
+    """Every change of the predicted state since the prediction, in the order of the walk."""
+    view = View(prediction.mentions, prediction.library)
+    found: list[Effect] = []
+    done: set[Hashable] = set()
+    for entry in prediction.snapshot:
+        part = parts_of(view, entry.object)
+        _compare_children(found, done, prediction, entry, part)
+        _compare_names(found, done, entry, part)
+        if entry.state != part.state and not any(e.owner is entry.object for e in found):
+            found.append(_other(entry.object, Child("", None), f"it changed {_what(entry)} of a {type(entry.object).__name__}"))
+    return found
+
+
+def _what(entry: Entry) -> str:
+    return "dtype, shape, requires_grad or history" if entry.is_tensor else "the contents"
+
+
+def _compare_children(found: list[Effect], done: set[Hashable], prediction: Prediction, entry: Entry, part: Part) -> None:
+    before = {c.once or c.route: c for c in entry.children}
+    after = {c.once or c.route: c for c in part.children}
+    for key in (*before, *(k for k in after if k not in before)):
+        old, new = before.get(key), after.get(key)
+        child = old or new
+        assert child is not None
+        x, y = old.value if old else ABSENT, new.value if new else ABSENT
+        if is_equal(x, y):
+            continue
+        mark = child.place(entry.object)
+        if mark not in done:
+            done.add(mark)
+            found.append(_effect(prediction, entry, child, x, y))
+
+
+def _effect(prediction: Prediction, entry: Entry, child: Child, x: Any, y: Any) -> Effect:
+    if entry.is_tensor and child.route == ".grad":
+        return Effect(Kind.GRAD, entry.object, child, x, y, "it changed a grad")
+    is_tensor = prediction.library.is_tensor
+    if child.write is not None and is_tensor(type(x)) and is_tensor(type(y)):
+        return Effect(Kind.SLOT, entry.object, child, x, y, f"it replaced {_place(entry.object, child)}")
+    return _other(entry.object, child, f"it changed {_place(entry.object, child)}", x, y)
+
+
+def _place(owner: Any, child: Child) -> str:
+    if child.absolute:
+        return f"the variable {child.route}"
+    return f"{child.route} of a {type(owner).__name__}"
+
+
+def _other(owner: Any, child: Child, what: str, x: Any = None, y: Any = None) -> Effect:
+    return Effect(Kind.OTHER, owner, child, x, y, what)
+
+
+def _compare_names(found: list[Effect], done: set[Hashable], entry: Entry, part: Part) -> None:
+    """Changes of a namespace that no child tells of."""
+    before, after, owner = entry.names, part.names, entry.object
+    if before is None or after is None:
+        return
+    for n in (*before, *(n for n in after if n not in before)):
+        x, y = before.get(n, ABSENT), after.get(n, ABSENT)
+        if not is_equal(x, y) and not done & {(id(owner), f".{n}"), ("global", id(after), n)}:
+            found.append(_other(owner, Child(f".{n}", x), f"it changed .{n} of a {type(owner).__name__}", x, y))
+
+
+def is_equal(x: Any, y: Any) -> bool:
+    """The same object, or the same plain value."""
+    if x is y:
+        return True
+    if type(x) is not type(y):
+        return False
+    if type(x) in (int, str, bytes):
+        return bool(x == y)
+    if type(x) in (float, complex):
+        return bits(x) == bits(y)
+    return type(x) in BOUND and bool(x == y)

@@ -1,0 +1,137 @@
+"""Library: what the walk must know of code that it does not look into, and of Tensors.
+
+Trust has three degrees, decided by the file a code object was compiled from and by where a module or class is found,
+never by names that users can set on objects.
+
+    CORE       code of this library. It reports to the recorder by itself; what it calls is not judged. Of objects
+               that are not its own it reads only what Python's protocols read (len, iteration, dunder methods).
+    NUMPY      NumPy's Python code. The C functions it calls are judged; it reads what CORE may read.
+    STANDARD   a few modules of the standard library. Judged, and what they mention counts, but their globals do not.
+    (none)     everything else, tracegrad.nn, .optim and .data included: ordinary code, walked like the user's.
+"""
+from __future__ import annotations
+
+import abc
+import collections
+import contextlib
+import dataclasses
+import enum
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+
+class Trust(Enum):
+    """How much is taken for granted of code that the walk does not look into."""
+
+    CORE = auto()
+    NUMPY = auto()
+    STANDARD = auto()
+
+
+STANDARD_MODULES = (abc, collections, contextlib, dataclasses, enum, functools)
+ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io")
+"""Modules and packages inside a trusted package whose code is nevertheless ordinary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something ambient: a run that changes it is refused, and where `guarded` it must have the value it had."""
+
+    name: str
+    read: Callable[[], Any]
+    guarded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TensorLayout:
+    """How a Tensor's parts are written in generated code; {p} is the Tensor."""
+
+    array: str = "{p}.array"
+    requires_grad: str = "{p}.requires_grad"
+    history: str = "{p}.grad_fn"
+    hooks: str = "{p}.hooks"
+    grad: str = "{p}._grad"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """`tensor` is the leaf type (subclasses are leaves too), `settings` are ambient.
+
+    `follow` names, for instances of a trusted class, the attributes that matter: of all other instances of trusted
+    classes every attribute does.
+    """
+
+    tensor: type
+    packages: tuple[tuple[str, Trust], ...] = (("tracegrad", Trust.CORE), ("codegen", Trust.CORE), ("numpy", Trust.NUMPY))
+    ordinary: tuple[str, ...] = ORDINARY
+    settings: tuple[Setting, ...] = ()
+    follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
+    layout: TensorLayout = TensorLayout()
+    _files: dict[str, Trust | None] = field(default_factory=dict)
+    _folders: list[tuple[str, Trust | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, trust in self.packages:
+            if (module := sys.modules.get(name)) is not None and module.__file__:
+                self._folders.append((str(Path(module.__file__).parent) + os.sep, trust))
+                for inner in self.ordinary:
+                    if inner.startswith(name + "."):
+                        place = Path(module.__file__).parent.joinpath(*inner.split(".")[1:])
+                        self._folders.extend([(str(place) + os.sep, None), (str(place) + ".py", None)])
+        self._folders.sort(key=lambda entry: -len(entry[0]))            # the most particular first
+        for module in STANDARD_MODULES:
+            self._files.update((f.__code__.co_filename, Trust.STANDARD) for f in vars(module).values()
+                               if type(f) is FunctionType and f.__module__ == module.__name__)
+
+    def trust(self, code: CodeType) -> Trust | None:
+        """The trust in a code object."""
+        return self.trust_file(code.co_filename)
+
+    def trust_file(self, filename: str) -> Trust | None:
+        """The trust in code that was compiled from this file."""
+        try:
+            return self._files[filename]
+        except KeyError:
+            found = next((trust for start, trust in self._folders if filename.startswith(start)), None)
+            self._files[filename] = found
+            return found
+
+    def trust_module(self, module: ModuleType) -> Trust | None:
+        """The trust in a module: a real one, found under its own name."""
+        name = module.__dict__.get("__name__")
+        if not isinstance(name, str) or sys.modules.get(name) is not module:
+            return None
+        if module in STANDARD_MODULES:
+            return Trust.STANDARD
+        if any(name == inner or name.startswith(inner + ".") for inner in self.ordinary):
+            return None
+        return dict(self.packages).get(name.partition(".")[0])
+
+    def trust_class(self, cls: type) -> Trust | None:
+        """The trust in a class: one that the module it claims to come from has under its name."""
+        name = cls.__dict__.get("__module__")
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        if type(module) is not ModuleType or (trust := self.trust_module(module)) is None:
+            return None
+        found: Any = module
+        for part in cls.__qualname__.split("."):
+            found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
+        return trust if found is cls else None
+
+    def is_tensor(self, cls: type) -> bool:
+        """Are instances of `cls` Tensors? (isinstance would ask the object.)"""
+        return issubclass(cls, self.tensor)
+
+
+def numpy_error_state() -> Any:
+    """How NumPy reports floating point errors: no result depends on it, but a run may not change it."""
+    return tuple(np.geterr().items())

@@ -1,0 +1,134 @@
+"""observe: a run of the function under a profile hook, which sees the code that runs and the C functions it calls.
+
+Events of one thread are seen, calls made by C code (`map(f, xs)`, `a + b`) are not: what C code may call is judged by
+the walk. A profile function that was there before goes on getting every event.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.purity.bytecode import LEAVING
+from tracegrad.purity.declared_pure import is_of_module, is_pure_function
+from tracegrad.purity.library import Library, Trust
+from tracegrad.purity.prediction import Prediction
+from tracegrad.source_lines import first_line, user_frame
+
+MOST_REFUSALS = 20
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
+
+
+def supported() -> str | None:
+    """A sentence that says why runs cannot be observed here, or None."""
+    if sys.implementation.name != "cpython":
+        return f"runs are observed on CPython, and this is {sys.implementation.name}"
+    if sys.version_info[:2] not in SUPPORTED:
+        versions = ", ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
+        return f"runs are observed on CPython {versions}, and this is {sys.version_info[0]}.{sys.version_info[1]}"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "runs are observed on builds of CPython with the global interpreter lock"
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class Observation:
+    """A run: its result or its error, the code that ran by id, and what it did that is not known to be pure."""
+
+    result: Any = None
+    error: Exception | None = None
+    codes: dict[int, CodeType] = field(default_factory=dict)
+    unpredicted: list[CodeType] = field(default_factory=list)
+    refusals: list[Aborted] = field(default_factory=list)
+    left_by_error: bool = False         # was any frame left by an exception?
+
+    def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:
+        """Note why the run cannot be replayed."""
+        aborted = Aborted(reason, detail, line)
+        if len(self.refusals) < MOST_REFUSALS and aborted not in self.refusals:
+            self.refusals.append(aborted)
+
+
+def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
+    """Run `call()` and see what it does. An Exception it raises is caught and kept in `error`."""
+    seen = Observation()
+    before = sys.getprofile()
+    profiler = before if before is not None and not callable(before) else None      # one written in C
+    if profiler is not None:
+        profiler.disable()
+        before = None
+    own = getattr(call, "__code__", None)
+    seen.codes[id(own)] = own
+    hook = _hook(seen, prediction, before)
+    sys.setprofile(hook)
+    try:
+        seen.result = call()
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the run's outcome
+        seen.error = error
+    finally:
+        sys.setprofile(before)
+        if profiler is not None:
+            profiler.enable()
+    del seen.codes[id(own)]
+    _conclude(seen, prediction)
+    return seen
+
+
+def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[FrameType, str, Any], None]:
+    codes, predicted, library = seen.codes, prediction.codes, prediction.library
+    judged: dict[Any, tuple[bool, Any]] = {}      # callees are kept, so that ids stay theirs
+
+    def hook(frame: FrameType, event: str, arg: Any) -> None:
+        if before is not None:
+            before(frame, event, arg)
+        code = frame.f_code
+        if event == "call":
+            if id(code) not in codes:
+                codes[id(code)] = code
+                if id(code) not in predicted and library.trust(code) is None:
+                    seen.unpredicted.append(code)
+        elif event == "return":
+            if arg is None and code.co_code[frame.f_lasti] not in LEAVING:
+                seen.left_by_error = True
+        elif event == "c_call":
+            key = _identity(arg)
+            verdict = judged.get(key)
+            if verdict is None:
+                verdict = judged[key] = is_pure_function(arg), arg
+            if not verdict[0] and arg is not sys.setprofile and not _is_trusted(library, frame, arg):
+                line = user_frame(frame)
+                seen.refuse(Abort.UNKNOWN_CALL, _name(arg),
+                            line and f"{os.path.basename(line.f_code.co_filename)}:{line.f_lineno}")
+
+    return hook
+
+
+def _identity(callee: Any) -> Any:
+    owner = callee.__self__
+    return id(callee) if is_of_module(callee) else (type(owner), owner if isinstance(owner, type) else None, callee.__name__)
+
+
+def _is_trusted(library: Library, frame: FrameType, callee: Any) -> bool:
+    """May the code of this frame call it all the same?"""
+    trust = library.trust(frame.f_code)
+    return trust is Trust.CORE or trust is Trust.NUMPY and type(callee.__self__).__name__ in ("ContextVar", "Context")
+
+
+def _name(callee: Any) -> str:
+    owner = callee.__self__
+    place = callee.__module__ if is_of_module(callee) else None
+    return f"{place}.{callee.__qualname__}" if place else f"{callee.__qualname__} of a {type(owner).__name__}"
+
+
+def _conclude(seen: Observation, prediction: Prediction) -> None:
+    if seen.error is not None:
+        seen.refuse(Abort.RAISED, type(seen.error).__name__)
+    for code in seen.unpredicted:
+        seen.refuse(Abort.UNSEEN_CODE, code.co_qualname, first_line(code))
+    for (name, value), setting in zip(prediction.settings, prediction.library.settings):
+        if setting.read() != value:
+            seen.refuse(Abort.EFFECT, f"it changed {name}")

@@ -1,0 +1,142 @@
+"""Part: what can be read from one object, and how generated code reads and checks it again.
+
+Templates are text for str.format: {p} is the object, {d} its namespace (see Part.namespace), {0}, {1}, ... are constants.
+
+    a list of two   ->   Condition("type({p}) is {0}", "has type", (list,)), Condition("{1}({p}) == {0}", ...)
+                         unpack "{p}"; Child("[0]", first), Child("[1]", second)
+"""
+from __future__ import annotations
+
+import decimal
+import locale
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from tracegrad.purity.code_facts import Mentions
+from tracegrad.purity.library import Library, Setting
+
+
+class Absent:
+    """Stands for an attribute, a variable or a cell that has no value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT = Absent()
+
+
+class Condition(NamedTuple):
+    """What must hold of an object. `says` is the middle of a sentence whose end is the first constant."""
+
+    test: str
+    says: str
+    constants: tuple[Any, ...] = ()
+    once: Hashable = None           # conditions with equal `once` are the same
+
+
+class Child(NamedTuple):
+    """Something one step below an object.
+
+    `route` is the text of the step (or of the whole route, where `absolute`); `read` is None for what the parent's
+    `unpack` gives; `write` stores variable `t` in the place of the child; `via` is the name it is read by, if code
+    mentions that. Children with equal `once` are the same, whatever they are a child of.
+    """
+
+    route: str
+    value: Any
+    read: str | None = None
+    constants: tuple[Any, ...] = ()
+    via: str | None = None
+    write: str | None = None
+    once: Hashable = None
+    absolute: bool = False
+
+    def place(self, owner: Any) -> Hashable:
+        """What this child of `owner` has in common with every other way to the same place."""
+        return self.once or (id(owner), self.route)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """One object, taken apart.
+
+    `state` is what it holds beside its children, comparable with ==; `names` is its whole namespace, for what may be
+    changed without being read; `refusal` says why guards cannot watch it.
+    """
+
+    conditions: list[Condition] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    unpack: str | None = None
+    namespace: str | None = None
+    state: Any = None
+    names: dict[str, Any] | None = None
+    mutable: bool = False
+    is_tensor: bool = False
+    function: FunctionType | None = None        # a function whose code ran, or may
+    refusal: str | None = None
+
+
+def is_same(o: Any, says: str = "is still") -> Condition:
+    """The object itself and no other."""
+    return Condition("{p} is {0}", says, (o,))
+
+
+def unwatched(o: Any, why: str) -> Part:
+    """An object that guards cannot watch."""
+    return Part([is_same(o)], refusal=why)
+
+
+class View:
+    """What decides how far an object is taken apart: the names that code mentions, and the library.
+
+    It also collects what the walk finds beside objects: ambient `settings` that matter, and names that are read by
+    C code on behalf of objects it met (`names_met`).
+    """
+
+    def __init__(self, mentions: Mentions, library: Library, *, tensor_states: dict[int, Any] | None = None,
+                 grads_read: frozenset[int] = frozenset()):
+        self.mentions, self.library = mentions, library
+        self.tensor_states = tensor_states or {}
+        self.grads_read = grads_read
+        self.absent = frozenset(mentions.attributes - SPECIAL)
+        self.class_absent = frozenset(mentions.attributes | SPECIAL)
+        self.names_met: set[str] = set()
+        self.settings: dict[str, Setting] = {}
+        if mentions.formats_numbers or mentions.attributes & {"format", "strcoll"}:
+            self.needs(NUMBER_LOCALE)
+
+    def needs(self, setting: Setting) -> None:
+        """Note that an ambient setting matters."""
+        self.settings[setting.name] = setting
+
+    def is_value(self, via: str | None) -> bool:
+        """May what is read by this name be used other than by being called at once?"""
+        return via is None or via in self.mentions.values
+
+
+def _decimal_context() -> tuple[Any, ...]:
+    c = decimal.getcontext()
+    return c.prec, c.rounding, c.Emin, c.Emax, c.capitals, c.clamp, tuple(k for k, v in c.traps.items() if v)
+
+
+NUMBER_LOCALE = Setting("the locale of numbers", lambda: locale.setlocale(locale.LC_NUMERIC))
+DECIMAL_CONTEXT = Setting("the decimal context", _decimal_context)
+
+SPECIAL = frozenset("""__new__ __init__ __del__ __repr__ __str__ __bytes__ __format__ __lt__ __le__ __eq__ __ne__ __gt__
+__ge__ __hash__ __bool__ __getattr__ __getattribute__ __setattr__ __delattr__ __dir__ __get__ __set__ __delete__
+__set_name__ __init_subclass__ __instancecheck__ __subclasscheck__ __subclasshook__ __class_getitem__ __call__ __len__
+__length_hint__ __getitem__ __setitem__ __delitem__ __missing__ __iter__ __next__ __reversed__ __contains__ __add__
+__sub__ __mul__ __matmul__ __truediv__ __floordiv__ __mod__ __divmod__ __pow__ __lshift__ __rshift__ __and__ __xor__
+__or__ __radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ __rpow__ __rlshift__
+__rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ __ifloordiv__ __imod__
+__ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__ __neg__ __pos__ __abs__ __invert__ __complex__ __int__
+__float__ __index__ __round__ __trunc__ __floor__ __ceil__ __enter__ __exit__ __await__ __aiter__ __anext__ __aenter__
+__aexit__ __class__ __prepare__ __mro_entries__ __copy__ __deepcopy__ __replace__ __reduce__ __reduce_ex__ __getstate__
+__buffer__ __release_buffer__ __post_init__ __array__ __array_ufunc__ __array_function__ __array_priority__
+__array_interface__ __array_struct__ __array_wrap__ __array_finalize__ __dlpack__ __dlpack_device__""".split())
+"""Methods that the interpreter, the standard library or NumPy calls without any code naming them."""

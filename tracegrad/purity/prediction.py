@@ -1,0 +1,144 @@
+"""predict: the code that a call may run, and what it may read, before it runs.
+
+    fn mentions `model`, `.w`  ─►  the walk finds Model.__call__, whose code mentions `.layers`  ─►  the walk goes
+    further, ...  until no new code is found: a fixed point. The last walk leaves a snapshot.
+
+Where that would go too far only code that earlier runs entered (`extra_codes`) is looked at; with none known, the
+run is a rehearsal: it is observed, so that the next prediction knows its code, and cannot be replayed.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+from tracegrad.purity.anatomy import parts_of
+from tracegrad.purity.code_facts import Mentions
+from tracegrad.purity.library import Library, Trust
+from tracegrad.purity.part import Child, Part, View
+
+MOST_CODES = 600
+MOST_OBJECTS = 20_000
+
+
+class Entry(NamedTuple):
+    """One object of the snapshot: what it was made of, and its whole namespace, before the run."""
+
+    object: Any
+    children: tuple[Child, ...]
+    state: Any
+    names: dict[str, Any] | None
+    is_tensor: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Root:
+    """Where the walk begins: something that a call reads, and how generated code reads it."""
+
+    route: str
+    value: Any
+    read: str
+    constants: tuple[Any, ...] = ()
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a call may read. `complete`: was everything in reach walked?"""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    roots: tuple[Root, ...]
+    library: Library
+    mentions: Mentions
+    snapshot: tuple[Entry, ...]
+    names_met: frozenset[str]       # read by C code on behalf of objects in reach
+    settings: tuple[tuple[str, Any], ...]
+    complete: bool
+
+    @property
+    def codes(self) -> dict[int, CodeType]:
+        """The code that may run, by id."""
+        return self.mentions.codes
+
+
+def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], library: Library,
+            extra_codes: Iterable[CodeType] = (), extra_roots: Iterable[Root] = ()) -> Prediction:
+    """Everything that `fn(*args, **kwargs)` may read, with a snapshot of it.
+
+    `extra_codes` are those that earlier runs entered; `extra_roots` are further state that runs read without their
+    code naming it.
+    """
+    roots = (
+        Root(getattr(fn, "__name__", "fn"), fn, "{0}", (fn,)),
+        *(Root(f"args[{k}]", value, f"args[{k}]") for k, value in enumerate(args)),
+        *(Root(f"kwargs[{name!r}]", value, "kwargs[{0}]", (name,)) for name, value in kwargs.items()),
+        *extra_roots)
+    settings = tuple((s.name, s.read()) for s in library.settings)
+    mentions, names_met = Mentions(extra_codes, ahead=True), set[str]()
+    while True:
+        if len(mentions.codes) > MOST_CODES and mentions.ahead:
+            mentions = _only_code_that_ran(roots, extra_codes)
+        mentions.attributes |= names_met
+        walk = _Walk(mentions, library)
+        walk.run(roots)
+        if walk.too_far and mentions.ahead:
+            mentions = _only_code_that_ran(roots, extra_codes)
+        elif not (walk.grew or walk.view.names_met - names_met):
+            return Prediction(fn, args, dict(kwargs), roots, library, mentions, tuple(walk.snapshot),
+                              frozenset(names_met), settings, complete=not walk.too_far)
+        names_met |= walk.view.names_met
+
+
+def _only_code_that_ran(roots: Iterable[Root], extra_codes: Iterable[CodeType]) -> Mentions:
+    mentions = Mentions(extra_codes)
+    for root in roots:
+        if type(root.value) is FunctionType:
+            mentions.add_family(root.value.__code__)
+    return mentions
+
+
+class _Walk:
+    """One pass over everything in reach of the names mentioned so far."""
+
+    def __init__(self, mentions: Mentions, library: Library):
+        self.view = View(mentions, library)
+        self.snapshot: list[Entry] = []
+        self.grew = self.too_far = False
+        self._seen: dict[int, Any] = {}
+
+    def run(self, roots: Iterable[Root]) -> None:
+        mentions = self.view.mentions
+        todo: list[tuple[Any, str | None]] = [(root.value, root.via) for root in roots]
+        while todo:
+            o, via = todo.pop()
+            if id(o) in self._seen:
+                continue
+            if len(self._seen) > MOST_OBJECTS:
+                self.too_far = True
+                return
+            self._seen[id(o)] = o
+            if mentions.ahead and type(o) is FunctionType:
+                self._grow(o, via)
+                if len(mentions.codes) > MOST_CODES:
+                    self.too_far = True
+                    return
+            part = parts_of(self.view, o, via)
+            self.snapshot.append(entry(o, part))
+            todo += [(child.value, child.via) for child in part.children]
+
+    def _grow(self, f: FunctionType, via: str | None) -> None:
+        """A function in reach may run, so its code counts. Of trusted code only what the standard library may read does."""
+        trust = self.view.library.trust(f.__code__)
+        if trust is None:
+            self.grew |= self.view.mentions.add_family(f.__code__)
+        elif trust is Trust.STANDARD and via is None:
+            self.grew |= self.view.mentions.add(f.__code__)
+
+
+def entry(o: Any, part: Part) -> Entry:
+    """What the snapshot keeps of an object."""
+    names = None if part.names is None else dict(part.names)
+    return Entry(o, tuple(part.children), part.state, names, part.is_tensor)

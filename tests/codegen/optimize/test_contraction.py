@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph_strategies import arrays_for
+from graph_strategies import arrays_for, graphs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from codegen.ir.edges import same_bits
+from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
 from codegen.ir.text import parse, print_graph
 from codegen.ir.types import DTYPES
@@ -96,6 +100,19 @@ def test_text_and_numbers(case: str) -> None:
     arrays = [np.nan_to_num(x, nan=0.5, posinf=1.0, neginf=-1.0) for x in arrays_for(graph, 0)]
     for a, b in zip(interpret(graph, arrays), interpret(after, arrays), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+MOVED = ("matmul", "matmul", "transpose", "sum", "broadcast", "reshape", "slice", "flip", "mul", "add")
+
+
+@settings(deadline=None, max_examples=200)
+@given(graphs(ops=MOVED, dtypes=("i64", "i32"), max_nodes=16, sizes=(0, 1, 2, 3)), st.integers(0, 2**32 - 1))
+def test_of_integers_to_the_bit(graph: Graph, seed: int) -> None:
+    after = optimize(graph)
+    verify(after)
+    arrays = arrays_for(graph, seed)
+    for a, b in zip(interpret(graph, arrays), interpret(after, arrays), strict=True):
+        assert same_bits(a, b)
 
 
 def test_a_training_step(golden: Callable[[str, str], None]) -> None:

@@ -75,7 +75,7 @@ def test_optimize_keeps_the_meaning_of_reductions(graph: Graph, seed: int) -> No
 
 
 @settings(deadline=None, max_examples=200)
-@given(graphs(symbolic=True, max_nodes=16), st.booleans())
+@given(graphs(ops=tuple(sorted(set(OPS) - {"matmul"})), symbolic=True, max_nodes=16), st.booleans())
 def test_one_walk_reaches_a_fixed_point_of_core_ops(graph: Graph, fast_math: bool) -> None:
     after = optimize(graph, fast_math)
     verify(after)

@@ -1,0 +1,53 @@
+"""python -m benchmarks [NAME ...] [--rounds N] [--budget SECONDS] [--out FOLDER]"""
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks import report, rounds
+from benchmarks.frame import FreshBenchmark
+
+NAMES = ("elementwise", "softmax_rows", "mlp_step", "call_overhead", "compile_latency", "import_time")
+
+
+def progress(text: str) -> None:
+    """One line that is overwritten, where someone is watching."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tracegrad and its peers.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}; all by default")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each contender has its turn")
+    parser.add_argument("--budget", type=float, default=0.3, help="seconds of each turn")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmarks"), help="folder for what is written")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in NAMES]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+
+    machine = report.describe_machine()
+    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    results = {}
+    for name in options.names or NAMES:
+        benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
+        if isinstance(benchmark, FreshBenchmark):
+            rows = rounds.run_fresh(name, benchmark, options.rounds, progress)
+        else:
+            rows = rounds.run(name, benchmark, options.rounds, options.budget, progress)
+        progress("")
+        print(f"\n{name}: {benchmark.question}\n{report.as_table(benchmark, rows)}", flush=True)
+        results[name] = benchmark, rows
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "results.md").write_text(report.as_markdown(machine, results))
+    report.write_json(options.out / "results.json", machine, results)
+    report.draw(options.out / "chart.png", machine, results)
+    print(f"\nwritten to {options.out}: results.json, results.md, chart.png")
+    if any(not row.agrees or row.error for _, rows in results.values() for row in rows):
+        sys.exit("some results differ or failed: see above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The frame of the benchmarks: rounds, workers that fail, comparison of results, the report. No assertion on time."""
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import pytest
+
+from benchmarks import report, rounds
+from benchmarks.__main__ import NAMES, main
+from benchmarks.frame import Benchmark, FreshBenchmark, calls_per_sample, seconds_per_call
+from benchmarks.rounds import Row, compare, relative_difference
+
+FAKE = '''
+import os
+from benchmarks.frame import Benchmark, FreshBenchmark, Work
+
+def steady(case):
+    return Work(lambda: sum(range(1000)), [1.0, 2.0])
+
+def wrong(case):
+    return Work(lambda: None, [1.0, 2.5])
+
+def failing(case):
+    if case == "b":
+        raise ValueError("not this one")
+    return steady(case)
+
+def dying(case):
+    os._exit(3)
+
+BENCHMARK = Benchmark("a question", ("a", "b"), {"steady": steady, "wrong": wrong, "failing": failing, "dying": dying})
+'''
+
+FAKE_FRESH = '''
+from benchmarks.frame import FreshBenchmark
+
+def counting(case, cache):
+    mark = cache / "mark"
+    before = mark.exists()
+    mark.touch()
+    return 1.0 if before else 2.0
+
+BENCHMARK = FreshBenchmark("fresh?", ("cold", "warm"), {"counting": counting}, warm_cases=("warm",))
+'''
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Benchmarks beside the real ones, seen by this process and by workers."""
+    monkeypatch.setattr(sys.modules["benchmarks"], "__path__", [*sys.modules["benchmarks"].__path__, str(tmp_path)])
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import benchmarks\nbenchmarks.__path__.append({str(tmp_path)!r})\n")
+    (tmp_path / "fake.py").write_text(FAKE)
+    (tmp_path / "fake_fresh.py").write_text(FAKE_FRESH)
+    environment = rounds.environment()
+    environment["PYTHONPATH"] += f":{tmp_path}"
+    monkeypatch.setattr(rounds, "environment", lambda: environment)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_has_a_question_and_tracegrad_first(name):
+    benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
+    assert isinstance(benchmark, Benchmark | FreshBenchmark)
+    assert benchmark.question and benchmark.cases and next(iter(benchmark.contenders)) == "tracegrad"
+    assert "tracegrad" in rounds.installed(benchmark.contenders)
+
+
+def test_rounds_interleave_and_survive_contenders_that_fail(fake):
+    benchmark = importlib.import_module("benchmarks.fake").BENCHMARK
+    seen = []
+    rows = rounds.run("fake", benchmark, rounds=2, budget=0.001, progress=seen.append)
+    by = {(row.case, row.contender): row for row in rows}
+    assert len(rows) == 8
+    assert len(by["a", "steady"].seconds) == 2 and by["a", "steady"].ratio == 1 and by["a", "steady"].agrees
+    assert by["a", "wrong"].difference == pytest.approx(0.2) and not by["a", "wrong"].agrees
+    assert by["b", "failing"].error == "ValueError: not this one" and by["a", "failing"].error is None
+    assert by["a", "dying"].error == "the worker died with exit status 3" and by["b", "dying"].error
+    turns = [text for text in seen if "round" in text and " a:" in text]
+    assert turns == [f"fake a: round {k} of 2, {c}" for k in (1, 2) for c in ("steady", "wrong", "failing")]
+    table = report.as_table(benchmark, rows)
+    assert "RESULTS DIFFER by 2.0e-01" in table and "failed: ValueError: not this one" in table
+
+
+def test_fresh_rounds_start_cold_or_warm(fake):
+    benchmark = importlib.import_module("benchmarks.fake_fresh").BENCHMARK
+    cold, warm = rounds.run_fresh("fake_fresh", benchmark, rounds=2, progress=lambda text: None)
+    assert cold.seconds == [2.0, 2.0] and warm.seconds == [1.0, 1.0]
+
+
+def test_ratios_are_medians_of_ratios_within_a_round():
+    rows = [Row("a", "first", [1.0, 10.0, 2.0]), Row("a", "second", [2.0, 20.0, 8.0])]
+    compare(rows, {}, 0.0)
+    assert rows[0].ratio == 1 and rows[1].ratio == 2
+
+
+def test_relative_difference():
+    assert relative_difference([1.0, -4.0], [1.0, -5.0]) == pytest.approx(0.2)
+    assert relative_difference([0.0], [0.0]) == 0 and relative_difference([], []) == 0
+    assert relative_difference([1.0], [1.0, 2.0]) == float("inf")
+
+
+def test_short_calls_are_timed_many_at_a_time():
+    calls = []
+    n = calls_per_sample(lambda: calls.append(1))
+    assert n > 1 and len(calls) == 2 * n - 1
+    del calls[:]
+    seconds_per_call(lambda: calls.append(1), 5, budget=0.0)
+    assert len(calls) == 15
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (1.234, "1.23 s"), (0.0123, "12.3 ms"), (4.567e-4, "457 us"), (2e-7, "200 ns"), (3e-10, "0.300 ns"),
+])
+def test_durations(seconds, text):
+    assert report.duration(seconds) == text
+
+
+def test_the_report_is_written(tmp_path, monkeypatch, capsys):
+    case = "8 floats"
+    rows = [Row(case, "tracegrad", [1.0, 2.0], 1.0), Row(case, "torch", [3.0, 4.0], 2.5), Row(case, "jax", error="no")]
+    monkeypatch.setattr(rounds, "run", lambda *args: rows)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "call_overhead", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="failed"):
+        main()
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["machine"]["threads"] == "2" and written["benchmarks"][0]["rows"][1]["ratio"] == 2.5
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    markdown = (tmp_path / "results.md").read_text()
+    assert "| call_overhead, 8 floats | 1.50 s (1.00x) | 3.50 s (2.50x) | failed |" in markdown
+    assert "call_overhead: the cost of a call" in capsys.readouterr().out
+
+
+def test_unknown_names_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "nonsense"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "there is no benchmark nonsense" in capsys.readouterr().err
+
+

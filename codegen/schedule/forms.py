@@ -71,6 +71,10 @@ def _form(graph: Graph, node: Node) -> Form:
         if 0 in source:
             return Form.ZERO
         return Form.REDUCE if reduced_axes(node, source) else Form.MOVE
+    if op == "scatter_add":
+        if 0 in operands[1].shape:
+            return Form.MOVE
+        return Form.LIGHT if one_hot(graph, node) else Form.SCATTER
     if op in MAPS:
         return Form.ZERO if 0 in operands[0].shape else Form.MOVE
     if op == "matmul":
@@ -79,10 +83,6 @@ def _form(graph: Graph, node: Node) -> Form:
         if node.type.dtype not in ("f32", "f64"):
             raise CannotLower(f"{_where(node)}matmul of {node.type.dtype} has no kernel, only f32 and f64 have")
         return Form.MATMUL
-    if op == "scatter_add":
-        if 0 in operands[1].shape:
-            return Form.MOVE
-        return Form.LIGHT if one_hot(graph, node) else Form.SCATTER
     if op in _KERNEL_OPS or (ELEMENTWISE in OPS[op].traits and (not node.attrs or op == "cast")):
         return Form.LIGHT
     raise CannotLower(f"{_where(node)}op {op} has no kernel")

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from codegen.schedule.kernel import Index, Quotient, Remainder, Term
 
 Extents = Mapping[str, int]
@@ -196,6 +198,20 @@ def _term_bounds(term: Term, extents: Extents) -> tuple[int, int]:
             return (low % divisor, high % divisor) if low // divisor == high // divisor else (0, divisor - 1)
         case _:
             return 0, extents[term] - 1
+
+
+def index_values(index: Index, points: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The index at many points at once, from the numbers of the axes there; arrays broadcast."""
+    total = np.asarray(index.constant, np.int64)
+    for term, c in index.terms:
+        match term:
+            case Quotient(inner, divisor):
+                total = total + c * (index_values(inner, points) // divisor)
+            case Remainder(inner, divisor):
+                total = total + c * (index_values(inner, points) % divisor)
+            case _:
+                total = total + c * points[term]
+    return total
 
 
 def substitute(index: Index, replacement: Callable[[str], Index], extents: Extents) -> Index:

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.schedule.kernel import Gather, Kernel, Load, Param, Pass, ScatterAdd, Statement, Store
+from codegen.schedule.kernel import Gather, Kernel, Load, Param, Pass, ScatterAdd, Statement, Store, buffer_of
 
 
 def can_overwrite(kernel: Kernel, operand: int, result: int) -> bool:
     """May params `operand`, which is read, and `result`, which is written, be one buffer?"""
     before, after = kernel.params[operand], kernel.params[result]
-    if before.dtype != after.dtype or before.size != after.size or (before.access, after.access) != ("in", "out"):
-        return False
-    statements = [s for p in kernel.passes for s in p.body]
-    stores = [k for k, s in enumerate(statements) if isinstance(s, Store) and s.buffer == result]
-    if len(stores) != 1:
-        return False
-    index = statements[stores[0]].index
-    for k, s in enumerate(statements):
-        match s:
-            case Gather(buffer=buffer) if buffer == operand:
-                return False
-            case Load(buffer=buffer) if buffer == operand and (s.index != index or s.guards or k > stores[0]):
-                return False
-    return True
+    return ((before.dtype, before.size, before.access, after.access) == (after.dtype, after.size, "in", "out")
+            and in_element_order(kernel, {operand, result}))
+
+
+def in_element_order(kernel: Kernel, buffers: set[int]) -> bool:
+    """If these buffers were one, would each element be read only at the point, and before, it is written?"""
+    touching = [s for p in kernel.passes for s in p.body if buffer_of(s) in buffers]
+    written = [k for k, s in enumerate(touching) if isinstance(s, Store | ScatterAdd)]
+    if not written or len(written) == len(touching) == 1:
+        return True
+    last = touching[-1]
+    return written == [len(touching) - 1] and isinstance(last, Store) and all(
+        isinstance(s, Load) and s.index == last.index and not s.guards for s in touching[:-1])
 
 
 def overwriting(kernel: Kernel, operand: int, result: int) -> Kernel:

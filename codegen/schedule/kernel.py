@@ -1,20 +1,20 @@
 """Kernel IR: one loop nest over flat buffers, the language every target reads. Emission only formats it.
 
     kernel (b0: f32[4194304] in, b1: f32[4194304] out) {        softmax over the rows of [4096,1024]
-      for i < 4096 parallel grain 8:
-        for j < 1024 vector:
+      for i < 4096 parallel grain 64:
+        pass j < 1024 vector:
           v0 = load b0[1024*i+j]
           v1 = accumulate max v0
-        for j < 1024 vector:
+        pass j < 1024 vector:
           v2 = load b0[1024*i+j]
-          v3 = sub v2, v1
+          v3 = sub v2 v1
           v4 = exp v3
           v5 = accumulate sum v4
-        for j < 1024 vector:
+        pass j < 1024 vector:
           v6 = load b0[1024*i+j]
-          v7 = sub v6, v1
+          v7 = sub v6 v1
           v8 = exp v7
-          v9 = div v8, v5
+          v9 = div v8 v5
           store b1[1024*i+j] v9
     }
 

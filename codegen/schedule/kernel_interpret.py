@@ -13,6 +13,7 @@ import numpy as np
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal
 from codegen.ir.types import DTYPES
+from codegen.schedule.index import index_values
 from codegen.schedule.kernel import (
     Accumulate,
     Axis,
@@ -25,9 +26,7 @@ from codegen.schedule.kernel import (
     Load,
     Pass,
     Position,
-    Quotient,
     RandomWord,
-    Remainder,
     ScatterAdd,
     Select,
     Statement,
@@ -83,16 +82,7 @@ class _Run:
                     self.values[k] = None                       # not seen by later passes
 
     def index(self, index: Index) -> np.ndarray:
-        total = np.full((1, 1), index.constant, np.int64)
-        for term, c in index.terms:
-            match term:
-                case Quotient(inner, divisor):
-                    total = total + c * (self.index(inner) // divisor)
-                case Remainder(inner, divisor):
-                    total = total + c * (self.index(inner) % divisor)
-                case name:
-                    total = total + c * self.points[name]
-        return total
+        return np.atleast_2d(index_values(index, self.points))
 
     def holds(self, guards: tuple[Within, ...]) -> np.ndarray:
         result = self.alive

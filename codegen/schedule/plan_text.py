@@ -1,0 +1,55 @@
+"""The text of a Plan, for people: buffers, steps with their kernels, and why they are as they are."""
+from __future__ import annotations
+
+from typing import assert_never
+
+from codegen.ir.types import DTYPES
+from codegen.schedule.kernel_text import print_kernel
+from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
+
+
+def print_plan(plan: Plan, decisions: bool = True) -> str:
+    """The text of a plan.
+
+        plan (f32[64,32]) -> (f32[64,32]), arena of 128 bytes {
+          b0 = f32[2048] of input 0
+          b1 = f32[2048] of output 0
+          launch b0, b1: ...
+        }
+    """
+    lines = [f"plan ({', '.join(map(str, plan.inputs))}) -> ({', '.join(map(str, plan.outputs))}), arena of {plan.arena_bytes} bytes {{"]
+    lines += [f"  output {o} in the storage of input {i}" for o, i in plan.aliases]
+    lines += [f"  buffer {k} = {_buffer_text(buffer)}" for k, buffer in enumerate(plan.buffers)]
+    for step in plan.steps:
+        lines += [f"  {line}" for line in _step_text(step).splitlines()]
+    if decisions:
+        lines += [f"  # {decision}" for decision in plan.decisions]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _buffer_text(buffer: Buffer) -> str:
+    match buffer.place:
+        case Input(k):
+            place = f"input {k}"
+        case Output(k):
+            place = f"output {k}"
+        case Arena(offset):
+            place = f"arena at {offset}, {buffer.size * DTYPES[buffer.dtype].itemsize} bytes"
+        case _:
+            assert_never(buffer.place)
+    return f"{buffer.dtype}[{buffer.size}] in {place}"
+
+
+def _step_text(step: Step) -> str:
+    match step:
+        case Launch(kernel, buffers):
+            return f"launch on {', '.join(map(str, buffers))}, {kernel.chunks} chunks\n{print_kernel(kernel)}"
+        case Matmul():
+            a, b = (f"{n}{' transposed' if turned else ''}" for n, turned in ((step.a, step.transpose_a), (step.b, step.transpose_b)))
+            return f"matmul {step.dtype} {step.batch}x({step.m}x{step.k} @ {step.k}x{step.n}) of {a} and {b} into {step.c}"
+        case Copy(source, target):
+            return f"copy {source} into {target}"
+        case Check():
+            return "check"
+        case _:
+            assert_never(step)

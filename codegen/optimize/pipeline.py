@@ -17,13 +17,12 @@ from codegen.optimize.movement import MOVEMENT
 from codegen.optimize.prune import prune
 from codegen.optimize.rewrite import merged, rewrite
 from codegen.optimize.simplify import rules_of
-from codegen.optimize.turn import turn
 
 RULES = merged(FOLDING, EXPANSIONS, MOVEMENT, CONTRACTION, rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), turn, prune)
-FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), turn, prune)
+PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), prune)
+FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), prune)
 
 
 def optimize(graph: Graph, fast_math: bool = False) -> Graph:

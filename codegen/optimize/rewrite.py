@@ -32,7 +32,7 @@ class Rewriter:
         self.fills: dict[int, str] = {}
         """The text of the number that fills the whole of a value, for those where that is known."""
         self.readers: dict[int, int] = {}
-        """How many operands and outputs of the graph that is rewritten are this value."""
+        """How many operands of distinct nodes, and outputs, of the graph that is rewritten are this value."""
         self.line: str | None = None
         self._rules = rules
         self._known: dict[tuple[object, ...], int] = {}
@@ -86,7 +86,8 @@ def rewrite(graph: Graph, rules: Rules) -> Graph:
     """`graph` with `rules` applied until none applies."""
     rewriter = Rewriter(graph.inputs, rules)
     new = list(range(len(graph.inputs)))
-    reads = Counter(chain(graph.outputs, *[node.args for node in graph.nodes]))
+    distinct = {(node.op, node.args, node.attrs) for node in graph.nodes}
+    reads = Counter(chain(graph.outputs, *[args for _, args, _ in distinct]))
     for old, node in enumerate(graph.nodes, len(new)):
         args = tuple([new[v] for v in node.args])
         rewriter.line = node.line

@@ -33,6 +33,15 @@ CASES = {
           %4 = transpose %3 axes=[0,2,1] : f32[2,5,4]
           return %4
         }""", ["%2 = transpose %0 axes=[0,2,1] : f32[2,3,4]", "%3 = matmul %1, %2 : f32[2,5,4]", "return %3"]),
+    "transposed twice over": ("""
+        graph f(%0: f32[4,3], %1: f32[3,5]) {
+          %2 = matmul %0, %1 : f32[4,5]
+          %3 = transpose %2 axes=[1,0] : f32[5,4]
+          %4 = transpose %2 axes=[1,0] : f32[5,4]
+          %5 = mul %3, %4 : f32[5,4]
+          return %5
+        }""", ["%2 = transpose %1 axes=[1,0] : f32[5,3]", "%3 = transpose %0 axes=[1,0] : f32[3,4]",
+               "%4 = matmul %2, %3 : f32[5,4]", "%5 = mul %4, %4 : f32[5,4]", "return %5"]),
     "with another reader": ("""
         graph f(%0: f32[4,3], %1: f32[3,5]) {
           %2 = matmul %0, %1 : f32[4,5]

@@ -215,8 +215,7 @@ def _is_text(step: Step) -> bool:
 class Mentions:
     """The union of the facts of some code objects. `covers` tells for which functions they were gathered."""
 
-    def __init__(self, codes: Iterable[CodeType] = (), *, ahead: bool = False):
-        self.ahead = ahead                          # gathered before the run: every function in reach counts
+    def __init__(self, codes: Iterable[CodeType] = ()):
         self.codes: dict[int, CodeType] = {}
         self.attributes: set[str] = set()
         self.values: set[str] = set()
@@ -248,4 +247,4 @@ class Mentions:
 
     def covers(self, code: CodeType) -> bool:
         """Does the code count: did it run, or may it?"""
-        return self.ahead or id(code) in self.codes
+        return id(code) in self.codes

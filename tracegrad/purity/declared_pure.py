@@ -37,7 +37,7 @@ LOCAL_ITERATORS: tuple[type, ...] = (
 """Pure when they are made in the run. One from outside has a position, and is refused by the walk."""
 
 NUMPY_IMPURE = frozenset("""set_datetimeparse_function set_typeDict fromfile from_dlpack add_docstring _vec_string
-_load_from_filelike frompyfunc _make_extobj _set_numpy_warn_if_no_mem_policy _add_newdoc_ufunc _set_madvise_hugepage
+_load_from_filelike frompyfunc _set_numpy_warn_if_no_mem_policy _add_newdoc_ufunc _set_madvise_hugepage
 _reload_guard""".split())
 """The C functions of NumPy's core that read or write something other than their arguments."""
 

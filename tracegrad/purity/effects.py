@@ -57,7 +57,7 @@ def effects(prediction: Prediction) -> list[Effect]:
     found: list[Effect] = []
     done: set[Hashable] = set()
     for entry in prediction.snapshot:
-        part = parts_of(view, entry.object)
+        part = parts_of(view, entry.object, entry.via)
         _compare_children(found, done, prediction, entry, part)
         _compare_names(found, done, entry, part)
         if entry.state != part.state and not any(e.owner is entry.object for e in found):

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Trust(Enum):
 
 
 STANDARD_MODULES = (abc, collections, contextlib, dataclasses, enum, functools)
+STANDARD_FILES = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
+INSTALLED_FILES = tuple(str(Path(os.__file__).parent / folder) + os.sep for folder in ("site-packages", "dist-packages"))
 ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io")
 """Modules and packages inside a trusted package whose code is nevertheless ordinary."""
 
@@ -77,6 +79,7 @@ class Library:
     follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
     layout: TensorLayout = TensorLayout()
     _files: dict[str, Trust | None] = field(default_factory=dict)
+    _generated: dict[CodeType, Trust] = field(default_factory=dict)     # methods that dataclasses wrote for CORE
     _folders: list[tuple[str, Trust | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,6 +90,12 @@ class Library:
                     if inner.startswith(name + "."):
                         place = Path(module.__file__).parent.joinpath(*inner.split(".")[1:])
                         self._folders.extend([(str(place) + os.sep, None), (str(place) + ".py", None)])
+        for module in [m for name, m in sys.modules.items() if name.partition(".")[0] in dict(self.packages)]:
+            trust = self.trust_module(module)
+            if trust is Trust.CORE:
+                self._generated.update((f.__code__, trust) for cls in vars(module).values() if type(cls) is type
+                                       for f in vars(cls).values() if type(f) is FunctionType
+                                       and f.__code__.co_filename == "<string>")
         self._folders.sort(key=lambda entry: -len(entry[0]))            # the most particular first
         for module in STANDARD_MODULES:
             self._files.update((f.__code__.co_filename, Trust.STANDARD) for f in vars(module).values()
@@ -94,7 +103,7 @@ class Library:
 
     def trust(self, code: CodeType) -> Trust | None:
         """The trust in a code object."""
-        return self.trust_file(code.co_filename)
+        return self._generated.get(code) or self.trust_file(code.co_filename)
 
     def trust_file(self, filename: str) -> Trust | None:
         """The trust in code that was compiled from this file."""
@@ -104,6 +113,16 @@ class Library:
             found = next((trust for start, trust in self._folders if filename.startswith(start)), None)
             self._files[filename] = found
             return found
+
+    def trust_frame(self, frame: FrameType) -> Trust | None:
+        """The trust in the code of a running frame. The standard library, called by CORE, is trusted like it."""
+        trust, caller = self.trust(frame.f_code), frame.f_back
+        if trust is None and is_standard(frame.f_code.co_filename):
+            while caller is not None and is_standard(caller.f_code.co_filename):
+                caller = caller.f_back
+            if caller is not None and self.trust(caller.f_code) is Trust.CORE:
+                return Trust.CORE
+        return trust
 
     def trust_module(self, module: ModuleType) -> Trust | None:
         """The trust in a module: a real one, found under its own name."""
@@ -130,6 +149,12 @@ class Library:
     def is_tensor(self, cls: type) -> bool:
         """Are instances of `cls` Tensors? (isinstance would ask the object.)"""
         return issubclass(cls, self.tensor)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_standard(filename: str) -> bool:
+    """Is this a file of the standard library?"""
+    return filename.startswith(STANDARD_FILES) and not filename.startswith(INSTALLED_FILES)
 
 
 def numpy_error_state() -> Any:

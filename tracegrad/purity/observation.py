@@ -37,7 +37,8 @@ def supported() -> str | None:
 
 @dataclass(slots=True, eq=False)
 class Observation:
-    """A run: its result or its error, the code that ran by id, and what it did that is not known to be pure."""
+    """A run: its result or its error, the code that ran by id (that of CORE and NUMPY left out), and what it did that
+    is not known to be pure."""
 
     result: Any = None
     error: Exception | None = None
@@ -87,7 +88,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             before(frame, event, arg)
         code = frame.f_code
         if event == "call":
-            if id(code) not in codes:
+            if id(code) not in codes and library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
                 codes[id(code)] = code
                 if id(code) not in predicted and library.trust(code) is None:
                     seen.unpredicted.append(code)
@@ -114,7 +115,7 @@ def _identity(callee: Any) -> Any:
 
 def _is_trusted(library: Library, frame: FrameType, callee: Any) -> bool:
     """May the code of this frame call it all the same?"""
-    trust = library.trust(frame.f_code)
+    trust = library.trust_frame(frame)
     return trust is Trust.CORE or trust is Trust.NUMPY and type(callee.__self__).__name__ in ("ContextVar", "Context")
 
 

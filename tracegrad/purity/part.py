@@ -94,12 +94,13 @@ def unwatched(o: Any, why: str) -> Part:
 class View:
     """What decides how far an object is taken apart: the names that code mentions, and the library.
 
-    It also collects what the walk finds beside objects: ambient `settings` that matter, and names that are read by
+    `grads_read` are the ids of the Tensors whose grads count, None for all; `tensor_states` is what is known of
+    Tensors from before a run. It also collects what the walk finds beside objects: ambient `settings` that matter, and names that are read by
     C code on behalf of objects it met (`names_met`).
     """
 
     def __init__(self, mentions: Mentions, library: Library, *, tensor_states: dict[int, Any] | None = None,
-                 grads_read: frozenset[int] = frozenset()):
+                 grads_read: frozenset[int] | None = None):
         self.mentions, self.library = mentions, library
         self.tensor_states = tensor_states or {}
         self.grads_read = grads_read

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tracegrad.purity.anatomy import parts_of
 from tracegrad.purity.code_facts import Mentions
-from tracegrad.purity.library import Library, Trust
+from tracegrad.purity.library import Library, is_standard
 from tracegrad.purity.part import Child, Part, View
 
 MOST_CODES = 600
@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     """One object of the snapshot: what it was made of, and its whole namespace, before the run."""
 
     object: Any
+    via: str | None
     children: tuple[Child, ...]
     state: Any
     names: dict[str, Any] | None
@@ -77,15 +78,13 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         *(Root(f"kwargs[{name!r}]", value, "kwargs[{0}]", (name,)) for name, value in kwargs.items()),
         *extra_roots)
     settings = tuple((s.name, s.read()) for s in library.settings)
-    mentions, names_met = Mentions(extra_codes, ahead=True), set[str]()
+    mentions, names_met, ahead = Mentions(extra_codes), set[str](), True
     while True:
-        if len(mentions.codes) > MOST_CODES and mentions.ahead:
-            mentions = _only_code_that_ran(roots, extra_codes)
         mentions.attributes |= names_met
-        walk = _Walk(mentions, library)
+        walk = _Walk(mentions, library, ahead)
         walk.run(roots)
-        if walk.too_far and mentions.ahead:
-            mentions = _only_code_that_ran(roots, extra_codes)
+        if walk.too_far and ahead:
+            mentions, ahead = _only_code_that_ran(roots, extra_codes), False
         elif not (walk.grew or walk.view.names_met - names_met):
             return Prediction(fn, args, dict(kwargs), roots, library, mentions, tuple(walk.snapshot),
                               frozenset(names_met), settings, complete=not walk.too_far)
@@ -103,7 +102,8 @@ def _only_code_that_ran(roots: Iterable[Root], extra_codes: Iterable[CodeType]) 
 class _Walk:
     """One pass over everything in reach of the names mentioned so far."""
 
-    def __init__(self, mentions: Mentions, library: Library):
+    def __init__(self, mentions: Mentions, library: Library, ahead: bool):
+        self.ahead = ahead              # may code that is in reach be added to what counts?
         self.view = View(mentions, library)
         self.snapshot: list[Entry] = []
         self.grew = self.too_far = False
@@ -120,25 +120,23 @@ class _Walk:
                 self.too_far = True
                 return
             self._seen[id(o)] = o
-            if mentions.ahead and type(o) is FunctionType:
-                self._grow(o, via)
+            if self.ahead and type(o) is FunctionType:
+                self._grow(o.__code__)
                 if len(mentions.codes) > MOST_CODES:
                     self.too_far = True
                     return
             part = parts_of(self.view, o, via)
-            self.snapshot.append(entry(o, part))
+            self.snapshot.append(entry(o, via, part))
             todo += [(child.value, child.via) for child in part.children]
 
-    def _grow(self, f: FunctionType, via: str | None) -> None:
-        """A function in reach may run, so its code counts. Of trusted code only what the standard library may read does."""
-        trust = self.view.library.trust(f.__code__)
-        if trust is None:
-            self.grew |= self.view.mentions.add_family(f.__code__)
-        elif trust is Trust.STANDARD and via is None:
-            self.grew |= self.view.mentions.add(f.__code__)
+    def _grow(self, code: CodeType) -> None:
+        """A function in reach may run, so its code counts. That of the standard library, which leads far, only if it
+        is known to run."""
+        if self.view.library.trust(code) is None and not is_standard(code.co_filename):
+            self.grew |= self.view.mentions.add_family(code)
 
 
-def entry(o: Any, part: Part) -> Entry:
+def entry(o: Any, via: str | None, part: Part) -> Entry:
     """What the snapshot keeps of an object."""
     names = None if part.names is None else dict(part.names)
-    return Entry(o, tuple(part.children), part.state, names, part.is_tensor)
+    return Entry(o, via, tuple(part.children), part.state, names, part.is_tensor)

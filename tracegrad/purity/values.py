@@ -53,7 +53,7 @@ def of_int(view: View, o: int) -> Part:
 
 
 def of_text(view: View, o: str | bytes) -> Part:
-    return Part([Condition("({p} is {0} or type({p}) is {1} and {p} == {0})", "equals", (o, type(o)))])
+    return Part([Condition("type({p}) is {1} and {p} == {0}", "equals", (o, type(o)))])
 
 
 def of_float(view: View, o: float | complex) -> Part:
@@ -214,7 +214,7 @@ def of_tensor(view: View, o: Any) -> Part:
         Condition(f"{layout.history} is {'not ' if history else ''}None", "has a history:", (history,)),
         Condition(f"{layout.hooks} is {'not ' if hooks else ''}None", "has hooks:", (hooks,))],
         namespace=layout.array, state=state, mutable=True, is_tensor=True)
-    if view.mentions.ahead or id(o) in view.grads_read:
+    if view.grads_read is None or id(o) in view.grads_read:
         part.children.append(Child(".grad", _attribute(o, layout.grad), layout.grad, via="grad"))
     return part
 

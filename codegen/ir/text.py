@@ -20,13 +20,13 @@ numbers that are not dense; what else can be wrong is the verifier's to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import NoReturn
+from collections.abc import Iterable
 
 from codegen.ir.dims import Derived, Dim, Size, symbol
 from codegen.ir.graph import Attr, Graph, Node
 from codegen.ir.ops import OPS
 from codegen.ir.program import Block, Branch, Exit, Goto, Jump, Program, Return, Switch, Target, Terminator
+from codegen.ir.scanner import Scanner
 from codegen.ir.types import DTYPES, TensorType
 
 # ---- printing --------------------------------------------------------------------------------------------------------
@@ -113,10 +113,6 @@ def _attr_text(attr: Attr) -> str:
 # ---- parsing ---------------------------------------------------------------------------------------------------------
 
 
-class ParseError(ValueError):
-    """The text is no Graph or Program; the message says where, by line and column."""
-
-
 def parse(text: str) -> Graph | Program:
     """The Graph or Program that `text` is; ParseError if it is none."""
     parser = _Parser(text)
@@ -129,7 +125,6 @@ def parse(text: str) -> Graph | Program:
     return result
 
 
-_SPACE = re.compile(r"(?:\s+(?:#[^\n]*)?|\A#[^\n]*)*")
 _NAME = re.compile(r"[^\s(){}#]+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INT = re.compile(r"-?\d+")
@@ -141,62 +136,8 @@ _LITERAL = re.compile(r"true|false|nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _SOURCE = re.compile(r"@[ \t]*([^\n]*?)(?=\s+#|\s*$)", re.MULTILINE)
 
 
-class _Parser:
-    """A place in the text: `at` is where the next word begins, `start` where the last one did."""
-
-    def __init__(self, text: str):
-        self.text = text
-        self.start = 0
-        self.at = self.skip(0)
-
-    def skip(self, at: int) -> int:
-        """The place after the space and comments at `at`."""
-        found = _SPACE.match(self.text, at)
-        assert found is not None
-        return found.end()
-
-    def fail(self, message: str, at: int | None = None) -> NoReturn:
-        """Blame the place `at`; where the next word would begin, if none is given."""
-        at = self.at if at is None else at
-        line = self.text.count("\n", 0, at) + 1
-        column = at - (self.text.rfind("\n", 0, at) + 1) + 1
-        raise ParseError(f"line {line}, column {column}: {message}")
-
-    def accept(self, pattern: re.Pattern[str]) -> str | None:
-        """The text of `pattern` here (of its group, if it has one), None if it is not here."""
-        found = pattern.match(self.text, self.at)
-        if found is None:
-            return None
-        self.start, self.at = self.at, self.skip(found.end())
-        return found.group(found.re.groups)
-
-    def take(self, pattern: re.Pattern[str], what: str) -> str:
-        found = self.accept(pattern)
-        if found is None:
-            self.fail(f"expected {what}")
-        return found
-
-    def accept_mark(self, mark: str) -> bool:
-        if not self.text.startswith(mark, self.at):
-            return False
-        self.at = self.skip(self.at + len(mark))
-        return True
-
-    def mark(self, mark: str) -> None:
-        if not self.accept_mark(mark):
-            self.fail(f"expected {mark!r}")
-
-    def listed(self, item: Callable[[], object], close: str) -> tuple:
-        """Items with commas between them, up to and with the mark `close`."""
-        if self.accept_mark(close):
-            return ()
-        items = [item()]
-        while self.accept_mark(","):
-            items.append(item())
-        self.mark(close)
-        return tuple(items)
-
-    # one method for each rule of the grammar
+class _Parser(Scanner):
+    """One method for each rule of the grammar."""
 
     def graph(self) -> Graph:
         name = self.take(_NAME, "the name of the graph")

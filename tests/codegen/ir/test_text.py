@@ -26,7 +26,8 @@ from codegen.ir.program import (
     targets_of,
     values_read,
 )
-from codegen.ir.text import ParseError, parse, print_graph, print_program
+from codegen.ir.scanner import ParseError
+from codegen.ir.text import parse, print_graph, print_program
 from codegen.ir.types import TensorType
 from codegen.ir.verify import verify
 

@@ -19,11 +19,11 @@ class CompileError(Exception):
 
 
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
-                    aliases: tuple[tuple[int, int], ...] = ()) -> Executable:
+                    aliases: tuple[tuple[int, int], ...] = (), fast_math: bool = False) -> Executable:
     """Compile `program` for a target (a name in TARGETS).
 
     aliases: ((output, input), ...): that output shares that input's storage. Each output and each input at most once,
-    and both of one type. `cache` holds compiled code; None is the cache of the process.
+    and both of one type. `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the cache of the process.
     CannotLower, with a sentence, for what the target does not do; CompileError for a defect; ValueError for an unknown
     target or wrong aliases.
     """
@@ -33,7 +33,7 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     graph = _only_graph(program)
     _check_aliases(graph, aliases)
     try:
-        executable = TARGETS[target].compile(optimize(graph), aliases, cache or default_cache())
+        executable = TARGETS[target].compile(optimize(graph, fast_math), aliases, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:

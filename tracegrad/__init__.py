@@ -13,6 +13,7 @@ The namespace follows the Python Array API standard, with PyTorch's names beside
 from __future__ import annotations
 
 from tracegrad import autograd, methods
+from tracegrad.aborts import Abort, NotCompiled
 from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
 from tracegrad.creation import (
     arange,
@@ -126,6 +127,8 @@ from tracegrad.movement import (
 )
 from tracegrad.random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
 from tracegrad.tensors import Tensor
+from tracegrad.trace_tree import Limits
+from tracegrad.tracing import FellBackToEager, eager, trace
 
 __version__ = "0.1.0"
 

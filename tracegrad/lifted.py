@@ -2,9 +2,9 @@
 
     f(x, 0.1); f(x, 0.2); f(x, 0.3)      the second value records once more with the number lifted, the third replays
 
-It stands in for the argument while the run is recorded. Beside a Tensor it becomes a 0-d Tensor of the Tensor's dtype, which
-is what a Python number means there. Whatever else Python asks of it (its value, its sign, its class) is a read:
-it answers with the plain number and the value becomes a guard of this path.
+It stands in for the argument while the run is recorded. Beside a Tensor it becomes a 0-d Tensor of the dtype that a
+Python number takes there. Whatever else Python asks of it (its value, its sign, its class) is a read: it answers with
+the plain number, and the value becomes a guard of this path.
 """
 from __future__ import annotations
 
@@ -16,25 +16,20 @@ from tracegrad.tensors import Tensor
 
 
 class LiftedNumber:
-    """A float or int argument. `read` is told when Python needs the number itself."""
+    """A float or int argument. `tensor` is its value as an input of the recording, f64 or i64."""
 
-    __slots__ = ("tensor", "_value", "_on_read")
+    __slots__ = ("_on_read", "number", "tensor")
 
-    def __init__(self, value: int | float, tensor: Tensor, on_read: Callable[[], None]):
-        self.tensor, self._value, self._on_read = tensor, value, on_read
+    def __init__(self, number: int | float, tensor: Tensor, on_read: Callable[[], None]):
+        self.number, self.tensor, self._on_read = number, tensor, on_read
 
     def read(self) -> int | float:
-        """The plain number, which this path now depends on."""
+        """The plain number, which this path depends on from now on."""
         self._on_read()
-        return self._value
+        return self.number
 
     @property
-    def kind(self) -> type:
-        """float or int: known without a read, since the class of a lifted argument is a guard anyway."""
-        return type(self._value)
-
-    @property
-    def __class__(self):                                        # isinstance(number, float) is a read
+    def __class__(self) -> type:        # isinstance(x, float) asks for it
         return type(self.read())
 
     def __getattr__(self, name: str) -> Any:
@@ -42,22 +37,20 @@ class LiftedNumber:
 
 
 def _reading(name: str) -> Callable[..., Any]:
+    """The special method `name` of the plain number, a read of it; a Tensor on the other side takes over instead."""
     function = getattr(operator, name, None)
 
-    def unary_or_binary(self: LiftedNumber, *others: Any) -> Any:
+    def method(self: LiftedNumber, *others: Any) -> Any:
         if others and isinstance(others[0], Tensor):
-            return NotImplemented                               # the Tensor's own operator takes it from here
-        others = tuple(o.read() if type(o) is LiftedNumber else o for o in others)
-        if function is not None:
-            return function(self.read(), *others)
-        return getattr(self.read(), name)(*others)
+            return NotImplemented
+        plain = [other.read() if type(other) is LiftedNumber else other for other in others]
+        number = self.read()
+        return getattr(number, name)(*plain) if function is None else function(number, *plain)
 
-    unary_or_binary.__name__ = name
-    return unary_or_binary
+    return method
 
 
-for _name in ("add sub mul truediv floordiv mod pow lt le gt ge eq ne neg pos abs index invert lshift rshift and or xor").split():
-    setattr(LiftedNumber, f"__{_name}__", _reading(f"__{_name}__"))
-for _name in ("radd rsub rmul rtruediv rfloordiv rmod rpow divmod rdivmod bool int float complex hash str repr format round "
+for _name in ("add sub mul truediv floordiv mod pow lt le gt ge eq ne neg pos abs index invert lshift rshift and or xor "
+              "radd rsub rmul rtruediv rfloordiv rmod rpow divmod rdivmod bool int float hash str repr format round "
               "trunc floor ceil").split():
     setattr(LiftedNumber, f"__{_name}__", _reading(f"__{_name}__"))

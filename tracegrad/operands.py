@@ -13,6 +13,7 @@ from codegen.ir.references import literal_text
 from tracegrad import dtypes
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING, bool_, name_of, promote
+from tracegrad.lifted import LiftedNumber
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -45,6 +46,8 @@ def operand(op: str, x: Any) -> Tensor | Number:
     """x as dispatch takes it; TypeError if it is no operand."""
     if isinstance(x, Tensor):
         return x
+    if type(x) is LiftedNumber:
+        return x.read()
     if isinstance(x, np.generic):       # a NumPy scalar is as weak as a Python number
         x = x.item()
     if isinstance(x, bool | int | float):
@@ -85,6 +88,10 @@ def beside(dtype: np.dtype, number: Number) -> np.dtype:
 
 def pair(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     """Two operands in their common dtype, at least one a Tensor."""
+    if type(y) is LiftedNumber and isinstance(x, Tensor):
+        y = convert(y.tensor, beside(x.array.dtype, y.number))
+    elif type(x) is LiftedNumber and isinstance(y, Tensor):
+        x = convert(x.tensor, beside(y.array.dtype, x.number))
     x, y = operand(op, x), operand(op, y)
     if isinstance(x, Tensor):
         if isinstance(y, Tensor):

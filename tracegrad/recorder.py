@@ -49,13 +49,18 @@ class RecordedOp:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A Tensor that entered the run: its type on entry, and whether it takes part in differentiation."""
+    """A Tensor that entered the run: its type on entry, and whether it takes part in differentiation.
+
+    `frozen`: made during the run from Python numbers, so its values are part of the trace; `number`: the route of the
+    lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
+    """
 
     tensor: Tensor
     type: TensorType
     carries: bool
-    frozen: bool            # made during the run from Python numbers: its values are part of the trace
-    grad_of: Tensor | None  # it was read as the grad of this Tensor
+    frozen: bool = False
+    number: str | None = None
+    grad_of: Tensor | None = None
 
 
 class Recorder:
@@ -117,6 +122,10 @@ class Recorder:
         """`tensor.grad` was set."""
         self.key(tensor)
         self.grads_written[id(tensor)] = tensor
+
+    def enter_number(self, tensor: Tensor, route: str) -> None:
+        """`tensor` is the value of a number argument that is lifted."""
+        self._enter(tensor, number=route)
 
     def host_read(self, tensor: Tensor, what: str) -> None:
         """A value left for Python."""
@@ -187,8 +196,8 @@ class Recorder:
 
     # ---- inside -------------------------------------------------------------------------------------------------------
 
-    def _enter(self, tensor: Tensor, frozen: bool = False, grad_of: Tensor | None = None) -> Key:
-        self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, frozen, grad_of))
+    def _enter(self, tensor: Tensor, **how: Any) -> Key:
+        self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, **how))
         return self._bind(tensor, ("input", len(self.inputs) - 1))
 
     def _bind(self, tensor: Tensor, key: Key) -> Key:
@@ -217,9 +226,8 @@ def _is_numbers(data: Any) -> bool:
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
-    """Watch what the body does, in this context."""
-    recorder = Recorder()
+def recording(recorder: Recorder) -> Iterator[Recorder]:
+    """Let `recorder` watch what the body does, in this context."""
     token = ACTIVE.set(recorder)
     try:
         yield recorder

@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,10 @@ from codegen import Executable
 from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES, TensorType
 from tracegrad.dispatch import Node
+from tracegrad.guards import Guards, Slot
 from tracegrad.results import Rebuild
 from tracegrad.routes import Route
 from tracegrad.tensors import Tensor
-
-if TYPE_CHECKING:
-    from tracegrad.guards import Guards
 
 
 FREED = Node("traced", {}, (), None, None)
@@ -35,22 +33,29 @@ FREED = Node("traced", {}, (), None, None)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an input of the graph is found: leaf `leaf`, the grad of leaf `leaf`, or an array that the trace owns."""
+    """Where an input of the graph is found: one of leaf, grad of a leaf, number argument, or an array the trace owns."""
 
     text: str
-    leaf: int | None
+    leaf: int | None = None
     of_grad: bool = False
+    number: int | str | None = None         # position or name of the argument
     array: np.ndarray | None = None
+    dtype: np.dtype | None = None           # of a number
 
     def tensor(self, leaves: Sequence[Tensor]) -> Tensor:
         """The Tensor itself; only for an input with a leaf."""
+        assert self.leaf is not None
         found = leaves[self.leaf]
-        return found._grad if self.of_grad else found
+        return found._grad if self.of_grad else found       # type: ignore[return-value]
 
-    def fetch(self, leaves: Sequence[Tensor]) -> np.ndarray:
+    def fetch(self, leaves: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> np.ndarray:
         """Its storage, made contiguous where it is not."""
-        array = self.array if self.leaf is None else self.tensor(leaves).array
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        if self.leaf is not None:
+            array = self.tensor(leaves).array
+            return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        if self.array is not None:
+            return self.array
+        return np.asarray(args[self.number] if type(self.number) is int else kwargs[self.number], self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,9 @@ class GradEffect:
 
 @dataclass(frozen=True, slots=True)
 class SlotEffect:
-    """After the call, tensor `tensor` is put where the run put it: `text` says where."""
+    """After the call, tensor `tensor` is put where the run put it."""
 
-    text: str
-    read: Callable[[tuple, dict], Any]
-    assign: Callable[[tuple, dict, Any], None]
+    slot: Slot
     tensor: int
 
 
@@ -141,25 +144,16 @@ class Trace:
                     return None
             elif grad.array.shape != expected.shape or grad.array.dtype is not DTYPES[expected.dtype]:
                 return None
-        if self.written and not self._may_write(leaves):
-            return None
+        for k in self.written:
+            if not self.sources[k].tensor(leaves).array.flags.writeable:
+                return None
         return leaves
-
-    def _may_write(self, leaves: Sequence[Tensor]) -> bool:
-        """Is the storage of each written input writable, and no other input's?"""
-        arrays = [s.fetch(leaves) for s in self.sources]
-        written = [arrays[k] for k in self.written]
-        if not all(w.flags.writeable for w in written):
-            return False
-        if all(a.base is None for a in arrays):
-            return True
-        return not any(w is not a and np.may_share_memory(w, a) for w in written for a in arrays)
 
     def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[bool, Any]:
         """Run the path. (True, None) if it left at an exit, with nothing changed; else (False, the result)."""
-        inputs = [source.fetch(leaves) for source in self.sources]
+        inputs = [source.fetch(leaves, args, kwargs) for source in self.sources]
         if self.route is not None:
-            kept = self.route.keep([s.array if s.leaf is None else s.tensor(leaves) for s in self.sources])
+            kept = self.route.keep([a if s.leaf is None else s.tensor(leaves) for s, a in zip(self.sources, inputs)])
         for k in self.written:
             self.sources[k].tensor(leaves).prepare_write()
         outputs = [pool.take() for pool in self.pools]
@@ -173,8 +167,8 @@ class Trace:
             live = [t for t, m in zip(made, self.made) if m.history == "route"]
             self.route.attach(kept, outputs[len(made):], live)
         tensors = [*leaves, *made]
-        for effect in self.grad_effects:
-            leaves[effect.leaf]._grad = None if effect.tensor is None else tensors[effect.tensor]
-        for slot in self.slot_effects:
-            slot.assign(args, kwargs, tensors[slot.tensor])
+        for g in self.grad_effects:
+            leaves[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
+        for effect in self.slot_effects:
+            effect.slot.assign(args, kwargs, tensors[effect.tensor])
         return False, self.rebuild(tensors)

@@ -1,0 +1,73 @@
+"""python -m tracegrad info | explain module:function | cache [clear]"""
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or 2 when it was asked for something that does not exist."""
+    parser = argparse.ArgumentParser(prog="python -m tracegrad", description="What tracegrad sees of this machine, its cache and a traced function.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info", help="versions, processor, BLAS, threads, native entry")
+    explain = commands.add_parser("explain", help="import a module and print the explain() of a traced function in it")
+    explain.add_argument("function", metavar="module:function")
+    cache = commands.add_parser("cache", help="where compiled objects are kept, and how many bytes they take")
+    cache.add_argument("action", nargs="?", choices=["clear"])
+    options = parser.parse_args(arguments)
+    match options.command:
+        case "info":
+            return info()
+        case "explain":
+            return explain_function(options.function)
+        case _:
+            return show_cache(options.action == "clear")
+
+
+def info() -> int:
+    """Print what the compiler found."""
+    import numpy
+
+    import tracegrad
+    from codegen import describe_host
+
+    print(f"tracegrad {tracegrad.__version__}, Python {sys.version.split()[0]}, NumPy {numpy.__version__}")
+    for name, value in describe_host().items():
+        print(f"{name:<12} {value}")
+    return 0
+
+
+def explain_function(name: str) -> int:
+    """Print the report of `module:function` after importing the module (which has to call it)."""
+    from tracegrad.tracing import Traced
+
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")
+    try:
+        found = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        print(f"cannot explain {name}: {error}", file=sys.stderr)
+        return 2
+    if not isinstance(found, Traced):
+        print(f"cannot explain {name}: it is not a traced function (decorate it with @tracegrad.trace)", file=sys.stderr)
+        return 2
+    print(found.explain())
+    return 0
+
+
+def show_cache(clear: bool) -> int:
+    """Print where the cache is and what it takes, or empty it."""
+    from codegen import default_cache
+
+    cache = default_cache()
+    if clear:
+        cache.clear()
+    print(cache.describe())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""A run, watched, then made a Trace: what each value that entered is found by, what the run left behind, one graph, compiled.
+
+    record(function, args, kwargs)   ->   Run          the eager result, the recorder, what purity saw
+    compile_run(run, ...)            ->   Compiled | list[Aborted]
+"""
+from __future__ import annotations
+
+import time
+from ast import literal_eval
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from codegen import CannotLower, CompileError, compile_program
+from codegen.ir.types import type_of
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.autograd import is_grad_enabled
+from tracegrad.dispatch import Node
+from tracegrad.dtypes import default_float
+from tracegrad.lifted import LiftedNumber
+from tracegrad.purity.effects import Effect, Kind, effects
+from tracegrad.purity.library import Library, Setting, numpy_error_state
+from tracegrad.purity.observation import observe
+from tracegrad.purity.prediction import Root, predict
+from tracegrad.purity.read_set import ReadSet, read_set
+from tracegrad.random import Generator, default_generator
+from tracegrad.recorder import Input, Recorder, recording
+from tracegrad.replay import GradEffect, Made, SlotEffect, Source, Trace
+from tracegrad.results import UnknownResult, recipe
+from tracegrad.routes import Route, with_outputs
+from tracegrad.tensors import Tensor
+
+
+LIBRARY = Library(
+    Tensor,
+    settings=(
+        Setting("the grad mode", is_grad_enabled),
+        Setting("the default dtype", default_float),
+        Setting("NumPy's error state", numpy_error_state, guarded=False),
+    ),
+    follow={Generator: ("key", "counter")})
+"""What the walk over captured state must know of tracegrad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One watched run: what it gave or raised, what was recorded, what it read, and why it cannot be replayed, if so."""
+
+    result: Any
+    error: Exception | None
+    aborts: tuple[Aborted, ...]
+    recorder: Recorder
+    reads: ReadSet | None
+    replaced: tuple[Effect, ...]            # slots in which it replaced a Tensor
+    numbers_read: frozenset[str]            # lifted arguments whose value Python asked for
+    codes: frozenset[CodeType]
+    seconds: float                          # what running the Python took
+
+
+def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
+           lifted: frozenset[str]) -> Run:
+    """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers to make inputs."""
+    recorder = Recorder()
+    numbers = _Numbers(lifted, recorder)
+    given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
+    given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
+    generator = Root("tg.random.default_generator", default_generator, "{0}", (default_generator,))
+    prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,))
+
+    def call() -> Any:
+        with recording(recorder):
+            return function(*given_args, **given_kwargs)
+
+    start = time.perf_counter()
+    seen = observe(prediction, call)
+    seconds = time.perf_counter() - start
+    seen.result = numbers.unwrap(seen.result)
+    changes = effects(prediction)
+    aborts: list[Aborted] = list(recorder.aborts)
+    reads = None
+    if seen.error is None and not aborts:
+        reads = read_set(
+            prediction, seen, changes, lifted=lifted - numbers.read,
+            grads_read=[t for t, _ in recorder.grads_read.values()], written=recorder.written.values())
+        aborts += reads.refusals
+    else:
+        aborts += seen.refusals
+    return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
+               tuple(e for e in changes if e.kind is Kind.SLOT), frozenset(numbers.read),
+               codes | frozenset(seen.codes.values()), seconds)
+
+
+class _Numbers:
+    """The arguments that are lifted in one run, and those of them whose value Python asked for all the same."""
+
+    def __init__(self, lifted: frozenset[str], recorder: Recorder):
+        self.read: set[str] = set()
+        self._lifted, self._recorder = lifted, recorder
+
+    def lift(self, route: str, argument: Any) -> Any:
+        """The argument, or what stands in for it."""
+        if route not in self._lifted or type(argument) not in (int, float):
+            return argument
+        tensor = Tensor(np.asarray(argument, np.float64 if type(argument) is float else np.int64))
+        self._recorder.enter_number(tensor, route)
+        return LiftedNumber(argument, tensor, lambda: self.read.add(route))
+
+    def unwrap(self, result: Any) -> Any:
+        """The result with plain numbers for those that stand in; each such is a read."""
+        if type(result) is LiftedNumber:
+            return result.read()
+        if type(result) in (tuple, list):
+            return type(result)(map(self.unwrap, result))
+        if type(result) is dict:
+            return {key: self.unwrap(value) for key, value in result.items()}
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A new path, and how many kernels had to be compiled for it."""
+
+    trace: Trace
+    kernels_compiled: int
+
+
+class Declined(Exception):
+    """This run cannot become a trace."""
+
+    def __init__(self, reason: Abort, detail: str, line: str | None = None):
+        self.aborted = Aborted(reason, detail, line)
+
+
+def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Compiled | list[Aborted]:
+    """Make a Trace of a run, or say why not."""
+    if run.aborts:
+        return list(run.aborts)
+    try:
+        return _compile(run, name, target, fast_math)
+    except Declined as declined:
+        return [declined.aborted]
+    except CannotLower as reason:
+        return [Aborted(Abort.NOT_LOWERED, str(reason))]
+    except CompileError as failure:
+        return [Aborted(Abort.COMPILER_FAILED, str(failure))]
+
+
+def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
+    recorder, reads = run.recorder, run.reads
+    assert reads is not None
+    leaves, texts = reads.tensors, reads.guards.sources
+    place_of_leaf = {id(t): k for k, t in enumerate(leaves)}
+    sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
+    made = _MadeTensors(recorder, place_of_leaf, len(leaves))
+
+    rebuild = _recipe(run.result, made)
+    slot_effects = tuple(_slot_effect(reads, effect, made) for effect in run.replaced)
+    grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
+    _refuse_shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
+
+    written = [recorder.index_of(t) for t in recorder.written.values()]
+    live = [k for k, m in enumerate(made.made) if m.history == "route"]
+    if live and recorder.differentiates_written:
+        raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
+    graph = recorder.graph(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
+    route = None
+    if live:
+        outputs = [graph.outputs[len(written) + k] for k in live]
+        route = Route(with_outputs(graph, outputs), tuple(entry.carries for entry in recorder.inputs), target)
+        graph = with_outputs(graph, (*graph.outputs, *route.saved))
+    executable = compile_program(graph, target, aliases=tuple(enumerate(written)), fast_math=fast_math)
+    grads_expected = tuple(
+        (place_of_leaf[id(t)], None if (grad := _grad_on_entry(recorder, t)) is None else type_of(grad.array))
+        for t, _ in recorder.grads_read.values() if id(t) in place_of_leaf)
+    trace = Trace(graph, executable, reads.guards, sources, grads_expected, tuple(written), tuple(made.made), route,
+                  grad_effects, slot_effects, rebuild)
+    return Compiled(trace, executable.kernels_compiled)
+
+
+def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...]) -> Source:
+    """Where an input is found again; Declined if nothing that was read leads to it."""
+    if entry.frozen:
+        return Source("a constant", array=np.ascontiguousarray(entry.tensor.array).copy())
+    if entry.number is not None:
+        argument = entry.number.partition("[")[2].removesuffix("]")
+        return Source(entry.number, number=literal_eval(argument), dtype=entry.tensor.dtype)
+    owner = entry.tensor if entry.grad_of is None else entry.grad_of
+    leaf = place_of_leaf.get(id(owner))
+    if leaf is None:
+        raise Declined(Abort.UNKNOWN_TENSOR, f"a tensor {entry.type}")
+    if owner.hooks or entry.tensor.hooks:
+        raise Declined(Abort.HOOK, f"{texts[leaf]}: {entry.type}")
+    return Source(texts[leaf] + ("" if entry.grad_of is None else ".grad"), leaf, of_grad=entry.grad_of is not None)
+
+
+def _slot_effect(reads: ReadSet, effect: Effect, made: _MadeTensors) -> SlotEffect:
+    slot = reads.slot(effect)
+    if slot is None:
+        raise Declined(Abort.EFFECT, effect.what)
+    return SlotEffect(slot, made.place(effect.after))
+
+
+class _MadeTensors:
+    """The Tensors that outlive the run, by position: leaves first, then those made by the run, in order of appearance."""
+
+    def __init__(self, recorder: Recorder, place_of_leaf: dict[int, int], leaves: int):
+        self._recorder, self._places, self._leaves = recorder, dict(place_of_leaf), leaves
+        self.tensors: list[Tensor] = []
+        self.made: list[Made] = []
+
+    def place(self, tensor: Tensor) -> int:
+        """The position of a Tensor that outlives the run; Declined if the run did not make it and nothing leads to it."""
+        known = self._places.get(id(tensor))
+        if known is not None:
+            return known
+        if not self._recorder.made(tensor):
+            raise Declined(Abort.UNKNOWN_TENSOR, f"a result {type_of(tensor.array)}")
+        if tensor._grad is not None:
+            raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
+        self.tensors.append(tensor)
+        self.made.append(Made(type_of(tensor.array), tensor.requires_grad, _history(tensor)))
+        place = self._places[id(tensor)] = self._leaves + len(self.tensors) - 1
+        return place
+
+
+def _history(tensor: Tensor) -> str:
+    """Is a made Tensor a leaf, is its history alive, or was any of it freed by a backward?"""
+    if tensor.grad_fn is None:
+        return "leaf"
+    seen: set[int] = set()
+    todo = [tensor.grad_fn]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Node) and id(node) not in seen:
+            seen.add(id(node))
+            if node.freed:
+                return "freed"
+            todo.extend(node.edges)
+    return "route"
+
+
+def _recipe(result: Any, made: _MadeTensors) -> Callable:
+    try:
+        return recipe(result, made.place)
+    except UnknownResult as unknown:
+        raise Declined(Abort.RESULT_TYPE, str(unknown)) from None
+
+
+def _grad_on_entry(recorder: Recorder, tensor: Tensor) -> Tensor | None:
+    return next((e.tensor for e in recorder.inputs if e.grad_of is tensor), None)
+
+
+def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _MadeTensors) -> Iterator[GradEffect]:
+    """What the run did to grads: nothing where the same Tensor is there as on entry (written in place or not)."""
+    for tensor in recorder.grads_written.values():
+        leaf = place_of_leaf.get(id(tensor))
+        if leaf is None:
+            if recorder.made(tensor):
+                continue                        # it dies with the run, or made.place refuses it
+            raise Declined(Abort.UNKNOWN_TENSOR, f"the owner of a grad, {type_of(tensor.array)}")
+        grad = tensor._grad
+        if grad is None:
+            yield GradEffect(leaf, None)
+        elif grad is not _grad_on_entry(recorder, tensor):
+            yield GradEffect(leaf, made.place(grad))
+
+
+def _refuse_shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> None:
+    """A result that is a view of something the caller can reach would be a copy after a replay."""
+    inputs = [e.tensor for e in recorder.inputs if not e.frozen]
+    for k, t in enumerate(made):
+        if id(t) in grads:
+            continue
+        for other in (*inputs, *(m for m in made[:k] if id(m) not in grads)):
+            if np.may_share_memory(t.array, other.array):
+                raise Declined(Abort.SHARED_OUTPUT, f"{type_of(t.array)} and {type_of(other.array)}")

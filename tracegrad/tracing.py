@@ -1,0 +1,217 @@
+"""trace: the same function, fast. A run is recorded as it happens and replayed where it would have gone the same way.
+
+    f(x) ─┬─ a known path's guards hold ──► replay
+          └─ else record: run the Python eagerly, watched ──► a new path, or an abort and the eager result
+"""
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+import types
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, overload
+
+from tracegrad import pipeline
+from tracegrad.aborts import Abort, Aborted, NotCompiled
+from tracegrad.explanation import Explanation, explain
+from tracegrad.purity.observation import supported
+from tracegrad.recorder import ACTIVE
+from tracegrad.trace_tree import Limits, TraceTree
+from tracegrad.verification import Verification, verify
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EAGER: ContextVar[bool] = ContextVar("tracegrad_eager", default=os.environ.get("TRACEGRAD_EAGER", "") not in ("", "0"))
+"""Do traced functions run as plain Python in this context?"""
+
+
+class FellBackToEager(UserWarning):
+    """A traced function ran eagerly; said once for each function."""
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """In the body, every traced function runs as plain Python: breakpoints, prints and steps behave as written."""
+    token = EAGER.set(True)
+    try:
+        yield
+    finally:
+        EAGER.reset(token)
+
+
+@dataclass(slots=True)
+class Stats:
+    """What the calls of a traced function came to.
+
+    `aborts` counts by Abort name; `compile_seconds` is what recording and compiling cost in all.
+    """
+
+    calls: int = 0
+    replays: int = 0
+    follows: int = 0
+    eager_calls: int = 0
+    recordings: int = 0
+    side_exits: int = 0
+    kernels_compiled: int = 0
+    compile_seconds: float = 0.0
+    aborts: Counter[str] = field(default_factory=Counter)
+
+
+class Traced:
+    """A traced function. Calling it gives what the function gives, always."""
+
+    def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, limits: Limits):
+        functools.update_wrapper(self, function)
+        self.eager = function
+        self.stats = Stats()
+        self._target, self._strict, self._fast_math = target, strict, fast_math
+        self._tree = TraceTree(limits)
+        self._aborted: list[Aborted] = []
+        self._codes: frozenset[types.CodeType] = frozenset()        # what recorded runs entered
+        self._numbers: dict[str, set[int | float]] = {}             # values seen, by route of the argument
+        self._constant: frozenset[str] = frozenset()                # routes of numbers that Python reads
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if EAGER.get() or ACTIVE.get() is not None:
+            return self.eager(*args, **kwargs)
+        stats = self.stats
+        stats.calls += 1
+        found = self._tree.find(args, kwargs)
+        if found is None:
+            return self._miss(args, kwargs)
+        trace, leaves = found
+        exited, result = trace.replay(leaves, args, kwargs)
+        if exited:
+            stats.side_exits += 1
+            stats.eager_calls += 1
+            return self.eager(*args, **kwargs)
+        stats.replays += 1
+        return result
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<traced {self.eager.__module__}.{self.eager.__qualname__}: {len(self._tree.traces)} paths>"
+
+    def explain(self) -> Explanation:
+        """What is known about this function: every path with its guards, steps and cost, every abort with its cure."""
+        return explain(self, self._tree.traces, tuple(self._aborted))
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """Run this call both ways on copies and compare; str() of the result says what differs first, and where."""
+        return verify(self, args, kwargs)
+
+    def reset(self) -> None:
+        """Forget every path, and every reason not to record."""
+        with self._lock:
+            self._tree = TraceTree(self._tree.limits)
+            self._aborted.clear()
+            self._codes = self._constant = frozenset()
+            self._numbers = {}
+            self.stats = Stats()
+
+    def _miss(self, args: tuple, kwargs: dict) -> Any:
+        """No known path: record this run if that may succeed, else run eagerly."""
+        if not self._lock.acquire(blocking=False):          # another thread is recording
+            self.stats.eager_calls += 1
+            return self.eager(*args, **kwargs)
+        try:
+            reason = self._reason_not_to_record()
+            if reason is not None:
+                self._give_up(reason)
+                self.stats.eager_calls += 1
+                return self.eager(*args, **kwargs)
+            return self._record(args, kwargs)
+        finally:
+            self._lock.release()
+
+    def _reason_not_to_record(self) -> Sequence[Aborted] | None:
+        if sentence := supported():
+            return [Aborted(Abort.PYTHON_VERSION, sentence)]
+        if self._tree.full:
+            return [Aborted(Abort.TOO_MANY_PATHS, f"{len(self._tree.traces)} paths")]
+        return None if self._tree.may_record() else self._aborted[-1:]
+
+    def _record(self, args: tuple, kwargs: dict) -> Any:
+        start = time.perf_counter()
+        run = pipeline.record(self.eager, args, kwargs, self._codes, self._lift(args, kwargs))
+        self.stats.recordings += 1
+        self._codes = run.codes
+        self._constant |= run.numbers_read
+        if run.error is not None:
+            self.stats.eager_calls += 1
+            self._note(run.aborts)
+            raise run.error
+        outcome = pipeline.compile_run(run, self.__name__, self._target, self._fast_math)
+        if isinstance(outcome, pipeline.Compiled):
+            outcome.trace.seconds = time.perf_counter() - start
+            self.stats.kernels_compiled += outcome.kernels_compiled
+            self._tree.add(outcome.trace)
+        else:
+            self.stats.eager_calls += 1
+            self._tree.failed()
+            self._give_up(outcome)
+        self.stats.compile_seconds += time.perf_counter() - start - run.seconds
+        return run.result
+
+    def _lift(self, args: tuple, kwargs: dict) -> frozenset[str]:
+        """Routes of the number arguments that have had two values and whose value Python never asked for."""
+        routes = {**{f"args[{k}]": a for k, a in enumerate(args)}, **{f"kwargs[{name!r}]": a for name, a in kwargs.items()}}
+        for route, argument in routes.items():
+            if type(argument) in (int, float):
+                self._numbers.setdefault(route, set()).add(argument)
+        return frozenset(route for route, values in self._numbers.items()
+                         if len(values) > 1 and route in routes and route not in self._constant)
+
+    def _give_up(self, aborts: Sequence[Aborted]) -> None:
+        """Say once, or under strict raise, why this call is not compiled."""
+        first = not self._aborted
+        self._note(aborts)
+        if self._strict:
+            raise NotCompiled(aborts[0])
+        if first:
+            warnings.warn(f"{self.__name__}: {aborts[0]}", FellBackToEager, stacklevel=5)
+
+    def _note(self, aborts: Sequence[Aborted]) -> None:
+        for aborted in aborts:
+            self.stats.aborts[aborted.reason.name] += 1
+            if aborted not in self._aborted:
+                self._aborted.append(aborted)
+
+
+@overload
+def trace(fn: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def trace(*, target: str = ..., strict: bool = ..., fast_math: bool = ...,
+          limits: Limits | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=None):
+    """Make `fn` fast: its runs are recorded and replayed as native code, forward, backward and update alike.
+
+    The result of a call is always what running the Python would have given; a call that cannot be replayed runs
+    eagerly, and `f.explain()` says why. `strict=True` raises NotCompiled instead. `fast_math=True` permits
+    rewrites that change rounding. `target` is "auto" or a key of codegen.TARGETS.
+
+        @tg.trace
+        def step(x, y):
+            opt.zero_grad()
+            loss = tg.cross_entropy(model(x), y)
+            loss.backward()
+            opt.step()
+            return loss
+    """
+    def decorate(function):
+        return Traced(function, "llvm_cpu" if target == "auto" else target, strict, fast_math, limits or Limits())
+
+    return decorate if fn is None else decorate(fn)

@@ -1,0 +1,131 @@
+"""verify: one call both ways, on copies, and the first operation that differs."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codegen import compile_program
+from codegen.ir.graph import Graph
+from codegen.ir.interpret import interpret
+from tracegrad.replay import Trace
+from tracegrad.tensors import Tensor
+
+if TYPE_CHECKING:
+    from tracegrad.tracing import Traced
+
+TOLERANCE = {"f4": 2e-5, "f8": 1e-12}
+"""Relative to the largest magnitude in the array, by dtype; anything that is not floating point must be equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """`agrees`: did both ways give the same? `differences` has a sentence for each thing that differs, `first_op` names the first."""
+
+    agrees: bool
+    differences: tuple[str, ...]
+    first_op: str | None
+
+    def __str__(self) -> str:
+        if self.agrees:
+            return "replay and eager agree"
+        first = f"\nthe first operation that differs: {self.first_op}" if self.first_op else ""
+        return "replay and eager differ:\n  " + "\n  ".join(self.differences) + first
+
+
+def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
+    """A sentence if two arrays differ by more than rounding, else None. NaNs are equal."""
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return f"{expected.dtype}{list(expected.shape)} against {actual.dtype}{list(actual.shape)}"
+    if expected.dtype.kind != "f":
+        unequal = np.count_nonzero(expected != actual)
+        return f"{unequal} of {expected.size} elements" if unequal else None
+    tolerance = TOLERANCE[expected.dtype.str[1:]]
+    finite = expected[np.isfinite(expected)]
+    scale = float(np.max(np.abs(finite), initial=0.0))
+    with np.errstate(invalid="ignore"):
+        close = np.isclose(actual, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+    if close.all():
+        return None
+    at = tuple(int(k) for k in np.argwhere(~close)[0])
+    return f"{np.count_nonzero(~close)} of {close.size} elements, first at {list(at)}: {expected[at]} against {actual[at]}"
+
+
+def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
+    """See Traced.verify. ValueError if the function has no path for this call yet."""
+    found = traced._tree.find(args, kwargs)
+    if found is None:
+        raise ValueError(f"{traced.__name__}: no path is known for this call; call it once with these arguments first")
+    trace, leaves = found
+    with _on_copies(trace, leaves, args, kwargs):
+        inputs = [s.fetch(leaves, args, kwargs).copy() for s in trace.sources]
+        exited, result = trace.replay(leaves, args, kwargs)
+        replayed = None if exited else _state(trace, leaves, args, kwargs, result)
+    with _on_copies(trace, leaves, args, kwargs):
+        expected = _state(trace, leaves, args, kwargs, traced.eager(*args, **kwargs))
+    if replayed is None:
+        return Verification(True, (), None)         # a call that leaves at an exit is run eagerly: nothing to compare
+    differences = [f"{name}: {d}" for name in expected
+                   if (d := differs(expected[name], replayed.get(name, np.empty(0)))) is not None]
+    if not differences:
+        return Verification(True, (), None)
+    return Verification(False, tuple(differences), first_difference(trace.graph, inputs))
+
+
+def first_difference(graph: Graph, inputs: list[np.ndarray]) -> str | None:
+    """The first node whose compiled value differs from its reference's, as text with the user's line."""
+    k = len(graph.inputs)
+    whole = Graph(graph.name, graph.inputs, graph.nodes, tuple(range(k, k + len(graph.nodes))))
+    expected = interpret(whole, inputs)
+    actual = compile_program(whole)(*inputs)
+    for node, e, a in zip(graph.nodes, expected, actual):
+        if (difference := differs(e, a)) is not None:
+            return f"{node.line or '?'}: {node.op} : {node.type}: {difference}"
+    return None
+
+
+@contextmanager
+def _on_copies(trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Iterator[None]:
+    """Give every Tensor that the trace reads a copy of its storage; put storage, grads and slots back at the end."""
+    held = [(t, t.array, t._grad) for t in leaves]
+    grads = [(g, g.array) for _, _, g in held if g is not None]
+    slots = [(effect.slot, effect.slot.read(args, kwargs)) for effect in trace.slot_effects]
+    try:
+        for t, array in (*((t, array) for t, array, _ in held), *grads):
+            t.array = array.copy()
+        yield
+    finally:
+        for slot, tensor in slots:
+            slot.assign(args, kwargs, tensor)
+        for t, array, grad in held:
+            t.array, t._grad = array, grad
+        for g, array in grads:
+            g.array = array
+
+
+def _state(trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict, result: Any) -> dict[str, np.ndarray]:
+    """Everything a call leaves behind, by name."""
+    state = {f"result{path}": t.array.copy() for path, t in _tensors(result, "")}
+    for k, t in enumerate(leaves):
+        state[trace.guards.sources[k]] = t.array.copy()
+        if t._grad is not None:
+            state[f"{trace.guards.sources[k]}.grad"] = t._grad.array.copy()
+    for effect in trace.slot_effects:
+        state[effect.slot.text] = effect.slot.read(args, kwargs).array.copy()
+    return state
+
+
+def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _tensors(part, f"{path}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for k, part in enumerate(value):
+            yield from _tensors(part, f"{path}[{k}]")
+
+

@@ -198,7 +198,10 @@ class Assembler:
         scope.label = f"on.{n}"
 
     def room(self, size: int) -> Value:
-        """`size` bytes of the function's own, aligned to 64, for as long as it runs. Asked for before any control flow."""
+        """`size` bytes of the function's own, aligned to 64, for as long as it runs.
+
+        Asked for before any control flow.
+        """
         register = f"%v{self._next()}"
         self._scopes[0].lines.append(f"{register} = alloca [{size} x i8], align 64")
         return Value(register, PTR)

@@ -40,6 +40,7 @@ from codegen.schedule.kernel import (
     Statement,
     Store,
     Unary,
+    makes_value,
 )
 
 _PARAMETERS = "ptr noalias readonly %buffers, i64 %first_chunk, i64 %last_chunk, ptr noalias %failed"
@@ -79,14 +80,14 @@ class _Writer:
         first = 0
         for p in self.kernel.passes:
             self._pass(p, point, first)
-            first += sum(_makes_value(s) for s in p.body)
+            first += sum(makes_value(s) for s in p.body)
         return carried
 
     def _pass(self, p: Pass, point: Point, first: int) -> None:
         """One pass, whose first value is number `first`."""
         across = bool(p.axes) and p.axes[-1].name == self.kernel.vector
         lanes = self.nest.lanes if across else point.lanes
-        numbered = enumerate(filter(_makes_value, p.body), first)
+        numbered = enumerate(filter(makes_value, p.body), first)
         accumulators = {number: Accumulator(s.kind, self.dtypes[s.x], lanes, across)
                         for number, s in numbered if isinstance(s, Accumulate)}
         if any(axis.extent == 0 for axis in p.axes):
@@ -144,10 +145,6 @@ class _Writer:
                 raise AssertionError("these make no value")
             case _:
                 assert_never(s)
-
-
-def _makes_value(s: Statement) -> bool:
-    return not isinstance(s, Store | ScatterAdd)
 
 
 def _divided(carried: list[Value], accumulators: dict[int, Accumulator]) -> dict[int, list[Value]]:

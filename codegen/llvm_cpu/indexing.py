@@ -12,6 +12,7 @@ from math import gcd
 from typing import overload
 
 from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
+from codegen.schedule.index import bounds
 from codegen.schedule.kernel import Index, Quotient, Remainder, Term, Within
 
 
@@ -38,25 +39,6 @@ class Affine:
     base: Value
     step: int
     aligned: int
-
-
-def bounds(index: Index, extents: Mapping[str, int]) -> tuple[int, int]:
-    """The least and greatest number that `index` can be."""
-    low = high = index.constant
-    for term, coefficient in index.terms:
-        ends = [coefficient * end for end in _term_bounds(term, extents)]
-        low, high = low + min(ends), high + max(ends)
-    return low, high
-
-
-def _term_bounds(term: Term, extents: Mapping[str, int]) -> tuple[int, int]:
-    if isinstance(term, str):
-        return 0, max(extents[term] - 1, 0)
-    low, high = bounds(term.index, extents)
-    if isinstance(term, Quotient):
-        return low // term.divisor, high // term.divisor
-    same = low >= 0 and low // term.divisor == high // term.divisor
-    return (low % term.divisor, high % term.divisor) if same else (0, term.divisor - 1)
 
 
 # ---- along the vector axis: affine, or lanes -----------------------------------------------------------------------

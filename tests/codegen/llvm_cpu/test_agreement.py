@@ -1,0 +1,66 @@
+"""Random graphs, scheduled: every kernel computes what the kernel interpreter computes, on each instruction set."""
+from __future__ import annotations
+
+import numpy as np
+from graph_strategies import graphs
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from native_kernels import compile_kernel, runnable
+
+from codegen.ir.ops import OPS
+from codegen.ir.types import DTYPES
+from codegen.llvm_cpu.vector_math import FUNCTIONS
+from codegen.schedule.kernel import Accumulate, Binary, Kernel, Param, Unary
+from codegen.schedule.kernel_interpret import run_kernel
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import CannotLower, Launch
+
+SIZES = (0, 1, 2, 3, 5, 33, 70)
+LARGE = 1 << 14
+KERNEL_OPS = tuple(name for name in OPS if name != "matmul")
+
+
+def contents(param: Param, generator: np.random.Generator) -> np.ndarray:
+    """Numbers for a param, small ones that are also good indices."""
+    dtype = DTYPES[param.dtype]
+    if dtype.kind == "b":
+        return generator.integers(0, 2, param.size).astype(dtype)
+    if dtype.kind in "iu":
+        return generator.integers(0, 3, param.size).astype(dtype)
+    return generator.normal(size=param.size).astype(dtype)
+
+
+def rounds_differently(kernel: Kernel) -> bool:
+    """May machine code and NumPy round apart in it?"""
+    statements = (s for p in kernel.passes for s in p.body)
+    return any(isinstance(s, Accumulate) or isinstance(s, Unary) and s.op in FUNCTIONS for s in statements)
+
+
+def compares(kernel: Kernel) -> bool:
+    """Does it have a step where a small difference becomes a large one?"""
+    steps = ("eq", "ne", "lt", "le", "gt", "ge")
+    return any(isinstance(s, Binary) and s.op in steps for p in kernel.passes for s in p.body)
+
+
+@settings(deadline=None, max_examples=250, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(graphs(KERNEL_OPS, sizes=SIZES), st.integers(0, 2**32 - 1), st.sampled_from(list(runnable().values())))
+def test_kernels_agree_with_the_interpreter(graph, seed, features):
+    try:
+        plan = schedule(graph)
+    except CannotLower:
+        assume(False)
+    generator = np.random.default_rng(seed)
+    for kernel in dict.fromkeys(step.kernel for step in plan.steps if isinstance(step, Launch)):
+        if any(p.size > LARGE for p in kernel.params) or rounds_differently(kernel) and compares(kernel):
+            continue
+        expected = [contents(p, generator) for p in kernel.params]
+        actual = [x.copy() for x in expected]
+        good = run_kernel(kernel, expected)
+        assert compile_kernel(kernel, features)(actual) == (not good)
+        if not good:
+            continue
+        for param, a, e in zip(kernel.params, actual, expected):
+            if param.access == "in" or not rounds_differently(kernel) or a.dtype.kind != "f":
+                np.testing.assert_array_equal(a, e)
+            else:
+                np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)

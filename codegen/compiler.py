@@ -23,7 +23,8 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     """Compile `program` for a target (a name in TARGETS).
 
     aliases: ((output, input), ...): that output shares that input's storage. Each output and each input at most once,
-    and both of one type. `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the cache of the process.
+    and both of one type. `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the
+    cache of the process.
     CannotLower, with a sentence, for what the target does not do; CompileError for a defect; ValueError for an unknown
     target or wrong aliases.
     """

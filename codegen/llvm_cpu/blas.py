@@ -42,7 +42,7 @@ class Blas:
         return {name: address for name, address in named.items() if address}
 
 
-OWN = Blas("own", "none")
+OWN = Blas("own", "own kernels")
 
 
 @cache
@@ -61,11 +61,12 @@ def candidates() -> Iterator[Blas]:
                 get, set_ = _thread_routines(library)
                 yield Blas(kind, pattern.format("*"), single, double, get, set_)
     try:
-        table = import_module("scipy.linalg.cython_blas").__pyx_capi__
-    except (ImportError, AttributeError):
+        module = import_module("scipy.linalg.cython_blas")
+        table, library = module.__pyx_capi__, ctypes.CDLL(module.__file__)
+    except (ImportError, AttributeError, OSError):
         return
     single, double = (_capsule_address(table[name]) for name in ("sgemm", "dgemm"))
-    yield Blas("fortran", "scipy.linalg.cython_blas", single, double)
+    yield Blas("fortran", "scipy.linalg.cython_blas", single, double, *_thread_routines(library))
 
 
 def _numpy_library() -> ctypes.CDLL | None:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu.matmul import LLVM_TYPES, matmul_launch
+from codegen.llvm_cpu import matmul
+from codegen.llvm_cpu.blas import Blas
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
 
@@ -52,8 +53,8 @@ class Encoding:
     frame_words: int
 
 
-def encode(plan: Plan, kernels: Mapping[Kernel, int], runtime: Mapping[str, int]) -> Encoding:
-    """The program of `plan`; `kernels` and `runtime` (by symbol) give the addresses of what it launches."""
+def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
+    """The program of `plan`; `kernels` and `symbols` give the addresses of what it launches, `blas` multiplies."""
     owner = dict(plan.aliases)
     fresh = [k for k in range(len(plan.outputs)) if k not in owner]
     arguments = len(plan.inputs) + len(fresh)
@@ -76,7 +77,7 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], runtime: Mapping[str, int]
         if isinstance(step, Check):
             instructions += [CHECK, CHECK_EXIT]
             continue
-        address, chunks, buffers, literals = _launch(step, plan, kernels, runtime)
+        address, chunks, buffers, literals = _launch(step, plan, kernels, symbols, blas)
         if chunks:
             operands = [len(buffers), *(slots[b] for b in buffers), *literals]
             instructions += [LAUNCH, 4 + len(operands), address, chunks, *operands]
@@ -87,8 +88,8 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], runtime: Mapping[str, int]
     return Encoding(words, arguments, tuple((slot, offset) for offset, slot in slot_of_offset.items()), room + widest)
 
 
-def _launch(step: Launch | Matmul | Copy, plan: Plan, kernels: Mapping[Kernel, int],
-            runtime: Mapping[str, int]) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+def _launch(step: Launch | Matmul | Copy, plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int],
+            blas: Blas) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
     """(address, chunks, buffers, literals) of a step; no chunks when there is nothing to do."""
     match step:
         case Launch(kernel, buffers):
@@ -97,13 +98,13 @@ def _launch(step: Launch | Matmul | Copy, plan: Plan, kernels: Mapping[Kernel, i
             return 0, 0, (), ()
         case Matmul(k=0):
             size = _bytes(plan.buffers[step.c])
-            return runtime["fill_zero"], -(-size // _COPY_CHUNK_BYTES), (step.c,), (size,)
+            return symbols["fill_zero"], -(-size // _COPY_CHUNK_BYTES), (step.c,), (size,)
         case Matmul():
-            symbol, chunks, literals = matmul_launch(step)
-            return runtime[symbol], chunks, (step.a, step.b, step.c), literals
+            launch = matmul.launch(step, blas)
+            return symbols[launch.symbol], launch.chunks, launch.buffers, launch.literals
         case Copy(source, target):
             size = _bytes(plan.buffers[target])
-            return runtime["copy"], -(-size // _COPY_CHUNK_BYTES), (source, target), (size,)
+            return symbols["copy"], -(-size // _COPY_CHUNK_BYTES), (source, target), (size,)
 
 
 def _bytes(buffer: Buffer) -> int:
@@ -112,13 +113,13 @@ def _bytes(buffer: Buffer) -> int:
 
 def unsupported(step: Step) -> str | None:
     """Why the driver cannot run `step`, if it cannot."""
-    if isinstance(step, Matmul) and step.dtype not in LLVM_TYPES:
-        return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join(LLVM_TYPES)}"
+    if isinstance(step, Matmul) and step.dtype not in matmul.LLVM_TYPES:
+        return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join(matmul.LLVM_TYPES)}"
     return None
 
 
-EXPORTS = ("copy", "fill_zero", *(f"matmul_{dtype}" for dtype in LLVM_TYPES))
-"""The functions of the runtime that instructions launch."""
+EXPORTS = ("copy", "fill_zero", "after_fork")
+"""What DRIVER_TEXT defines to be called from outside."""
 
 DRIVER_TEXT = f"""
 ; ---- the driver

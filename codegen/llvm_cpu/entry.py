@@ -11,7 +11,7 @@ they are as expected is tested once (`object_layout`); where not, the pointers c
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -109,7 +109,7 @@ class Frame:
 Run = Callable[[tuple[np.ndarray, ...]], int]
 
 
-def make_run(encoding: Encoding, arena_bytes: int, symbols: dict[str, int]) -> Run:
+def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -> Run:
     """The function that runs a program: arrays (inputs, then outputs not aliased) -> -1, or the number of an exit."""
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
     frames: list[Frame] = []

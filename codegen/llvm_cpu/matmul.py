@@ -1,83 +1,119 @@
-"""matmul: how a product is cut into panels, and the LLVM text that multiplies one, by BLAS or by a loop of our own.
+"""matmul: how a product is cut into panels, who multiplies them, and the LLVM text that calls BLAS for one.
 
-    c[64,512] = a[64,784] @ b[784,512]    ->    4 panels c[:, 0:128], c[:, 128:256], ...    one call each
+    c[64,512] = a[64,784] @ b[784,512]    ->    8 panels c[:, 0:64], c[:, 64:128], ...    each on one thread
 
 1. Panels are cut by shape alone, never by the number of threads, so results do not depend on that number.
-2. A panel runs on one thread.
-3. A product with an empty sum is zeros; it is not asked of BLAS.
+2. With AVX-512 our own code (see gemm) multiplies, which is up to twice as fast as BLAS there; elsewhere BLAS does, in
+   larger panels, since it arranges its operands anew for each; where there is none, our own code again.
+3. A product with an empty sum is zeros, and is asked of no one.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
 from string import Template
 
-from codegen.llvm_cpu.blas import Blas
+from codegen.llvm_cpu import gemm
+from codegen.llvm_cpu.blas import OWN, Blas, find_blas
+from codegen.llvm_cpu.features import Features
 from codegen.schedule.plan import Matmul
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
 """The dtypes that are multiplied."""
 
-_PANEL_WORK = 6 << 20
-"""Multiply-adds that are worth a panel of their own."""
 
-_MOST_PANELS = 32
-_PANEL_COLUMNS, _PANEL_ROWS = 64, 64
-"""A cut leaves at least so many columns or rows in each panel."""
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How products are cut: a panel is rows by columns, or more, until it is worth `work` multiply-adds.
+
+    `grain`: rows and columns of a panel are multiples of these (except in the last).
+    """
+
+    work: int
+    rows: int
+    columns: int
+    grain: tuple[int, int]
 
 
-# ---- panels --------------------------------------------------------------------------------------------------------
+OWN_CUT = Cut(work=1 << 19, rows=240, columns=64, grain=(12, 64))
+BLAS_CUT = Cut(work=6 << 20, rows=512, columns=128, grain=(16, 16))
+
+
+def multiplier(features: Features) -> Blas:
+    """Who multiplies on this machine."""
+    return OWN if features.vector_bytes == 64 else find_blas()
 
 
 @dataclass(frozen=True, slots=True)
-class Panels:
-    """How one product of a batch is cut: panels of `rows` by `columns` (less at the ends)."""
+class MatmulLaunch:
+    """A launch of `chunks` panels of the function `symbol` on these buffers, followed by literals."""
 
-    rows: int
-    columns: int
-
-
-def cut(m: int, n: int, k: int) -> Panels:
-    """Panels of an m*k by k*n product, about equal, each worth a thread's while; along the longer side first.
-
-    A panel's width is a multiple of 16, so that all but the last are made of whole registers.
-    """
-    pieces = max(1, min(m * n * k // _PANEL_WORK, _MOST_PANELS))
-    across = _pieces(n, pieces, _PANEL_COLUMNS) if n >= m else 1
-    down = _pieces(m, pieces // across, _PANEL_ROWS)
-    if n < m:
-        across = _pieces(n, pieces // down, _PANEL_COLUMNS)
-    return Panels(_share(m, down), _share(n, across))
+    symbol: str
+    chunks: int
+    buffers: tuple[int, ...]
+    literals: tuple[int, ...]
 
 
-def _pieces(size: int, wanted: int, least: int) -> int:
-    """The largest power of two of pieces that is at most `wanted` and leaves `least` in each."""
-    most = max(1, min(wanted, size // least))
-    return 1 << (most.bit_length() - 1)
+def panel(m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
+    """(rows, columns) of the panels of an m*k by k*n product."""
+    down, across = -(-m // cut.rows), -(-n // cut.columns)
+    rows, columns = _share(m, down, cut.grain[0]), _share(n, across, cut.grain[1])
+    columns = min(n, max(columns, _up(cut.work // (rows * k), cut.grain[1])))
+    rows = min(m, max(rows, _up(cut.work // (columns * k), cut.grain[0])))
+    return rows, columns
 
 
-def _share(size: int, pieces: int) -> int:
-    return size if pieces == 1 else -(-size // (16 * pieces)) * 16
+def _share(size: int, pieces: int, grain: int) -> int:
+    return min(size, _up(-(-size // pieces), grain))
 
 
-# ---- what the driver runs ------------------------------------------------------------------------------------------
+def _up(size: int, grain: int) -> int:
+    """The next multiple of grain."""
+    return -(-size // grain) * grain
 
 
-def matmul_launch(step: Matmul) -> tuple[str, int, tuple[int, ...]]:
-    """The symbol, the number of chunks and the literals of the launch of a product; its params are a, b, c.
+_COPY_BYTES = 1 << 19
+"""Strips of b are copied together for panels with so many rows times bytes in a line of b: enough rows for the copy to
+pay, and lines so far apart that a strip of them does not stay in the cache."""
 
-    Literals, in the order in which `@matmul_<dtype>` reads them: m, n, k, transpose_a, transpose_b, rows and columns
-    of a panel, panels across, panels of one product.
-    """
-    panels = cut(step.m, step.n, step.k)
-    across, down = -(-step.n // panels.columns), -(-step.m // panels.rows)
+
+def launch(step: Matmul, blas: Blas) -> MatmulLaunch:
+    """The launch that computes a product, none of whose sizes is 0."""
+    return _own_launch(step) if blas.kind == "own" else _blas_launch(step)
+
+
+def _own_launch(step: Matmul) -> MatmulLaunch:
+    """For gemm.emit_gemm. c of one column is computed as the row that it also is: c' = b' a'."""
+    a, b, m, n, k, transpose_a, transpose_b = step.a, step.b, step.m, step.n, step.k, step.transpose_a, step.transpose_b
+    if n == 1:
+        a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
+    rows, columns = panel(m, n, k, OWN_CUT)
+    across, down = -(-n // columns), -(-m // rows)
+    item = 8 if step.dtype == "f64" else 4
+    value = {
+        "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
+        "transposed": transpose_b, "copied": not transpose_b and rows * n * item >= _COPY_BYTES,
+        "b_pitch": k if transpose_b else n,
+        "rows": rows, "columns": columns, "across": across, "panels": across * down,
+    }
+    literals = tuple(int(value[name]) for name in gemm.LITERALS)
+    return MatmulLaunch(f"gemm_{step.dtype}", step.batch * across * down, (a, b, step.c), literals)
+
+
+def _blas_launch(step: Matmul) -> MatmulLaunch:
+    """For the functions of `blas_text`; their literals: m, n, k, transpose_a, transpose_b, rows and columns of a panel,
+    panels across, panels of one product."""
+    rows, columns = panel(step.m, step.n, step.k, BLAS_CUT)
+    across, down = -(-step.n // columns), -(-step.m // rows)
     sizes = (step.m, step.n, step.k, int(step.transpose_a), int(step.transpose_b))
-    literals = (*sizes, panels.rows, panels.columns, across, across * down)
-    return f"matmul_{step.dtype}", step.batch * across * down, literals
+    literals = (*sizes, rows, columns, across, across * down)
+    return MatmulLaunch(f"blas_matmul_{step.dtype}", step.batch * across * down, (step.a, step.b, step.c), literals)
 
+
+# ---- calling BLAS ----------------------------------------------------------------------------------------------------
 
 _PANEL_LOOP = Template("""
 ; a chunk is a panel: row panel and column panel of one product of the batch
-define void @matmul_$dtype(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwind {
+define void @blas_matmul_$dtype(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwind {
 entry:
   %b.at = getelementptr ptr, ptr %buffers, i64 1
   %c.at = getelementptr ptr, ptr %buffers, i64 2
@@ -218,62 +254,20 @@ $signature {
 }
 """)
 
-_OWN = Template("""
-$signature {
-entry:
-  %a.row = select i1 %ta, i64 1, i64 %lda
-  %a.column = select i1 %ta, i64 %lda, i64 1
-  %b.row = select i1 %tb, i64 1, i64 %ldb
-  %b.column = select i1 %tb, i64 %ldb, i64 1
-  br label %rows
-rows:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %row.end ]
-  %a.i.offset = mul i64 %i, %a.row
-  %a.i = getelementptr $real, ptr %a, i64 %a.i.offset
-  %c.i.offset = mul i64 %i, %ldc
-  %c.i = getelementptr $real, ptr %c, i64 %c.i.offset
-  br label %columns
-columns:
-  %j = phi i64 [ 0, %rows ], [ %j.next, %column.end ]
-  %b.j.offset = mul i64 %j, %b.column
-  %b.j = getelementptr $real, ptr %b, i64 %b.j.offset
-  br label %terms
-terms:
-  %p = phi i64 [ 0, %columns ], [ %p.next, %terms ]
-  %sum = phi $real [ 0.0, %columns ], [ %sum.next, %terms ]
-  %a.offset = mul i64 %p, %a.column
-  %b.offset = mul i64 %p, %b.row
-  %a.at = getelementptr $real, ptr %a.i, i64 %a.offset
-  %b.at = getelementptr $real, ptr %b.j, i64 %b.offset
-  %x = load $real, ptr %a.at
-  %y = load $real, ptr %b.at
-  %xy = fmul $real %x, %y
-  %sum.next = fadd $real %sum, %xy
-  %p.next = add i64 %p, 1
-  %p.more = icmp ult i64 %p.next, %k
-  br i1 %p.more, label %terms, label %column.end
-column.end:
-  %c.at = getelementptr $real, ptr %c.i, i64 %j
-  store $real %sum.next, ptr %c.at
-  %j.next = add i64 %j, 1
-  %j.more = icmp ult i64 %j.next, %n
-  br i1 %j.more, label %columns, label %row.end
-row.end:
-  %i.next = add i64 %i, 1
-  %i.more = icmp ult i64 %i.next, %m
-  br i1 %i.more, label %rows, label %out
-out:
-  ret void
-}
-""")
+_GEMMS = {"cblas64": _CBLAS64, "cblas32": _CBLAS32, "fortran": _FORTRAN}
 
-_GEMMS = {"cblas64": _CBLAS64, "cblas32": _CBLAS32, "fortran": _FORTRAN, "own": _OWN}
-
-def matmul_text(blas: Blas) -> str:
-    """The LLVM text of @matmul_f32 and @matmul_f64, which multiply by `blas`; its `imports` are theirs."""
+def blas_text(blas: Blas) -> str:
+    """The LLVM text of @blas_matmul_f32 and @blas_matmul_f64, which multiply by `blas`; its `imports` are theirs."""
+    if blas.kind == "own":
+        return ""
     parts = []
     for dtype, real in LLVM_TYPES.items():
         signature = _SIGNATURE.substitute(dtype=dtype)
         parts.append(_GEMMS[blas.kind].substitute(dtype=dtype, real=real, signature=signature))
         parts.append(_PANEL_LOOP.substitute(dtype=dtype, real=real))
     return "".join(parts)
+
+
+def blas_symbols(blas: Blas) -> tuple[str, ...]:
+    """What blas_text defines for the driver to launch."""
+    return () if blas.kind == "own" else tuple(f"blas_matmul_{dtype}" for dtype in LLVM_TYPES)

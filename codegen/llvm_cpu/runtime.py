@@ -9,48 +9,66 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from codegen.cache import DiskCache, content_key, default_cache
-from codegen.llvm_cpu.blas import find_blas, hold_text
+from codegen.llvm_cpu.blas import Blas, hold_text
 from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
 from codegen.llvm_cpu.entry import entry_text, object_layout
+from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.link import VERSIONS, LinkError, compile_object, host, link
-from codegen.llvm_cpu.matmul import matmul_text
+from codegen.llvm_cpu.matmul import blas_symbols, blas_text, multiplier
 from codegen.llvm_cpu.threads import THREADS, pool_text
 
 
-def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
-          imports: dict[str, int]) -> tuple[dict[str, int], bool]:
-    """Link the object kept under `key`, or else that of the text that `write` gives, which is then kept."""
-    code = disk.get(key) if disk else None
-    if code is not None:
-        try:
-            return link(code, exports, imports), False
-        except LinkError:
-            disk.discard(key)       # type: ignore[union-attr]
-    code = compile_object(write())
-    addresses = link(code, exports, imports)
-    if disk:
-        disk.put(key, code)
-    return addresses, True
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The addresses of the functions that plans run on, and who multiplies matrices."""
+
+    symbols: Mapping[str, int]
+    blas: Blas
 
 
 @cache
-def runtime() -> dict[str, int]:
-    """The addresses of the driver's functions, loaded when first needed; its pool follows THREADS."""
-    blas, layout = find_blas(), object_layout()
+def runtime() -> Runtime:
+    """The runtime of this process, loaded when first needed; its pool follows THREADS."""
+    return load_runtime(multiplier(host_features()))
+
+
+def load_runtime(blas: Blas) -> Runtime:
+    """A runtime with a pool of its own."""
+    layout = object_layout()
     pool = pool_text(platform.system(), platform.machine())
-    text = "".join((pool, hold_text(blas), matmul_text(blas), DRIVER_TEXT, entry_text(layout)))
-    exports = (*EXPORTS, "enter_table", *(("enter",) if layout else ()), "set_helpers", "after_fork")
+    text = "".join((pool, hold_text(blas), blas_text(blas), DRIVER_TEXT, entry_text(layout)))
+    exports = (*EXPORTS, *blas_symbols(blas), "enter_table", *(("enter",) if layout else ()), "set_helpers")
     key = content_key("runtime", *machine_identity(), text)
     symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports)
     THREADS.attach(ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"]))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(symbols["after_fork"]))
-    return symbols
+    return Runtime(symbols, blas)
+
+
+def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
+         imports: Mapping[str, int]) -> tuple[dict[str, int], bool]:
+    """Link the object kept under `key`, or else that of the text that `write` gives, which is then kept.
+
+    The addresses of `exports`, and whether the text was compiled now.
+    """
+    code = disk.get(key) if disk else None
+    if disk and code is not None:
+        try:
+            return link(code, exports, imports), False
+        except LinkError:
+            disk.discard(key)
+    code = compile_object(write())
+    addresses = link(code, exports, imports)
+    if disk:
+        disk.put(key, code)
+    return addresses, True
 
 
 @cache

@@ -10,21 +10,22 @@ from time import perf_counter
 from codegen.cache import Cache, content_key, default_cache
 from codegen.executable import Executable
 from codegen.ir.graph import Graph
-from codegen.llvm_cpu import driver
-from codegen.llvm_cpu.blas import find_blas
+from codegen.llvm_cpu import driver, gemm
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import make_run, object_layout
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.link import VERSIONS
+from codegen.llvm_cpu.matmul import multiplier
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
 from codegen.llvm_cpu.threads import THREADS
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import CannotLower, Launch, Plan
+from codegen.schedule.plan import CannotLower, Launch, Matmul, Plan
 
 Emit = Callable[[Kernel, str, Features], str]
+"""(kernel, symbol, features) -> LLVM text of a module that defines the symbol."""
 
 
 def compile_graph(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
@@ -44,34 +45,49 @@ def build(plan: Plan, cache: Cache, emit: Emit = emit_kernel) -> Executable:
         if reason := driver.unsupported(step):
             raise CannotLower(reason)
     kernels = tuple(dict.fromkeys(step.kernel for step in plan.steps if isinstance(step, Launch)))
+    products = sorted({step.dtype for step in plan.steps if isinstance(step, Matmul)})
     with cache.lock:
-        symbols = runtime()
+        base = runtime()
         loaded = {kernel: _load_kernel(kernel, cache, emit) for kernel in kernels}
-    encoding = driver.encode(plan, {kernel: address for kernel, (address, _) in loaded.items()}, symbols)
-    compiled = sum(new for _, new in loaded.values())
+        gemms = {f"gemm_{dtype}": _load_gemm(dtype, cache) for dtype in products if base.blas.kind == "own"}
+    addresses = {kernel: address for kernel, (address, _) in loaded.items()}
+    symbols = {**base.symbols, **{symbol: address for symbol, (address, _) in gemms.items()}}
+    encoding = driver.encode(plan, addresses, symbols, base.blas)
+    compiled = sum(new for _, new in (*loaded.values(), *gemms.values()))
     return Executable(
-        plan.inputs, plan.outputs, plan.aliases, make_run(encoding, plan.arena_bytes, symbols), plan,
-        compile_seconds=perf_counter() - start, kernels_compiled=compiled, kernels_reused=len(kernels) - compiled)
+        plan.inputs, plan.outputs, plan.aliases, make_run(encoding, plan.arena_bytes, base.symbols), plan,
+        compile_seconds=perf_counter() - start, kernels_compiled=compiled,
+        kernels_reused=len(loaded) + len(gemms) - compiled)
 
 
 def _load_kernel(kernel: Kernel, cache: Cache, emit: Emit) -> tuple[int, bool]:
     """(address, was it compiled now) of a kernel."""
     key = content_key("kernel", *machine_identity(), print_kernel(kernel))
-    symbol = f"kernel_{key[:16]}"
+    return _load_function(key, cache, lambda symbol: emit(kernel, symbol, host_features()))
+
+
+def _load_gemm(dtype: str, cache: Cache) -> tuple[int, bool]:
+    """(address, was it compiled now) of the function that multiplies matrices of `dtype`."""
+    key = content_key("gemm", *machine_identity(), dtype)
+    return _load_function(key, cache, lambda symbol: gemm.emit_gemm(dtype, symbol, host_features()))
+
+
+def _load_function(key: str, cache: Cache, write: Callable[[str], str]) -> tuple[int, bool]:
     if key in cache.addresses:
         return cache.addresses[key], False
-    addresses, compiled = load(key, cache.disk, lambda: emit(kernel, symbol, host_features()), (symbol,), {})
+    symbol = f"kernel_{key[:16]}"
+    addresses, compiled = load(key, cache.disk, lambda: write(symbol), (symbol,), {})
     cache.addresses[key] = addresses[symbol]
     return addresses[symbol], compiled
 
 
 def describe_host() -> dict[str, str]:
     """What this process compiles for and with, by name, for people to read."""
-    host, blas, layout = host_features(), find_blas(), object_layout()
+    host, blas, layout = host_features(), multiplier(host_features()), object_layout()
     return {
         "processor": f"{host.cpu}, vectors of {host.vector_bytes} bytes{', fused multiply-add' if host.fma else ''}",
         "compiler": VERSIONS,
-        "BLAS": blas.name + (", held to one thread per panel" if blas.set_threads else ""),
+        "matmul": f"{blas.name}{', one thread per panel' if blas.set_threads else ''}",
         "threads": str(THREADS.get()),
         "entry": "native: pointers are read from the array objects" if layout else "through a table of pointers",
         "cache": default_cache().describe(),

@@ -327,12 +327,12 @@ def pool_text(system: str, machine: str) -> str:
 
 
 class ThreadCount:
-    """How many threads a launch may use, the caller's included; `attach` couples it to a loaded pool."""
+    """How many threads a launch may use, the caller's included; `attach` couples it to loaded pools."""
 
     def __init__(self, count: int):
         self._count = count
         self._lock = threading.Lock()
-        self._set_helpers: Callable[[int], None] | None = None
+        self._pools: list[Callable[[int], None]] = []
 
     def get(self) -> int:
         """The number of threads."""
@@ -344,13 +344,13 @@ class ThreadCount:
             raise ValueError(f"the number of threads must be at least 1, not {count}")
         with self._lock:
             self._count = count
-            if self._set_helpers:
-                self._set_helpers(count - 1)
+            for set_helpers in self._pools:
+                set_helpers(count - 1)
 
     def attach(self, set_helpers: Callable[[int], None]) -> None:
         """Tell a pool now and whenever the number changes how many helpers it may use."""
         with self._lock:
-            self._set_helpers = set_helpers
+            self._pools.append(set_helpers)
             set_helpers(self._count - 1)
 
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from codegen.cache import Cache
 from codegen.ir.types import TensorType
 from codegen.llvm_cpu import driver, entry
+from codegen.llvm_cpu.blas import OWN
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import runtime
+from codegen.llvm_cpu.target import build
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
 from codegen.schedule.kernel import Axis, Gather, Index, Kernel, Param, Pass
 from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan
@@ -74,7 +77,7 @@ def kernels() -> dict[Kernel, int]:
 @pytest.fixture(params=["enter", "enter_table"])
 def symbols(request: pytest.FixtureRequest) -> dict[str, int]:
     """The runtime, once as it is and once without reading objects natively."""
-    found = runtime()
+    found = runtime().symbols
     if request.param not in found:
         pytest.skip("objects are not laid out as expected by this Python")
     return {name: at for name, at in found.items() if name != "enter" or request.param == "enter"}
@@ -98,7 +101,7 @@ EIGHT_TIMES = Plan(
 
 
 def ready(plan: Plan, kernels: dict[Kernel, int], symbols: dict[str, int]) -> entry.Run:
-    return entry.make_run(driver.encode(plan, kernels, symbols), plan.arena_bytes, symbols)
+    return entry.make_run(driver.encode(plan, kernels, symbols, runtime().blas), plan.arena_bytes, symbols)
 
 
 def numbers(seed: int = 0) -> np.ndarray:
@@ -170,7 +173,7 @@ def test_a_large_arena_is_aligned_to_huge_pages() -> None:
     offsets = (0, 1 << 22)
     buffers = (row(Input(0)), *(row(Arena(offset)) for offset in offsets), row(Output(0)))
     steps = tuple(Copy(k, k + 1) for k in range(3))
-    encoding = driver.encode(Plan((TYPE,), (TYPE,), (), buffers, steps, 1 << 23), {}, runtime())
+    encoding = driver.encode(Plan((TYPE,), (TYPE,), (), buffers, steps, 1 << 23), {}, runtime().symbols, OWN)
     frame = entry.Frame(encoding, 1 << 23)
     start = frame.memory.ctypes.data
     words = frame.memory[frame.address - start:][:8 * encoding.frame_words].view(np.int64)
@@ -206,7 +209,7 @@ def test_a_forked_child_runs(kernels, symbols) -> None:
     places = Input(0), Input(1), Output(0)
     product = Plan((matrix, matrix), (matrix,), (), tuple(Buffer("f32", size * size, place) for place in places),
                    (Matmul(0, 1, 2, "f32", 1, size, size, size, False, False),), 0)
-    run, multiply = ready(EIGHT_TIMES, kernels, symbols), ready(product, {}, symbols)
+    run, multiply = ready(EIGHT_TIMES, kernels, symbols), build(product, Cache(None)).run
     a = np.eye(size, dtype=np.float32)[None]
 
     def right() -> bool:

@@ -1,7 +1,8 @@
-"""Products through whatever BLAS there is, cut into panels by shape alone."""
+"""Products by our own code and by each BLAS that is here, cut into panels by shape alone."""
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -13,11 +14,41 @@ from codegen.ir.types import DTYPES, TensorType
 from codegen.llvm_cpu import driver, matmul, threads
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
+from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
+from codegen.llvm_cpu.gemm import emit_gemm
 from codegen.llvm_cpu.link import compile_object, link
-from codegen.llvm_cpu.runtime import runtime
+from codegen.llvm_cpu.runtime import Runtime, load_runtime
 from codegen.schedule.plan import Buffer, Input, Matmul, Output, Plan
 
-SHAPES = [(1, 1, 1), (3, 5, 4), (64, 10, 512), (1, 512, 33), (130, 1, 70), (256, 300, 520)]
+SHAPES = [(1, 1, 1), (3, 5, 4), (64, 10, 512), (1, 512, 33), (130, 1, 70), (5, 33, 600),
+          (250, 90, 520), (260, 1100, 40)]
+TURNS = list(product((False, True), repeat=2))
+
+
+@cache
+def own(features: Features) -> Runtime:
+    """A runtime whose products are computed by our own code for `features`."""
+    base = load_runtime(OWN)
+    functions = {symbol: link(compile_object(emit_gemm(dtype, symbol, features)), [symbol])[symbol]
+                 for dtype in matmul.LLVM_TYPES for symbol in [f"gemm_{dtype}"]}
+    return Runtime({**base.symbols, **functions}, OWN)
+
+
+@cache
+def by_blas(kind: str) -> Runtime:
+    """A runtime whose products are computed by the BLAS of that kind."""
+    return load_runtime(next(blas for blas in candidates() if blas.kind == kind))
+
+
+MULTIPLIERS = {
+    "own": lambda: own(host_features()), "own, AVX2": lambda: own(AVX2), "own, portable": lambda: own(PORTABLE),
+    **{blas.kind: lambda kind=blas.kind: by_blas(kind) for blas in candidates()},
+}
+
+
+@pytest.fixture(params=MULTIPLIERS)
+def multiplier(request: pytest.FixtureRequest) -> Runtime:
+    return MULTIPLIERS[request.param]()
 
 
 def plan_of(dtype: str, batch: int, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> Plan:
@@ -29,63 +60,88 @@ def plan_of(dtype: str, batch: int, m: int, n: int, k: int, transpose_a: bool, t
     return Plan(types[:2], types[2:], (), buffers, (step,), 0)
 
 
-def multiply(plan: Plan, symbols: dict[str, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, c) with c as the driver computes it."""
+def multiply(plan: Plan, base: Runtime, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a, b, c) with c as the driver computes it; what lies around c is not touched."""
     dtype = DTYPES[plan.inputs[0].dtype]
     random = np.random.default_rng(seed)
     a, b = (random.standard_normal(type.shape).astype(dtype) for type in plan.inputs)
-    c = np.full(plan.outputs[0].shape, np.nan, dtype)
-    assert make_run(driver.encode(plan, {}, symbols), 0, symbols)((a, b, c)) == -1
+    size = plan.buffers[2].size
+    room = np.full(size + 128, np.nan, dtype)
+    c = room[64:64 + size].reshape(plan.outputs[0].shape)
+    run = make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)
+    assert run((a, b, c)) == -1
+    assert np.all(np.isnan(room[:64]))
+    assert np.all(np.isnan(room[64 + size:]))
     return a, b, c
 
 
-def check(plan: Plan, symbols: dict[str, int]) -> None:
-    a, b, c = multiply(plan, symbols)
-    step, = plan.steps
-    left, right = (np.swapaxes(x, 1, 2) if t else x for x, t in ((a, step.transpose_a), (b, step.transpose_b)))
+@pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TURNS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_products(
+        multiplier: Runtime, dtype: str, shape: tuple[int, int, int], transpose_a: bool, transpose_b: bool) -> None:
+    m, n, k = shape
+    a, b, c = multiply(plan_of(dtype, 2, m, n, k, transpose_a, transpose_b), multiplier)
+    left, right = (np.swapaxes(x, 1, 2) if t else x for x, t in ((a, transpose_a), (b, transpose_b)))
     exact = left.astype(np.float64) @ right.astype(np.float64)
-    bound = np.abs(left).astype(np.float64) @ np.abs(right).astype(np.float64) * np.finfo(a.dtype).eps * (step.k + 1)
+    bound = np.abs(left).astype(np.float64) @ np.abs(right).astype(np.float64) * np.finfo(a.dtype).eps * (k + 1)
     assert np.all(np.abs(c - exact) <= bound)
 
 
-@pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)
-@pytest.mark.parametrize(("transpose_a", "transpose_b"), list(product((False, True), repeat=2)))
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_products(dtype: str, shape: tuple[int, int, int], transpose_a: bool, transpose_b: bool) -> None:
-    check(plan_of(dtype, 2, *shape, transpose_a, transpose_b), runtime())
-
-
 @pytest.mark.parametrize(("batch", "m", "n", "k"), [(2, 3, 4, 0), (0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5)])
-def test_empty_products(batch: int, m: int, n: int, k: int) -> None:
-    *_, c = multiply(plan_of("f32", batch, m, n, k, False, False), runtime())
+def test_empty_products(multiplier: Runtime, batch: int, m: int, n: int, k: int) -> None:
+    *_, c = multiply(plan_of("f32", batch, m, n, k, False, False), multiplier)
     assert np.array_equal(c, np.zeros((batch, m, n), np.float32))
 
 
-@pytest.mark.parametrize("shape", [(64, 512, 784), (700, 90, 300), (300, 300, 300)], ids=str)
-def test_the_number_of_threads_does_not_change_a_bit(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("shape", [(64, 512, 784), (700, 90, 300), (300, 300, 300), (40, 2100, 520)], ids=str)
+def test_the_number_of_threads_does_not_change_a_bit(multiplier: Runtime, shape: tuple[int, int, int]) -> None:
     plan = plan_of("f32", 1, *shape, True, False)
     before = threads.get_num_threads()
+    results = []
     try:
-        results = []
         for count in (1, 2, 5):
             threads.set_num_threads(count)
-            results.append(multiply(plan, runtime())[2])
+            results.append(multiply(plan, multiplier)[2])
     finally:
         threads.set_num_threads(before)
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
 
 
-def test_every_kind_of_blas_multiplies() -> None:
-    """Each BLAS found on this machine, and the loop of our own, through the text that calls it."""
-    kinds = [OWN, *candidates()]
-    assert len({blas.kind for blas in kinds}) >= 2
-    for blas in kinds:
-        assert blas is OWN or multiplies(blas), blas
-        text = "declare i64 @llvm.umin.i64(i64, i64)\n" + matmul.matmul_text(blas)
-        symbols = link(compile_object(text), [f"matmul_{dtype}" for dtype in matmul.LLVM_TYPES], blas.imports)
-        for dtype, transpose_a, transpose_b in product(matmul.LLVM_TYPES, (False, True), (False, True)):
-            check(plan_of(dtype, 2, 37, 21, 19, transpose_a, transpose_b), runtime() | symbols)
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TURNS)
+def test_our_own_sums_go_term_by_term(transpose_a: bool, transpose_b: bool) -> None:
+    """One chain of fused multiply-adds for each element, in order. f64 holds the product of two f32 exactly."""
+    a, b, c = multiply(plan_of("f32", 1, 14, 40, 700, transpose_a, transpose_b), own(host_features()))
+    if not host_features().fma:
+        pytest.skip("without fused multiply-add the products are rounded too")
+    left, right = a[0].T if transpose_a else a[0], b[0].T if transpose_b else b[0]
+    total = np.zeros(c.shape[1:], np.float32)
+    for term in range(700):
+        product_ = left[:, term, None].astype(np.float64) * right[term].astype(np.float64)
+        total = _rounded_sum(total, product_)
+    assert np.array_equal(c[0], total)
+
+
+def _rounded_sum(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x + y rounded once to f32: first in f64, to odd, which makes the second rounding harmless."""
+    total = x.astype(np.float64) + y
+    part = total - y
+    error = (x - part) + (y - (total - part))
+    inexact = (error != 0) & (total.view(np.int64) & 1 == 0)
+    toward = np.where((error > 0) == (total > 0), 1, -1)
+    return np.where(inexact, (total.view(np.int64) + toward).view(np.float64), total).astype(np.float32)
+
+
+def test_infinities_and_nans_stay_where_they_are() -> None:
+    plan = plan_of("f32", 1, 5, 40, 7, False, False)
+    a, b = np.ones((1, 5, 7), np.float32), np.ones((1, 7, 40), np.float32)
+    a[0, 4, 6], b[0, 6, 39] = np.inf, np.nan
+    c = np.zeros((1, 5, 40), np.float32)
+    base = own(host_features())
+    assert make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)((a, b, c)) == -1
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(c, a @ b, equal_nan=True)
 
 
 def test_a_blas_that_multiplies_wrong_is_not_taken() -> None:
@@ -102,14 +158,25 @@ def test_a_blas_that_multiplies_wrong_is_not_taken() -> None:
     assert not multiplies(Blas("cblas64", "wrong", single, double))
 
 
+def test_a_blas_is_found() -> None:
+    """NumPy and SciPy each bring one along."""
+    assert {blas.kind for blas in candidates()} >= {"fortran"}
+    assert find_blas() != OWN
+
+
 def test_blas_keeps_its_threads() -> None:
     blas = find_blas()
     if not blas.get_threads:
         pytest.skip("this BLAS does not tell how many threads it uses")
     get = ctypes.CFUNCTYPE(ctypes.c_int)(blas.get_threads)
     before = get()
-    multiply(plan_of("f32", 1, 200, 200, 200, False, False), runtime())
+    multiply(plan_of("f32", 1, 200, 200, 200, False, False), load_runtime(blas))
     assert get() == before
+
+
+def test_who_multiplies() -> None:
+    assert matmul.multiplier(AVX512) == OWN
+    assert matmul.multiplier(AVX2) == find_blas()
 
 
 sizes = st.integers(1, 5000)
@@ -118,10 +185,13 @@ sizes = st.integers(1, 5000)
 @given(m=sizes, n=sizes, k=sizes)
 @settings(deadline=None, max_examples=200)
 def test_panels_cover_the_product(m: int, n: int, k: int) -> None:
-    panels = matmul.cut(m, n, k)
-    assert 1 <= panels.rows <= m
-    assert 1 <= panels.columns <= n
-    assert panels.columns == n or panels.columns % 16 == 0
-    assert panels.rows == m or panels.rows % 16 == 0
-    _, chunks, _ = matmul.matmul_launch(Matmul(0, 1, 2, "f32", 3, m, n, k, False, False))
-    assert chunks == 3 * -(-m // panels.rows) * -(-n // panels.columns)
+    for cut, blas in ((matmul.OWN_CUT, OWN), (matmul.BLAS_CUT, Blas("cblas64", "some"))):
+        rows, columns = matmul.panel(m, n, k, cut)
+        assert 1 <= rows <= m
+        assert 1 <= columns <= n
+        assert columns == n or columns % cut.grain[1] == 0
+        assert rows == m or rows % cut.grain[0] == 0
+        panels = -(-m // rows) * -(-n // columns)
+        assert panels == 1 or rows * columns * k >= cut.work // 2
+        launch = matmul.launch(Matmul(0, 1, 2, "f32", 3, m, max(n, 2), k, False, False), blas)
+        assert launch.chunks == 3 * panels or n == 1

@@ -208,17 +208,17 @@ def test_the_number_of_threads_of_the_process() -> None:
 
 def test_a_process_ends_while_helpers_are_busy_waiting() -> None:
     program = """
-from codegen.llvm_cpu import threads
+import numpy as np
+from codegen.llvm_cpu import driver, entry, threads
 from codegen.llvm_cpu.runtime import runtime
 threads.set_num_threads(4)
-import numpy as np
-from codegen.llvm_cpu import driver, entry
 from codegen.schedule.plan import Buffer, Copy, Input, Output, Plan
 from codegen.ir.types import TensorType
 type = TensorType("f32", (1 << 20,))
 buffers = Buffer("f32", 1 << 20, Input(0)), Buffer("f32", 1 << 20, Output(0))
 plan = Plan((type,), (type,), (), buffers, (Copy(0, 1),), 0)
-run = entry.make_run(driver.encode(plan, {}, runtime()), 0, runtime())
+base = runtime()
+run = entry.make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)
 run((np.zeros(1 << 20, np.float32), np.zeros(1 << 20, np.float32)))
 """
     for _ in range(3):

@@ -3,7 +3,7 @@
     f(x, 0.1); f(x, 0.2); f(x, 0.3)      the second value records once more with the number lifted, the third replays
 
 It stands in for the argument while the run is recorded. Beside a Tensor it becomes a 0-d Tensor of the dtype that a
-Python number takes there. Whatever else Python asks of it (its value, its sign, its class) is a read: it answers with
+Python number takes there. Whatever else Python asks of it (its value, its sign) is a read: it answers with
 the plain number, and the value becomes a guard of this path.
 """
 from __future__ import annotations
@@ -29,8 +29,8 @@ class LiftedNumber:
         return self.number
 
     @property
-    def __class__(self) -> type:        # isinstance(x, float) asks for it
-        return type(self.read())
+    def __class__(self) -> type:        # isinstance asks for it; no read, since the type of an argument is a guard
+        return type(self.number)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.read(), name)

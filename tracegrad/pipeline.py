@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from ast import literal_eval
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
 
@@ -27,7 +27,7 @@ from tracegrad.purity.observation import observe
 from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
 from tracegrad.random import Generator, default_generator
-from tracegrad.recorder import Input, Recorder, recording
+from tracegrad.recorder import ACTIVE, Input, Recorder
 from tracegrad.replay import GradEffect, Made, SlotEffect, Source, Trace
 from tracegrad.results import UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
@@ -71,8 +71,11 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,))
 
     def call() -> Any:
-        with recording(recorder):
+        token = ACTIVE.set(recorder)
+        try:
             return function(*given_args, **given_kwargs)
+        finally:
+            ACTIVE.reset(token)
 
     start = time.perf_counter()
     seen = observe(prediction, call)
@@ -82,6 +85,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     aborts: list[Aborted] = list(recorder.aborts)
     reads = None
     if seen.error is None and not aborts:
+        if not any(e.tensor is default_generator.counter for e in recorder.inputs):
+            prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
         reads = read_set(
             prediction, seen, changes, lifted=lifted - numbers.read,
             grads_read=[t for t, _ in recorder.grads_read.values()], written=recorder.written.values())

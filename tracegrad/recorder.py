@@ -11,8 +11,6 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,7 +62,7 @@ class Input:
 
 
 class Recorder:
-    """Collects what one run does. Use it through `recording()`."""
+    """Collects what one run does. It watches while it is ACTIVE."""
 
     def __init__(self) -> None:
         self.ops: list[RecordedOp] = []
@@ -223,13 +221,3 @@ def _is_numbers(data: Any) -> bool:
     if isinstance(data, list | tuple):
         return all(map(_is_numbers, data))
     return isinstance(data, bool | int | float | np.generic)
-
-
-@contextmanager
-def recording(recorder: Recorder) -> Iterator[Recorder]:
-    """Let `recorder` watch what the body does, in this context."""
-    token = ACTIVE.set(recorder)
-    try:
-        yield recorder
-    finally:
-        ACTIVE.reset(token)

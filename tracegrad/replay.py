@@ -105,7 +105,7 @@ class OutputPool:
         return array
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Trace:
     """One path of a traced function: what it assumes, what it runs, what it leaves behind.
 

@@ -189,6 +189,9 @@ class Traced:
                 self._aborted.append(aborted)
 
 
+pipeline.LIBRARY.follow[Traced] = ("eager",)       # inside another traced function it runs as the function it is
+
+
 @overload
 def trace(fn: Callable[P, R], /) -> Callable[P, R]: ...
 @overload

@@ -9,6 +9,7 @@
 """
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
     """The write with its meaning: see the module's docstring."""
     root, own = target, target                  # what the memory begins with; and as far as differentiation sees
     climbed = {id(target): value}
-    while root.view_of is not None:
+    while root.view_of is not None and not seen_by_nothing_else(root):
         parent = root.view_of.parent
         if parent is None:
             break
@@ -79,6 +80,17 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
     derive_again(root, own if differentiated else None, recorder)
 
 
+def seen_by_nothing_else(member: Tensor) -> bool:
+    """Is the whole that `member` is a view of kept alive by it alone? Then member is a view no more."""
+    view = member.view_of
+    if view is None or len(member.aliases()) > 1:
+        return False
+    if sys.getrefcount(view.parent) > 2:        # the view's reference, and the argument of getrefcount
+        return False
+    member.view_of = None
+    return True
+
+
 def derive_again(root: Tensor, own: Tensor | None, recorder: Recorder | None) -> None:
     """Every living view of what was written is now a view of the new value."""
     changed = {id(own)}
@@ -92,15 +104,10 @@ def derive_again(root: Tensor, own: Tensor | None, recorder: Recorder | None) ->
             differentiate(view.op, (parent,), view.attrs, member)
             changed.add(id(member))
         if recorder is not None:
-            if parent is None or not made_here(recorder, member):
+            if parent is None or not recorder.made(member):
                 recorder.refuse("a write to a tensor whose memory a view shares that the run did not make")
             else:
                 recorder.record_op(view.op, (parent,), view.attrs, member)
-
-
-def made_here(recorder: Recorder, tensor: Tensor) -> bool:
-    """Did the recorded run make this tensor?"""
-    return recorder.knows(tensor) and all(entry.tensor is not tensor for entry in recorder.inputs)
 
 
 def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 
 from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.schedule.plan import Plan
+from codegen.schedule.plan_text import print_plan
 
 DONE = -1
 """What a run returns that took no exit."""
@@ -44,6 +45,10 @@ class Executable:
     compile_seconds: float = 0.0
     kernels_compiled: int = 0
     kernels_reused: int = 0
+
+    def describe(self) -> str:
+        """What a run does, step by step, for people to read: buffers, kernels, and why they are as they are."""
+        return "" if self.plan is None else print_plan(self.plan)
 
     def __call__(self, *inputs: object) -> tuple[np.ndarray, ...]:
         """The outputs for these inputs, which stay as they are; TypeError for wrong inputs, ExitTaken for an exit."""

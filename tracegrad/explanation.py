@@ -34,7 +34,7 @@ class Explanation:
         return tuple(trace.exits for trace in self.traces)
 
     @property
-    def kernels(self) -> tuple[tuple[str, ...], ...]:
+    def kernels(self) -> tuple[str, ...]:
         """For each path, the steps of its one native call."""
         return tuple(trace.executable.describe() for trace in self.traces)
 
@@ -71,7 +71,7 @@ def _path(number: int, trace: Trace) -> list[str]:
     histories = {"leaf": "", "route": ", differentiable", "freed": ", its graph was consumed inside"}
     lines += _section("makes", [f"{m.type}{histories[m.history]}" for m in trace.made])
     lines += _section("guards", list(trace.guards.sentences()))
-    lines += _section("native call", list(trace.executable.describe()))
+    lines += _section("native call", trace.executable.describe().splitlines())
     lines += _section("graph", print_graph(graph).splitlines())
     if trace.exits:
         lines.append(f"  {trace.exits} calls left at an exit (an index was out of bounds) and ran eagerly")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,21 @@ from codegen.ir.interpret import interpret
 from codegen.ir.program import Exit
 from tracegrad.autodiff import differentiate
 from tracegrad.autograd import gradcheck, gradgradcheck
-from tracegrad.recorder import Recorder, recording
+from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.tensors import Tensor
 
 Array = Any         # an ndarray or a Tensor: the programs below are run on both
 Step = Callable[[list[Array]], None]
+
+
+@contextmanager
+def recording(recorder):
+    token = ACTIVE.set(recorder)
+    try:
+        yield recorder
+    finally:
+        ACTIVE.reset(token)
+
 
 
 @st.composite

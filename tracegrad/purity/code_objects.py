@@ -183,11 +183,16 @@ def of_operator_getter(view: View, o: Any) -> Part:
 # ---- descriptors, modules ----------------------------------------------------------------------------------------------
 
 def of_property(view: View, o: property) -> Part:
-    return Part([is_same(o)], [Child(f".{n}", getattr(o, n), "{p}." + n) for n in ("fget", "fset", "fdel")])
+    return Part([is_same(o)], [_fixed(f".{n}", getattr(o, n)) for n in ("fget", "fset", "fdel")])
 
 
 def of_bound_function(view: View, o: Any) -> Part:
-    return Part([is_same(o)], [Child("", o.__func__, "{p}.__func__")])
+    return Part([is_same(o)], [_fixed("", o.__func__)])
+
+
+def _fixed(route: str, value: Any) -> Child:
+    """What an object that is known by its identity holds and cannot exchange."""
+    return Child(route, value, "{0}", (value,))
 
 
 def of_module(view: View, o: types.ModuleType) -> Part:

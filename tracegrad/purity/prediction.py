@@ -73,7 +73,7 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
     code naming it.
     """
     roots = (
-        Root(getattr(fn, "__name__", "fn"), fn, "{0}", (fn,)),
+        Root(_name(fn), fn, "{0}", (fn,)),
         *(Root(f"args[{k}]", value, f"args[{k}]") for k, value in enumerate(args)),
         *(Root(f"kwargs[{name!r}]", value, "kwargs[{0}]", (name,)) for name, value in kwargs.items()),
         *extra_roots)
@@ -89,6 +89,11 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
             return Prediction(fn, args, dict(kwargs), roots, library, mentions, tuple(walk.snapshot),
                               frozenset(names_met), settings, complete=not walk.too_far)
         names_met |= walk.view.names_met
+
+
+def _name(fn: Any) -> str:
+    name = getattr(fn, "__name__", None)
+    return name if type(name) is str else type(fn).__name__
 
 
 def _only_code_that_ran(roots: Iterable[Root], extra_codes: Iterable[CodeType]) -> Mentions:

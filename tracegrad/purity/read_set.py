@@ -28,7 +28,7 @@ from tracegrad.purity.values import PLAIN
 from tracegrad.source_lines import first_line
 
 MOST_REFUSALS = 20
-IS_CONSTANT = "{p} is {0}"              # true of what is a constant already
+IS_CONSTANT = "{p} is {0}"
 INLINE = (int, bool, type(None))        # constants that are written into the text; so are short names
 
 
@@ -105,6 +105,7 @@ class _Writer:
         self._variables: dict[int, str] = {}                # object -> the variable that holds it
         self._made_by: dict[str, tuple[Line, str | None]] = {}      # variable -> the statement and what it reads from
         self._variable_count = 0
+        self._known_routes: dict[str, str] = {}             # variable -> where its object was found first
         self._once: set[Hashable] = set()
         self._mutable: list[str] = []
         self._reached: set[int] = set()                     # code of functions that the walk reached
@@ -158,40 +159,35 @@ class _Writer:
 
     def _visit(self, child: Child, owner: str | None, space: str | None, route: str) -> list[tuple[Child, str | None, str | None, str]]:
         o, simple = child.value, type(child.value) in PLAIN
-        known = None if simple else self._variables.get(id(o))
-        read = self._read(child, owner, space, route)
+        expression = owner if child.read is None else self._fill(child.read, owner, space, child.constants)
+        assert expression is not None
         if route in self.lifted:
-            self._test(f"type({read}) is {self._constant(type(o))}", route, "has type", (type(o),))
+            self._test(f"type({expression}) is {self._constant(type(o))}", route, "has type", (type(o),))
             return []
-        if known is not None:
-            if known != read:
-                self._test(f"{read} is {known}", route, "is the same object as", (self._routes_of(known),))
+        if not simple and (known := self._variables.get(id(o))) is not None:
+            if known != expression:
+                self._test(f"{expression} is {known}", route, "is the same object as", (self._known_routes[known],))
             return []
         part = parts_of(self.view, o, child.via)
         if part.refusal:
             self.refuse(Abort.HIDDEN_STATE, f"{route}: {part.refusal}")
+        if part.conditions and part.conditions[0].test == IS_CONSTANT:
+            read, first = self._constant(o), part.conditions.pop(0)        # what is known to be o may be called that
+            if expression != read:
+                self._test(f"{expression} is {read}", route, first.says, (o,))
+        elif child.read is None:
+            read = expression
+        else:
+            read = self._new_variable()
+            reads_from = space if space is not None and "{d}" in child.read else owner
+            self._add(Line(f"{read} = {expression}", route), read, reads_from)
         if not simple:
             self._variables[id(o)] = read
+            self._known_routes[read] = route
             self._keep.append(o)
         if part.function is not None:
             self._reached.update(map(id, family(part.function.__code__)))
         return self._write_part(o, part, read, route)
-
-    def _routes_of(self, variable: str) -> str:
-        return next((line.route for line in self.lines if line.text.startswith(f"{variable} = ")), variable)
-
-    def _read(self, child: Child, owner: str | None, space: str | None, route: str) -> str:
-        """The variable that holds the child: one that the parent's unpacking gave, or a new one."""
-        if child.read is None:
-            assert owner is not None
-            return owner
-        expression = self._fill(child.read, owner, space, child.constants)
-        if expression == self._names.get(id(child.value)):
-            return expression                               # a constant is its own variable
-        variable = self._new_variable()
-        reads_from = space if space is not None and "{d}" in child.read else owner
-        self._add(Line(f"{variable} = {expression}", route), variable, reads_from)
-        return variable
 
     def _write_part(self, o: Any, part: Part, p: str, route: str) -> list[tuple[Child, str | None, str | None, str]]:
         d = None
@@ -202,8 +198,7 @@ class _Writer:
                 self._once.add(c.once)
             if d is None and "{d}" in c.test:
                 d = self._open_namespace(part, p, route)
-            if c.test != IS_CONSTANT or p != self._constant(c.constants[0]):
-                self._test(self._fill(c.test, p, d, c.constants), route, c.says, c.constants)
+            self._test(self._fill(c.test, p, d, c.constants), route, c.says, c.constants)
         if part.is_tensor:
             self.tensors.append(o)
             self.leaves.append(p)

@@ -78,10 +78,15 @@ class Nest:
         return depends_on(self, self.inner)
 
     @property
+    def inner_roots(self) -> tuple[Store | ScatterAdd, ...]:
+        """The roots that run over the inner axes: for what they store, or for where."""
+        deep, inner = self.deep, set(self.inner)
+        return tuple(s for s in self.roots if deep[s.x] or any(not inner.isdisjoint(axes_of(index)) for index in indices_of(s)))
+
+    @property
     def can_be_two(self) -> bool:
         """Does nothing that changes along inner axes wait for a reduction?"""
-        deep = self.deep
-        early = [s.x for s in self.statements if isinstance(s, Accumulate)] + [s.x for s in self.roots if deep[s.x]]
+        early = [s.x for s in (*self.statements, *self.inner_roots) if isinstance(s, Accumulate | Store | ScatterAdd)]
         return all(self.stages[x] == 0 for x in early)
 
 
@@ -161,7 +166,9 @@ def kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Lowe
 
 
 def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:
-    accesses = [s.index for s in (*nest.statements, *nest.roots) if isinstance(s, Load | Store)]
+    deep = nest.deep if nest.inner else [True] * len(nest.statements)
+    accesses = [s.index for s, inside in zip(nest.statements, deep) if inside and isinstance(s, Load)]
+    accesses += [s.index for s in (nest.inner_roots if nest.inner else nest.roots) if isinstance(s, Store)]
     return layout(nest.outer, nest.inner, nest.extents, accesses, _work(nest), _element_bytes(nest), machine, parallel)
 
 
@@ -195,7 +202,7 @@ def in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
     blocks = -(-extent // length)
     kept = tuple(nest.extents[name] for name in nest.outer)
     place = flatten((_axis(BLOCKS), *map(axis, nest.outer, kept)), (blocks, *kept))
-    deep = nest.deep
+    deep, inner_roots = nest.deep, nest.inner_roots
     sums = {k: s for k, s in enumerate(nest.statements) if isinstance(s, Accumulate)}
     values = [Partial(nest.reductions[k][0]) for k in sums]
     first_buffer = len(nest.storages)
@@ -204,7 +211,7 @@ def in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
 
     whole = add(scale(_axis(BLOCKS), length), _axis(cut))
     extents = {BLOCKS: blocks, **nest.extents, cut: length}
-    first = _with_indices(replace(nest, roots=tuple(s for s in nest.roots if deep[s.x])), lambda index: substitute(
+    first = _with_indices(replace(nest, roots=inner_roots), lambda index: substitute(
         index, lambda name: whole if name == cut else _axis(name), extents))
     first = replace(
         first, roots=(*first.roots, *(Store(first_buffer + n, place, k) for n, k in enumerate(sums))),
@@ -217,7 +224,7 @@ def in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
         statements[k] = Accumulate(s.kind, count + n)
     second = replace(
         nest, statements=tuple(statements), stages=(*nest.stages, *(0 for _ in sums)),
-        roots=tuple(s for s in nest.roots if not deep[s.x]), checks=tuple(k for k in nest.checks if not deep[k]),
+        roots=tuple(s for s in nest.roots if s not in inner_roots), checks=tuple(k for k in nest.checks if not deep[k]),
         storages=storages, params=params, inner=(BLOCKS,),
         extents={BLOCKS: blocks, **{name: nest.extents[name] for name in nest.outer}})
     return [kernel_of(first, machine, BLOCKS), kernel_of(second, machine)]
@@ -236,6 +243,7 @@ class _Passes:
     def __init__(self, nest: Nest):
         self.nest = nest
         self.deep = nest.deep
+        self.inner_roots = set(nest.inner_roots)
         self.numbers: dict[int, int] = {}           # expressions that all later passes see
         self.here: dict[int, int] = {}              # expressions that only this pass sees
         self.count = 0
@@ -278,7 +286,7 @@ class _Passes:
             for inner in (False, True):
                 self.body, self.here = [], {}
                 for root in nest.roots:
-                    if self.deep[root.x] == inner and nest.stages[root.x] == stage:
+                    if (root in self.inner_roots) == inner and nest.stages[root.x] == stage:
                         self.store(root)
                 for k in needed:
                     s = nest.statements[k]

@@ -23,10 +23,10 @@ from math import prod
 from operator import mul
 
 from codegen.ir.graph import Graph, Node
-from codegen.ir.ops import CHECKED, OPS
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import CHEAP, op_cost
-from codegen.schedule.forms import Form, points, same_storage
+from codegen.schedule.demand import demand_of
+from codegen.schedule.forms import Form, points
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import reduced_axes
 from codegen.schedule.tile import partial_blocks
@@ -113,37 +113,21 @@ class _Partitioner:
         count = self.first + len(graph.nodes)
         self.types = [graph.type_of(v) for v in range(count)]
         self.size = [points(t) for t in self.types]
-        read = {a for node in graph.nodes for a in node.args}
-        unread_checks = {v for v, node in enumerate(graph.nodes, self.first)
-                         if v not in read and forms[v] is Form.LIGHT and CHECKED in OPS[node.op].traits}
-        self.must_store = {*required, *cut, *(v for whole in calls.values() for v in whole), *unread_checks}
-        self.uses, self.reach = self._uses(count)
+        demand = demand_of(graph, forms, {*required, *cut, *(v for whole in calls.values() for v in whole)})
+        self.live, self.uses, self.reach = demand.live, demand.uses, demand.reach
+        self.must_store = set(demand.kept)
         self.leaves: list[dict[int, bool]] = [{} for _ in range(count)]      # key values below, and are they read point for point
         self.cost = [0] * count
         self.home: dict[int, int] = {}
         self.drafts: list[_Draft | None] = []
         self.decisions: list[str] = []
 
-    def _uses(self, count: int) -> tuple[list[int], list[int]]:
-        """How many values use each, seen through movement; and the most points at which one of them does."""
-        uses, reach = [0] * count, list(self.size)
-        for v in range(count - 1, self.first - 1, -1):
-            node = self.graph.nodes[v - self.first]
-            if self.forms[v] in (Form.ZERO, Form.EMPTY):
-                continue
-            through = self.forms[v] is Form.MOVE and v not in self.must_store
-            for a in set(node.args):
-                uses[a] += uses[v] if through else 1
-                if through:
-                    reach[a] = max(reach[a], reach[v])
-                elif self.forms[v] is Form.LIGHT:
-                    reach[a] = max(reach[a], self.size[v])
-        return uses, reach
-
     # ---- key values and where they are computed -----------------------------------------------------------------------
 
     def run(self) -> Partition:
         for v, node in enumerate(self.graph.nodes, self.first):
+            if not self.live[v]:
+                continue
             match self.forms[v]:
                 case Form.EMPTY:
                     continue
@@ -162,13 +146,19 @@ class _Partitioner:
         found: dict[int, bool] = {}
         cost = 0
         for position, a in enumerate(node.args):
-            aligned = node.op not in ("transpose", "slice", "flip", "pad") and not (node.op == "gather" and position == 0)
+            aligned = node.op not in ("transpose", "slice", "flip", "pad") and not (
+                node.op == "gather" and position == 0 and not self._picks(v, node))
             for leaf, straight in self._below(a).items():
                 found[leaf] = found.get(leaf, True) and straight and aligned
             if a not in self.home:
                 cost += self.cost[a]
         self.leaves[v] = found
         self.cost[v] = min(cost + (op_cost(node.op) if self.forms[v] is Form.LIGHT else 0), 1 << 20)
+
+    def _picks(self, v: int, node: Node) -> bool:
+        """Does this gather take a few elements of each line of what is computed here, and so better stays with it?"""
+        operand = node.args[0]
+        return 2 * self.size[v] <= self.size[operand] and any(l in self.home for l in self._below(operand))
 
     def _below(self, a: int) -> dict[int, bool]:
         """What has to be known to compute `a` here: itself when it is stored somewhere or an input, else its leaves."""
@@ -180,6 +170,9 @@ class _Partitioner:
         if self.forms[v] is not Form.LIGHT:
             return False
         if self.reach[v] > self.size[v] and self.cost[v] * self.reach[v] > 2 * self.machine.serial_work:
+            return True
+        node = self.graph.nodes[v - self.first]
+        if node.op == "gather" and self._picks(v, node):
             return True
         large = sum(2 * self.size[l] >= self.size[v] for l in self.leaves[v])
         return self.uses[v] > 1 and (self.cost[v] > 2 or large > 1)

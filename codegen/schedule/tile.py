@@ -21,6 +21,10 @@ POINT_LANES = 1024
 """The same when each point is one element: chunks start at whole cache lines and pages."""
 
 
+STRIDED = 16
+"""A load or store of a vector whose lanes are not neighbors, in loads of one whose lanes are."""
+
+
 def partial_blocks(runs: Sequence[tuple[int, bool]], machine: Machine) -> int:
     """Into how many blocks the reduced points are cut so that a large reduction to few points still has chunks; 0 for not at all."""
     kept = prod(n for n, k in runs if k)
@@ -77,5 +81,5 @@ def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int
 
 def _vector_cost(name: str, extent: int, accesses: Sequence[Index], lanes: int) -> float:
     """What the accesses cost per point: a strided one fills its lanes one by one; a short axis leaves lanes empty."""
-    cost = sum(1 if coefficient(index, name) in (0, 1) else 6 for index in accesses) + 1
+    cost = sum(1 if coefficient(index, name) in (0, 1) else STRIDED for index in accesses) + 1
     return cost / min(1.0, extent / lanes)

@@ -141,7 +141,9 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
                 differentiate(op, args, attrs, result)
                 break
     if array.base is not None and op in VIEWING:
-        link(op, args[0], attrs, result)
+        x = args[0]
+        if array.base is x.array or array.base is x.array.base:     # not so where NumPy had to copy
+            x.share(result, op, attrs, result.requires_grad == x.requires_grad)
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_op(op, args, attrs, result)
@@ -213,19 +215,21 @@ def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, An
     return tuple(v.id in used for v in (*operands, y))
 
 
-def link(op: str, x: Tensor, attrs: dict[str, Any], result: Tensor) -> None:
-    """Note that `result`, which is `op` of x, is a view of it, if it is one."""
-    if np.may_share_memory(x.array, result.array):
-        x.share(result, op, attrs, result.requires_grad == x.requires_grad)
-
-
 def failure(op: str, args: tuple[Any, ...], attrs: dict[str, Any], error: Exception) -> Exception:
     """The error for operands that the reference of `op` refused: the sentence of its type rule if that refuses too."""
+    try:
+        check(op, args, attrs)
+    except TypeRuleError as refusal:
+        return refusal
+    return type(error)(at_user_line(f"{op}: {error}"))
+
+
+def check(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> None:
+    """TypeRuleError, with the user's line, if the op's type rule refuses."""
     tensors = [a for a in args if isinstance(a, Tensor)]
     dtype = type_of(tensors[-1].array).dtype if tensors else "f32"
     types = [type_of(a.array) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
     try:
         OPS[op].type_rule(*types, **attrs)
     except TypeRuleError as refusal:
-        return TypeRuleError(at_user_line(f"{op}: {refusal}"))
-    return type(error)(at_user_line(f"{op}: {error}"))
+        raise TypeRuleError(at_user_line(f"{op}: {refusal}")) from None

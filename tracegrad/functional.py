@@ -13,8 +13,8 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
-from tracegrad.dispatch import complete, dispatch
-from tracegrad.dtypes import FLOATING, name_of
+from tracegrad.dispatch import check, complete, dispatch
+from tracegrad.dtypes import FLOATING, bool_, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
 from tracegrad.operands import (
     Axis,
@@ -39,18 +39,29 @@ def _binary(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor
     def apply(x1: Any, x2: Any, /) -> Tensor:
         if isinstance(x1, Tensor):
             if isinstance(x2, Tensor):
-                if x1.array.dtype is x2.array.dtype:
+                if x1.array.dtype is x2.array.dtype is not bool_:
                     return dispatch(op, x1, x2)
             elif type(x2) is float and x1.array.dtype in FLOATING:
                 return dispatch(op, x1, x2)
-        return dispatch(op, *pair(op, x1, x2))
+        return dispatch(op, *numbers(op, *pair(op, x1, x2)))
     return _named(apply, name, doc)
 
 
 def _unary(op: str, name: str, doc: str) -> Callable[[Operand], Tensor]:
     def apply(x: Any, /) -> Tensor:
-        return dispatch(op, x if isinstance(x, Tensor) else tensor_operand(op, x))
+        return dispatch(op, *numbers(op, x if isinstance(x, Tensor) else tensor_operand(op, x)))
     return _named(apply, name, doc)
+
+
+def numbers(op: str, *operands: Any) -> tuple[Any, ...]:
+    """The operands; TypeRuleError for bools where the op is not for bools, which NumPy would take for numbers."""
+    if any_bool(operands):
+        check(op, operands, {})
+    return operands
+
+
+def any_bool(operands: tuple[Any, ...]) -> bool:
+    return next((x.array.dtype for x in operands if isinstance(x, Tensor)), None) is bool_
 
 
 def _unary_floating(op: str, doc: str) -> Callable[[Operand], Tensor]:
@@ -253,10 +264,9 @@ def matmul(x1: Operand, x2: Operand, /) -> Tensor:
         return dispatch("matmul", a, b)
     if m == 0 or n == 0 or a.array.shape[-1] != b.array.shape[-2 if n > 1 else 0]:
         raise contraction_error(a, b)
-    if m == 1:
-        return squeeze(matmul(expand_dims(a, 0), b), -2)
-    if n == 1:
-        return squeeze(matmul(a, expand_dims(b, 1)), -1)
+    if m == 1 or n == 1:
+        product = matmul(expand_dims(a, 0) if m == 1 else a, expand_dims(b, 1) if n == 1 else b)
+        return squeeze(product, (-2,) * (m == 1) + (-1,) * (n == 1))
     if n == 2:                                      # one matrix for the whole batch: one large product
         rows = reshape(a, (prod(a.array.shape[:-1]), a.array.shape[-1]))
         return reshape(dispatch("matmul", rows, b), (*a.array.shape[:-1], b.array.shape[-1]))

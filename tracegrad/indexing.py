@@ -21,11 +21,22 @@ from tracegrad.tensors import Tensor
 
 def get(x: Tensor, key: Any, /) -> Tensor:
     """x[key]. IndexError out of bounds, NotImplementedError for a key that tracegrad does not have yet."""
+    if type(key) is int and x.array.ndim:
+        return row(x, key)
     keys = expanded(x, key)
     arrays = [k for k in keys if is_indices(k)]
     if not arrays:
         return basic(x, keys)
     return with_indices(x, keys, arrays)
+
+
+def row(x: Tensor, k: int) -> Tensor:
+    """x[k]."""
+    shape = x.array.shape
+    at, rest = position(k, shape[0], 0), shape[1:]
+    zeros, ones = (0,) * len(rest), (1,) * len(shape)
+    found = dispatch("slice", x, start=(at, *zeros), stop=(at + 1, *rest), step=ones)
+    return dispatch("reshape", found, shape=rest)
 
 
 def is_indices(k: Any) -> bool:

@@ -96,7 +96,7 @@ def _node(draw: Draw, b: Builder, op: str, values: list[Value]) -> Value:
             return b.emit(op, draw(st.sampled_from(conditions)) if conditions else x.emit("eq", x), x, y)
         case "matmul":
             x = draw(st.sampled_from([v for v in values if v.ndim > 1] or [_scalar_row(b)]))
-            fitting = [v for v in values if v.dtype == x.dtype and v.ndim == x.ndim and v.shape[-2] == x.shape[-1]]
+            fitting = [v for v in values if v.dtype == x.dtype and v.ndim == x.ndim > 1 and v.shape[-2] == x.shape[-1]]
             axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2) if x.ndim > 1 else (0,)
             return b.emit(op, x, draw(st.sampled_from(fitting)) if fitting else x.emit("transpose", axes=axes))
         case "gather" | "scatter_add":

@@ -189,7 +189,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
     def arrived(key: int, g: Tensor) -> Tensor:
         node = by_id[key]
         g = hooked(node.hooks, g, given_out)
-        walked.append(node)
+        if needed is None or any(id(e) in needed for e in node.edges):
+            walked.append(node)
         retained = None if node.retained is None else node.retained()
         if retained is not None:
             accumulate(retained, g, create_graph, given_out)

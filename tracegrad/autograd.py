@@ -29,12 +29,15 @@ class GradModeContext:
     __slots__ = ("_before",)
     _mode = True
 
+    def __init__(self) -> None:
+        self._before: list[bool] = []           # one for each time it is entered
+
     def __enter__(self) -> None:
-        self._before = GRAD.enabled
+        self._before.append(GRAD.enabled)
         GRAD.enabled = self._mode
 
     def __exit__(self, *exception: object) -> None:
-        GRAD.enabled = self._before
+        GRAD.enabled = self._before.pop()
 
     def __call__(self, function: F) -> F:
         mode = type(self)

@@ -92,17 +92,19 @@ class Node:
 
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """(id of edge, cotangent) for each edge whose id is in `needed` (None: each). RuntimeError if it was freed."""
+        wanted = [k for k, e in enumerate(self.edges) if e is not None and (needed is None or id(e) in needed)]
+        if not wanted:
+            return
         if self.operands is None:
             raise RuntimeError(at_user_line(
                 f"{self.op}: backward through a graph that was freed: pass retain_graph=True to the first backward"))
         y = self._unpack(self.result, self)
         operands = [self._unpack(o, e) for o, e in zip(self.operands, self.edges)]
         rules, attrs = VJPS[self.op], self.attrs
-        for k, edge in enumerate(self.edges):
-            if edge is not None and (needed is None or id(edge) in needed):
-                rule = rules[k]
-                assert rule is not None
-                yield id(edge), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
+        for k in wanted:
+            rule = rules[k]
+            assert rule is not None
+            yield id(self.edges[k]), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
 
     def free(self) -> None:
         """Give up the saved values; a node without any stays usable."""

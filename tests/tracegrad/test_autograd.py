@@ -1,0 +1,281 @@
+"""backward, grad, hooks, grad mode: what PyTorch does, and the errors."""
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.autograd import GradcheckError, grad, gradcheck, gradgradcheck
+from tracegrad.tensors import Tensor
+
+
+def leaf(*values: float) -> Tensor:
+    return tg.tensor(list(values), dtype=tg.float64, requires_grad=True)
+
+
+def test_backward_accumulates_into_the_storage_that_is_there() -> None:
+    x = leaf(1.0, 2.0)
+    (x * x).sum().backward()
+    first = x.grad
+    assert first is not None and first.tolist() == [2, 4] and not first.requires_grad
+    storage = first.array
+    (x * 3.0).sum().backward()
+    assert x.grad is first and first.array is storage and first.tolist() == [5, 7]
+
+
+def test_gradients_of_leaves_share_no_memory() -> None:
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    seed = tg.ones(2, dtype=tg.float64)
+    c = a + b
+    c.retain_grad()
+    c.backward(seed)
+    assert a.grad is not None and b.grad is not None and c.grad is not None
+    for one, other in ((a.grad, b.grad), (a.grad, seed), (b.grad, seed), (a.grad, c.grad), (b.grad, c.grad)):
+        assert not np.shares_memory(one.array, other.array)
+    a.sum().backward()                      # a cotangent that is a broadcast: read-only, and all one element
+    a.grad.zero_()
+    assert b.grad.tolist() == [1, 1]
+
+
+def test_leaf_used_twice_and_leaf_as_output() -> None:
+    x = leaf(2.0)
+    y = x * x + x
+    y.backward()
+    assert x.grad is not None and x.grad.tolist() == [5]
+    x.backward()
+    assert x.grad.tolist() == [6]
+
+
+def test_create_graph_to_the_third_order() -> None:
+    x = leaf(3.0)
+    y = x * x * x * x
+    for expected in (4 * 27, 12 * 9, 24 * 3):
+        y, = grad(y, x, create_graph=True)
+        assert y.tolist() == [expected] and y.requires_grad
+    x.grad = None
+    (x * x).backward(create_graph=True)
+    assert x.grad is not None and x.grad.requires_grad
+    first = x.grad
+    (x * x * x).backward(create_graph=True)
+    assert x.grad is not first and first.tolist() == [6] and x.grad.tolist() == [33]
+
+
+def test_a_freed_graph_names_the_remedy() -> None:
+    x = leaf(1.0)
+    y = x.exp()
+    z = y * y
+    z.backward()
+    with pytest.raises(RuntimeError, match=r"^test_autograd\.py:\d+: mul: backward through a graph that was freed: "
+                                           "pass retain_graph=True to the first backward$"):
+        z.backward()
+    y = x.exp()
+    y.backward(retain_graph=True)
+    y.backward()
+    kept = x + 1.0                          # saves nothing, so nothing is freed
+    kept.backward()
+    kept.backward()
+
+
+def test_backward_frees_what_was_saved() -> None:
+    x = leaf(1.0)
+    hidden = x * 2.0
+    array = weakref.ref(hidden.array)
+    loss = (hidden * hidden).sum()
+    del hidden
+    assert array() is not None
+    loss.backward()
+    assert array() is None
+
+
+def test_graphs_are_freed_without_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        x = leaf(1.0)
+        y = x.exp().tanh() * x
+        node = weakref.ref(y.saved() if y.saved else y)
+        array = weakref.ref(y.array)
+        y.detach()
+        z = y.reshape(1)[0] * y.exp()
+        del y, z
+        assert array() is None and node() is None
+    finally:
+        gc.enable()
+
+
+def test_detached_results_do_not_keep_graphs() -> None:
+    x = leaf(1.0)
+    y = x.exp()
+    node = y.grad_fn
+    kept = y.detach()
+    saved = weakref.ref(node.result)
+    del y, node
+    assert saved() is None and kept.tolist() == [np.e]
+
+
+@pytest.mark.parametrize("gradient,message,error", [
+    (None, r"the tensor has shape \[2\]: with more than one element, pass a gradient", RuntimeError),
+    (1.0, "the gradient is a float, not a Tensor", TypeError),
+    (tg.ones(3), r"the gradient has shape \[3\], the tensor \[2\]", ValueError),
+])
+def test_backward_refuses(gradient: Tensor | None, message: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=rf"^test_autograd\.py:\d+: backward: {message}$"):
+        (leaf(1.0, 2.0) * 2.0).backward(gradient)
+
+
+def test_backward_without_a_history() -> None:
+    with pytest.raises(RuntimeError, match="does not require grad and has no grad_fn"):
+        tg.ones(1).backward()
+
+
+def test_grad_of_several_outputs_and_inputs() -> None:
+    a, b, c = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(5.0)
+    y, z = a * b, (a + 1.0).sum()
+    ga, gb = grad((y, z), (a, b), (tg.tensor([1.0, 10.0], dtype=tg.float64), None), retain_graph=True)
+    assert ga is not None and gb is not None
+    assert ga.tolist() == [4, 41] and gb.tolist() == [1, 20]
+    assert a.grad is None and b.grad is None
+    with pytest.raises(RuntimeError, match="the outputs do not depend on input 1; allow_unused=True gives None"):
+        grad(z, (a, c), retain_graph=True)
+    assert grad(z, (a, c), allow_unused=True)[1] is None
+    with pytest.raises(RuntimeError, match="grad: input 0 does not require grad"):
+        grad(y, tg.ones(1))
+    with pytest.raises(ValueError, match="1 grad_outputs for 2 outputs"):
+        grad((y, z), a, [None])
+
+
+def test_grad_with_respect_to_a_value_inside() -> None:
+    x = leaf(2.0)
+    y = x * x
+    z = y * y * x
+    gy, gx = grad(z, (y, x))
+    assert gy is not None and gx is not None and gy.tolist() == [16] and gx.tolist() == [80]
+    g, = grad(y, y)
+    assert g is not None and g.tolist() == [1]
+
+
+def test_only_what_is_asked_for_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tracegrad.derivatives import VJPS
+    x, w = tg.ones(2, 3), tg.ones(3, 4, requires_grad=True)
+    first, second = VJPS["matmul"]
+    monkeypatch.setitem(VJPS, "matmul", (lambda *a: pytest.fail("not needed"), second))
+    (x @ w).sum().backward()
+    assert w.grad is not None
+
+
+def test_hooks() -> None:
+    seen = []
+    x = leaf(1.0, 2.0)
+    y = x * 3.0
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    handle = y.register_hook(lambda g: g * 2.0)
+    x.register_hook(lambda g: g + 1.0)
+    y.sum().backward(retain_graph=True)
+    assert seen == [[1, 1]] and x.grad is not None and x.grad.tolist() == [7, 7]
+    handle.remove()
+    assert [None if g is None else g.tolist() for g in grad(y.sum(), x)] == [[4, 4]]
+    with pytest.raises(RuntimeError, match="register_hook: the tensor does not require grad"):
+        tg.ones(1).register_hook(print)
+
+
+def test_retain_grad() -> None:
+    x = leaf(2.0)
+    y = x * x
+    z = y * 3.0
+    y.retain_grad()
+    z.backward()
+    assert y.grad is not None and y.grad.tolist() == [3] and z.grad is None and not y.is_leaf
+
+
+def test_grad_mode() -> None:
+    x = leaf(1.0)
+    with tg.no_grad():
+        assert not tg.is_grad_enabled() and not (x * 2.0).requires_grad
+        with tg.enable_grad():
+            assert (x * 2.0).requires_grad
+        assert not (x * 2.0).requires_grad
+    assert tg.is_grad_enabled()
+    assert not tg.no_grad()(lambda: x * 2.0)().requires_grad
+
+    @tg.no_grad()
+    def named(a: int) -> int:
+        """Its own."""
+        return a
+    assert named(3) == 3 and named.__doc__ == "Its own."
+    once = tg.no_grad()
+    with once, once:
+        pass
+    assert tg.is_grad_enabled()
+    with pytest.raises(KeyError), tg.no_grad():
+        raise KeyError
+    assert tg.is_grad_enabled()
+
+
+def test_grad_mode_belongs_to_the_thread() -> None:
+    with tg.no_grad():
+        seen: list[bool] = []
+        thread = threading.Thread(target=lambda: seen.append(tg.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_requires_grad_and_leaves() -> None:
+    x = leaf(1.0)
+    y = x * 2.0
+    assert x.is_leaf and not y.is_leaf and y.requires_grad and y.grad_fn is not None and x.grad_fn is None
+    assert not y.detach().requires_grad and y.detach().is_leaf
+    assert not (tg.ones(2) * 2.0).requires_grad
+    with pytest.raises(TypeError, match=r"requires_grad_: i64\[1\] is not floating-point"):
+        tg.tensor([1], requires_grad=True)
+    with pytest.raises(RuntimeError, match="requires_grad_: the tensor is not a leaf; use detach"):
+        y.requires_grad_(False)
+    assert not x.requires_grad_(False).requires_grad
+    assert not (x > 0).requires_grad and not x.argmax().requires_grad
+
+
+def test_grad_is_none_or_fits() -> None:
+    x = leaf(1.0, 2.0)
+    for wrong in (1.0, tg.ones(3, dtype=tg.float64), tg.ones(2)):
+        with pytest.raises(TypeError, match="grad must be None or a Tensor of shape"):
+            x.grad = wrong                  # type: ignore[assignment]
+    x.grad = tg.zeros(2, dtype=tg.float64)
+    x.sum().backward()
+    assert x.grad.tolist() == [1, 1]
+
+
+def test_clone_and_detach() -> None:
+    x = leaf(1.0, 2.0)
+    y = x.clone()
+    y.sum().backward()
+    assert not np.shares_memory(x.array, y.array) and x.grad is not None and x.grad.tolist() == [1, 1]
+    assert np.shares_memory(x.detach().array, x.array)
+
+
+def test_gradcheck_refuses_what_it_cannot_check() -> None:
+    with pytest.raises(TypeError, match="gradcheck: input 0 is float32: numerical derivatives need float64"):
+        gradcheck(tg.exp, tg.ones(1, requires_grad=True))
+    assert gradcheck(lambda a, b: (a * b, a > b), (leaf(1.0), tg.tensor([2.0], dtype=tg.float64)))
+    assert gradgradcheck(lambda a: a * 3.0, leaf(1.0))
+    with pytest.raises(GradcheckError, match=r"the derivative of output 0\[0\] with respect to input 0\[0\] is 2 "):
+        gradcheck(lambda a: a + a.detach(), leaf(1.0))
+
+
+def test_a_double_backward_after_the_leaf_was_overwritten() -> None:
+    x = leaf(2.0)
+    y = x * x * x
+    with tg.no_grad():
+        x.fill_(5.0)
+    first, = grad(y, x, create_graph=True)
+    assert first is not None and first.tolist() == [12]
+    second, = grad(first, x)
+    assert second is not None and second.tolist() == [12]
+
+
+def test_gradient_dtype_follows_the_tensor() -> None:
+    x = tg.ones(2, requires_grad=True)
+    x.backward(tg.ones(2, dtype=tg.float64))
+    assert x.grad is not None and x.grad.dtype == tg.float32

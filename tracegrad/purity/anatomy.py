@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import collections
-import fractions
 import functools
 import operator
 import types
@@ -47,7 +46,6 @@ BY_TYPE: dict[type, Anatomist] = {
     **dict.fromkeys((float, complex), values.of_float),
     **dict.fromkeys(values.BY_TEXT, values.of_text_valued),
     slice: values.of_slice,
-    fractions.Fraction: values.of_fraction,
     **dict.fromkeys(values.CONTAINERS, values.of_container),
     types.CellType: values.of_cell,
     bytearray: _of_bytearray,

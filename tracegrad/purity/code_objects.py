@@ -56,11 +56,9 @@ def of_function(view: View, f: types.FunctionType, via: str | None) -> Part:
     if trust in (Trust.CORE, Trust.NUMPY) or not view.is_value(via):
         return part
     part.children += _outside_namespace(view, f)
-    if f.__dict__ or view.absent:
-        space = "{p}.__dict__"
-        part.conditions.append(
-            Condition(f"{space}.keys().isdisjoint({{0}})", "has none of the attributes", (view.absent.difference(f.__dict__),))
-            if f.__dict__ else Condition(f"not {space}", "has no attributes"))
+    if missing := view.absent.difference(f.__dict__):
+        part.conditions.append(Condition("(not {p}.__dict__ or {p}.__dict__.keys().isdisjoint({0}))",
+                                         "has none of the attributes", (missing,)))
     chosen = f.__dict__ if view.mentions.computed else view.mentions.attributes.intersection(f.__dict__)
     part.children += [attribute(n, f.__dict__[n], "{p}.__dict__", not view.mentions.computed) for n in chosen]
     return part
@@ -175,9 +173,8 @@ def of_method_wrapper(view: View, o: Any) -> Part:
 
 def of_operator_getter(view: View, o: Any) -> Part:
     """An attrgetter or methodcaller reads attributes that no code mentions."""
-    names = set(re.findall(r"\w+", repr(o)))
-    view.names_met |= names
-    return Part([is_same(o)], refusal=None if names <= view.mentions.attributes else f"{o!r} reads names that no code mentions")
+    view.names_met.update(re.findall(r"\w+", repr(o)))
+    return Part([is_same(o)])
 
 
 # ---- descriptors, modules ----------------------------------------------------------------------------------------------
@@ -239,6 +236,8 @@ def of_class(view: View, cls: type) -> Part:
         if not k.__flags__ & HEAP_TYPE or k.__flags__ & IMMUTABLE_TYPE:
             continue
         entries, trusted = vars(k), view.library.trust_class(k) is not None
+        if "__match_args__" in view.mentions.attributes and type(names := entries.get("__match_args__")) is tuple:
+            view.names_met.update(n for n in names if type(n) is str)
         chosen = {n for n in entries if n in view.mentions.attributes}
         if not trusted:
             chosen |= {n for n in entries if n not in BORING and (every or n in SPECIAL or n[:2] == "__" == n[-2:])}

@@ -53,6 +53,10 @@ class Setting:
     guarded: bool = True
 
 
+NUMPY_ERRORS = Setting("how NumPy reports floating-point errors", lambda: tuple(np.geterr().items()), guarded=False)
+"""No result of a Tensor operation depends on it, but a run may not leave it changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorLayout:
     """How a Tensor's parts are written in generated code; {p} is the Tensor."""
@@ -75,7 +79,7 @@ class Library:
     tensor: type
     packages: tuple[tuple[str, Trust], ...] = (("tracegrad", Trust.CORE), ("codegen", Trust.CORE), ("numpy", Trust.NUMPY))
     ordinary: tuple[str, ...] = ORDINARY
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[Setting, ...] = (NUMPY_ERRORS,)
     follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
     layout: TensorLayout = TensorLayout()
     _files: dict[str, Trust | None] = field(default_factory=dict)
@@ -155,8 +159,3 @@ class Library:
 def is_standard(filename: str) -> bool:
     """Is this a file of the standard library?"""
     return filename.startswith(STANDARD_FILES) and not filename.startswith(INSTALLED_FILES)
-
-
-def numpy_error_state() -> Any:
-    """How NumPy reports floating point errors: no result depends on it, but a run may not change it."""
-    return tuple(np.geterr().items())

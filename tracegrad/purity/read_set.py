@@ -133,6 +133,8 @@ class _Writer:
             self._test("not kwargs", "kwargs", "is empty", ())
         for root in prediction.roots:
             self._walk(root)
+        if unmentioned := self.view.names_met - self.view.mentions.attributes:
+            self.refuse(Abort.HIDDEN_STATE, f"attributes are read that no code names: {', '.join(sorted(unmentioned))}")
         self._write_aliases(written)
         self._write_settings()
         self._check_coverage()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
-import fractions
 import struct
 from typing import Any
 
@@ -73,16 +72,10 @@ def of_text_valued(view: View, o: Any) -> Part:
 
 
 def of_slice(view: View, o: slice) -> Part:
-    return _fields(o, ("start", "stop", "step"))
+    return Part([Condition("type({p}) is {0}", "has type", (slice,))],
+                [Child("." + name, getattr(o, name), "{p}." + name) for name in ("start", "stop", "step")])
 
 
-def of_fraction(view: View, o: fractions.Fraction) -> Part:
-    return _fields(o, ("_numerator", "_denominator"))
-
-
-def _fields(o: Any, names: tuple[str, ...]) -> Part:
-    return Part([Condition("type({p}) is {0}", "has type", (type(o),))],
-                [Child("." + name, getattr(o, name), "{p}." + name) for name in names])
 
 
 # ---- containers --------------------------------------------------------------------------------------------------------

@@ -53,7 +53,12 @@ class Setting:
     guarded: bool = True
 
 
-NUMPY_ERRORS = Setting("how NumPy reports floating-point errors", lambda: tuple(np.geterr().items()), guarded=False)
+def numpy_error_state() -> tuple[tuple[str, str], ...]:
+    """How NumPy reports floating-point errors, comparable."""
+    return tuple(np.geterr().items())
+
+
+NUMPY_ERRORS = Setting("how NumPy reports floating-point errors", numpy_error_state, guarded=False)
 """No result of a Tensor operation depends on it, but a run may not leave it changed."""
 
 

@@ -3,31 +3,36 @@
     kernel (b0: f32[64] in, b1: f32[] in, b2: f32[64] out)       kernel (b0: f32[64] inout, b1: f32[] in)
       for i: load b0[i] ... store b2[i]                      ->    for i: load b0[i] ... store b0[i]
 
-It may if each element of the operand is read only at the point, and before, the result's element is written.
+It may if each element of the operand is read only at the point at which, and before, the result's element is written.
 """
 from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.schedule.kernel import Gather, Kernel, Load, Param, Pass, ScatterAdd, Statement, Store, buffer_of
+from codegen.schedule.kernel import Gather, Kernel, Load, Param, Pass, ScatterAdd, Statement, Store
 
 
 def can_overwrite(kernel: Kernel, operand: int, result: int) -> bool:
     """May params `operand`, which is read, and `result`, which is written, be one buffer?"""
     before, after = kernel.params[operand], kernel.params[result]
-    return ((before.dtype, before.size, before.access, after.access) == (after.dtype, after.size, "in", "out")
-            and in_element_order(kernel, {operand, result}))
+    if (before.dtype, before.size, before.access) != (after.dtype, after.size, "in") or after.access == "in":
+        return False
+    touched = [s.buffer for s in _touching(kernel, {operand, result}) if s.buffer == operand or isinstance(s, Store)]
+    return touched == sorted(touched, key=lambda b: b == result) and at_one_index(kernel, {operand, result})
 
 
-def in_element_order(kernel: Kernel, buffers: set[int]) -> bool:
-    """If these buffers were one, would each element be read only at the point, and before, it is written?"""
-    touching = [s for p in kernel.passes for s in p.body if buffer_of(s) in buffers]
-    written = [k for k, s in enumerate(touching) if isinstance(s, Store | ScatterAdd)]
-    if not written or len(written) == len(touching) == 1:
+def at_one_index(kernel: Kernel, buffers: set[int]) -> bool:
+    """Are these buffers, if one of them is written, read and written at one index only, the same in every pass?"""
+    touching = _touching(kernel, buffers)
+    if all(isinstance(s, Load | Gather) for s in touching) or len(touching) == 1:
         return True
-    last = touching[-1]
-    return written == [len(touching) - 1] and isinstance(last, Store) and all(
-        isinstance(s, Load) and s.index == last.index and not s.guards for s in touching[:-1])
+    indices = {s.index for s in touching if isinstance(s, Load | Store)}
+    return len(indices) == 1 and all(isinstance(s, Store) or isinstance(s, Load) and not s.guards for s in touching)
+
+
+def _touching(kernel: Kernel, buffers: set[int]) -> list[Load | Gather | Store | ScatterAdd]:
+    """The statements that read or write one of these buffers."""
+    return [s for p in kernel.passes for s in p.body if isinstance(s, Load | Gather | Store | ScatterAdd) and s.buffer in buffers]
 
 
 def overwriting(kernel: Kernel, operand: int, result: int) -> Kernel:

@@ -20,7 +20,7 @@ from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import DTYPES, TensorType
 from codegen.schedule.index import ZERO, axes_of, bounds, coefficient, index_values, substitute
-from codegen.schedule.inplace import in_element_order
+from codegen.schedule.inplace import at_one_index
 from codegen.schedule.kernel import (
     Accumulate,
     Axis,
@@ -208,7 +208,7 @@ class _Verifier:
             self.require(param.dtype in DTYPES, f"there is no dtype {param.dtype}")
             expected = "inout" if reads and writes else "out" if writes else "in" if reads else "unused"
             self.require(param.access == expected, f"the param is {expected}, not {param.access}")
-            self.require(in_element_order(self.kernel, {k}), "an element is read at another point than it is written, or after it is")
+            self.require(at_one_index(self.kernel, {k}), "an element is read at another point than it is written")
 
 
 def _moved(index: Index, distance: int) -> Index:

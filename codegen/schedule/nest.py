@@ -8,6 +8,7 @@
 1. What changes along inner axes is computed in each pass that needs it; all else once for each point of the outer axes.
 2. A pass over the inner axes for each stage: how many reductions come before, one after the other.
 3. A store comes as soon as what it stores is known, in the order of the roots.
+4. What takes long to compute and is stored anyway is loaded by the passes after that in which it is stored.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from codegen.ir.types import DTYPES
-from codegen.schedule.costs import cost_of
+from codegen.schedule.costs import CHEAP, cost_of
 from codegen.schedule.expressions import Partial, Storage
 from codegen.schedule.index import ZERO, add, axes_of, axis, flatten, scale, substitute
 from codegen.schedule.kernel import (
@@ -246,8 +247,13 @@ class _Passes:
         self.inner_roots = set(nest.inner_roots)
         self.numbers: dict[int, int] = {}           # expressions that all later passes see
         self.here: dict[int, int] = {}              # expressions that only this pass sees
+        self.stored: dict[int, Store] = {}          # expressions that earlier passes have stored and that this one loads
         self.count = 0
         self.body: list[Statement] = []
+        self.costs: list[int] = []                  # of computing each expression once more in another pass
+        for k, s in enumerate(nest.statements):
+            again = sum(self.costs[x] for x in operands(s) if x < k) if self.deep[k] else 0
+            self.costs.append(min(again + cost_of(s), 1 << 20) if self.deep[k] else 0)
 
     def place(self, root: int) -> int:
         """The number of an expression, which is put here, after what it needs, if it is not seen already."""
@@ -257,12 +263,15 @@ class _Passes:
             if k in self.numbers or k in self.here:
                 pending.pop()
                 continue
-            missing = [x for x in operands(self.nest.statements[k]) if x not in self.numbers and x not in self.here]
-            if missing:
-                pending += reversed(missing)
-                continue
+            if k in self.stored:
+                self.body.append(Load(self.stored[k].buffer, self.stored[k].index))
+            else:
+                missing = [x for x in operands(self.nest.statements[k]) if x not in self.numbers and x not in self.here]
+                if missing:
+                    pending += reversed(missing)
+                    continue
+                self.append(self.nest.statements[k])
             pending.pop()
-            self.append(self.nest.statements[k])
             (self.here if self.deep[k] else self.numbers)[k] = self.count
             self.count += 1
         return self.number(root)
@@ -297,6 +306,8 @@ class _Passes:
                         self.place(k)
                 if self.body:
                     found.append((inner, tuple(self.body)))
+            self.stored |= {root.x: root for root in self.inner_roots if isinstance(root, Store)
+                            and nest.stages[root.x] == stage and self.costs[root.x] > CHEAP}
         return found
 
     def needed(self) -> list[int]:

@@ -79,11 +79,12 @@ def _label_loss(
     kept = target != ignore_index
     # A negative index would count from the end: send it past the end, where it is refused.
     label = where(kept, where(target < 0, log_p.shape[axis], target), 0)
+    losses = -log_p.take_along_axis(label.unsqueeze(axis), axis=axis).squeeze(axis)
     weights = kept.to(log_p.dtype)
     if weight is not None:
-        weights = weights * weight[label]
-    picked = log_p.take_along_axis(label.unsqueeze(axis), axis=axis).squeeze(axis)
-    return where(kept, -picked * weights, 0.0), weights
+        chosen = weight[label]
+        losses, weights = losses * chosen, weights * chosen
+    return where(kept, losses, 0.0), weights
 
 
 def _probability_loss(

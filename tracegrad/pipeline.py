@@ -167,6 +167,9 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     _refuse_shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
 
     written = [recorder.index_of(t) for t in recorder.written.values()]
+    for t in recorder.written.values():
+        if not t.array.flags.c_contiguous:
+            raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
     live = [k for k, m in enumerate(made.made) if m.history == "route"]
     if live and recorder.differentiates_written:
         raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
@@ -198,7 +201,9 @@ def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...])
         raise Declined(Abort.UNKNOWN_TENSOR, f"a tensor {entry.type}")
     if owner.hooks or entry.tensor.hooks:
         raise Declined(Abort.HOOK, f"{texts[leaf]}: {entry.type}")
-    return Source(texts[leaf] + ("" if entry.grad_of is None else ".grad"), leaf, of_grad=entry.grad_of is not None)
+    if entry.grad_of is not None:
+        return Source(f"{texts[leaf]}.grad", leaf, of_grad=True)
+    return Source(texts[leaf], leaf, contiguous=owner.array.flags.c_contiguous)
 
 
 def _slot_effect(reads: ReadSet, effect: Effect, made: _MadeTensors) -> SlotEffect:

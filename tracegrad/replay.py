@@ -41,6 +41,7 @@ class Source:
     number: int | str | None = None         # position or name of the argument
     array: np.ndarray | None = None
     dtype: np.dtype | None = None           # of a number
+    contiguous: bool = False                # guards say that its storage is
 
     def tensor(self, leaves: Sequence[Tensor]) -> Tensor:
         """The Tensor itself; only for an input with a leaf."""
@@ -127,10 +128,12 @@ class Trace:
     replays: int = 0
     exits: int = 0
     pools: tuple[OutputPool, ...] = field(init=False)
+    _leaf_of: tuple[int | None, ...] = field(init=False)         # inputs that are the storage of a leaf as it is
 
     def __post_init__(self) -> None:
         saved = self.route.saved_types if self.route else ()
         self.pools = tuple(OutputPool(type) for type in (*(m.type for m in self.made), *saved))
+        self._leaf_of = tuple(s.leaf if s.contiguous else None for s in self.sources)
 
     def match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
         """The leaves of this call if everything the trace assumes holds."""
@@ -145,17 +148,24 @@ class Trace:
             elif grad.array.shape != expected.shape or grad.array.dtype is not DTYPES[expected.dtype]:
                 return None
         for k in self.written:
-            if not self.sources[k].tensor(leaves).array.flags.writeable:
+            flags = self.written_tensor(k, leaves).array.flags
+            if not (flags.writeable and flags.c_contiguous):
                 return None
         return leaves
 
+    def written_tensor(self, k: int, leaves: Sequence[Tensor]) -> Tensor:
+        """The Tensor whose storage input k is."""
+        leaf = self._leaf_of[k]
+        return self.sources[k].tensor(leaves) if leaf is None else leaves[leaf]
+
     def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[bool, Any]:
         """Run the path. (True, None) if it left at an exit, with nothing changed; else (False, the result)."""
-        inputs = [source.fetch(leaves, args, kwargs) for source in self.sources]
+        inputs = [source.fetch(leaves, args, kwargs) if leaf is None else leaves[leaf].array
+                  for leaf, source in zip(self._leaf_of, self.sources)]
         if self.route is not None:
             kept = self.route.keep([a if s.leaf is None else s.tensor(leaves) for s, a in zip(self.sources, inputs)])
         for k in self.written:
-            self.sources[k].tensor(leaves).prepare_write()
+            self.written_tensor(k, leaves).prepare_write()
         outputs = [pool.take() for pool in self.pools]
         if self.executable.run((*inputs, *outputs)) >= 0:
             self.exits += 1

@@ -506,3 +506,17 @@ def test_dtype_and_requires_grad_changes_are_new_paths():
             y, z = f(x), f.eager(x)
             assert y.dtype == z.dtype and y.requires_grad == z.requires_grad
     assert f.stats.recordings == 3
+
+
+def test_a_write_to_a_tensor_that_is_not_contiguous():
+    @tg.trace
+    def f(x):
+        x += 1.0
+        return x * 2.0
+
+    with pytest.warns(tg.FellBackToEager, match="contiguous"):
+        for seed in range(3):
+            x = tg.from_numpy(np.asfortranarray(np.random.default_rng(seed).standard_normal((3, 4))))
+            before = values(x).copy()
+            close(f(x), 2.0 * (before + 1.0))
+            close(x, before + 1.0)

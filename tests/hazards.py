@@ -60,6 +60,11 @@ class Recorded:
     def kwargs(self) -> dict:
         return self.namespace["kwargs"]
 
+    def again(self, **names: tuple[str, ...]) -> ReadSet:
+        """Watch another call; written=("a", "b") are names of Tensors of the program."""
+        tensors = {key: [self.namespace[name] for name in value] for key, value in names.items()}
+        return record_call(self.namespace["f"], self.args, self.kwargs, **tensors)[2]
+
     def holds(self) -> bool:
         """Would the next call be replayed?"""
         held = self.reads.guards.check(self.args, self.kwargs) is not None

@@ -51,7 +51,7 @@ OPCODES = {
 KINDS = ["other"] * 256
 for _kind, _names in OPCODES.items():
     for _name in _names:
-        if _name in dis.opmap:
+        if dis.opmap.get(_name, 256) < 256:     # 3.12 lists instructions that only the compiler knows, beyond a byte
             KINDS[dis.opmap[_name]] = _kind
 for _opcode in (*dis.hasjrel, *dis.hasjabs):
     if _opcode < 256 and KINDS[_opcode] == "other":

@@ -21,6 +21,7 @@ from codegen.schedule.kernel import (
     Load,
     Param,
     Pass,
+    Position,
     Quotient,
     Remainder,
     ScatterAdd,
@@ -225,6 +226,18 @@ def test_a_gather_checks_only_where_its_guards_hold(form, features):
     source, result = ramp("f32", size), np.ones(k.size, np.float32)
     assert not compile_kernel(nest(form, params, rows, columns, body), features)([source, k, result])
     np.testing.assert_array_equal(result, np.where(k == 3, source[3], 0))
+
+
+@each_features
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gather_does_not_check_lanes_that_do_not_exist(form, features):
+    """k is j itself: in the last vector the lanes past the axis would be out of bounds."""
+    columns = 77
+    params = (Param("f32", columns, "in"), Param("f32", columns, "out"))
+    body = (Position(index(j=1), "i64"), Gather(0, index(), 0, 1, columns), Store(1, index(j=1), 1))
+    source, result = guarded(ramp("f32", columns), True), np.zeros(columns, np.float32)
+    assert not compile_kernel(nest(form, params, 1, columns, body), features)([source, result])
+    np.testing.assert_array_equal(result, source)
 
 
 @each_features

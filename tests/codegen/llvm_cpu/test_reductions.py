@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from guarded_memory import guarded
 from native_kernels import compile_kernel, each_features, index, runnable
 
 from codegen.ir.types import DTYPES, FLOATS
@@ -133,6 +134,22 @@ def test_several_accumulations_over_two_axes_with_a_ragged_tile(features):
         compile_kernel(kernel, features)([x, total, most])
         np.testing.assert_array_equal(total, (x * x).astype(float).sum(axis=1).astype(np.float32))
         np.testing.assert_array_equal(most, (x * x).max(axis=1))
+
+
+@each_features
+@pytest.mark.parametrize("vector", ["u", None])
+def test_a_tile_that_is_cut_to_nothing_reads_nothing(vector, features):
+    """The fourth tile of 16 over 40 points is empty, and scale[t] has no fourth element."""
+    points, tile, tiles = 40, 16, 4
+    axes = (Axis("t", tiles), Axis("u", tile, clip=(index(t=tile, u=1), points)))
+    body = (Load(0, index(t=tile, u=1)), Load(1, index(t=1)), Binary("mul", 0, 1), Accumulate("sum", 2))
+    params = (Param("f64", points, "in"), Param("f64", 3, "in"), Param("f64", 1, "out"))
+    kernel = Kernel(params, (), (Pass(axes, body), Pass((), (Store(2, index(), 3),))), vector, 0)
+    x, scale = guarded(numbers("f64", (points,)), True), guarded(np.array([1.0, 2.0, 4.0]), True)
+    result = np.empty(1)
+    compile_kernel(kernel, features)([x, scale, result])
+    expected = sum(Fraction(a) * Fraction(scale[k // tile]) for k, a in enumerate(x.tolist()))
+    assert result[0] == float(expected)
 
 
 @each_features

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -58,9 +59,8 @@ class Executable:
         owner = dict(self.aliases)
         for input in owner.values():
             arrays[input] = arrays[input].copy()
-        outputs = [
-            arrays[owner[k]] if k in owner else np.empty(type.shape, DTYPES[type.dtype])    # type: ignore[arg-type]
-            for k, type in enumerate(self.outputs)]
+        outputs = [arrays[owner[k]] if k in owner else np.empty(cast(tuple[int, ...], type.shape), DTYPES[type.dtype])
+                   for k, type in enumerate(self.outputs)]
         left_at = self.run((*arrays, *(output for k, output in enumerate(outputs) if k not in owner)))
         if left_at != DONE:
             raise ExitTaken(left_at)

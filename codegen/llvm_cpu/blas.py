@@ -106,8 +106,8 @@ def multiplies(blas: Blas) -> bool:
     m, n, k = 5, 3, 4
     for dtype, real, address in ((np.float32, ctypes.c_float, blas.sgemm), (np.float64, ctypes.c_double, blas.dgemm)):
         multiply = _fortran_caller(real, address) if blas.kind == "fortran" else _cblas_caller(blas.kind, real, address)
-        a = np.arange(m * k, dtype=dtype).reshape(m, k) - 7
-        b = np.arange(k * n, dtype=dtype).reshape(k, n) % 5 - 2
+        a: np.ndarray = np.arange(m * k, dtype=dtype).reshape(m, k) - 7
+        b: np.ndarray = np.arange(k * n, dtype=dtype).reshape(k, n) % 5 - 2
         for turn_a in (False, True):
             for turn_b in (False, True):
                 left, right = (np.ascontiguousarray(x.T if turn else x) for x, turn in ((a, turn_a), (b, turn_b)))
@@ -126,7 +126,7 @@ def _cblas_caller(kind: str, real: type, address: int) -> _Multiply:
     routine = ctypes.CFUNCTYPE(
         None, char, char, char, size, size, size, real, pointer, size, pointer, size, real, pointer, size)(address)
 
-    def multiply(turn_a, turn_b, sizes, a, b, c):       # type: ignore[no-untyped-def]
+    def multiply(turn_a, turn_b, sizes, a, b, c):
         turns = (_TRANSPOSED if turn else _AS_IS for turn in (turn_a, turn_b))
         routine(_ROW_MAJOR, *turns, *sizes, 1, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1],
                 0, c.ctypes.data, c.shape[1])
@@ -138,7 +138,7 @@ def _fortran_caller(real: type, address: int) -> _Multiply:
     """Fortran stores by columns: what it sees of row-major a, b and c are their transposes, and c' = b' a'."""
     routine = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(address)
 
-    def multiply(turn_a, turn_b, sizes, a, b, c):       # type: ignore[no-untyped-def]
+    def multiply(turn_a, turn_b, sizes, a, b, c):
         m, n, k = sizes
         turns = [ctypes.c_char(b"T" if turn else b"N") for turn in (turn_b, turn_a)]
         numbers = [ctypes.c_int(x) for x in (n, m, k, b.shape[1], a.shape[1], c.shape[1])]

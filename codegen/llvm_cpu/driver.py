@@ -58,19 +58,19 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int]
     owner = dict(plan.aliases)
     fresh = [k for k in range(len(plan.outputs)) if k not in owner]
     arguments = len(plan.inputs) + len(fresh)
+    offsets = sorted({b.place.offset for b in plan.buffers if isinstance(b.place, Arena)})
+    slot_of_offset = {offset: arguments + k for k, offset in enumerate(offsets)}
 
-    def argument(buffer: Buffer) -> int | None:
-        match buffer.place:
+    def slot(place: Input | Output | Arena) -> int:
+        match place:
             case Input(index):
                 return index
             case Output(index):
                 return owner[index] if index in owner else len(plan.inputs) + fresh.index(index)
-            case Arena():
-                return None
+            case Arena(offset):
+                return slot_of_offset[offset]
 
-    offsets = sorted({b.place.offset for b in plan.buffers if isinstance(b.place, Arena)})
-    slot_of_offset = {offset: arguments + k for k, offset in enumerate(offsets)}
-    slots = [slot_of_offset[b.place.offset] if isinstance(b.place, Arena) else argument(b) for b in plan.buffers]
+    slots = [slot(buffer.place) for buffer in plan.buffers]
     instructions: list[int] = []
     widest = 0
     for step in plan.steps:

@@ -1,6 +1,6 @@
 """runtime: compiled code into this process, through the cache; and the functions that every plan runs on.
 
-1. Code is known by its key: what it was made from, the processor, the versions of LLVM and the sources of this package.
+1. Code is known by its key: what it was made from, the processor, the versions of LLVM and the sources that emit.
    An object from the cache that does not link is forgotten and made anew.
 2. The pool and the driver are loaded once for a process, whatever the cache.
 """
@@ -79,6 +79,7 @@ def machine_identity() -> tuple[str, ...]:
 
 @cache
 def _sources_digest() -> str:
-    """The digest of this package's files: what is emitted for a kernel changes with them."""
-    files = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".py", ".pyc"})
+    """The digest of the files of this package and those it may import: what is emitted for a kernel changes with them."""
+    packages = (Path(__file__).parents[1] / name for name in ("ir", "schedule", "llvm_cpu"))
+    files = sorted(path for package in packages for path in package.iterdir() if path.suffix in {".py", ".pyc"})
     return content_key(*(path.read_bytes() for path in files))

@@ -46,7 +46,7 @@ def dtype_of(dtype: Any) -> np.dtype:
     if dtype in _PYTHON:
         return _PYTHON[dtype]
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         raise TypeError(f"{dtype!r} is not a dtype") from None
     name = NAMES.get(found)
@@ -54,6 +54,15 @@ def dtype_of(dtype: Any) -> np.dtype:
         known = ", ".join(d.name for d in NAMES)
         raise TypeError(f"tensors of dtype {found} are not supported; the dtypes are {known}")
     return DTYPES[name]
+
+
+def canonical(array: np.ndarray) -> np.ndarray:
+    """A plain array with one of our dtype objects: on the same memory, unless the byte order is foreign."""
+    dtype = dtype_of(array.dtype)
+    array = np.asarray(array)
+    if array.dtype is dtype:
+        return array
+    return array.view(dtype) if array.dtype == dtype else array.astype(dtype)
 
 
 def name_of(dtype: np.dtype) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracegrad import functional, movement
 from tracegrad.dispatch import GRAD
-from tracegrad.dtypes import dtype_of
+from tracegrad.dtypes import canonical
 from tracegrad.host import numpy, read
 from tracegrad.operands import adopt
 from tracegrad.source_lines import at_user_line
@@ -127,6 +127,6 @@ def reduce(x: Tensor, /) -> tuple:
 
 def restore(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
     """The Tensor that `reduce` took apart."""
-    made = Tensor(array.astype(dtype_of(array.dtype), copy=False), requires_grad)
+    made = Tensor(canonical(array), requires_grad)
     made.__class__ = kind
     return made

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from codegen.ir.types import DTYPES, NAMES
+from tracegrad.dtypes import canonical
 from tracegrad.host import read
 from tracegrad.recorder import ACTIVE
 from tracegrad.tensors import Tensor
@@ -95,7 +96,7 @@ def unused(name: str, arrays: dict[str, np.ndarray]) -> str:
 
 def made(array: np.ndarray) -> Tensor:
     """A Tensor of an array from a file."""
-    tensor = Tensor(array)
+    tensor = Tensor(canonical(array))
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_creation(tensor, array)

@@ -31,10 +31,7 @@ def scalar(number: Number, dtype: np.dtype) -> Tensor:
 
 def adopt(array: np.ndarray) -> Tensor:
     """A Tensor on the storage of an array that the caller keeps; TypeError for a dtype tensors do not have."""
-    dtype = dtypes.dtype_of(array.dtype)
-    if array.dtype is not dtype:
-        array = array.view(dtype) if array.dtype.isnative and array.dtype == dtype else array.astype(dtype)
-    tensor = Tensor(array)
+    tensor = Tensor(dtypes.canonical(array))
     tensor.hand_out()
     recorder = ACTIVE.get()
     if recorder is not None:

@@ -34,7 +34,9 @@ class Form(Enum):
     EMPTY = auto()
 
 
-_UNSUPPORTED = COMPLEX | {"f16", "bf16"}
+UNSUPPORTED = COMPLEX | {"f16", "bf16"}
+"""Dtypes that kernels cannot compute in."""
+
 _KERNEL_OPS = frozenset({"constant", "iota", "random_bits", "gather"})
 _REDUCTIONS = frozenset({"sum", "max", "min"})
 
@@ -51,7 +53,7 @@ def forms_of(graph: Graph) -> tuple[Form, ...]:
 
 
 def _require(type: TensorType, node: Node | None) -> None:
-    if is_static(type) and type.dtype not in _UNSUPPORTED:
+    if is_static(type) and type.dtype not in UNSUPPORTED:
         return
     where = f"{node.line}: " if node is not None and node.line else ""
     what = "an input" if node is None else f"the result of {node.op}"

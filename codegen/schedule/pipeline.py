@@ -7,7 +7,7 @@ The result is a function of the graph, the aliases and the machine. CannotLower,
 from __future__ import annotations
 
 from codegen.ir.graph import Graph
-from codegen.schedule.calls import Product, product_of
+from codegen.schedule.calls import Product, products_of
 from codegen.schedule.expressions import Misplaced
 from codegen.schedule.forms import Form, forms_of, same_storage
 from codegen.schedule.loops import lower_group, lower_scatter
@@ -29,7 +29,7 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
     _require_aliases(graph, aliases)
     forms = forms_of(graph)
     first = len(graph.inputs)
-    products = {v: product_of(graph, forms, node) for v, node in enumerate(graph.nodes, first) if forms[v] is Form.MATMUL}
+    products = products_of(graph, forms)
     calls = {v: (product.a, product.b) for v, product in products.items()}
     calls |= {v: (same_storage(graph, forms, node.args[0]),)
               for v, node in enumerate(graph.nodes, first) if forms[v] is Form.SCATTER}

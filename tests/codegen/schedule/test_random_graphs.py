@@ -1,0 +1,47 @@
+"""Random graphs: every plan does what the graph says, on machines that cut work small and kernels short."""
+from __future__ import annotations
+
+from graph_strategies import arrays_for, graphs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan_oracle import NARROW, TINY, agree
+
+from codegen.ir.graph import Graph
+from codegen.optimize.expand import CORE
+from codegen.optimize.pipeline import optimize
+from codegen.schedule.machine import Machine
+from codegen.schedule.plan import CannotLower
+
+MACHINES = st.sampled_from([Machine(), TINY, NARROW])
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def aliases_of(draw: st.DrawFn, graph: Graph) -> tuple[tuple[int, int], ...]:
+    """Pairs of an output and an input of its type, each at most once."""
+    fitting = [(o, i) for o, v in enumerate(graph.outputs) for i, t in enumerate(graph.inputs) if graph.type_of(v) == t]
+    chosen: list[tuple[int, int]] = []
+    for o, i in draw(st.lists(st.sampled_from(fitting), max_size=3)) if fitting else []:
+        if all(o != other and i != shared for other, shared in chosen):
+            chosen.append((o, i))
+    return tuple(chosen)
+
+
+@settings(deadline=None, max_examples=300)
+@given(graphs(ops=sorted(CORE)), SEEDS, MACHINES, st.booleans(), st.data())
+def test_plan_agrees(graph: Graph, seed: int, machine: Machine, optimized: bool, data: st.DataObject) -> None:
+    inputs = arrays_for(graph, seed)
+    graph = optimize(graph) if optimized else graph
+    try:
+        agree(graph, inputs, data.draw(aliases_of(graph)), machine)
+    except CannotLower as refusal:
+        assert "empty" in str(refusal) or "without elements" in str(refusal) or "only f32 and f64" in str(refusal)
+
+
+ROWS = ("add", "sub", "mul", "maximum", "exp", "tanh", "sum", "max", "min", "broadcast", "reshape", "transpose", "gather")
+
+
+@settings(deadline=None, max_examples=200)
+@given(graphs(ops=ROWS, dtypes=("f64",), max_nodes=16, sizes=(1, 2, 3, 4)), SEEDS, MACHINES, st.data())
+def test_reductions_agree(graph: Graph, seed: int, machine: Machine, data: st.DataObject) -> None:
+    agree(graph, arrays_for(graph, seed), data.draw(aliases_of(graph)), machine)

@@ -1,0 +1,56 @@
+"""What a plan has to do, checked on NumPy: the outputs of the graph, in its storage, and nothing else.
+
+    agree(graph, inputs, aliases, machine)       schedules, verifies every kernel, runs the plan, compares with `interpret`
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from codegen.ir.graph import Graph
+from codegen.ir.interpret import interpret
+from codegen.ir.program import Exit
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.kernel_interpret import run_plan
+from codegen.schedule.kernel_text import parse_kernel, print_kernel
+from codegen.schedule.kernel_verify import verify_kernel
+from codegen.schedule.machine import Machine
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import Launch, Plan
+
+TINY = Machine(serial_work=8, chunk_work=4, most_chunks=4)
+"""A machine for which small shapes are large: chunks, and reductions in two kernels."""
+
+NARROW = Machine(most_operations=12)
+"""A machine that takes short kernels only."""
+
+
+def kernels_of(plan: Plan) -> list[Kernel]:
+    """The kernels of a plan, in the order of their launches."""
+    return [step.kernel for step in plan.steps if isinstance(step, Launch)]
+
+
+def agree(graph: Graph, inputs: Sequence[np.ndarray], aliases: tuple[tuple[int, int], ...] = (),
+          machine: Machine | None = None, rtol: float = 1e-4, atol: float = 1e-5) -> Plan:
+    """The plan of `graph`, after checking it: well-formed kernels, right outputs, inputs written only where aliased."""
+    expected = interpret(graph, inputs)
+    plan = schedule(graph, aliases, machine)
+    for kernel in kernels_of(plan):
+        verify_kernel(kernel)
+        assert parse_kernel(print_kernel(kernel)) == kernel
+    given = [np.array(x, order="C") for x in inputs]
+    found = run_plan(plan, given)
+    written = {input: output for output, input in aliases}
+    if isinstance(expected, Exit):
+        assert found is None, "the plan goes on where an index is out of bounds"
+        written = {}
+    else:
+        assert found is not None, "the plan leaves at its check, and every index is in bounds"
+        for k, (x, y) in enumerate(zip(found, expected, strict=True)):
+            assert (x.dtype, x.shape) == (y.dtype, y.shape)
+            np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=f"output {k}")
+    for k, (before, after) in enumerate(zip(inputs, given)):
+        wanted = expected[written[k]] if k in written else before
+        np.testing.assert_allclose(after, wanted, rtol=rtol, atol=atol, err_msg=f"input {k}")
+    return plan

@@ -8,7 +8,8 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, or 2 when it was asked for something that does not exist."""
-    parser = argparse.ArgumentParser(prog="python -m tracegrad", description="What tracegrad sees of this machine, its cache and a traced function.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tracegrad", description="What tracegrad sees of this machine, its cache and a traced function.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, processor, BLAS, threads, native entry")
     explain = commands.add_parser("explain", help="import a module and print the explain() of a traced function in it")
@@ -52,7 +53,8 @@ def explain_function(name: str) -> int:
         print(f"cannot explain {name}: {error}", file=sys.stderr)
         return 2
     if not isinstance(found, Traced):
-        print(f"cannot explain {name}: it is not a traced function (decorate it with @tracegrad.trace)", file=sys.stderr)
+        print(f"cannot explain {name}: it is not a traced function (decorate it with @tracegrad.trace)",
+              file=sys.stderr)
         return 2
     print(found.explain())
     return 0

@@ -10,7 +10,7 @@ class Abort(Enum):
 
     HOST_READ = (
         "the run read a tensor's value into Python",
-        "keep the decision or the number in tensors (tg.where, tensor arithmetic), or read it outside the traced function")
+        "keep the decision or the number in tensors (tg.where, tensor arithmetic), or read it outside")
     UNKNOWN_CALL = (
         "the run called something outside Python that is not known to be pure",
         "move the call out of the traced function")
@@ -19,7 +19,7 @@ class Abort(Enum):
         "keep the state in Tensors, or change it outside the traced function")
     UNSEEN_CODE = (
         "the run entered code that could not be found before it ran",
-        "nothing to do: the next call looks further; if it stays, call the function directly instead of by a computed name")
+        "nothing to do: the next call looks further; if it stays, call it directly, not by a computed name")
     HIDDEN_STATE = (
         "the run reached state that guards cannot watch",
         "pass what it reads as an argument or keep it in plain attributes, lists and dicts")
@@ -82,7 +82,8 @@ class Aborted:
 
     def __str__(self) -> str:
         where = f"{self.line}: " if self.line else ""
-        return f"{where}not compiled: {self.reason.sentence}: {self.detail} (Abort.{self.reason.name}); cure: {self.reason.cure}"
+        reason = self.reason
+        return f"{where}not compiled: {reason.sentence}: {self.detail} (Abort.{reason.name}); cure: {reason.cure}"
 
 
 class NotCompiled(RuntimeError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`traces`: the known paths, the last used first; `guards`, `exits` and `kernels`: theirs, in the same order; `aborts`: why not."""
+    """`traces`: the known paths, the last used first; `guards`, `exits` and `kernels`: theirs; `aborts`: why not."""
 
     heading: str
     summary: str
@@ -56,18 +56,21 @@ def explain(traced: Traced, traces: Sequence[Trace], aborts: tuple[Aborted, ...]
     where = f" ({first_line(code)})" if code else ""
     summary = (f"{stats.calls} calls: {stats.replays} replays, {stats.recordings} recordings, {stats.eager_calls} eager"
                f"{f', {stats.side_exits} left at an exit' if stats.side_exits else ''}; "
-               f"{stats.kernels_compiled} kernels compiled, recording and compiling took {stats.compile_seconds * 1e3:.0f} ms")
-    return Explanation(f"traced function {traced.__name__}{where}", summary, tuple(traces), aborts)
+               f"{stats.kernels_compiled} kernels compiled, "
+               f"recording and compiling took {stats.compile_seconds * 1e3:.0f} ms")
+    return Explanation(f"traced function {traced.name}{where}", summary, tuple(traces), aborts)
 
 
 def _path(number: int, trace: Trace) -> list[str]:
     """One path: what it reads, writes and gives, what it assumes, and what its one native call does."""
     graph, leaves = trace.graph, trace.guards.sources
-    lines = [f"path {number}: {trace.replays} replays, each one native call; recorded and compiled in {trace.seconds * 1e3:.0f} ms"]
+    lines = [f"path {number}: {trace.replays} replays, each one native call; "
+             f"recorded and compiled in {trace.seconds * 1e3:.0f} ms"]
     lines += _section("reads", [f"{s.text}: {type}" for s, type in zip(trace.sources, graph.inputs)])
     lines += _section("writes in place", [trace.sources[k].text for k in trace.written])
-    lines += _section("sets", [f"{leaves[e.leaf]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects]
-                      + [effect.slot.text for effect in trace.slot_effects])
+    lines += _section("sets", [
+        *(f"{leaves[e.leaf]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects),
+        *(effect.slot.text for effect in trace.slot_effects)])
     histories = {"leaf": "", "route": ", differentiable", "freed": ", its graph was consumed inside"}
     lines += _section("makes", [f"{m.type}{histories[m.history]}" for m in trace.made])
     lines += _section("guards", list(trace.guards.sentences()))

@@ -28,7 +28,7 @@ class LiftedNumber:
         self._on_read()
         return self.number
 
-    @property
+    @property                           # type: ignore[misc]
     def __class__(self) -> type:        # isinstance asks for it; no read, since the type of an argument is a guard
         return type(self.number)
 
@@ -50,7 +50,7 @@ def _reading(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("add sub mul truediv floordiv mod pow lt le gt ge eq ne neg pos abs index invert lshift rshift and or xor "
-              "radd rsub rmul rtruediv rfloordiv rmod rpow divmod rdivmod bool int float hash str repr format round "
-              "trunc floor ceil").split():
+for _name in ("add sub mul truediv floordiv mod pow lt le gt ge eq ne neg pos abs index invert lshift rshift "
+              "and or xor radd rsub rmul rtruediv rfloordiv rmod rpow divmod rdivmod bool int float hash str repr "
+              "format round trunc floor ceil").split():
     setattr(LiftedNumber, f"__{_name}__", _reading(f"__{_name}__"))

@@ -1,4 +1,4 @@
-"""A run, watched, then made a Trace: what each value that entered is found by, what the run left behind, one graph, compiled.
+"""A run, watched, then made a Trace: where values that entered are found, what it left behind, one graph, compiled.
 
     record(function, args, kwargs)   ->   Run          the eager result, the recorder, what purity saw
     compile_run(run, ...)            ->   Compiled | list[Aborted]
@@ -33,7 +33,6 @@ from tracegrad.results import UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.tensors import Tensor
 
-
 LIBRARY = Library(
     Tensor,
     settings=(
@@ -47,7 +46,7 @@ LIBRARY = Library(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One watched run: what it gave or raised, what was recorded, what it read, and why it cannot be replayed, if so."""
+    """One watched run: what it gave or raised, what was recorded, what it read, why it cannot be replayed, if so."""
 
     result: Any
     error: Exception | None
@@ -62,7 +61,7 @@ class Run:
 
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
            lifted: frozenset[str]) -> Run:
-    """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers to make inputs."""
+    """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs."""
     recorder = Recorder()
     numbers = _Numbers(lifted, recorder)
     given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
@@ -214,7 +213,7 @@ def _slot_effect(reads: ReadSet, effect: Effect, made: _MadeTensors) -> SlotEffe
 
 
 class _MadeTensors:
-    """The Tensors that outlive the run, by position: leaves first, then those made by the run, in order of appearance."""
+    """The Tensors that outlive the run, by position: leaves first, then those made by the run as they appear."""
 
     def __init__(self, recorder: Recorder, place_of_leaf: dict[int, int], leaves: int):
         self._recorder, self._places, self._leaves = recorder, dict(place_of_leaf), leaves
@@ -222,7 +221,7 @@ class _MadeTensors:
         self.made: list[Made] = []
 
     def place(self, tensor: Tensor) -> int:
-        """The position of a Tensor that outlives the run; Declined if the run did not make it and nothing leads to it."""
+        """The position of a Tensor that outlives the run; Declined if neither the run made it nor a guard leads to it."""
         known = self._places.get(id(tensor))
         if known is not None:
             return known

@@ -67,15 +67,15 @@ class Recorder:
     def __init__(self) -> None:
         self.ops: list[RecordedOp] = []
         self.inputs: list[Input] = []
-        self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity, in order
-        self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # Tensors whose grad on entry was read: was there one?
+        self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity
+        self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # whose grad on entry was read: was there one?
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
-        self.differentiates_written = False                    # a leaf was used for derivatives after it was overwritten
+        self.differentiates_written = False                    # a leaf was differentiated by after it was overwritten
         self.aborts: list[Aborted] = []
         self._keys: dict[int, Key] = {}
-        self._known: list[Tensor] = []                         # keeps every Tensor of _keys alive, so that ids stay theirs
+        self._known: list[Tensor] = []                         # keeps the Tensors of _keys, so that ids stay theirs
 
-    # ---- reports of eager execution -----------------------------------------------------------------------------------
+    # ---- reports of eager execution -----------------------------------------------------------------------
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
@@ -137,7 +137,7 @@ class Recorder:
         """Note that this run cannot be replayed."""
         self.aborts.append(Aborted(reason, detail, line or user_line()))
 
-    # ---- what the run left behind -------------------------------------------------------------------------------------
+    # ---- what the run left behind -------------------------------------------------------------------------
 
     def knows(self, tensor: Tensor) -> bool:
         """Did the run make or use `tensor`?"""
@@ -192,7 +192,7 @@ class Recorder:
         b.line = None
         return b.graph([value(self.key(t)) for t in outputs])
 
-    # ---- inside -------------------------------------------------------------------------------------------------------
+    # ---- inside -------------------------------------------------------------------------------------------
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, **how))

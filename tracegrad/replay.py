@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +26,13 @@ from tracegrad.results import Rebuild
 from tracegrad.routes import Route
 from tracegrad.tensors import Tensor
 
-
 FREED = Node("traced", {}, (), None, None)
 """The history of a result whose graph was consumed inside the run: a backward through it is refused as eager's is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an input of the graph is found: one of leaf, grad of a leaf, number argument, or an array the trace owns."""
+    """Where an input of the graph is found: a leaf, the grad of one, a number argument, or an array the trace owns."""
 
     text: str
     leaf: int | None = None
@@ -56,12 +55,13 @@ class Source:
             return array if array.flags.c_contiguous else np.ascontiguousarray(array)
         if self.array is not None:
             return self.array
-        return np.asarray(args[self.number] if type(self.number) is int else kwargs[self.number], self.dtype)
+        number = args[self.number] if isinstance(self.number, int) else kwargs[str(self.number)]
+        return np.asarray(number, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A Tensor that every call makes anew. `history` says what its grad_fn is: none, that of the route, or a freed one."""
+    """A Tensor that every call makes anew. `history` says what its grad_fn is: none, the route's, or a freed one."""
 
     type: TensorType
     requires_grad: bool
@@ -91,7 +91,8 @@ class OutputPool:
     SPARE = 2       # a training step's gradient lives until the next call has made its successor
 
     def __init__(self, type: TensorType):
-        self.shape, self.dtype = type.shape, DTYPES[type.dtype]
+        self.shape: tuple = type.shape
+        self.dtype = DTYPES[type.dtype]
         self._arrays: list[np.ndarray] = []
 
     def take(self) -> np.ndarray:
@@ -119,8 +120,8 @@ class Trace:
     sources: tuple[Source, ...]
     grads_expected: tuple[tuple[int, TensorType | None], ...]   # leaf -> type of its grad on entry, where that was read
     written: tuple[int, ...]                                     # inputs overwritten in place
-    made: tuple[Made, ...]                                       # in the order of the executable's outputs, after the written ones
-    route: Route | None                                          # what made tensors with a history are differentiated by
+    made: tuple[Made, ...]                                       # the executable's outputs after the written ones
+    route: Route | None                                          # what differentiates made tensors with a history
     grad_effects: tuple[GradEffect, ...]
     slot_effects: tuple[SlotEffect, ...]
     rebuild: Rebuild

@@ -1,4 +1,4 @@
-"""Route: a recorded path as a differentiable function, so that outputs of a replay have a compiled backward of any order.
+"""Route: a recorded path as a differentiable function: outputs of a replay have a compiled backward of any order.
 
     forward    (inputs) -> visible outputs, saved values
     backward   (inputs, cotangent of one output, saved values) -> a gradient for each input that carries one
@@ -28,7 +28,7 @@ from tracegrad.tensors import Saved, Tensor
 
 COSTLY = frozenset({"matmul", "exp", "log", "tanh", "argmax", "gather", "scatter_add", "random_bits"}
                    | {name for name, op in OPS.items() if REDUCTION in op.traits})
-"""Ops whose results are saved for backward where it needs them; everything else is cheaper to do again in a fused kernel."""
+"""Ops whose results are saved for backward where it reads them; the rest is cheaper to do again in a fused kernel."""
 
 
 def with_outputs(graph: Graph, outputs: Sequence[int]) -> Graph:
@@ -63,7 +63,8 @@ def cut(graph: Graph, values: Sequence[int]) -> Graph:
 def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int, ...]:
     """Values of `forward` that its backward reads and that are dear to make again, by forward id.
 
-    `backward` is differentiate(forward, ...): its inputs are forward's and then `cotangents` more, its first nodes are forward's.
+    `backward` is differentiate(forward, ...): its inputs are forward's and
+    `cotangents` more, its first nodes are forward's.
     """
     k, n = len(backward.inputs), len(forward.nodes)
     read = {a for node in backward.nodes[n:] for a in node.args} | set(backward.outputs)
@@ -81,7 +82,7 @@ def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int,
 
 
 class Route:
-    """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for; `target`: what compiles it."""
+    """`graph` as a function of Tensors. `carries`: the inputs derivatives are taken for; `target`: what compiles it."""
 
     def __init__(self, graph: Graph, carries: tuple[bool, ...], target: str):
         self.graph, self.carries, self.target = graph, carries, target
@@ -207,6 +208,7 @@ class RouteNode(Node):
     def _saved(self, k: int) -> Tensor:
         """A saved value; where derivatives of derivatives are wanted, with its own history."""
         call = self.call
+        assert call.saved is not None
         array = call.saved[k]
         if not GRAD.enabled or array.dtype.kind != "f":
             return Tensor(array)

@@ -48,7 +48,7 @@ class TraceTree:
         return len(self.traces) >= self.limits.paths
 
     def may_record(self) -> bool:
-        """Should this call be recorded? After the n-th failure in a row 2**n - 1 calls are not, and after the last none is."""
+        """Should this call be recorded? After n failures in a row 2**n - 1 calls are not, after the last none is."""
         if self.full or self._failures >= self.limits.failures:
             return False
         if self._skip:

@@ -70,6 +70,7 @@ class Traced:
 
     def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, limits: Limits):
         functools.update_wrapper(self, function)
+        self.name = getattr(function, "__name__", type(function).__name__)
         self.eager = function
         self.stats = Stats()
         self._target, self._strict, self._fast_math = target, strict, fast_math
@@ -101,7 +102,7 @@ class Traced:
         return self if instance is None else types.MethodType(self, instance)
 
     def __repr__(self) -> str:
-        return f"<traced {self.eager.__module__}.{self.eager.__qualname__}: {len(self._tree.traces)} paths>"
+        return f"<traced {self.name}: {len(self._tree.traces)} paths>"
 
     def explain(self) -> Explanation:
         """What is known about this function: every path with its guards, steps and cost, every abort with its cure."""
@@ -116,7 +117,7 @@ class Traced:
         with self._lock:
             self._tree = TraceTree(self._tree.limits)
             self._aborted.clear()
-            self._codes = self._constant = frozenset()
+            self._codes, self._constant = frozenset(), frozenset()
             self._numbers = {}
             self.stats = Stats()
 
@@ -152,7 +153,7 @@ class Traced:
             self.stats.eager_calls += 1
             self._note(run.aborts)
             raise run.error
-        outcome = pipeline.compile_run(run, self.__name__, self._target, self._fast_math)
+        outcome = pipeline.compile_run(run, self.name, self._target, self._fast_math)
         if isinstance(outcome, pipeline.Compiled):
             outcome.trace.seconds = time.perf_counter() - start
             self.stats.kernels_compiled += outcome.kernels_compiled
@@ -166,7 +167,8 @@ class Traced:
 
     def _lift(self, args: tuple, kwargs: dict) -> frozenset[str]:
         """Routes of the number arguments that have had two values and whose value Python never asked for."""
-        routes = {**{f"args[{k}]": a for k, a in enumerate(args)}, **{f"kwargs[{name!r}]": a for name, a in kwargs.items()}}
+        routes = {f"args[{k}]": a for k, a in enumerate(args)}
+        routes |= {f"kwargs[{name!r}]": a for name, a in kwargs.items()}
         for route, argument in routes.items():
             if type(argument) in (int, float):
                 self._numbers.setdefault(route, set()).add(argument)
@@ -180,7 +182,7 @@ class Traced:
         if self._strict:
             raise NotCompiled(aborts[0])
         if first:
-            warnings.warn(f"{self.__name__}: {aborts[0]}", FellBackToEager, stacklevel=5)
+            warnings.warn(f"{self.name}: {aborts[0]}", FellBackToEager, stacklevel=5)
 
     def _note(self, aborts: Sequence[Aborted]) -> None:
         for aborted in aborts:

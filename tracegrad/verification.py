@@ -23,7 +23,7 @@ TOLERANCE = {"f4": 2e-5, "f8": 1e-12}
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """`agrees`: did both ways give the same? `differences` has a sentence for each thing that differs, `first_op` names the first."""
+    """`agrees`: did both ways give the same? `differences`: a sentence for each that does; `first_op`: where."""
 
     agrees: bool
     differences: tuple[str, ...]
@@ -51,14 +51,15 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
     if close.all():
         return None
     at = tuple(int(k) for k in np.argwhere(~close)[0])
-    return f"{np.count_nonzero(~close)} of {close.size} elements, first at {list(at)}: {expected[at]} against {actual[at]}"
+    wrong = np.count_nonzero(~close)
+    return f"{wrong} of {close.size} elements, first at {list(at)}: {expected[at]} against {actual[at]}"
 
 
 def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     """See Traced.verify. ValueError if the function has no path for this call yet."""
     found = traced._tree.find(args, kwargs)
     if found is None:
-        raise ValueError(f"{traced.__name__}: no path is known for this call; call it once with these arguments first")
+        raise ValueError(f"{traced.name}: no path is known for this call; call it once with these arguments first")
     trace, leaves = found
     with _on_copies(trace, leaves, args, kwargs):
         inputs = [s.fetch(leaves, args, kwargs).copy() for s in trace.sources]
@@ -80,6 +81,7 @@ def first_difference(graph: Graph, inputs: list[np.ndarray]) -> str | None:
     k = len(graph.inputs)
     whole = Graph(graph.name, graph.inputs, graph.nodes, tuple(range(k, k + len(graph.nodes))))
     expected = interpret(whole, inputs)
+    assert isinstance(expected, list)           # the call just ran without taking an exit
     actual = compile_program(whole)(*inputs)
     for node, e, a in zip(graph.nodes, expected, actual):
         if (difference := differs(e, a)) is not None:

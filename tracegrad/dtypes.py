@@ -78,8 +78,10 @@ def promote(a: np.dtype, b: np.dtype) -> np.dtype:
         return b
     if b == bool_ or a in FLOATING and b in INTEGRAL:
         return a
+    if a in FLOATING and b in FLOATING:                     # float16 beside bfloat16: neither holds the other
+        return float32 if a.itemsize == b.itemsize else max(a, b, key=lambda dtype: dtype.itemsize)
     found = np.promote_types(a, b)
-    if found in FLOATING and a in INTEGRAL:
+    if found in FLOATING:
         raise TypeError(f"{a} and {b} have no common integer dtype: cast one of them")
     return DTYPES[NAMES[found]]
 

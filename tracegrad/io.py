@@ -171,7 +171,10 @@ def read_safetensors(file: IO[bytes], path: Any) -> tuple[dict[str, np.ndarray],
     if not 2 <= size <= LARGEST_HEADER:
         raise ValueError(f"load: {path} is neither npz nor safetensors")
     try:
-        header = json.loads(file.read(size))
+        text = file.read(size)
+        if len(text) < size:
+            raise ValueError("the header is cut off")
+        header = json.loads(text)
         metadata = header.pop("__metadata__", {})
         data = bytearray(file.read())
         dtypes = {theirs: DTYPES[ours] for ours, theirs in SAFETENSORS.items()}

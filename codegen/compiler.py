@@ -9,13 +9,14 @@ from codegen.executable import Executable
 from codegen.ir.graph import Graph
 from codegen.ir.program import Program, Return
 from codegen.ir.types import is_static
+from codegen.ir.verify import VerifyError, verify
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.plan import CannotLower
 from codegen.targets import TARGETS
 
 
 class CompileError(Exception):
-    """The compiler failed: a defect in it, not in the program. `__cause__` is what happened."""
+    """A defect: of the compiler, or of the program if `__cause__` is a VerifyError. `__cause__` is what happened."""
 
 
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
@@ -31,6 +32,7 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     start = perf_counter()
     if target not in TARGETS:
         raise ValueError(f"there is no target {target!r}; the targets are {', '.join(TARGETS)}")
+    _verify(program)
     graph = _only_graph(program)
     _check_aliases(graph, aliases)
     try:
@@ -40,6 +42,14 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     except Exception as error:
         raise CompileError(f"{graph.name}: {type(error).__name__}: {error}") from error
     return replace(executable, compile_seconds=perf_counter() - start)
+
+
+def _verify(program: Graph | Program) -> None:
+    """Code compiled from wrong types would read and write out of bounds."""
+    try:
+        verify(program)
+    except VerifyError as error:
+        raise CompileError(str(error)) from error
 
 
 def _only_graph(program: Graph | Program) -> Graph:

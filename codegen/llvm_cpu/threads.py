@@ -356,10 +356,10 @@ class ThreadCount:
 
 def default_count(environment: Mapping[str, str]) -> int:
     """TRACEGRAD_NUM_THREADS, or the number of processors this process may use; ValueError unless it is above 0."""
-    chosen = environment.get("TRACEGRAD_NUM_THREADS")
-    if chosen is None:
+    chosen = environment.get("TRACEGRAD_NUM_THREADS", "").strip()
+    if not chosen:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not chosen.strip().isdecimal() or int(chosen) < 1:
+    if not chosen.isdecimal() or int(chosen) < 1:
         raise ValueError(f"TRACEGRAD_NUM_THREADS is {chosen!r}, not a number above 0")
     return int(chosen)
 

@@ -148,6 +148,15 @@ def test_a_defect_in_a_target_is_a_compile_error(monkeypatch: pytest.MonkeyPatch
     assert isinstance(info.value.__cause__, KeyError)
 
 
+def test_a_graph_with_wrong_types_is_a_compile_error() -> None:
+    graph = small()
+    first = replace(graph.nodes[0], type=TensorType("f32", (7_000_000,)))
+    wrong = replace(graph, nodes=(first, *graph.nodes[1:]))
+    for program in (wrong, program_of(wrong)):
+        with pytest.raises(CompileError, match="says f32"):
+            compile_program(program)
+
+
 def test_what_a_failed_compilation_leaves_behind_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     from codegen.llvm_cpu import target
 
@@ -169,7 +178,7 @@ def counts(executable: Executable) -> tuple[int, int]:
 def test_a_kernel_is_compiled_once(tmp_path: Path) -> None:
     first, again = Cache(DiskCache(tmp_path)), Cache(DiskCache(tmp_path))
     assert counts(compile_program(small(), cache=first)) == (1, 0)
-    assert counts(compile_program(small("another name"), cache=first)) == (0, 1)
+    assert counts(compile_program(small("another_name"), cache=first)) == (0, 1)
     assert counts(compile_program(small(), cache=again)) == (0, 1)
     assert counts(compile_program(small(), cache=Cache(None))) == (1, 0)
 

@@ -1,7 +1,6 @@
 """Dtypes: names, promotion as a table of laws, the default."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -13,12 +12,6 @@ from codegen.ir.types import DTYPES
 from tracegrad.dtypes import FLOATING, INTEGRAL, canonical, dtype_of, promote
 
 REAL = [DTYPES["bool"], *sorted(INTEGRAL, key=str), *sorted(FLOATING, key=str)]
-
-
-@pytest.fixture
-def default_restored() -> Iterator[None]:
-    yield
-    tg.set_default_dtype(tg.float32)
 
 
 def promoted(a: np.dtype, b: np.dtype) -> np.dtype | None:
@@ -64,7 +57,7 @@ def test_what_does_not(given: Any) -> None:
         dtype_of(given)
 
 
-def test_the_default(default_restored: None) -> None:
+def test_the_default() -> None:
     assert tg.get_default_dtype() == tg.float32
     tg.set_default_dtype(tg.float64)
     assert tg.tensor(1.0).dtype == tg.zeros(1).dtype == (tg.tensor(1) / 2).dtype == tg.rand(1).dtype == tg.float64

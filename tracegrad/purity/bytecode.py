@@ -45,7 +45,8 @@ OPCODES = {
     "call": ("CALL", "CALL_KW", "CALL_FUNCTION_EX"),
     "raise": ("RAISE_VARARGS",),
     "leave": ("RETURN_VALUE", "RETURN_CONST", "RETURN_GENERATOR", "YIELD_VALUE", "FOR_ITER", "SEND"),
-    "nothing": ("CACHE", "NOP", "RESUME", "PUSH_NULL", "PRECALL", "KW_NAMES", "EXTENDED_ARG", "MAKE_CELL",
+    "null": ("PUSH_NULL",),
+    "nothing": ("CACHE", "NOP", "RESUME", "PRECALL", "KW_NAMES", "EXTENDED_ARG", "MAKE_CELL",
                 "COPY_FREE_VARS"),
 }
 KINDS = ["other"] * 256
@@ -69,8 +70,22 @@ LEAVING = frozenset(dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST",
 
 
 def steps(code: CodeType) -> list[Step]:
-    """The instructions of `code` that matter, in order."""
-    return list(_steps(code))
+    """The instructions of `code` that matter, in order.
+
+    Of an attribute of an imported module that is called, the mark of the call is on the module (3.11, 3.12) or comes
+    after the attribute (3.13); here it is on the attribute.
+    """
+    found: list[Step] = []
+    for step in _steps(code):
+        last = found[-1] if found else None
+        if step.kind == "null":
+            if last is not None and last.kind == "attribute":
+                found[-1] = last._replace(called=True)
+            continue
+        if last is not None and last.kind == "global" and last.called and step.kind == "attribute" and not step.called:
+            found[-1], step = last._replace(called=False), step._replace(called=True)
+        found.append(step)
+    return found
 
 
 def _steps(code: CodeType) -> Iterator[Step]:
@@ -82,6 +97,9 @@ def _steps(code: CodeType) -> Iterator[Step]:
         match kind:
             case "nothing":
                 continue
+            case "null":
+                if sys.version_info >= (3, 13):         # before, it stands in front of what is called
+                    yield Step(kind)
             case "global" if opcode == LOAD_GLOBAL:
                 yield Step(kind, names[arg >> 1], bool(arg & 1))
             case "attribute" if opcode == LOAD_ATTR:

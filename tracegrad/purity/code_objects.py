@@ -157,8 +157,7 @@ def of_builtin(view: View, o: Any, via: str | None) -> Part:
 
 
 def _called(o: Any) -> str:
-    owner = o.__module__ or type(o.__self__).__name__
-    return f"{owner}.{o.__qualname__}" if o.__qualname__.partition(".")[0] != owner else o.__qualname__
+    return f"{o.__module__}.{o.__qualname__}" if o.__module__ else o.__qualname__
 
 
 def of_c_descriptor(view: View, o: Any) -> Part:

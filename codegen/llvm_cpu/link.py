@@ -15,10 +15,10 @@ from functools import cache
 import llvmlite
 import llvmlite.binding as llvm
 
-OPTIMIZATION = 2
-"""The level of instruction selection, scheduling and register allocation."""
+HOT, COLD = 2, 0
+"""Levels of instruction selection, scheduling and register allocation: for loops over data; for quick compilation."""
 
-VERSIONS = f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}, level {OPTIMIZATION}"
+VERSIONS = f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
 """What makes the objects: part of the key they are kept under."""
 
 _library_numbers = itertools.count()
@@ -34,11 +34,11 @@ def host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def compile_object(text: str) -> bytes:
+def compile_object(text: str, level: int = HOT) -> bytes:
     """Object code of a module for this machine; LinkError with LLVM's words if the text is not valid."""
     try:
         with llvm.parse_assembly(text, llvm.create_context()) as module:
-            return _machine().emit_object(module)
+            return _machine(level).emit_object(module)
     except RuntimeError as error:
         raise LinkError(str(error)) from None
 
@@ -61,17 +61,19 @@ def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None 
     return addresses
 
 
-def _new_machine() -> llvm.TargetMachine:
+@cache
+def _machine(level: int) -> llvm.TargetMachine:
+    return _new_machine(level)
+
+
+def _new_machine(level: int) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = host()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=cpu, features=features, opt=OPTIMIZATION, reloc="pic", codemodel="default")
-
-
-_machine = cache(_new_machine)
+        cpu=cpu, features=features, opt=level, reloc="pic", codemodel="default")
 
 
 @cache
 def _linker() -> llvm.LLJIT:
-    return llvm.create_lljit_compiler(_new_machine())
+    return llvm.create_lljit_compiler(_new_machine(HOT))

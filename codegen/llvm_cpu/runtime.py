@@ -19,7 +19,7 @@ from codegen.llvm_cpu.blas import Blas, hold_text
 from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
 from codegen.llvm_cpu.entry import entry_text, object_layout
 from codegen.llvm_cpu.features import host_features
-from codegen.llvm_cpu.link import VERSIONS, LinkError, compile_object, host, link
+from codegen.llvm_cpu.link import COLD, VERSIONS, LinkError, compile_object, host, link
 from codegen.llvm_cpu.matmul import blas_symbols, blas_text, multiplier
 from codegen.llvm_cpu.threads import THREADS, pool_text
 
@@ -39,13 +39,13 @@ def runtime() -> Runtime:
 
 
 def load_runtime(blas: Blas) -> Runtime:
-    """A runtime with a pool of its own."""
+    """A runtime with a pool of its own. It is compiled quickly: little time is spent in it."""
     layout = object_layout()
     pool = pool_text(platform.system(), platform.machine())
     text = "".join((pool, hold_text(blas), blas_text(blas), DRIVER_TEXT, entry_text(layout)))
     exports = (*EXPORTS, *blas_symbols(blas), "enter_table", *(("enter",) if layout else ()), "set_helpers")
     key = content_key("runtime", *machine_identity(), text)
-    symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports)
+    symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports, COLD)
     THREADS.attach(ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"]))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(symbols["after_fork"]))
@@ -53,10 +53,10 @@ def load_runtime(blas: Blas) -> Runtime:
 
 
 def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
-         imports: Mapping[str, int]) -> tuple[dict[str, int], bool]:
+         imports: Mapping[str, int], level: int) -> tuple[dict[str, int], bool]:
     """Link the object kept under `key`, or else that of the text that `write` gives, which is then kept.
 
-    The addresses of `exports`, and whether the text was compiled now.
+    `level`: how well it is compiled. The addresses of `exports`, and whether the text was compiled now.
     """
     code = disk.get(key) if disk else None
     if disk and code is not None:
@@ -64,7 +64,7 @@ def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tu
             return link(code, exports, imports), False
         except LinkError:
             disk.discard(key)
-    code = compile_object(write())
+    code = compile_object(write(), level)
     addresses = link(code, exports, imports)
     if disk:
         disk.put(key, code)
@@ -79,7 +79,7 @@ def machine_identity() -> tuple[str, ...]:
 
 @cache
 def _sources_digest() -> str:
-    """The digest of the files of this package and those it may import: what is emitted for a kernel changes with them."""
+    """The digest of the files of this package and those it may import: what is emitted changes with them."""
     packages = (Path(__file__).parents[1] / name for name in ("ir", "schedule", "llvm_cpu"))
     files = sorted(path for package in packages for path in package.iterdir() if path.suffix in {".py", ".pyc"})
     return content_key(*(path.read_bytes() for path in files))

@@ -14,7 +14,7 @@ from codegen.llvm_cpu import driver, gemm
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import make_run, object_layout
 from codegen.llvm_cpu.features import Features, host_features
-from codegen.llvm_cpu.link import VERSIONS
+from codegen.llvm_cpu.link import HOT, VERSIONS
 from codegen.llvm_cpu.matmul import multiplier
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
 from codegen.llvm_cpu.threads import THREADS
@@ -76,7 +76,7 @@ def _load_function(key: str, cache: Cache, write: Callable[[str], str]) -> tuple
     if key in cache.addresses:
         return cache.addresses[key], False
     symbol = f"kernel_{key[:16]}"
-    addresses, compiled = load(key, cache.disk, lambda: write(symbol), (symbol,), {})
+    addresses, compiled = load(key, cache.disk, lambda: write(symbol), (symbol,), {}, HOT)
     cache.addresses[key] = addresses[symbol]
     return addresses[symbol], compiled
 

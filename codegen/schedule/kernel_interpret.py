@@ -212,4 +212,5 @@ def _matmul(step: Matmul, buffers: Sequence[np.ndarray]) -> None:
     b = buffers[step.b].reshape(step.batch, *((step.n, step.k) if step.transpose_b else (step.k, step.n)))
     a = a.swapaxes(1, 2) if step.transpose_a else a
     b = b.swapaxes(1, 2) if step.transpose_b else b
-    buffers[step.c].reshape(step.batch, step.m, step.n)[:] = a @ b
+    with np.errstate(all="ignore"):
+        buffers[step.c].reshape(step.batch, step.m, step.n)[:] = a @ b

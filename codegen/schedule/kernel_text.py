@@ -213,9 +213,9 @@ class _Parser:
         name, clip = self.name(), None
         self.mark("<")
         extent = self.integer()
-        if self.accept("vector"):
+        if self.vector in (None, name) and self.accept("vector"):
             self.vector = name
-        if self.accept("parallel"):
+        if self.grain == 0 and self.accept("parallel"):
             self.mark("grain")
             self.grain = self.integer()
         if self.accept("while"):

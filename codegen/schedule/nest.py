@@ -38,7 +38,7 @@ from codegen.schedule.kernel import (
     with_operands,
 )
 from codegen.schedule.machine import Machine
-from codegen.schedule.tile import Layout, layout
+from codegen.schedule.tile import ENOUGH_CHUNKS, POINT_LANES, Layout, chunks_wanted, layout
 
 AXIS_NAMES = "ijklmnopqrstuvwxyz"
 BLOCKS = "blocks"
@@ -160,10 +160,33 @@ def _with_indices(nest: Nest, new: Callable[[Index], Index]) -> Nest:
 def kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Lowered:
     """The one kernel of a nest; `parallel` names the axis that is to be cut into chunks, if that is not free."""
     chosen = _layout(nest, machine, parallel)
-    if not nest.inner and len(chosen.outer) > 1 and chosen.vector and _worth_hoisting(nest, chosen.vector, machine):
-        nest = replace(nest, outer=tuple(name for name in nest.outer if name != chosen.vector), inner=(chosen.vector,))
-        chosen = _layout(nest, machine, parallel)
+    if not nest.inner and len(chosen.outer) > 1 and chosen.vector:
+        first, wanted = nest.extents[chosen.outer[0]], chunks_wanted(_work(nest), machine)
+        if first < min(wanted, ENOUGH_CHUNKS) and nest.extents[chosen.vector] >= 2 * POINT_LANES:
+            return kernel_of(_in_strips(nest, chosen.vector, wanted), machine, BLOCKS)
+        if _worth_hoisting(nest, chosen.vector, machine):
+            nest = replace(nest, outer=tuple(name for name in nest.outer if name != chosen.vector), inner=(chosen.vector,))
+            chosen = _layout(nest, machine, parallel)
     return emitted(nest, chosen)
+
+
+def _in_strips(nest: Nest, vector: str, wanted: int) -> Nest:
+    """The nest with its vector axis cut into about as many blocks as chunks are wanted, to be the parallel axis."""
+    extent = nest.extents[vector]
+    length = -(-extent // (wanted * POINT_LANES)) * POINT_LANES
+    outer = tuple(name for name in nest.outer if name != vector)
+    return _cut(replace(nest, outer=outer, inner=(vector,)), vector, length)
+
+
+def _cut(nest: Nest, name: str, length: int) -> Nest:
+    """The nest with an inner axis in blocks of a length, the last of which may be shorter; the blocks are its first axis."""
+    extent = nest.extents[name]
+    blocks = -(-extent // length)
+    whole = add(scale(_axis(BLOCKS), length), _axis(name))
+    extents = {BLOCKS: blocks, **nest.extents, name: length}
+    cut = _with_indices(nest, lambda index: substitute(index, lambda a: whole if a == name else _axis(a), extents))
+    return replace(cut, outer=(BLOCKS, *nest.outer), extents=extents,
+                   clip=(name, whole, extent) if blocks * length != extent else None)
 
 
 def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:
@@ -205,19 +228,13 @@ def in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
     place = flatten((_axis(BLOCKS), *map(axis, nest.outer, kept)), (blocks, *kept))
     deep, inner_roots = nest.deep, nest.inner_roots
     sums = {k: s for k, s in enumerate(nest.statements) if isinstance(s, Accumulate)}
-    values = [Partial(nest.reductions[k][0]) for k in sums]
     first_buffer = len(nest.storages)
-    storages = (*nest.storages, *values)
+    storages = (*nest.storages, *(Partial(nest.reductions[k][0]) for k in sums))
     params = (*nest.params, *(Param(nest.reductions[k][1], blocks * prod(kept), "in") for k in sums))
 
-    whole = add(scale(_axis(BLOCKS), length), _axis(cut))
-    extents = {BLOCKS: blocks, **nest.extents, cut: length}
-    first = _with_indices(replace(nest, roots=inner_roots), lambda index: substitute(
-        index, lambda name: whole if name == cut else _axis(name), extents))
-    first = replace(
-        first, roots=(*first.roots, *(Store(first_buffer + n, place, k) for n, k in enumerate(sums))),
-        checks=tuple(k for k in nest.checks if deep[k]), storages=storages, params=params,
-        outer=(BLOCKS, *nest.outer), extents=extents, clip=(cut, whole, extent) if blocks * length != extent else None)
+    first = _cut(replace(nest, roots=inner_roots, checks=tuple(k for k in nest.checks if deep[k]), storages=storages,
+                         params=params), cut, length)
+    first = replace(first, roots=(*first.roots, *(Store(first_buffer + n, place, k) for n, k in enumerate(sums))))
 
     count = len(nest.statements)
     statements = [*nest.statements, *(Load(first_buffer + n, place) for n in range(len(sums)))]

@@ -21,6 +21,9 @@ POINT_LANES = 1024
 """The same when each point is one element: chunks start at whole cache lines and pages."""
 
 
+ENOUGH_CHUNKS = 8
+"""Chunks for the threads of a common machine; a kernel that has work for more than it has chunks is cut otherwise."""
+
 STRIDED = 16
 """A load or store of a vector whose lanes are not neighbors, in loads of one whose lanes are."""
 
@@ -34,11 +37,16 @@ def partial_blocks(runs: Sequence[tuple[int, bool]], machine: Machine) -> int:
         return 0
     columns = runs[-1][0] if runs[-1][1] else 1         # the vector axis when the last axis is kept
     chunks = kept // columns * max(1, columns // ROW_LANES)
-    if chunks >= 8:
+    if chunks >= ENOUGH_CHUNKS:
         return 0
     largest = max(n for n, k in runs if not k)
     blocks = min(machine.most_chunks, work // machine.chunk_work, largest // 4)
     return blocks if blocks > 1 else 0
+
+
+def chunks_wanted(work: int, machine: Machine) -> int:
+    """How many chunks a launch of so many operations is worth."""
+    return max(1, min(machine.most_chunks, work // machine.chunk_work)) if work >= machine.serial_work else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +73,14 @@ def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int
                                                name in outer, -([*outer, *inner].index(name))), default=None)
     inner_order = tuple(sorted(inner, key=lambda name: name == vector))
     rest = [name for name in outer if name not in (vector, parallel)]
-    chunks_wanted = min(machine.most_chunks, work // machine.chunk_work) if work >= machine.serial_work else 1
-    if parallel is None and rest and chunks_wanted > 1 and extents[rest[0]] < 8:
+    wanted = chunks_wanted(work, machine)
+    if parallel is None and rest and wanted > 1 and extents[rest[0]] < ENOUGH_CHUNKS:
         rest.sort(key=lambda name: -extents[name])
     outer_order = (*((parallel,) if parallel else ()), *rest, *((vector,) if vector in outer else ()))
-    if not outer_order or chunks_wanted <= 1:
+    if not outer_order or wanted == 1:
         return Layout(outer_order, inner_order, vector, 0)
     first = outer_order[0]
-    grain = -(-extents[first] // chunks_wanted)
+    grain = -(-extents[first] // wanted)
     if first == vector:
         lane_points = ROW_LANES if inner else POINT_LANES
         grain = -(-grain // lane_points) * lane_points

@@ -1,0 +1,69 @@
+"""Chunks and axes: by shapes alone, enough of them and not too small, along the axis whose elements are neighbors."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from plan_oracle import agree, kernels_of
+
+from codegen.ir.builder import Builder, Value
+from codegen.ir.types import TensorType
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.machine import Machine
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.tile import POINT_LANES, ROW_LANES, partial_blocks
+
+
+def only_kernel(x: Value, *results: Value) -> Kernel:
+    (kernel,) = kernels_of(schedule(x.builder.graph(results)))
+    return kernel
+
+
+def matrix(*shape: int) -> Value:
+    return Builder("f").input(TensorType("f32", shape))
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 24, 1_000_003])
+def test_chunks_of_elementwise_kernels(size: int) -> None:
+    x = matrix(size)
+    kernel = only_kernel(x, x * 2.0)
+    machine = Machine()
+    assert kernel.chunks == 1 if size < machine.serial_work else 2 <= kernel.chunks <= machine.most_chunks + 1
+    assert kernel.grain % POINT_LANES == 0 and (kernel.chunks == 1 or kernel.grain >= machine.chunk_work)
+    assert kernel.vector == "i" and len(kernel.axes) == 1
+
+
+def test_contiguous_axes_are_one() -> None:
+    x = matrix(3, 5, 7)
+    assert [a.extent for a in only_kernel(x, x.emit("exp")).axes] == [105]
+    y = matrix(3, 5, 7)
+    assert [a.extent for a in only_kernel(y, y.emit("flip", axes=(0,))).axes] == [3, 35]
+
+
+def test_vector_axis_is_that_of_neighbors() -> None:
+    x = matrix(512, 512)
+    assert only_kernel(x, x.emit("sum", axis=(1,), keepdims=False)).passes[0].axes[0].name == "j"
+    y = matrix(512, 512)
+    columns = only_kernel(y, y.emit("sum", axis=(0,), keepdims=False))
+    assert columns.vector == columns.axes[0].name == "i" and columns.grain % ROW_LANES == 0
+
+
+def test_few_long_rows_are_cut_along_them() -> None:
+    """A row value is added to each of 3 long rows: chunks have to be of columns."""
+    b = Builder("f")
+    x, y = b.input(TensorType("f32", (3, 100_003))), b.input(TensorType("f32", (3, 1)))
+    inputs = [np.ones((3, 100_003), "f4"), np.arange(3, dtype="f4").reshape(3, 1)]
+    (kernel,) = kernels_of(agree(b.graph([x + y]), inputs))
+    assert kernel.chunks >= 8 and kernel.passes[-1].axes[-1].clip is not None
+
+
+@pytest.mark.parametrize("runs, blocks", [
+    (((1 << 20, False),), 64),
+    (((1 << 16, False),), 0),
+    (((4096, True), (1024, False)), 0),
+    (((1024, False), (4096, True)), 0),
+    (((65536, False), (16, True)), 64),
+    (((2, True), (1 << 20, False)), 64),
+    (((8, False), (1 << 14, True)), 0),
+])
+def test_partial_blocks(runs: tuple[tuple[int, bool], ...], blocks: int) -> None:
+    assert partial_blocks(runs, Machine()) == blocks

@@ -5,6 +5,7 @@ the walk. A profile function that was there before goes on getting every event.
 """
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -65,6 +66,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
     own = getattr(call, "__code__", None)
     seen.codes[id(own)] = own
     hook = _hook(seen, prediction, before)
+    collects = gc.isenabled()       # a collection would run callbacks and finalizers of others in the middle of the run
+    gc.disable()
     sys.setprofile(hook)
     try:
         seen.result = call()
@@ -72,6 +75,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
         seen.error = error
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
         if profiler is not None:
             profiler.enable()
     del seen.codes[id(own)]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import cProfile
+import gc
 import sys
 
 import pytest
@@ -92,3 +93,20 @@ def test_code_with_a_filename_of_nobody_is_the_users():
 def test_whether_runs_can_be_observed_here():
     reason = supported()
     assert (reason is None) == (sys.version_info[:2] in ((3, 11), (3, 12), (3, 13)))
+
+
+def test_garbage_is_collected_before_or_after_but_not_during_a_run():
+    def f(x): return [[x] for _ in range(100)][0]
+    ran = []
+    callback = lambda phase, info: ran.append(phase)    # noqa: E731
+    threshold = gc.get_threshold()
+    gc.callbacks.append(callback)
+    gc.set_threshold(1)
+    try:
+        prediction = predict(f, (1,), {}, LIBRARY)
+        del ran[:]
+        seen = observe(prediction, lambda: (f(1), len(ran)))
+    finally:
+        gc.callbacks.remove(callback)
+        gc.set_threshold(*threshold)
+    assert seen.result[1] == 0 and gc.isenabled()

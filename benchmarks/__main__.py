@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks import report, rounds
 from benchmarks.frame import FreshBenchmark
 
-NAMES = ("elementwise", "softmax_rows", "mlp_step", "call_overhead", "compile_latency", "import_time")
+NAMES = ("elementwise", "softmax_rows", "mlp_step", "call_overhead", "eager_overhead", "compile_latency",
+         "import_time")
 
 
 def progress(text: str) -> None:

@@ -30,17 +30,22 @@ from tracegrad.tensors import Saved, Tensor
 try:        # what np.errstate sets, in an eighth of its time
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 except ImportError:
-    def _silence() -> Any:
+    def silence() -> Any:
+        """Ignore floating-point exceptions; `restore` takes what this gives."""
         return np.seterr(all="ignore")
 
-    def _restore(errors: Any) -> None:
+    def restore(errors: Any) -> None:
+        """The settings as they were before `silence`."""
         np.seterr(**errors)
 else:
-    _silence = partial(_extobj_contextvar.set, _make_extobj(all="ignore"))
-    _restore = _extobj_contextvar.reset      # type: ignore[assignment]
+    silence = partial(_extobj_contextvar.set, _make_extobj(all="ignore"))
+    restore = _extobj_contextvar.reset      # type: ignore[assignment]
 
 VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad"}
 """Ops whose result can be a view of their operand."""
+
+REFUSALS = (IndexError, OverflowError, MemoryError, ValueError, TypeError)
+"""What a reference raises when it refuses its operands; of two that fit, the first is what the user sees."""
 
 _REFERENCES = {name: op.reference for name, op in OPS.items()}
 _ndarray, _asarray = np.ndarray, np.asarray
@@ -127,13 +132,13 @@ class Node:
 
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
-    errors = _silence()
+    errors = silence()
     try:
         array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else a for a in args], **attrs)
-    except (TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
+    except REFUSALS as error:
         raise failure(op, args, attrs, error) from None
     finally:
-        _restore(errors)
+        restore(errors)
     if type(array) is not _ndarray:
         array = _asarray(array)
     result = Tensor(array)
@@ -223,7 +228,8 @@ def failure(op: str, args: tuple[Any, ...], attrs: dict[str, Any], error: Except
         check(op, args, attrs)
     except TypeRuleError as refusal:
         return refusal
-    return type(error)(at_user_line(f"{op}: {error}"))
+    kind = next(k for k in REFUSALS if isinstance(error, k))
+    return kind(at_user_line(f"{op}: {error}"))
 
 
 def check(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> None:

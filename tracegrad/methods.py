@@ -150,8 +150,11 @@ _METHODS: dict[str, Callable] = {
 }
 
 _PROPERTIES: dict[str, Callable] = {
-    "T": _M.t, "mT": _M.matrix_transpose,
+    "T": _M.t, "mT": _M.matrix_transpose, "data": _F.detach,
 }
+
+
+_SETTERS: dict[str, Callable] = {"data": _W.set_data}
 
 
 def bind() -> None:
@@ -159,7 +162,7 @@ def bind() -> None:
     for name, function in {**_OPERATORS, **_METHODS}.items():
         setattr(Tensor, name, function)
     for name, function in _PROPERTIES.items():
-        setattr(Tensor, name, property(function))
+        setattr(Tensor, name, property(function, _SETTERS.get(name)))
 
 
 bind()

@@ -17,7 +17,7 @@ import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.dispatch import GRAD, complete, differentiate, dispatch
+from tracegrad.dispatch import GRAD, complete, differentiate, dispatch, restore, silence
 from tracegrad.dtypes import FLOATING, bool_
 from tracegrad.functional import add, bitwise_and, bitwise_or, bitwise_xor, clip, divide, multiply, subtract, where
 from tracegrad.indexing import expanded, get, is_indices
@@ -167,9 +167,36 @@ def fill_(target: Tensor, number: Any, /) -> Tensor:
     return copy_(target, number)
 
 
+UFUNCS = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}
+"""Operations whose result NumPy can write where it belongs."""
+
+
+def fits_directly(x: Tensor, other: Any) -> bool:
+    """Is x op= other nothing but a write to memory: no history, no recording, no conversion?"""
+    if x.array.dtype not in FLOATING or not x.array.flags.writeable or ACTIVE.get() is not None:
+        return False
+    if GRAD.enabled and x.requires_grad:
+        return False
+    if isinstance(other, Tensor):
+        y = other.array
+        followed = GRAD.enabled and other.requires_grad
+        return y.dtype is x.array.dtype and y.shape in (x.array.shape, ()) and not followed
+    return type(other) is float
+
+
 def update(op: Callable[[Operand, Operand], Tensor], name: str) -> Callable[[Tensor, Operand], Tensor]:
     """The in-place form of an operation: x op= y."""
+    ufunc = UFUNCS.get(op.__name__)
+
     def apply(x: Tensor, other: Operand, /) -> Tensor:
+        if ufunc is not None and fits_directly(x, other):
+            x.prepare_write()
+            errors = silence()
+            try:
+                ufunc(x.array, other.array if isinstance(other, Tensor) else other, out=x.array)
+            finally:
+                restore(errors)
+            return x
         value = op(x, other)
         if value.array.shape != x.array.shape:
             raise TypeRuleError(at_user_line(
@@ -187,6 +214,16 @@ add_, sub_, mul_, div_ = (update(op, name) for op, name in (
     (add, "add_"), (subtract, "sub_"), (multiply, "mul_"), (divide, "div_")))
 and_, or_, xor_ = (update(op, name) for op, name in (
     (bitwise_and, "and_"), (bitwise_or, "or_"), (bitwise_xor, "xor_")))
+
+
+def set_data(x: Tensor, value: Tensor, /) -> None:
+    """x.data = value: write without differentiation. `x.data -= y` has done so already."""
+    if value.array is not x.array:
+        before, GRAD.enabled = GRAD.enabled, False
+        try:
+            copy_(x, value)
+        finally:
+            GRAD.enabled = before
 
 
 def clamp_(x: Tensor, /, min: Number | None = None, max: Number | None = None) -> Tensor:

@@ -330,6 +330,33 @@ def test_assignment_at_index_tensors_is_named() -> None:
         x[tg.tensor([0, 1])] = 1.0
 
 
+def test_data() -> None:
+    w = tg.ones(2, requires_grad=True)
+    storage, loss = w.array, (w * w).sum()
+    w.data -= 0.5
+    w.data[0] = 7.0
+    assert w.array is storage and w.tolist() == [7, 0.5] and w.is_leaf and not w.data.requires_grad
+    w.data = tg.tensor([3.0, 4.0])
+    assert w.array is storage and w.tolist() == [3, 4] and tg.is_grad_enabled()
+    loss.backward()
+    np.testing.assert_array_equal(gradient_of(w), [2, 2])
+
+
+@pytest.mark.parametrize("number", [2.0, 3, np.float32(2.0)], ids=repr)
+@pytest.mark.parametrize("update", [Tensor.add_, Tensor.sub_, Tensor.mul_, Tensor.div_], ids=lambda f: f.__name__)
+def test_direct_updates_keep_saved_values_and_know_exceptions(update: Any, number: Any) -> None:
+    w = tg.tensor([1.0, 0.0], requires_grad=True)
+    loss = (w * w).sum()
+    expected = update(w.detach().clone().requires_grad_() * 1.0, number)        # the way that is differentiated
+    with tg.no_grad(), np.errstate(all="raise"):
+        update(w, number)
+        np.testing.assert_array_equal(w.array, expected.array)
+        update(w, tg.tensor(0.0))
+        update(w, w)
+    loss.backward()
+    np.testing.assert_array_equal(gradient_of(w), [2, 0])
+
+
 def test_names_of_in_place_operations() -> None:
     x = tg.tensor([1.0, -2.0])
     assert x.add_(1.0) is x and x.sub_(0.5).mul_(2.0).div_(4.0) is x

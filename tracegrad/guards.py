@@ -1,17 +1,18 @@
 """Guards: one generated, straight-line function that finds the Tensors of a path again, or says that the path is off.
 
     def check(args, kwargs):
-        if len(args) != 1: return None                    args: has length 1
+        if not (len(args) == 1 and not kwargs): return None        args: has length 1; kwargs: is empty
         v0 = args[0]
-        if not (type(v0) is k0): return None              args[0]: has type Tensor
+        if not (type(v0) is k0): return None                       args[0]: has type Tensor
         ...
         return (v0, v7)
 
-Every guard is one `if`. The version that tells which guard failed is written when it is first asked for.
+Tests between two reads are one `if`. The version that tells which guard failed is written when it is first asked for.
 """
 from __future__ import annotations
 
 import collections
+import itertools
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -78,9 +79,11 @@ class Guards:
     _explain: Callable[..., int] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.check = self._compile(
-            "check", (f"if not ({line.text}): return None" if line.test else line.text for line in self.lines),
-            f"return ({''.join(name + ', ' for name in self.leaves)})", "return None")
+        statements: list[str] = []
+        for are_tests, group in itertools.groupby(self.lines, lambda line: line.test):
+            texts = [line.text for line in group]
+            statements += [f"if not ({' and '.join(texts)}): return None"] if are_tests else texts
+        self.check = self._compile("check", statements, f"return ({''.join(name + ', ' for name in self.leaves)})", "return None")
 
     def explain(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
         """(route, sentence) of the first guard that does not hold for this call, or None if all hold."""

@@ -18,9 +18,8 @@ Anatomist = Callable[[View, Any], Part]
 
 
 def _of_partial(view: View, o: functools.partial) -> Part:
-    absent = view.absent.difference(o.__dict__)
     part = Part([Condition("type({p}) is {0}", "has type", (type(o),)),
-                 Condition("{p}.__dict__.keys().isdisjoint({0})", "has none of the attributes", (absent,))],
+                 *view.has_none_of(o.__dict__, "{p}.__dict__.keys().isdisjoint({0})")],
                 [Child(f".{n}", getattr(o, n), "{p}." + n) for n in ("func", "args", "keywords")], names=o.__dict__)
     chosen = o.__dict__ if view.mentions.computed else view.mentions.attributes.intersection(o.__dict__)
     part.children += [instances.attribute(n, o.__dict__[n], "{p}.__dict__", not view.mentions.computed) for n in chosen]

@@ -56,9 +56,7 @@ def of_function(view: View, f: types.FunctionType, via: str | None) -> Part:
     if trust in (Trust.CORE, Trust.NUMPY) or not view.is_value(via):
         return part
     part.children += _outside_namespace(view, f)
-    if missing := view.absent.difference(f.__dict__):
-        part.conditions.append(Condition("(not {p}.__dict__ or {p}.__dict__.keys().isdisjoint({0}))",
-                                         "has none of the attributes", (missing,)))
+    part.conditions += view.has_none_of(f.__dict__, "(not {p}.__dict__ or {p}.__dict__.keys().isdisjoint({0}))")
     chosen = f.__dict__ if view.mentions.computed else view.mentions.attributes.intersection(f.__dict__)
     part.children += [attribute(n, f.__dict__[n], "{p}.__dict__", not view.mentions.computed) for n in chosen]
     return part
@@ -209,9 +207,7 @@ def of_module(view: View, o: types.ModuleType) -> Part:
         part.children.append(Child(".__getattr__", names["__getattr__"], "{0}[{1}]", (names, "__getattr__")))
     if type(o) is not types.ModuleType:
         part.children.append(Child(" (its class)", type(o), "type({p})"))
-    if missing := view.absent.difference(names):
-        part.conditions.append(Condition("{1}.keys().isdisjoint({0})", "has none of the attributes", (missing, names),
-                                         once=("module", id(names))))
+    part.conditions += view.has_none_of(names, once=("module", id(names)))
     return part
 
 
@@ -240,9 +236,7 @@ def of_class(view: View, cls: type) -> Part:
         chosen = {n for n in entries if n in view.mentions.attributes}
         if not trusted:
             chosen |= {n for n in entries if n not in BORING and (every or n in SPECIAL or n[:2] == "__" == n[-2:])}
-            part.conditions.append(Condition(
-                "{1}.keys().isdisjoint({0})", f"{k.__qualname__} defines none of",
-                (view.class_absent.difference(entries), entries), once=("class", id(k))))
+            part.conditions += view.has_none_of(entries, of_class=k.__qualname__, once=("class", id(k)))
         _add_entries(view, part, k, chosen)
     if isinstance(cls, abc.ABCMeta):
         view.needs(VIRTUAL_SUBCLASSES)

@@ -70,6 +70,9 @@ def _what(entry: Entry) -> str:
 
 
 def _compare_children(found: list[Effect], done: set[Hashable], prediction: Prediction, entry: Entry, part: Part) -> None:
+    if len(entry.children) == len(part.children) and all(
+            c.value is d.value and c.route == d.route for c, d in zip(entry.children, part.children)):
+        return
     before = {c.once or c.route: c for c in entry.children}
     after = {c.once or c.route: c for c in part.children}
     for key in (*before, *(k for k in after if k not in before)):

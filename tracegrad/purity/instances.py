@@ -66,8 +66,8 @@ def with_attributes(view: View, o: Any, part: Part) -> Part:
         part.namespace, space = space, "{d}"
     if every and followed is None:
         part.conditions.append(Condition(f"[*{space}] == {{0}}", "has the attributes", (chosen,)))
-    elif missing := view.absent.difference(names):
-        part.conditions.append(Condition(f"{space}.keys().isdisjoint({{0}})", "has none of the attributes", (missing,)))
+    else:
+        part.conditions += view.has_none_of(names, f"{space}.keys().isdisjoint({{0}})")
     part.children += [attribute(n, names[n], space, mentioned=not every) for n in chosen]
     return part
 

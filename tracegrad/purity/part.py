@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import decimal
 import locale
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -99,17 +100,34 @@ class View:
     C code on behalf of objects it met (`names_met`).
     """
 
-    def __init__(self, mentions: Mentions, library: Library, *, tensor_states: dict[int, Any] | None = None,
-                 grads_read: frozenset[int] | None = None):
-        self.mentions, self.library = mentions, library
+    def __init__(self, mentions: Mentions, library: Library, *, writes_guards: bool = False,
+                 tensor_states: dict[int, Any] | None = None, grads_read: frozenset[int] | None = None):
+        self.mentions, self.library, self.writes_guards = mentions, library, writes_guards
         self.tensor_states = tensor_states or {}
         self.grads_read = grads_read
-        self.absent = frozenset(mentions.attributes - SPECIAL)
-        self.class_absent = frozenset(mentions.attributes | SPECIAL)
         self.names_met: set[str] = set()
         self.settings: dict[str, Setting] = {}
         if mentions.formats_numbers or mentions.attributes & {"format", "strcoll"}:
             self.needs(NUMBER_LOCALE)
+
+    @cached_property
+    def absent(self) -> frozenset[str]:
+        """Names that an instance, a module or a function may be asked for."""
+        return frozenset(self.mentions.attributes - SPECIAL)
+
+    @cached_property
+    def class_absent(self) -> frozenset[str]:
+        """Names that a class may be asked for."""
+        return frozenset(self.mentions.attributes | SPECIAL)
+
+    def has_none_of(self, names: Mapping[str, Any], test: str = "{1}.keys().isdisjoint({0})", *, of_class: str = "",
+                    once: Hashable = None) -> list[Condition]:
+        """The condition that what is absent from a namespace stays absent; none is needed where no guards are written."""
+        if not self.writes_guards:
+            return []
+        absent = (self.class_absent if of_class else self.absent).difference(names)
+        says = f"{of_class} defines none of" if of_class else "has none of the attributes"
+        return [Condition(test, says, (absent, names), once)] if absent else []
 
     def needs(self, setting: Setting) -> None:
         """Note that an ambient setting matters."""

@@ -131,7 +131,8 @@ class _Walk:
                     self.too_far = True
                     return
             part = parts_of(self.view, o, via)
-            self.snapshot.append(entry(o, via, part))
+            if part.mutable or part.children or part.state is not None or part.names is not None:
+                self.snapshot.append(entry(o, via, part))
             todo += [(child.value, child.via) for child in part.children]
 
     def _grow(self, code: CodeType) -> None:

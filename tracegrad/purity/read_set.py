@@ -9,6 +9,7 @@ The walk sees the state as it was before the run: the Tensors that the run repla
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tracegrad.source_lines import first_line
 
 MOST_REFUSALS = 20
 IS_CONSTANT = "{p} is {0}"
+FEW = 4                                 # as many are compared pair by pair
 INLINE = (int, bool, type(None))        # constants that are written into the text; so are short names
 
 
@@ -92,7 +94,7 @@ class _Writer:
     def __init__(self, prediction: Prediction, seen: Observation, lifted: frozenset[str], grads_read: frozenset[int]):
         self.prediction, self.seen, self.lifted = prediction, seen, lifted
         self.library: Library = prediction.library
-        self.view = View(self._mentions(), self.library, grads_read=grads_read, tensor_states={
+        self.view = View(self._mentions(), self.library, writes_guards=True, grads_read=grads_read, tensor_states={
             id(entry.object): entry.state for entry in prediction.snapshot if entry.is_tensor})
         self.lines: list[Line] = []
         self.constants: dict[str, Any] = {}
@@ -279,12 +281,11 @@ class _Writer:
         """Tensors that were distinct are distinct; so is the memory of those that were written; and, where code
         compares, so are other objects that can change."""
         if len(self.leaves) > 1:
-            self._test(f"len({{{', '.join(f'id({v})' for v in self.leaves)}}}) == {len(self.leaves)}", "the Tensors", "are distinct", ())
+            self._test(_distinct(self.leaves), "the Tensors", "are distinct", ())
         if written & set(map(id, self.tensors)) and len(self.leaves) > 1:
             self._write_memory_groups(written)
         if len(self._mutable) > 1 and self.view.mentions.compares:
-            self._test(f"len({{{', '.join(f'id({v})' for v in self._mutable)}}}) == {len(self._mutable)}",
-                       "the objects in reach", "are distinct", ())
+            self._test(_distinct(self._mutable), "the objects in reach", "are distinct", ())
 
     def _write_memory_groups(self, written: frozenset[int]) -> None:
         """Memory that is owned apart stays apart; views of one array stay views of one array, and no others become so."""
@@ -305,8 +306,7 @@ class _Writer:
             for other in others:
                 self._test(f"{other} is {first}", "the Tensors", "share memory as they did", ())
         if len(groups) > 1:
-            self._test(f"len({{{', '.join(f'id({first})' for first, *_ in groups.values())}}}) == {len(groups)}",
-                       "the Tensors", "share no memory", ())
+            self._test(_distinct([first for first, *_ in groups.values()]), "the Tensors", "share no memory", ())
         if foreign:
             targets = [self._array_text(v) for t, v in zip(self.tensors, self.leaves) if id(t) in written]
             if not apart([self._array(t) for t in self.tensors if id(t) in written], [
@@ -330,3 +330,10 @@ class _Writer:
         for key, code in self.seen.codes.items():
             if key not in self._reached and self.library.trust(code) is None:
                 self.refuse(Abort.UNSEEN_CODE, f"{code.co_qualname} ran, and no guard watches it", first_line(code))
+
+
+def _distinct(names: list[str]) -> str:
+    """That no two of these are the same object."""
+    if len(names) <= FEW:
+        return " and ".join(f"{a} is not {b}" for a, b in itertools.combinations(names, 2))
+    return f"len({{{', '.join(f'id({name})' for name in names)}}}) == {len(names)}"

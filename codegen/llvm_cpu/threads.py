@@ -32,10 +32,10 @@ _PAUSE_DECLARATIONS = {
     "x86_64": "declare void @llvm.x86.sse2.pause()", "aarch64": "declare void @llvm.aarch64.hint(i32)"}
 
 _HELPER_SPINS = 10_000
-"""How often an idle helper looks for a launch before it sleeps: some 0.2 ms, which bridges the Python between two runs."""
+"""How often an idle helper looks for a launch before it sleeps: some 0.2 ms, to bridge the Python between two runs."""
 
 _CALLER_SPINS = 1000
-"""How often a caller looks for the end of its launch before it sleeps, which leaves the processor to a waiting helper."""
+"""How often a caller looks for the end of its launch before it sleeps and leaves the processor to a helper."""
 
 _SERIAL = """
 define internal void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {

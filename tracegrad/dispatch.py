@@ -22,7 +22,7 @@ from codegen.ir.ops import MOVEMENT, OPS
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
-from tracegrad.dtypes import FLOATING
+from tracegrad.dtypes import FLOATING, bfloat16
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
@@ -134,7 +134,7 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
     errors = silence()
     try:
-        array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else a for a in args], **attrs)
+        array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)
     except REFUSALS as error:
         raise failure(op, args, attrs, error) from None
     finally:
@@ -155,6 +155,12 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     if recorder is not None:
         recorder.record_op(op, args, attrs, result)
     return result
+
+
+def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
+    """A number as NumPy takes it beside the Tensors of args: itself, but beside bfloat16, where NumPy has it not weak."""
+    beside = next((a for a in reversed(args) if isinstance(a, Tensor)), None)
+    return number if beside is None or beside.array.dtype is not bfloat16 else np.asarray(number, bfloat16)
 
 
 def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> Tensor:

@@ -259,6 +259,8 @@ def matmul(x1: Operand, x2: Operand, /) -> Tensor:
     a, b = tensor_operand("matmul", x1), tensor_operand("matmul", x2)
     if a.array.dtype is not b.array.dtype:
         a, b = pair("matmul", a, b)
+    if a.array.dtype is dtypes.bfloat16:            # NumPy multiplies it in float32 and leaves it there
+        return convert(matmul(convert(a, dtypes.float32), convert(b, dtypes.float32)), dtypes.bfloat16)
     m, n = a.array.ndim, b.array.ndim
     if m == 2 and n == 2:
         return dispatch("matmul", a, b)

@@ -18,7 +18,7 @@ import numpy as np
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.dispatch import GRAD, complete, differentiate, dispatch, restore, silence
-from tracegrad.dtypes import FLOATING, bool_
+from tracegrad.dtypes import FLOATING, bfloat16, bool_
 from tracegrad.functional import add, bitwise_and, bitwise_or, bitwise_xor, clip, divide, multiply, subtract, where
 from tracegrad.indexing import expanded, get, is_indices
 from tracegrad.movement import broadcast_to
@@ -181,7 +181,7 @@ def fits_directly(x: Tensor, other: Any) -> bool:
         y = other.array
         followed = GRAD.enabled and other.requires_grad
         return y.dtype is x.array.dtype and y.shape in (x.array.shape, ()) and not followed
-    return type(other) is float
+    return type(other) is float and x.array.dtype is not bfloat16
 
 
 def update(op: Callable[[Operand, Operand], Tensor], name: str) -> Callable[[Tensor, Operand], Tensor]:

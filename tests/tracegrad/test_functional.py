@@ -117,6 +117,22 @@ def test_numbers_are_weak(dtype: Any, number: Any, expected: Any) -> None:
     assert tg.where(tg.tensor([True, False]), x, number).dtype == expected
 
 
+@pytest.mark.parametrize("dtype", [tg.bfloat16, tg.float16, tg.float64], ids=str)
+def test_numbers_are_weak_beside_every_float(dtype: Any) -> None:
+    x = tg.ones(2, dtype=dtype, requires_grad=True)
+    results = [x * 2.5, 1 - x, x / 3, tg.relu(x), x.mean(), x.softmax(), tg.where(x > 0.5, x, 0.0), x.clip(0.0, 1),
+               x ** 2, x.exp(), x.sum(), x.max(), tg.maximum(x, 0.5), x @ x, tg.ones(3, 2, dtype=dtype) @ x]
+    assert {r.dtype for r in results} == {np.dtype(dtype)}
+    for r in results:
+        g, = tg.autograd.grad(r.sum(), x)
+        assert g is not None and g.dtype == dtype
+    with tg.no_grad():
+        x *= 0.5
+        x += 1
+    assert x.dtype == dtype and x.tolist() == [1.5, 1.5]
+    assert tg.rand(2, dtype=dtype).dtype == tg.randn(2, dtype=dtype).dtype == dtype
+
+
 def test_division_and_functions_of_integers_are_floating() -> None:
     x = tg.tensor([1, 4])
     assert (x / x).dtype == (x / 2).dtype == (1 / x).dtype == x.mean().dtype == tg.exp(x).dtype == tg.float32

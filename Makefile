@@ -13,8 +13,10 @@ PYTHON := $(VENV)/bin/python
 NAMES  ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# One thread for OpenBLAS, which eager runs use: for products this small a second one gains little, and since
+# OpenBLAS waits by spinning it costs very much as soon as another program wants that core.
 demo: $(VENV)/.installed-demo
-	$(PYTHON) -m examples.digits
+	OPENBLAS_NUM_THREADS=1 $(PYTHON) -m examples.digits
 
 test: $(VENV)/.installed-test
 	$(PYTHON) -m pytest -q

@@ -149,11 +149,14 @@ def bar(name: str, done: float) -> None:
         print(f"\r{name:10}[{filled:.<40}] {done:4.0%}", end="\n" if done == 1 else "", file=sys.stderr)
 
 
-def main() -> list[Run]:
+def main(epochs: int = EPOCHS) -> list[Run]:
     """Train both ways, compare, report."""
     digits = load()
-    print(f"{len(digits.y)} digits to learn from, {len(digits.y_held)} held out; batches of {BATCH}, {EPOCHS} epochs\n")
-    runs = [train("eager", digits, lambda step: step, progress=bar), train("compiled", digits, tg.trace, progress=bar)]
+    print(f"{len(digits.y)} digits to learn from, {len(digits.y_held)} held out; batches of {BATCH}, {epochs} epochs\n")
+    runs = [
+        train("eager", digits, lambda step: step, epochs, bar),
+        train("compiled", digits, tg.trace, epochs, bar),
+    ]
     print(table(runs))
     apart = difference(*runs)
     print(f"\nthe loss curves agree to {apart:.1e} relative over the first {COMPARED_STEPS} steps"

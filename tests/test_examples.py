@@ -19,7 +19,7 @@ def test_the_digits_are_all_there_and_split_evenly():
 
 def test_digits(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    eager, compiled = digits.main()
+    eager, compiled = digits.main(epochs=20)
     assert min(eager.accuracy, compiled.accuracy) >= 0.97
     assert digits.difference(eager, compiled) <= digits.TOLERANCE
     assert "(bound 1e-04): yes" in capsys.readouterr().out

@@ -158,7 +158,7 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
 
 
 def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
-    """A number as NumPy takes it beside the Tensors of args: itself, but beside bfloat16, where NumPy has it not weak."""
+    """A number as NumPy takes it beside the Tensors of args: itself; an array beside bfloat16, where it is not weak."""
     beside = next((a for a in reversed(args) if isinstance(a, Tensor)), None)
     return number if beside is None or beside.array.dtype is not bfloat16 else np.asarray(number, bfloat16)
 

@@ -115,6 +115,7 @@ from tracegrad.movement import (
     expand_dims,
     flatten,
     flip,
+    gather,
     matrix_transpose,
     pad,
     permute_dims,
@@ -143,7 +144,7 @@ ABSENT = frozenset("""
     floor ceil round trunc floor_divide remainder fmod sort argsort topk unique nonzero searchsorted median quantile
     cumsum cumprod cumulative_sum prod argmin count_nonzero isnan isinf isfinite logaddexp bitwise_left_shift
     tril triu outer tensordot einsum vecdot dot bmm norm meshgrid repeat roll tile split chunk unstack
-    scatter scatter_add gather index_select masked_fill vmap checkpoint func linalg fft
+    scatter scatter_add index_select masked_fill vmap checkpoint func linalg fft
 """.split())
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
 

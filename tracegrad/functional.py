@@ -15,7 +15,7 @@ from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
 from tracegrad.dispatch import check, complete, dispatch
 from tracegrad.dtypes import FLOATING, bool_, name_of
-from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
+from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, one_axis, reshape, squeeze
 from tracegrad.operands import (
     Axis,
     Operand,
@@ -158,7 +158,12 @@ def to(x: Tensor, target: Any, /) -> Tensor:
 
 def clone(x: Tensor, /) -> Tensor:
     """A copy with memory of its own; its gradient goes to x."""
-    return complete("reshape", (x,), {"shape": x.array.shape}, Tensor(x.array.copy()))
+    return complete("reshape", (x,), {"shape": x.array.shape}, Tensor(x.array.copy("C")))
+
+
+def contiguous(x: Tensor, /) -> Tensor:
+    """x itself if its elements lie in memory in their order, else a copy where they do."""
+    return x if x.array.flags.c_contiguous else clone(x)
 
 
 def detach(x: Tensor, /) -> Tensor:
@@ -345,6 +350,7 @@ def softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     """exp(x) / sum(exp(x)) along `axis`, computed around the largest element so that nothing overflows."""
     refuse_names("softmax", names)
     x = floating(tensor_operand("softmax", x))
+    axis = one_axis("softmax", x, axis, x.array.ndim)
     e = exp(x - detach(max(x, axis, keepdims=True)))
     return e / sum(e, axis, keepdims=True)
 
@@ -353,6 +359,7 @@ def log_softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     """log(softmax(x)) along `axis`, accurate where softmax underflows."""
     refuse_names("log_softmax", names)
     x = floating(tensor_operand("log_softmax", x))
+    axis = one_axis("log_softmax", x, axis, x.array.ndim)
     away = x - detach(max(x, axis, keepdims=True))
     return away - log(sum(exp(away), axis, keepdims=True))
 

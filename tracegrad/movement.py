@@ -176,6 +176,18 @@ def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: An
     return dispatch("gather", x, indices, axis=k)
 
 
+def gather(x: Operand, axis: int, indices: Operand, /) -> Tensor:
+    """PyTorch's take_along_axis: along the other axes `indices` may be shorter than x, which is cut to fit."""
+    x, indices = tensor_operand("gather", x), index_operand("gather", indices)
+    k = one_axis("gather", x, axis, x.array.ndim)
+    shape, wanted = x.array.shape, indices.array.shape
+    if len(shape) == len(wanted) and all(j == k or n <= m for j, (m, n) in enumerate(zip(shape, wanted))):
+        stop = (*wanted[:k], shape[k], *wanted[k + 1:])
+        if stop != shape:
+            x = dispatch("slice", x, start=(0,) * len(shape), stop=stop, step=(1,) * len(shape))
+    return dispatch("gather", x, indices, axis=k)
+
+
 def take(x: Operand, indices: Operand, /, axis: int = 0, **names: Any) -> Tensor:
     """x at `indices` (of any rank, their axes take the place of `axis`). IndexError out of bounds."""
     refuse_names("take", names)

@@ -312,6 +312,9 @@ def test_movement() -> None:
     indices = RNG.integers(-3, 3, (2, 5, 4))
     same(tg.take_along_axis(t, tg.tensor(indices), 1), np.take_along_axis(x, indices, 1))
     same(tg.take_along_axis(t, tg.tensor([[[0, 1]]]), -1), np.take_along_axis(x, np.array([[[0, 1]]]), -1))
+    same(t.gather(1, tg.tensor(indices[:1, :, :2])), np.take_along_axis(x[:1, :, :2], indices[:1, :, :2], 1))
+    assert t.contiguous() is t and t.is_contiguous() and t.cpu() is t
+    assert not t.mT.is_contiguous() and t.mT.contiguous().is_contiguous() and t.mT.clone().is_contiguous()
     same(tg.take(t, tg.tensor([[2, 0], [1, 1]]), axis=1), np.take(x, [[2, 0], [1, 1]], axis=1))
 
 
@@ -337,7 +340,7 @@ def test_concat_is_exact_and_differentiable() -> None:
     (lambda x: x.sum(axis=2), r"sum: axis 2 is out of range for f32\[3,4\]"),
     (lambda x: x.sum(axis=-3), r"sum: axis -3 is out of range for f32\[3,4\]"),
     (lambda x: x.sum(axis=(0, 0)), r"sum: axis \[0, 0\] names an axis twice"),
-    (lambda x: x.softmax(5), r"max: axis 5 is out of range for f32\[3,4\]"),
+    (lambda x: x.softmax(5), r"softmax: axis 5 is out of range for f32\[3,4\]"),
     (lambda x: x.reshape(5), r"reshape: f32\[3,4\] does not reshape to \[5\] \(12 vs 5 elements\)"),
     (lambda x: x.reshape(-1, 5), r"reshape: f32\[3,4\] does not reshape to \[-1, 5\]"),
     (lambda x: x.permute(0, 0), r"transpose: axes \[0, 0\] are not a permutation of the 2 axes of f32\[3,4\]"),
@@ -348,6 +351,8 @@ def test_concat_is_exact_and_differentiable() -> None:
     (lambda x: tg.concat((x, x[:, 1:]), 0), r"concat: f32\[3,4\] and f32\[3,3\] differ in an axis other than 0"),
     (lambda x: x & 1, r"and: f32\[3,4\] is not an integer or bool"),
     (lambda x: tg.tensor([True]) + tg.tensor([True]), r"add: bool\[1\] is not a number"),
+    (lambda x: x.gather(0, tg.tensor([[0, 1, 2, 3, 0]])),
+     r"gather: f32\[3,4\] and indices i64\[1,5\] differ in an axis other than 0"),
     (lambda x: tg.take(x, tg.tensor([0.5])), r"take: indices f32\[1\] are not integers"),
 ], ids=lambda p: p if isinstance(p, str) else "")
 def test_errors_are_sentences_with_the_users_line(call: Callable, message: str) -> None:

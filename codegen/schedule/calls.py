@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from codegen.ir.graph import Graph, Node
-from codegen.schedule.forms import Form
+from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import axis, coefficient, flatten, substitute
 from codegen.schedule.kernel import Index
 from codegen.schedule.movement import Point, source_point
@@ -69,21 +68,21 @@ class _View:
     content: _Content | None = None
 
 
-def products_of(graph: Graph, forms: tuple[Form, ...]) -> dict[int, Product]:
+def products_of(graph: StaticGraph) -> dict[int, Product]:
     """How each matmul reads its operands, movement of them taken in where a whole buffer is still what is read."""
-    nodes = {v: node for v, node in enumerate(graph.nodes, len(graph.inputs)) if forms[v] is Form.MATMUL}
-    views = {a: _views(graph, forms, a) for node in nodes.values() for a in node.args}
+    products = [v for v, _ in graph.nodes() if graph.forms[v] is Form.MATMUL]
+    views = {a: _views(graph, a) for v in products for a in graph.node(v).args}
     moved: dict[_Content, int] = {}
     for view in (found[-1] for found in views.values()):
         if view.content is not None:
             moved.setdefault(view.content, view.value)
-    return {v: _product(graph, v, node, views, moved) for v, node in nodes.items()}
+    return {v: _product(graph, v, views, moved) for v in products}
 
 
-def _product(graph: Graph, v: int, node: Node, views: dict[int, list[_View]], moved: dict[_Content, int]) -> Product:
-    a, b = node.args
-    *batches, m, k = graph.type_of(a).shape
-    batch, n = prod(batches), node.type.shape[-1]
+def _product(graph: StaticGraph, v: int, views: dict[int, list[_View]], moved: dict[_Content, int]) -> Product:
+    a, b = graph.node(v).args
+    *batches, m, k = graph.shapes[a]
+    batch, n = prod(batches), graph.shapes[v][-1]
     left = _alike([view for view in views[a] if not view.shared][-1], moved, v)
     shared = views[b][-1]
     if shared.shared and not left.transposed:
@@ -93,8 +92,8 @@ def _product(graph: Graph, v: int, node: Node, views: dict[int, list[_View]], mo
 
 
 def _alike(view: _View, moved: dict[_Content, int], before: int) -> _View:
-    """The view, or one of the same matrices that are moved, by a value `before` this one, to the order in which they are read."""
-    if view.content not in moved:
+    """The view, or one of the same matrices that are moved, by a value before this one, in the order in which they lie."""
+    if view.content is None or view.content not in moved:
         return view
     turned = view.content.turned()
     if moved.get(turned, before) < before and turned.in_order and not view.content.in_order:
@@ -102,9 +101,9 @@ def _alike(view: _View, moved: dict[_Content, int], before: int) -> _View:
     return replace(view, value=moved[view.content])
 
 
-def _views(graph: Graph, forms: tuple[Form, ...], operand: int) -> list[_View]:
+def _views(graph: StaticGraph, operand: int) -> list[_View]:
     """The operand, and the values it is a movement of as far as their buffers hold its matrices, the farthest last."""
-    shape = graph.type_of(operand).shape
+    shape = graph.shapes[operand]
     extents = {f"a{k}": n for k, n in enumerate(shape)}
     point: Point = tuple(axis(a, n) for a, n in extents.items())
     rows, columns = shape[-2:]
@@ -118,13 +117,13 @@ def _views(graph: Graph, forms: tuple[Form, ...], operand: int) -> list[_View]:
     found: list[_View] = []
     value = operand
     while True:
-        place = flatten(point, graph.type_of(value).shape)
+        place = flatten(point, graph.shapes[value])
         if place in layouts:
             found.append(_View(value, *layouts[place]))
-        node = graph.node_of(value)
-        if node is None or forms[value] is not Form.MOVE:
+        if graph.forms[value] is not Form.MOVE:
             break
-        point, guards = source_point(node, graph.type_of(node.args[0]).shape, point, extents)
+        node = graph.node(value)
+        point, guards = source_point(node, graph.shapes[node.args[0]], point, extents)
         if guards or guards is None:
             return found
         value = node.args[0]

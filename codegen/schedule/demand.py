@@ -1,6 +1,6 @@
-"""demand: how each value of a Graph is needed: at all, by how many others, at how many points, at every point.
+"""demand: how each value of a graph is needed: at all, by how many others, at how many points, at every point.
 
-    %2 = gather %0, %1 axis=[0] : f32[8]      live, one use, by 4 points; its checks need 8: it has to be stored
+    %2 = gather %0, %1 axis=0 : f32[8]        live, one use, by 4 points; its checks need 8: it has to be stored
     %3 = slice %2 ... : f32[4]
 
 Movement is seen through: it computes nothing, so what it moves is used by those that use it.
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codegen.ir.graph import Graph
 from codegen.ir.ops import CHECKED, OPS
-from codegen.schedule.forms import Form, points
+from codegen.schedule.forms import Form, StaticGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +27,13 @@ class Demand:
     kept: frozenset[int]
 
 
-def demand_of(graph: Graph, forms: tuple[Form, ...], asked: Iterable[int]) -> Demand:
+def demand_of(graph: StaticGraph, asked: Iterable[int]) -> Demand:
     """The demand on each value when those `asked` for have to be stored."""
-    first = len(graph.inputs)
-    count = first + len(graph.nodes)
     kept = set(asked)
-    size = [points(graph.type_of(v)) for v in range(count)]
-    live, whole = [False] * count, [False] * count
-    uses, reach = [0] * count, list(size)
-    for v in range(count - 1, first - 1, -1):
-        node, form = graph.nodes[v - first], forms[v]
+    live, whole = [False] * len(graph.forms), [False] * len(graph.forms)
+    uses, reach = [0] * len(graph.forms), list(graph.sizes)
+    for v, node in reversed(list(graph.nodes())):
+        form = graph.forms[v]
         if form in (Form.ZERO, Form.EMPTY):
             live[v] |= v in kept
             continue
@@ -51,11 +47,11 @@ def demand_of(graph: Graph, forms: tuple[Form, ...], asked: Iterable[int]) -> De
         through = form is Form.MOVE and v not in kept
         for a in set(node.args):
             live[a] = True
-            picked = node.op == "gather" and a == node.args[0] and a not in node.args[1:]
+            picked = node.op == "gather" and a not in node.args[1:]
             whole[a] |= whole[v] and not picked and node.op != "slice"
             uses[a] += uses[v] if through else 1
             if through:
                 reach[a] = max(reach[a], reach[v])
             elif form is Form.LIGHT:
-                reach[a] = max(reach[a], size[v])
+                reach[a] = max(reach[a], graph.sizes[v])
     return Demand(tuple(live), tuple(uses), tuple(reach), frozenset(kept))

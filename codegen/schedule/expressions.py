@@ -10,12 +10,12 @@
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 
-from codegen.ir.graph import Graph, Node
+from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
-from codegen.schedule.forms import Form
+from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import ZERO, axes_of, axis, coefficient, flatten, substitute
 from codegen.schedule.kernel import (
     Accumulate,
@@ -34,7 +34,7 @@ from codegen.schedule.kernel import (
     Unary,
     operands,
 )
-from codegen.schedule.movement import Guards, Point, broadcast_point, reduced_axes, source_point
+from codegen.schedule.movement import Guards, Point, Shape, broadcast_point, reduced_axes, source_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,15 @@ class _DynamicPoint(Exception):
 
 
 class Expressions:
-    """The expressions of one group. `extents` are those of its axes; `rows` and `wholes` give a reduction's points.
+    """The expressions of one group.
 
-    `rows[r]` is the point of reduction r, in kept axes, and `wholes[r]` that of its operand.
+    `loaded` says which values are read from memory. `extents` are those of the group's axes. `rows[r]` is the point of
+    reduction r, in kept axes, and `wholes[r]` that of its operand.
     """
 
-    def __init__(self, graph: Graph, forms: tuple[Form, ...], loaded: frozenset[int] | set[int], extents: dict[str, int],
+    def __init__(self, graph: StaticGraph, loaded: Callable[[int], bool], extents: dict[str, int],
                  rows: dict[int, Point], wholes: dict[int, Point]):
-        self.graph, self.forms, self.loaded = graph, forms, loaded
-        self.extents = extents
+        self.graph, self.loaded, self.extents = graph, loaded, extents
         self.rows, self.wholes = rows, wholes
         self.statements: list[Statement] = []
         self.stages: list[int] = []
@@ -95,9 +95,8 @@ class Expressions:
     def buffer(self, storage: int) -> int:
         """The number by which Load, Gather and Store name the storage of a value."""
         if storage not in self.storages:
-            type = self.graph.type_of(storage)
             self.storages.append(storage)
-            self.params.append(Param(type.dtype, prod(type.shape), "in"))
+            self.params.append(Param(self.graph.dtype(storage), self.graph.sizes[storage], "in"))
         return self.storages.index(storage)
 
     def number(self, value: bool | int | float, dtype: str) -> int:
@@ -121,10 +120,10 @@ class Expressions:
         return found
 
     def _value(self, v: int, point: Point, guards: Guards) -> int:
-        node = self.graph.node_of(v)
-        if v in self.loaded or node is None:
+        if self.loaded(v):
             return self._load(v, point, guards)
-        match self.forms[v]:
+        node = self.graph.node(v)
+        match self.graph.forms[v]:
             case Form.ZERO:
                 return self.number(0, node.type.dtype)
             case Form.MOVE:
@@ -132,10 +131,10 @@ class Expressions:
             case Form.REDUCE:
                 return self._reduced(v, node, point, guards)
             case _:
-                return self._light(node, point, guards)
+                return self._light(v, node, point, guards)
 
     def _load(self, v: int, point: Point, guards: Guards) -> int:
-        index = flatten(point, self.graph.type_of(v).shape)
+        index = flatten(point, self.graph.shapes[v])
         places = [name for name in axes_of(index) if name.startswith("@")]
         if not places:
             return self.add(Load(self.buffer(v), index, guards))
@@ -150,7 +149,7 @@ class Expressions:
 
     def _moved(self, node: Node, point: Point, guards: Guards) -> int:
         operand = node.args[0]
-        source, more = source_point(node, self.graph.type_of(operand).shape, point, self.extents)
+        source, more = source_point(node, self.graph.shapes[operand], point, self.extents)
         if more is None:
             return self.number(0, node.type.dtype)
         if not more:
@@ -183,8 +182,8 @@ class Expressions:
         self.reductions.setdefault(number, (v, node.type.dtype))
         return number
 
-    def _light(self, node: Node, point: Point, guards: Guards) -> int:
-        attrs = dict(node.attrs)
+    def _light(self, v: int, node: Node, point: Point, guards: Guards) -> int:
+        attrs = attrs_of(node)
         match node.op:
             case "constant":
                 return self.add(Const(attrs["value"], attrs["dtype"]))
@@ -192,15 +191,16 @@ class Expressions:
                 return self._position(point[attrs["axis"]], attrs["dtype"])
             case "random_bits":
                 key, counter = (self.value(a, (), guards) for a in node.args)
-                index = flatten(point, node.type.shape)
+                index = flatten(point, self.graph.shapes[v])
                 self._require_static(index)
                 return self.add(RandomWord(key, counter, index), key, counter)
             case "gather":
                 return self._gather(node, point, guards, attrs["axis"])
             case "scatter_add":
-                return self._one_hot(node, point, guards, attrs["axis"])
-        operands = [self._operand(node, a, point, guards) for a in node.args]
-        match operands:
+                return self._one_hot(v, node, point, guards, attrs["axis"])
+        shape = self.graph.shapes[v]
+        args = [self._operand(a, shape, point, guards) for a in node.args]
+        match args:
             case [x]:
                 return self.add(Cast(x, attrs["dtype"]) if node.op == "cast" else Unary(node.op, x), x)
             case [x, y]:
@@ -208,11 +208,11 @@ class Expressions:
             case [condition, x, y]:
                 return self.select(condition, x, y)
             case _:
-                raise AssertionError(f"{node.op} has {len(operands)} operands")
+                raise AssertionError(f"{node.op} has {len(args)} operands")
 
-    def _operand(self, node: Node, a: int, point: Point, guards: Guards) -> int:
-        shape = self.graph.type_of(a).shape
-        return self.value(a, point if shape == node.type.shape else broadcast_point(shape, point), guards)
+    def _operand(self, a: int, shape: Shape, point: Point, guards: Guards) -> int:
+        own = self.graph.shapes[a]
+        return self.value(a, point if own == shape else broadcast_point(own, point), guards)
 
     def _position(self, index: Index, dtype: str) -> int:
         self._require_static(index)
@@ -227,22 +227,22 @@ class Expressions:
         operand, indices = node.args
         k = self.value(indices, point, guards)
         place = f"@{k}"
-        self.extents[place] = self.graph.type_of(operand).shape[along]
+        self.extents[place] = self.graph.shapes[operand][along]
         index = Index(((place, 1),))                            # even of one element: the check has to be made
         try:
             inside = self.value(operand, (*point[:along], index, *point[along + 1:]), guards)
         except _DynamicPoint:
-            if operand in self.loaded:
+            if self.loaded(operand):
                 raise
             raise Misplaced(operand) from None
         if k not in self._gathered:
             raise Misplaced(operand)
         return inside
 
-    def _one_hot(self, node: Node, point: Point, guards: Guards, along: int) -> int:
+    def _one_hot(self, v: int, node: Node, point: Point, guards: Guards, along: int) -> int:
         """x, and the update where the index along the axis is the one to be updated."""
         x, indices, updates = node.args
-        size, dtype = node.type.shape[along], self.graph.type_of(indices).dtype
+        size, dtype = self.graph.shapes[v][along], self.graph.dtype(indices)
         line = (*point[:along], ZERO, *point[along + 1:])
         k = self.value(indices, line, guards)
         self._check(k, size, guards, indices)
@@ -255,12 +255,14 @@ class Expressions:
     def _check(self, k: int, size: int, guards: Guards, indices: int) -> None:
         """A Gather that reads nothing of interest: it refuses k out of bounds."""
         below = [k]
-        while below and not isinstance(self.statements[below[-1]], Load | Gather):
-            below[-1:] = operands(self.statements[below[-1]])
-        if not below:
+        while below:
+            statement = self.statements[below.pop()]
+            if isinstance(statement, Load | Gather):
+                break
+            below += operands(statement)
+        else:
             raise Misplaced(indices)
-        buffer = self.statements[below[-1]].buffer
-        check = self.add(Gather(buffer, ZERO, k, 0, size, guards), k)
+        check = self.add(Gather(statement.buffer, ZERO, k, 0, size, guards), k)
         if check not in self.checks:
             self.checks.append(check)
 
@@ -269,21 +271,13 @@ class Expressions:
     def store(self, v: int, point: Point) -> Store:
         """The store of value `v` at `point`."""
         x = self.value(v, point)
-        return Store(self.buffer(v), flatten(point, self.graph.type_of(v).shape), x)
+        return Store(self.buffer(v), flatten(point, self.graph.shapes[v]), x)
 
 
-def operand_shape(graph: Graph, value: int) -> tuple[int, ...]:
-    """The shape over which a reduction combines."""
-    node = graph.node_of(value)
-    assert node is not None
-    return graph.type_of(node.args[0]).shape
-
-
-def reduction_points(graph: Graph, value: int, whole: Point) -> Point:
+def reduction_point(graph: StaticGraph, value: int, whole: Point) -> Point:
     """The point of a reduction's result that the point `whole` of its operand goes into."""
-    node = graph.node_of(value)
-    assert node is not None
-    attrs = dict(node.attrs)
-    reduced = set(reduced_axes(node, operand_shape(graph, value)))
+    node = graph.node(value)
+    attrs = attrs_of(node)
+    reduced = set(reduced_axes(node, graph.shapes[node.args[0]]))
     dropped = () if attrs["keepdims"] else attrs["axis"]
     return tuple(ZERO if k in reduced else index for k, index in enumerate(whole) if k not in dropped)

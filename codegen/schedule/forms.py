@@ -4,20 +4,23 @@
     %3 = transpose %2              MOVE        another index into its operand
     %4 = sum %3 axis=[1]           REDUCE      combines over an axis of extent 2 or more
     %5 = matmul %3, %1             MATMUL      a call on whole buffers
-    %6 = sum of nothing            ZERO        0 everywhere: empty sums and products
-    %7 : f32[0,3]                  EMPTY       no element, so nothing to do
+    %6 = scatter_add %0, %1, %2    SCATTER     adds to a copy of a buffer, one element after the other
+    %7 = sum of nothing            ZERO        0 everywhere: empty sums and products
+    %8 : f32[0,3]                  EMPTY       no element, so nothing to do
 
 CannotLower says what there is no form for.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum, auto
 from math import prod
 
-from codegen.ir.graph import Graph, Node
+from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
-from codegen.ir.types import COMPLEX, TensorType, is_static
-from codegen.schedule.movement import MAPS, reduced_axes
+from codegen.ir.types import COMPLEX, TensorType
+from codegen.schedule.movement import MAPS, Shape, reduced_axes
 from codegen.schedule.plan import CannotLower
 
 
@@ -41,46 +44,86 @@ _KERNEL_OPS = frozenset({"constant", "iota", "random_bits", "gather"})
 _REDUCTIONS = frozenset({"sum", "max", "min"})
 
 
-def forms_of(graph: Graph) -> tuple[Form, ...]:
-    """The form of each value; CannotLower for a type or an op that kernels cannot be made of."""
-    for type in graph.inputs:
-        _require(type, None)
+@dataclass(frozen=True, slots=True)
+class StaticGraph:
+    """A graph all of whose sizes are numbers, with the form, the shape and the number of elements of each value."""
+
+    graph: Graph
+    forms: tuple[Form, ...]
+    shapes: tuple[Shape, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def first(self) -> int:
+        """The first value that is no input."""
+        return len(self.graph.inputs)
+
+    def node(self, value: int) -> Node:
+        """The node of a value that is no input."""
+        return self.graph.nodes[value - len(self.graph.inputs)]
+
+    def nodes(self) -> Iterator[tuple[int, Node]]:
+        """Each value that is no input, and its node."""
+        return enumerate(self.graph.nodes, len(self.graph.inputs))
+
+    def dtype(self, value: int) -> str:
+        """The dtype of a value."""
+        return self.graph.type_of(value).dtype
+
+    def same_storage(self, value: int) -> int:
+        """The value of which `value` is the same elements in the same order: reshapes and the like are seen through."""
+        while self.forms[value] is Form.MOVE and self._keeps_order(value, self.node(value)):
+            value = self.node(value).args[0]
+        return value
+
+    def _keeps_order(self, value: int, node: Node) -> bool:
+        source = node.args[0]
+        if node.op in ("reshape", "detach", "scatter_add", *_REDUCTIONS):
+            return True
+        if node.op == "transpose":
+            moved = [k for k in attrs_of(node)["axes"] if self.shapes[source][k] != 1]
+            return moved == sorted(moved)
+        return node.op in ("broadcast", "slice", "pad") and self.sizes[value] == self.sizes[source]
+
+
+def static_graph(graph: Graph) -> StaticGraph:
+    """The graph with the forms of its values; CannotLower for a size, a type or an op that kernels cannot be made of."""
+    shapes = [_shape(type, None) for type in graph.inputs]
     forms = [Form.INPUT] * len(graph.inputs)
     for node in graph.nodes:
-        _require(node.type, node)
-        forms.append(_form(graph, node))
-    return tuple(forms)
+        shapes.append(_shape(node.type, node))
+        forms.append(_form([shapes[a] for a in node.args], shapes[-1], node))
+    return StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(prod, shapes)))
 
 
-def _require(type: TensorType, node: Node | None) -> None:
-    if is_static(type) and type.dtype not in UNSUPPORTED:
-        return
-    where = f"{node.line}: " if node is not None and node.line else ""
-    what = "an input" if node is None else f"the result of {node.op}"
-    why = f"kernels do not compute in {type.dtype} yet" if is_static(type) else "kernels of symbolic sizes do not exist yet"
-    raise CannotLower(f"{where}{what} is {type}: {why}")
+def _shape(type: TensorType, node: Node | None) -> Shape:
+    sizes = tuple(size for size in type.shape if isinstance(size, int))
+    symbolic = len(sizes) < len(type.shape)
+    if symbolic or type.dtype in UNSUPPORTED:
+        what = "an input" if node is None else f"{_where(node)}the result of {node.op}"
+        why = "kernels of symbolic sizes do not exist yet" if symbolic else f"kernels do not compute in {type.dtype} yet"
+        raise CannotLower(f"{what} is {type}: {why}")
+    return sizes
 
 
-def _form(graph: Graph, node: Node) -> Form:
-    operands = [graph.type_of(v) for v in node.args]
-    if node.op in ("gather", "scatter_add") and 0 in operands[0].shape and 0 not in operands[1].shape:
-        raise CannotLower(f"{_where(node)}{node.op} has no kernel for an axis without elements")
-    if 0 in node.type.shape:
-        return Form.EMPTY
+def _form(operands: list[Shape], shape: Shape, node: Node) -> Form:
     op = node.op
+    if op in ("gather", "scatter_add") and 0 in operands[0] and 0 not in operands[1]:
+        raise CannotLower(f"{_where(node)}{op} has no kernel for an axis without elements")
+    if 0 in shape:
+        return Form.EMPTY
     if op in _REDUCTIONS:
-        source = operands[0].shape
-        if 0 in source:
+        if 0 in operands[0]:
             return Form.ZERO
-        return Form.REDUCE if reduced_axes(node, source) else Form.MOVE
+        return Form.REDUCE if reduced_axes(node, operands[0]) else Form.MOVE
     if op == "scatter_add":
-        if 0 in operands[1].shape:
+        if 0 in operands[1]:
             return Form.MOVE
-        return Form.LIGHT if one_hot(graph, node) else Form.SCATTER
+        return Form.LIGHT if operands[1][attrs_of(node)["axis"]] == 1 else Form.SCATTER     # one update for each line: a choice
     if op in MAPS:
-        return Form.ZERO if 0 in operands[0].shape else Form.MOVE
+        return Form.ZERO if 0 in operands[0] else Form.MOVE
     if op == "matmul":
-        if operands[0].shape[-1] == 0:
+        if operands[0][-1] == 0:
             return Form.ZERO
         if node.type.dtype not in ("f32", "f64"):
             raise CannotLower(f"{_where(node)}matmul of {node.type.dtype} has no kernel, only f32 and f64 have")
@@ -92,32 +135,3 @@ def _form(graph: Graph, node: Node) -> Form:
 
 def _where(node: Node) -> str:
     return f"{node.line}: " if node.line else ""
-
-
-def one_hot(graph: Graph, node: Node) -> bool:
-    """Does each line along the axis of this scatter_add get one update? Then it is a choice at every point, no scatter."""
-    return graph.type_of(node.args[1]).shape[dict(node.attrs)["axis"]] == 1
-
-
-def points(type: TensorType) -> int:
-    """The number of elements of a static type."""
-    return prod(type.shape)
-
-
-def same_storage(graph: Graph, forms: tuple[Form, ...], value: int) -> int:
-    """The value of which `value` is the same elements in the same order: reshapes and the like are seen through."""
-    while forms[value] is Form.MOVE:
-        node = graph.node_of(value)
-        assert node is not None
-        source = graph.type_of(node.args[0]).shape
-        if not (node.op in ("reshape", "detach", "scatter_add", *_REDUCTIONS)
-                or (node.op == "transpose" and _keeps_order(dict(node.attrs)["axes"], source))
-                or (node.op in ("broadcast", "slice", "pad") and points(node.type) == points(graph.type_of(node.args[0])))):
-            break
-        value = node.args[0]
-    return value
-
-
-def _keeps_order(axes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    moved = [k for k in axes if shape[k] != 1]
-    return moved == sorted(moved)

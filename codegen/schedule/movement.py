@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codegen.ir.graph import Node
+from codegen.ir.graph import Node, attrs_of
 from codegen.schedule.index import ZERO, Extents, bounds, flatten, quotient, remainder, scale, shift, unflatten
 from codegen.schedule.kernel import Index, Within
 
@@ -20,7 +20,7 @@ Guards = tuple[Within, ...]
 
 
 def source_point(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards | None]:
-    """The point of the operand, of shape `source`, that the movement `node` finds at `point`, and the guards on reading it.
+    """The point of the operand, of shape `source`, that a movement finds at `point`, and the guards on reading it.
 
     Guards that always hold are left out; None stands for guards that never do.
     """
@@ -37,7 +37,7 @@ def broadcast_point(source: Shape, point: Point) -> Point:
 
 def reduced_axes(node: Node, source: Shape) -> tuple[int, ...]:
     """The axes that a reduction really combines: those that have another size than 1."""
-    axis = dict(node.attrs)["axis"]
+    axis = attrs_of(node)["axis"]
     return tuple(sorted(k for k in axis if source[k] != 1))
 
 
@@ -46,7 +46,7 @@ def _broadcast(node: Node, source: Shape, point: Point, extents: Extents) -> tup
 
 
 def _reshape(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
-    result = node.type.shape
+    result = tuple(n for n in node.type.shape if isinstance(n, int))
     if [n for n in source if n != 1] == [n for n in result if n != 1]:
         rest = iter([index for index, n in zip(point, result) if n != 1])
         return tuple(ZERO if n == 1 else next(rest) for n in source), ()
@@ -54,24 +54,24 @@ def _reshape(node: Node, source: Shape, point: Point, extents: Extents) -> tuple
 
 
 def _transpose(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
-    found = dict(zip(dict(node.attrs)["axes"], point))
+    found = dict(zip(attrs_of(node)["axes"], point))
     return tuple(found[k] for k in range(len(source))), ()
 
 
 def _slice(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
-    attrs = dict(node.attrs)
+    attrs = attrs_of(node)
     return tuple(ZERO if size == 1 else shift(scale(index, step), start)
                  for index, start, step, size in zip(point, attrs["start"], attrs["step"], source)), ()
 
 
 def _flip(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
-    axes = dict(node.attrs)["axes"]
+    axes = attrs_of(node)["axes"]
     return tuple(shift(scale(index, -1), size - 1) if k in axes and size > 1 else index
                  for k, (index, size) in enumerate(zip(point, source))), ()
 
 
 def _pad(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards | None]:
-    attrs = dict(node.attrs)
+    attrs = attrs_of(node)
     found: list[Index] = []
     guards: list[Within] = []
     for index, size, low, interior in zip(point, source, attrs["low"], attrs["interior"]):

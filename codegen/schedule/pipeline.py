@@ -9,14 +9,14 @@ from __future__ import annotations
 from codegen.ir.graph import Graph
 from codegen.schedule.calls import Product, products_of
 from codegen.schedule.expressions import Misplaced
-from codegen.schedule.forms import Form, forms_of, same_storage
+from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.loops import lower_group, lower_scatter
 from codegen.schedule.machine import Machine
 from codegen.schedule.nest import Lowered
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Plan
-from codegen.schedule.tasks import Task, copy, launch
+from codegen.schedule.tasks import Place, Task, copy, launch
 
 
 def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: Machine | None = None) -> Plan:
@@ -27,67 +27,69 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
     """
     machine = machine or Machine()
     _require_aliases(graph, aliases)
-    forms = forms_of(graph)
-    first = len(graph.inputs)
-    products = products_of(graph, forms)
+    known = static_graph(graph)
+    products = products_of(known)
     calls = {v: (product.a, product.b) for v, product in products.items()}
-    calls |= {v: (same_storage(graph, forms, node.args[0]),)
-              for v, node in enumerate(graph.nodes, first) if forms[v] is Form.SCATTER}
-    outputs = tuple(same_storage(graph, forms, v) for v in graph.outputs)
-    required = frozenset(v for v in outputs if v >= first and forms[v] is not Form.EMPTY)
-    found, lowered = _lowered(graph, forms, calls, required, machine)
-    tasks = _tasks(graph, forms, found, lowered, products, calls, required)
-    return placed(graph, aliases, outputs, tasks, found.decisions)
+    calls |= {v: (known.same_storage(node.args[0]),) for v, node in known.nodes() if known.forms[v] is Form.SCATTER}
+    outputs = tuple(map(known.same_storage, graph.outputs))
+    required = frozenset(v for v in outputs if known.forms[v] not in (Form.INPUT, Form.EMPTY))
+    found, lowered = _lowered(known, calls, required, machine)
+    return placed(known, aliases, outputs, _tasks(known, found, lowered, products, calls, required), found.decisions)
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:
     for output, input in aliases:
-        if graph.type_of(graph.outputs[output]) != graph.inputs[input]:
-            raise CannotLower(f"output {output} is {graph.type_of(graph.outputs[output])} and cannot share the storage of "
-                              f"input {input}, {graph.inputs[input]}")
+        own, shared = graph.type_of(graph.outputs[output]), graph.inputs[input]
+        if own != shared:
+            raise CannotLower(f"output {output} is {own} and cannot share the storage of input {input}, {shared}")
 
 
-def _lowered(graph: Graph, forms: tuple[Form, ...], calls: dict[int, tuple[int, ...]], required: frozenset[int],
+def _lowered(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: frozenset[int],
              machine: Machine) -> tuple[Partition, list[list[Lowered]]]:
-    """The partition, and the kernels of each group. A value found to be needed at points that its group cannot compute is cut off."""
+    """The partition, and the kernels of each group.
+
+    A value that turns out to be needed at points at which its group cannot compute it is cut off: stored, for other groups.
+    """
     cut: frozenset[int] = frozenset()
     while True:
-        found = partition(graph, forms, calls, required, cut, machine)
+        found = partition(graph, calls, required, cut, machine)
         try:
-            return found, [_kernels(graph, forms, found, number, machine) for number in range(len(found.groups))]
+            return found, [_kernels(graph, found, number, machine) for number in range(len(found.groups))]
         except Misplaced as misplaced:
             if misplaced.value in cut:
                 raise AssertionError(f"%{misplaced.value} is stored and still needed where it is computed") from misplaced
             cut |= {misplaced.value}
 
 
-def _kernels(graph: Graph, forms: tuple[Form, ...], found: Partition, number: int, machine: Machine) -> list[Lowered]:
+def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine) -> list[Lowered]:
     group = found.groups[number]
-    loaded = {*range(len(graph.inputs)), *(v for v, home in found.home.items() if home != number)}
+
+    def loaded(v: int) -> bool:
+        return v < graph.first or found.home.get(v, number) != number
+
     if group.runs is not None:
-        return lower_group(graph, forms, group, loaded, machine)
+        return lower_group(graph, group, loaded, machine)
     (value,) = group.members
-    return [lower_scatter(graph, forms, value, loaded, machine)] if forms[value] is Form.SCATTER else []
+    return [lower_scatter(graph, value, loaded)] if graph.forms[value] is Form.SCATTER else []
 
 
-def _tasks(graph: Graph, forms: tuple[Form, ...], found: Partition, lowered: list[list[Lowered]],
-           products: dict[int, Product], calls: dict[int, tuple[int, ...]], required: frozenset[int]) -> list[Task]:
+def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], products: dict[int, Product],
+           calls: dict[int, tuple[int, ...]], required: frozenset[int]) -> list[Task]:
     """One right order of launches, products and copies."""
-    read = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages) if p.access == "in"]
-    read += [v for product in products.values() for v in (product.a, product.b)]
-    read += [v for value, (v,) in ((value, whole) for value, whole in calls.items() if forms[value] is Form.SCATTER)]
+    scattered = {v: whole[0] for v, whole in calls.items() if graph.forms[v] is Form.SCATTER}
+    read: list[Place] = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages)
+                         if p.access == "in"]
+    read += [*scattered.values(), *(v for product in products.values() for v in (product.a, product.b))]
+    # what nothing but a scatter_add reads becomes its result: it is computed in the storage that is added to
+    becomes: dict[Place, Place] = {operand: v for v, operand in scattered.items()
+                                   if operand in found.home and operand not in required and read.count(operand) == 1}
     tasks: list[Task] = []
-    becomes: dict[object, int] = {}             # a value that nothing but a scatter_add reads, to its result
-    for value, whole in calls.items():
-        if forms[value] is Form.SCATTER and whole[0] in found.home and whole[0] not in required and read.count(whole[0]) == 1:
-            becomes[whole[0]] = value
     for group, kernels in zip(found.groups, lowered):
         value = group.members[0]
-        if value in products:
+        if group.runs is None and value in products:
             product = products[value]
             tasks.append(Task(product, frozenset({product.a, product.b}), frozenset({value})))
-        elif group.runs is None and calls[value][0] not in becomes:
-            tasks.append(copy(calls[value][0], value))
-        for one in kernels:
-            tasks.append(launch(Lowered(one.kernel, tuple(becomes.get(s, s) for s in one.storages))))
+        elif group.runs is None and scattered[value] not in becomes:
+            tasks.append(copy(scattered[value], value))
+        tasks += [launch(Lowered(one.kernel, tuple(becomes.get(s, s) for s in one.storages))) for one in kernels]
     return tasks

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES
 from codegen.schedule.calls import Product
 from codegen.schedule.expressions import Partial
-from codegen.schedule.forms import points
+from codegen.schedule.forms import StaticGraph
 from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.nest import Lowered
@@ -19,7 +18,7 @@ from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Mat
 from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
 
 
-def placed(graph: Graph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
+def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
            decisions: tuple[str, ...]) -> Plan:
     """The plan that does the tasks; `outputs`: the value that is each output, with no element or stored by a task or an input."""
     builder = _Placement(graph, dict(aliases), outputs, tasks)
@@ -27,10 +26,10 @@ def placed(graph: Graph, aliases: tuple[tuple[int, int], ...], outputs: Sequence
 
 
 class _Placement:
-    def __init__(self, graph: Graph, aliases: dict[int, int], outputs: Sequence[int], tasks: Sequence[Task]):
+    def __init__(self, graph: StaticGraph, aliases: dict[int, int], outputs: Sequence[int], tasks: Sequence[Task]):
         self.graph, self.aliases, self.outputs = graph, aliases, outputs
         self.decisions: list[str] = []
-        self.at: dict[Place, Input | Output] = {v: Input(v) for v in range(len(graph.inputs))}
+        self.at: dict[Place, Input | Output] = {v: Input(v) for v in range(graph.first)}
         early, late = self._copies()
         self.tasks = TaskGraph([*tasks, *early])
         for output, input in self.computed_aliases:
@@ -47,11 +46,11 @@ class _Placement:
         early: list[Task] = []
         late: list[Task] = []
         self.computed_aliases: list[tuple[int, int]] = []
-        inputs = len(self.graph.inputs)
+        inputs = self.graph.first
         overwritten = {i for o, i in self.aliases.items() if self.outputs[o] != i}
         kept: set[int] = set()                                 # values whose own storage is that of an output
         for output, v in enumerate(self.outputs):
-            if points(self.graph.type_of(v)) == 0 or output in self.aliases:
+            if self.graph.sizes[v] == 0 or output in self.aliases:
                 continue
             if v < inputs or v in kept:
                 early.append(copy(v, OutputCopy(output)))
@@ -61,7 +60,7 @@ class _Placement:
                 self.at[v] = Output(output)
         for output, input in self.aliases.items():
             v = self.outputs[output]
-            if points(self.graph.type_of(v)) == 0 or v == input:
+            if self.graph.sizes[v] == 0 or v == input:
                 continue
             if v < inputs:
                 source: Place = v
@@ -139,8 +138,9 @@ class _Placement:
                     steps.append(Copy(number(source), number(target)))
                 case None:
                     steps.append(Check())
-        types = tuple(self.graph.type_of(v) for v in self.graph.outputs)
-        return Plan(self.graph.inputs, types, aliases, tuple(buffers), tuple(steps), arena_bytes,
+        graph = self.graph.graph
+        types = tuple(map(graph.type_of, graph.outputs))
+        return Plan(graph.inputs, types, aliases, tuple(buffers), tuple(steps), arena_bytes,
                     (*decisions, *self.decisions))
 
     def _merged(self, lowered: Lowered):
@@ -164,12 +164,12 @@ class _Placement:
                         return param.dtype, param.size
                 raise AssertionError(f"{place} is never written")
             case Temporary(input):
-                type = self.graph.inputs[input]
+                value = input
             case OutputCopy(output):
-                type = self.graph.type_of(self.outputs[output])
+                value = self.outputs[output]
             case _:
-                type = self.graph.type_of(place)
-        return type.dtype, points(type)
+                value = place
+        return self.graph.dtype(value), self.graph.sizes[value]
 
     def _bytes(self, place: Place, order: Sequence[Task]) -> int:
         dtype, size = self._extent(place, order)

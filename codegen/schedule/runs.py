@@ -1,0 +1,61 @@
+"""runs: the points of a fusion group as runs of adjacent axes, kept or reduced, and which shapes have such points.
+
+    [32,128,1,64] reduced by axis 3       ((4096, kept), (64, reduced))        also the points of a [4096,64]
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+from math import prod
+from operator import mul
+
+from codegen.schedule.movement import Shape
+
+Runs = tuple[tuple[int, bool], ...]
+"""(extent, kept) of adjacent axes taken together, outermost first; no extent is 1 and neighbors differ in kept."""
+
+
+def runs_of(shape: Shape, reduced: Iterable[int] = ()) -> Runs:
+    """The runs of a shape of which some axes are reduced."""
+    runs: list[tuple[int, bool]] = []
+    for k, size in enumerate(shape):
+        kept = k not in reduced
+        if size == 1:
+            continue
+        if runs and runs[-1][1] == kept:
+            runs[-1] = (runs[-1][0] * size, kept)
+        else:
+            runs.append((size, kept))
+    return tuple(runs)
+
+
+def reduces(runs: Runs) -> bool:
+    """Is a run reduced?"""
+    return not all(kept for _, kept in runs)
+
+
+def prefix_products(shape: Iterable[int]) -> tuple[int, ...]:
+    """1, and the products of the first sizes of a shape, each once."""
+    return tuple(dict.fromkeys(accumulate(shape, mul, initial=1)))
+
+
+def splits(shape: Shape, runs: Runs) -> bool:
+    """Are the axes of a shape, taken together, these runs?"""
+    sizes = [n for n, _ in runs]
+    return prod(sizes) == prod(shape) and set(prefix_products(sizes)) <= set(prefix_products(shape))
+
+
+def splits_rows(shape: Shape, runs: Runs) -> bool:
+    """Are the axes of a shape, taken together, those of these runs that are kept?"""
+    return splits(shape, tuple(run for run in runs if run[1]))
+
+
+def aligns(a: Shape, b: Shape) -> bool:
+    """Is there a set of axes finer than both shapes, so that each axis of either is some of these together?"""
+    marks = sorted({*prefix_products(a), *prefix_products(b)})
+    return prod(a) == prod(b) and all(large % small == 0 for small, large in zip(marks, marks[1:]))
+
+
+def runs_text(runs: Runs) -> str:
+    """`4096x(64)`: the extents in order, those that are reduced in parentheses."""
+    return "x".join(f"{n}" if kept else f"({n})" for n, kept in runs) or "one point"

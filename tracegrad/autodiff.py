@@ -21,6 +21,7 @@ from tracegrad.creation import ones_like
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadcast
 from tracegrad.dispatch import GRAD, Node
 from tracegrad.functional import clone, convert
+from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import write
@@ -221,8 +222,13 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
 
 
 def hooked(hooks: list[Callable[[Tensor], Tensor | None]] | None, g: Tensor, given_out: set[int]) -> Tensor:
-    """g as the hooks leave it."""
-    for hook in hooks or ():
+    """g as the hooks leave it; a recorder is told that they run."""
+    if not hooks:
+        return g
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.refuse("a gradient hook")
+    for hook in hooks:
         given_out.add(id(g))
         changed = hook(g)
         if changed is not None:

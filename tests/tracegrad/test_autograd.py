@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+from recordings import recording
 
 import tracegrad as tg
 from tracegrad.autograd import GradcheckError, grad, gradcheck, gradgradcheck
@@ -175,6 +176,9 @@ def test_hooks() -> None:
     x.register_hook(lambda g: g + 1.0)
     y.sum().backward(retain_graph=True)
     assert seen == [[1, 1]] and x.grad is not None and x.grad.tolist() == [7, 7]
+    with recording() as recorder:
+        y.sum().backward(retain_graph=True)
+    assert {a.reason.name for a in recorder.aborts} == {"HOOK"}
     handle.remove()
     assert [None if g is None else g.tolist() for g in grad(y.sum(), x)] == [[4, 4]]
     with pytest.raises(RuntimeError, match="register_hook: the tensor does not require grad"):

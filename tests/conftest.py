@@ -1,16 +1,27 @@
-"""Golden files: text that a test makes, kept in a file, so that a change of it shows up as a diff to be read.
+"""What all tests share: a cache of their own for compiled code, and golden files.
+
+Golden files: text that a test makes, kept in a file, so that a change of it shows up as a diff to be read.
 
 `golden(name, text)` in tests/codegen/ir/test_text.py compares text with tests/golden/codegen/ir/test_text/<name>.
 `pytest --update-golden` writes the files instead.
 """
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiled code goes where nothing of it stays; set before anything of the library is imported."""
+    folder = tempfile.TemporaryDirectory(prefix="tracegrad-tests-")
+    os.environ["TRACEGRAD_CACHE_DIR"] = folder.name
+    config.add_cleanup(folder.cleanup)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

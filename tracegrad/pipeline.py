@@ -198,8 +198,6 @@ def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...])
     leaf = place_of_leaf.get(id(owner))
     if leaf is None:
         raise Declined(Abort.UNKNOWN_TENSOR, f"a tensor {entry.type}")
-    if owner.hooks or entry.tensor.hooks:
-        raise Declined(Abort.HOOK, f"{texts[leaf]}: {entry.type}")
     if entry.grad_of is not None:
         return Source(f"{texts[leaf]}.grad", leaf, of_grad=True)
     return Source(texts[leaf], leaf, contiguous=owner.array.flags.c_contiguous)
@@ -221,7 +219,7 @@ class _MadeTensors:
         self.made: list[Made] = []
 
     def place(self, tensor: Tensor) -> int:
-        """The position of a Tensor that outlives the run; Declined if neither the run made it nor a guard leads to it."""
+        """The position of a Tensor that outlives the run; Declined if nothing leads to it."""
         known = self._places.get(id(tensor))
         if known is not None:
             return known

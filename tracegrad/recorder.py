@@ -196,6 +196,8 @@ class Recorder:
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, **how))
+        if tensor.hooks:
+            self.abort(Abort.HOOK, f"of {type_of(tensor.array)}")
         return self._bind(tensor, ("input", len(self.inputs) - 1))
 
     def _bind(self, tensor: Tensor, key: Key) -> Key:

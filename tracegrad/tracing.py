@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
+import numpy as np
+
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.explanation import Explanation, explain
@@ -127,7 +129,7 @@ class Traced:
             self.stats.eager_calls += 1
             return self.eager(*args, **kwargs)
         try:
-            reason = self._reason_not_to_record()
+            reason = self._reason_not_to_record(args, kwargs)
             if reason is not None:
                 self._give_up(reason)
                 self.stats.eager_calls += 1
@@ -136,7 +138,10 @@ class Traced:
         finally:
             self._lock.release()
 
-    def _reason_not_to_record(self) -> Sequence[Aborted] | None:
+    def _reason_not_to_record(self, args: tuple, kwargs: dict) -> Sequence[Aborted] | None:
+        for argument in (*args, *kwargs.values()):
+            if isinstance(argument, np.ndarray):
+                return [Aborted(Abort.TENSOR_ARGUMENT, f"{argument.dtype}{list(argument.shape)}")]
         if sentence := supported():
             return [Aborted(Abort.PYTHON_VERSION, sentence)]
         if self._tree.full:
@@ -217,6 +222,8 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=No
             return loss
     """
     def decorate(function):
+        if not callable(function):
+            raise TypeError(f"trace takes a function, not {function!r}; options go by name: trace(fn, strict=True)")
         return Traced(function, "llvm_cpu" if target == "auto" else target, strict, fast_math, limits or Limits())
 
     return decorate if fn is None else decorate(fn)

@@ -1,0 +1,165 @@
+"""Every way to give up is reachable, says itself with its cure, and leaves the result what the Python gives."""
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad import pipeline, tracing
+from tracegrad.aborts import Abort
+
+X = tg.arange(4, dtype=tg.float32)
+counter = [0]
+
+
+def host_read(x):
+    return x if x.sum() > 0 else -x
+
+
+def unknown_call(x):
+    print(end="")
+    return x
+
+
+def effect(x):
+    counter.append(len(counter))
+    return x + 1.0
+
+
+def unseen_code(x):
+    namespace = {}
+    exec("def f(x): return x * 2.0", namespace)
+    return namespace["f"](x)
+
+
+def hidden_state(x, numbers=iter(range(1000))):     # noqa: B008 - an iterator that outlives the call is the point
+    return x * float(next(numbers))
+
+
+def unknown_tensor(x):
+    LOSS.backward(retain_graph=True)        # what the operations of LOSS saved is in no attribute
+    return x * 1.0
+
+
+def view_write(x):
+    WHOLE[1:3] += 1.0
+    return WHOLE * 1.0
+
+
+def shared_output(x):
+    return x[1:3]
+
+
+def result_type(x):
+    return object()
+
+
+def foreign_array(x):
+    return x + tg.asarray(np.ones(4, np.float32))
+
+
+def hook(x):
+    w = HOOKED * x
+    w.sum().backward()
+    return x * 1.0
+
+
+def not_recorded(x):
+    FORTRAN.add_(1.0)
+    return x * 1.0
+
+
+def not_lowered(x):
+    return x.astype(tg.float16) * 2.0
+
+
+def raised(x):
+    raise KeyError("mine")
+
+
+W = tg.ones(4, requires_grad=True)
+LOSS = tg.tanh(W * 2.0).sum()
+WHOLE = tg.zeros(4)
+HALF = WHOLE[0:2]
+HOOKED = tg.ones(4, requires_grad=True)
+HOOKED.register_hook(lambda g: None)
+FORTRAN = tg.zeros(3, 4).T
+
+
+def call(traced, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return traced(x)
+
+
+def test_every_reason_is_in_a_test():
+    text = Path(__file__).read_text()
+    tested = {name for name in Abort.__members__ if f"Abort.{name}" in text or f'"{name}"' in text}
+    assert tested == set(Abort.__members__)
+
+
+@pytest.mark.parametrize("function, reason", [
+    (host_read, Abort.HOST_READ), (unknown_call, Abort.UNKNOWN_CALL), (effect, Abort.EFFECT),
+    (unseen_code, Abort.UNSEEN_CODE), (hidden_state, Abort.HIDDEN_STATE),
+    (unknown_tensor, Abort.UNKNOWN_TENSOR), (shared_output, Abort.SHARED_OUTPUT),
+    (result_type, Abort.RESULT_TYPE), (foreign_array, Abort.FOREIGN_ARRAY), (hook, Abort.HOOK),
+    (not_recorded, Abort.NOT_RECORDED), (not_lowered, Abort.NOT_LOWERED),
+], ids=lambda p: getattr(p, "__name__", ""))
+def test_a_reason_is_said_with_its_cure(function, reason):
+    traced = tg.trace(function)
+    with pytest.warns(tg.FellBackToEager):
+        traced(X)
+    assert traced.stats.aborts[reason.name] >= 1, traced.explain()
+    text = str(traced.explain())
+    assert reason.sentence in text and reason.cure in text
+    with pytest.raises(tg.NotCompiled):
+        tg.trace(function, strict=True)(X)
+
+
+def test_an_exception_is_raised_and_noted():
+    traced = tg.trace(raised)
+    with pytest.raises(KeyError, match="mine"):
+        traced(X)
+    assert traced.stats.aborts["RAISED"] == 1
+
+
+def test_a_write_through_a_view_that_the_run_did_not_make():
+    traced = tg.trace(view_write)
+    for _ in range(3):
+        before = np.asarray(WHOLE).copy()
+        before[1:3] += 1.0
+        np.testing.assert_array_equal(np.asarray(call(traced, X)), before)
+    assert traced.stats.aborts["VIEW_WRITE"] >= 1 and traced.stats.replays == 0
+
+
+def test_arrays_as_arguments():
+    traced = tg.trace(lambda a: a * 2)
+    np.testing.assert_array_equal(call(traced, np.ones(3)), np.full(3, 2.0))
+    assert traced.stats.aborts["TENSOR_ARGUMENT"] == 1
+
+
+def test_too_many_paths():
+    traced = tg.trace(lambda x: x * 2.0, limits=tg.Limits(paths=2))
+    for n in (2, 3, 4, 5):
+        assert call(traced, tg.ones(n)).shape == (n,)
+    assert traced.stats.aborts["TOO_MANY_PATHS"] == 2 and traced.stats.recordings == 2
+
+
+def test_a_failing_compiler_is_a_fallback(monkeypatch):
+    def fails(*args, **kwargs):
+        raise pipeline.CompileError("made to fail")
+
+    monkeypatch.setattr(pipeline, "compile_program", fails)
+    traced = tg.trace(lambda x: x * 2.0)
+    np.testing.assert_array_equal(np.asarray(call(traced, X)), np.asarray(X) * 2.0)
+    assert traced.stats.aborts["COMPILER_FAILED"] == 1
+
+
+def test_a_python_that_cannot_be_observed(monkeypatch):
+    monkeypatch.setattr(tracing, "supported", lambda: "made to be old")
+    traced = tg.trace(lambda x: x * 2.0)
+    np.testing.assert_array_equal(np.asarray(call(traced, X)), np.asarray(X) * 2.0)
+    assert traced.stats.aborts["PYTHON_VERSION"] == 1

@@ -123,12 +123,14 @@ class _Partitioner:
         own = op_cost(node.op) if self.graph.forms[v] is Form.LIGHT else 0
         self.leaves[v] = found
         self.cost[v] = min(own + sum(self.cost[a] for a in inline), 1 << 20)
-        self.again[v] = min(own + sum(0 if self._is_kept(a) else self.again[a] for a in node.args), 1 << 20)
+        self.again[v] = min(own + sum(0 if self._is_at_hand(a, v) else self.again[a] for a in node.args), 1 << 20)
         self.depth[v] = 1 + max((self.depth[a] for a in inline), default=0)
 
-    def _is_kept(self, v: int) -> bool:
-        """Is a value in memory whatever is decided?"""
-        return self.graph.forms[v] in (Form.INPUT, Form.REDUCE, Form.MATMUL, Form.SCATTER) or v in self.demand.kept
+    def _is_at_hand(self, a: int, v: int) -> bool:
+        """Whoever computes `v` again, does it load `a`? What is in memory in any case, and what is small beside `v`."""
+        form = self.graph.forms[a]
+        return (form in (Form.INPUT, Form.REDUCE, Form.MATMUL, Form.SCATTER) or a in self.demand.kept
+                or a in self.home and self.size[a] * 8 <= self.size[v])
 
     def _picks(self, v: int, node: Node) -> bool:
         """Does this gather take a few elements of each line of what is computed here, and so better stays with it?"""

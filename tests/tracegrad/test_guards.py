@@ -97,3 +97,23 @@ def test_guards_do_not_keep_arguments_alive():
     del program, sys.modules["program"].args
     gc.collect()
     assert x() is None and guards.sources == ("args[0]",)
+
+
+def test_a_captured_object_has_a_source():
+    program = record("""
+        class C: pass
+        c = C(); c.xs = [1, 2]
+        def f(x, d):
+            c.w = c.w
+            return c.xs, d
+        c.w = tg.ones(2)
+        args = (2.0, {'a': [3]})
+        """)
+    reads, namespace = program.reads, program.namespace
+    assert reads.source(namespace["c"].xs)(program.args, {}) is namespace["c"].xs
+    inner = program.args[1]["a"]
+    assert reads.source(inner)(program.args, {}) is inner
+    other = {"a": [4]}
+    assert reads.source(inner)((2.0, other), {}) is other["a"]
+    assert reads.source([1, 2]) is None
+    assert reads.source(namespace["c"].w) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 import collections
 import functools
 import operator
+import re
 import types
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.purity import code_objects, instances, values
-from tracegrad.purity.declared_pure import METHODS_OF_C, is_numpy_value
+from tracegrad.purity.declared_pure import METHODS_OF_C, is_numpy_value, is_of_python
 from tracegrad.purity.part import ABSENT, Child, Condition, Part, View, is_same
 
 Anatomist = Callable[[View, Any], Part]
@@ -30,6 +31,10 @@ def _of_mapping_proxy(view: View, o: Any) -> Part:
     return Part([is_same(o)], refusal="a read-only view of a mapping hides the mapping")
 
 
+def _of_ufunc(view: View, o: np.ufunc) -> Part:
+    return Part([is_same(o)], refusal=f"ufunc {o.__name__} calls a Python function that guards cannot see" if is_of_python(o) else None)
+
+
 def _of_bytearray(view: View, o: bytearray) -> Part:
     if len(o) > values.MOST_BYTES:
         return Part([is_same(o)], refusal=f"a bytearray of {len(o)} bytes is more than guards compare")
@@ -37,7 +42,7 @@ def _of_bytearray(view: View, o: bytearray) -> Part:
 
 
 BY_TYPE: dict[type, Anatomist] = {
-    **dict.fromkeys((type(None), bool, type(Ellipsis), type(NotImplemented), types.CodeType, type(ABSENT),
+    **dict.fromkeys((type(None), bool, re.Pattern, type(Ellipsis), type(NotImplemented), types.CodeType, type(ABSENT),
                      types.GetSetDescriptorType, types.MemberDescriptorType, type(collections.namedtuple("T", "a").a),
                      types.GenericAlias, types.UnionType), values.of_singleton),
     int: values.of_int,
@@ -49,6 +54,7 @@ BY_TYPE: dict[type, Anatomist] = {
     types.CellType: values.of_cell,
     bytearray: _of_bytearray,
     np.ndarray: values.of_array,
+    np.ufunc: _of_ufunc,
     types.MethodType: code_objects.of_method,
     **dict.fromkeys(METHODS_OF_C, code_objects.of_c_descriptor),
     types.MethodWrapperType: code_objects.of_method_wrapper,

@@ -27,8 +27,9 @@ LOOKS_AT_IDENTITY = frozenset({"repr", "str", "hash", "id", "format", "ascii", "
                                "__repr__", "__str__", "__hash__"})
 """Who uses these may tell apart two objects that are alike in every part."""
 
-REFLECTS = frozenset({"__globals__", "__closure__", "__code__", "cell_contents", "f_globals", "f_locals", "f_back",
-                      "tb_frame", "gi_frame", "__builtins__", "__subclasses__"})
+REFLECTS = frozenset({"__globals__", "__closure__", "__code__", "__defaults__", "__kwdefaults__", "__annotations__",
+                      "cell_contents", "f_globals", "f_locals", "f_back", "tb_frame", "gi_frame", "__builtins__",
+                      "__subclasses__"})
 """Attributes that lead where the walk does not follow."""
 
 LONGEST_TEXT = 200      # longer constants are messages, not lists of names

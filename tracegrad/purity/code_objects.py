@@ -47,7 +47,7 @@ VIRTUAL_SUBCLASSES = Setting("the registered subclasses of abstract classes", ab
 def of_function(view: View, f: types.FunctionType, via: str | None) -> Part:
     trust = view.library.trust(f.__code__)
     if trust is not None:
-        part = Part([is_same(f)], _cells(f, only_calls_of=view))
+        part = Part([is_same(f)], _cells(f, "{p}.__closure__", only_callables=trust is not Trust.STANDARD))
     elif not view.mentions.covers(f.__code__):
         part = Part([is_same(f)])
     else:
@@ -74,7 +74,7 @@ def _ran(view: View, f: types.FunctionType) -> Part:
                           Child(".__kwdefaults__", keyword_defaults, "{p}.__kwdefaults__")]
     if f.__closure__:
         part.namespace = "{p}.__closure__"
-        part.children += _cells(f)
+        part.children += _cells(f, "{d}")
     for c in family(code):
         if view.mentions.covers(c):
             _add_globals(part, f, sorted(facts_of(c).globals))
@@ -84,25 +84,11 @@ def _ran(view: View, f: types.FunctionType) -> Part:
     return part
 
 
-def _cells(f: types.FunctionType, only_calls_of: View | None = None) -> list[Child]:
-    """Closure variables. Of trusted functions only callables that are not trusted matter: they may be called."""
-    found = []
-    for k, (name, cell) in enumerate(zip(f.__code__.co_freevars, f.__closure__ or ())):
-        space = "{d}" if only_calls_of is None else "{p}.__closure__"
-        if only_calls_of is None or _may_be_called_back(only_calls_of, cell_contents(cell)):
-            found.append(Child(name, cell, f"{space}[{k}]", absolute=True))
-    return found
-
-
-def _may_be_called_back(view: View, value: Any) -> bool:
-    match value:
-        case types.FunctionType():
-            return True
-        case types.MethodType() | staticmethod() | classmethod():
-            return _may_be_called_back(view, value.__func__)
-        case _:
-            cls = value if issubclass(type(value), type) else type(value)
-            return bool(cls.__flags__ & HEAP_TYPE) and callable(value) and view.library.trust_class(cls) is None
+def _cells(f: types.FunctionType, space: str, only_callables: bool = False) -> list[Child]:
+    """The closure, at `space`. Of the library's functions only what they may call back matters."""
+    return [Child(name, cell, f"{space}[{k}]", absolute=True)
+            for k, (name, cell) in enumerate(zip(f.__code__.co_freevars, f.__closure__ or ()))
+            if not only_callables or callable(value := cell_contents(cell)) and not issubclass(type(value), type)]
 
 
 def _add_globals(part: Part, f: types.FunctionType, names: list[str]) -> None:

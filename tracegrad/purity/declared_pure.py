@@ -14,6 +14,7 @@ import decimal
 import functools
 import itertools
 import operator
+import re
 import sys
 import types
 from typing import Any
@@ -51,11 +52,12 @@ PURE_TYPES: set[type] = {
     functools.cached_property, operator.itemgetter, operator.attrgetter, operator.methodcaller,
     collections.deque, collections.defaultdict, collections.OrderedDict, types.SimpleNamespace, types.MappingProxyType,
     types.GenericAlias, types.UnionType, types.ModuleType, types.FunctionType, types.MethodType, types.CellType,
-    decimal.Decimal, datetime.date, datetime.datetime, datetime.timedelta, datetime.time, datetime.timezone,
+    re.Pattern, re.Match, decimal.Decimal, datetime.date, datetime.datetime, datetime.timedelta, datetime.time, datetime.timezone,
     *LOCAL_ITERATORS, *NUMPY_TYPES}
 """Types that may be called, and whose methods are pure but for those named below."""
 
-CLOCKS = frozenset({"now", "today", "utcnow"})      # methods of datetime and date
+CLOCKS = frozenset({"now", "today", "utcnow"})                          # methods of datetime and date
+LOCAL_TIME = frozenset({"fromtimestamp", "timestamp", "astimezone"})    # they ask for the time zone of the machine
 IMPURE_METHODS = frozenset({
     "__reduce_ex__", "__reduce__", "__subclasses__", "__sizeof__", "__getstate__",      # they read what nothing names
     "tofile", "dump", "dumps"})
@@ -103,6 +105,11 @@ def is_numpy_value(cls: type) -> bool:
     return issubclass(cls, (np.generic, np.dtype, np.ufunc, type(np.concatenate))) and not issubclass(cls, np.void)
 
 
+def is_of_python(ufunc: np.ufunc) -> bool:
+    """Was it made by np.frompyfunc? It then calls something that only it knows."""
+    return all(set(signature) <= set("O->") for signature in ufunc.types)
+
+
 def is_pure_function(callee: Any) -> bool:
     """May the run call this builtin function or method of a C type, as a profile hook reports it?"""
     if id(callee) in PURE_FUNCTIONS:
@@ -111,11 +118,13 @@ def is_pure_function(callee: Any) -> bool:
     if name in IMPURE_METHODS or is_of_module(callee):
         return False
     if isinstance(owner, type):
-        if issubclass(owner, (datetime.date, datetime.datetime)) and name in CLOCKS:
+        if issubclass(owner, datetime.date) and name in CLOCKS | LOCAL_TIME:
             return False
         base = c_base(owner)
         return base in (type, object) or _has_pure_methods(base) or owner in PURE_TYPES or isinstance(owner, abc.ABCMeta)
     base = c_base(type(owner))
+    if issubclass(base, datetime.date) and name in LOCAL_TIME:
+        return False
     return base is object or _has_pure_methods(base) or issubclass(base, BaseException)
 
 

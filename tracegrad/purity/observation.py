@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
+from numpy._core import umath
+
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.purity.bytecode import LEAVING
 from tracegrad.purity.declared_pure import is_of_module, is_pure_function
@@ -21,6 +23,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.source_lines import first_line, user_frame
 
 MOST_REFUSALS = 20
+ERROR_STATE = vars(umath).get("_extobj_contextvar")     # where NumPy keeps what np.errstate sets
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 
 
@@ -121,7 +124,7 @@ def _identity(callee: Any) -> Any:
 def _is_trusted(library: Library, frame: FrameType, callee: Any) -> bool:
     """May the code of this frame call it all the same?"""
     trust = library.trust_frame(frame)
-    return trust is Trust.CORE or trust is Trust.NUMPY and type(callee.__self__).__name__ in ("ContextVar", "Context")
+    return trust is Trust.CORE or trust is Trust.NUMPY and ERROR_STATE is not None and callee.__self__ is ERROR_STATE
 
 
 def _name(callee: Any) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from tracegrad.purity.anatomy import parts_of
+from tracegrad.purity.anatomy import BY_TYPE, parts_of
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.library import Library, is_standard
 from tracegrad.purity.part import Child, Part, View
@@ -115,21 +115,23 @@ class _Walk:
         self._seen: dict[int, Any] = {}
 
     def run(self, roots: Iterable[Root]) -> None:
-        mentions = self.view.mentions
+        """Functions before anything whose parts depend on names, and modules last: so most names are known in time."""
         todo: list[tuple[Any, str | None]] = [(root.value, root.via) for root in roots]
-        while todo:
-            o, via = todo.pop()
+        later: list[tuple[Any, str | None]] = []
+        last: list[tuple[Any, str | None]] = []
+        while stack := todo or later or last:
+            o, via = stack.pop()
             if id(o) in self._seen:
                 continue
-            if len(self._seen) > MOST_OBJECTS:
+            if stack is todo and type(o) not in BY_TYPE and type(o) is not FunctionType:
+                (last if type(o) is ModuleType else later).append((o, via))
+                continue
+            if len(self._seen) > MOST_OBJECTS or len(self.view.mentions.codes) > MOST_CODES and self.ahead:
                 self.too_far = True
                 return
             self._seen[id(o)] = o
             if self.ahead and type(o) is FunctionType:
                 self._grow(o.__code__)
-                if len(mentions.codes) > MOST_CODES:
-                    self.too_far = True
-                    return
             part = parts_of(self.view, o, via)
             if part.mutable or part.children or part.state is not None or part.names is not None:
                 self.snapshot.append(entry(o, via, part))

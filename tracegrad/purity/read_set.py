@@ -10,9 +10,10 @@ The walk sees the state as it was before the run: the Tensors that the run repla
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from tracegrad.aborts import Abort, Aborted
@@ -29,6 +30,7 @@ from tracegrad.purity.values import PLAIN
 from tracegrad.source_lines import first_line
 
 MOST_REFUSALS = 20
+SIMPLE = PLAIN | {BuiltinFunctionType}  # judged at each route anew; no second route is compared with the first
 IS_CONSTANT = "{p} is {0}"
 FEW = 4                                 # as many are compared pair by pair
 INLINE = (int, bool, type(None))        # constants that are written into the text; so are short names
@@ -42,10 +44,19 @@ class ReadSet:
     guards: Guards
     refusals: tuple[Aborted, ...]
     _slots: dict[Hashable, Slot]
+    _writer: _Writer
 
     def slot(self, effect: Effect) -> Slot | None:
         """Where the replaced Tensor of an effect is to be written on replay; None if that cannot be found again."""
         return self._slots.get(effect.place)
+
+    def source(self, o: Any) -> Callable[[tuple, Mapping[str, Any]], Any] | None:
+        """How to find a captured object again: a container, an instance, a function that the run may have read.
+
+        None for Tensors, plain values and everything else that the walk did not meet. A result that is such an object
+        must be returned by its source: a copy would not be the same.
+        """
+        return self._writer.source(o, self.guards)
 
 
 def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effect], *,
@@ -65,7 +76,7 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     found = {key: guards.slot(*place) for key, place in writer.slots.items()}
     refusals += [Aborted(Abort.EFFECT, f"{e.what}, which cannot be found again") for e in slots
                  if e.place not in found]
-    return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), found)
+    return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), found, writer)
 
 
 @contextmanager
@@ -106,6 +117,7 @@ class _Writer:
         self._names: dict[int, str] = {}                    # constant -> its name
         self._variables: dict[int, str] = {}                # object -> the variable that holds it
         self._made_by: dict[str, tuple[Line, str | None]] = {}      # variable -> the statement and what it reads from
+        self._values: set[int] = set()                      # objects that may be used other than by being called
         self._variable_count = 0
         self._known_routes: dict[str, str] = {}             # variable -> where its object was found first
         self._once: set[Hashable] = set()
@@ -162,16 +174,22 @@ class _Writer:
             todo += reversed(self._visit(child, owner, space, route))
 
     def _visit(self, child: Child, owner: str | None, space: str | None, route: str) -> list[tuple[Child, str | None, str | None, str]]:
-        o, simple = child.value, type(child.value) in PLAIN
+        o, simple = child.value, type(child.value) in SIMPLE
         expression = owner if child.read is None else self._fill(child.read, owner, space, child.constants)
         assert expression is not None
         if route in self.lifted:
             self._test(f"type({expression}) is {self._constant(type(o))}", route, "has type", (type(o),))
             return []
+        as_value = self.view.is_value(child.via)
         if not simple and (known := self._variables.get(id(o))) is not None:
             if known != expression:
                 self._test(f"{expression} is {known}", route, "is the same object as", (self._known_routes[known],))
-            return []
+            if type(o) is not FunctionType or not as_value or id(o) in self._values:
+                return []
+            self._values.add(id(o))         # a function that was met as something called may now be asked for more
+            return self._write_part(o, parts_of(self.view, o, child.via), known, self._known_routes[known])
+        if as_value:
+            self._values.add(id(o))
         part = parts_of(self.view, o, child.via)
         if part.refusal:
             self.refuse(Abort.HIDDEN_STATE, f"{route}: {part.refusal}")
@@ -242,13 +260,24 @@ class _Writer:
         write = self._fill(child.write, p, d, child.constants)
         place, _, _ = write.rpartition(" = ")
         read = place or f"slot_value({p}, {self._fill('{0}', p, d, child.constants)})"
-        used = d if d is not None and "{d}" in child.write else p
-        reads: list[Line] = []
-        while used is not None and used in self._made_by:
-            line, used = self._made_by[used]
-            reads.insert(0, line)
+        reads = self._reads_to(d if d is not None and "{d}" in child.write else p)
         route = child.route if child.absolute else above + child.route
         self.slots[child.place(owner)] = route, reads, read, write
+
+    def _reads_to(self, variable: str | None) -> list[Line]:
+        """The statements that lead to a variable, from the start."""
+        reads: list[Line] = []
+        while variable is not None and variable in self._made_by:
+            line, variable = self._made_by[variable]
+            reads.insert(0, line)
+        return reads
+
+    def source(self, o: Any, guards: Guards) -> Callable[[tuple, Mapping[str, Any]], Any] | None:
+        """See ReadSet.source."""
+        variable = self._variables.get(id(o))
+        if variable is None or variable in self.leaves:
+            return None
+        return guards.slot(self._known_routes[variable], self._reads_to(variable), variable, "pass").read
 
     # ---- lines --------------------------------------------------------------------------------------------------------
 

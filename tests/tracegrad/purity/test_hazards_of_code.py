@@ -1,6 +1,8 @@
 """Changes of functions, classes and modules between calls."""
 from __future__ import annotations
 
+import builtins
+
 import pytest
 from hazards import Hazard, record
 
@@ -93,6 +95,24 @@ HAZARDS = (
             try: return g(x)
             except ValueError as e: return e.args
         """, ("k = 1",)),
+    Hazard("a name that appears", "def f(x):\n    try: return later\n    except NameError: return x",
+           ("later = 1", "import builtins\nbuiltins.later = 2")),
+    Hazard("a called function that is also looked at", "def g(x): return x\ngs = [g]\ndef f(x): return g(x) + hasattr(gs[0], 'flag')",
+           ("g.flag = 1",)),
+    Hazard("a pattern", "import re\np = re.compile('a+')\ndef f(x): return p.match('aab').end()", ("p = re.compile('a')",)),
+    Hazard("an environment variable", "import os\nos.environ['HAZARD'] = '1'\ndef f(x): return os.environ.get('HAZARD')",
+           ("os.environ['HAZARD'] = '2'",), rehearsals=1),
+    Hazard("an object that deletes itself", "class C:\n    def __del__(s): pass\ndef f(x):\n    C()\n    return k\nk = 1", ("k = 2",)),
+    Hazard("a partial in a library closure", """
+        from contextlib import contextmanager
+        k = 1.0
+        def g(v):
+            yield v * k
+        from functools import partial
+        m = contextmanager(partial(g, 2.0))
+        def f(x):
+            with m() as v: return x * v
+        """, ("k = 2.0", "m.__wrapped__.keywords['v'] = 3.0\nm = contextmanager(partial(g, 5.0))")),
     # ---- classes ------------------------------------------------------------------------------------------------------
     Hazard("a method", """
         class C:
@@ -266,9 +286,12 @@ CHANGES = [(h, c) for h in HAZARDS for c in h.changes]
 def test_a_change_is_seen(hazard, change):
     program = record(hazard.source, hazard.rehearsals)
     before = repr(program.seen.result)
-    program.change(change)
-    assert not program.holds()
-    assert program.run() != before, "the change has no effect: it proves nothing"
+    try:
+        program.change(change)
+        assert not program.holds()
+        assert program.run() != before, "the change has no effect: it proves nothing"
+    finally:
+        vars(builtins).pop("later", None)
 
 
 HARMLESS = [(h, c) for h in HAZARDS for c in h.harmless]

@@ -178,7 +178,7 @@ def test_hooks() -> None:
     assert seen == [[1, 1]] and x.grad is not None and x.grad.tolist() == [7, 7]
     with recording() as recorder:
         y.sum().backward(retain_graph=True)
-    assert {a.reason.name for a in recorder.aborts} == {"HOOK"}
+    assert "HOOK" in {a.reason.name for a in recorder.aborts}
     handle.remove()
     assert [None if g is None else g.tolist() for g in grad(y.sum(), x)] == [[4, 4]]
     with pytest.raises(RuntimeError, match="register_hook: the tensor does not require grad"):

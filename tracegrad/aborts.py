@@ -58,7 +58,7 @@ class Abort(Enum):
         "nothing to do: a call that raises is not recorded")
     PYTHON_VERSION = (
         "this version of Python cannot be observed yet",
-        "use Python 3.11")
+        "use CPython 3.11, 3.12 or 3.13")
     TENSOR_ARGUMENT = (
         "an argument is an array that is not a Tensor",
         "convert arguments with tg.asarray before the call")

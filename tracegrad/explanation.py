@@ -71,8 +71,7 @@ def _path(number: int, trace: Trace) -> list[str]:
     lines += _section("sets", [
         *(f"{leaves[e.leaf]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects),
         *(effect.slot.text for effect in trace.slot_effects)])
-    histories = {"leaf": "", "route": ", differentiable", "freed": ", its graph was consumed inside"}
-    lines += _section("makes", [f"{m.type}{histories[m.history]}" for m in trace.made])
+    lines += _section("makes", [f"{m.type}{', differentiable' if m.has_history else ''}" for m in trace.made])
     lines += _section("guards", list(trace.guards.sentences()))
     lines += _section("native call", trace.executable.describe().splitlines())
     lines += _section("graph", print_graph(graph).splitlines())

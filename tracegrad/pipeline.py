@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from ast import literal_eval
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
@@ -18,7 +18,6 @@ from codegen import CannotLower, CompileError, compile_program
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
-from tracegrad.dispatch import Node
 from tracegrad.dtypes import default_float
 from tracegrad.lifted import LiftedNumber
 from tracegrad.purity.effects import Effect, Kind, effects
@@ -28,7 +27,7 @@ from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
 from tracegrad.random import Generator, default_generator
 from tracegrad.recorder import ACTIVE, Input, Recorder
-from tracegrad.replay import GradEffect, Made, SlotEffect, Source, Trace
+from tracegrad.replay import GradEffect, GradExpected, Made, SlotEffect, Source, Trace, own_memory
 from tracegrad.results import UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.tensors import Tensor
@@ -169,19 +168,18 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     for t in recorder.written.values():
         if not t.array.flags.c_contiguous:
             raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
-    live = [k for k, m in enumerate(made.made) if m.history == "route"]
-    if live and recorder.differentiates_written:
-        raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
-    graph = recorder.graph(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
+    live = [k for k, m in enumerate(made.made) if m.has_history]
+    graph, freed = recorder.graph_and_freed(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
     route = None
     if live:
         outputs = [graph.outputs[len(written) + k] for k in live]
-        route = Route(with_outputs(graph, outputs), tuple(entry.carries for entry in recorder.inputs), target)
+        route = Route(with_outputs(graph, outputs), tuple(entry.carries for entry in recorder.inputs), target,
+                      freed)
+        if recorder.differentiates_written and not route.spent(freed):
+            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     executable = compile_program(graph, target, aliases=tuple(enumerate(written)), fast_math=fast_math)
-    grads_expected = tuple(
-        (place_of_leaf[id(t)], None if (grad := _grad_on_entry(recorder, t)) is None else type_of(grad.array))
-        for t, _ in recorder.grads_read.values() if id(t) in place_of_leaf)
+    grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
     trace = Trace(graph, executable, reads.guards, sources, grads_expected, tuple(written), tuple(made.made), route,
                   grad_effects, slot_effects, rebuild)
     return Compiled(trace, executable.kernels_compiled)
@@ -228,25 +226,9 @@ class _MadeTensors:
         if tensor._grad is not None:
             raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
         self.tensors.append(tensor)
-        self.made.append(Made(type_of(tensor.array), tensor.requires_grad, _history(tensor)))
+        self.made.append(Made(type_of(tensor.array), tensor.requires_grad, tensor.grad_fn is not None))
         place = self._places[id(tensor)] = self._leaves + len(self.tensors) - 1
         return place
-
-
-def _history(tensor: Tensor) -> str:
-    """Is a made Tensor a leaf, is its history alive, or was any of it freed by a backward?"""
-    if tensor.grad_fn is None:
-        return "leaf"
-    seen: set[int] = set()
-    todo = [tensor.grad_fn]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, Node) and id(node) not in seen:
-            seen.add(id(node))
-            if node.freed:
-                return "freed"
-            todo.extend(node.edges)
-    return "route"
 
 
 def _recipe(result: Any, made: _MadeTensors) -> Callable:
@@ -258,6 +240,24 @@ def _recipe(result: Any, made: _MadeTensors) -> Callable:
 
 def _grad_on_entry(recorder: Recorder, tensor: Tensor) -> Tensor | None:
     return next((e.tensor for e in recorder.inputs if e.grad_of is tensor), None)
+
+
+def _grads_expected(recorder: Recorder, place_of_leaf: dict[int, int], leaves: Sequence[Tensor]) -> Iterator[GradExpected]:
+    """What a replay assumes of the grads that the run read; Declined where they are not memory of their own."""
+    grads = [e.tensor for e in recorder.inputs if e.grad_of is not None]
+    if not own_memory(leaves, grads):
+        raise Declined(Abort.SHARED_OUTPUT, "a grad shares its memory with another tensor")
+    for tensor, existed in recorder.grads_read.values():
+        leaf = place_of_leaf.get(id(tensor))
+        if leaf is None:
+            continue
+        grad = _grad_on_entry(recorder, tensor)
+        if grad is None:
+            if existed:
+                raise Declined(Abort.SHARED_OUTPUT, "a grad is a tensor that the run found elsewhere too")
+            yield GradExpected(leaf)
+        else:
+            yield GradExpected(leaf, type_of(grad.array), grad.requires_grad, grad.grad_fn is not None)
 
 
 def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _MadeTensors) -> Iterator[GradEffect]:

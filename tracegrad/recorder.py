@@ -36,13 +36,14 @@ Key = tuple[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RecordedOp:
-    """One primitive as it happened. `carries`: does eager autograd follow it?"""
+    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`?"""
 
     op: str
     args: tuple[Key, ...]
     attrs: dict[str, Attr]
     carries: bool
     line: str | None
+    node: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Recorder:
         keys = tuple(self.key(a) if hasattr(a, "array") else _number(a, _dtype_beside(op, args)) for a in args)
         if result.requires_grad and any(id(a) in self.written and a.is_leaf and a.requires_grad for a in args):
             self.differentiates_written = True
-        self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, user_line()))
+        self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
         self._bind(result, ("op", len(self.ops) - 1))
 
     def record_write(self, target: Tensor, value: Tensor) -> None:
@@ -165,7 +166,12 @@ class Recorder:
         With `derivatives`, `detach` stands wherever eager autograd stopped (detach(), no_grad, constants of a
         Function), so that differentiating the graph gives what differentiating the run would have given.
         """
+        return self.graph_and_freed(name, outputs, derivatives=derivatives)[0]
+
+    def graph_and_freed(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> tuple[Graph, frozenset[int]]:
+        """The graph, and those of its values whose history a backward of the run has freed."""
         b = Builder(name)
+        freed: set[int] = set()
         values: dict[Key, Value] = {}
         carrying: set[int] = set()
         for k, entry in enumerate(self.inputs):
@@ -188,9 +194,11 @@ class Recorder:
                     carrying.add(result.id)
                 elif recorded.op != "detach":
                     result = b.emit("detach", result)
+            if recorded.node is not None and recorded.node.freed:
+                freed.add(result.id)
             values["op", k] = result
         b.line = None
-        return b.graph([value(self.key(t)) for t in outputs])
+        return b.graph([value(self.key(t)) for t in outputs]), frozenset(freed)
 
     # ---- inside -------------------------------------------------------------------------------------------
 

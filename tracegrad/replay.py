@@ -20,15 +20,11 @@ import numpy as np
 from codegen import Executable
 from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES, TensorType
-from tracegrad.dispatch import Node
 from tracegrad.guards import Guards, Slot
+from tracegrad.purity.memory import NotOwned, owner
 from tracegrad.results import Rebuild
 from tracegrad.routes import Route
 from tracegrad.tensors import Tensor
-
-FREED = Node("traced", {}, (), None, None)
-"""The history of a result whose graph was consumed inside the run: a backward through it is refused as eager's is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -61,11 +57,45 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A Tensor that every call makes anew. `history` says what its grad_fn is: none, the route's, or a freed one."""
+    """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?"""
 
     type: TensorType
     requires_grad: bool
-    history: str            # "leaf", "route", "freed"
+    has_history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GradExpected:
+    """The grad that leaf `leaf` has on entry: none, or a Tensor of this type; does it require grad, by a history?"""
+
+    leaf: int
+    type: TensorType | None = None
+    requires_grad: bool = False
+    has_history: bool = False
+
+    def is_met(self, grad: Tensor | None) -> bool:
+        """Is it this one?"""
+        if grad is None or self.type is None:
+            return grad is None and self.type is None
+        array = grad.array
+        return (array.shape == self.type.shape and array.dtype is DTYPES[self.type.dtype]
+                and grad.requires_grad is self.requires_grad
+                and (grad.grad_fn is not None) is self.has_history and grad.hooks is None)
+
+
+def own_memory(leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
+    """Has each of the grads memory that no other of these Tensors has?"""
+    try:
+        owners = {id(t.array if t.array.base is None else owner(t.array)) for t in leaves}
+        for grad in grads:
+            whole = id(grad.array if grad.array.base is None else owner(grad.array))
+            if whole in owners:
+                return False
+            owners.add(whole)
+    except NotOwned:
+        others = (*grads, *leaves)
+        return not any(np.may_share_memory(g.array, t.array) for k, g in enumerate(grads) for t in others[k + 1:])
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +148,7 @@ class Trace:
     executable: Executable
     guards: Guards
     sources: tuple[Source, ...]
-    grads_expected: tuple[tuple[int, TensorType | None], ...]   # leaf -> type of its grad on entry, where that was read
+    grads_expected: tuple[GradExpected, ...]                     # where the grad on entry was read
     written: tuple[int, ...]                                     # inputs overwritten in place
     made: tuple[Made, ...]                                       # the executable's outputs after the written ones
     route: Route | None                                          # what differentiates made tensors with a history
@@ -141,13 +171,15 @@ class Trace:
         leaves = self.guards.check(args, kwargs)
         if leaves is None:
             return None
-        for k, expected in self.grads_expected:
-            grad = leaves[k]._grad
-            if grad is None or expected is None:
-                if grad is not expected:
-                    return None
-            elif grad.array.shape != expected.shape or grad.array.dtype is not DTYPES[expected.dtype]:
+        grads = []
+        for expected in self.grads_expected:
+            grad = leaves[expected.leaf]._grad
+            if not expected.is_met(grad):
                 return None
+            if grad is not None:
+                grads.append(grad)
+        if grads and not own_memory(leaves, grads):
+            return None
         for k in self.written:
             flags = self.written_tensor(k, leaves).array.flags
             if not (flags.writeable and flags.c_contiguous):
@@ -172,10 +204,9 @@ class Trace:
             self.exits += 1
             return True, None
         self.replays += 1
-        made = [Tensor(array, m.requires_grad, FREED if m.history == "freed" else None)
-                for array, m in zip(outputs, self.made)]
+        made = [Tensor(array, m.requires_grad) for array, m in zip(outputs, self.made)]
         if self.route is not None:
-            live = [t for t, m in zip(made, self.made) if m.history == "route"]
+            live = [t for t, m in zip(made, self.made) if m.has_history]
             self.route.attach(kept, outputs[len(made):], live)
         tensors = [*leaves, *made]
         for g in self.grad_effects:

@@ -6,6 +6,8 @@
 1. The backward of a route is a route itself, differentiated and compiled when it is first asked for.
 2. A value is saved where backward reads it and it is dear to make again; saved values carry derivatives as outputs do.
 3. Inputs are saved as eager operations save theirs, so writing to them later changes no gradient.
+4. Where eager autograd has no path there is none, and what one backward has used up no other can use: which operations
+   would have saved values is known from the derivative rules.
 """
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.ops import OPS, REDUCTION
 from codegen.ir.types import FLOATS, TensorType
-from tracegrad.autodiff import differentiate
+from tracegrad.autodiff import carrying, differentiate, rules_of
 from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -82,17 +84,25 @@ def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int,
 
 
 class Route:
-    """`graph` as a function of Tensors. `carries`: the inputs derivatives are taken for; `target`: what compiles it."""
+    """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for; `target`: what compiles it.
 
-    def __init__(self, graph: Graph, carries: tuple[bool, ...], target: str):
-        self.graph, self.carries, self.target = graph, carries, target
+    `freed`: values whose history was used up while the graph was recorded.
+    """
+
+    def __init__(self, graph: Graph, carries: tuple[bool, ...], target: str, freed: frozenset[int] = frozenset()):
+        self.graph, self.carries, self.target, self.freed = graph, carries, target, freed
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
         self._executables: dict[bool, Executable] = {}
         self._derivatives: dict[int, Route] = {}
+        self._sources: dict[int, tuple[int, ...]] = {}
+        self._saving: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
+        self._spent: dict[frozenset[int], bool] = {}
 
     @cached_property
     def saved(self) -> tuple[int, ...]:
         """The values kept for backward, by id in the graph."""
+        if self.spent(self.freed):
+            return ()
         found: set[int] = set()
         for output in set(self.graph.outputs):
             if self.graph.type_of(output).dtype in FLOATS:
@@ -121,14 +131,62 @@ class Route:
     def keep(self, operands: Sequence[Tensor | np.ndarray]) -> Kept:
         """The inputs of a call about to run, for its backward: before anything is written."""
         edges = tuple(_edge(t) if c and isinstance(t, Tensor) else None for t, c in zip(operands, self.carries))
+        if self.spent(self.freed):
+            return edges, None
         return edges, tuple(t.save() if isinstance(t, Tensor) else Tensor(t) for t in operands)
 
     def attach(self, kept: Kept, saved: Sequence[np.ndarray], results: Sequence[Tensor]) -> None:
-        """Give the floating-point `results` of a call their history."""
+        """Give the `results` of a call that derivatives lead through their history."""
         call = RouteCall(self, *kept, tuple(saved))
-        for k, t in enumerate(results):
-            if self.graph.type_of(self.graph.outputs[k]).dtype in FLOATS:
-                t.requires_grad, t.grad_fn = True, RouteNode(call, self.graph.outputs[k])
+        for output, t in zip(self.graph.outputs, results):
+            node = RouteNode(call, output)
+            if any(e is not None for e in node.edges):
+                t.requires_grad, t.grad_fn = True, node
+
+    def sources(self, output: int) -> tuple[int, ...]:
+        """The inputs that a derivative of this value leads to."""
+        found = self._sources.get(output)
+        if found is None:
+            reached = self._followed(output)
+            found = self._sources[output] = tuple(k for k in self._wrt if k in reached)
+        return found
+
+    def saving(self, output: int, inputs: tuple[int, ...]) -> frozenset[int]:
+        """Values whose operations, on the way from this one back to `inputs`, would have saved something."""
+        found = self._saving.get((output, inputs))
+        if found is None:
+            on_the_way = self._followed(output) & carrying(self.graph, inputs)
+            found = self._saving[output, inputs] = frozenset(v for v in on_the_way if v in self._all_saving)
+        return found
+
+    def spent(self, freed: frozenset[int]) -> bool:
+        """Is there, after these were freed, no output that a backward can lead from to any input?"""
+        found = self._spent.get(freed)
+        if found is None:
+            found = self._spent[freed] = all(
+                self.saving(output, (k,)) & freed for output in self.graph.outputs for k in self.sources(output))
+        return found
+
+    def _followed(self, output: int) -> set[int]:
+        """The values that a derivative of `output` leads through, to inputs that carry one."""
+        found: set[int] = set()
+        todo = [output]
+        while todo:
+            v = todo.pop()
+            if v in self._carrying and v not in found:
+                found.add(v)
+                node = self.graph.node_of(v)
+                if node is not None:
+                    todo += (a for a, rule in zip(node.args, rules_of(node)) if rule is not None)
+        return found
+
+    @cached_property
+    def _carrying(self) -> set[int]:
+        return carrying(self.graph, self._wrt)
+
+    @cached_property
+    def _all_saving(self) -> frozenset[int]:
+        return frozenset(v for v in self._carrying if saves(self.graph, v, self._carrying))
 
     def derivative(self, output: int) -> Route:
         """(inputs, cotangent, saved values) -> gradients, for the output or saved value with this id."""
@@ -161,49 +219,77 @@ class Route:
         return tuple(values[v] for v in self.graph.outputs)
 
 
-Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...]]
+def saves(graph: Graph, value: int, carried: set[int]) -> bool:
+    """Would eager autograd save an operand or the result of the operation that makes `value`?"""
+    node = graph.node_of(value)
+    if node is None:
+        return False
+    b = Builder(node.op)
+    *operands, y, g = [b.input(graph.type_of(v)) for v in (*node.args, value, value)]
+    gradients = [rule(g, y, *operands, **dict(node.attrs)) for a, rule in zip(node.args, rules_of(node))
+                 if rule is not None and a in carried]
+    backward = b.graph(gradients)
+    read = {a for n in backward.nodes for a in n.args} | set(backward.outputs)
+    return y.id in read or any(x.id in read and not _is_number(graph, a) for a, x in zip(node.args, operands))
+
+
+def _is_number(graph: Graph, value: int) -> bool:
+    node = graph.node_of(value)
+    return node is not None and node.op == "constant"
+
+
+Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None]
 """For each input of a call: where its gradient goes, and its value."""
 
 
 class RouteCall:
-    """One call of a route, as its backward needs it."""
+    """One call of a route, as its backward needs it. `freed`: values whose history has been used up."""
 
-    __slots__ = ("route", "edges", "inputs", "saved")
+    __slots__ = ("route", "edges", "inputs", "saved", "freed")
 
     def __init__(self, route: Route, edges: tuple[Node | Tensor | None, ...], inputs: tuple[Any, ...] | None,
                  saved: tuple[np.ndarray, ...] | None):
-        self.route, self.edges, self.inputs, self.saved = route, edges, inputs, saved
+        self.route, self.edges, self.inputs, self.saved, self.freed = route, edges, inputs, saved, route.freed
 
 
 class RouteNode(Node):
     """What made one output of a call: its cotangent goes through the route's derivative to the call's inputs."""
 
-    __slots__ = ("call", "output")
+    __slots__ = ("call", "output", "_pulled")
 
     def __init__(self, call: RouteCall, output: int):
-        super().__init__("traced", {}, call.edges, None, None)
+        edges: list[Node | Tensor | None] = [None] * len(call.edges)
+        for k in call.route.sources(output):
+            edges[k] = call.edges[k]
+        super().__init__("traced", {}, tuple(edges), None, None)
         self.call, self.output = call, output
+        self._pulled: tuple[int, ...] = ()
 
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """See Node.pull."""
         call, route = self.call, self.call.route
-        if call.inputs is None or call.saved is None:     # they go together
+        wanted = tuple(k for k, e in enumerate(self.edges) if e is not None and (needed is None or id(e) in needed))
+        if not wanted:
+            return
+        if call.inputs is None or call.freed & route.saving(self.output, wanted):
             raise RuntimeError(at_user_line(
                 "traced: backward through a graph that was freed: pass retain_graph=True to the first backward"))
+        self._pulled = wanted
         inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
         saved = [self._saved(k) for k in route.saved_before(self.output)]
-        gradients = route.derivative(self.output)(*inputs, g, *saved)
-        for k, gradient in zip(route._wrt, gradients):
-            edge = call.edges[k]
-            if edge is not None and (needed is None or id(edge) in needed):
-                yield id(edge), gradient
+        gradients = dict(zip(route._wrt, route.derivative(self.output)(*inputs, g, *saved)))
+        for k in wanted:
+            yield id(self.edges[k]), gradients[k]
 
     @property
     def freed(self) -> bool:
         return self.call.inputs is None
 
     def free(self) -> None:
-        self.call.inputs = self.call.saved = None
+        call = self.call
+        call.freed |= call.route.saving(self.output, self._pulled)
+        if call.route.spent(call.freed):
+            call.inputs = call.saved = None
 
     def _saved(self, k: int) -> Tensor:
         """A saved value; where derivatives of derivatives are wanted, with its own history."""

@@ -13,19 +13,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 
 from codegen.ir.graph import attrs_of
-from codegen.schedule.expressions import Expressions, reduction_point
+from codegen.ir.types import DTYPES
+from codegen.schedule.costs import cost_of
+from codegen.schedule.expressions import Expressions, Partial, reduction_point
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import ZERO, axis, flatten, unflatten
-from codegen.schedule.kernel import Index, ScatterAdd, Store
+from codegen.schedule.kernel import Accumulate, Index, Load, Param, ScatterAdd, Store
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Point, Shape
-from codegen.schedule.nest import Lowered, Nest, coalesced, emitted, in_two, kernel_of
+from codegen.schedule.nest import BLOCKS, Nest, coalesced, cut_in_blocks, depends_on, plain_axis
 from codegen.schedule.partition import Group
+from codegen.schedule.passes import Lowered, emitted
 from codegen.schedule.runs import Runs, prefix_products
-from codegen.schedule.tile import Layout, partial_blocks
+from codegen.schedule.tile import ENOUGH_CHUNKS, POINT_LANES, Layout, chunks_wanted, layout, partial_blocks
 
 
 def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool], machine: Machine) -> list[Lowered]:
@@ -41,7 +45,7 @@ def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool],
     roots = tuple(expressions.store(v, domain.point_of(v)) for v in group.stored)
     nest = _nest(expressions, roots, domain.kept, domain.reduced)
     blocks = partial_blocks(group.runs, machine)
-    return in_two(nest, blocks, machine) if blocks and nest.can_be_two else [kernel_of(nest, machine)]
+    return _in_two(nest, blocks, machine) if blocks and nest.can_be_two else [_kernel_of(nest, machine)]
 
 
 def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool]) -> Lowered:
@@ -136,3 +140,87 @@ def _reshaped(graph: StaticGraph, group: Group, loaded: Callable[[int], bool]) -
         if node.op == "reshape" and graph.forms[v] is Form.MOVE:
             found.append(graph.shapes[node.args[0]])
     return found
+
+
+# ---- nests to kernels ---------------------------------------------------------------------------------------------------------
+
+
+def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Lowered:
+    """The one kernel of a nest; `parallel` names the axis that is to be cut into chunks, if that is not free."""
+    chosen = _layout(nest, machine, parallel)
+    if not nest.inner and len(chosen.outer) > 1 and chosen.vector:
+        first, wanted = nest.extents[chosen.outer[0]], chunks_wanted(_work(nest), machine)
+        if first < min(wanted, ENOUGH_CHUNKS) and nest.extents[chosen.vector] >= 2 * POINT_LANES:
+            return _kernel_of(_in_strips(nest, chosen.vector, wanted), machine, BLOCKS)
+        if _worth_hoisting(nest, chosen.vector, machine):
+            outer = tuple(name for name in nest.outer if name != chosen.vector)
+            nest = replace(nest, outer=outer, inner=(chosen.vector,))
+            chosen = _layout(nest, machine, parallel)
+    return emitted(nest, chosen)
+
+
+def _in_strips(nest: Nest, vector: str, wanted: int) -> Nest:
+    """The nest with its vector axis cut into about as many blocks as chunks are wanted, to be the parallel axis."""
+    extent = nest.extents[vector]
+    length = -(-extent // (wanted * POINT_LANES)) * POINT_LANES
+    outer = tuple(name for name in nest.outer if name != vector)
+    return cut_in_blocks(replace(nest, outer=outer, inner=(vector,)), vector, length)
+
+
+def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:
+    deep = nest.deep if nest.inner else [True] * len(nest.statements)
+    accesses = [s.index for s, inside in zip(nest.statements, deep) if inside and isinstance(s, Load)]
+    accesses += [s.index for s in (nest.inner_roots if nest.inner else nest.roots) if isinstance(s, Store)]
+    return layout(nest.outer, nest.inner, nest.extents, accesses, _work(nest), _element_bytes(nest), machine, parallel)
+
+
+def _element_bytes(nest: Nest) -> int:
+    return max(DTYPES[param.dtype].itemsize for param in nest.params)
+
+
+def _work(nest: Nest) -> int:
+    """Elements of a launch, each counted once for every four operations: a load takes about as long as four additions."""
+    cost = sum(cost_of(s) for s, deep in zip(nest.statements, nest.deep) if deep or not nest.inner)
+    return prod(nest.extents.values()) * max(1, cost // 4)
+
+
+def _worth_hoisting(nest: Nest, vector: str, machine: Machine) -> bool:
+    """Is something computed that does not change along the vector axis, and is that axis long enough to gain by it?"""
+    if nest.extents[vector] * _element_bytes(nest) < 4 * machine.vector_bytes:
+        return False
+    return any(cost_of(s) > 1 and not along for s, along in zip(nest.statements, depends_on(nest, [vector])))
+
+
+def _in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
+    """A kernel that reduces blocks of the longest inner axis, and a kernel that combines what the first leaves.
+
+    The partial results of a reduction lie block after block, each like the kept points.
+    """
+    cut = max(nest.inner, key=lambda name: nest.extents[name])
+    extent = nest.extents[cut]
+    length = -(-extent // blocks)
+    if length > 512:
+        length = -(-length // 64) * 64
+    blocks = -(-extent // length)
+    kept = tuple(nest.extents[name] for name in nest.outer)
+    place = flatten((plain_axis(BLOCKS), *map(axis, nest.outer, kept)), (blocks, *kept))
+    deep, inner_roots = nest.deep, nest.inner_roots
+    sums = {k: s for k, s in enumerate(nest.statements) if isinstance(s, Accumulate)}
+    first_buffer = len(nest.storages)
+    storages = (*nest.storages, *(Partial(nest.reductions[k][0]) for k in sums))
+    params = (*nest.params, *(Param(nest.reductions[k][1], blocks * prod(kept), "in") for k in sums))
+
+    first = cut_in_blocks(replace(nest, roots=inner_roots, checks=tuple(k for k in nest.checks if deep[k]), storages=storages,
+                         params=params), cut, length)
+    first = replace(first, roots=(*first.roots, *(Store(first_buffer + n, place, k) for n, k in enumerate(sums))))
+
+    count = len(nest.statements)
+    statements = [*nest.statements, *(Load(first_buffer + n, place) for n in range(len(sums)))]
+    for n, (k, s) in enumerate(sums.items()):
+        statements[k] = Accumulate(s.kind, count + n)
+    second = replace(
+        nest, statements=tuple(statements), stages=(*nest.stages, *(0 for _ in sums)),
+        roots=tuple(s for s in nest.roots if s not in inner_roots), checks=tuple(k for k in nest.checks if not deep[k]),
+        storages=storages, params=params, inner=(BLOCKS,),
+        extents={BLOCKS: blocks, **{name: nest.extents[name] for name in nest.outer}})
+    return [_kernel_of(first, machine, BLOCKS), _kernel_of(second, machine)]

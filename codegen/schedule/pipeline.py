@@ -12,8 +12,8 @@ from codegen.schedule.expressions import Misplaced
 from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.loops import lower_group, lower_scatter
 from codegen.schedule.machine import Machine
-from codegen.schedule.nest import Lowered
 from codegen.schedule.partition import Partition, partition
+from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Plan
 from codegen.schedule.tasks import Place, Task, copy, launch

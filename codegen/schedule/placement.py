@@ -13,7 +13,7 @@ from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
 from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.memory import LiveRange, arena_offsets
-from codegen.schedule.nest import Lowered
+from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
 from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
 

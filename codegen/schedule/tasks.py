@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from codegen.schedule.calls import Product
 from codegen.schedule.expressions import Storage
-from codegen.schedule.nest import Lowered
+from codegen.schedule.passes import Lowered
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,175 @@
+"""passes: a nest -> its kernel: expressions put in passes, each value numbered as it comes.
+
+    e0 = Load %0[64*a0+a1]                        for i < 4096:
+    e1 = Accumulate sum e0         outer a0         pass j < 64: v0 = load b0[64*i+j]; v1 = accumulate sum v0
+    e2 = div e0 e1            ->   inner a1         pass j < 64: v2 = load b0[64*i+j]; v3 = div v2 v1; store b1 ... v3
+    Store %7[64*a0+a1] e2
+
+1. What changes along inner axes is computed in each pass that needs it; all else once for each point of the outer axes.
+2. There is a pass over the inner axes for each stage: how many reductions come before, one after the other.
+3. A store comes as soon as what it stores is known, in the order of the roots.
+4. What takes long to compute and is stored anyway is loaded by the passes after that in which it is stored.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from codegen.schedule.costs import CHEAP, cost_of
+from codegen.schedule.expressions import Storage
+from codegen.schedule.index import substitute
+from codegen.schedule.kernel import (
+    Accumulate,
+    Axis,
+    Gather,
+    Index,
+    Kernel,
+    Load,
+    Pass,
+    ScatterAdd,
+    Statement,
+    Store,
+    operands,
+    with_indices,
+    with_operands,
+)
+from codegen.schedule.nest import Nest, plain_axis
+from codegen.schedule.tile import Layout
+
+AXIS_NAMES = "ijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A kernel, and what each of its params holds."""
+
+    kernel: Kernel
+    storages: tuple[Storage, ...]
+
+
+def emitted(nest: Nest, chosen: Layout) -> Lowered:
+    """The kernel of a nest with its axes in the order, and cut into the chunks, that were chosen."""
+    passes = _Passes(replace(nest, outer=chosen.outer, inner=chosen.inner))
+    names = [AXIS_NAMES[k] if k < len(AXIS_NAMES) else f"x{k}" for k in range(len(chosen.outer) + len(chosen.inner))]
+    return passes.kernel(dict(zip((*chosen.outer, *chosen.inner), names)), chosen)
+
+
+class _Passes:
+    """Statements put in passes, each value numbered as it comes."""
+
+    def __init__(self, nest: Nest):
+        self.nest = nest
+        self.deep = nest.deep
+        self.inner_roots = set(nest.inner_roots)
+        self.numbers: dict[int, int] = {}           # expressions that all later passes see
+        self.here: dict[int, int] = {}              # expressions that only this pass sees
+        self.stored: dict[int, Store] = {}          # expressions that earlier passes stored and that this one loads
+        self.count = 0
+        self.body: list[Statement] = []
+        self.costs: list[int] = []                  # of computing each expression once more in another pass
+        for k, s in enumerate(nest.statements):
+            again = sum(self.costs[x] for x in operands(s) if x < k) if self.deep[k] else 0
+            self.costs.append(min(again + cost_of(s), 1 << 20) if self.deep[k] else 0)
+
+    def place(self, root: int) -> int:
+        """The number of an expression, which is put here, after what it needs, if it is not seen already."""
+        pending = [root]
+        while pending:
+            k = pending[-1]
+            if k in self.numbers or k in self.here:
+                pending.pop()
+                continue
+            if k in self.stored:
+                self.body.append(Load(self.stored[k].buffer, self.stored[k].index))
+            else:
+                missing = [x for x in operands(self.nest.statements[k]) if x not in self.numbers and x not in self.here]
+                if missing:
+                    pending += reversed(missing)
+                    continue
+                self.append(self.nest.statements[k])
+            pending.pop()
+            (self.here if self.deep[k] else self.numbers)[k] = self.count
+            self.count += 1
+        return self.number(root)
+
+    def number(self, k: int) -> int:
+        return self.numbers[k] if k in self.numbers else self.here[k]
+
+    def append(self, s: Statement) -> None:
+        self.body.append(with_operands(s, [self.number(x) for x in operands(s)]))
+
+    def store(self, root: Store | ScatterAdd) -> None:
+        for x in operands(root):
+            self.place(x)
+        self.append(root)
+
+    def passes(self) -> list[tuple[bool, tuple[Statement, ...]]]:
+        """The bodies of the passes, and whether each runs over the inner axes."""
+        nest, needed = self.nest, self.needed()
+        found: list[tuple[bool, tuple[Statement, ...]]] = []
+        for stage in range(1 + max((nest.stages[k] for k in needed), default=0)):
+            for inner in (False, True):
+                self.body, self.here = [], {}
+                for root in nest.roots:
+                    if (root in self.inner_roots) == inner and nest.stages[root.x] == stage:
+                        self.store(root)
+                for k in needed:
+                    s = nest.statements[k]
+                    if isinstance(s, Accumulate):
+                        if inner and nest.stages[s.x] == stage:
+                            self.place(k)
+                    elif nest.stages[k] == stage and self.deep[k] == inner and (not inner or k in nest.checks):
+                        self.place(k)
+                if self.body:
+                    found.append((inner, tuple(self.body)))
+            self.stored |= {root.x: root for root in self.inner_roots if isinstance(root, Store)
+                            and nest.stages[root.x] == stage and self.costs[root.x] > CHEAP}
+        return found
+
+    def needed(self) -> list[int]:
+        """The expressions that roots and checks are made of, in order."""
+        found: set[int] = set()
+        pending = [*self.nest.checks, *(x for root in self.nest.roots for x in operands(root))]
+        while pending:
+            k = pending.pop()
+            if k not in found:
+                found.add(k)
+                pending += operands(self.nest.statements[k])
+        return sorted(found)
+
+    def kernel(self, names: Mapping[str, str], chosen: Layout) -> Lowered:
+        """The kernel with short names for the axes and only the buffers that are used, in the order in which they are."""
+        extents = {names[a]: self.nest.extents[a] for a in names}
+        table: dict[Index, Index] = {}
+
+        def renamed(index: Index) -> Index:
+            if index not in table:
+                table[index] = substitute(index, lambda a: plain_axis(names[a]), extents)
+            return table[index]
+
+        used: dict[int, set[str]] = {}
+        bodies = self.passes()
+        for s in (s for _, body in bodies for s in body):
+            match s:
+                case Load() | Gather():
+                    used.setdefault(s.buffer, set()).add("in")
+                case Store():
+                    used.setdefault(s.buffer, set()).add("out")
+                case ScatterAdd():
+                    used.setdefault(s.buffer, set()).update(("in", "out"))
+        order = {buffer: k for k, buffer in enumerate(used)}
+        access = {frozenset({"in"}): "in", frozenset({"out"}): "out", frozenset({"in", "out"}): "inout"}
+        params = tuple(replace(self.nest.params[b], access=access[frozenset(ways)]) for b, ways in used.items())
+
+        def axes(level: Iterable[str]) -> tuple[Axis, ...]:
+            clips = {clip[0]: (renamed(clip[1]), clip[2])} if (clip := self.nest.clip) else {}
+            return tuple(Axis(names[a], self.nest.extents[a], clips.get(a)) for a in level)
+
+        def finished(s: Statement) -> Statement:
+            s = with_indices(s, renamed)
+            return replace(s, buffer=order[s.buffer]) if isinstance(s, Load | Gather | Store | ScatterAdd) else s
+
+        passes = tuple(Pass(axes(chosen.inner) if inner else (), tuple(map(finished, body))) for inner, body in bodies)
+        vector = names[chosen.vector] if chosen.vector else None
+        kernel = Kernel(params, axes(chosen.outer), passes, vector, chosen.grain)
+        return Lowered(kernel, tuple(self.nest.storages[b] for b in used))

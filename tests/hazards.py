@@ -81,7 +81,8 @@ class Recorded:
         exec(compile(dedent(source), "change.py", "exec"), self.namespace)
 
 
-def record_call(fn: Any, args: tuple, kwargs: dict, extra_codes: Any = (), **more: Any) -> tuple[Observation, list[Effect], ReadSet]:
+def record_call(fn: Any, args: tuple, kwargs: dict, extra_codes: Any = (),
+                **more: Any) -> tuple[Observation, list[Effect], ReadSet]:
     """Watch one call of fn."""
     prediction = predict(fn, args, kwargs, LIBRARY, extra_codes)
     seen = observe(prediction, lambda: fn(*args, **kwargs))
@@ -90,7 +91,7 @@ def record_call(fn: Any, args: tuple, kwargs: dict, extra_codes: Any = (), **mor
 
 
 def record(source: str, rehearsals: int = 0, **more: Any) -> Recorded:
-    """Run a program, and watch a call of its `f` after some watched calls that are forgotten but for the code they ran."""
+    """Run a program, and watch a call of its `f`, after some watched calls of which only their code is remembered."""
     program = sys.modules["program"] = ModuleType("program")
     namespace = vars(program)
     namespace.update(tg=tg, np=np, args=(2.0,), kwargs={})

@@ -15,7 +15,7 @@ import collections
 import itertools
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,8 @@ class Guards:
         for are_tests, group in itertools.groupby(self.lines, lambda line: line.test):
             texts = [line.text for line in group]
             statements += [f"if not ({' and '.join(texts)}): return None"] if are_tests else texts
-        self.check = self._compile("check", statements, f"return ({''.join(name + ', ' for name in self.leaves)})", "return None")
+        leaves = "".join(f"{name}, " for name in self.leaves)
+        self.check = self._compile("check", statements, f"return ({leaves})", "return None")
 
     def explain(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
         """(route, sentence) of the first guard that does not hold for this call, or None if all hold."""
@@ -119,7 +120,8 @@ class Guards:
             return "is no longer there"
         return f"{line.says} {_shown(line.expected[0])}" if line.expected else line.says
 
-    def _compile(self, name: str, statements: Any, last: str, otherwise: str | None, more: str = "") -> Callable[..., Any]:
+    def _compile(self, name: str, statements: Iterable[str], last: str, otherwise: str | None,
+                 more: str = "") -> Callable[..., Any]:
         body = [*statements, last]
         if otherwise is not None:
             body = ["at = 0", "try:", *(f" {statement}" for statement in body), "except MISSING:", f" {otherwise}"]

@@ -32,19 +32,23 @@ def _of_mapping_proxy(view: View, o: Any) -> Part:
 
 
 def _of_ufunc(view: View, o: np.ufunc) -> Part:
-    return Part([is_same(o)], refusal=f"ufunc {o.__name__} calls a Python function that guards cannot see" if is_of_python(o) else None)
+    hides = f"ufunc {o.__name__} calls a Python function that guards cannot see"
+    return Part([is_same(o)], refusal=hides if is_of_python(o) else None)
 
 
 def _of_bytearray(view: View, o: bytearray) -> Part:
     if len(o) > values.MOST_BYTES:
         return Part([is_same(o)], refusal=f"a bytearray of {len(o)} bytes is more than guards compare")
-    return Part([Condition("type({p}) is bytearray and {p} == {0}", "holds", (bytes(o),))], state=bytes(o), mutable=True)
+    held = bytes(o)
+    return Part([Condition("type({p}) is bytearray and {p} == {0}", "holds", (held,))], state=held, mutable=True)
 
+
+NAMED_FIELD = type(vars(collections.namedtuple("NAMED_FIELD", "a"))["a"])      # the descriptor of a named tuple's field
 
 BY_TYPE: dict[type, Anatomist] = {
-    **dict.fromkeys((type(None), bool, re.Pattern, type(Ellipsis), type(NotImplemented), types.CodeType, type(ABSENT),
-                     types.GetSetDescriptorType, types.MemberDescriptorType, type(collections.namedtuple("T", "a").a),
-                     types.GenericAlias, types.UnionType), values.of_singleton),
+    **dict.fromkeys((type(None), bool, type(Ellipsis), type(NotImplemented), types.CodeType, type(ABSENT),
+                     re.Pattern, types.GetSetDescriptorType, types.MemberDescriptorType,
+                     NAMED_FIELD, types.GenericAlias, types.UnionType), values.of_singleton),
     int: values.of_int,
     **dict.fromkeys((str, bytes), values.of_text),
     **dict.fromkeys((float, complex), values.of_float),

@@ -88,6 +88,11 @@ def steps(code: CodeType) -> list[Step]:
     return found
 
 
+def _local(code: CodeType, number: int) -> str:
+    name: str = code._varname_from_oparg(number)    # type: ignore[attr-defined]
+    return name
+
+
 def _steps(code: CodeType) -> Iterator[Step]:
     names, constants, raw, extended = code.co_names, code.co_consts, code.co_code, 0
     for k in range(0, len(raw), 2):
@@ -111,13 +116,13 @@ def _steps(code: CodeType) -> Iterator[Step]:
             case "global" | "set attribute" | "import" | "import from":
                 yield Step(kind, names[arg])
             case "local":
-                yield Step(kind, code._varname_from_oparg(arg))
+                yield Step(kind, _local(code, arg))
             case "two locals":
-                yield Step("local", code._varname_from_oparg(arg >> 4))
-                yield Step("local", code._varname_from_oparg(arg & 15))
+                yield Step("local", _local(code, arg >> 4))
+                yield Step("local", _local(code, arg & 15))
             case "store and local":
                 yield Step("other")
-                yield Step("local", code._varname_from_oparg(arg & 15))
+                yield Step("local", _local(code, arg & 15))
             case "constant":
                 yield Step(kind, constants[arg])
                 if opcode == RETURN_CONST:

@@ -244,7 +244,7 @@ class Mentions:
 
     def add_family(self, code: CodeType) -> bool:
         """Add `code` and all code nested in it; was any new?"""
-        return any([self.add(c) for c in family(code)])
+        return sum(map(self.add, family(code))) > 0
 
     def covers(self, code: CodeType) -> bool:
         """Does the code count: did it run, or may it?"""

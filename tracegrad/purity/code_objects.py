@@ -42,7 +42,7 @@ MODULE_MACHINERY = frozenset({"__builtins__", "__spec__", "__loader__", "__cache
 VIRTUAL_SUBCLASSES = Setting("the registered subclasses of abstract classes", abc.get_cache_token)
 
 
-# ---- functions ---------------------------------------------------------------------------------------------------------
+# ---- functions -------------------------------------------------------------------------------------------------------
 
 def of_function(view: View, f: types.FunctionType, via: str | None) -> Part:
     trust = view.library.trust(f.__code__)
@@ -92,7 +92,7 @@ def _cells(f: types.FunctionType, space: str, only_callables: bool = False) -> l
 
 
 def _add_globals(part: Part, f: types.FunctionType, names: list[str]) -> None:
-    own, inherited = f.__globals__, f.__builtins__
+    own, inherited = f.__globals__, builtins_of(f)
     for n in names:
         if n in own:
             part.children.append(Child(n, own[n], "{0}[{1}]", (own, n), via=n, write="{0}[{1}] = t",
@@ -100,6 +100,12 @@ def _add_globals(part: Part, f: types.FunctionType, names: list[str]) -> None:
             continue
         part.conditions.append(Condition("{0} not in {1}", "is not a global", (n, own), once=("no global", id(own), n)))
         part.children.append(_builtin(inherited, n))
+
+
+def builtins_of(f: types.FunctionType) -> dict[str, Any]:
+    """Where a function finds names that are not in its globals."""
+    namespace: dict[str, Any] = f.__builtins__      # type: ignore[attr-defined]
+    return namespace
 
 
 def _builtin(namespace: dict[str, Any], n: str) -> Child:
@@ -112,7 +118,7 @@ def _add_imports(part: Part, f: types.FunctionType, imports: frozenset[str]) -> 
         part.children.append(Child(n, sys.modules.get(n, ABSENT), "modules.get({0}, ABSENT)", (n,), via=n,
                                    once=("import", n), absolute=True))
     if imports:
-        part.children.append(_builtin(f.__builtins__, "__import__"))
+        part.children.append(_builtin(builtins_of(f), "__import__"))
 
 
 def _outside_namespace(view: View, o: Any) -> list[Child]:
@@ -127,14 +133,15 @@ def of_method(view: View, o: types.MethodType) -> Part:
                 [Child(".__func__", o.__func__, "{p}.__func__"), Child(".__self__", o.__self__, "{p}.__self__")])
 
 
-# ---- callables of C ----------------------------------------------------------------------------------------------------
+# ---- callables of C --------------------------------------------------------------------------------------------------
 
 def of_builtin(view: View, o: Any, via: str | None) -> Part:
     """A builtin function, or a method of an object of C. Called directly it is judged when it is called."""
     if is_of_module(o) or isinstance(o.__self__, type):
         judged = is_pure_function(o) or not view.is_value(via)
         condition = is_same(o) if not isinstance(o.__self__, type) else Condition("{p} == {0}", "is still", (o,))
-        return Part([condition], refusal=None if judged else f"{_called(o)} is not known to be pure, and is used as a value")
+        why = f"{_called(o)} is not known to be pure, and is used as a value"
+        return Part([condition], refusal=None if judged else why)
     return Part([Condition("type({p}) is {0} and {p}.__name__ == {1}", "has type", (type(o), o.__name__))],
                 [Child(".__self__", o.__self__, "{p}.__self__")],
                 refusal=None if is_pure_function(o) else f"{_called(o)} is not known to be pure")
@@ -160,7 +167,7 @@ def of_operator_getter(view: View, o: Any) -> Part:
     return Part([is_same(o)])
 
 
-# ---- descriptors, modules ----------------------------------------------------------------------------------------------
+# ---- descriptors, modules --------------------------------------------------------------------------------------------
 
 def of_property(view: View, o: property) -> Part:
     return Part([is_same(o)], [_fixed(f".{n}", getattr(o, n)) for n in ("fget", "fset", "fdel")])
@@ -197,7 +204,7 @@ def of_module(view: View, o: types.ModuleType) -> Part:
     return part
 
 
-# ---- classes -----------------------------------------------------------------------------------------------------------
+# ---- classes ---------------------------------------------------------------------------------------------------------
 
 def of_class(view: View, cls: type) -> Part:
     base, trust = c_base(cls), view.library.trust_class(cls)
@@ -205,12 +212,14 @@ def of_class(view: View, cls: type) -> Part:
         view.needs(DECIMAL_CONTEXT)
     if base is cls:
         known = cls in PURE_TYPES or is_numpy_value(cls) or issubclass(cls, BaseException)
-        return Part([is_same(cls)], refusal=None if known else f"{cls.__module__}.{cls.__qualname__} is not known to be pure")
+        why = f"{cls.__module__}.{cls.__qualname__} is not known to be pure"
+        return Part([is_same(cls)], refusal=None if known else why)
     part = Part([is_same(cls)])
     if trust in (Trust.CORE, Trust.NUMPY):
         _add_entries(view, part, cls, view.mentions.attributes & vars(cls).keys())
         return part
-    part.conditions.append(Condition("{1}.__mro__ is {0}", "has the bases", (cls.__mro__, cls), once=("bases", id(cls))))
+    same_bases = Condition("{1}.__mro__ is {0}", "has the bases", (cls.__mro__, cls), once=("bases", id(cls)))
+    part.conditions.append(same_bases)
     part.children += _outside_namespace(view, cls)
     every = reads_every_attribute(view, cls)
     for k in cls.__mro__:

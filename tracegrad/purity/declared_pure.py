@@ -17,10 +17,11 @@ import operator
 import re
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 BUILTINS = """abs all any ascii bin callable chr divmod format hash hex isinstance issubclass iter len max min next oct
 ord pow repr round sorted sum getattr hasattr setattr delattr vars dir locals __build_class__ id""".split()
@@ -31,9 +32,11 @@ MODULES = ("math", "cmath", "_operator", "itertools", "_bisect", "_heapq", "_str
 
 NOT_PURE_AFTER_ALL = frozenset({functools._lru_cache_wrapper})      # it holds results of earlier calls
 
+EMPTY: tuple[Any, ...] = ([], (), {}, set(), "", b"", range(0), {}.values(), {}.items())
 LOCAL_ITERATORS: tuple[type, ...] = (
-    *{type(iter(x)) for x in ([], (), {}, set(), "", b"", range(0), {}.values(), {}.items())},
-    enumerate, zip, map, filter, reversed, types.GeneratorType, type({}.keys()), type({}.values()), type({}.items()),
+    *(type(iter(each)) for each in EMPTY),
+    enumerate, zip, map, filter, reversed, types.GeneratorType,
+    type({}.keys()), type({}.values()), type({}.items()),
     *(kind for kind in vars(itertools).values() if isinstance(kind, type)))
 """Pure when they are made in the run. One from outside has a position, and is refused by the walk."""
 
@@ -52,7 +55,8 @@ PURE_TYPES: set[type] = {
     functools.cached_property, operator.itemgetter, operator.attrgetter, operator.methodcaller,
     collections.deque, collections.defaultdict, collections.OrderedDict, types.SimpleNamespace, types.MappingProxyType,
     types.GenericAlias, types.UnionType, types.ModuleType, types.FunctionType, types.MethodType, types.CellType,
-    re.Pattern, re.Match, decimal.Decimal, datetime.date, datetime.datetime, datetime.timedelta, datetime.time, datetime.timezone,
+    re.Pattern, re.Match,
+    decimal.Decimal, datetime.date, datetime.datetime, datetime.timedelta, datetime.time, datetime.timezone,
     *LOCAL_ITERATORS, *NUMPY_TYPES}
 """Types that may be called, and whose methods are pure but for those named below."""
 
@@ -89,15 +93,17 @@ HEAP_TYPE = 1 << 9                          # Py_TPFLAGS_HEAPTYPE: made at run t
 IMMUTABLE_TYPE = 1 << 8                     # Py_TPFLAGS_IMMUTABLETYPE
 
 
-@functools.lru_cache(maxsize=4096)
-def c_base(cls: type) -> type:
-    """The nearest base of `cls` that C defines: it alone can hide state or read names that no bytecode mentions."""
+def _c_base(cls: type) -> type:
     for k in cls.__mro__:
         if not k.__flags__ & HEAP_TYPE:
             return k
         if any(type(v) in METHODS_OF_C and v.__objclass__ is k for v in vars(k).values()):
             return k
     return object
+
+
+c_base: Callable[[type], type] = functools.lru_cache(maxsize=4096)(_c_base)
+"""The nearest base of a class that C defines: it alone can hide state or read names that no bytecode mentions."""
 
 
 def is_numpy_value(cls: type) -> bool:
@@ -121,7 +127,7 @@ def is_pure_function(callee: Any) -> bool:
         if issubclass(owner, datetime.date) and name in CLOCKS | LOCAL_TIME:
             return False
         base = c_base(owner)
-        return base in (type, object) or _has_pure_methods(base) or owner in PURE_TYPES or isinstance(owner, abc.ABCMeta)
+        return base in (type, object) or _has_pure_methods(base) or owner in PURE_TYPES or type(owner) is abc.ABCMeta
     base = c_base(type(owner))
     if issubclass(base, datetime.date) and name in LOCAL_TIME:
         return False

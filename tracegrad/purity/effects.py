@@ -61,7 +61,8 @@ def effects(prediction: Prediction) -> list[Effect]:
         _compare_children(found, done, prediction, entry, part)
         _compare_names(found, done, entry, part)
         if entry.state != part.state and not any(e.owner is entry.object for e in found):
-            found.append(_other(entry.object, Child("", None), f"it changed {_what(entry)} of a {type(entry.object).__name__}"))
+            what = f"it changed {_what(entry)} of a {type(entry.object).__name__}"
+            found.append(_other(entry.object, Child("", None), what))
     return found
 
 
@@ -69,7 +70,8 @@ def _what(entry: Entry) -> str:
     return "dtype, shape, requires_grad or history" if entry.is_tensor else "the contents"
 
 
-def _compare_children(found: list[Effect], done: set[Hashable], prediction: Prediction, entry: Entry, part: Part) -> None:
+def _compare_children(found: list[Effect], done: set[Hashable], prediction: Prediction, entry: Entry,
+                      part: Part) -> None:
     if len(entry.children) == len(part.children) and all(
             c.value is d.value and c.route == d.route for c, d in zip(entry.children, part.children)):
         return

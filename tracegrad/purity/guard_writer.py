@@ -30,7 +30,7 @@ IS_CONSTANT = "{p} is {0}"
 
 
 class Pending(NamedTuple):
-    """A child that is still to be visited: variables of its owner and of the owner's namespace, and the owner's route."""
+    """A child still to be visited: itself, the variables of its owner and of the owner's namespace, the owner's route."""
 
     child: Child
     owner: str | None
@@ -39,7 +39,7 @@ class Pending(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a Tensor was replaced: its route, the lines that lead to its owner, and the text to read and to write it."""
+    """Where a Tensor was replaced: its route, the lines that lead to its owner, the text to read and to write it."""
 
     route: str
     reads: list[Line]
@@ -71,10 +71,10 @@ class GuardWriter:
         self._keep: list[Any] = []                          # so that ids stay theirs
         self._count = 0
 
-    # ---- what others ask for ------------------------------------------------------------------------------------------
+    # ---- what others ask for ----------------------------------------------------------------------------------------
 
     def walk(self, root: Root) -> None:
-        """Write guards for everything in reach of a root, an object before what is below it, siblings in their order."""
+        """Write guards for everything in reach of a root: an object before what is below it, siblings in order."""
         first = Child(root.route, root.value, root.read, root.constants, root.via, absolute=True)
         todo = [Pending(first, None, None, "")]
         while todo and len(self.refusals) < MOST_REFUSALS:
@@ -110,7 +110,7 @@ class GuardWriter:
             return None
         return guards.slot(self._routes[variable], self._reads_to(variable), variable, "pass").read
 
-    # ---- objects ------------------------------------------------------------------------------------------------------
+    # ---- objects -----------------------------------------------------------------------------------------------------
 
     def _visit(self, child: Child, owner: str | None, space: str | None, above: str) -> list[Pending]:
         o, simple = child.value, type(child.value) in SIMPLE
@@ -159,7 +159,8 @@ class GuardWriter:
         for condition in part.conditions:
             if condition.once is None or condition.once not in self._once:
                 self._once.add(condition.once)
-                self.test(self._fill(condition.test, p, d, condition.constants), route, condition.says, condition.constants)
+                text = self._fill(condition.test, p, d, condition.constants)
+                self.test(text, route, condition.says, condition.constants)
         if part.is_tensor:
             self.tensors.append(o)
             self.leaves.append(p)
@@ -190,7 +191,7 @@ class GuardWriter:
         reads = self._reads_to(d if d is not None and "{d}" in write else p)
         self.places[child.place(owner)] = Place(route, reads, read, text)
 
-    # ---- lines --------------------------------------------------------------------------------------------------------
+    # ---- lines -------------------------------------------------------------------------------------------------------
 
     def _assign(self, expression: str, route: str, reads_from: str | None) -> str:
         """A new variable for what is read from another."""

@@ -39,7 +39,7 @@ class Trust(Enum):
 
 STANDARD_MODULES = (abc, collections, contextlib, dataclasses, enum, functools)
 STANDARD_FILES = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
-INSTALLED_FILES = tuple(str(Path(os.__file__).parent / folder) + os.sep for folder in ("site-packages", "dist-packages"))
+INSTALLED_FILES = tuple(STANDARD_FILES[0] + folder + os.sep for folder in ("site-packages", "dist-packages"))
 ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io")
 """Modules and packages inside a trusted package whose code is nevertheless ordinary."""
 
@@ -53,7 +53,7 @@ class Setting:
     guarded: bool = True
 
 
-def numpy_error_state() -> tuple[tuple[str, str], ...]:
+def numpy_error_state() -> tuple[tuple[str, Any], ...]:
     """How NumPy reports floating-point errors, comparable."""
     return tuple(np.geterr().items())
 
@@ -82,7 +82,8 @@ class Library:
     """
 
     tensor: type
-    packages: tuple[tuple[str, Trust], ...] = (("tracegrad", Trust.CORE), ("codegen", Trust.CORE), ("numpy", Trust.NUMPY))
+    packages: tuple[tuple[str, Trust], ...] = (
+        ("tracegrad", Trust.CORE), ("codegen", Trust.CORE), ("numpy", Trust.NUMPY))
     ordinary: tuple[str, ...] = ORDINARY
     settings: tuple[Setting, ...] = (NUMPY_ERRORS,)
     follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
@@ -92,9 +93,9 @@ class Library:
     _folders: list[tuple[str, Trust | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, trust in self.packages:
+        for name, given in self.packages:
             if (module := sys.modules.get(name)) is not None and module.__file__:
-                self._folders.append((str(Path(module.__file__).parent) + os.sep, trust))
+                self._folders.append((str(Path(module.__file__).parent) + os.sep, given))
                 for inner in self.ordinary:
                     if inner.startswith(name + "."):
                         place = Path(module.__file__).parent.joinpath(*inner.split(".")[1:])

@@ -61,12 +61,12 @@ class Observation:
 def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
     """Run `call()` and see what it does. An Exception it raises is caught and kept in `error`."""
     seen = Observation()
-    before = sys.getprofile()
+    before: Any = sys.getprofile()
     profiler = before if before is not None and not callable(before) else None      # one written in C
     if profiler is not None:
         profiler.disable()
         before = None
-    own = getattr(call, "__code__", None)
+    own: Any = getattr(call, "__code__", None)
     seen.codes[id(own)] = own
     hook = _hook(seen, prediction, before)
     collects = gc.isenabled()       # a collection would run callbacks and finalizers of others in the middle of the run
@@ -118,7 +118,9 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
 
 def _identity(callee: Any) -> Any:
     owner = callee.__self__
-    return id(callee) if is_of_module(callee) else (type(owner), owner if isinstance(owner, type) else None, callee.__name__)
+    if is_of_module(callee):
+        return id(callee)
+    return type(owner), owner if isinstance(owner, type) else None, callee.__name__
 
 
 def _is_trusted(library: Library, frame: FrameType, callee: Any) -> bool:

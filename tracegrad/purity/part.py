@@ -1,6 +1,6 @@
 """Part: what can be read from one object, and how generated code reads and checks it again.
 
-Templates are text for str.format: {p} is the object, {d} its namespace (see Part.namespace), {0}, {1}, ... are constants.
+Templates are text for str.format: {p} is the object, {d} its namespace (see Part.namespace), {0}, {1}, ... constants.
 
     a list of two   ->   Condition("type({p}) is {0}", "has type", (list,)), Condition("{1}({p}) == {0}", ...)
                          unpack "{p}"; Child("[0]", first), Child("[1]", second)
@@ -96,8 +96,8 @@ class View:
     """What decides how far an object is taken apart: the names that code mentions, and the library.
 
     `grads_read` are the ids of the Tensors whose grads count, None for all; `tensor_states` is what is known of
-    Tensors from before a run. It also collects what the walk finds beside objects: ambient `settings` that matter, and names that are read by
-    C code on behalf of objects it met (`names_met`).
+    Tensors from before a run. A view also collects what the walk finds beside objects: ambient `settings` that
+    matter, and `names_met`, which C code reads on behalf of objects that were met.
     """
 
     def __init__(self, mentions: Mentions, library: Library, *, writes_guards: bool = False,
@@ -122,7 +122,7 @@ class View:
 
     def has_none_of(self, names: Mapping[str, Any], test: str = "{1}.keys().isdisjoint({0})", *, of_class: str = "",
                     once: Hashable = None) -> list[Condition]:
-        """The condition that what is absent from a namespace stays absent; none is needed where no guards are written."""
+        """The condition that what is absent from a namespace stays absent; none where no guards are written."""
         if not self.writes_guards:
             return []
         absent = (self.class_absent if of_class else self.absent).difference(names)

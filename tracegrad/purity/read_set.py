@@ -29,7 +29,7 @@ FEW = 4     # as many objects are compared pair by pair
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadSet:
-    """What a run read. `tensors` are the Tensors it can have read, in the order in which `guards.check` returns them."""
+    """What a run read. `tensors` are the Tensors it can have read, in the order in which `check` returns them."""
 
     tensors: tuple[Any, ...]
     guards: Guards
@@ -102,7 +102,7 @@ def _store(e: Effect, tensor: Any) -> None:
                               d="object.__getattribute__(owner, '__dict__')"), names)
 
 
-# ---- the guards, in their order ----------------------------------------------------------------------------------------
+# ---- the guards, in their order --------------------------------------------------------------------------------------
 
 def _write(writer: GuardWriter, prediction: Prediction, seen: Observation, written: frozenset[int]) -> None:
     if not prediction.complete:
@@ -136,7 +136,8 @@ def _write_signature(writer: GuardWriter, prediction: Prediction) -> None:
 def _write_distinct(writer: GuardWriter, names: list[str], says: str) -> None:
     """No two of these are the same object."""
     if len(names) > FEW:
-        writer.test(f"len({{{', '.join(f'id({name})' for name in names)}}}) == {len(names)}", "the objects in reach", says)
+        ids = ", ".join(f"id({name})" for name in names)
+        writer.test(f"len({{{ids}}}) == {len(names)}", "the objects in reach", says)
     elif len(names) > 1:
         pairs = itertools.combinations(names, 2)
         writer.test(" and ".join(f"{a} is not {b}" for a, b in pairs), "the objects in reach", says)
@@ -167,8 +168,8 @@ def _write_memory(writer: GuardWriter, written: frozenset[int]) -> None:
     if foreign:
         if not apart([array for _, array in targets], [array for _, array in foreign]):
             writer.refuse(Abort.VIEW_WRITE, "its memory belongs to something that is not an array")
-        some, others = (", ".join(text for text, _ in group) for group in (targets, foreign))
-        writer.test(f"apart(({some},), ({others},))", "the Tensors", "share no memory")
+        some_text, other_text = (", ".join(text for text, _ in group) for group in (targets, foreign))
+        writer.test(f"apart(({some_text},), ({other_text},))", "the Tensors", "share no memory")
 
 
 def _write_settings(writer: GuardWriter, prediction: Prediction) -> None:

@@ -24,7 +24,7 @@ CONTAINERS = frozenset({list, tuple, dict, set, frozenset, collections.deque, co
                         collections.defaultdict})
 
 
-# ---- what generated code calls -----------------------------------------------------------------------------------------
+# ---- what generated code calls ---------------------------------------------------------------------------------------
 
 def bits(number: float | complex) -> bytes:
     """The bits of a float or complex number."""
@@ -41,7 +41,7 @@ def plain_items(items: Any) -> tuple[Any, ...] | None:
     return kinds, tuple(items)
 
 
-# ---- values ------------------------------------------------------------------------------------------------------------
+# ---- values ----------------------------------------------------------------------------------------------------------
 
 def of_singleton(view: View, o: Any) -> Part:
     return Part([is_same(o)])
@@ -78,9 +78,9 @@ def of_slice(view: View, o: slice) -> Part:
 
 
 
-# ---- containers --------------------------------------------------------------------------------------------------------
+# ---- containers ------------------------------------------------------------------------------------------------------
 
-def of_container(view: View, o: Any, base: type | None = None) -> Part:
+def of_container(view: View, o: Any, base: Any = None) -> Part:
     """A container of exact type `base`, or of a class derived from it, read past anything that class overrides."""
     kind = type(o)
     base = base or kind
@@ -96,35 +96,38 @@ def of_container(view: View, o: Any, base: type | None = None) -> Part:
     return part
 
 
-def _take_sequence_apart(part: Part, o: Any, base: type) -> None:
+def _take_sequence_apart(part: Part, o: Any, base: Any) -> None:
     items = list(base.__iter__(o))
     plain = plain_items(items) if len(items) > UNPACKED else None
     if plain is not None:
         part.state = plain
-        same = "{p} is {2} or " if type(o) is tuple else ""
-        part.conditions.append(Condition(f"({same}plain_items([*{{1}}({{p}})]) == {{0}})", "holds", (plain, base.__iter__, o)))
+        test = "plain_items([*{1}({p})]) == {0}"
+        test = f"({{p}} is {{2}} or {test})" if type(o) is tuple else test
+        part.conditions.append(Condition(test, "holds", (plain, base.__iter__, o)))
         return
-    part.conditions.append(Condition("{1}({p}) == {0}", "has length", (len(items), len if type(o) is base else base.__len__)))
+    length = len if type(o) is base else base.__len__
+    part.conditions.append(Condition("{1}({p}) == {0}", "has length", (len(items), length)))
     part.children = [Child(f"[{k}]", v, write=f"{{p}}[{k}] = t" if base is list else None) for k, v in enumerate(items)]
     part.unpack = "{p}" if type(o) is base else f"{base.__name__}.__iter__({{p}})"
     if base is collections.deque:
         part.conditions.append(Condition("{p}.maxlen == {0}", "has maxlen", (o.maxlen,)))
 
 
-def _take_set_apart(part: Part, o: Any, base: type) -> None:
+def _take_set_apart(part: Part, o: Any, base: Any) -> None:
     items = list(base.__iter__(o))
     plain = plain_items(items)
     part.state = plain or [id(v) for v in items]
     if plain is not None:
-        part.conditions.append(Condition("plain_items([*{1}({p})]) == {0}", "holds in this order", (plain, base.__iter__)))
+        test = "plain_items([*{1}({p})]) == {0}"
+        part.conditions.append(Condition(test, "holds in this order", (plain, base.__iter__)))
         return
     part.conditions.append(Condition("{1}({p}) == {0}", "has length", (len(items), base.__len__)))
     part.children = [Child(f"{{{k}}}", v) for k, v in enumerate(items)]
     part.unpack = f"{base.__name__}.__iter__({{p}})"
 
 
-def _take_dict_apart(part: Part, o: Any, base: type) -> None:
-    keys, values = list(base.keys(o)), list(base.values(o))     # type: ignore[attr-defined]
+def _take_dict_apart(part: Part, o: Any, base: Any) -> None:
+    keys, values = list(base.keys(o)), list(base.values(o))
     part.state = [id(key) for key in keys]
     if base is collections.defaultdict:
         part.children.append(Child(".default_factory", o.default_factory, "{p}.default_factory"))
@@ -133,8 +136,8 @@ def _take_dict_apart(part: Part, o: Any, base: type) -> None:
     if type(o) is dict:
         keys_text, values_text = "{p}", "{p}.values()"
     if all(type(key) is str for key in keys):
-        part.conditions.append(Condition(f"[*{keys_text}] == {{0}} and [*map(type, {keys_text})] == {{1}}", "has the keys",
-                                         (keys, [str] * len(keys))))
+        test = f"[*{keys_text}] == {{0}} and [*map(type, {keys_text})] == {{1}}"
+        part.conditions.append(Condition(test, "has the keys", (keys, [str] * len(keys))))
         part.unpack = values_text
     else:
         part.conditions.append(Condition(f"len({keys_text}) == {{0}}", "has length", (len(keys),)))
@@ -160,7 +163,7 @@ def cell_contents(cell: Any) -> Any:
         return ABSENT
 
 
-# ---- arrays and Tensors ------------------------------------------------------------------------------------------------
+# ---- arrays and Tensors ----------------------------------------------------------------------------------------------
 
 def of_array(view: View, o: np.ndarray) -> Part:
     """A captured ndarray: its bytes are compared."""

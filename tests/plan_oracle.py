@@ -1,6 +1,6 @@
 """What a plan has to do, checked on NumPy: the outputs of the graph, in its storage, and nothing else.
 
-    agree(graph, inputs, aliases, machine)       schedules, verifies every kernel, runs the plan, compares with `interpret`
+    agree(graph, inputs, aliases, machine)     schedules, verifies every kernel, runs the plan, compares with interpret
 """
 from __future__ import annotations
 

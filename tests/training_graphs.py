@@ -24,8 +24,8 @@ class Step:
 def inputs_for(graph: Graph, seed: int = 0) -> list[np.ndarray]:
     """Normal numbers; integers are 0, 1 or 2."""
     rng = np.random.default_rng(seed)
-    return [np.asarray(rng.integers(0, 3, t.shape) if DTYPES[t.dtype].kind in "iu" else rng.normal(size=t.shape), DTYPES[t.dtype])
-            for t in graph.inputs]
+    draw = {"f": lambda shape: rng.normal(size=shape), "i": lambda shape: rng.integers(0, 3, shape)}
+    return [np.asarray(draw["f" if t.dtype.startswith("f") else "i"](t.shape), DTYPES[t.dtype]) for t in graph.inputs]
 
 
 def f32(b: Builder, *shape: int) -> Value:
@@ -94,7 +94,8 @@ def cross_entropy_of(scores: Value, labels: Value) -> tuple[Value, Value]:
     log_p = shifted - total(shifted.emit("exp"), 1).emit("log")
     loss = total(-log_p.emit("gather", labels, axis=1), 0, 1, keepdims=False) * (1.0 / rows)
     d_picked = scores.constant(-1.0 / rows).emit("broadcast", shape=(rows, 1))
-    d_log_p = scores.constant(0.0).emit("broadcast", shape=(rows, classes)).emit("scatter_add", labels, d_picked, axis=1)
+    zeros = scores.constant(0.0).emit("broadcast", shape=(rows, classes))
+    d_log_p = zeros.emit("scatter_add", labels, d_picked, axis=1)
     return loss, d_log_p - log_p.emit("exp") * total(d_log_p, 1)
 
 
@@ -123,7 +124,7 @@ def perceptron_step(rows: int, inputs: int, hidden: int, classes: int) -> Step:
 
 
 def adam_step(*shapes: tuple[int, ...]) -> Step:
-    """Adam on parameters of these shapes, given their derivatives; parameters, moments and count are updated in place."""
+    """Adam on parameters of these shapes, given their derivatives; all but these are updated in place."""
     b = Builder("adam_step")
     parameters, gradients, means, squares = ([f32(b, *shape) for shape in shapes] for _ in range(4))
     count = f32(b)
@@ -143,14 +144,16 @@ def attention(batch: int, heads: int, length: int, width: int) -> Step:
     b = Builder("attention")
     shape = (batch, length, heads * width)
     given = [f32(b, *shape) for _ in range(4)]
-    q, k, v, dy = (x.emit("reshape", shape=(batch, length, heads, width)).emit("transpose", axes=(0, 2, 1, 3)) for x in given)
+    apart = [x.emit("reshape", shape=(batch, length, heads, width)) for x in given]
+    q, k, v, dy = (x.emit("transpose", axes=(0, 2, 1, 3)) for x in apart)
     row, column = (b.emit("iota", shape=(length, length), axis=axis, dtype="i64") for axis in (0, 1))
     visible, scale = row.emit("ge", column), width ** -0.5
     scores = q.emit("matmul", transposed(k)) * scale
     p = softmax_of(visible.emit("where", scores, scores.constant(-1e9)))
     dp = dy.emit("matmul", transposed(v))
     d_scores = visible.emit("where", p * (dp - total(p * dp, 3)), scores.constant(0.0)) * scale
-    results = [p.emit("matmul", v), d_scores.emit("matmul", k), transposed(d_scores).emit("matmul", q), transposed(p).emit("matmul", dy)]
+    pairs = ((p, v), (d_scores, k), (transposed(d_scores), q), (transposed(p), dy))
+    results = [x.emit("matmul", y) for x, y in pairs]
     return Step(b.graph([x.emit("transpose", axes=(0, 2, 1, 3)).emit("reshape", shape=shape) for x in results]))
 
 
@@ -168,7 +171,8 @@ def dropout(rows: int, columns: int) -> Step:
     b = Builder("dropout")
     x, key, counter = f32(b, rows, columns), b.input(TensorType("u64")), b.input(TensorType("u64"))
     kept = b.emit("random_bits", key, counter, shape=(rows, columns)).emit("ge", b.constant(1 << 30, "u32"))
-    return Step(b.graph([kept.emit("where", x * (4 / 3), x.constant(0.0)), counter + (rows * columns + 3) // 4]), ((1, 2),))
+    y, moved_on = kept.emit("where", x * (4 / 3), x.constant(0.0)), counter + (rows * columns + 3) // 4
+    return Step(b.graph([y, moved_on]), ((1, 2),))
 
 
 def embedding(words: int, width: int, length: int) -> Step:

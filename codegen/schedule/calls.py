@@ -35,7 +35,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """Matrices of shape `shape` that are elements of `base`: where each lies there, by axes a0, a1, ... of the shape."""
+    """Matrices of shape `shape` that are elements of `base`: where each lies there, by axes a0, a1, ..."""
 
     base: int
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class _Content:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A value whose buffer is an operand: matrices as they are or transposed; `shared` when all batches read one matrix.
+    """A value whose buffer is an operand: matrices, as they are or transposed; `shared`: all batches read one matrix.
 
     `content`: what is in the buffer, if it has to be computed by movement.
     """
@@ -92,7 +92,7 @@ def _product(graph: StaticGraph, v: int, views: dict[int, list[_View]], moved: d
 
 
 def _alike(view: _View, moved: dict[_Content, int], before: int) -> _View:
-    """The view, or one of the same matrices that are moved, by a value before this one, in the order in which they lie."""
+    """The view, or one of the same matrices moved by a value before this one, in the order in which they lie."""
     if view.content is None or view.content not in moved:
         return view
     turned = view.content.turned()

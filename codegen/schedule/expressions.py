@@ -1,10 +1,10 @@
-"""Expressions: the values a group computes, as a DAG of kernel statements at symbolic points; what loops are then put around.
+"""Expressions: the values a group computes, as a DAG of kernel statements at symbolic points.
 
     %4 = exp(%0 - broadcast(%3)) at (i, j)      e0 = Load %0[1024*i+j]   e1 = Load %3[i]   e2 = sub e0 e1   e3 = exp e2
 
 1. Movement ops leave no trace but in the indices and guards of loads.
 2. Equal expressions are one: an expression is its statement, whose operands are numbers of earlier expressions.
-3. A gathered value is computed at a point one index of which is a number known only at run time: an axis named `@k`, for
+3. A gathered value is computed at a point one index of which is known only at run time: an axis named `@k`, for
    expression k. What is loaded there is a Gather.
 4. An expression's stage is how many reductions of the group must be finished before it, one after the other.
 """
@@ -49,7 +49,7 @@ Storage = int | Partial
 
 
 class Misplaced(Exception):
-    """`value` is needed at points at which the group that computes it cannot compute it: another group has to store it."""
+    """`value` is needed at points at which the group that computes it cannot: it has to be stored, by another."""
 
     def __init__(self, value: int):
         super().__init__(value)
@@ -75,13 +75,13 @@ class Expressions:
         self.stages: list[int] = []
         self.storages: list[Storage] = []
         self.params: list[Param] = []
-        self.reductions: dict[int, tuple[int, str]] = {}        # number of an Accumulate to the value that it is, and its dtype
+        self.reductions: dict[int, tuple[int, str]] = {}        # Accumulate to the value that it is, and its dtype
         self.checks: list[int] = []                             # gathers that are there for their check alone
         self._numbers: dict[Statement, int] = {}
         self._computed: dict[tuple[int, Point, Guards], int] = {}
         self._gathered: set[int] = set()
 
-    # ---- building ------------------------------------------------------------------------------------------------------
+    # ---- building --------------------------------------------------------------------------------------------------
 
     def add(self, statement: Statement, *operands: int) -> int:
         """The number of an expression, which has these operands."""
@@ -109,7 +109,7 @@ class Expressions:
     def select(self, condition: int, x: int, y: int) -> int:
         return self.add(Select(condition, x, y), condition, x, y)
 
-    # ---- values at points ----------------------------------------------------------------------------------------------
+    # ---- values at points ------------------------------------------------------------------------------------------
 
     def value(self, v: int, point: Point, guards: Guards = ()) -> int:
         """The expression of value `v` at `point`; anything where the guards do not hold."""
@@ -143,7 +143,7 @@ class Expressions:
         if len(places) > 1 or stride is None:
             raise _DynamicPoint
         k = int(name[1:])
-        base = substitute(index, lambda axis_: ZERO if axis_ == name else axis(axis_, self.extents[axis_]), self.extents)
+        base = substitute(index, lambda a: ZERO if a == name else axis(a, self.extents[a]), self.extents)
         self._gathered.add(k)
         return self.add(Gather(self.buffer(v), base, k, stride, self.extents[name], guards), k)
 
@@ -246,7 +246,8 @@ class Expressions:
         line = (*point[:along], ZERO, *point[along + 1:])
         k = self.value(indices, line, guards)
         self._check(k, size, guards, indices)
-        counted = self.select(self.binary("lt", k, self.number(0, dtype)), self.binary("add", k, self.number(size, dtype)), k)
+        negative = self.binary("lt", k, self.number(0, dtype))
+        counted = self.select(negative, self.binary("add", k, self.number(size, dtype)), k)
         here = self.binary("eq", self._position(point[along], dtype), counted)
         before = self.value(x, point, guards)
         after = self.binary("add", before, self.value(updates, line, guards))
@@ -266,7 +267,7 @@ class Expressions:
         if check not in self.checks:
             self.checks.append(check)
 
-    # ---- what is made of expressions -------------------------------------------------------------------------------------
+    # ---- what is made of expressions -------------------------------------------------------------------------------
 
     def store(self, v: int, point: Point) -> Store:
         """The store of value `v` at `point`."""

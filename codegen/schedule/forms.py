@@ -87,7 +87,7 @@ class StaticGraph:
 
 
 def static_graph(graph: Graph) -> StaticGraph:
-    """The graph with the forms of its values; CannotLower for a size, a type or an op that kernels cannot be made of."""
+    """The graph with the forms of its values; CannotLower for a size, type or op that kernels cannot be made of."""
     shapes = [_shape(type, None) for type in graph.inputs]
     forms = [Form.INPUT] * len(graph.inputs)
     for node in graph.nodes:
@@ -101,8 +101,8 @@ def _shape(type: TensorType, node: Node | None) -> Shape:
     symbolic = len(sizes) < len(type.shape)
     if symbolic or type.dtype in UNSUPPORTED:
         what = "an input" if node is None else f"{_where(node)}the result of {node.op}"
-        why = "kernels of symbolic sizes do not exist yet" if symbolic else f"kernels do not compute in {type.dtype} yet"
-        raise CannotLower(f"{what} is {type}: {why}")
+        why = "kernels of symbolic sizes do not exist" if symbolic else f"kernels do not compute in {type.dtype}"
+        raise CannotLower(f"{what} is {type}: {why} yet")
     return sizes
 
 
@@ -119,7 +119,8 @@ def _form(operands: list[Shape], shape: Shape, node: Node) -> Form:
     if op == "scatter_add":
         if 0 in operands[1]:
             return Form.MOVE
-        return Form.LIGHT if operands[1][attrs_of(node)["axis"]] == 1 else Form.SCATTER     # one update for each line: a choice
+        one_for_each_line = operands[1][attrs_of(node)["axis"]] == 1        # then it is a choice at every point
+        return Form.LIGHT if one_for_each_line else Form.SCATTER
     if op in MAPS:
         return Form.ZERO if 0 in operands[0] else Form.MOVE
     if op == "matmul":

@@ -10,7 +10,7 @@ indices, and indices that are equal by these laws compare equal.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def _operand_text(index: Index) -> str:
 
 
 def canonical(terms: Mapping[Term, int], constant: int) -> Index:
-    """constant + sum of coefficient * term, in canonical order; quotients and remainders that make a whole are folded."""
+    """constant + sum of coefficient * term, canonical: a quotient and a remainder that make a whole are folded."""
     kept = {term: c for term, c in terms.items() if c}
     remainders = [term for term in kept if isinstance(term, Remainder)]
     while remainders:
@@ -227,6 +227,13 @@ def substitute(index: Index, replacement: Callable[[str], Index], extents: Exten
                 new = replacement(term)
         result = add(result, scale(new, c))
     return result
+
+
+def without_axes(index: Index, names: Collection[str], extents: Extents) -> Index:
+    """The index where these axes are 0."""
+    if not any(name in axes_of(index) for name in names):
+        return index
+    return substitute(index, lambda a: ZERO if a in names else Index(((a, 1),)), extents)
 
 
 def axes_of(index: Index) -> frozenset[str]:

@@ -32,7 +32,8 @@ def at_one_index(kernel: Kernel, buffers: set[int]) -> bool:
 
 def _touching(kernel: Kernel, buffers: set[int]) -> list[Load | Gather | Store | ScatterAdd]:
     """The statements that read or write one of these buffers."""
-    return [s for p in kernel.passes for s in p.body if isinstance(s, Load | Gather | Store | ScatterAdd) and s.buffer in buffers]
+    return [s for p in kernel.passes for s in p.body
+            if isinstance(s, Load | Gather | Store | ScatterAdd) and s.buffer in buffers]
 
 
 def overwriting(kernel: Kernel, operand: int, result: int) -> Kernel:

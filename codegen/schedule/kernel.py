@@ -30,7 +30,7 @@ around straight-line statements.
 5. The points of the parallel axis (the first outer axis) are independent: they may run in any order and at once.
    A chunk is `grain` consecutive points; chunks are decided here, from shapes alone, never from the number of threads.
 6. Every unguarded index lies inside its buffer; a guarded one lies inside wherever its guards hold.
-7. Distinct params never overlap in memory, except that an `inout` param is one buffer, read and written at the same index.
+7. Distinct params never overlap in memory. An `inout` param is one buffer, read and written at the same index only.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-# ---- quasi-affine indices ---------------------------------------------------------------------------------------------
+# ---- quasi-affine indices ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Within:
     high: int
 
 
-# ---- statements; an operand `int` is the number of a value ------------------------------------------------------------
+# ---- statements; an operand `int` is the number of a value ---------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """buffer[base + stride * k] for an integer value k; k < 0 counts from `size`. k out of bounds: the check fails, the result is 0."""
+    """buffer[base + stride * k]; k < 0 counts from `size`. Where k is out of bounds the check fails: 0."""
 
     buffer: int
     base: Index
@@ -180,7 +180,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class ScatterAdd:
-    """buffer[base + stride * k] += x, in order; k as in Gather, and where it is out of bounds nothing is added. Makes no value.
+    """buffer[base + stride * k] += x, in order; out of bounds the check fails and nothing is added. Makes no value.
 
     Only in a kernel without vector and parallel axis.
     """
@@ -193,7 +193,9 @@ class ScatterAdd:
     x: int
 
 
-Statement = Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Store | ScatterAdd
+Statement = (
+    Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Store | ScatterAdd
+)
 
 
 def operands(statement: Statement) -> tuple[int, ...]:
@@ -275,7 +277,7 @@ def makes_value(statement: Statement) -> bool:
     return not isinstance(statement, Store | ScatterAdd)
 
 
-# ---- the kernel ---------------------------------------------------------------------------------------------------------
+# ---- the kernel ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +308,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """`vector`: the name of the vector axis or None. `grain`: points of axes[0] in a chunk, 0 when the kernel is one chunk."""
+    """`vector`: the name of the vector axis or None. `grain`: points of axes[0] in a chunk, 0: all are one chunk."""
 
     params: tuple[Param, ...]
     axes: tuple[Axis, ...]

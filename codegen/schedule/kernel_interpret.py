@@ -1,7 +1,7 @@
-"""kernel_interpret: run a Kernel or a Plan on NumPy arrays. Slow and simple: the oracle between scheduling and machine code.
+"""kernel_interpret: run a Kernel or a Plan on NumPy arrays: the oracle between scheduling and machine code.
 
-All points of the axes are computed at once, a statement at a time: outer points are rows, inner points columns of an array.
-Every index is checked against its buffer. Memory that was never written holds NaN or a large number, in arena and outputs.
+All points of the axes are computed at once, a statement at a time: outer points are rows of an array, inner points its
+columns. Every index is checked against its buffer. Memory not written yet, in arena and outputs, holds NaN or all ones.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal
-from codegen.ir.types import DTYPES
+from codegen.ir.types import DTYPES, TensorType
 from codegen.schedule.index import index_values
 from codegen.schedule.kernel import (
     Accumulate,
@@ -57,7 +57,7 @@ def run_kernel(kernel: Kernel, buffers: Sequence[np.ndarray]) -> bool:
 class _Run:
     def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray]):
         for param, buffer in zip(kernel.params, buffers, strict=True):
-            assert (buffer.dtype, buffer.shape) == (DTYPES[param.dtype], (param.size,)), f"{buffer.dtype}{buffer.shape} for {param}"
+            assert (buffer.dtype, buffer.shape) == (DTYPES[param.dtype], (param.size,)), f"{buffer.dtype} for {param}"
         self.kernel, self.buffers = kernel, buffers
         self.failed = False
         self.values: list[np.ndarray | None] = []
@@ -134,14 +134,14 @@ class _Run:
             case Accumulate(kind, x):
                 x_all = np.broadcast_to(self.value(x), self.alive.shape)
                 x_all = np.where(self.alive, x_all, x_all.dtype.type(IDENTITIES[kind](x_all.dtype)))
-                result = getattr(np, kind)(x_all, axis=1, keepdims=True, **({"dtype": x_all.dtype} if kind == "sum" else {}))
+                result = OPS[kind].reference(x_all, axis=(1,), keepdims=True)
             case Store(buffer, index, x):
                 self.store(buffer, *np.broadcast_arrays(self.index(index), self.value(x), self.alive))
                 return
             case ScatterAdd():
-                place, valid = self.picked(s, self.alive)
-                place, x, valid = np.broadcast_arrays(place, self.value(s.x), valid)
-                np.add.at(self.buffers[s.buffer], place[valid], x[valid])
+                where, valid = self.picked(s, self.alive)
+                where, terms, valid = np.broadcast_arrays(where, self.value(s.x), valid)
+                np.add.at(self.buffers[s.buffer], where[valid], terms[valid])
                 return
             case _:
                 assert_never(s)
@@ -164,12 +164,12 @@ def _grid(axes: tuple[Axis, ...]) -> dict[str, np.ndarray]:
     return {axis.name: grid.reshape(-1) for axis, grid in zip(axes, np.indices(shape))} if axes else {}
 
 
-# ---- plans ----------------------------------------------------------------------------------------------------------------
+# ---- plans ---------------------------------------------------------------------------------------------------------
 
 
 def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-    """The outputs of a plan, None where it leaves at its check. Aliased inputs, which must be C-contiguous, are written."""
-    outputs = [_poisoned(np.empty(type.shape, DTYPES[type.dtype])) for type in plan.outputs]
+    """The outputs of a plan, None where it leaves at its check. Aliased inputs are written; they are C-contiguous."""
+    outputs = [_poisoned(type) for type in plan.outputs]
     for output, input in plan.aliases:
         outputs[output] = inputs[input]
     arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
@@ -202,7 +202,8 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
     return outputs
 
 
-def _poisoned(array: np.ndarray) -> np.ndarray:
+def _poisoned(type: TensorType) -> np.ndarray:
+    array = np.empty(tuple(map(int, type.shape)), DTYPES[type.dtype])       # type: ignore[arg-type]
     array.reshape(-1).view(np.uint8)[:] = 0xFF if array.dtype.kind != "b" else 1
     return array
 

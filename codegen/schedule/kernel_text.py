@@ -1,4 +1,4 @@
-"""The text of Kernels: a printer and a parser that round-trip, `parse_kernel(print_kernel(k)) == k`. The cache key of a kernel.
+"""The text of Kernels, also their cache key: a printer and a parser that round-trip, `parse(print(k)) == k`.
 
     kernel    = "kernel" "(" [param ("," param)*] ")" "{" ("for" axis ":")* pass* "}"
     param     = "b"K ":" DTYPE "[" INT "]" ("in" | "out" | "inout")
@@ -13,8 +13,8 @@
     index     = ["-"] product (("+" | "-") product)*       product = INT | [INT "*"] term
     term      = NAME | "(" operand ("//" | "%") INT ")"    operand = NAME | "(" operand ... ")" | "(" index ")"
 
-Line ends and indentation separate words and mean nothing else. The outer axes come first, a line for each; then the passes,
-each with its own axes.
+Line ends and indentation separate words and mean nothing else. The outer axes come first, a line for each; then the
+passes, each with its own axes.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from codegen.schedule.kernel import (
     makes_value,
 )
 
-# ---- printing -------------------------------------------------------------------------------------------------------------
+# ---- printing ------------------------------------------------------------------------------------------------------
 
 
 def print_kernel(kernel: Kernel) -> str:
@@ -118,7 +118,7 @@ def _guards_text(guards: tuple[Within, ...]) -> str:
     return " if " + ", ".join(f"{g.low} <= {index_text(g.index)} < {g.high}" for g in guards)
 
 
-# ---- parsing --------------------------------------------------------------------------------------------------------------
+# ---- parsing -------------------------------------------------------------------------------------------------------
 
 
 class KernelParseError(ValueError):

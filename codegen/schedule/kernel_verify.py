@@ -6,7 +6,7 @@
           v0 = load b0[i]            # b0 has 8 elements and the index goes from 0 to 8
     }
 
-The rules are those of kernel.py. An index is bounded by interval arithmetic and, where that does not tell, point by point.
+The rules are those of kernel.py. An index has the bounds of interval arithmetic or, where they are too wide, those of its points.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import DTYPES, TensorType
-from codegen.schedule.index import ZERO, axes_of, bounds, coefficient, index_values, substitute
+from codegen.schedule.index import axes_of, bounds, coefficient, index_values, without_axes
 from codegen.schedule.inplace import at_one_index
 from codegen.schedule.kernel import (
     Accumulate,
@@ -126,9 +126,10 @@ class _Verifier:
         self.seen = lasting
 
     def index(self, index: Index, extents: dict[str, int]) -> None:
-        self.require(axes_of(index) <= extents.keys(), f"axes {sorted(axes_of(index) - extents.keys())} are not around it")
+        missing = sorted(axes_of(index) - extents.keys())
+        self.require(not missing, f"axes {missing} are not around it")
         texts = [str(term) for term, _ in index.terms]
-        self.require(len(set(texts)) == len(texts) and all(c for _, c in index.terms), "an index is not in its canonical form")
+        self.require(len(set(texts)) == len(texts) and all(c for _, c in index.terms), "an index is not canonical")
         for term, _ in index.terms:
             if isinstance(term, Quotient | Remainder):
                 self.require(term.divisor >= 2, "a divisor is below 2")
@@ -155,7 +156,8 @@ class _Verifier:
             low, high = bounds(*_clipped(place, axes, extents))
             if not (low >= 0 and high < size):
                 low, high = _bounds_by_points(place, guards, axes)
-            self.require(low >= 0 and high < size, f"b{buffer} has {size} elements and the index goes from {low} to {high}")
+            self.require(low >= 0 and high < size,
+                         f"b{buffer} has {size} elements and the index goes from {low} to {high}")
 
     def dtype(self, s: Statement) -> str | None:
         """The dtype of the value that a statement makes, by the type rules of its op; None for a store."""
@@ -191,7 +193,8 @@ class _Verifier:
         return dtype
 
     def result(self, op: str, *args: int) -> str:
-        self.require(op in OPS and ELEMENTWISE in OPS[op].traits and OPS[op].arity == len(args), f"{op} is no elementwise op of {len(args)}")
+        self.require(op in OPS and ELEMENTWISE in OPS[op].traits and OPS[op].arity == len(args),
+                     f"{op} is no elementwise op of {len(args)}")
         try:
             return OPS[op].type_rule(*(TensorType(self.dtypes[x]) for x in args)).dtype
         except TypeRuleError as error:
@@ -226,7 +229,8 @@ def _clipped(index: Index, axes: tuple[Axis, ...], extents: dict[str, int]) -> t
             continue
         if all(coefficient(index, name) == c * (coefficient(index, axis.name) or 0) for name, c in counted.items()):
             extents = {**extents, axis.name: bound}
-            index = substitute(index, lambda a: ZERO if a in counted and a != axis.name else Index(((a, 1),)), extents)
+            alone = counted.keys() - {axis.name}
+            index = without_axes(index, alone, extents)
     return index, extents
 
 
@@ -235,13 +239,14 @@ def _bounds_by_points(index: Index, guards: tuple[Within, ...], axes: tuple[Axis
     around = [axis for axis in axes if any(axis.name in axes_of(i) for i in (index, *(g.index for g in guards)))]
     around += [axis for axis in axes if axis not in around and any(
         a.clip and axis.name in axes_of(a.clip[0]) for a in around)]
-    grid = dict(zip([axis.name for axis in around], np.indices([axis.extent for axis in around]).reshape(len(around), -1)))
+    numbers = np.indices([axis.extent for axis in around]).reshape(len(around), -1)
+    grid = dict(zip([axis.name for axis in around], numbers))
 
     def at(i: Index) -> np.ndarray:
         return index_values(i, grid)
 
     holds = np.ones(max(1, prod(axis.extent for axis in around)), bool)
-    for low, inside, high in [*((g.low, g.index, g.high) for g in guards), *((0, a.clip[0], a.clip[1]) for a in around if a.clip)]:
-        holds &= (low <= at(inside)) & (at(inside) < high)
+    for guard in (*guards, *(Within(a.clip[0], 0, a.clip[1]) for a in around if a.clip)):
+        holds &= (guard.low <= at(guard.index)) & (at(guard.index) < guard.high)
     values = np.broadcast_to(at(index), holds.shape)[holds]
     return (int(values.min()), int(values.max())) if values.size else (0, 0)

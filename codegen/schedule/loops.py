@@ -1,4 +1,4 @@
-"""loops: a fusion group -> its kernels. Axes for the domain of the group, its expressions at their points, passes around them.
+"""loops: a fusion group -> its kernels: axes for its domain, its expressions at their points, chunks, vectors.
 
     group [4096]x(1024): %3 max, %5 sum, %6 stored
 
@@ -63,7 +63,8 @@ def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool])
     return emitted(nest, Layout(nest.outer, (), None, 0))
 
 
-def _nest(expressions: Expressions, roots: tuple[Store | ScatterAdd, ...], outer: Sequence[str], inner: Sequence[str]) -> Nest:
+def _nest(expressions: Expressions, roots: tuple[Store | ScatterAdd, ...], outer: Sequence[str],
+          inner: Sequence[str]) -> Nest:
     return coalesced(Nest(tuple(expressions.statements), tuple(expressions.stages), roots, tuple(expressions.checks),
                           expressions.reductions, tuple(expressions.storages), tuple(expressions.params),
                           tuple(outer), tuple(inner), {a: expressions.extents[a] for a in (*outer, *inner)}))
@@ -103,7 +104,7 @@ class _Domain:
 
 
 def _marks(runs: Runs, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
-    """For each run the places, as products of sizes, at which it has to be cut so that axes of the shapes are its axes."""
+    """For each run the places, as products of sizes, at which it is cut so that the axes of the shapes are its axes."""
     whole, rows = prod(n for n, _ in runs), prod(n for n, kept in runs if kept)
     result: list[tuple[int, ...]] = []
     for k, (extent, kept) in enumerate(runs):
@@ -142,7 +143,7 @@ def _reshaped(graph: StaticGraph, group: Group, loaded: Callable[[int], bool]) -
     return found
 
 
-# ---- nests to kernels ---------------------------------------------------------------------------------------------------------
+# ---- nests to kernels ----------------------------------------------------------------------------------------------
 
 
 def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Lowered:
@@ -179,7 +180,7 @@ def _element_bytes(nest: Nest) -> int:
 
 
 def _work(nest: Nest) -> int:
-    """Elements of a launch, each counted once for every four operations: a load takes about as long as four additions."""
+    """Elements of a launch, each counted once for every four operations: a load takes as long as four additions."""
     cost = sum(cost_of(s) for s, deep in zip(nest.statements, nest.deep) if deep or not nest.inner)
     return prod(nest.extents.values()) * max(1, cost // 4)
 
@@ -210,8 +211,9 @@ def _in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
     storages = (*nest.storages, *(Partial(nest.reductions[k][0]) for k in sums))
     params = (*nest.params, *(Param(nest.reductions[k][1], blocks * prod(kept), "in") for k in sums))
 
-    first = cut_in_blocks(replace(nest, roots=inner_roots, checks=tuple(k for k in nest.checks if deep[k]), storages=storages,
-                         params=params), cut, length)
+    first = replace(nest, roots=inner_roots, checks=tuple(k for k in nest.checks if deep[k]), storages=storages,
+                    params=params)
+    first = cut_in_blocks(first, cut, length)
     first = replace(first, roots=(*first.roots, *(Store(first_buffer + n, place, k) for n, k in enumerate(sums))))
 
     count = len(nest.statements)

@@ -1,9 +1,9 @@
-"""memory: storages -> buffers: where each value lives, and which share a place in the arena because they never live at once.
+"""memory: live ranges -> places in the arena, shared by what never lives at once.
 
     t0 writes %3   t1 reads %3, writes %4   t2 reads %4, writes %5        %3 and %5 may share; %4 overlaps both
 
 1. The live range of a storage goes from the step that first writes it to the last that reads or writes it.
-2. Places are 64-byte aligned; the largest are placed first, each at the lowest offset that is free throughout its range.
+2. Places are 64-byte aligned; the largest are placed first, each at the lowest offset that is free all its range.
 """
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""nest: the axes that expressions run over: merged where indices allow, cut where chunks are wanted, in two for large sums.
+"""nest: expressions and the axes they run over: merged where indices allow, cut where chunks are wanted.
 
     outer a0 < 3, a1 < 64; indices 64*a0+a1          outer a1 < 192; indices a1
     outer a0 < 3, a1 < 262144; indices a0, a1        outer blocks < 16, a0 < 3, inner a1 < 16384
-    inner a0 < 1048576: sum                          inner a0 < 16384: partial sums; then inner blocks < 64: their sum
 """
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from codegen.schedule.expressions import Storage
-from codegen.schedule.index import ZERO, add, axes_of, scale, substitute
+from codegen.schedule.index import add, axes_of, scale, substitute, without_axes
 from codegen.schedule.kernel import (
     Accumulate,
     Index,
@@ -68,17 +67,16 @@ class Nest:
 
 
 def depends_on(nest: Nest, names: Iterable[str]) -> list[bool]:
-    """For each expression whether it changes along one of these inner axes; along them a reduction's result does not."""
+    """For each expression whether it changes along one of these inner axes; a reduction's result does not."""
     wanted = set(names)
     result: list[bool] = []
     for s in nest.statements:
-        changes = not isinstance(s, Accumulate) and (
-            any(result[x] for x in operands(s)) or any(not wanted.isdisjoint(axes_of(index)) for index in indices_of(s)))
-        result.append(changes)
+        moves = any(not wanted.isdisjoint(axes_of(index)) for index in indices_of(s))
+        result.append(not isinstance(s, Accumulate) and (moves or any(result[x] for x in operands(s))))
     return result
 
 
-# ---- axes ------------------------------------------------------------------------------------------------------------
+# ---- axes ----------------------------------------------------------------------------------------------------------
 
 
 def coalesced(nest: Nest) -> Nest:
@@ -93,21 +91,15 @@ def coalesced(nest: Nest) -> Nest:
             if level and all(_walks_as_one(index, name, level[-1], extents[level[-1]]) for index in indices):
                 extents[level[-1]] *= extents.pop(name)
                 gone.add(name)
-                indices = {_without(index, gone, extents) for index in indices}
+                indices = {without_axes(index, gone, extents) for index in indices}
             else:
                 level.append(name)
         levels.append(tuple(reversed(level)))
     outer, inner = levels
     if not gone:
         return nest
-    merged = with_new_indices(nest, lambda index: _without(index, gone, extents))
+    merged = with_new_indices(nest, lambda index: without_axes(index, gone, extents))
     return replace(merged, outer=outer, inner=inner, extents=extents)
-
-
-def _without(index: Index, gone: set[str], extents: Mapping[str, int]) -> Index:
-    if gone.isdisjoint(axes_of(index)):
-        return index
-    return substitute(index, lambda a: ZERO if a in gone else plain_axis(a), extents)
 
 
 def plain_axis(name: str) -> Index:
@@ -137,11 +129,15 @@ def with_new_indices(nest: Nest, new: Callable[[Index], Index]) -> Nest:
 
 
 def cut_in_blocks(nest: Nest, name: str, length: int) -> Nest:
-    """The nest with an inner axis in blocks of a length, the last of which may be shorter; its first axis counts them."""
+    """The nest with an inner axis in blocks of a length, the last maybe shorter; its first axis counts them."""
     extent = nest.extents[name]
     blocks = -(-extent // length)
     whole = add(scale(plain_axis(BLOCKS), length), plain_axis(name))
     extents = {BLOCKS: blocks, **nest.extents, name: length}
-    cut = with_new_indices(nest, lambda index: substitute(index, lambda a: whole if a == name else plain_axis(a), extents))
+
+    def of_block(axis: str) -> Index:
+        return whole if axis == name else plain_axis(axis)
+
+    cut = with_new_indices(nest, lambda index: substitute(index, of_block, extents))
     return replace(cut, outer=(BLOCKS, *nest.outer), extents=extents,
                    clip=(name, whole, extent) if blocks * length != extent else None)

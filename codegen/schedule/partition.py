@@ -8,7 +8,7 @@
 A *key value* is one that may be stored: a reduction, a result, what a call reads, what several values use, what a
 larger result would compute too often. All others are *inline*: whoever needs one computes it, at its own index.
 
-1. A group computes its key values from stored values of others and from inputs. Groups do not wait for each other in a circle.
+1. A group computes its key values from stored values of others and from inputs; groups never wait in a circle.
 2. The points of a group are those of its runs. A key value of it has a point for each (full) or for each of the kept
    runs (row); a reduction combines over the reduced runs.
 3. A key value that costs less to compute than to store and load is computed by every group that needs it.
@@ -58,8 +58,8 @@ def partition(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: f
     """The fusion groups of a graph.
 
     `calls` maps a call (MATMUL, SCATTER) to the values it reads as whole buffers; what else it reads it computes.
-    `required` have to be stored because the caller reads them; `cut`, because they are read at points at which the group
-    that computes them cannot compute them: by other groups.
+    `required` have to be stored because the caller reads them; `cut`, because they are read at points at which their
+    own group cannot compute them, so that others have to read them.
     """
     partitioner = _Partitioner(graph, calls, required, cut, machine)
     partitioner.place_all()
@@ -85,9 +85,9 @@ class _Partitioner:
         self.size = graph.sizes
         self.demand = demand_of(graph, {*required, *cut, *(v for whole in calls.values() for v in whole)})
         count = len(graph.forms)
-        self.leaves: list[dict[int, bool]] = [{} for _ in range(count)]     # key values below: is each read point for point
-        self.cost = [0] * count                                             # of the inline values below, and the value itself
-        self.again = [0] * count                                            # the same with the light key values below
+        self.leaves: list[dict[int, bool]] = [{} for _ in range(count)]     # key values below; read point for point?
+        self.cost = [0] * count                                             # of a value and the inline ones below
+        self.again = [0] * count                                            # and of the light key values below, too
         self.depth = [0] * count
         self.home: dict[int, int] = {}
         self.drafts: dict[int, _Draft] = {}
@@ -95,7 +95,7 @@ class _Partitioner:
         self.small: dict[Shape, list[int]] = {}         # shape to the groups of few points that have it
         self.decisions: list[str] = []
 
-    # ---- key values and where they are computed -----------------------------------------------------------------------
+    # ---- key values and where they are computed --------------------------------------------------------------------
 
     def place_all(self) -> None:
         """Find the key values and put each into a group, from the first to the last."""
@@ -186,9 +186,10 @@ class _Partitioner:
         return ", ".join(f"%{m}" for m in members[:3]) + (", ..." if len(members) > 3 else "")
 
     def _candidates(self, v: int, shape: Shape) -> list[int]:
-        """Groups that `v` could join: those that compute what it reads, most bytes first, then those that read the same."""
+        """Groups that `v` could join: those that compute what it reads, then those that read the same."""
         leaves = self.leaves[v]
-        producers = {self.home[l]: self.size[l] for l, aligned in leaves.items() if aligned and l in self.home and l not in self.cut}
+        producers = {self.home[l]: self.size[l] for l, aligned in leaves.items()
+                     if aligned and l in self.home and l not in self.cut}
         found = sorted(producers, key=lambda g: -producers[g])
         for l in self._large_leaves(v):
             found += self.readers.get(l, [])[-NEARBY:]
@@ -226,7 +227,8 @@ class _Partitioner:
                 return f"its points {runs_text(draft.runs)} are not {runs_text(runs)}"
             return late if finishes else None
         if not reduces(draft.runs):
-            return None if all(aligns(s, shape) for s in draft.shapes) else f"its points {runs_text(draft.runs)} are others"
+            fits = all(aligns(s, shape) for s in draft.shapes)
+            return None if fits else f"its points {runs_text(draft.runs)} are others"
         if splits(shape, draft.runs):
             return late if finishes else None
         return None if splits_rows(shape, draft.runs) else f"its points {runs_text(draft.runs)} are others"
@@ -244,7 +246,7 @@ class _Partitioner:
                 pending.extend(self.drafts[g].needs)
         return False
 
-    # ---- groups that grow ----------------------------------------------------------------------------------------------
+    # ---- groups that grow ------------------------------------------------------------------------------------------
 
     def _start(self, v: int, runs: Runs | None, shape: Shape) -> None:
         g = len(self.graph.forms) + v                   # a number that no other group has had
@@ -277,11 +279,13 @@ class _Partitioner:
         self.home[v] = g
 
     def _merge_others(self, g: int, v: int) -> None:
-        """`v` joined one of its producers; take in the others that have the same points and that do not wait for each other."""
+        """`v` joined one of its producers; take in the others that have the same points and do not wait for it."""
         own = self.drafts[g]
-        for other in sorted({self.home[l] for l, aligned in self.leaves[v].items() if aligned and l in self.home} - {g}):
+        producers = {self.home[l] for l, aligned in self.leaves[v].items() if aligned and l in self.home}
+        for other in sorted(producers - {g}):
             if self._can_merge(g, other, v):
-                self.decisions.append(f"the kernels of {self._names(g, v)} and {self._names(other, v)} are one: %{v} reads both")
+                both = f"{self._names(g, v)} and {self._names(other, v)}"
+                self.decisions.append(f"the kernels of {both} are one: %{v} reads both")
                 self._absorb(g, other)
                 if not own.after.isdisjoint(self.leaves[v]):
                     own.after.add(v)
@@ -291,8 +295,9 @@ class _Partitioner:
         if a.runs is None or b.runs is None or a.cost + b.cost > self.machine.most_operations:
             return False
         runs = a.runs if reduces(a.runs) else b.runs
-        if not all(draft.runs == runs or not reduces(draft.runs or ()) and all(splits(s, runs) for s in draft.shapes) for draft in (a, b)):
-            return False
+        for draft, own in ((a, a.runs), (b, b.runs)):
+            if own != runs and (reduces(own) or not all(splits(s, runs) for s in draft.shapes)):
+                return False
         if not all(aligns(s, t) for s in a.shapes for t in b.shapes):
             return False
         if (a.after or b.after) and partial_blocks(runs, self.machine):
@@ -317,7 +322,7 @@ class _Partitioner:
             if other in draft.needs:
                 draft.needs = draft.needs - {other} | {g}
 
-    # ---- what is stored ------------------------------------------------------------------------------------------------
+    # ---- what is stored --------------------------------------------------------------------------------------------
 
     def result(self) -> Partition:
         """Decide, from the last key value to the first, whether the groups that need it read it or compute it again."""
@@ -325,7 +330,8 @@ class _Partitioner:
         stored: set[int] = set()
         for v in sorted(self.home, reverse=True):
             home, groups = self.home[v], demanded[v]
-            if self.drafts[home].runs is None or v in self.demand.kept or (groups - {home} and self._is_stored(v, len(groups - {home}))):
+            others = len(groups - {home})
+            if self.drafts[home].runs is None or v in self.demand.kept or others and self._is_stored(v, others):
                 stored.add(v)
                 groups = {home}
             for leaf in self.leaves[v]:
@@ -348,11 +354,12 @@ class _Partitioner:
             self.decisions.append(f"%{v} is stored: it is a reduction that other kernels read")
             return True
         if self.again[v] > CHEAP:
-            self.decisions.append(f"%{v} is stored: computing it again takes {self.again[v]} operations for each element")
+            self.decisions.append(f"%{v} is stored: computing it again takes {self.again[v]} operations an element")
             return True
         stored = (2 + others) * self._bytes(v)
         loaded = others * sum(map(self._bytes, self.leaves[v]))
-        self.decisions.append(f"%{v} is {'stored' if stored < loaded else 'computed again'}: {others} other kernels read it, "
+        choice = "stored" if stored < loaded else "computed again"
+        self.decisions.append(f"%{v} is {choice}: {others} other kernels read it, "
                               f"which moves {stored} bytes if it is stored, {loaded} if not")
         return stored < loaded
 

@@ -138,7 +138,7 @@ class _Passes:
         return sorted(found)
 
     def kernel(self, names: Mapping[str, str], chosen: Layout) -> Lowered:
-        """The kernel with short names for the axes and only the buffers that are used, in the order in which they are."""
+        """The kernel with short names for the axes, and only the buffers that are used, as they are used."""
         extents = {names[a]: self.nest.extents[a] for a in names}
         table: dict[Index, Index] = {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from codegen.ir.graph import Graph
 from codegen.schedule.calls import Product, products_of
-from codegen.schedule.expressions import Misplaced
+from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.loops import lower_group, lower_scatter
 from codegen.schedule.machine import Machine
@@ -16,7 +16,7 @@ from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Plan
-from codegen.schedule.tasks import Place, Task, copy, launch
+from codegen.schedule.tasks import Task, copy, launch
 
 
 def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: Machine | None = None) -> Plan:
@@ -29,7 +29,7 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
     _require_aliases(graph, aliases)
     known = static_graph(graph)
     products = products_of(known)
-    calls = {v: (product.a, product.b) for v, product in products.items()}
+    calls: dict[int, tuple[int, ...]] = {v: (product.a, product.b) for v, product in products.items()}
     calls |= {v: (known.same_storage(node.args[0]),) for v, node in known.nodes() if known.forms[v] is Form.SCATTER}
     outputs = tuple(map(known.same_storage, graph.outputs))
     required = frozenset(v for v in outputs if known.forms[v] not in (Form.INPUT, Form.EMPTY))
@@ -48,7 +48,7 @@ def _lowered(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: fr
              machine: Machine) -> tuple[Partition, list[list[Lowered]]]:
     """The partition, and the kernels of each group.
 
-    A value that turns out to be needed at points at which its group cannot compute it is cut off: stored, for other groups.
+    A value that turns out to be needed at points at which its group cannot compute it is cut off: others read it.
     """
     cut: frozenset[int] = frozenset()
     while True:
@@ -57,7 +57,7 @@ def _lowered(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: fr
             return found, [_kernels(graph, found, number, machine) for number in range(len(found.groups))]
         except Misplaced as misplaced:
             if misplaced.value in cut:
-                raise AssertionError(f"%{misplaced.value} is stored and still needed where it is computed") from misplaced
+                raise AssertionError(f"%{misplaced.value} is stored, yet read where it is computed") from misplaced
             cut |= {misplaced.value}
 
 
@@ -77,11 +77,11 @@ def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], p
            calls: dict[int, tuple[int, ...]], required: frozenset[int]) -> list[Task]:
     """One right order of launches, products and copies."""
     scattered = {v: whole[0] for v, whole in calls.items() if graph.forms[v] is Form.SCATTER}
-    read: list[Place] = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages)
+    read: list[Storage] = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages)
                          if p.access == "in"]
     read += [*scattered.values(), *(v for product in products.values() for v in (product.a, product.b))]
     # what nothing but a scatter_add reads becomes its result: it is computed in the storage that is added to
-    becomes: dict[Place, Place] = {operand: v for v, operand in scattered.items()
+    becomes: dict[Storage, Storage] = {operand: v for v, operand in scattered.items()
                                    if operand in found.home and operand not in required and read.count(operand) == 1}
     tasks: list[Task] = []
     for group, kernels in zip(found.groups, lowered):

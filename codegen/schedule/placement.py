@@ -1,4 +1,4 @@
-"""placement: tasks -> Plan: which tasks write straight into the caller's storage, the order of steps, buffers in the arena.
+"""placement: tasks -> Plan: what is written straight into the caller's storage, the order of steps, the buffers.
 
 An output that shares the storage of an input is written there by the task that computes it when everything else that
 reads the input can be done before, and the Check too; else it is computed beside it and copied at the end.
@@ -20,7 +20,7 @@ from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
            decisions: tuple[str, ...]) -> Plan:
-    """The plan that does the tasks; `outputs`: the value that is each output, with no element or stored by a task or an input."""
+    """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task."""
     builder = _Placement(graph, dict(aliases), outputs, tasks)
     return builder.plan(aliases, decisions)
 
@@ -100,7 +100,7 @@ class _Placement:
         self.decisions.append(f"output {output} is written over input {input} as it is computed")
         return True
 
-    # ---- buffers and steps ---------------------------------------------------------------------------------------------
+    # ---- buffers and steps -----------------------------------------------------------------------------------------
 
     def plan(self, aliases: tuple[tuple[int, int], ...], decisions: tuple[str, ...]) -> Plan:
         order = [self.tasks.tasks[k] for k in self.tasks.order()]
@@ -109,7 +109,8 @@ class _Placement:
             for place in sorted(task.reads | task.writes, key=str):
                 if place not in self.at:
                     ranges[place] = (ranges.get(place, (time, time))[0], time)
-        offsets, arena_bytes = arena_offsets([LiveRange(first, last, self._bytes(p, order)) for p, (first, last) in ranges.items()])
+        offsets, arena_bytes = arena_offsets(
+            [LiveRange(first, last, self._bytes(place, order)) for place, (first, last) in ranges.items()])
         where = {**self.at, **{p: Arena(offset) for p, offset in zip(ranges, offsets)}}
         buffers: list[Buffer] = []
         numbers: dict[Input | Output | Arena | Place, int] = {}
@@ -132,7 +133,8 @@ class _Placement:
                 case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
                     (c,) = task.writes
                     dtype, _ = self._extent(c, order)
-                    steps.append(Matmul(number(a), number(b), number(c), dtype, batch, m, n, k, transpose_a, transpose_b))
+                    operands = number(a), number(b), number(c)
+                    steps.append(Matmul(*operands, dtype, batch, m, n, k, transpose_a, transpose_b))
                 case None if task.writes:
                     (source,), (target,) = task.reads, task.writes
                     steps.append(Copy(number(source), number(target)))

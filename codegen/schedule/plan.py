@@ -56,7 +56,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Matmul:
-    """c[n] = a[n] @ b[n] for n < batch, row-major. a is m*k (k*m if transpose_a), b is k*n (n*k if transpose_b), c is m*n."""
+    """c[n] = a[n] @ b[n] for n < batch, row-major. a is m*k (k*m if transpose_a), b k*n (n*k if transpose_b), c m*n."""
 
     a: int
     b: int

@@ -17,7 +17,8 @@ def print_plan(plan: Plan, decisions: bool = True) -> str:
           launch b0, b1: ...
         }
     """
-    lines = [f"plan ({', '.join(map(str, plan.inputs))}) -> ({', '.join(map(str, plan.outputs))}), arena of {plan.arena_bytes} bytes {{"]
+    inputs, outputs = (", ".join(map(str, types)) for types in (plan.inputs, plan.outputs))
+    lines = [f"plan ({inputs}) -> ({outputs}), arena of {plan.arena_bytes} bytes {{"]
     lines += [f"  output {o} in the storage of input {i}" for o, i in plan.aliases]
     lines += [f"  buffer {k} = {_buffer_text(buffer)}" for k, buffer in enumerate(plan.buffers)]
     for step in plan.steps:
@@ -45,8 +46,10 @@ def _step_text(step: Step) -> str:
         case Launch(kernel, buffers):
             return f"launch on {', '.join(map(str, buffers))}, {kernel.chunks} chunks\n{print_kernel(kernel)}"
         case Matmul():
-            a, b = (f"{n}{' transposed' if turned else ''}" for n, turned in ((step.a, step.transpose_a), (step.b, step.transpose_b)))
-            return f"matmul {step.dtype} {step.batch}x({step.m}x{step.k} @ {step.k}x{step.n}) of {a} and {b} into {step.c}"
+            a = f"{step.a} transposed" if step.transpose_a else f"{step.a}"
+            b = f"{step.b} transposed" if step.transpose_b else f"{step.b}"
+            sizes = f"{step.batch}x({step.m}x{step.k} @ {step.k}x{step.n})"
+            return f"matmul {step.dtype} {sizes} of {a} and {b} into {step.c}"
         case Copy(source, target):
             return f"copy {source} into {target}"
         case Check():

@@ -50,7 +50,8 @@ CHECK = Task(None, frozenset(), frozenset())
 def launch(lowered: Lowered) -> Task:
     """The task of a kernel."""
     access = list(zip(lowered.kernel.params, lowered.storages))
-    return Task(lowered, frozenset(s for p, s in access if p.access != "out"), frozenset(s for p, s in access if p.access != "in"))
+    reads, writes = (frozenset(s for p, s in access if p.access != other) for other in ("out", "in"))
+    return Task(lowered, reads, writes)
 
 
 def copy(source: Place, target: Place) -> Task:
@@ -123,7 +124,7 @@ class TaskGraph:
         return found
 
     def order(self) -> list[int]:
-        """All tasks in an order that waits where it has to; what the check waits for first, else as they were listed."""
+        """All tasks in an order that waits where it has to; what the check waits for comes first, else as listed."""
         urgent = self.ancestors(self.check) | {self.check} if self.check is not None else set()
         waiting = [set(w) for w in self.before]
         followers: list[list[int]] = [[] for _ in self.tasks]

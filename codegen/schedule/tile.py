@@ -29,7 +29,7 @@ STRIDED = 16
 
 
 def partial_blocks(runs: Sequence[tuple[int, bool]], machine: Machine) -> int:
-    """Into how many blocks the reduced points are cut so that a large reduction to few points still has chunks; 0 for not at all."""
+    """Into how many blocks a large reduction to few points is cut so that it has chunks; 0 when it is not."""
     kept = prod(n for n, k in runs if k)
     reduced = prod(n for n, k in runs if not k)
     work = kept * reduced

@@ -1,4 +1,4 @@
-"""Index algebra: composed views find the elements that NumPy's views find, in one canonical form, within their bounds."""
+"""Index algebra: composed views find the elements that NumPy's views find, in canonical form, within their bounds."""
 from __future__ import annotations
 
 from itertools import product

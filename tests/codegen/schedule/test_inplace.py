@@ -7,9 +7,11 @@ from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.kernel_text import parse_kernel, print_kernel
 from codegen.schedule.kernel_verify import verify_kernel
 
+PARAMS = "b0: f32[8] in, b1: f32[8] in, b2: f32[8] out"
+
 
 def kernel(*lines: str) -> str:
-    return "\n".join(["kernel (b0: f32[8] in, b1: f32[8] in, b2: f32[8] out) {", "  for i < 8 vector:", *lines, "}"]) + "\n"
+    return "\n".join([f"kernel ({PARAMS}) {{", "  for i < 8 vector:", *lines, "}"]) + "\n"
 
 
 SAME = ("    pass:", "      v0 = load b0[i]", "      v1 = load b1[i]", "      v2 = add v0 v1", "      store b2[i] v2")
@@ -20,7 +22,7 @@ def test_same_index() -> None:
     assert can_overwrite(before, 0, 2) and can_overwrite(before, 1, 2)
     after = overwriting(before, 1, 2)
     verify_kernel(after)
-    assert print_kernel(after) == kernel(*SAME).replace("b1: f32[8] in, b2: f32[8] out", "b1: f32[8] inout").replace("b2", "b1")
+    assert print_kernel(after) == kernel(*SAME).replace(PARAMS, "b0: f32[8] in, b1: f32[8] inout").replace("b2", "b1")
 
 
 @pytest.mark.parametrize("line, other", [

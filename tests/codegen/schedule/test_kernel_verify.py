@@ -33,7 +33,8 @@ def test_right() -> None:
 
 
 @pytest.mark.parametrize("line, wrong, message", [
-    ("v2 = load b0[8*i+j]", "v2 = load b0[8*i+j+1]", "v2 = load b0[8*i+j+1]: b0 has 32 elements and the index goes from 1 to 32"),
+    ("v2 = load b0[8*i+j]", "v2 = load b0[8*i+j+1]",
+     "v2 = load b0[8*i+j+1]: b0 has 32 elements and the index goes from 1 to 32"),
     ("if 1 <= j < 8", "if 0 <= j < 8", "the index goes from -1 to 30"),
     ("at v0*1 of 8", "at v0*1 of 9", "b0 has 32 elements and the index goes from 8 to 32"),
     ("at v0*1 of 8", "at v0*9 of 8", "the index goes from 63 to 87"),
@@ -74,7 +75,8 @@ def test_clipped_axis_stays_inside() -> None:
 
 
 def test_scatter_runs_in_order() -> None:
-    text = ("kernel (b0: i64[8] in, b1: f32[8] in, b2: f32[8] inout) {\n  for i < 8:\n    pass:\n      v0 = load b0[i]\n"
+    text = ("kernel (b0: i64[8] in, b1: f32[8] in, b2: f32[8] inout) {\n"
+            "  for i < 8:\n    pass:\n      v0 = load b0[i]\n"
             "      v1 = load b1[i]\n      scatter_add b2[0] at v0*1 of 8 v1\n}\n")
     verify_kernel(parse_kernel(text))
     with pytest.raises(KernelError, match="a scatter must run in order"):

@@ -27,7 +27,8 @@ def test_a_chain_takes_two_places() -> None:
 
 
 def test_a_small_one_fits_in_a_gap() -> None:
-    offsets, total = arena_offsets([LiveRange(0, 9, 256), LiveRange(0, 4, 128), LiveRange(5, 9, 64), LiveRange(5, 9, 64)])
+    small = LiveRange(5, 9, 64)
+    offsets, total = arena_offsets([LiveRange(0, 9, 256), LiveRange(0, 4, 128), small, small])
     assert total == 256 + 128 and sorted(offsets[2:]) == [256, 320]
 
 

@@ -1,4 +1,4 @@
-"""Every core op, over dtypes and shapes: its plan does what its reference does, with outputs, aliases and checks right."""
+"""Every core op, over dtypes and shapes: its plan does what its reference does."""
 from __future__ import annotations
 
 import numpy as np
@@ -41,5 +41,5 @@ def test_op(op: str) -> None:
 def test_dtypes_without_kernels(dtype: str) -> None:
     b = Builder("f")
     x = b.constant(1, "f32").emit("cast", dtype=dtype) if dtype not in COMPLEX else b.constant(1, dtype)
-    with pytest.raises(CannotLower, match=f"kernels do not compute in {dtype} yet"):
+    with pytest.raises(CannotLower, match=f"kernels do not compute in {dtype} "):
         schedule(b.graph([x]))

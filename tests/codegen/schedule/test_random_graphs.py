@@ -38,7 +38,8 @@ def test_plan_agrees(graph: Graph, seed: int, machine: Machine, optimized: bool,
         assert "empty" in str(refusal) or "without elements" in str(refusal) or "only f32 and f64" in str(refusal)
 
 
-ROWS = ("add", "sub", "mul", "maximum", "exp", "tanh", "sum", "max", "min", "broadcast", "reshape", "transpose", "gather")
+ROWS = ("add", "sub", "mul", "maximum", "exp", "tanh", "sum", "max", "min", "broadcast", "reshape", "transpose",
+        "gather")
 
 
 @settings(deadline=None, max_examples=200)

@@ -17,6 +17,7 @@ import numpy as np
 from codegen import CannotLower, CompileError, compile_program
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
+from tracegrad.autodiff import edge_of
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.dtypes import default_float
 from tracegrad.lifted import LiftedNumber
@@ -85,9 +86,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     if seen.error is None and not aborts:
         if not any(e.tensor is default_generator.counter for e in recorder.inputs):
             prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
-        reads = read_set(
-            prediction, seen, changes, lifted=lifted - numbers.read,
-            grads_read=[t for t, _ in recorder.grads_read.values()], written=recorder.written.values())
+        reads = read_set(prediction, seen, changes, lifted=lifted - numbers.read, written=recorder.written.values())
         aborts += reads.refusals
     else:
         aborts += seen.refusals
@@ -168,6 +167,8 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     for t in recorder.written.values():
         if not t.array.flags.c_contiguous:
             raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
+    if any(entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
+        raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
     live = [k for k, m in enumerate(made.made) if m.has_history]
     graph, freed = recorder.graph_and_freed(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
     route = None
@@ -175,8 +176,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
         outputs = [graph.outputs[len(written) + k] for k in live]
         route = Route(with_outputs(graph, outputs), tuple(entry.carries for entry in recorder.inputs), target,
                       freed)
-        if recorder.differentiates_written and not route.spent(freed):
-            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
+        _check_histories(recorder, route, [made.tensors[k] for k in live], freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     executable = compile_program(graph, target, aliases=tuple(enumerate(written)), fast_math=fast_math)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
@@ -229,6 +229,29 @@ class _MadeTensors:
         self.made.append(Made(type_of(tensor.array), tensor.requires_grad, tensor.grad_fn is not None))
         place = self._places[id(tensor)] = self._leaves + len(self.tensors) - 1
         return place
+
+
+def _check_histories(recorder: Recorder, route: Route, live: list[Tensor], freed: frozenset[int]) -> None:
+    """Declined unless the route leads from every live result to where eager autograd leads."""
+    inside = recorder.nodes()
+    for tensor, output in zip(live, route.graph.outputs):
+        if _ends(tensor.grad_fn, inside) != {id(edge_of(recorder.inputs[k].tensor)) for k in route.sources(output)}:
+            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor that the run made or had updated")
+    if recorder.differentiates_written and not route.spent(freed):
+        raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
+
+
+def _ends(node: Any, inside: set[int]) -> set[int]:
+    """Where a history leads, by id: leaves, and operations from before the run."""
+    ends, seen, todo = set(), set(), [node]
+    while todo:
+        at = todo.pop()
+        if id(at) not in inside:
+            ends.add(id(at))
+        elif id(at) not in seen:
+            seen.add(id(at))
+            todo += (edge for edge in at.edges if edge is not None)
+    return ends
 
 
 def _recipe(result: Any, made: _MadeTensors) -> Callable:

@@ -48,7 +48,7 @@ class RecordedOp:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A Tensor that entered the run: its type on entry, and whether it takes part in differentiation.
+    """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
 
     `frozen`: made during the run from Python numbers, so its values are part of the trace; `number`: the route of the
     lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
@@ -57,6 +57,7 @@ class Input:
     tensor: Tensor
     type: TensorType
     carries: bool
+    history: Any
     frozen: bool = False
     number: str | None = None
     grad_of: Tensor | None = None
@@ -160,6 +161,10 @@ class Recorder:
                 return k
         raise ValueError("not an input")
 
+    def nodes(self) -> set[int]:
+        """The ids of the operations of eager autograd that the run made."""
+        return {id(recorded.node) for recorded in self.ops if recorded.node is not None}
+
     def graph(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> Graph:
         """The run as a Graph whose outputs are the values these Tensors stand for now.
 
@@ -203,7 +208,7 @@ class Recorder:
     # ---- inside -------------------------------------------------------------------------------------------
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
-        self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, **how))
+        self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, tensor.grad_fn, **how))
         if tensor.hooks:
             self.abort(Abort.HOOK, f"of {type_of(tensor.array)}")
         return self._bind(tensor, ("input", len(self.inputs) - 1))

@@ -178,7 +178,7 @@ class Trace:
                 return None
             if grad is not None:
                 grads.append(grad)
-        if grads and not own_memory(leaves, grads):
+        if grads and self.written and not own_memory(leaves, grads):
             return None
         for k in self.written:
             flags = self.written_tensor(k, leaves).array.flags

@@ -6,7 +6,10 @@ not, and they must hold. A refused hazard must not be replayable at all, for the
 """
 from __future__ import annotations
 
+import builtins
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import dedent
 from types import ModuleType
@@ -73,12 +76,47 @@ class Recorded:
         return held
 
     def run(self) -> str:
-        """What a call gives now, as text."""
-        return repr(self.namespace["f"](*self.args, **self.kwargs))
+        """What a call gives or raises now, as text."""
+        return outcome(self.namespace["f"], self.args, self.kwargs)
 
     def change(self, source: str) -> None:
         """Run more of the program."""
-        exec(compile(dedent(source), "change.py", "exec"), self.namespace)
+        run_in(self.namespace, source)
+
+
+def outcome(f: Any, args: tuple, kwargs: dict) -> str:
+    """What a call gives or raises, as text."""
+    try:
+        return repr(f(*args, **kwargs))
+    except Exception as error:  # noqa: BLE001 - whatever the program raises is what it does
+        return repr(error)
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Undo what changes patch outside of their program."""
+    patched = ((tg, "relu"), (tg, "tanh"), (tg.Tensor, "exp"), (builtins, "abs"))
+    before = [(owner, name, getattr(owner, name)) for owner, name in patched]
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+        vars(builtins).pop("later", None)
+
+
+def run_in(namespace: dict[str, Any], source: str) -> None:
+    """Run source in the namespace of a program."""
+    exec(compile(dedent(source), "change.py", "exec"), namespace)
+
+
+def program(source: str) -> dict[str, Any]:
+    """The namespace of a new module, in which source has run."""
+    module = sys.modules["program"] = ModuleType("program")
+    namespace = vars(module)
+    namespace.update(tg=tg, np=np, args=(2.0,), kwargs={})
+    exec(compile(dedent(source), "program.py", "exec"), namespace)
+    return namespace
 
 
 def record_call(fn: Any, args: tuple, kwargs: dict, extra_codes: Any = (),
@@ -92,10 +130,7 @@ def record_call(fn: Any, args: tuple, kwargs: dict, extra_codes: Any = (),
 
 def record(source: str, rehearsals: int = 0, **more: Any) -> Recorded:
     """Run a program, and watch a call of its `f`, after some watched calls of which only their code is remembered."""
-    program = sys.modules["program"] = ModuleType("program")
-    namespace = vars(program)
-    namespace.update(tg=tg, np=np, args=(2.0,), kwargs={})
-    exec(compile(dedent(source), "program.py", "exec"), namespace)
+    namespace = program(source)
     codes: Any = ()
     for _ in range(rehearsals + 1):
         seen, changes, reads = record_call(namespace["f"], namespace["args"], namespace["kwargs"], codes, **more)

@@ -2,85 +2,12 @@
 from __future__ import annotations
 
 import pytest
-from hazards import Hazard, record
+from hazards import record
+from hazards_of_tensors import MLP
 
 import tracegrad as tg
 from tracegrad.aborts import Abort
 from tracegrad.purity.effects import Kind
-
-MLP = """
-class Linear:
-    def __init__(self, n, m): self.w, self.b = tg.ones(n, m), tg.zeros(m)
-    def __call__(self, x): return x @ self.w + self.b
-class Net:
-    def __init__(self): self.layers = [Linear(3, 4), Linear(4, 2)]
-    def __call__(self, x):
-        for layer in self.layers: x = tg.tanh(layer(x))
-        return x
-net = Net()
-def f(x): return net(x)
-args = (tg.ones(2, 3),)
-"""
-
-HAZARDS = (
-    Hazard("captured weights", MLP,
-           ("net.layers[0].w = tg.ones(3, 5); net.layers[1].w = tg.ones(5, 2); net.layers[0].b = tg.zeros(5)",
-            "net.layers.append(Linear(2, 2))", "net.layers.reverse(); args = (tg.ones(2, 4),); net.layers[0].w = tg.ones(4, 4) * 0",
-            "Linear.__call__ = lambda s, x: x", "net.layers[0].w = 1.0", "net.layers[1].w.requires_grad_(True)",
-            "net.layers[1].w = tg.ones(4, 2, dtype=tg.float64)", "tg_tanh, tg.tanh = tg.tanh, tg.exp"),
-           ("net.layers[0].w = tg.zeros(3, 4) + 1", "net.layers[1].w = tg.ones(4, 2)", "args = (tg.ones(2, 3),)")),
-    Hazard("an argument", "def f(x): return x * 2\nargs = (tg.ones(2, 3),)",
-           ("args = (tg.ones(3, 2),)", "args = (tg.ones(2, 3, dtype=tg.float64),)", "args = (2.0,)",
-            "args = (tg.ones(2, 3, requires_grad=True),)", "args = (tg.ones(3),)"),
-           ("args = (tg.ones(2, 3),)",)),
-    Hazard("shape of a Tensor in Python", "def f(x): return x * x.shape[0]\nargs = (tg.ones(2),)", ("args = (tg.ones(3),)",)),
-    Hazard("a dict of Tensors", "p = {'w': tg.ones(2), 'b': tg.zeros(2)}\ndef f(x): return x * p['w'] + p['b']\nargs = (tg.ones(2),)",
-           ("p['b'] = 5.0", "p = {'w': tg.ones(2), 'b': tg.ones(1, 2)}"), ("p['w'] = tg.ones(2)",)),
-    Hazard("a Tensor with a history", "w = tg.ones(2, requires_grad=True)\nargs = (w * 1,)\ndef f(x): return x * 2",
-           ("args = (tg.ones(2, requires_grad=True),)", "args = (tg.ones(2),)"), ("args = (w * 1,)",)),
-    Hazard("a Tensor that has an alias", "a, b = tg.ones(2), tg.ones(2)\ndef f(x): return a is b", ("b = a",)),
-    Hazard("a Tensor with two names", "a = b = tg.ones(2)\ndef f(x): return a is b", ("b = tg.ones(2)",)),
-    Hazard("a list where None may be", "bias = None\ndef f(x): return x if bias is None else x + bias\nargs = (tg.ones(2),)",
-           ("bias = tg.ones(2)",)),
-    Hazard("a function of the library", "def f(x): return tg.relu(x)\nargs = (tg.ones(2) * -1,)\nold = tg.relu", ("tg.relu = tg.exp",)),
-    Hazard("a method of Tensor", "def f(x): return x.exp()\nargs = (tg.ones(2),)", ("tg.Tensor.exp = lambda s: s", )),
-)
-
-
-@pytest.fixture(autouse=True)
-def restore():
-    """Undo what programs patch."""
-    relu, tanh, exp = tg.relu, tg.tanh, tg.Tensor.exp
-    yield
-    tg.relu, tg.tanh, tg.Tensor.exp = relu, tanh, exp
-
-
-@pytest.mark.parametrize("hazard", HAZARDS, ids=lambda h: h.name)
-def test_the_guards_hold_while_nothing_changes(hazard):
-    program = record(hazard.source)
-    assert program.reads.refusals == ()
-    assert program.changes == []
-    assert program.holds()
-
-
-CHANGES = [(h, c) for h in HAZARDS for c in h.changes]
-
-
-@pytest.mark.parametrize(("hazard", "change"), CHANGES, ids=[f"{h.name}: {c}" for h, c in CHANGES])
-def test_a_change_is_seen(hazard, change):
-    program = record(hazard.source)
-    program.change(change)
-    assert not program.holds()
-
-
-HARMLESS = [(h, c) for h in HAZARDS for c in h.harmless]
-
-
-@pytest.mark.parametrize(("hazard", "change"), HARMLESS, ids=[f"{h.name}: {c}" for h, c in HARMLESS])
-def test_another_tensor_of_the_same_kind_is_taken_in_its_place(hazard, change):
-    program = record(hazard.source)
-    program.change(change)
-    assert program.holds(), program.reads.guards.explain(program.args, program.kwargs)
 
 
 def test_leaves_are_read_again_through_their_routes():
@@ -136,18 +63,35 @@ def test_memory_that_numpy_does_not_own_is_compared_by_address():
     assert reads.guards.check(program.args, {}) is None
 
 
-# ---- state that a run writes -------------------------------------------------------------------------------------------
+# ---- state that a run writes -----------------------------------------------------------------------------------------
 
+HOLDER = "class C: pass\nc = C(); c.h = tg.zeros(2)\n"
 STATE_WRITES = {
-    "an attribute": ("class C: pass\nc = C(); c.h = tg.zeros(2)\ndef f(x):\n    c.h = c.h + x\n    return c.h", "c.h"),
-    "a slot": ("class C: __slots__ = ('h',)\nc = C(); c.h = tg.zeros(2)\ndef f(x):\n    c.h = c.h + x\n    return c.h", "c.h"),
+    "an attribute": (HOLDER + "def f(x):\n    c.h = c.h + x\n    return c.h", "c.h"),
+    "a slot": ("""
+        class C: __slots__ = ('h',)
+        c = C(); c.h = tg.zeros(2)
+        def f(x):
+            c.h = c.h + x
+            return c.h
+        """, "c.h"),
     "a list": ("s = [tg.zeros(2)]\ndef f(x):\n    s[0] = s[0] + x\n    return s[0]", "s[0]"),
     "a dict": ("s = {'h': tg.zeros(2)}\ndef f(x):\n    s['h'] = s['h'] + x\n    return s['h']", "s['h']"),
     "a global": ("h = tg.zeros(2)\ndef f(x):\n    global h\n    h = h + x\n    return h", "h"),
-    "a cell": ("def make():\n    h = tg.zeros(2)\n    def f(x):\n        nonlocal h\n        h = h + x\n        return h\n    return f\nf = make()", "h"),
-    "an argument's attribute": ("class C: pass\nc = C(); c.h = tg.zeros(2)\nargs = (c,)\ndef f(c):\n    c.h = c.h + 2.0\n    return c.h", "args[0].h"),
-    "an attribute of an attribute": ("class C: pass\nc = C(); c.d = C(); c.d.h = tg.zeros(2)\ndef f(x):\n    c.d.h = c.d.h + x\n    return c.d.h", "c.d.h"),
-    "through setattr": ("class C: pass\nc = C(); c.h = tg.zeros(2)\ndef f(x):\n    setattr(c, 'h', c.h + x)\n    return c.h", "c.h"),
+    "a cell": ("""
+        def make():
+            h = tg.zeros(2)
+            def f(x):
+                nonlocal h
+                h = h + x
+                return h
+            return f
+        f = make()
+        """, "h"),
+    "an argument's attribute": (HOLDER + "args = (c,)\ndef f(c):\n    c.h = c.h + 2.0\n    return c.h", "args[0].h"),
+    "an attribute of an attribute": (
+        HOLDER + "c.d = C(); c.d.h = tg.zeros(2)\ndef f(x):\n    c.d.h = c.d.h + x\n    return c.d.h", "c.d.h"),
+    "through setattr": (HOLDER + "def f(x):\n    setattr(c, 'h', c.h + x)\n    return c.h", "c.h"),
 }
 
 
@@ -169,7 +113,7 @@ def test_a_replaced_tensor_is_written_where_the_run_wrote_it(name):
 
 
 def test_the_owner_of_a_written_slot_is_found_anew():
-    program = record("class C: pass\nc = C(); c.h = tg.zeros(2)\nargs = (c,)\ndef f(c):\n    c.h = c.h + 2.0\n    return c.h")
+    program = record(HOLDER + "args = (c,)\ndef f(c):\n    c.h = c.h + 2.0\n    return c.h")
     slot = program.reads.slot(program.changes[0])
     other = type(program.namespace["c"])()
     other.h = tg.zeros(2)
@@ -190,7 +134,7 @@ def test_other_changes_of_tensors_are_refused(source):
     assert Abort.EFFECT in {refusal.reason for refusal in program.reads.refusals}
 
 
-# ---- grads, requires_grad, modes ---------------------------------------------------------------------------------------
+# ---- grads, requires_grad, modes -------------------------------------------------------------------------------------
 
 def test_a_grad_that_changed_is_an_effect_of_its_own_kind():
     program = record("w = tg.ones(2, requires_grad=True)\ndef f(x): (w * x).sum().backward()")
@@ -245,13 +189,22 @@ def test_a_run_that_leaves_the_grad_mode_changed_is_refused():
     assert Abort.EFFECT in {refusal.reason for refusal in program.reads.refusals}
 
 
-# ---- numbers that are inputs -------------------------------------------------------------------------------------------
+# ---- numbers that are inputs -----------------------------------------------------------------------------------------
 
 def test_of_a_lifted_number_only_the_type_is_guarded():
-    program = record("def f(x, lr, *, decay): return x * lr * decay\nargs = (tg.ones(2), 0.1)\nkwargs = {'decay': 0.5}",
-                     lifted=("args[1]", "kwargs['decay']"))
+    source = "def f(x, lr, *, decay): return x * lr * decay\nargs = (tg.ones(2), 0.1)\nkwargs = {'decay': 0.5}"
+    program = record(source, lifted=("args[1]", "kwargs['decay']"))
     x = program.args[0]
     assert program.reads.guards.check((x, 0.2), {"decay": 0.25}) == (x,)
     assert program.reads.guards.check((x, 2), {"decay": 0.25}) is None
     assert program.reads.guards.check((x, 0.2), {"decay": None}) is None
     assert program.reads.guards.explain((x, 2), {"decay": 0.25}) == ("args[1]", "has type float")
+
+
+def test_a_run_that_changes_the_default_dtype_is_refused():
+    before = tg.get_default_dtype()
+    try:
+        program = record("def f(x):\n    tg.set_default_dtype(tg.float64)\n    return x")
+    finally:
+        tg.set_default_dtype(before)
+    assert [refusal.reason for refusal in program.reads.refusals] == [Abort.EFFECT]

@@ -6,7 +6,7 @@
           v0 = load b0[i]            # b0 has 8 elements and the index goes from 0 to 8
     }
 
-The rules are those of kernel.py. An index has the bounds of interval arithmetic or, where they are too wide, those of its points.
+The rules are those of kernel.py. An index is bounded by interval arithmetic; if that says too much, point by point.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """placement: tasks -> Plan: what is written straight into the caller's storage, the order of steps, the buffers.
 
 An output that shares the storage of an input is written there by the task that computes it when everything else that
-reads the input can be done before, and the Check too; else it is computed beside it and copied at the end.
+reads the input can be done before, and the Check too; else it is computed beside it and copied at the end. In the arena
+a large result is written over an operand that nothing reads afterwards.
 """
 from __future__ import annotations
 
@@ -12,67 +13,76 @@ from codegen.schedule.calls import Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
 from codegen.schedule.inplace import can_overwrite, overwriting
+from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
 from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
 
+WORTH_OVERWRITING = 1 << 18
+"""Bytes from which on it pays to write over an operand: a kernel that does is another kernel, to be compiled too."""
+
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
            decisions: tuple[str, ...]) -> Plan:
     """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task."""
-    builder = _Placement(graph, dict(aliases), outputs, tasks)
-    return builder.plan(aliases, decisions)
+    visible = _Visible(graph, dict(aliases), outputs, tasks)
+    order = [visible.tasks.tasks[k] for k in visible.tasks.order()]
+    buffers = _Buffers(graph, outputs, visible.at, order)
+    steps = tuple(buffers.step(task) for task in order)
+    types = tuple(map(graph.graph.type_of, graph.graph.outputs))
+    return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes,
+                (*decisions, *visible.decisions))
 
 
-class _Placement:
+class _Visible:
+    """What is in the caller's storage, `at`, and the tasks that put it there."""
+
     def __init__(self, graph: StaticGraph, aliases: dict[int, int], outputs: Sequence[int], tasks: Sequence[Task]):
         self.graph, self.aliases, self.outputs = graph, aliases, outputs
         self.decisions: list[str] = []
         self.at: dict[Place, Input | Output] = {v: Input(v) for v in range(graph.first)}
+        self.computed: list[tuple[int, int]] = []           # aliases whose output could be computed in place
         early, late = self._copies()
         self.tasks = TaskGraph([*tasks, *early])
-        for output, input in self.computed_aliases:
-            if not self._write_in_place(output, input):
+        for output, input in self.computed:
+            if self._write_in_place(output, input):
+                self.decisions.append(f"output {output} is written over input {input} as it is computed")
+            else:
                 late.append(copy(self.outputs[output], input))
                 self.decisions.append(f"output {output} is computed beside input {input} and copied into it at the end")
         for task in late:
-            number = self.tasks.add(task)
-            if self.tasks.check is not None:
-                self.tasks.before[number].add(self.tasks.check)
+            self.tasks.add_after_check(task)
 
     def _copies(self) -> tuple[list[Task], list[Task]]:
         """Copies that have to be done before any input is overwritten, and copies into inputs, which come last."""
         early: list[Task] = []
         late: list[Task] = []
-        self.computed_aliases: list[tuple[int, int]] = []
-        inputs = self.graph.first
         overwritten = {i for o, i in self.aliases.items() if self.outputs[o] != i}
-        kept: set[int] = set()                                 # values whose own storage is that of an output
+        settled: set[int] = set()                           # values whose own storage is that of an output
         for output, v in enumerate(self.outputs):
             if self.graph.sizes[v] == 0 or output in self.aliases:
                 continue
-            if v < inputs or v in kept:
+            if v < self.graph.first or v in settled:
                 early.append(copy(v, OutputCopy(output)))
                 self.at[OutputCopy(output)] = Output(output)
             else:
-                kept.add(v)
+                settled.add(v)
                 self.at[v] = Output(output)
+        saved: set[int] = set()
         for output, input in self.aliases.items():
             v = self.outputs[output]
             if self.graph.sizes[v] == 0 or v == input:
                 continue
-            if v < inputs:
-                source: Place = v
-                if v in overwritten:
-                    source = Temporary(v)
-                    early += [copy(v, source)] if not any(source in task.writes for task in early) else []
-                late.append(copy(source, input))
-            elif v in kept:
+            if v in overwritten and v < self.graph.first:
+                early += [] if v in saved else [copy(v, Temporary(v))]
+                saved.add(v)
+                late.append(copy(Temporary(v), input))
+            elif v < self.graph.first or v in settled:
                 late.append(copy(v, input))
             else:
-                kept.add(v)
-                self.computed_aliases.append((output, input))
+                settled.add(v)
+                self.computed.append((output, input))
         return early, late
 
     def _write_in_place(self, output: int, input: int) -> bool:
@@ -81,90 +91,89 @@ class _Placement:
         writers = self.tasks.writers(v)
         if len(writers) != 1:
             return False
-        (number,) = writers
-        task = self.tasks.tasks[number]
-        if input in task.reads:
-            if not isinstance(task.work, Lowered):
+        work = self.tasks.tasks[writers[0]].work
+        if input in self.tasks.tasks[writers[0]].reads:
+            if not isinstance(work, Lowered) or not can_overwrite(
+                    work.kernel, work.storages.index(input), work.storages.index(v)):
                 return False
-            storages = task.work.storages
-            if not can_overwrite(task.work.kernel, storages.index(input), storages.index(v)):
-                return False
-        earlier = self.tasks.readers(input)
-        if self.tasks.check is not None:
-            earlier.append(self.tasks.check)
-            if isinstance(task.work, Lowered) and task.work.kernel.checked:
-                return False
-        if not self.tasks.try_after(number, earlier):
+        if not self.tasks.try_after(writers[0], self.tasks.readers(input), after_check=True):
             return False
         self.at[v] = Input(input)
-        self.decisions.append(f"output {output} is written over input {input} as it is computed")
         return True
 
-    # ---- buffers and steps -----------------------------------------------------------------------------------------
 
-    def plan(self, aliases: tuple[tuple[int, int], ...], decisions: tuple[str, ...]) -> Plan:
-        order = [self.tasks.tasks[k] for k in self.tasks.order()]
-        ranges: dict[Place, tuple[int, int]] = {}
+class _Buffers:
+    """The buffers of tasks in their order, numbered as steps name them."""
+
+    def __init__(self, graph: StaticGraph, outputs: Sequence[int], at: dict[Place, Input | Output],
+                 order: Sequence[Task]):
+        self.graph, self.outputs = graph, outputs
+        launches = [task.work for task in order if isinstance(task.work, Lowered)]
+        self.partials = {storage: param for one in launches for storage, param in zip(one.storages, one.kernel.params)
+                         if isinstance(storage, Partial)}
+        self.owner = self._shared(order, at)
+        times: dict[Place, tuple[int, int]] = {}
         for time, task in enumerate(order):
-            for place in sorted(task.reads | task.writes, key=str):
-                if place not in self.at:
-                    ranges[place] = (ranges.get(place, (time, time))[0], time)
-        offsets, arena_bytes = arena_offsets(
-            [LiveRange(first, last, self._bytes(place, order)) for place, (first, last) in ranges.items()])
-        where = {**self.at, **{p: Arena(offset) for p, offset in zip(ranges, offsets)}}
-        buffers: list[Buffer] = []
-        numbers: dict[Input | Output | Arena | Place, int] = {}
+            for place in task.reads | task.writes:
+                if place not in at:
+                    own = self.owner.get(place, place)
+                    times[own] = (times.get(own, (time, time))[0], time)
+        ranges = [LiveRange(first, last, self._bytes(place)) for place, (first, last) in times.items()]
+        offsets, self.arena_bytes = arena_offsets(ranges)
+        self.where: dict[Place, Input | Output | Arena] = {**at, **{p: Arena(o) for p, o in zip(times, offsets)}}
+        self.buffers: list[Buffer] = []
+        self.numbers: dict[Input | Output | Place, int] = {}
 
-        def number(place: Place) -> int:
-            spot = where[place]
-            key = spot if not isinstance(spot, Arena) else place
-            if key not in numbers:
-                numbers[key] = len(buffers)
-                dtype, size = self._extent(place, order)
-                buffers.append(Buffer(dtype, size, spot))
-            return numbers[key]
+    def _shared(self, order: Sequence[Task], at: dict[Place, Input | Output]) -> dict[Place, Place]:
+        """Results that are written over an operand in the arena, and whose storage that was first."""
+        last = {place: time for time, task in enumerate(order) for place in task.reads | task.writes}
+        first = {place: time for time, task in reversed(list(enumerate(order))) for place in task.writes}
+        owner: dict[Place, Place] = {}
+        for time, task in enumerate(order):
+            if not isinstance(task.work, Lowered):
+                continue
+            kernel, storages = task.work.kernel, task.work.storages
+            free = [s for s in storages if s in task.reads and s not in at and first[s] < last[s] == time
+                    and self._bytes(s) >= WORTH_OVERWRITING]
+            for result in (s for s in storages if s in task.writes and s not in at and first[s] == time):
+                for operand in free:
+                    if can_overwrite(kernel, storages.index(operand), storages.index(result)):
+                        owner[result] = owner.get(operand, operand)
+                        free.remove(operand)
+                        break
+        return owner
 
-        steps: list[Step] = []
-        for task in order:
-            match task.work:
-                case Lowered() as lowered:
-                    kernel, storages = self._merged(lowered)
-                    steps.append(Launch(kernel, tuple(map(number, storages))))
-                case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
-                    (c,) = task.writes
-                    dtype, _ = self._extent(c, order)
-                    operands = number(a), number(b), number(c)
-                    steps.append(Matmul(*operands, dtype, batch, m, n, k, transpose_a, transpose_b))
-                case None if task.writes:
-                    (source,), (target,) = task.reads, task.writes
-                    steps.append(Copy(number(source), number(target)))
-                case None:
-                    steps.append(Check())
-        graph = self.graph.graph
-        types = tuple(map(graph.type_of, graph.outputs))
-        return Plan(graph.inputs, types, aliases, tuple(buffers), tuple(steps), arena_bytes,
-                    (*decisions, *self.decisions))
+    def step(self, task: Task) -> Step:
+        """The step that does a task."""
+        match task.work:
+            case Lowered(kernel, storages):
+                kernel, numbers = _merged(kernel, [self.number(storage) for storage in storages])
+                return Launch(kernel, numbers)
+            case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
+                (c,) = task.writes
+                operands = self.number(a), self.number(b), self.number(c)
+                return Matmul(*operands, self._extent(c)[0], batch, m, n, k, transpose_a, transpose_b)
+            case None if task.writes:
+                (source,), (target,) = task.reads, task.writes
+                return Copy(self.number(source), self.number(target))
+            case None:
+                return Check()
 
-    def _merged(self, lowered: Lowered):
-        """The kernel with one param for what it reads and what it writes over it."""
-        kernel, storages = lowered.kernel, list(lowered.storages)
-        for storage in list(storages):
-            spot = self.at.get(storage)
-            if isinstance(spot, Input) and spot.index != storage and spot.index in storages:
-                result = storages.index(storage)
-                kernel = overwriting(kernel, storages.index(spot.index), result)
-                del storages[result]
-        return kernel, storages
+    def number(self, place: Place) -> int:
+        """The number of the buffer of a storage."""
+        own = self.owner.get(place, place)
+        spot = self.where[own]
+        key = own if isinstance(spot, Arena) else spot
+        if key not in self.numbers:
+            self.numbers[key] = len(self.buffers)
+            self.buffers.append(Buffer(*self._extent(own), spot))
+        return self.numbers[key]
 
-    def _extent(self, place: Place, order: Sequence[Task]) -> tuple[str, int]:
+    def _extent(self, place: Place) -> tuple[str, int]:
         """The dtype and size of a storage."""
         match place:
             case Partial():
-                for task in order:
-                    if isinstance(task.work, Lowered) and place in task.work.storages:
-                        param = task.work.kernel.params[task.work.storages.index(place)]
-                        return param.dtype, param.size
-                raise AssertionError(f"{place} is never written")
+                return self.partials[place].dtype, self.partials[place].size
             case Temporary(input):
                 value = input
             case OutputCopy(output):
@@ -173,6 +182,19 @@ class _Placement:
                 value = place
         return self.graph.dtype(value), self.graph.sizes[value]
 
-    def _bytes(self, place: Place, order: Sequence[Task]) -> int:
-        dtype, size = self._extent(place, order)
+    def _bytes(self, place: Place) -> int:
+        dtype, size = self._extent(place)
         return size * DTYPES[dtype].itemsize
+
+
+def _merged(kernel: Kernel, numbers: list[int]) -> tuple[Kernel, tuple[int, ...]]:
+    """The kernel with one param for buffers that are one, an operand's and that of the result written over it."""
+    k = 0
+    while k < len(numbers):
+        same = [j for j, number in enumerate(numbers) if number == numbers[k] and j != k]
+        if same and kernel.params[k].access != "in":
+            kernel = overwriting(kernel, same[0], k)
+            del numbers[k]
+        else:
+            k += 1
+    return kernel, tuple(numbers)

@@ -10,7 +10,7 @@ The list it is made from is one right order; edges say which other orders are ri
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from codegen.schedule.calls import Product
@@ -60,85 +60,94 @@ def copy(source: Place, target: Place) -> Task:
 
 
 class TaskGraph:
-    """Tasks by number and their edges."""
+    """Tasks by number, and what each waits for."""
 
     def __init__(self, tasks: Iterable[Task]):
         self.tasks: list[Task] = []
-        self.before: list[set[int]] = []                # what each task waits for
-        self.check: int | None = None
-        self._writer: dict[Place, int] = {}
+        self.before: list[set[int]] = []
+        self.after: list[set[int]] = []
+        self._last_writer: dict[Place, int] = {}
         self._readers: dict[Place, list[int]] = {}
+        self._writers: dict[Place, list[int]] = {}
+        self._since: dict[Place, list[int]] = {}            # readers since the last write
         for task in tasks:
             self.add(task)
-        checked = [k for k, t in enumerate(self.tasks) if isinstance(t.work, Lowered) and t.work.kernel.checked]
-        if checked:
-            self.check = self.add(CHECK)
-            self.before[self.check] |= set(checked)
+        checked = {k for k, t in enumerate(self.tasks) if isinstance(t.work, Lowered) and t.work.kernel.checked}
+        self.check = self.add(CHECK) if checked else None
+        if self.check is not None:
+            self._wait(self.check, checked)
 
     def add(self, task: Task) -> int:
         """Put a task at the end of the list; its number."""
         number = len(self.tasks)
+        waits = {self._last_writer[place] for place in task.reads | task.writes if place in self._last_writer}
+        waits |= {reader for place in task.writes for reader in self._since.get(place, ())}
         self.tasks.append(task)
-        waits: set[int] = set()
+        self.before.append(set())
+        self.after.append(set())
+        self._wait(number, waits - {number})
         for place in task.reads:
-            if place in self._writer:
-                waits.add(self._writer[place])
-        for place in task.writes:
-            waits.update(self._readers.get(place, ()))
-            if place in self._writer:
-                waits.add(self._writer[place])
-        for place in task.reads - task.writes:
             self._readers.setdefault(place, []).append(number)
+            self._since.setdefault(place, []).append(number)
         for place in task.writes:
-            self._writer[place] = number
-            self._readers[place] = []
-        self.before.append(waits - {number})
+            self._writers.setdefault(place, []).append(number)
+            self._last_writer[place] = number
+            self._since[place] = []
         return number
+
+    def add_after_check(self, task: Task) -> None:
+        """Put a task at the end of the list that writes what the caller can see."""
+        number = self.add(task)
+        if self.check is not None:
+            self._wait(number, {self.check})
 
     def readers(self, place: Place) -> list[int]:
         """The tasks that read a storage, whatever wrote it."""
-        return [k for k, task in enumerate(self.tasks) if place in task.reads]
+        return self._readers.get(place, [])
 
     def writers(self, place: Place) -> list[int]:
         """The tasks that write a storage."""
-        return [k for k, task in enumerate(self.tasks) if place in task.writes]
+        return self._writers.get(place, [])
 
-    def try_after(self, late: int, early: Iterable[int]) -> bool:
-        """Make task `late` wait for others as well, unless one of them waits for it; was it possible?"""
+    def try_after(self, late: int, early: Iterable[int], after_check: bool) -> bool:
+        """Make task `late` wait for others and for the check too, unless one of them waits for it: then False."""
         wanted = set(early) - {late}
-        for k in wanted:
-            if late in self.ancestors(k):
-                return False
-        self.before[late] |= wanted
+        if after_check and self.check is not None:
+            wanted.add(self.check)
+        if not wanted.isdisjoint(_reached(self.after, late)):
+            return False
+        self._wait(late, wanted)
         return True
 
-    def ancestors(self, number: int) -> set[int]:
-        """What a task waits for, directly or not."""
-        found: set[int] = set()
-        pending = list(self.before[number])
-        while pending:
-            k = pending.pop()
-            if k not in found:
-                found.add(k)
-                pending += self.before[k]
-        return found
+    def _wait(self, late: int, early: set[int]) -> None:
+        self.before[late] |= early
+        for k in early:
+            self.after[k].add(late)
 
     def order(self) -> list[int]:
         """All tasks in an order that waits where it has to; what the check waits for comes first, else as listed."""
-        urgent = self.ancestors(self.check) | {self.check} if self.check is not None else set()
+        urgent = _reached(self.before, self.check) | {self.check} if self.check is not None else set()
         waiting = [set(w) for w in self.before]
-        followers: list[list[int]] = [[] for _ in self.tasks]
-        for k, w in enumerate(waiting):
-            for early in w:
-                followers[early].append(k)
         ready = [(k not in urgent, k) for k, w in enumerate(waiting) if not w]
         heapq.heapify(ready)
         result: list[int] = []
         while ready:
             _, k = heapq.heappop(ready)
             result.append(k)
-            for follower in followers[k]:
+            for follower in self.after[k]:
                 waiting[follower].discard(k)
                 if not waiting[follower]:
                     heapq.heappush(ready, (follower not in urgent, follower))
         return result
+
+
+def _reached(edges: Sequence[set[int]], start: int) -> set[int]:
+    """What edges lead to from `start`, over any number of them."""
+    found: set[int] = set()
+    pending = list(edges[start])
+    while pending:
+        k = pending.pop()
+        if k not in found:
+            found.add(k)
+            pending += edges[k]
+    return found

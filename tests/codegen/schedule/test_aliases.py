@@ -137,6 +137,19 @@ def test_aliases_of_other_types() -> None:
         schedule(b.graph([x.emit("reshape", shape=(16,))]), ((0, 0),))
 
 
+def test_over_an_operand_in_the_arena() -> None:
+    """What is large is written over an operand that nothing reads afterwards; what is small is not worth another kernel."""
+    for size, written_over in ((256, True), (128, False)):
+        b = Builder("f")
+        x = b.input(TensorType("f32", (size, size)))
+        hidden = x.emit("matmul", x).emit("maximum", x.constant(0.0))
+        data = np.random.default_rng(0).normal(size=(size, size)).astype("f4")
+        plan = agree(b.graph([hidden.emit("matmul", x)]), [data], rtol=1e-3, atol=1e-3)
+        (kernel,) = kernels_of(plan)
+        assert [p.access for p in kernel.params] == (["inout"] if written_over else ["in", "out"])
+        assert plan.arena_bytes == 4 * size * size * (1 if written_over else 2)
+
+
 def test_places() -> None:
     plan = planned(lambda a, b: [a + b, a * b], (0, 0))
     assert {type(b.place) for b in plan.buffers} == {Input, Output}

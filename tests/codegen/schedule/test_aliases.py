@@ -138,7 +138,7 @@ def test_aliases_of_other_types() -> None:
 
 
 def test_over_an_operand_in_the_arena() -> None:
-    """What is large is written over an operand that nothing reads afterwards; what is small is not worth another kernel."""
+    """What is large is written over an operand that nothing reads afterwards; what is small is not."""
     for size, written_over in ((256, True), (128, False)):
         b = Builder("f")
         x = b.input(TensorType("f32", (size, size)))

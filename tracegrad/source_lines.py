@@ -31,7 +31,11 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
 
 def user_line() -> str | None:
     """The line of the user's program that is running, or None if there is none."""
-    frame = user_frame(sys._getframe(1))
+    return line_of(user_frame(sys._getframe(1)))
+
+
+def line_of(frame: FrameType | None) -> str | None:
+    """The line that a frame is at."""
     return frame and f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 

@@ -125,13 +125,13 @@ class Library:
             return found
 
     def trust_frame(self, frame: FrameType) -> Trust | None:
-        """The trust in the code of a running frame. The standard library, called by CORE, is trusted like it."""
+        """The trust in the code of a running frame. The standard library is trusted like the library that calls it."""
         trust, caller = self.trust(frame.f_code), frame.f_back
-        if trust is None and is_standard(frame.f_code.co_filename):
+        if is_standard(frame.f_code.co_filename):
             while caller is not None and is_standard(caller.f_code.co_filename):
                 caller = caller.f_back
-            if caller is not None and self.trust(caller.f_code) is Trust.CORE:
-                return Trust.CORE
+            if caller is not None and (calling := self.trust(caller.f_code)) in (Trust.CORE, Trust.NUMPY):
+                return calling
         return trust
 
     def trust_module(self, module: ModuleType) -> Trust | None:

@@ -6,7 +6,6 @@ the walk. A profile function that was there before goes on getting every event.
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from tracegrad.purity.bytecode import LEAVING
 from tracegrad.purity.declared_pure import is_of_module, is_pure_function
 from tracegrad.purity.library import Library, Trust
 from tracegrad.purity.prediction import Prediction
-from tracegrad.source_lines import first_line, user_frame
+from tracegrad.source_lines import first_line, line_of, user_frame
 
 MOST_REFUSALS = 20
 ERROR_STATE = vars(umath).get("_extobj_contextvar")     # where NumPy keeps what np.errstate sets
@@ -88,30 +87,37 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
 
 
 def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[FrameType, str, Any], None]:
-    codes, predicted, library = seen.codes, prediction.codes, prediction.library
-    judged: dict[Any, tuple[bool, Any]] = {}      # callees are kept, so that ids stay theirs
+    codes, library = seen.codes, prediction.library
+    trusted: dict[int, tuple[Trust, CodeType]] = {}     # code of the library that ran
+    judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
 
     def hook(frame: FrameType, event: str, arg: Any) -> None:
         if before is not None:
             before(frame, event, arg)
-        code = frame.f_code
+        key = id(frame.f_code)
         if event == "call":
-            if id(code) not in codes and library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
-                codes[id(code)] = code
-                if id(code) not in predicted and library.trust(code) is None:
-                    seen.unpredicted.append(code)
+            if key not in codes and key not in trusted:
+                enter(frame)
         elif event == "return":
-            if arg is None and code.co_code[frame.f_lasti] not in LEAVING:
+            if arg is None and key in codes and frame.f_code.co_code[frame.f_lasti] not in LEAVING:
                 seen.left_by_error = True
-        elif event == "c_call":
-            key = _identity(arg)
-            verdict = judged.get(key)
+        elif event == "c_call" and not (key in trusted and trusted[key][0] is Trust.CORE):
+            name = _identity(arg)
+            verdict = judged.get(name)
             if verdict is None:
-                verdict = judged[key] = is_pure_function(arg), arg
-            if not verdict[0] and arg is not sys.setprofile and not _is_trusted(library, frame, arg):
-                line = user_frame(frame)
-                seen.refuse(Abort.UNKNOWN_CALL, _name(arg),
-                            line and f"{os.path.basename(line.f_code.co_filename)}:{line.f_lineno}")
+                verdict = judged[name] = is_pure_function(arg), arg
+            if not verdict[0] and not _is_trusted(library, frame, arg):
+                seen.refuse(Abort.UNKNOWN_CALL, _name(arg), line_of(user_frame(frame)))
+
+    def enter(frame: FrameType) -> None:
+        code = frame.f_code
+        own = library.trust(code)
+        if own in (Trust.CORE, Trust.NUMPY):
+            trusted[id(code)] = own, code
+        elif library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
+            codes[id(code)] = code
+            if own is None and id(code) not in prediction.codes:
+                seen.unpredicted.append(code)
 
     return hook
 
@@ -125,6 +131,8 @@ def _identity(callee: Any) -> Any:
 
 def _is_trusted(library: Library, frame: FrameType, callee: Any) -> bool:
     """May the code of this frame call it all the same?"""
+    if callee is sys.setprofile and frame.f_code is observe.__code__:
+        return True
     trust = library.trust_frame(frame)
     return trust is Trust.CORE or trust is Trust.NUMPY and ERROR_STATE is not None and callee.__self__ is ERROR_STATE
 

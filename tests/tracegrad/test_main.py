@@ -38,7 +38,8 @@ def test_a_function_is_explained(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name, sentence", [
-    ("nowhere:f", "No module named 'nowhere'"), ("math:nothing", "no attribute"), ("math:sin", "not a traced function")])
+    ("nowhere:f", "No module named 'nowhere'"), ("math:nothing", "no attribute"),
+    ("math:sin", "not a traced function")])
 def test_what_cannot_be_explained_says_why(name, sentence, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert main(["explain", name]) == 2

@@ -161,7 +161,7 @@ def test_a_numeric_argument_that_python_reads_is_a_guard():
     assert f.stats.replays >= 4
 
 
-# ---- a forward-only trace is differentiable ---------------------------------------------------------------------------
+# ---- a forward-only trace is differentiable ---------------------------------------------------
 
 
 def test_backward_through_a_replayed_forward():
@@ -233,7 +233,7 @@ def test_parameters_changed_between_forward_and_backward():
         close(w.grad, expected)
 
 
-# ---- never a stale answer ---------------------------------------------------------------------------------------------
+# ---- never a stale answer ---------------------------------------------------------------------
 
 
 def test_captured_state_is_read_again_on_every_call():
@@ -380,7 +380,7 @@ def test_two_arguments_that_become_one():
         close(x, x2)
 
 
-# ---- falling back -----------------------------------------------------------------------------------------------------
+# ---- falling back -----------------------------------------------------------------------------
 
 
 def test_a_host_read_runs_eagerly_and_says_why():

@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from benchmarks import report, rounds
+from benchmarks import elsewhere, report, rounds
 from benchmarks.frame import FreshBenchmark
 
 NAMES = ("elementwise", "softmax_rows", "mlp_step", "call_overhead", "eager_overhead", "compile_latency",
@@ -34,12 +34,17 @@ def main() -> None:
     results = {}
     for name in options.names or NAMES:
         benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
-        if isinstance(benchmark, FreshBenchmark):
-            rows = rounds.run_fresh(name, benchmark, options.rounds, progress)
-        else:
-            rows = rounds.run(name, benchmark, options.rounds, options.budget, progress)
+        with elsewhere.watched() as share:
+            if isinstance(benchmark, FreshBenchmark):
+                rows = rounds.run_fresh(name, benchmark, options.rounds, progress)
+            else:
+                rows = rounds.run(name, benchmark, options.rounds, options.budget, progress)
         progress("")
-        print(f"\n{name}: {benchmark.question}\n{report.as_table(benchmark, rows)}", flush=True)
+        print(f"\n{name}: {benchmark.question}\n{report.as_table(benchmark, rows)}")
+        if warning := elsewhere.warning(share):
+            print(warning)
+            machine[f"busy elsewhere during {name}"] = f"{share[0]:.0%}"
+        sys.stdout.flush()
         results[name] = benchmark, rows
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "results.md").write_text(report.as_markdown(machine, results))

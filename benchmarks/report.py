@@ -81,6 +81,7 @@ def as_markdown(machine: dict[str, str], results: Results) -> str:
             lines.append(f"| {name}, {case} | " + " | ".join(cells.get(c, "") for c in contenders) + " |")
     versions = ", ".join(f"{package} {machine[package]}" for package in PACKAGES if package in machine)
     lines += ["", f"{machine['cpu']}, {machine['threads']} threads, Python {machine['python']}, {versions}."]
+    lines += [f"{key}: {value}." for key, value in machine.items() if key.startswith("busy elsewhere")]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import report, rounds
+from benchmarks import elsewhere, report, rounds
 from benchmarks.__main__ import NAMES, main
 from benchmarks.frame import Benchmark, FreshBenchmark, calls_per_sample, seconds_per_call
 from benchmarks.rounds import Row, compare, relative_difference
@@ -130,6 +130,23 @@ def test_the_report_is_written(tmp_path, monkeypatch, capsys):
     markdown = (tmp_path / "results.md").read_text()
     assert "| call_overhead, 8 floats | 1.50 s (1.00x) | 3.50 s (2.50x) | failed |" in markdown
     assert "call_overhead: the cost of a call" in capsys.readouterr().out
+
+
+def test_what_others_use_of_the_machine_is_seen(monkeypatch, tmp_path):
+    def stat(busy: int) -> None:
+        (tmp_path / "stat").write_text(f"cpu {busy} 0 0 9999 0 0 0 0 0 0\ncpu0 1\n")
+
+    monkeypatch.setattr(elsewhere, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(elsewhere, "own_seconds", lambda: 0.0)
+    clock = iter([0.0, 10.0])
+    monkeypatch.setattr(elsewhere.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(elsewhere.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(elsewhere.os, "sysconf", lambda name: 100)
+    stat(1000)
+    with elsewhere.watched() as share:
+        stat(1500)
+    assert share == [0.25] and "25% of the machine" in elsewhere.warning(share)
+    assert elsewhere.warning([0.01]) == elsewhere.warning([]) == ""
 
 
 def test_unknown_names_are_refused(monkeypatch, capsys):

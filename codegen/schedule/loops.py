@@ -21,15 +21,15 @@ from codegen.ir.types import DTYPES
 from codegen.schedule.costs import cost_of
 from codegen.schedule.expressions import Expressions, Partial, reduction_point
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axis, flatten, unflatten
+from codegen.schedule.index import ZERO, axis, coefficient, flatten, unflatten
 from codegen.schedule.kernel import Accumulate, Index, Load, Param, ScatterAdd, Store
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Point, Shape
-from codegen.schedule.nest import BLOCKS, Nest, coalesced, cut_in_blocks, depends_on, plain_axis
+from codegen.schedule.nest import Nest, blocks_of, coalesced, cut_in_blocks, depends_on, plain_axis
 from codegen.schedule.partition import Group
 from codegen.schedule.passes import Lowered, emitted
 from codegen.schedule.runs import Runs, prefix_products
-from codegen.schedule.tile import ENOUGH_CHUNKS, POINT_LANES, Layout, chunks_wanted, layout, partial_blocks
+from codegen.schedule.tile import ENOUGH_CHUNKS, POINT_LANES, TILE, Layout, chunks_wanted, layout, partial_blocks
 
 
 def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool], machine: Machine) -> list[Lowered]:
@@ -150,9 +150,12 @@ def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Low
     """The one kernel of a nest; `parallel` names the axis that is to be cut into chunks, if that is not free."""
     chosen = _layout(nest, machine, parallel)
     if not nest.inner and len(chosen.outer) > 1 and chosen.vector:
+        across = _across(nest, chosen.vector)
+        if across is not None and min(nest.extents[across], nest.extents[chosen.vector]) >= TILE[0]:
+            return _in_tiles(nest, chosen.vector, across, machine)
         first, wanted = nest.extents[chosen.outer[0]], chunks_wanted(_work(nest), machine)
         if first < min(wanted, ENOUGH_CHUNKS) and nest.extents[chosen.vector] >= 2 * POINT_LANES:
-            return _kernel_of(_in_strips(nest, chosen.vector, wanted), machine, BLOCKS)
+            return _kernel_of(_in_strips(nest, chosen.vector, wanted), machine, blocks_of(chosen.vector))
         if _worth_hoisting(nest, chosen.vector, machine):
             outer = tuple(name for name in nest.outer if name != chosen.vector)
             nest = replace(nest, outer=outer, inner=(chosen.vector,))
@@ -166,6 +169,26 @@ def _in_strips(nest: Nest, vector: str, wanted: int) -> Nest:
     length = -(-extent // (wanted * POINT_LANES)) * POINT_LANES
     outer = tuple(name for name in nest.outer if name != vector)
     return cut_in_blocks(replace(nest, outer=outer, inner=(vector,)), vector, length)
+
+
+def _across(nest: Nest, vector: str) -> str | None:
+    """An axis along which neighbors are read or written that are far apart along the vector axis: a transpose's."""
+    for s in (*nest.statements, *nest.roots):
+        if isinstance(s, Load | Store) and coefficient(s.index, vector) not in (0, 1):
+            for name in nest.outer:
+                if coefficient(s.index, name) == 1:
+                    return name
+    return None
+
+
+def _in_tiles(nest: Nest, vector: str, across: str, machine: Machine) -> Lowered:
+    """The kernel that goes through two axes in tiles, so that a cache line is used up while it is at hand."""
+    outer = tuple(name for name in nest.outer if name not in (vector, across))
+    tiled = replace(nest, outer=outer, inner=(across, vector))
+    for name, length in zip((across, vector), TILE):
+        tiled = cut_in_blocks(tiled, name, length)
+    first = max((blocks_of(across), blocks_of(vector)), key=lambda name: tiled.extents[name])
+    return emitted(tiled, _layout(tiled, machine, first))
 
 
 def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:
@@ -204,7 +227,8 @@ def _in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
         length = -(-length // 64) * 64
     blocks = -(-extent // length)
     kept = tuple(nest.extents[name] for name in nest.outer)
-    place = flatten((plain_axis(BLOCKS), *map(axis, nest.outer, kept)), (blocks, *kept))
+    counter = blocks_of(cut)
+    place = flatten((plain_axis(counter), *map(axis, nest.outer, kept)), (blocks, *kept))
     deep, inner_roots = nest.deep, nest.inner_roots
     sums = {k: s for k, s in enumerate(nest.statements) if isinstance(s, Accumulate)}
     first_buffer = len(nest.storages)
@@ -223,6 +247,6 @@ def _in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
     second = replace(
         nest, statements=tuple(statements), stages=(*nest.stages, *(0 for _ in sums)),
         roots=tuple(s for s in nest.roots if s not in inner_roots), checks=tuple(k for k in nest.checks if not deep[k]),
-        storages=storages, params=params, inner=(BLOCKS,),
-        extents={BLOCKS: blocks, **{name: nest.extents[name] for name in nest.outer}})
-    return [_kernel_of(first, machine, BLOCKS), _kernel_of(second, machine)]
+        storages=storages, params=params, inner=(counter,),
+        extents={counter: blocks, **{name: nest.extents[name] for name in nest.outer}})
+    return [_kernel_of(first, machine, counter), _kernel_of(second, machine)]

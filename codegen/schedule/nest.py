@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from codegen.schedule.expressions import Storage
@@ -23,16 +23,13 @@ from codegen.schedule.kernel import (
     with_indices,
 )
 
-BLOCKS = "blocks"
-"""The name of the axis that counts blocks of another."""
-
 
 @dataclass(frozen=True, slots=True)
 class Nest:
     """Expressions by number; roots, the statements they are there for; outer (kept) and inner (reduced) axes.
 
     `stages`: of each expression. `checks`: gathers that are roots too. `reductions`: the value that each Accumulate is,
-    and its dtype. `clip`: an inner axis that runs only while an index is below a bound.
+    and its dtype. `clips`: inner axes that run only while an index is below a bound.
     """
 
     statements: tuple[Statement, ...]
@@ -45,7 +42,7 @@ class Nest:
     outer: tuple[str, ...]
     inner: tuple[str, ...]
     extents: Mapping[str, int]
-    clip: tuple[str, Index, int] | None = None
+    clips: Mapping[str, tuple[Index, int]] = field(default_factory=dict)
 
     @property
     def deep(self) -> list[bool]:
@@ -132,12 +129,18 @@ def cut_in_blocks(nest: Nest, name: str, length: int) -> Nest:
     """The nest with an inner axis in blocks of a length, the last maybe shorter; its first axis counts them."""
     extent = nest.extents[name]
     blocks = -(-extent // length)
-    whole = add(scale(plain_axis(BLOCKS), length), plain_axis(name))
-    extents = {BLOCKS: blocks, **nest.extents, name: length}
+    counter = blocks_of(name)
+    whole = add(scale(plain_axis(counter), length), plain_axis(name))
+    extents = {counter: blocks, **nest.extents, name: length}
 
     def of_block(axis: str) -> Index:
         return whole if axis == name else plain_axis(axis)
 
     cut = with_new_indices(nest, lambda index: substitute(index, of_block, extents))
-    return replace(cut, outer=(BLOCKS, *nest.outer), extents=extents,
-                   clip=(name, whole, extent) if blocks * length != extent else None)
+    clips = nest.clips if blocks * length == extent else {**nest.clips, name: (whole, extent)}
+    return replace(cut, outer=(counter, *nest.outer), extents=extents, clips=clips)
+
+
+def blocks_of(name: str) -> str:
+    """The axis that counts the blocks of another."""
+    return f"{name}_blocks"

@@ -162,7 +162,7 @@ class _Passes:
         params = tuple(replace(self.nest.params[b], access=access[frozenset(ways)]) for b, ways in used.items())
 
         def axes(level: Iterable[str]) -> tuple[Axis, ...]:
-            clips = {clip[0]: (renamed(clip[1]), clip[2])} if (clip := self.nest.clip) else {}
+            clips = {a: (renamed(index), bound) for a, (index, bound) in self.nest.clips.items()}
             return tuple(Axis(names[a], self.nest.extents[a], clips.get(a)) for a in level)
 
         def finished(s: Statement) -> Statement:

@@ -21,6 +21,9 @@ POINT_LANES = 1024
 """The same when each point is one element: chunks start at whole cache lines and pages."""
 
 
+TILE = (64, 32)
+"""Points of a tile of a transpose: across the vector axis, whole cache lines; along it, as many as stay in cache."""
+
 ENOUGH_CHUNKS = 8
 """Chunks for the threads of a common machine; a kernel that has work for more than it has chunks is cut otherwise."""
 

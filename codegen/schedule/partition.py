@@ -17,6 +17,7 @@ larger result would compute too often. All others are *inline*: whoever needs on
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from codegen.ir.graph import Node
 from codegen.ir.types import DTYPES
@@ -32,7 +33,7 @@ DEEPEST = 40
 """How many inline values may be computed one from the other; more are cut by a key value."""
 
 NEARBY = 6
-"""How many of the last groups that read the same, or have the same small shape, a value may join."""
+"""How many of the last groups that read the same a value may join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,7 @@ class _Partitioner:
         self.depth = [0] * count
         self.home: dict[int, int] = {}
         self.drafts: dict[int, _Draft] = {}
-        self.readers: dict[int, list[int]] = {}         # value to the groups that read it at most of their points
-        self.small: dict[Shape, list[int]] = {}         # shape to the groups of few points that have it
+        self.readers: dict[int, list[int]] = {}         # value to the groups that read it at their own points
         self.decisions: list[str] = []
 
     # ---- key values and where they are computed --------------------------------------------------------------------
@@ -166,7 +166,7 @@ class _Partitioner:
         reduced = self.graph.forms[v] is Form.REDUCE
         runs = runs_of(shape, reduced_axes(node, shape)) if reduced else runs_of(shape)
         refusals: list[str] = []
-        for g in self._candidates(v, shape):
+        for g in self._candidates(v):
             why_not = self._refusal(g, v, shape, runs)
             if why_not is None:
                 self._join(g, v, shape, runs)
@@ -185,7 +185,7 @@ class _Partitioner:
         members = [m for m in self.drafts[g].members if m != but]
         return ", ".join(f"%{m}" for m in members[:3]) + (", ..." if len(members) > 3 else "")
 
-    def _candidates(self, v: int, shape: Shape) -> list[int]:
+    def _candidates(self, v: int) -> list[int]:
         """Groups that `v` could join: those that compute what it reads, then those that read the same."""
         leaves = self.leaves[v]
         producers = {self.home[l]: self.size[l] for l, aligned in leaves.items()
@@ -193,19 +193,12 @@ class _Partitioner:
         found = sorted(producers, key=lambda g: -producers[g])
         for l in self._large_leaves(v):
             found += self.readers.get(l, [])[-NEARBY:]
-        found += self.small.get(shape, [])[-NEARBY:] if self._is_small(v) else []
         return [g for g in dict.fromkeys(found) if g in self.drafts and self.drafts[g].runs is not None]
 
     def _large_leaves(self, v: int) -> list[int]:
-        """What is read at most of the points at which `v` computes."""
-        span = 1
-        for n in self._domain(v):
-            span *= n
-        return [l for l in self.leaves[v] if 2 * self.size[l] >= span]
-
-    def _is_small(self, v: int) -> bool:
-        """Does `v` take so little that a launch of its own would take longer?"""
-        return self.size[v] * 16 < self.machine.serial_work and self.graph.forms[v] is not Form.REDUCE
+        """What is read at the points at which `v` computes: a group that reads it as well need not load it again."""
+        span = prod(self._domain(v))
+        return [l for l, aligned in self.leaves[v].items() if aligned and 2 * self.size[l] >= span]
 
     def _refusal(self, g: int, v: int, shape: Shape, runs: Runs) -> str | None:
         """Why `v` cannot be computed in group `g`; None if it can."""
@@ -253,8 +246,6 @@ class _Partitioner:
         self.drafts[g] = _Draft([], runs, [])
         self._enter(g, v)
         self.drafts[g].shapes.append(shape)
-        if runs is not None and self._is_small(v):
-            self.small.setdefault(shape, []).append(g)
 
     def _join(self, g: int, v: int, shape: Shape, runs: Runs) -> None:
         draft = self.drafts[g]

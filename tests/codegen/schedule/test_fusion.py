@@ -11,6 +11,7 @@ from training_graphs import Step, inputs_for
 from codegen.ir.builder import Builder
 from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
+from codegen.schedule.kernel import Kernel
 from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Copy, Matmul, Plan
@@ -25,7 +26,7 @@ STEPS: dict[str, tuple[Step, int, int]] = {
     "cross_entropy": (training_graphs.cross_entropy(64, 10), 2, 0),         # rows, and the mean over them
     "perceptron_step": (training_graphs.perceptron_step(32, 24, 16, 10), 7, 5),
     "adam_step": (training_graphs.adam_step((16, 24), (24,)), 3, 0),        # one for each shape
-    "attention": (training_graphs.attention(2, 3, 8, 4), 3, 6),             # heads apart, probabilities, heads together
+    "attention": (training_graphs.attention(2, 3, 8, 4), 9, 6),             # heads apart, four times; probabilities; together
     "gelu": (training_graphs.gelu(1000), 1, 0),
     "dropout": (training_graphs.dropout(16, 24), 2, 0),
     "embedding": (training_graphs.embedding(20, 8, 12), 3, 0),              # look up, zeros, add
@@ -79,3 +80,28 @@ def test_what_waits_for_a_reduction_in_two_kernels() -> None:
     x = b.input(TensorType("f32", (1 << 18,)))
     plan = schedule(b.graph([x / (x * x).emit("sum", axis=(0,), keepdims=False).emit("sqrt")]))
     assert [len(k.passes) for k in kernels_of(plan)] == [2, 2, 1]
+
+
+def test_steps_of_a_longer_path_are_the_same_kernels() -> None:
+    """What is unrolled further is made of kernels that shorter paths have: nothing fuses because it is near."""
+    def kernels(length: int) -> set[Kernel]:
+        b = Builder("recurrent")
+        x, w, h = (b.input(TensorType("f32", (16, 16))) for _ in range(3))
+        for _ in range(length):
+            h = (h.emit("matmul", w) + x).emit("tanh")
+        return set(kernels_of(schedule(b.graph([h]))))
+    assert kernels(5) == kernels(3)
+
+
+def test_unrelated_values_have_kernels_of_their_own() -> None:
+    b = Builder("f")
+    xs = [b.input(TensorType("f32", (8,))) for _ in range(3)]
+    kernels = kernels_of(schedule(b.graph([x.emit("exp") for x in xs])))
+    assert len(kernels) == 3 and len(set(kernels)) == 1
+
+
+def test_values_that_read_the_same_are_computed_together() -> None:
+    b = Builder("f")
+    x = b.input(TensorType("f32", (64, 32)))
+    plan = schedule(b.graph([x.emit(op, axis=(1,), keepdims=False) for op in ("sum", "max", "min")] + [x.emit("exp")]))
+    assert len(kernels_of(plan)) == 1

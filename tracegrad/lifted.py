@@ -10,9 +10,21 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from tracegrad.tensors import Tensor
+
+
+LARGEST = 2**53
+"""Up to this an int is rounded to floating point once, whichever way it takes; a larger one is not lifted."""
+
+
+def may_be_lifted(number: object) -> bool:
+    """Is it a number whose value a replay can take as an input?"""
+    return type(number) is float or type(number) is int and -LARGEST <= number <= LARGEST
 
 
 class LiftedNumber:
@@ -35,22 +47,58 @@ class LiftedNumber:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.read(), name)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.read(), dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(x, Tensor) for x in inputs):
+            return NotImplemented
+        return getattr(ufunc, method)(*(x.read() if type(x) is LiftedNumber else x for x in inputs), **options)
+
+
+def plain(value: Any, seen: set[int] | None = None) -> Any:
+    """`value` without lifted numbers, each a read. Lists, dicts and instances are mended where they are."""
+    if type(value) is LiftedNumber:
+        return value.read()
+    seen = set() if seen is None else seen
+    if id(value) in seen or isinstance(value, type | ModuleType | FunctionType | Tensor):
+        return value
+    seen.add(id(value))
+    if isinstance(value, tuple):
+        parts = [plain(part, seen) for part in value]
+        changed = any(new is not old for new, old in zip(parts, value))
+        return getattr(type(value), "_make", type(value))(parts) if changed else value
+    if type(value) is list:
+        value[:] = [plain(part, seen) for part in value]
+    elif type(value) is dict:
+        items = [(plain(key), plain(part, seen)) for key, part in value.items()]
+        if any(new is not old for (new, _), old in zip(items, value)):
+            value.clear()
+        value.update(items)
+    elif type(names := getattr(value, "__dict__", None)) is dict:
+        plain(names, seen)
+    return value
+
 
 def _reading(name: str) -> Callable[..., Any]:
-    """The special method `name` of the plain number, a read of it; a Tensor on the other side takes over instead."""
-    function = getattr(operator, name, None)
+    """The special method of the plain number, a read of it; a Tensor on the other side takes over instead."""
+    reflected = getattr(operator, name[1:], None) if name[0] == "r" else None
+    function = pow if name == "pow" else getattr(operator, name, None)
 
     def method(self: LiftedNumber, *others: Any) -> Any:
         if others and isinstance(others[0], Tensor):
             return NotImplemented
-        plain = [other.read() if type(other) is LiftedNumber else other for other in others]
+        numbers = [other.read() if type(other) is LiftedNumber else other for other in others]
         number = self.read()
-        return getattr(number, name)(*plain) if function is None else function(number, *plain)
+        if reflected is not None:
+            return reflected(*numbers, number)
+        return getattr(number, f"__{name}__")(*numbers) if function is None else function(number, *numbers)
 
     return method
 
 
-for _name in ("add sub mul truediv floordiv mod pow lt le gt ge eq ne neg pos abs index invert lshift rshift "
-              "and or xor radd rsub rmul rtruediv rfloordiv rmod rpow divmod rdivmod bool int float hash str repr "
-              "format round trunc floor ceil").split():
-    setattr(LiftedNumber, f"__{_name}__", _reading(f"__{_name}__"))
+for _name in ("add sub mul truediv floordiv mod pow divmod lshift rshift and or xor "
+              "radd rsub rmul rtruediv rfloordiv rmod rpow rdivmod rlshift rrshift rand ror rxor "
+              "lt le gt ge eq ne neg pos abs index invert bool int float hash str repr format round trunc floor ceil"
+              ).split():
+    setattr(LiftedNumber, f"__{_name}__", _reading(_name))

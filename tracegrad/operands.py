@@ -61,7 +61,7 @@ def tensor_operand(op: str, x: Any) -> Tensor:
 
 
 def number_dtype(number: Number) -> np.dtype:
-    return dtypes.default_float() if isinstance(number, float) else dtypes.dtype_of(type(number))
+    return dtypes.default_float() if isinstance(number, float) else dtypes.dtype_of(number.__class__)        # of a lifted number, that of the number
 
 
 def convert(x: Tensor, dtype: np.dtype) -> Tensor:
@@ -83,12 +83,17 @@ def beside(dtype: np.dtype, number: Number) -> np.dtype:
     return dtype
 
 
+def lifted(number: LiftedNumber, dtype: np.dtype) -> Tensor | Number:
+    """The number as a Tensor; as itself where NumPy would look whether it fits."""
+    return convert(number.tensor, dtype) if dtype in FLOATING or dtype == dtypes.int64 else number.read()
+
+
 def pair(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     """Two operands in their common dtype, at least one a Tensor."""
     if type(y) is LiftedNumber and isinstance(x, Tensor):
-        y = convert(y.tensor, beside(x.array.dtype, y.number))
+        y = lifted(y, beside(x.array.dtype, y.number))
     elif type(x) is LiftedNumber and isinstance(y, Tensor):
-        x = convert(x.tensor, beside(y.array.dtype, x.number))
+        x = lifted(x, beside(y.array.dtype, x.number))
     x, y = operand(op, x), operand(op, y)
     if isinstance(x, Tensor):
         if isinstance(y, Tensor):

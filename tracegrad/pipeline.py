@@ -20,8 +20,8 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.autodiff import edge_of
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.dtypes import default_float
-from tracegrad.lifted import LiftedNumber
-from tracegrad.purity.effects import Effect, Kind, effects
+from tracegrad.lifted import LiftedNumber, plain
+from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import observe
 from tracegrad.purity.prediction import Root, predict
@@ -79,8 +79,15 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     start = time.perf_counter()
     seen = observe(prediction, call)
     seconds = time.perf_counter() - start
-    seen.result = numbers.unwrap(seen.result)
     changes = effects(prediction)
+    if lifted:
+        if "LiftedNumber" in str(seen.error) and not changes and not recorder.written:      # C code wants a real number
+            return replace(record(function, args, kwargs, codes, frozenset()), numbers_read=lifted)
+        seen.result = plain(seen.result)
+        for e in changes:
+            if plain(e.after) is not e.after and e.child.write is not None:
+                store(e, plain(e.after))
+        changes = effects(prediction)
     aborts: list[Aborted] = list(recorder.aborts)
     reads = None
     if seen.error is None and not aborts:
@@ -104,21 +111,11 @@ class _Numbers:
 
     def lift(self, route: str, argument: Any) -> Any:
         """The argument, or what stands in for it."""
-        if route not in self._lifted or type(argument) not in (int, float):
+        if route not in self._lifted:
             return argument
         tensor = Tensor(np.asarray(argument, np.float64 if type(argument) is float else np.int64))
         self._recorder.enter_number(tensor, route)
         return LiftedNumber(argument, tensor, lambda: self.read.add(route))
-
-    def unwrap(self, result: Any) -> Any:
-        """The result with plain numbers for those that stand in; each such is a read."""
-        if type(result) is LiftedNumber:
-            return result.read()
-        if type(result) in (tuple, list):
-            return type(result)(map(self.unwrap, result))
-        if type(result) is dict:
-            return {key: self.unwrap(value) for key, value in result.items()}
-        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,10 @@ class _MadeTensors:
         if tensor._grad is not None:
             raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
         self.tensors.append(tensor)
-        self.made.append(Made(type_of(tensor.array), tensor.requires_grad, tensor.grad_fn is not None))
+        array = tensor.array
+        strides = None if array.flags.c_contiguous else array.strides
+        self.made.append(Made(
+            type_of(array), tensor.requires_grad, tensor.grad_fn is not None, strides, array.flags.writeable))
         place = self._places[id(tensor)] = self._leaves + len(self.tensors) - 1
         return place
 

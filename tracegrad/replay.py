@@ -21,6 +21,7 @@ from codegen import Executable
 from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES, TensorType
 from tracegrad.guards import Guards, Slot
+from tracegrad.lifted import may_be_lifted
 from tracegrad.purity.memory import NotOwned, owner
 from tracegrad.results import Rebuild
 from tracegrad.routes import Route
@@ -51,17 +52,43 @@ class Source:
             return array if array.flags.c_contiguous else np.ascontiguousarray(array)
         if self.array is not None:
             return self.array
-        number = args[self.number] if isinstance(self.number, int) else kwargs[str(self.number)]
-        return np.asarray(number, self.dtype)
+        return np.asarray(self.argument(args, kwargs), self.dtype)
+
+    def argument(self, args: tuple, kwargs: Mapping[str, Any]) -> Any:
+        """The argument itself; only for a number."""
+        return args[self.number] if isinstance(self.number, int) else kwargs[str(self.number)]
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?"""
+    """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?
+
+    `strides` and `writeable` are those of its array, None and True where that is nothing special.
+    """
 
     type: TensorType
     requires_grad: bool
     has_history: bool
+    strides: tuple[int, ...] | None = None
+    writeable: bool = True
+
+    def tensor(self, values: np.ndarray) -> Tensor:
+        """The Tensor, of these values."""
+        array = values if self.strides is None else laid_out(values, self.strides)
+        if not self.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        return Tensor(array, self.requires_grad)
+
+
+def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
+    """The values in memory of their own with these strides, so that what is a view of them, or a copy, stays so."""
+    reach = [(n - 1) * stride for n, stride in zip(values.shape, strides)]
+    before = -sum(r for r in reach if r < 0)
+    memory = np.empty(before + sum(r for r in reach if r > 0) + values.itemsize, np.uint8)
+    array: np.ndarray = np.ndarray(values.shape, values.dtype, memory, before, strides)
+    array[...] = values
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +187,20 @@ class Trace:
     exits: int = 0
     pools: tuple[OutputPool, ...] = field(init=False)
     _leaf_of: tuple[int | None, ...] = field(init=False)         # inputs that are the storage of a leaf as it is
+    _numbers: tuple[Source, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         saved = self.route.saved_types if self.route else ()
         self.pools = tuple(OutputPool(type) for type in (*(m.type for m in self.made), *saved))
         self._leaf_of = tuple(s.leaf if s.contiguous else None for s in self.sources)
+        self._numbers = tuple(s for s in self.sources if s.number is not None)
 
     def match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
         """The leaves of this call if everything the trace assumes holds."""
         leaves = self.guards.check(args, kwargs)
         if leaves is None:
+            return None
+        if not all(may_be_lifted(source.argument(args, kwargs)) for source in self._numbers):
             return None
         grads = []
         for expected in self.grads_expected:
@@ -204,7 +235,7 @@ class Trace:
             self.exits += 1
             return True, None
         self.replays += 1
-        made = [Tensor(array, m.requires_grad) for array, m in zip(outputs, self.made)]
+        made = [m.tensor(array) for array, m in zip(outputs, self.made)]
         if self.route is not None:
             live = [t for t, m in zip(made, self.made) if m.has_history]
             self.route.attach(kept, outputs[len(made):], live)

@@ -23,8 +23,10 @@ import numpy as np
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.explanation import Explanation, explain
+from tracegrad.lifted import may_be_lifted
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import is_inside
 from tracegrad.trace_tree import Limits, TraceTree
 from tracegrad.verification import Verification, verify
 
@@ -171,14 +173,19 @@ class Traced:
         return run.result
 
     def _lift(self, args: tuple, kwargs: dict) -> frozenset[str]:
-        """Routes of the number arguments that have had two values and whose value Python never asked for."""
+        """Routes of the number arguments that have had two values and whose value Python never asked for.
+
+        None before a run could be replayed: one that does more than compute would see what stands in for a number.
+        """
         routes = {f"args[{k}]": a for k, a in enumerate(args)}
         routes |= {f"kwargs[{name!r}]": a for name, a in kwargs.items()}
         for route, argument in routes.items():
             if type(argument) in (int, float):
                 self._numbers.setdefault(route, set()).add(argument)
+        if not self._tree.traces or any("type" in code.co_names for code in self._codes if not is_inside(code.co_filename)):
+            return frozenset()
         return frozenset(route for route, values in self._numbers.items()
-                         if len(values) > 1 and route in routes and route not in self._constant)
+                         if len(values) > 1 and may_be_lifted(routes.get(route)) and route not in self._constant)
 
     def _give_up(self, aborts: Sequence[Aborted]) -> None:
         """Say once, or under strict raise, why this call is not compiled."""

@@ -120,6 +120,14 @@ def _compare_names(found: list[Effect], done: set[Hashable], entry: Entry, part:
             found.append(_other(owner, Child(f".{n}", x), f"it changed .{n} of a {type(owner).__name__}", x, y))
 
 
+def store(e: Effect, value: Any) -> None:
+    """Put `value` in the place that changed, by hand as generated code does it."""
+    names = {"owner": e.owner, "t": value, **{f"k{i}": c for i, c in enumerate(e.child.constants)}}
+    assert e.child.write is not None
+    exec(e.child.write.format(*(f"k{i}" for i in range(len(e.child.constants))), p="owner",
+                              d="object.__getattribute__(owner, '__dict__')"), names)
+
+
 def is_equal(x: Any, y: Any) -> bool:
     """The same object, or the same plain value."""
     if x is y:

@@ -7,7 +7,9 @@
         ...
         return (v0, v7)
 
-Tests between two reads are one `if`. The version that tells which guard failed is written when it is first asked for.
+Tests between two reads are one `if`. Guards on what modules and classes hold come first, grouped by namespace; they
+are skipped while the version of that namespace is one for which they held. The function that tells which guard failed
+is written when it is first asked for.
 """
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracegrad.purity.dict_versions import version
 from tracegrad.purity.instances import slot_value
 from tracegrad.purity.memory import apart, owner
 from tracegrad.purity.part import ABSENT
@@ -75,14 +78,21 @@ class Guards:
     lines: Sequence[Line]
     leaves: Sequence[str]
     constants: dict[str, Any]
+    namespaces: Sequence[tuple[Mapping[str, Any], Sequence[Line]]] = ()
     check: Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None] = field(init=False)
     _explain: Callable[..., int] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         statements: list[str] = []
-        for are_tests, group in itertools.groupby(self.lines, lambda line: line.test):
-            texts = [line.text for line in group]
-            statements += [f"if not ({' and '.join(texts)}): return None"] if are_tests else texts
+        for k, (namespace, lines) in enumerate(self.namespaces):
+            number = version(namespace)
+            if number is None:
+                statements += _tested(lines)
+            else:
+                self.constants |= {f"version{k}": number, f"held{k}": [None]}
+                statements += [f"now = version{k}.value", f"if now != held{k}[0]:",
+                               *(f" {statement}" for statement in (*_tested(lines), f"held{k}[0] = now"))]
+        statements += _tested(self.lines)
         leaves = "".join(f"{name}, " for name in self.leaves)
         self.check = self._compile("check", statements, f"return ({leaves})", "return None")
 
@@ -90,12 +100,12 @@ class Guards:
         """(route, sentence) of the first guard that does not hold for this call, or None if all hold."""
         if self._explain is None:
             statements = (f"if not ({line.text}): return {k}" if line.test else f"at = {k}; {line.text}"
-                          for k, line in enumerate(self.lines))
+                          for k, line in enumerate(self._all_lines()))
             self._explain = self._compile("explain", statements, "return -1", "return at")
         at = self._explain(args, kwargs)
         if at < 0:
             return None
-        line = self.lines[at]
+        line = self._all_lines()[at]
         return line.route, self._sentence(line)
 
     def sentences(self) -> tuple[str, ...]:
@@ -106,7 +116,10 @@ class Guards:
     def guards(self) -> list[Guard]:
         """Every assumption, for display."""
         return [Guard(line.route, self._sentence(line), line.expected[0] if line.expected else None)
-                for line in self.lines if line.test]
+                for line in self._all_lines() if line.test]
+
+    def _all_lines(self) -> list[Line]:
+        return [*(line for _, lines in self.namespaces for line in lines), *self.lines]
 
     def slot(self, text: str, reads: Sequence[Line], read: str, write: str) -> Slot:
         """A place to read and write, which the statements `reads` find."""
@@ -129,6 +142,15 @@ class Guards:
         namespace = {**NAMES, **self.constants, "MISSING": MISSING, "__builtins__": {}}
         exec(compile(text, f"<{name} of {len(self.lines)} lines>", "exec"), namespace)
         return namespace[name]
+
+
+def _tested(lines: Iterable[Line]) -> list[str]:
+    """The lines as statements that return None where a test fails; neighboring tests are one statement."""
+    statements: list[str] = []
+    for are_tests, group in itertools.groupby(lines, lambda line: line.test):
+        texts = [line.text for line in group]
+        statements += [f"if not ({' and '.join(texts)}): return None"] if are_tests else texts
+    return statements
 
 
 def _shown(expected: Any) -> str:

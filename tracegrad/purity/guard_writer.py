@@ -7,7 +7,8 @@
 
 1. Each object is read and tested once; a second route to it is tested to lead to the same object.
 2. Lines come in the order in which they make later reads safe: no code of the user's runs in a check.
-3. What a test has shown to be a constant is called by the constant's name from there on, and needs no variable.
+3. Tests of what a module or a class holds, that need nothing but constants, are kept apart, by namespace.
+4. What a test has shown to be a constant is called by the constant's name from there on, and needs no variable.
 """
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.guards import Guards, Line
 from tracegrad.purity.anatomy import parts_of
 from tracegrad.purity.code_facts import family
-from tracegrad.purity.part import Child, Part, View
+from tracegrad.purity.part import Child, Condition, Part, View
 from tracegrad.purity.prediction import Root
 from tracegrad.purity.values import PLAIN
 
@@ -27,10 +28,12 @@ MOST_REFUSALS = 20
 SIMPLE = PLAIN | {BuiltinFunctionType}  # judged at each route anew; no second route is compared with the first
 INLINE = (int, bool, type(None))        # constants that are written into the text; so are short names
 IS_CONSTANT = "{p} is {0}"
+NAMESPACE_AT = {"global": 0, "entry": 0, "class": 1, "module": 1, "no global": 1}
+"""Which constant of a child or a condition is the namespace, by the first word of its `once`."""
 
 
 class Pending(NamedTuple):
-    """A child still to be visited: itself, the variables of its owner and of the owner's namespace, the owner's route."""
+    """A child to be visited, with the variables of its owner and of the owner's namespace, and the owner's route."""
 
     child: Child
     owner: str | None
@@ -55,6 +58,7 @@ class GuardWriter:
         self.lines: list[Line] = []
         self.constants: dict[str, Any] = {}
         self.refusals: list[Aborted] = []
+        self.namespaces: dict[int, tuple[Mapping[str, Any], list[Line]]] = {}
         self.tensors: list[Any] = []
         self.leaves: list[str] = []                         # their variables
         self.sources: list[str] = []                        # and routes
@@ -84,9 +88,14 @@ class GuardWriter:
                 self._once.add(once)
                 todo += reversed(self._visit(*pending))
 
-    def test(self, text: str, route: str, says: str, expected: tuple[Any, ...] = ()) -> None:
-        """Write one guard."""
-        self.lines.append(Line(text, route, True, says, expected))
+    def test(self, text: str, route: str, says: str, expected: tuple[Any, ...] = (),
+             namespace: Mapping[str, Any] | None = None) -> None:
+        """Write one guard; if it is on a namespace and on nothing that may change beside it, among those."""
+        self._lines_of(namespace).append(Line(text, route, True, says, expected))
+
+    def watched(self) -> list[tuple[Mapping[str, Any], list[Line]]]:
+        """The namespaces that are watched as such, with their guards."""
+        return list(self.namespaces.values())
 
     def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:
         """Note why the run cannot be replayed."""
@@ -120,14 +129,15 @@ class GuardWriter:
         if route in self.lifted:
             self.test(f"type({expression}) is {self.constant(type(o))}", route, "has type", (type(o),))
             return []
-        known = None if simple else self._variables.get(id(o))
+        known, namespace = None if simple else self._variables.get(id(o)), _namespace_of(child)
         as_value = self.view.is_value(child.via)
         new_as_value = as_value and id(o) not in self._values
         if as_value:
             self._values.add(id(o))
         if known is not None:
             if known != expression:
-                self.test(f"{expression} is {known}", route, "is the same object as", (self._routes[known],))
+                self.test(f"{expression} is {known}", route, "is the same object as", (self._routes[known],),
+                          namespace if known in self.constants else None)
             if type(o) is not FunctionType or not new_as_value:
                 return []
             return self._write_part(o, parts_of(self.view, o, child.via), known, self._routes[known])
@@ -137,19 +147,21 @@ class GuardWriter:
         if part.conditions and part.conditions[0].test == IS_CONSTANT:
             variable, first = self.constant(o), part.conditions.pop(0)
             if expression != variable:
-                self.test(f"{expression} is {variable}", route, first.says, (o,))
-        elif child.read is None:
+                self.test(f"{expression} is {variable}", route, first.says, (o,), namespace)
+        elif child.read is None or expression in self.constants:
             variable = expression
         else:
-            variable = self._assign(expression, route, space if space is not None and "{d}" in child.read else owner)
+            reads_from = space if space is not None and "{d}" in child.read else owner
+            variable = self._assign(expression, route, reads_from, namespace if type(o) in PLAIN else None)
         if not simple:
             self._variables[id(o)] = variable
             self._routes[variable] = route
             self._keep.append(o)
-        return self._write_part(o, part, variable, route)
+        return self._write_part(o, part, variable, route, namespace if type(o) in PLAIN else None)
 
-    def _write_part(self, o: Any, part: Part, p: str, route: str) -> list[Pending]:
-        """The tests of one object; gives its children."""
+    def _write_part(self, o: Any, part: Part, p: str, route: str,
+                    namespace: Mapping[str, Any] | None = None) -> list[Pending]:
+        """The tests of one object, which is a value found in `namespace`, if given; gives its children."""
         if part.function is not None:
             self.reached.update(map(id, family(part.function.__code__)))
         d = None
@@ -160,7 +172,7 @@ class GuardWriter:
             if condition.once is None or condition.once not in self._once:
                 self._once.add(condition.once)
                 text = self._fill(condition.test, p, d, condition.constants)
-                self.test(text, route, condition.says, condition.constants)
+                self.test(text, route, condition.says, condition.constants, _namespace_of(condition) or namespace)
         if part.is_tensor:
             self.tensors.append(o)
             self.leaves.append(p)
@@ -193,11 +205,15 @@ class GuardWriter:
 
     # ---- lines -------------------------------------------------------------------------------------------------------
 
-    def _assign(self, expression: str, route: str, reads_from: str | None) -> str:
+    def _lines_of(self, namespace: Mapping[str, Any] | None) -> list[Line]:
+        return self.lines if namespace is None else self.namespaces.setdefault(id(namespace), (namespace, []))[1]
+
+    def _assign(self, expression: str, route: str, reads_from: str | None,
+                namespace: Mapping[str, Any] | None = None) -> str:
         """A new variable for what is read from another."""
         variable = self._new_variable()
         line = Line(f"{variable} = {expression}", route)
-        self.lines.append(line)
+        self._lines_of(namespace).append(line)
         self._made_by[variable] = line, reads_from
         return variable
 
@@ -215,3 +231,9 @@ class GuardWriter:
             line, variable = self._made_by[variable]
             reads.insert(0, line)
         return reads
+
+
+def _namespace_of(thing: Child | Condition) -> Mapping[str, Any] | None:
+    """The namespace of a module or a class that this is a read or a test of, and of nothing else."""
+    kind = thing.once[0] if isinstance(thing.once, tuple) else None
+    return thing.constants[NAMESPACE_AT[kind]] if kind in NAMESPACE_AT else None

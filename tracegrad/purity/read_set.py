@@ -15,7 +15,7 @@ from typing import Any
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.guards import Guards, Slot
 from tracegrad.purity.code_facts import Mentions
-from tracegrad.purity.effects import Effect, Kind
+from tracegrad.purity.effects import Effect, Kind, store
 from tracegrad.purity.guard_writer import GuardWriter
 from tracegrad.purity.library import Trust
 from tracegrad.purity.memory import NotOwned, apart, owner
@@ -68,7 +68,7 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     refusals = [*seen.refusals, *(e.refusal for e in changes if e.refusal is not None), *writer.refusals]
     refusals += [Aborted(Abort.EFFECT, f"{e.what}, which cannot be found again") for e in slots
                  if e.place not in writer.places]
-    guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants)
+    guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants, writer.watched())
     found = {key: guards.slot(*place) for key, place in writer.places.items()}
     return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), found, writer)
 
@@ -86,20 +86,12 @@ def _mentions(prediction: Prediction, seen: Observation) -> Mentions:
 def _as_before(slots: Collection[Effect]) -> Iterator[None]:
     """Put the Tensors back that the run replaced; then the new ones again."""
     for e in slots:
-        _store(e, e.before)
+        store(e, e.before)
     try:
         yield
     finally:
         for e in slots:
-            _store(e, e.after)
-
-
-def _store(e: Effect, tensor: Any) -> None:
-    """Do by hand what the child's `write` does in generated code."""
-    names = {"owner": e.owner, "t": tensor, **{f"k{i}": c for i, c in enumerate(e.child.constants)}}
-    assert e.child.write is not None
-    exec(e.child.write.format(*(f"k{i}" for i in range(len(e.child.constants))), p="owner",
-                              d="object.__getattribute__(owner, '__dict__')"), names)
+            store(e, e.after)
 
 
 # ---- the guards, in their order --------------------------------------------------------------------------------------

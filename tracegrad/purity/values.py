@@ -16,7 +16,7 @@ from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, Child, Condition, Par
 
 MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20
-UNPACKED = 8                # containers of plain values that are longer are compared as a whole
+UNPACKED = 8                # lists of plain values that are longer are compared as a whole; so are all such tuples
 PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), type(Ellipsis)})
 BY_TEXT = frozenset({range, decimal.Decimal, datetime.date, datetime.datetime, datetime.timedelta, datetime.time,
                      datetime.timezone})
@@ -58,7 +58,7 @@ def of_text(view: View, o: str | bytes) -> Part:
 def of_float(view: View, o: float | complex) -> Part:
     if type(o) is float and o == o and o != 0:
         return of_text(view, o)         # type: ignore[arg-type]
-    return Part([Condition("type({p}) is {2} and bits({p}) == {1}", "equals", (o, bits(o), type(o)))])
+    return Part([Condition("({p} is {0} or type({p}) is {2} and bits({p}) == {1})", "equals", (o, bits(o), type(o)))])
 
 
 def of_text_valued(view: View, o: Any) -> Part:
@@ -98,7 +98,7 @@ def of_container(view: View, o: Any, base: Any = None) -> Part:
 
 def _take_sequence_apart(part: Part, o: Any, base: Any) -> None:
     items = list(base.__iter__(o))
-    plain = plain_items(items) if len(items) > UNPACKED else None
+    plain = plain_items(items) if len(items) > UNPACKED or type(o) is tuple else None
     if plain is not None:
         part.state = plain
         test = "plain_items([*{1}({p})]) == {0}"

@@ -66,6 +66,11 @@ TENSORS = (
         def f(x): return a is b
         """,
         ("b = a",)),
+    Hazard("one of many Tensors becomes another", """
+        a, b, c, d, e = (tg.ones(2) for _ in range(5))
+        def f(x): return a is b or b is c or c is d or d is e
+        """,
+        ("e = d",)),
     Hazard("a Tensor with two names", """
         a = b = tg.ones(2)
         def f(x): return a is b

@@ -422,6 +422,20 @@ VALUES = (
         def f(x): return f'{c}'
         """,
         ("c = C()",)),
+    Hazard("identity in an exception", """
+        class C: pass
+        c = C()
+        def g(c): raise ValueError(f'{c}')
+        def f(x):
+            try: g(c)
+            except ValueError as e: return e.args
+        """,
+        ("c = C()",)),
+    Hazard("one of many lists becomes another", """
+        a, b, c, d, e = [1], [1], [1], [1], [1]
+        def f(x): return a is b or b is c or c is d or d is e
+        """,
+        ("e = d",)),
     Hazard("a list of objects", """
         class L:
             def __init__(self, w): self.w = w

@@ -176,6 +176,26 @@ REFUSED = (
             return x
         """,
         refused=Abort.UNKNOWN_CALL),
+    Hazard("attributes set by the standard library", """
+        import functools
+        def a(): pass
+        def b(): pass
+        a.tag = 1
+        def f(x):
+            functools.update_wrapper(b, a)
+            return x
+        """,
+        refused=Abort.EFFECT),
+    Hazard("an attribute set through its namespace", """
+        class C: pass
+        c = C(); c.h = tg.zeros(2)
+        update = c.__dict__.update
+        def g(): return c.h
+        def f(x):
+            update(h=tg.ones(2))
+            return x if x > 0 else g()
+        """,
+        refused=Abort.EFFECT),
     # ---- calls that are not known to be pure -------------------------------------------------------------------------
     Hazard("print", """
         def f(x):

@@ -32,6 +32,8 @@ def test_memory_that_a_written_tensor_shares_is_guarded():
     program = record("a, b = tg.ones(4), tg.ones(4)\ndef f(x): return a + b")
     reads = program.again(written=("a",))
     assert reads.guards.check(program.args, {}) is not None
+    program.change("b = a.detach()")
+    assert reads.guards.check(program.args, {}) is None
     program.change("b = a[0:4]")
     assert reads.guards.check(program.args, {}) is None
     program.change("b = tg.ones(8)[0:4]")
@@ -40,7 +42,7 @@ def test_memory_that_a_written_tensor_shares_is_guarded():
 
 
 def test_views_of_one_array_stay_views_of_one_array():
-    program = record("base = tg.zeros(8)\nw = tg.ones(4)\na, b = base[0:4], base[4:8]\ndef f(x): return a + b + w")
+    program = record("base = tg.zeros(8)\nw = tg.ones(8)\na, b = base[0:4], base[4:8]\ndef f(x): return a, b, w")
     reads = program.again(written=("w",))
     assert reads.guards.check(program.args, {}) is not None
     program.change("a = tg.zeros(8)[0:4]")
@@ -49,18 +51,21 @@ def test_views_of_one_array_stay_views_of_one_array():
     assert reads.guards.check(program.args, {}) is not None
     program.change("a = w[0:4]")
     assert reads.guards.check(program.args, {}) is None
+    program.change("b = w[4:8]")
+    assert reads.guards.check(program.args, {}) is None
 
 
 def test_memory_that_numpy_does_not_own_is_compared_by_address():
     program = record("""
         memory = bytearray(64)
-        a, w = tg.asarray(np.frombuffer(memory, np.float32)[:4]), tg.ones(4)
+        a, w = tg.Tensor(np.frombuffer(memory, np.float32)[:4]), tg.ones(4)
         def f(x): return a + w
         """)
     reads = program.again(written=("w",))
     assert reads.guards.check(program.args, {}) is not None
-    program.change("w = tg.asarray(np.frombuffer(memory, np.float32)[:4])")
+    program.change("a = tg.Tensor(np.frombuffer(w.array.data, np.float32))")
     assert reads.guards.check(program.args, {}) is None
+    assert Abort.VIEW_WRITE in {refusal.reason for refusal in program.again(written=("w",)).refusals}
 
 
 # ---- state that a run writes -----------------------------------------------------------------------------------------
@@ -120,6 +125,13 @@ def test_the_owner_of_a_written_slot_is_found_anew():
     assert slot is not None
     slot.assign((other,), {}, tg.ones(2))
     assert other.h.tolist() == [1, 1] and program.namespace["c"].h.tolist() == [2, 2]
+
+
+def test_guards_see_what_was_there_before_the_run():
+    program = record("h = tg.zeros(2)\ndef f(x):\n    global h\n    h = tg.zeros(h.shape[0] + 1)\n    return x")
+    assert program.reads.refusals == () and not program.holds()
+    program.change("h = tg.ones(2)")
+    assert program.holds()
 
 
 @pytest.mark.parametrize("source", [

@@ -196,9 +196,13 @@ class _Partitioner:
         return [g for g in dict.fromkeys(found) if g in self.drafts and self.drafts[g].runs is not None]
 
     def _large_leaves(self, v: int) -> list[int]:
-        """What is read at the points at which `v` computes: a group that reads it as well need not load it again."""
+        """What is read at the points at which `v` computes: a group that reads it as well need not load it again.
+
+        And what is only moved: the parts that a value is taken apart into are one kernel, however many.
+        """
         span = prod(self._domain(v))
-        return [l for l, aligned in self.leaves[v].items() if aligned and 2 * self.size[l] >= span]
+        moved = self.graph.forms[v] is Form.MOVE
+        return [l for l, aligned in self.leaves[v].items() if (aligned or moved) and 2 * self.size[l] >= span]
 
     def _refusal(self, g: int, v: int, shape: Shape, runs: Runs) -> str | None:
         """Why `v` cannot be computed in group `g`; None if it can."""

@@ -26,7 +26,7 @@ STEPS: dict[str, tuple[Step, int, int]] = {
     "cross_entropy": (training_graphs.cross_entropy(64, 10), 2, 0),         # rows, and the mean over them
     "perceptron_step": (training_graphs.perceptron_step(32, 24, 16, 10), 7, 5),
     "adam_step": (training_graphs.adam_step((16, 24), (24,)), 3, 0),        # one for each shape
-    "attention": (training_graphs.attention(2, 3, 8, 4), 9, 6),             # heads apart, four times; probabilities; together
+    "attention": (training_graphs.attention(2, 3, 8, 4), 9, 6),             # heads apart, softmax, together
     "gelu": (training_graphs.gelu(1000), 1, 0),
     "dropout": (training_graphs.dropout(16, 24), 2, 0),
     "embedding": (training_graphs.embedding(20, 8, 12), 3, 0),              # look up, zeros, add
@@ -105,3 +105,14 @@ def test_values_that_read_the_same_are_computed_together() -> None:
     x = b.input(TensorType("f32", (64, 32)))
     plan = schedule(b.graph([x.emit(op, axis=(1,), keepdims=False) for op in ("sum", "max", "min")] + [x.emit("exp")]))
     assert len(kernels_of(plan)) == 1
+
+
+def test_parts_of_a_value_are_taken_in_one_kernel() -> None:
+    b = Builder("f")
+    x = b.input(TensorType("f32", (5, 4, 4)))
+    h = None
+    for k in range(5):
+        part = x.emit("slice", start=(k, 0, 0), stop=(k + 1, 4, 4), step=(1, 1, 1)).emit("reshape", shape=(4, 4))
+        h = part if h is None else h.emit("matmul", part)
+    graph = b.graph([h])
+    assert len(kernels_of(agree(graph, inputs_for(graph)))) == 1

@@ -196,6 +196,22 @@ REFUSED = (
             return x if x > 0 else g()
         """,
         refused=Abort.EFFECT),
+    Hazard("an equal number of another type", """
+        class C: pass
+        c = C(); c.n = 1
+        def f(x):
+            c.n = x == 2.0
+            return x
+        """,
+        refused=Abort.EFFECT),
+    Hazard("another zero", """
+        class C: pass
+        c = C(); c.z = 0.0
+        def f(x):
+            c.z = -0.0 * x
+            return x
+        """,
+        refused=Abort.EFFECT),
     # ---- calls that are not known to be pure -------------------------------------------------------------------------
     Hazard("print", """
         def f(x):
@@ -507,6 +523,14 @@ REPLAYABLE = (
         c = C(); c.n = 3
         def f(x):
             c.n = 3
+            return x
+        """),
+    Hazard("attributes set to equal values", """
+        class C:
+            def m(self): pass
+        c = C(); c.n, c.s, c.v, c.z, c.b = 1000, 'ab', 2.5, float('nan'), c.m
+        def f(x):
+            c.n, c.s, c.v, c.z, c.b = int('1000'), ''.join(['a', 'b']), float('2.5'), float('nan'), c.m
             return x
         """),
     Hazard("a list restored", """

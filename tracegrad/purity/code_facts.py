@@ -43,7 +43,7 @@ class Facts:
     code: CodeType                  # kept, so that the id it is found by stays its own
     nested: tuple[CodeType, ...]
     attributes: frozenset[str]
-    globals: frozenset[str]
+    globals: tuple[str, ...]        # sorted
     values: frozenset[str]          # names that are loaded other than to be called at once
     imports: frozenset[str]
     computed: bool                  # may read any attribute of anything
@@ -146,7 +146,7 @@ def _find_facts(code: CodeType) -> Facts:
                 else:
                     computed = True
     nested = tuple(c for c in code.co_consts if isinstance(c, CodeType))
-    return Facts(code, nested, frozenset(attributes), frozenset(globals_), frozenset(values), frozenset(imports),
+    return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), frozenset(values), frozenset(imports),
                  computed, on_self, by_identity, if_raised, compares, formats_numbers)
 
 

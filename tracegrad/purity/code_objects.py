@@ -77,7 +77,7 @@ def _ran(view: View, f: types.FunctionType) -> Part:
         part.children += _cells(f, "{d}")
     for c in family(code):
         if view.mentions.covers(c):
-            _add_globals(part, f, sorted(facts_of(c).globals))
+            _add_globals(view, part, f, facts_of(c).globals)
             _add_imports(part, f, facts_of(c).imports)
             if reflects := facts_of(c).reflects:
                 part.refusal = f"{c.co_qualname} reads {', '.join(sorted(reflects))}"
@@ -91,15 +91,20 @@ def _cells(f: types.FunctionType, space: str, only_callables: bool = False) -> l
             if not only_callables or callable(value := cell_contents(cell)) and not issubclass(type(value), type)]
 
 
-def _add_globals(part: Part, f: types.FunctionType, names: list[str]) -> None:
+def _add_globals(view: View, part: Part, f: types.FunctionType, names: tuple[str, ...]) -> None:
+    """The globals that f names. Where several functions name the same one, it is a part of the first."""
     own, inherited = f.__globals__, builtins_of(f)
     for n in names:
-        if n in own:
-            part.children.append(Child(n, own[n], "{0}[{1}]", (own, n), via=n, write="{0}[{1}] = t",
-                                       once=("global", id(own), n), absolute=True))
+        once = "global", id(own), n
+        if once in view.globals_met:
             continue
-        part.conditions.append(Condition("{0} not in {1}", "is not a global", (n, own), once=("no global", id(own), n)))
-        part.children.append(_builtin(inherited, n))
+        view.globals_met.add(once)
+        if n in own:
+            part.children.append(Child(n, own[n], "{0}[{1}]", (own, n), n, "{0}[{1}] = t", once, True))
+        else:
+            absent = Condition("{0} not in {1}", "is not a global", (n, own), ("no global", id(own), n))
+            part.conditions.append(absent)
+            part.children.append(_builtin(inherited, n))
 
 
 def builtins_of(f: types.FunctionType) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class View:
 
     `grads_read` are the ids of the Tensors whose grads count, None for all; `tensor_states` is what is known of
     Tensors from before a run. A view also collects what the walk finds beside objects: ambient `settings` that
-    matter, and `names_met`, which C code reads on behalf of objects that were met.
+    matter, `names_met`, which C code reads on behalf of objects that were met, and the `globals_met` so far.
     """
 
     def __init__(self, mentions: Mentions, library: Library, *, writes_guards: bool = False,
@@ -106,6 +106,7 @@ class View:
         self.tensor_states = tensor_states or {}
         self.grads_read = grads_read
         self.names_met: set[str] = set()
+        self.globals_met: set[Hashable] = set()
         self.settings: dict[str, Setting] = {}
         if mentions.formats_numbers or mentions.attributes & {"format", "strcoll"}:
             self.needs(NUMBER_LOCALE)

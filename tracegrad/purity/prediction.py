@@ -17,6 +17,7 @@ from tracegrad.purity.anatomy import BY_TYPE, parts_of
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.library import Library, is_standard
 from tracegrad.purity.part import Child, Part, View
+from tracegrad.purity.values import PLAIN
 
 MOST_CODES = 600
 MOST_OBJECTS = 20_000
@@ -135,7 +136,8 @@ class _Walk:
             part = parts_of(self.view, o, via)
             if part.mutable or part.children or part.state is not None or part.names is not None:
                 self.snapshot.append(entry(o, via, part))
-            todo += [(child.value, child.via) for child in part.children]
+            todo += [(child.value, child.via) for child in part.children
+                     if type(child.value) not in PLAIN and id(child.value) not in self._seen]
 
     def _grow(self, code: CodeType) -> None:
         """A function in reach may run, so its code counts. That of the standard library, which leads far, only if it

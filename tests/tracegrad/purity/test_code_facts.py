@@ -17,7 +17,7 @@ def facts(source: str):
 def test_names_are_told_apart_by_how_they_are_used():
     found = facts("def f(x):\n    import a.b\n    from c import d\n    x.w.run()\n    x.z = g(h)\n    return x.v")
     assert found.attributes == {"w", "run", "z", "v", "a", "b", "c", "d"}
-    assert found.globals == {"g", "h"}
+    assert found.globals == ("g", "h")
     assert found.values == {"h", "w", "v", "d"}
     assert found.imports == {"a.b", "c"}
 
@@ -110,7 +110,7 @@ def test_equal_code_of_two_modules_is_not_the_same_code():
 def test_many_names_need_extended_arguments():
     names = [f"a{k}" for k in range(600)]
     found = facts("def f(x):\n" + "".join(f"    x.{n}\n" for n in names) + "    return last_global\n")
-    assert found.attributes == set(names) and found.globals == {"last_global"}
+    assert found.attributes == set(names) and found.globals == ("last_global",)
 
 
 def test_steps_leave_out_what_names_nothing():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.ir.references import cast
 from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
 from tracegrad.dispatch import complete, dispatch
@@ -37,8 +38,9 @@ def array_of(data: Any, dtype: np.dtype | None) -> np.ndarray:
             dtype = dtypes.default_float()
         elif array.size == 0 and isinstance(data, list | tuple):
             dtype = dtypes.default_float()
-    with np.errstate(all="ignore"):
-        return np.ascontiguousarray(array, dtype).reshape(array.shape)
+    converted = array if array.dtype is dtype else cast(array.astype(array.dtype.newbyteorder("="), copy=False),
+                                                        dtype=name_of(dtype))
+    return np.ascontiguousarray(converted).reshape(array.shape)
 
 
 def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:

@@ -46,6 +46,8 @@ def dtype_of(dtype: Any) -> np.dtype:
     if dtype in _PYTHON:
         return _PYTHON[dtype]
     try:
+        if dtype is None:                       # to NumPy that is float64
+            raise TypeError
         found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         raise TypeError(f"{dtype!r} is not a dtype") from None

@@ -194,6 +194,8 @@ def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
     """The largest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
     refuse_names("max", names)
     x = tensor_operand("max", x)
+    if x.array.dtype is bool_:
+        return any(x, axis, keepdims=keepdims)
     return dispatch("max", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
 
 
@@ -201,6 +203,8 @@ def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
     """The smallest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
     refuse_names("min", names)
     x = tensor_operand("min", x)
+    if x.array.dtype is bool_:
+        return all(x, axis, keepdims=keepdims)
     return dispatch("min", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
 
 
@@ -209,10 +213,17 @@ def count(x: Tensor, axis: Axis) -> int:
     return prod(x.array.shape[k] for k in axes_of(axis, x.array.ndim) if 0 <= k < x.array.ndim)
 
 
+def in_single(function: Callable[..., Tensor], x: Tensor, axis: Axis, **options: Any) -> Tensor:
+    """A reduction of half precision, whose sums may be beyond what that holds: in float32, rounded once."""
+    return convert(function(convert(x, dtypes.float32), axis, **options), x.array.dtype)
+
+
 def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
     """The mean over `axis` (None: all); of integers in the default floating-point dtype. NaN of no elements."""
     refuse_names("mean", names)
     x = floating(tensor_operand("mean", x))
+    if x.array.itemsize == 2:
+        return in_single(mean, x, axis, keepdims=keepdims)
     return dispatch("div", sum(x, axis, keepdims=keepdims), float(count(x, axis)))
 
 
@@ -220,6 +231,8 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
     """The mean square deviation over `axis`, divided by n - correction (Array API: correction is 0 unless given)."""
     refuse_names("var", names)
     x = floating(tensor_operand("var", x))
+    if x.array.itemsize == 2:
+        return in_single(var, x, axis, correction=correction, keepdims=keepdims)
     away = x - mean(x, axis, keepdims=True)
     n = count(x, axis) - correction
     return sum(away * away, axis, keepdims=keepdims) / float(n if n > 0 else 0)
@@ -228,6 +241,9 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
 def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False, **names: Any) -> Tensor:
     """The square root of `var`."""
     refuse_names("std", names)
+    x = floating(tensor_operand("std", x))
+    if x.array.itemsize == 2:
+        return in_single(std, x, axis, correction=correction, keepdims=keepdims)
     return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
 
 
@@ -235,6 +251,8 @@ def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **
     """The position of the first largest element along `axis` (None: in the flattened tensor)."""
     refuse_names("argmax", names)
     x = tensor_operand("argmax", x)
+    if x.array.dtype is bool_:
+        x = convert(x, dtypes.uint8)
     if axis is not None:
         return dispatch("argmax", x, axis=axes_of(axis, x.array.ndim)[0], keepdims=keepdims)
     position = dispatch("argmax", reshape(x, (-1,)), axis=0, keepdims=False)
@@ -264,8 +282,8 @@ def matmul(x1: Operand, x2: Operand, /) -> Tensor:
     a, b = tensor_operand("matmul", x1), tensor_operand("matmul", x2)
     if a.array.dtype is not b.array.dtype:
         a, b = pair("matmul", a, b)
-    if a.array.dtype is dtypes.bfloat16:            # NumPy multiplies it in float32 and leaves it there
-        return convert(matmul(convert(a, dtypes.float32), convert(b, dtypes.float32)), dtypes.bfloat16)
+    if a.array.dtype is bool_:
+        check("matmul", (a, b), {})
     m, n = a.array.ndim, b.array.ndim
     if m == 2 and n == 2:
         return dispatch("matmul", a, b)
@@ -297,7 +315,7 @@ def contraction_error(a: Tensor, b: Tensor) -> Exception:
 def square(x: Operand, /) -> Tensor:
     """x * x."""
     x = tensor_operand("square", x)
-    return dispatch("mul", x, x)
+    return multiply(x, x)
 
 
 def pow(x1: Operand, x2: Operand, /) -> Tensor:
@@ -313,11 +331,16 @@ def pow(x1: Operand, x2: Operand, /) -> Tensor:
         x = floating(x)
     if n < 0:
         return 1.0 / power(floating(x), -int(n))
-    return power(x, int(n)) if n else x * 0 + 1
+    return power(numbers("mul", x)[0], int(n))
 
 
 def power(x: Tensor, n: int) -> Tensor:
-    """x ** n for n >= 1, by squaring: x**13 == x * x**4 * x**8."""
+    """x ** n for n >= 0, by squaring: x**13 == x * x**4 * x**8; always a tensor of its own. x**0 is 1, even of NaN."""
+    if n == 0:
+        everywhere = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=x.array.shape)
+        return dispatch("where", everywhere, 1, x)
+    if n == 1:
+        return clone(x)
     result = x if n & 1 else None
     while n := n >> 1:
         x = dispatch("mul", x, x)
@@ -341,6 +364,8 @@ def sigmoid(x: Operand, /) -> Tensor:
 def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """x with elements below `min` and above `max` moved there."""
     x = tensor_operand("clip", x)
+    if min is None and max is None:
+        return clone(x)
     if min is not None:
         x = maximum(x, min)
     return x if max is None else minimum(x, max)
@@ -394,7 +419,7 @@ def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean
     """The cross entropy of softmax(logits) and the labels.
 
     logits: f[n, c] or f[c]. labels: class numbers i[n] or i[], or probabilities of the shape of logits.
-    reduction "mean", "sum" or "none" (f[n]).
+    reduction "mean", "sum" or "none" (f[n]). IndexError for a class number that is none.
     """
     logits, labels = floating(tensor_operand("cross_entropy", logits)), tensor_operand("cross_entropy", labels)
     if logits.array.ndim not in (1, 2):
@@ -406,9 +431,14 @@ def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean
     if labels.array.shape != logits.array.shape[:-1]:
         raise TypeRuleError(at_user_line(
             f"cross_entropy: labels {type_of(labels.array)} are not one class for each row of {type_of(logits.array)}"))
+    classes = logs.array.shape[-1]
     if labels.array.dtype not in (dtypes.int32, dtypes.int64):
         labels = convert(labels, dtypes.int64)
-    chosen = dispatch("gather", logs, expand_dims(labels, -1), axis=logs.array.ndim - 1)
+    places = where(labels < 0, classes, labels)     # gather would count them from the end
+    try:
+        chosen = dispatch("gather", logs, expand_dims(places, -1), axis=logs.array.ndim - 1)
+    except IndexError:
+        raise IndexError(at_user_line(f"cross_entropy: a label is none of the classes 0 to {classes - 1}")) from None
     return reduced("cross_entropy", negative(squeeze(chosen, -1)), reduction)
 
 

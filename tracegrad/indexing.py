@@ -129,7 +129,10 @@ def with_indices(x: Tensor, keys: list[Any], arrays: list[Any]) -> Tensor:
 
 
 def integers(k: Any) -> Tensor:
-    return index_operand("indexing", k if isinstance(k, Tensor) else tensor_operand("indexing", np.asarray(k)))
+    if not isinstance(k, Tensor):
+        array = np.asarray(k)
+        k = tensor_operand("indexing", array if array.size or isinstance(k, np.ndarray) else array.astype(np.int64))
+    return index_operand("indexing", k)
 
 
 def take_pairs(x: Tensor, rows: Tensor, columns: Tensor, axis: int) -> Tensor:

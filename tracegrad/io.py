@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import secrets
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -41,16 +41,17 @@ def save(path: str | os.PathLike[str], state: Any) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     structure = taken_apart(state, "", arrays)
-    target = Path(path)
-    write = write_safetensors if target.suffix == ".safetensors" else write_npz
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    target = Path(os.path.realpath(path))
+    write = write_safetensors if Path(path).suffix == ".safetensors" else write_npz
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    with open(temporary, "xb") as file:         # with the permissions that files get here
+        try:
             write(file, arrays, json.dumps(structure))
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            file.close()
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -106,9 +107,9 @@ def made(array: np.ndarray) -> Tensor:
 def put_together(structure: Any, arrays: dict[str, np.ndarray]) -> Any:
     """The state that `taken_apart` took apart."""
     match structure:
-        case ["tensor", str(name)]:
+        case ["tensor", str(name)] if name in arrays:
             return made(arrays[name])
-        case ["array", str(name)]:
+        case ["array", str(name)] if name in arrays:
             return arrays[name]
         case ["value", value]:
             return value

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 from codegen.ir.types import type_of
@@ -37,7 +36,10 @@ def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
 
 
 def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Handle:
-    """Call `hook` with the gradient of x in every backward; what it returns, if not None, takes its place."""
+    """Call `hook` with the gradient of x in every backward; what it returns, if not None, takes its place.
+
+    The hook belongs to the present value of x: after a write in place it is called for what was computed before.
+    """
     if not x.requires_grad:
         raise RuntimeError(at_user_line("register_hook: the tensor does not require grad"))
     recorder = ACTIVE.get()
@@ -56,15 +58,20 @@ class Handle:
     __slots__ = ("_hooks", "_hook")
 
     def __init__(self, hooks: list, hook: Callable):
-        self._hooks, self._hook = hooks, hook
+        self._hooks = hooks
+        self._hook: Callable | None = hook
 
     def remove(self) -> None:
         """Do not call the hook any more."""
-        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+        for k, hook in enumerate(self._hooks):
+            if hook is self._hook:
+                del self._hooks[k]
+                break
+        self._hook = None
 
 
 def retain_grad(x: Tensor, /) -> None:
-    """Keep the gradient of a tensor that is not a leaf in its .grad too."""
+    """Keep the gradient of a tensor that is not a leaf in its .grad too: that of the value it has at the end."""
     if not x.requires_grad:
         raise RuntimeError(at_user_line("retain_grad: the tensor does not require grad"))
     if x.grad_fn is not None:
@@ -79,11 +86,6 @@ def element_size(x: Tensor, /) -> int:
 def numel(x: Tensor, /) -> int:
     """The number of elements."""
     return x.array.size
-
-
-def size(x: Tensor, axis: int | None = None, /) -> Any:
-    """The shape, or the size of one axis."""
-    return x.array.shape if axis is None else x.array.shape[index(axis)]
 
 
 def reversed_operands(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:

@@ -63,7 +63,7 @@ def manual_seed(seed: int) -> Generator:
 
 
 def uniform(shape: tuple[int, ...], dtype: np.dtype, generator: Generator) -> Tensor:
-    """Multiples of 2^-24 (float32 and narrower) or 2^-53 (float64), equally likely, in [0, 1)."""
+    """Multiples of 2^-8 (16 bits), 2^-24 (float32) or 2^-53 (float64), equally likely, in [0, 1)."""
     if dtype != dtypes.float64:
         words = dispatch("shift_right", generator.bits(shape), 8 if dtype == dtypes.float32 else 24)
         return multiply(convert(words, dtype), 2.0**-24 if dtype == dtypes.float32 else 2.0**-8)

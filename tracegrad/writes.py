@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,12 @@ import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.dispatch import GRAD, complete, differentiate, dispatch, restore, silence
+from tracegrad.dispatch import GRAD, Node, complete, differentiate, dispatch, restore, silence
 from tracegrad.dtypes import FLOATING, bfloat16, bool_
 from tracegrad.functional import add, bitwise_and, bitwise_or, bitwise_xor, clip, divide, multiply, subtract, where
 from tracegrad.indexing import expanded, get, is_indices
 from tracegrad.movement import broadcast_to
-from tracegrad.operands import Number, Operand, convert, tensor_operand
+from tracegrad.operands import Number, Operand, convert, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -71,8 +72,9 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
             f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
     store(target, value.array)
     if differentiated:
-        new = climbed[id(own)]
+        new, before = climbed[id(own)], own.grad_fn
         own.requires_grad, own.grad_fn = new.requires_grad, new.grad_fn
+        go_on_retaining(own, before)
     if recorder is not None:
         if root.view_of is not None:
             recorder.refuse("a write through a view of a tensor that is gone")
@@ -100,14 +102,23 @@ def derive_again(root: Tensor, own: Tensor | None, recorder: Recorder | None) ->
             continue
         parent = view.parent
         if parent is not None and id(parent) in changed and view.tracked:
-            member.requires_grad, member.grad_fn = False, None
+            before, member.requires_grad, member.grad_fn = member.grad_fn, False, None
             differentiate(view.op, (parent,), view.attrs, member)
+            go_on_retaining(member, before)
             changed.add(id(member))
-        if recorder is not None:
+        if recorder is not None and recorder.knows(member):      # the recorder refuses one that it meets later
             if parent is None or not recorder.made(member):
-                recorder.refuse("a write to a tensor whose memory a view shares that the run did not make")
+                recorder.refuse("a write to a tensor whose memory a view shares that the run had read")
             else:
                 recorder.record_op(view.op, (parent,), view.attrs, member)
+
+
+def go_on_retaining(x: Tensor, before: Node | None) -> None:
+    """retain_grad follows a tensor to its new value, as in PyTorch; hooks stay with the value they were given."""
+    if before is not None and before.retained is not None and before.retained() is x and x.grad_fn is not before:
+        before.retained = None
+        if x.grad_fn is not None:
+            x.grad_fn.retained = weakref.ref(x)
 
 
 def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
@@ -159,7 +170,7 @@ def copy_(target: Tensor, value: Operand, /) -> Tensor:
 
 def zero_(target: Tensor, /) -> Tensor:
     """Write zeros."""
-    return fill_(target, 0)
+    return copy_(target, scalar(0, target.array.dtype))
 
 
 def fill_(target: Tensor, number: Any, /) -> Tensor:

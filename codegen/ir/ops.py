@@ -110,7 +110,7 @@ _ROWS = (
         dtypes=_FLOATS_AND_INTS),
     _op("pad", 1, type_rules.pad, references.pad, MOVEMENT, LINEAR, attrs=_EDGES, dtypes=_FLOATS_AND_INTS),
     # contraction, indirection
-    _op("matmul", 2, type_rules.matmul, np.matmul),
+    _op("matmul", 2, type_rules.matmul, references.matmul),
     _op("gather", 2, type_rules.gather, references.gather, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
     _op("scatter_add", 3, type_rules.scatter_add, references.scatter_add, CHECKED, attrs=_AXIS,
         dtypes=_FLOATS_AND_INTS),

@@ -38,8 +38,16 @@ def detach(x: np.ndarray) -> np.ndarray:
 
 
 def summed(x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    """The sum in the operand's own dtype: small integers wrap, they are not widened."""
+    """The sum in the operand's own dtype: small integers wrap; half precision is added up in f32 and rounded once."""
+    if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
+        return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(x.dtype)
     return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The product of matrices; bf16, which NumPy leaves in f32, is rounded from there."""
+    product = np.matmul(a, b)
+    return product if product.dtype == a.dtype else product.astype(a.dtype)
 
 
 def broadcast(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:

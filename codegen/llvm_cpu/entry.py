@@ -11,6 +11,7 @@ they are as expected is tested once (`object_layout`); where not, the pointers c
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,8 @@ class Layout:
 @cache
 def object_layout() -> Layout | None:
     """The layout of this interpreter's tuples and arrays, or None where they are not laid out as expected."""
+    if sys.implementation.name != "cpython":        # elsewhere id() is no address
+        return None
     layout = Layout(tuple.__basicsize__, object.__basicsize__)
     arrays = tuple(np.empty(n, np.float32)[n // 2:] for n in (1, 2, 64, 4096))
     read = ctypes.c_void_p.from_address

@@ -283,3 +283,15 @@ def test_gradient_dtype_follows_the_tensor() -> None:
     x = tg.ones(2, requires_grad=True)
     x.backward(tg.ones(2, dtype=tg.float64))
     assert x.grad is not None and x.grad.dtype == tg.float32
+
+
+def test_a_handle_removes_its_own_hook() -> None:
+    x, seen = tg.tensor([1.0], requires_grad=True), []
+    first, second = (x.register_hook(seen.append) for _ in range(2))
+    first.remove()
+    first.remove()
+    x.sum().backward()
+    assert len(seen) == 1
+    second.remove()
+    x.sum().backward()
+    assert len(seen) == 1

@@ -78,3 +78,8 @@ def test_canonical_arrays() -> None:
 def test_result_type_and_is_floating_point() -> None:
     assert tg.result_type(tg.zeros(1), tg.int64, tg.bool) == tg.float32
     assert tg.is_floating_point(tg.zeros(1)) and not tg.is_floating_point(tg.int32)
+
+
+def test_none_is_no_dtype() -> None:
+    with pytest.raises(TypeError, match="None is not a dtype"):
+        tg.ones(2).astype(None)

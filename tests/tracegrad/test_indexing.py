@@ -86,3 +86,7 @@ def test_errors(key: Any, error: type[Exception], message: str) -> None:
 def test_indices_out_of_bounds(key: Any) -> None:
     with pytest.raises(IndexError, match=r"^test_indexing\.py:\d+: gather: index -?\d is out of bounds"):
         tg.tensor(X)[key]
+
+
+def test_no_indices_take_nothing() -> None:
+    assert tg.arange(5)[[]].shape == (0,) and tg.ones(2, 3)[:, []].shape == (2, 0)

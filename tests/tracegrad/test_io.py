@@ -127,3 +127,28 @@ def test_objects_in_npz_are_not_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.array([object()], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         tg.load(tmp_path / "x.npz")
+
+
+@FORMATS
+def test_a_file_has_the_permissions_that_files_get(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "plain").write_text("")
+    tg.save(tmp_path / f"state.{suffix}", [tg.ones(1)])
+    assert (tmp_path / f"state.{suffix}").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@FORMATS
+def test_a_link_is_followed(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link, real = tmp_path / f"state.{suffix}", tmp_path / "elsewhere" / "real"
+    link.symlink_to(real)
+    tg.save(link, [tg.ones(1)])
+    assert link.is_symlink() and same(tg.load(real), [tg.ones(1)])
+
+
+def test_a_structure_that_names_what_is_not_there(tmp_path: Path) -> None:
+    tg.save(tmp_path / "state.npz", {"a": tg.ones(1)})
+    with np.load(tmp_path / "state.npz") as archive:
+        structure = archive["__tracegrad__"]
+    np.savez(tmp_path / "state.npz", __tracegrad__=structure)
+    with pytest.raises(ValueError, match="a structure that tracegrad did not write"):
+        tg.load(tmp_path / "state.npz")

@@ -201,3 +201,11 @@ def test_other_names() -> None:
     assert (x ** 0.5).tolist() == [[2, 3]]
     assert (1 - x).tolist() == [[-3, -8]] and (36 / x).tolist() == [[9, 4]] and abs(-x).tolist() == [[4, 9]]
     assert x.eq(4.0).tolist() == [[True, False]] and (x >= 9).tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("dtype", [tg.int8, tg.int32, tg.uint8, tg.bool], ids=str)
+def test_numbers_that_do_not_fit_are_converted_as_astype_does(dtype: Any) -> None:
+    data = np.array([np.nan, 1e20, -1e20, 2.9, -2.9, np.inf, 300.0])
+    expected = tg.tensor(data).astype(dtype).tolist()
+    assert tg.tensor(data, dtype=dtype).tolist() == tg.tensor(data.tolist(), dtype=dtype).tolist() == expected
+    assert tg.tensor(data.astype(">f8"), dtype=dtype).tolist() == expected

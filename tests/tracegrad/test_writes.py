@@ -363,3 +363,32 @@ def test_names_of_in_place_operations() -> None:
     assert x.tolist() == [0.75, -0.75]
     assert x.clamp_(min=0.0).tolist() == [0.75, 0]
     assert x.fill_(3).tolist() == [3, 3] and x.zero_().tolist() == [0, 0]
+
+
+def test_bools_are_set_to_zero() -> None:
+    x = tg.tensor([True, False])
+    x.zero_()
+    assert x.dtype == tg.bool and x.tolist() == [False, False]
+
+
+def test_retain_grad_follows_a_write() -> None:
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    y *= 3
+    row = y[0]
+    row.retain_grad()
+    y *= 7
+    (row * 5).sum().backward()
+    assert row.grad is not None and row.grad.tolist() == [5, 5]
+    assert y.grad is not None and y.grad.tolist() == [[5, 5], [0, 0]]
+    assert x.grad is not None and x.grad.tolist() == [[210, 210], [0, 0]]
+
+
+def test_a_hook_stays_with_the_value_it_was_given() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y, seen = x * 2, []
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    y *= 3
+    y.sum().backward()
+    assert seen == [[3, 3]]

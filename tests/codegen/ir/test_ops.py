@@ -243,3 +243,13 @@ def test_philox_known_answer() -> None:
     stream = bits(key, zero, shape=(64,))
     assert np.array_equal(bits(key, np.asarray(np.uint64(3)), shape=(5, 2)), stream[12:22].reshape(5, 2))
     assert len(set(stream.tolist())) == 64 and not np.array_equal(bits(zero, zero, shape=(64,)), stream)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_half_precision_is_added_up_and_multiplied_in_f32(dtype: str) -> None:
+    ones = np.ones((5000, 2), DTYPES[dtype])
+    for axis, expected in (((0,), 5000), ((0, 1), 10000), ((1,), 2)):
+        result = OPS["sum"].reference(ones, axis=axis, keepdims=False)
+        assert result.dtype == ones.dtype and np.all(result == np.asarray(expected, ones.dtype))
+    product = OPS["matmul"].reference(ones.T, ones)
+    assert product.dtype == ones.dtype and np.all(product == np.asarray(5000, ones.dtype))

@@ -119,7 +119,9 @@ def _views(graph: StaticGraph, operand: int) -> list[_View]:
     while True:
         place = flatten(point, graph.shapes[value])
         if place in layouts:
-            found.append(_View(value, *layouts[place]))
+            transposed, shared = layouts[place]
+            if graph.sizes[value] == (rows * columns if shared else graph.sizes[operand]):      # and not a part of it
+                found.append(_View(value, transposed, shared))
         if graph.forms[value] is not Form.MOVE:
             break
         node = graph.node(value)

@@ -25,7 +25,7 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.source_lines import user_line
 
 if TYPE_CHECKING:
-    from tracegrad.tensors import Tensor
+    from tracegrad.tensors import Storage, Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
 """The recorder of the run in progress in this context."""
@@ -75,6 +75,7 @@ class Recorder:
         self.differentiates_written = False                    # a leaf was differentiated by after it was overwritten
         self.aborts: list[Aborted] = []
         self._keys: dict[int, Key] = {}
+        self._written_storages: list[Storage] = []             # shared memory that was written
         self._known: list[Tensor] = []                         # keeps the Tensors of _keys, so that ids stay theirs
 
     # ---- reports of eager execution -----------------------------------------------------------------------
@@ -93,6 +94,8 @@ class Recorder:
         if id(target) not in self.written and any(i.tensor is target and not i.frozen for i in self.inputs):
             self.written[id(target)] = target
         self._keys[id(target)] = self.key(value)
+        if target.storage is not None:
+            self._written_storages.append(target.storage)
 
     def record_detach(self, source: Tensor, result: Tensor) -> None:
         """`result` is `source` without its history, on the same storage."""
@@ -209,6 +212,8 @@ class Recorder:
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, tensor.grad_fn, **how))
+        if any(tensor.storage is storage for storage in self._written_storages):
+            self.abort(Abort.VIEW_WRITE, f"{type_of(tensor.array)} shares memory that the run has written")
         if tensor.hooks:
             self.abort(Abort.HOOK, f"of {type_of(tensor.array)}")
         return self._bind(tensor, ("input", len(self.inputs) - 1))

@@ -520,3 +520,34 @@ def test_a_write_to_a_tensor_that_is_not_contiguous():
             before = values(x).copy()
             close(f(x), 2.0 * (before + 1.0))
             close(x, before + 1.0)
+
+
+def test_a_state_dict_that_is_held_keeps_nothing_from_replaying():
+    model, _, step = make_step()
+    twin, _, eager_step = make_step()
+    held = model.state_dict()
+    traced = tg.trace(step)
+    for k in range(5):
+        x, y = batch(k)
+        close(traced(x, y), eager_step(x, y))
+    assert traced.stats.replays == 4, traced.explain()
+    for name, value in twin.state_dict().items():
+        close(held[name], value)
+
+
+def test_an_alias_met_after_its_memory_was_written():
+    w = tensor(4, seed=1)
+    alias = w.detach()
+
+    @tg.trace
+    def f(x):
+        with tg.no_grad():
+            w.add_(1.0)
+        return x * alias
+
+    x = tensor(4)
+    for _ in range(4):
+        before = values(w).copy()
+        y = f(x)
+        close(y, values(x) * (before + 1.0))
+        close(alias, before + 1.0)

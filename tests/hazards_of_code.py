@@ -229,6 +229,27 @@ CODE = (
             with m() as v: return x * v
         """,
         ("k = 2.0", "m.__wrapped__.keywords['v'] = 3.0\nm = contextmanager(partial(g, 5.0))")),
+    Hazard("a call that fails to bind", """
+        def g(x, k): return k
+        def f(x):
+            try: return g(x)
+            except TypeError: return -1
+        """,
+        ("g.__defaults__ = (1,)", "g.__code__ = (lambda x: 2).__code__")),
+    Hazard("a call that fails to bind its keywords", """
+        from contextlib import suppress
+        def g(x, *, k, m=1): return k
+        def f(x):
+            with suppress(TypeError): return g(x)
+        """,
+        ("g.__kwdefaults__ = {'k': 1, 'm': 1}", "g.__kwdefaults__['k'] = 1")),
+    Hazard("what wraps copies", """
+        from functools import wraps
+        def g(x):
+            'old'
+        def f(x): return wraps(g)(lambda: 0).__doc__
+        """,
+        ("g.__doc__ = 'new'",)),
     # ---- classes -----------------------------------------------------------------------------------------------------
     Hazard("a method", """
         class C:
@@ -377,6 +398,12 @@ CODE = (
                 case _: return 0
         """,
         ("p.b = 3", "p.a = 2", "P.__match_args__ = ('b', 'a')")),
+    Hazard("the name of a class", """
+        class C: pass
+        c = C()
+        def f(x): return type(c).__name__
+        """,
+        ("C.__name__ = 'D'",)),
     Hazard("__class__ of an object", """
         class A: k = 1
         class B: k = 2
@@ -427,6 +454,24 @@ CODE = (
         def f(x): return m.k
         """,
         ("m.__getattr__ = lambda n: 3.0", "m.k = 1.0")),
+    Hazard("an import through another function", """
+        import builtins, sys, types
+        sys.modules['hazard_m'] = types.ModuleType('hazard_m'); sys.modules['hazard_m'].k = 2.0
+        other = types.ModuleType('other'); other.k = 3.0
+        def f(x):
+            import hazard_m
+            return x * hazard_m.k
+        """,
+        ("builtins.__import__ = lambda *a, **k: other",)),
+    Hazard("a module of a class of its own", """
+        import types
+        class M(types.ModuleType):
+            @property
+            def k(self): return 2.0
+        m = M('m')
+        def f(x): return m.k
+        """,
+        ("M.k = 3.0", "m.__class__ = type('N', (types.ModuleType,), {'k': 4.0})")),
     Hazard("a function of math", """
         import math
         class fake:

@@ -5,8 +5,8 @@
     changes = effects(prediction)                          what the run changed
     reads = read_set(prediction, observation, changes)     guards for everything it read; refusals
 
-One walk (`anatomy.parts_of`) says, for any object, which of its parts a set of code objects can read. It is used before the run
-to find the code that may run, around the run to find effects, and after it to write guards.
+One walk (`anatomy.parts_of`) says, for any object, which of its parts a set of code objects can read. It is used before
+the run to find the code that may run, around the run to find effects, and after it to write guards.
 
 Outside of what can be seen, and so of what is promised: state that another thread changes during a run, writes through
 raw memory to values that cannot change, recursion depth, signal handlers, the order of a set of Tensors, and functions

@@ -44,6 +44,8 @@ OPCODES = {
     "subscript": ("BINARY_SUBSCR",),
     "call": ("CALL", "CALL_KW", "CALL_FUNCTION_EX"),
     "raise": ("RAISE_VARARGS",),
+    "caught": ("PUSH_EXC_INFO",),
+    "leave with": ("WITH_EXCEPT_START",),
     "leave": ("RETURN_VALUE", "RETURN_CONST", "RETURN_GENERATOR", "YIELD_VALUE", "FOR_ITER", "SEND"),
     "null": ("PUSH_NULL",),
     "nothing": ("CACHE", "NOP", "RESUME", "PRECALL", "KW_NAMES", "EXTENDED_ARG", "MAKE_CELL",

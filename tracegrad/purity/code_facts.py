@@ -52,6 +52,7 @@ class Facts:
     by_identity_if_raised: bool     # only in the making of an exception that leaves the frame
     compares: bool                  # ==, in, is: aliases can be told from copies
     formats_numbers: bool           # with a spec, which may ask for the locale's separators
+    catches: bool                   # has a handler of exceptions, other than that of a `with`
 
     @property
     def reflects(self) -> frozenset[str]:
@@ -86,7 +87,7 @@ def _find_facts(code: CodeType) -> Facts:
     globals_: set[str] = set()
     values: set[str] = set()
     imports: set[str] = set()
-    computed = on_self = by_identity = if_raised = compares = formats_numbers = False
+    computed = on_self = by_identity = if_raised = compares = formats_numbers = catches = False
     constants = _strings(code)
     program = steps(code)
     this = code.co_varnames[0] if code.co_argcount else None
@@ -116,6 +117,8 @@ def _find_facts(code: CodeType) -> Facts:
                 formats_numbers |= kind == "format with spec"
             case "set":
                 by_identity = True
+            case "caught":
+                catches |= program[k + 1].kind != "leave with"
             case "contains":
                 compares = True
             case "compare":
@@ -147,7 +150,7 @@ def _find_facts(code: CodeType) -> Facts:
                     computed = True
     nested = tuple(c for c in code.co_consts if isinstance(c, CodeType))
     return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), frozenset(values), frozenset(imports),
-                 computed, on_self, by_identity, if_raised, compares, formats_numbers)
+                 computed, on_self, by_identity, if_raised, compares, formats_numbers, catches)
 
 
 def _strings(code: CodeType) -> list[str]:
@@ -221,6 +224,7 @@ class Mentions:
         self.attributes: set[str] = set()
         self.values: set[str] = set()
         self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
+        self.catches = False
         self.computes_on_self: set[int] = set()
         for code in codes:
             self.add(code)
@@ -238,6 +242,7 @@ class Mentions:
         self.by_identity_if_raised |= facts.by_identity_if_raised
         self.compares |= facts.compares
         self.formats_numbers |= facts.formats_numbers
+        self.catches |= facts.catches
         if facts.computed_on_self:
             self.computes_on_self.add(id(code))
         return True

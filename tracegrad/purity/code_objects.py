@@ -50,6 +50,12 @@ def of_function(view: View, f: types.FunctionType, via: str | None) -> Part:
         part = Part([is_same(f)], _cells(f, "{p}.__closure__", only_callables=trust is not Trust.STANDARD))
     elif not view.mentions.covers(f.__code__):
         part = Part([is_same(f)])
+        if view.mentions.catches:       # a call that fails to bind its arguments runs nothing, and may be caught
+            part.conditions.append(Condition(
+                "{p}.__code__ is {0} and {p}.__defaults__ is {1} and {p}.__kwdefaults__ is {2}",
+                "has the code and the defaults", (f.__code__, f.__defaults__, f.__kwdefaults__)))
+            if f.__kwdefaults__:
+                part.children.append(Child(".__kwdefaults__", f.__kwdefaults__, "{p}.__kwdefaults__"))
     else:
         part = _ran(view, f)
     part.names = f.__dict__
@@ -129,7 +135,7 @@ def _add_imports(part: Part, f: types.FunctionType, imports: frozenset[str]) -> 
 def _outside_namespace(view: View, o: Any) -> list[Child]:
     m = view.mentions
     return [Child(f".{n}", value, "{p}." + n) for n in OUTSIDE_NAMESPACE
-            if n in m.attributes or m.by_identity and n in ("__qualname__", "__module__")
+            if n in m.attributes or m.computed or m.by_identity and n in ("__qualname__", "__module__")
             if type(value := getattr(o, n, None)) is str]
 
 

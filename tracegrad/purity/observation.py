@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
@@ -49,6 +49,7 @@ class Observation:
     unpredicted: list[CodeType] = field(default_factory=list)
     refusals: list[Aborted] = field(default_factory=list)
     left_by_error: bool = False         # was any frame left by an exception?
+    caught: bool = False                # was any given to an __exit__, which can swallow it?
 
     def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:
         """Note why the run cannot be replayed."""
@@ -98,6 +99,9 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
         if event == "call":
             if key not in codes and key not in trusted:
                 enter(frame)
+            if frame.f_code.co_name == "__exit__" and any(
+                    issubclass(type(v), BaseException) for v in arguments(frame)):
+                seen.caught = True
         elif event == "return":
             if arg is None and key in codes and frame.f_code.co_code[frame.f_lasti] not in LEAVING:
                 seen.left_by_error = True
@@ -120,6 +124,12 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 seen.unpredicted.append(code)
 
     return hook
+
+
+def arguments(frame: FrameType) -> Iterator[Any]:
+    """What a frame that is being entered was given."""
+    for value in tuple(frame.f_locals.values()):
+        yield from value if type(value) is tuple else (value,)
 
 
 def _identity(callee: Any) -> Any:

@@ -78,6 +78,7 @@ def _mentions(prediction: Prediction, seen: Observation) -> Mentions:
     library = prediction.library
     mentions = Mentions(code for code in seen.codes.values() if library.trust(code) in (None, Trust.STANDARD))
     mentions.attributes |= prediction.names_met
+    mentions.catches |= seen.caught
     mentions.by_identity |= seen.left_by_error and mentions.by_identity_if_raised
     return mentions
 

@@ -54,6 +54,7 @@ class Run:
     recorder: Recorder
     reads: ReadSet | None
     replaced: tuple[Effect, ...]            # slots in which it replaced a Tensor
+    known: frozenset[int]                   # ids of the objects in reach before it
     numbers_read: frozenset[str]            # lifted arguments whose value Python asked for
     codes: frozenset[CodeType]
     seconds: float                          # what running the Python took
@@ -98,7 +99,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     else:
         aborts += seen.refusals
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
-               tuple(e for e in changes if e.kind is Kind.SLOT), frozenset(numbers.read),
+               tuple(e for e in changes if e.kind is Kind.SLOT),
+               frozenset(id(entry.object) for entry in prediction.snapshot), frozenset(numbers.read),
                codes | frozenset(seen.codes.values()), seconds)
 
 
@@ -155,7 +157,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
     made = _MadeTensors(recorder, place_of_leaf, len(leaves))
 
-    rebuild = _recipe(run.result, made)
+    rebuild = _recipe(run.result, made, set(run.known))
     slot_effects = tuple(_slot_effect(reads, effect, made) for effect in run.replaced)
     grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
     _refuse_shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
@@ -254,9 +256,9 @@ def _ends(node: Any, inside: set[int]) -> set[int]:
     return ends
 
 
-def _recipe(result: Any, made: _MadeTensors) -> Callable:
+def _recipe(result: Any, made: _MadeTensors, known: set[int]) -> Callable:
     try:
-        return recipe(result, made.place)
+        return recipe(result, made.place, known)
     except UnknownResult as unknown:
         raise Declined(Abort.RESULT_TYPE, str(unknown)) from None
 

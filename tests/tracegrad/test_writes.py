@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from recordings import recording
 
@@ -87,6 +87,7 @@ def test_derivatives_are_the_numerical_ones(program: list[Step]) -> None:
     def f(x: Tensor, w: Tensor) -> Tensor:
         return tg.stack([(y * y).sum() for y in run(program, x, w)]).sum()
 
+    assume(abs(f(Tensor(DATA.copy()), Tensor(WEIGHTS.copy())).item()) < 1e4)    # else the difference is rough
     gradcheck(f, (Tensor(DATA.copy(), True), Tensor(WEIGHTS.copy(), True)), atol=1e-3)
 
 

@@ -7,6 +7,7 @@ not, and they must hold. A refused hazard must not be replayable at all, for the
 from __future__ import annotations
 
 import builtins
+import decimal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,12 +99,14 @@ def restored() -> Iterator[None]:
     patched = ((tg, "relu"), (tg, "tanh"), (tg.Tensor, "exp"), (builtins, "abs"),
                (builtins, "__import__"))
     before = [(owner, name, getattr(owner, name)) for owner, name in patched]
+    context = decimal.getcontext().copy()
     try:
         yield
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
         vars(builtins).pop("later", None)
+        decimal.setcontext(context)
 
 
 def run_in(namespace: dict[str, Any], source: str) -> None:

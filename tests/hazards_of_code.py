@@ -387,6 +387,32 @@ CODE = (
         def f(x): return C(x)
         """,
         ("Meta.__call__ = lambda c, x: 0",)),
+    Hazard("another metaclass", """
+        class Meta(type):
+            def __call__(cls, x): return x + 1
+        class Other(type):
+            def __call__(cls, x): return x + 2
+        class C(metaclass=Meta): pass
+        def f(x): return C(x)
+        """,
+        ("C.__class__ = Other",)),
+    Hazard("a computed name of a class", """
+        class C: k1 = 1
+        c = C()
+        def f(x): return getattr(c, 'k' + str(int(x) - 1))
+        """,
+        ("C.k1 = 2",)),
+    Hazard("a method of a C type", """
+        up = str.upper
+        def f(x): return list(map(up, ['a']))
+        """,
+        ("up = str.title; up = str.lower",)),
+    Hazard("the decimal context", """
+        from decimal import Decimal, getcontext
+        k = Decimal(1)
+        def f(x): return k / 3
+        """,
+        ("getcontext().prec = 5",)),
     Hazard("match", """
         class P:
             __match_args__ = ('a', 'b')
@@ -472,6 +498,12 @@ CODE = (
         def f(x): return m.k
         """,
         ("M.k = 3.0", "m.__class__ = type('N', (types.ModuleType,), {'k': 4.0})")),
+    Hazard("a computed name of a module", """
+        import types
+        m = types.ModuleType('m'); m.k1 = 1; m.k2 = 2
+        def f(x): return getattr(m, 'k' + str(int(x) - 1))
+        """,
+        ("m.k1 = 5",)),
     Hazard("a function of math", """
         import math
         class fake:

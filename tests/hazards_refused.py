@@ -212,6 +212,14 @@ REFUSED = (
             return x
         """,
         refused=Abort.EFFECT),
+    Hazard("a computed name set in a module", """
+        import types
+        m = types.ModuleType('m')
+        def f(x):
+            setattr(m, ''.join(['k', '1']), x)
+            return x
+        """,
+        refused=Abort.EFFECT),
     # ---- calls that are not known to be pure -------------------------------------------------------------------------
     Hazard("print", """
         def f(x):
@@ -456,6 +464,22 @@ REFUSED = (
         @singledispatch
         def g(x): return x
         def f(x): return g(x)
+        """,
+        refused=Abort.HIDDEN_STATE),
+    Hazard("a C class that is not known", """
+        import array
+        def f(x): return array.array('d', [x])[0]
+        """,
+        refused=Abort.HIDDEN_STATE),
+    Hazard("a method of a C class that is not known", """
+        import io
+        read = io.StringIO.read
+        def f(x): return callable(read)
+        """,
+        refused=Abort.HIDDEN_STATE),
+    Hazard("a computed name of a large module", """
+        import os
+        def f(x): return getattr(os, ''.join(['cur', 'dir']))
         """,
         refused=Abort.HIDDEN_STATE),
     # ---- code that was not found -------------------------------------------------------------------------------------

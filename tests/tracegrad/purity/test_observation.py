@@ -108,3 +108,9 @@ def test_garbage_is_collected_before_or_after_but_not_during_a_run():
         gc.callbacks.remove(callback)
         gc.set_threshold(*threshold)
     assert seen.result[0] == seen.result[2] and gc.isenabled()
+
+
+def test_the_locale_is_a_guard_where_numbers_are_formatted():
+    routes = {guard.route for guard in record("def f(x): return f'{x:n}'").reads.guards.guards}
+    assert "the locale of numbers" in routes
+    assert "the locale of numbers" not in {guard.route for guard in record("def f(x): return x").reads.guards.guards}

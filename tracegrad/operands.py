@@ -32,7 +32,7 @@ def scalar(number: Number, dtype: np.dtype) -> Tensor:
 def adopt(array: np.ndarray) -> Tensor:
     """A Tensor on the storage of an array that the caller keeps; TypeError for a dtype tensors do not have."""
     tensor = Tensor(dtypes.canonical(array))
-    tensor.hand_out()
+    tensor.mark_foreign()
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_creation(tensor, array)

@@ -5,7 +5,8 @@
 3. Tensors that share memory share one Storage. A view knows what it is a view of, and by which operation.
 4. A value saved for backward never changes: who is about to write to memory calls `prepare_write()` first, which
    gives every saved value in that memory a copy. The writer keeps its memory, so whoever shares it stays true.
-5. Storage that was handed out (numpy(), from_numpy, DLPack) can be written unseen, so it is copied when saved.
+5. Memory that others hold (numpy(), from_numpy, DLPack) can be written unseen, so it is copied when saved: as long as
+   an array that was handed out lives, and always if it is not ours.
 
 The operators and methods of Tensor are the functions of `functional` and others, bound in `methods`.
 """
@@ -63,12 +64,31 @@ class View:
 class Storage:
     """Memory that more than one tensor, or code that we do not see, can write to."""
 
-    __slots__ = ("_members", "_saved", "exported")
+    __slots__ = ("_members", "_saved", "_handed_out", "foreign")
 
     def __init__(self, first: Tensor):
         self._members: list[weakref.ref[Tensor]] = [weakref.ref(first)]
         self._saved: list[weakref.ref[Saved]] = [] if first.saved is None else [first.saved]
-        self.exported = False
+        self._handed_out: list[weakref.ref[np.ndarray]] = []
+        self.foreign = False                    # made by someone else, who may keep it
+
+    @property
+    def exported(self) -> bool:
+        """Can code that we do not see write to it?"""
+        if self._handed_out:
+            self._handed_out = [r for r in self._handed_out if r() is not None]
+        return self.foreign or bool(self._handed_out)
+
+    def hand_out(self, array: np.ndarray) -> np.ndarray:
+        """An array on the memory of `array`, for others.
+
+        NumPy lets a view keep alive what its array is based on, if that is an array, else the array itself. This one is
+        based on a memoryview, so it lives as long as anything that was made from it.
+        """
+        bits = array.view(np.uint16) if array.dtype.kind == "V" else array      # bfloat16 has no buffer format
+        shared = np.asarray(memoryview(bits))
+        self._handed_out.append(weakref.ref(shared))
+        return shared if shared.dtype is array.dtype else shared.view(array.dtype)
 
     def add(self, tensor: Tensor) -> None:
         tensor.storage = self
@@ -219,12 +239,18 @@ class Tensor(Signatures):
         other.view_of = View(self, op, attrs, tracked)
 
     def hand_out(self) -> np.ndarray:
-        """The storage itself, for code that may write to it unseen."""
+        """An array on the same memory, for code that may write to it unseen."""
         self.prepare_write()
         if self.storage is None:
             self.storage = Storage(self)
-        self.storage.exported = True
-        return self.array
+        return self.storage.hand_out(self.array)
+
+    def mark_foreign(self) -> None:
+        """The memory is not ours: whoever made it may write to it unseen."""
+        self.prepare_write()
+        if self.storage is None:
+            self.storage = Storage(self)
+        self.storage.foreign = True
 
     def aliases(self) -> list[Tensor]:
         """The other living tensors on this tensor's memory."""

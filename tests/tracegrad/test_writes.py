@@ -401,3 +401,33 @@ def test_a_hook_stays_with_the_value_it_was_given() -> None:
     y *= 3
     y.sum().backward()
     assert seen == [[3, 3]]
+
+
+HOLDERS = {
+    "array": lambda a: a, "slice": lambda a: a[1:], "slice of slice": lambda a: a[1:][:1], "transpose": lambda a: a.T,
+    "other dtype": lambda a: a.view(np.int32), "memoryview": memoryview, "subclass": lambda a: a.view(np.recarray),
+    "capsule": lambda a: a.__dlpack__(), "iterator": lambda a: a.flat,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS.keys())
+def test_memory_is_copied_when_saved_as_long_as_others_hold_it(holder: Callable[[Any], Any]) -> None:
+    w = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    held = holder(x.numpy())
+    before = w * x
+    assert before.grad_fn.operands[1].array is not x.array
+    del held
+    after = w * x
+    assert after.grad_fn.operands[1].array is x.array
+
+
+@pytest.mark.parametrize("dtype", [tg.bool, tg.int8, tg.uint64, tg.float16, tg.bfloat16, tg.float32], ids=str)
+@pytest.mark.parametrize("shape", [(), (0, 3), (4, 3)], ids=str)
+def test_an_array_that_is_handed_out_is_the_memory(dtype: Any, shape: tuple[int, ...]) -> None:
+    whole = tg.ones(shape, dtype=dtype)
+    for x in (whole, whole.flip(), whole.mT if len(shape) == 2 else whole, whole.broadcast_to(2, *shape)):
+        a = x.numpy()
+        assert a.shape == x.shape and a.dtype is x.dtype and type(a) is np.ndarray
+        assert a.flags.writeable == x.array.flags.writeable
+        assert x.array.size == 0 or a.strides == x.array.strides and np.shares_memory(a, x.array)

@@ -157,6 +157,18 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     return result
 
 
+def view(op: str, x: Tensor, array: np.ndarray, attrs: dict[str, Any]) -> Tensor:
+    """`array`, which the caller computed as `op` of x on the memory of x, as a Tensor with its history, reported."""
+    result = Tensor(array)
+    if x.requires_grad and GRAD.enabled:
+        differentiate(op, (x,), attrs, result)
+    x.share(result, op, attrs, result.requires_grad == x.requires_grad)
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_op(op, (x,), attrs, result)
+    return result
+
+
 def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
     """A number as NumPy takes it beside the Tensors of args: itself; an array beside bfloat16, where it is not weak."""
     beside = next((a for a in reversed(args) if isinstance(a, Tensor)), None)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.types import type_of
-from tracegrad.dispatch import dispatch
+from tracegrad.dispatch import dispatch, view
 from tracegrad.dtypes import bool_
 from tracegrad.movement import broadcast_shapes, broadcast_to, index_operand, reshape, take
 from tracegrad.operands import tensor_operand
@@ -32,15 +32,21 @@ def get(x: Tensor, key: Any, /) -> Tensor:
 
 def row(x: Tensor, k: int) -> Tensor:
     """x[k]."""
-    shape = x.array.shape
-    at, rest = position(k, shape[0], 0), shape[1:]
-    zeros, ones = (0,) * len(rest), (1,) * len(shape)
-    found = dispatch("slice", x, start=(at, *zeros), stop=(at + 1, *rest), step=ones)
-    return dispatch("reshape", found, shape=rest)
+    array = x.array
+    size, *others = array.shape
+    at, rest = position(k, size, 0), tuple(others)
+    cut = {"start": (at, *[0] * len(rest)), "stop": (at + 1, *rest), "step": (1,) * array.ndim}
+    return view("reshape", view("slice", x, array[at:at + 1], cut), array[at, ...], {"shape": rest})
+
+
+INDICES = (Tensor, np.ndarray, list)
 
 
 def is_indices(k: Any) -> bool:
-    return isinstance(k, Tensor | np.ndarray | list)
+    return type(k) is not slice and isinstance(k, INDICES)
+
+
+WHOLE = slice(None)
 
 
 def is_mask(k: Any) -> bool:
@@ -50,53 +56,57 @@ def is_mask(k: Any) -> bool:
 def expanded(x: Tensor, key: Any) -> list[Any]:
     """The key with an entry for each axis of x: None, an int, a slice or indices; Ellipsis written out."""
     keys = list(key) if isinstance(key, tuple) else [key]
+    used = 0
     for place, k in enumerate(keys):
+        if k is None or k is Ellipsis:
+            continue
+        used += 1
+        if type(k) is slice or type(k) is int:
+            continue
         if isinstance(k, np.generic) and not isinstance(k, np.bool_):
             keys[place] = k.item()
         elif isinstance(k, bool | np.bool_) or is_indices(k) and is_mask(k):
             raise NotImplementedError(at_user_line(
                 "indexing: tracegrad has no boolean mask as an index yet; use tg.where, or multiply by the mask"))
-    used = sum(k is not None and k is not Ellipsis for k in keys)
     ellipses = [place for place, k in enumerate(keys) if k is Ellipsis]
     if len(ellipses) > 1:
         raise IndexError(at_user_line("indexing: an index can only have one ellipsis"))
     if used > x.array.ndim:
         raise IndexError(at_user_line(f"indexing: {used} indices for the {x.array.ndim} axes of {type_of(x.array)}"))
     place = ellipses[0] if ellipses else len(keys)
-    return keys[:place] + [slice(None)] * (x.array.ndim - used) + keys[place + 1:]
+    return keys[:place] + [WHOLE] * (x.array.ndim - used) + keys[place + 1:]
 
 
 def basic(x: Tensor, keys: list[Any]) -> Tensor:
     """x[keys] for ints, slices and None: at most a slice, a flip and a reshape."""
-    start, stop, step, shape, reversed_axes = [], [], [], [], []
-    sizes = iter(enumerate(x.array.shape))
+    cuts: list[slice] = []                  # one for each axis, from a start below the stop, forwards
+    shape: list[int] = []
+    reversed_axes: list[int] = []
+    sizes = x.array.shape
     for k in keys:
+        axis = len(cuts)
         if k is None:
             shape.append(1)
-            continue
-        axis, size = next(sizes)
-        if isinstance(k, slice):
-            steps = range(*k.indices(size))
+        elif type(k) is slice:
+            steps = range(sizes[axis]) if k is WHOLE else range(*k.indices(sizes[axis]))
             if steps.step < 0:
                 reversed_axes.append(axis)
                 steps = steps[::-1]
             n = len(steps)
-            start.append(steps[0] if n else 0)
-            stop.append(steps[-1] + 1 if n else 0)
-            step.append(steps.step if n else 1)
+            cuts.append(slice(steps[0], steps[-1] + 1, steps.step) if n else slice(0, 0, 1))
             shape.append(n)
         else:
-            at = position(k, size, axis)
-            start.append(at)
-            stop.append(at + 1)
-            step.append(1)
-    if any(a != 0 or b != size or s != 1 for a, b, s, size in zip(start, stop, step, x.array.shape)):
-        x = dispatch("slice", x, start=tuple(start), stop=tuple(stop), step=tuple(step))
-    elif tuple(shape) == x.array.shape and not reversed_axes:
-        return dispatch("reshape", x, shape=x.array.shape)              # x[...]: a view of the whole
+            at = position(k, sizes[axis], axis)
+            cuts.append(slice(at, at + 1, 1))
+    part, wanted = x.array[tuple(cuts)], tuple(shape)
+    if part.shape != sizes:                 # a slice that keeps every size is the whole
+        ends = {"start": tuple([cut.start for cut in cuts]), "stop": tuple([cut.stop for cut in cuts])}
+        x = view("slice", x, part, {**ends, "step": tuple([cut.step for cut in cuts])})
+    elif wanted == sizes and not reversed_axes:
+        return view("reshape", x, part, {"shape": sizes})               # x[...]: a view of the whole
     if reversed_axes:
         x = dispatch("flip", x, axes=tuple(reversed_axes))
-    return x if x.array.shape == tuple(shape) else dispatch("reshape", x, shape=tuple(shape))
+    return x if x.array.shape == wanted else view("reshape", x, x.array.reshape(wanted), {"shape": wanted})
 
 
 def position(k: Any, size: int, axis: int) -> int:
@@ -122,7 +132,7 @@ def with_indices(x: Tensor, keys: list[Any], arrays: list[Any]) -> Tensor:
             "indexing: tracegrad has no index yet that mixes tensors with ints or None, has tensors at axes that are "
             "not neighbors, or more than two of them; index in two steps"))
     indices = [integers(k) for k in arrays]
-    x = basic(x, [slice(None) if is_indices(k) else k for k in keys])
+    x = basic(x, [WHOLE if is_indices(k) else k for k in keys])
     if len(indices) == 1:
         return take(x, indices[0], axis)
     return take_pairs(x, indices[0], indices[1], axis)

@@ -86,7 +86,7 @@ class Storage:
         based on a memoryview, so it lives as long as anything that was made from it.
         """
         bits = array.view(np.uint16) if array.dtype.kind == "V" else array      # bfloat16 has no buffer format
-        shared = np.asarray(memoryview(bits))
+        shared = np.asarray(bits.data)
         self._handed_out.append(weakref.ref(shared))
         return shared if shared.dtype is array.dtype else shared.view(array.dtype)
 

@@ -96,14 +96,14 @@ _ROWS = (
     _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_FLOATS_AND_INTS),
     # reductions
     _op("sum", 1, type_rules.summed, references.summed, REDUCTION, LINEAR, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
-    _op("max", 1, type_rules.extremum, np.max, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
-    _op("min", 1, type_rules.extremum, np.min, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("max", 1, type_rules.extremum, np.maximum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("min", 1, type_rules.extremum, np.minimum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
     _op("argmax", 1, type_rules.position, np.argmax, attrs=(*_AXIS, ("keepdims", "flag")), dtypes=_FLOATS_AND_INTS),
     # movement
     _op("broadcast", 1, type_rules.broadcast, references.broadcast, MOVEMENT, LINEAR, attrs=_SHAPE,
         dtypes=_FLOATS_AND_INTS),
     _op("reshape", 1, type_rules.reshape, references.reshape, MOVEMENT, LINEAR, attrs=_SHAPE, dtypes=_FLOATS_AND_INTS),
-    _op("transpose", 1, type_rules.transpose, np.transpose, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
+    _op("transpose", 1, type_rules.transpose, references.transpose, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
         dtypes=_FLOATS_AND_INTS),
     _op("slice", 1, type_rules.slice_, references.slice_, MOVEMENT, LINEAR, attrs=_CUT, dtypes=_FLOATS_AND_INTS),
     _op("flip", 1, type_rules.flip, references.flip, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),

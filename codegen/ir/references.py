@@ -5,6 +5,8 @@ the result has the type that the type rule gives.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from codegen.ir.types import DTYPES, FLOATS, INTEGERS, NAMES
@@ -40,8 +42,11 @@ def detach(x: np.ndarray) -> np.ndarray:
 def summed(x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The sum in the operand's own dtype: small integers wrap; half precision is added up in f32 and rounded once."""
     if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
-        return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(x.dtype)
-    return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
+        return _add_up(x, axis, np.float32, keepdims=keepdims).astype(x.dtype)
+    return _add_up(x, axis, x.dtype, keepdims=keepdims)
+
+
+_add_up: Callable[..., np.ndarray] = np.add.reduce
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -55,7 +60,11 @@ def broadcast(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def reshape(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
-    return np.reshape(x, shape)
+    return x.reshape(shape)
+
+
+def transpose(x: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:
+    return x.transpose(axes)
 
 
 def slice_(x: np.ndarray, *, start: tuple[int, ...], stop: tuple[int, ...], step: tuple[int, ...]) -> np.ndarray:
@@ -63,7 +72,12 @@ def slice_(x: np.ndarray, *, start: tuple[int, ...], stop: tuple[int, ...], step
 
 
 def flip(x: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:
-    return np.flip(x, axes)
+    if not all(0 <= k < x.ndim for k in axes):
+        raise IndexError(f"axes {list(axes)} are out of range for {x.ndim} axes")
+    return x[tuple([_REVERSED if k in axes else _WHOLE for k in range(x.ndim)])]
+
+
+_WHOLE, _REVERSED = slice(None), slice(None, None, -1)
 
 
 def pad(x: np.ndarray, *, low: tuple[int, ...], high: tuple[int, ...], interior: tuple[int, ...]) -> np.ndarray:

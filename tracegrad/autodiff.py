@@ -257,6 +257,11 @@ def backward(x: Tensor, /, gradient: Tensor | None = None, retain_graph: bool | 
 
     gradient: of the shape of x; may be left out if x has one element. retain_graph: keep the saved values for
     another backward (default: create_graph). create_graph: make the gradients differentiable themselves.
+
+        >>> x = tg.tensor([1.0, 3.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([2., 6.])
     """
     keep = create_graph if retain_graph is None else retain_graph
     pull_back([(x, seed_of(x, gradient))], None, create_graph, keep)

@@ -75,7 +75,9 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     An output with one element needs no grad_outputs. RuntimeError for an input that the outputs do not depend on,
     unless allow_unused, which gives None there.
 
-        >>> tg.autograd.grad((x * x).sum(), x)[0]       # 2 * x
+        >>> x = tg.tensor([1.0, 3.0], requires_grad=True)
+        >>> tg.autograd.grad((x * x).sum(), x)
+        (tensor([2., 6.]),)
     """
     ends, starts = _as_list(outputs), _as_list(inputs)
     gradients = [None] * len(ends) if grad_outputs is None else _as_list(grad_outputs)
@@ -103,6 +105,10 @@ def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: flo
     """Compare the derivatives of f, at float64 inputs that require grad, with central differences.
 
     True, or GradcheckError that says which entry of which Jacobian differs.
+
+        >>> x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
+        >>> tg.autograd.gradcheck(lambda x: tg.exp(x) * x, x)
+        True
     """
     points = _as_list(inputs)
     for k, x in enumerate(points):

@@ -68,6 +68,9 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | Device | None = Non
     """`obj` as a Tensor: a Tensor is itself, a NumPy array shares its memory where it can, other data are copied.
 
     copy=True always copies; copy=False raises ValueError where a copy would be needed.
+
+        >>> tg.asarray([1, 2], dtype=tg.float64)
+        tensor([1., 2.], dtype=float64)
     """
     device_of(device)
     if isinstance(obj, np.ndarray) and copy is not True:
@@ -91,7 +94,12 @@ def from_numpy(array: np.ndarray, /) -> Tensor:
 
 def full(shape: Any, fill_value: Number, *, dtype: Any = None, device: str | Device | None = None,
          requires_grad: bool = False) -> Tensor:
-    """A Tensor of one number everywhere, in the default dtype of its kind unless `dtype` says otherwise."""
+    """A Tensor of one number everywhere, in the default dtype of its kind unless `dtype` says otherwise.
+
+        >>> tg.full((2, 2), 0.5)
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
     device_of(device)
     sizes = shape_of((shape,))
     if isinstance(fill_value, np.generic):
@@ -138,7 +146,13 @@ empty_like = zeros_like
 
 def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dtype: Any = None,
            device: str | Device | None = None) -> Tensor:
-    """start + i*step for i = 0, 1, ... while below (for a negative step: above) stop. arange(n): 0 .. n-1."""
+    """start + i*step for i = 0, 1, ... while below (for a negative step: above) stop. arange(n): 0 .. n-1.
+
+        >>> tg.arange(3)
+        tensor([0, 1, 2])
+        >>> tg.arange(1.0, 2.0, 0.25)
+        tensor([1.0000, 1.2500, 1.5000, 1.7500])
+    """
     device_of(device)
     if stop is None:
         start, stop = 0, start
@@ -156,7 +170,11 @@ def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dt
 
 def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None,
              device: str | Device | None = None) -> Tensor:
-    """`num` numbers, equally spaced, from start to stop, both included."""
+    """`num` numbers, equally spaced, from start to stop, both included.
+
+        >>> tg.linspace(0.0, 1.0, 5)
+        tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
     device_of(device)
     target = dtypes.default_float() if dtype is None else dtype_of(dtype)
     n = index(num)
@@ -170,7 +188,12 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None,
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None,
         device: str | Device | None = None) -> Tensor:
-    """Ones on diagonal k, zeros elsewhere."""
+    """Ones on diagonal k, zeros elsewhere.
+
+        >>> tg.eye(2, 3, k=1)
+        tensor([[0., 1., 0.],
+                [0., 0., 1.]])
+    """
     device_of(device)
     shape = (index(n_rows), index(n_rows if n_cols is None else n_cols))
     rows, columns = (dispatch("iota", shape=shape, axis=axis, dtype="i64") for axis in (0, 1))

@@ -5,7 +5,8 @@
 A rule is given g, the result y, the operands and the op's attrs, and is written against an algebra: `g`, `y` and the
 operands are Tensors (then it computes) or builder Values (then it writes a graph). Both have operators, `shape`,
 `dtype`, `constant(number)` and `emit(op, *operands, **attrs)`. An operand may also be a Python number, except
-where the rule asks for its shape; so rules put it last.
+where the rule asks for its shape; so rules put it last. What has computed values may say that they lie in memory
+`by_columns`, so that the gradient of x in y @ x.T lies there as x does.
 
 1. One rule for each operand, so that only the ones asked for are computed; None: there is no path to this operand.
 2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place.
@@ -44,6 +45,13 @@ def swap(x: Operand) -> Operand:
     """The last two axes exchanged."""
     n = len(x.shape)
     return x.emit("transpose", axes=(*range(n - 2), n - 1, n - 2))
+
+
+def product(a: Operand, b: Operand, like: Operand) -> Operand:
+    """a @ b; for an operand `like` that is the transpose of what lies in memory, itself such a transpose."""
+    if getattr(like, "by_columns", False):
+        return swap(swap(b).emit("matmul", swap(a)))
+    return a.emit("matmul", b)
 
 
 def kept(shape: tuple[Size, ...], axis: tuple[int, ...]) -> tuple[Size, ...]:
@@ -127,7 +135,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "slice": (slice_rule,),
     "flip": (lambda g, y, x, *, axes: g.emit("flip", axes=axes),),
     "pad": (pad_rule,),
-    "matmul": (lambda g, y, a, b: g.emit("matmul", swap(b)), lambda g, y, a, b: swap(a).emit("matmul", g)),
+    "matmul": (lambda g, y, a, b: product(g, swap(b), a), lambda g, y, a, b: product(swap(a), g, b)),
     "gather": (gather_rule, None),
     "scatter_add": (
         lambda g, y, x, indices, updates, *, axis: g,

@@ -64,10 +64,10 @@ GRAD = GradMode()
 class Like:
     """An operand of which backward needs the type only."""
 
-    __slots__ = ("shape", "dtype")
+    __slots__ = ("shape", "dtype", "by_columns")
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
-        self.shape, self.dtype = shape, dtype
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, by_columns: bool = False):
+        self.shape, self.dtype, self.by_columns = shape, dtype, by_columns
 
 
 class Node:
@@ -210,7 +210,7 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
     operands = []
     for k, a in enumerate(args):
         if isinstance(a, Tensor):
-            operands.append(a.save() if used[k] else Like(a.array.shape, a.array.dtype))
+            operands.append(a.save() if used[k] else Like(a.array.shape, a.array.dtype, a.by_columns))
         else:
             operands.append(a)
     result.requires_grad = True

@@ -89,7 +89,11 @@ def promote(a: np.dtype, b: np.dtype) -> np.dtype:
 
 
 def result_type(*operands: Any) -> np.dtype:
-    """The dtype that arrays and dtypes promote to together (Array API `result_type`)."""
+    """The dtype that arrays and dtypes promote to together (Array API `result_type`).
+
+        >>> tg.result_type(tg.int64, tg.float32)
+        dtype('float32')
+    """
     dtypes = [dtype_of(getattr(o, "dtype", o)) for o in operands]
     result = dtypes[0]
     for dtype in dtypes[1:]:

@@ -103,7 +103,11 @@ tanh = _unary_floating("tanh", "The hyperbolic tangent.")
 
 
 def divide(x1: Operand, x2: Operand, /) -> Tensor:
-    """x1 / x2; of integers in the default floating-point dtype."""
+    """x1 / x2; of integers in the default floating-point dtype.
+
+        >>> tg.divide(tg.tensor([1, 4]), 2)
+        tensor([0.5000, 2.0000])
+    """
     if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.array.dtype is x2.array.dtype:
         return dispatch("div", floating(x1), floating(x2))
     a, b = pair("divide", x1, x2)
@@ -132,7 +136,11 @@ def logical_not(x: Operand, /) -> Tensor:
 
 
 def where(condition: Operand, x1: Operand, x2: Operand, /) -> Tensor:
-    """x1 where the condition holds, else x2; all three broadcast."""
+    """x1 where the condition holds, else x2; all three broadcast.
+
+        >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
+        tensor([1., 0.])
+    """
     a, b = pair("where", x1, x2)
     return dispatch("where", truth(condition), a, b)
 
@@ -141,6 +149,9 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True) -> Tensor:
     """x in `dtype`. Float to integer truncates, NaN gives 0, what is out of range the nearest end.
 
     With copy=False a tensor that has the dtype is returned itself.
+
+        >>> tg.astype(tg.tensor([1.9, -1.9, float("nan")]), tg.int32)
+        tensor([ 1, -1,  0], dtype=int32)
     """
     target = dtypes.dtype_of(dtype)
     if x.array.dtype == target:
@@ -167,7 +178,12 @@ def contiguous(x: Tensor, /) -> Tensor:
 
 
 def detach(x: Tensor, /) -> Tensor:
-    """x without its history: a leaf, on the same memory."""
+    """x without its history: a leaf, on the same memory.
+
+        >>> w = tg.tensor([1.0], requires_grad=True)
+        >>> (w * 2).detach()
+        tensor([2.])
+    """
     result = Tensor(x.array)
     x.share(result, "detach", {}, False)
     recorder = ACTIVE.get()
@@ -180,7 +196,13 @@ def detach(x: Tensor, /) -> Tensor:
 
 
 def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
-    """The sum over `axis` (None: all). Integers and bools narrower than 64 bits are summed in 64."""
+    """The sum over `axis` (None: all). Integers and bools narrower than 64 bits are summed in 64.
+
+        >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+        tensor([4., 6.])
+        >>> tg.sum(tg.tensor([True, True]))
+        tensor(2)
+    """
     refuse_names("sum", names)
     x = tensor_operand("sum", x)
     if dtype is not None:
@@ -191,7 +213,12 @@ def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
 
 
 def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
-    """The largest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
+    """The largest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally.
+
+        >>> tg.max(tg.tensor([[1, 7], [3, 4]]), axis=1, keepdims=True)
+        tensor([[7],
+                [4]])
+    """
     refuse_names("max", names)
     x = tensor_operand("max", x)
     if x.array.dtype is bool_:
@@ -219,7 +246,11 @@ def in_single(function: Callable[..., Tensor], x: Tensor, axis: Axis, **options:
 
 
 def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
-    """The mean over `axis` (None: all); of integers in the default floating-point dtype. NaN of no elements."""
+    """The mean over `axis` (None: all); of integers in the default floating-point dtype. NaN of no elements.
+
+        >>> tg.mean(tg.tensor([[1, 2], [3, 5]]), axis=1)
+        tensor([1.5000, 4.0000])
+    """
     refuse_names("mean", names)
     x = floating(tensor_operand("mean", x))
     if x.array.itemsize == 2:
@@ -228,7 +259,13 @@ def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: A
 
 
 def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False, **names: Any) -> Tensor:
-    """The mean square deviation over `axis`, divided by n - correction (Array API: correction is 0 unless given)."""
+    """The mean square deviation over `axis`, divided by n - correction (Array API: correction is 0 unless given).
+
+        >>> tg.var(tg.tensor([1.0, 2.0, 3.0]))
+        tensor(0.6667)
+        >>> tg.var(tg.tensor([1.0, 2.0, 3.0]), correction=1)
+        tensor(1.)
+    """
     refuse_names("var", names)
     x = floating(tensor_operand("var", x))
     if x.array.itemsize == 2:
@@ -248,7 +285,11 @@ def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
 
 
 def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **names: Any) -> Tensor:
-    """The position of the first largest element along `axis` (None: in the flattened tensor)."""
+    """The position of the first largest element along `axis` (None: in the flattened tensor).
+
+        >>> tg.argmax(tg.tensor([[1, 7], [9, 4]]), axis=1)
+        tensor([1, 0])
+    """
     refuse_names("argmax", names)
     x = tensor_operand("argmax", x)
     if x.array.dtype is bool_:
@@ -278,6 +319,11 @@ def matmul(x1: Operand, x2: Operand, /) -> Tensor:
     """The matrix product over the last axis of x1 and the last but one of x2; batch axes broadcast.
 
     A 1-d operand is a row on the left, a column on the right, and its axis is dropped from the result.
+
+        >>> tg.matmul(tg.ones(2, 3), tg.ones(3))
+        tensor([3., 3.])
+        >>> tg.matmul(tg.ones(5, 2, 3), tg.ones(3, 4)).shape
+        (5, 2, 4)
     """
     a, b = tensor_operand("matmul", x1), tensor_operand("matmul", x2)
     if a.array.dtype is not b.array.dtype:
@@ -319,7 +365,11 @@ def square(x: Operand, /) -> Tensor:
 
 
 def pow(x1: Operand, x2: Operand, /) -> Tensor:
-    """x1 ** x2 for an exponent that is a whole Python number, or 0.5 or -0.5."""
+    """x1 ** x2 for an exponent that is a whole Python number, or 0.5 or -0.5.
+
+        >>> tg.pow(tg.tensor([1.0, -2.0]), 3)
+        tensor([ 1., -8.])
+    """
     x, n = tensor_operand("pow", x1), operand("pow", x2)
     if isinstance(n, Tensor) or n != int(n) and fabs(n) != 0.5:
         raise NotImplementedError(at_user_line(
@@ -362,7 +412,11 @@ def sigmoid(x: Operand, /) -> Tensor:
 
 
 def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """x with elements below `min` and above `max` moved there."""
+    """x with elements below `min` and above `max` moved there.
+
+        >>> tg.clip(tg.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
+        tensor([0.0000, 0.5000, 1.0000])
+    """
     x = tensor_operand("clip", x)
     if min is None and max is None:
         return clone(x)
@@ -372,7 +426,12 @@ def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) 
 
 
 def softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
-    """exp(x) / sum(exp(x)) along `axis`, computed around the largest element so that nothing overflows."""
+    """exp(x) / sum(exp(x)) along `axis`, computed around the largest element so that nothing overflows.
+
+        >>> tg.softmax(tg.tensor([[0.0, 0.0], [1000.0, 0.0]]))
+        tensor([[0.5000, 0.5000],
+                [1.0000, 0.0000]])
+    """
     refuse_names("softmax", names)
     x = floating(tensor_operand("softmax", x))
     axis = one_axis("softmax", x, axis, x.array.ndim)
@@ -390,7 +449,11 @@ def log_softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
 
 
 def logsumexp(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
-    """log(sum(exp(x))) over `axis` (None: all), computed around the largest element so that nothing overflows."""
+    """log(sum(exp(x))) over `axis` (None: all), computed around the largest element so that nothing overflows.
+
+        >>> tg.logsumexp(tg.tensor([1000.0, 1000.0]))
+        tensor(1000.6932)
+    """
     refuse_names("logsumexp", names)
     x = floating(tensor_operand("logsumexp", x))
     largest = detach(max(x, axis, keepdims=True))
@@ -400,7 +463,12 @@ def logsumexp(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **nam
 
 
 def one_hot(labels: Operand, num_classes: int, /) -> Tensor:
-    """i64[..., num_classes]: 1 where the class is the label, else 0."""
+    """i64[..., num_classes]: 1 where the class is the label, else 0.
+
+        >>> tg.one_hot(tg.tensor([0, 2]), 3)
+        tensor([[1, 0, 0],
+                [0, 0, 1]])
+    """
     labels = tensor_operand("one_hot", labels)
     classes = dispatch("iota", shape=(num_classes,), axis=0, dtype=name_of(labels.array.dtype))
     return convert(equal(expand_dims(labels, -1), classes), dtypes.int64)
@@ -420,6 +488,9 @@ def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean
 
     logits: f[n, c] or f[c]. labels: class numbers i[n] or i[], or probabilities of the shape of logits.
     reduction "mean", "sum" or "none" (f[n]). IndexError for a class number that is none.
+
+        >>> tg.cross_entropy(tg.tensor([[2.0, 0.0], [0.0, 0.0]]), tg.tensor([0, 1]), reduction="none")
+        tensor([0.1269, 0.6931])
     """
     logits, labels = floating(tensor_operand("cross_entropy", logits)), tensor_operand("cross_entropy", labels)
     if logits.array.ndim not in (1, 2):
@@ -443,5 +514,9 @@ def cross_entropy(logits: Operand, labels: Operand, /, *, reduction: str = "mean
 
 
 def mse_loss(x: Operand, target: Operand, /, *, reduction: str = "mean") -> Tensor:
-    """(x - target)^2, reduced: "mean", "sum" or "none"."""
+    """(x - target)^2, reduced: "mean", "sum" or "none".
+
+        >>> tg.mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([1.0, 4.0]))
+        tensor(2.)
+    """
     return reduced("mse_loss", square(subtract(x, target)), reduction)

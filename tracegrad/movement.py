@@ -46,7 +46,12 @@ def one_axis(op: str, x: Tensor, axis: int, ndim: int) -> int:
 
 
 def reshape(x: Operand, /, *shape: Any) -> Tensor:
-    """The elements of x in their order, in another shape; one size may be -1, which is what remains."""
+    """The elements of x in their order, in another shape; one size may be -1, which is what remains.
+
+        >>> tg.reshape(tg.arange(6), (2, -1))
+        tensor([[0, 1, 2],
+                [3, 4, 5]])
+    """
     x = tensor_operand("reshape", x)
     sizes = shape_of(shape)
     if -1 in sizes:
@@ -58,7 +63,11 @@ def reshape(x: Operand, /, *shape: Any) -> Tensor:
 
 
 def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
-    """Axes start to end (that one included) made one."""
+    """Axes start to end (that one included) made one.
+
+        >>> tg.flatten(tg.zeros(2, 3, 4), 1).shape
+        (2, 12)
+    """
     x = tensor_operand("flatten", x)
     if x.array.ndim == 0:
         return reshape(x, (1,))
@@ -68,7 +77,11 @@ def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
 
 
 def permute_dims(x: Operand, /, *axes: Any) -> Tensor:
-    """Axis k of the result is axis axes[k] of x."""
+    """Axis k of the result is axis axes[k] of x.
+
+        >>> tg.permute_dims(tg.zeros(2, 3, 4), (2, 0, 1)).shape
+        (4, 2, 3)
+    """
     x = tensor_operand("permute_dims", x)
     return dispatch("transpose", x, axes=axes_of(shape_of(axes), x.array.ndim))
 
@@ -97,7 +110,11 @@ def t(x: Operand, /) -> Tensor:
 
 
 def squeeze(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
-    """x without the axes `axis` (None: all those) of size 1."""
+    """x without the axes `axis` (None: all those) of size 1.
+
+        >>> tg.squeeze(tg.zeros(1, 3, 1), axis=0).shape
+        (3, 1)
+    """
     refuse_names("squeeze", names)
     x = tensor_operand("squeeze", x)
     shape = x.array.shape
@@ -112,7 +129,11 @@ def squeeze(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
 
 
 def expand_dims(x: Operand, /, axis: int = 0, **names: Any) -> Tensor:
-    """x with an axis of size 1 at place `axis` of the result."""
+    """x with an axis of size 1 at place `axis` of the result.
+
+        >>> tg.expand_dims(tg.zeros(3), -1).shape
+        (3, 1)
+    """
     refuse_names("expand_dims", names)
     x = tensor_operand("expand_dims", x)
     k = one_axis("expand_dims", x, axis, x.array.ndim + 1)
@@ -121,7 +142,12 @@ def expand_dims(x: Operand, /, axis: int = 0, **names: Any) -> Tensor:
 
 
 def broadcast_to(x: Operand, /, *shape: Any) -> Tensor:
-    """x repeated to `shape` without a copy; the result cannot be written to."""
+    """x repeated to `shape` without a copy; the result cannot be written to.
+
+        >>> tg.broadcast_to(tg.tensor([1, 2]), (2, 2))
+        tensor([[1, 2],
+                [1, 2]])
+    """
     x = tensor_operand("broadcast_to", x)
     sizes = shape_of(shape)
     return x if x.array.shape == sizes else dispatch("broadcast", x, shape=sizes)
@@ -143,7 +169,11 @@ def flip(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
 
 
 def pad(x: Operand, widths: Any, /) -> Tensor:
-    """Zeros around x: `widths` is (before, after) for each axis, or one number or pair for all of them."""
+    """Zeros around x: `widths` is (before, after) for each axis, or one number or pair for all of them.
+
+        >>> tg.pad(tg.tensor([1, 2]), (1, 2))
+        tensor([0, 1, 2, 0, 0])
+    """
     x = tensor_operand("pad", x)
     n = x.array.ndim
     if isinstance(widths, int):
@@ -164,7 +194,12 @@ def index_operand(op: str, indices: Operand) -> Tensor:
 
 
 def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: Any) -> Tensor:
-    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; other axes broadcast. IndexError if outside."""
+    """result[.., i, ..] = x[.., indices[.., i, ..], ..] along `axis`; other axes broadcast. IndexError if outside.
+
+        >>> tg.take_along_axis(tg.tensor([[1, 2], [3, 4]]), tg.tensor([[1], [0]]), axis=1)
+        tensor([[2],
+                [3]])
+    """
     refuse_names("take_along_axis", names)
     x, indices = tensor_operand("take_along_axis", x), index_operand("take_along_axis", indices)
     k = one_axis("take_along_axis", x, axis, x.array.ndim)
@@ -189,7 +224,12 @@ def gather(x: Operand, axis: int, indices: Operand, /) -> Tensor:
 
 
 def take(x: Operand, indices: Operand, /, axis: int = 0, **names: Any) -> Tensor:
-    """x at `indices` (of any rank, their axes take the place of `axis`). IndexError out of bounds."""
+    """x at `indices` (of any rank, their axes take the place of `axis`). IndexError out of bounds.
+
+        >>> tg.take(tg.tensor([[1, 2], [3, 4]]), tg.tensor([1, 1, 0]), axis=1)
+        tensor([[2, 2, 1],
+                [4, 4, 3]])
+    """
     refuse_names("take", names)
     x, indices = tensor_operand("take", x), index_operand("take", indices)
     k = one_axis("take", x, axis, x.array.ndim)
@@ -200,7 +240,13 @@ def take(x: Operand, indices: Operand, /, axis: int = 0, **names: Any) -> Tensor
 
 
 def concat(tensors: Sequence[Operand], /, axis: int | None = 0, **names: Any) -> Tensor:
-    """The tensors one after another along `axis` (None: flattened, one after another)."""
+    """The tensors one after another along `axis` (None: flattened, one after another).
+
+        >>> tg.concat([tg.ones(1, 2), tg.zeros(2, 2)])
+        tensor([[1., 1.],
+                [0., 0.],
+                [0., 0.]])
+    """
     refuse_names("concat", names)
     parts = [tensor_operand("concat", x) for x in tensors]
     if not parts:
@@ -238,6 +284,11 @@ def placed(parts: list[Tensor], k: int) -> Tensor:
 
 
 def stack(tensors: Sequence[Operand], /, axis: int = 0, **names: Any) -> Tensor:
-    """The tensors, all of one shape, along a new axis at place `axis`."""
+    """The tensors, all of one shape, along a new axis at place `axis`.
+
+        >>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])], axis=1)
+        tensor([[1, 3],
+                [2, 4]])
+    """
     refuse_names("stack", names)
     return concat([expand_dims(x, axis) for x in tensors], axis)

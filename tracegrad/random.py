@@ -104,7 +104,11 @@ def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, req
 
 def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = None, device: str | Device | None = None,
             generator: Generator | None = None) -> Tensor:
-    """Integers, equally likely (to 2^-53 of the range), in [low, high); randint(high, size=...) starts at 0."""
+    """Integers, equally likely (to 2^-53 of the range), in [low, high); randint(high, size=...) starts at 0.
+
+        >>> tg.randint(3, size=(2, 2)).shape
+        (2, 2)
+    """
     device_of(device)
     if high is None:
         low, high = 0, low

@@ -169,6 +169,12 @@ class Tensor(Signatures):
         return self.array.nbytes
 
     @property
+    def by_columns(self) -> bool:
+        """Do the elements of a column lie together, as in the transpose of a matrix?"""
+        array = self.array
+        return array.ndim > 1 and array.strides[-2] == array.itemsize < array.strides[-1]
+
+    @property
     def device(self) -> Device:
         return CPU
 

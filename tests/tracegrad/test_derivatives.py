@@ -116,3 +116,13 @@ def test_cast_goes_back_in_the_dtype_of_the_operand() -> None:
     assert g.dtype == np.float64
     np.testing.assert_array_equal(g.array, [0.5, 3.0])
     assert not dispatch("cast", x, dtype="i64").requires_grad
+
+
+@pytest.mark.parametrize("batch", [(), (2,)], ids=str)
+@pytest.mark.parametrize("f", [lambda x, w: x @ w, lambda x, w: x @ w.mT, lambda x, w: w @ x, lambda x, w: w.mT @ x])
+def test_the_gradient_of_a_matrix_lies_in_memory_as_the_matrix_does(f: Any, batch: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, w = Tensor(rng.normal(size=(*batch, 3, 3))), Tensor(rng.normal(size=(*batch, 3, 3)), True)
+    g, = grad(f(x, w).sum(), w)
+    assert g is not None and g.array.flags.c_contiguous
+    assert gradcheck(f, (x, w))

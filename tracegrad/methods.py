@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codegen.ir.types import type_of
-from tracegrad import autodiff, formatting, functional, host, indexing, interop, movement, writes
+from tracegrad import autodiff, formatting, functional, host, indexing, interop, losses, movement, writes
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING, bool_, float32, float64, int32, int64
 from tracegrad.operands import scalar
@@ -133,8 +133,9 @@ _METHODS: dict[str, Callable] = {
     **{name: getattr(_F, name) for name in (
         "exp", "log", "tanh", "sqrt", "abs", "sign", "relu", "sigmoid", "square", "pow", "maximum", "minimum",
         "sum", "max", "min", "mean", "var", "std", "argmax", "any", "all", "matmul", "clip",
-        "softmax", "log_softmax", "logsumexp", "logical_and", "logical_or", "logical_xor", "logical_not",
+        "logical_and", "logical_or", "logical_xor", "logical_not",
         "astype", "to", "clone", "contiguous", "detach")},
+    "softmax": losses.softmax, "log_softmax": losses.log_softmax, "logsumexp": losses.logsumexp,
     "add": _F.add, "sub": _F.subtract, "mul": _F.multiply, "div": _F.divide, "neg": _F.negative, "clamp": _F.clip,
     "eq": _F.equal, "ne": _F.not_equal, "lt": _F.less, "le": _F.less_equal, "gt": _F.greater, "ge": _F.greater_equal,
     **{name: getattr(_M, name) for name in (

@@ -7,9 +7,9 @@ from types import ModuleType
 import pytest
 
 import tracegrad as tg
-from tracegrad import autodiff, autograd, creation, dtypes, functional, io, movement, random
+from tracegrad import autodiff, autograd, creation, dtypes, functional, io, losses, movement, random
 
-WITH_EXAMPLES = (autodiff, autograd, creation, dtypes, functional, movement, random)
+WITH_EXAMPLES = (autodiff, autograd, creation, dtypes, functional, losses, movement, random)
 
 
 @pytest.mark.parametrize("module", [*WITH_EXAMPLES, io], ids=lambda module: module.__name__)

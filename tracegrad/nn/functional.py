@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from tracegrad.creation import zeros_like
-from tracegrad.functional import log_softmax, relu, sigmoid, softmax, tanh, where
+from tracegrad.functional import relu, sigmoid, tanh, where
+from tracegrad.losses import log_softmax, softmax
 from tracegrad.random import rand
 from tracegrad.tensors import Tensor
 

@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from tracegrad.creation import empty
-from tracegrad.functional import log_softmax, relu, sigmoid, softmax, tanh
+from tracegrad.functional import relu, sigmoid, tanh
+from tracegrad.losses import log_softmax, softmax
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.modules import Module, Parameter

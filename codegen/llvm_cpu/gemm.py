@@ -6,7 +6,9 @@
 
 1. Every element of c is one chain of fused multiply-adds over the terms in order, whatever the sizes, the panels, the
    vectors and the threads; a stretch goes on from what the one before it stored.
-2. Rows beyond the last are computed as copies of it and not stored; columns beyond the last are masked.
+2. But one row times columns that lie together in memory is as many dot products: chains in the lanes of a vector, which
+   are then added up by halves.
+3. Rows beyond the last are computed as copies of it and not stored; columns beyond the last are masked.
 """
 from __future__ import annotations
 
@@ -21,10 +23,14 @@ _STRIP_VECTORS = 2
 _SQUARE = 8
 """Transposition is done in squares of at most so many rows and columns."""
 
-LITERALS = ("m", "n", "k", "a_row", "a_term", "transposed", "copied", "b_pitch", "rows", "columns", "across", "panels")
+LITERALS = ("m", "n", "k", "a_row", "a_term", "transposed", "copied", "b_pitch", "rows", "columns", "across", "panels",
+            "dots")
 """What the function reads behind its buffers: sizes; elements of a from row to row and from term to term; is b stored
 by columns; else are its strips copied together; elements from one of its lines to the next; sizes of a panel; panels
-across; panels of one product."""
+across; panels of one product; is it one row by columns stored by columns."""
+
+_DOTS = 8
+"""Dot products at once: chains in flight."""
 
 
 def row_block(features: Features) -> int:
@@ -54,8 +60,8 @@ class _Gemm:
         self.x, self.y, self.z, literals = (self._entry(table, PTR, k) for k in range(4))
         self.literal = {name: self._entry(literals, I64, k) for k, name in enumerate(LITERALS)}
         self.room = a.room(_DEPTH * _STRIP_VECTORS * features.vector_bytes)
-        self.transposed, self.copied = (a.compare("icmp ne", self.literal[name], a.constant(I64, 0))
-                                        for name in ("transposed", "copied"))
+        self.transposed, self.copied, self.dots = (a.compare("icmp ne", self.literal[name], a.constant(I64, 0))
+                                                   for name in ("transposed", "copied", "dots"))
 
     def panels(self) -> None:
         """All panels of a call."""
@@ -76,8 +82,38 @@ class _Gemm:
         inside = self._plus(self._times(row, of["n"]), column)
         z = self._at(self.z, self._plus(self._times(product, self._times(of["m"], of["n"])), inside))
         zero = a.constant(I64, 0)
-        return a.loop(zero, of["k"], _DEPTH, [], lambda p, _: a.loop(
-            zero, columns, self.strip, [], lambda j, _: self._strip(x, y, z, p, j, rows, columns)))
+        a.when(self.dots, [], lambda: a.loop(zero, columns, _DOTS, [], lambda j, _: self._dot(x, y, z, j, columns)))
+        others = a.binary("xor", self.dots, a.constant(vector("bool"), True))
+        return a.when(others, [], lambda: a.loop(zero, of["k"], _DEPTH, [], lambda p, _: a.loop(
+            zero, columns, self.strip, [], lambda j, _: self._strip(x, y, z, p, j, rows, columns))))
+
+    def _dot(self, x: Value, y: Value, z: Value, j: Value, columns: Value) -> list[Value]:
+        """c[0, j : j + _DOTS] = a[0, :] times lines of b; columns beyond the last are the last."""
+        a, k = self.a, self.literal["k"]
+        last, zero = self._minus(columns, a.constant(I64, 1)), a.constant(I64, 0)
+        numbers = [self._least(self._plus(j, a.constant(I64, c)), last) for c in range(_DOTS)]
+        lines = [self._at(y, self._times(number, self.literal["b_pitch"])) for number in numbers]
+        whole = a.binary("and", k, a.constant(I64, -self.lanes))
+
+        def terms(p: Value, carried: list[Value], mask: Value) -> list[Value]:
+            xs, *ys = (a.masked_load(self.lane, self._at(line, p), mask, False) for line in (x, *lines))
+            return [self._fma(xs, y, sum) for y, sum in zip(ys, carried, strict=True)]
+
+        everywhere = a.splat(a.constant(vector("bool"), True), self.lanes)
+        sums = [a.constant(self.lane, 0.0)] * _DOTS
+        sums = a.when(self._less(zero, whole), sums, lambda: a.loop(
+            zero, whole, self.lanes, sums, lambda p, carried: terms(p, carried, everywhere)))
+        rest = self._mask(self._minus(k, whole), self.lanes)
+        sums = a.when(self._less(whole, k), sums, lambda: terms(whole, sums, rest))
+        for number, total in zip(numbers, sums, strict=True):
+            a.store(self._added_up(total), self._at(z, number))
+        return []
+
+    def _added_up(self, x: Value) -> Value:
+        """The sum of the lanes, by halves."""
+        while (half := x.type.lanes // 2) > 1:
+            x = self.a.binary("fadd", self.a.shuffle(x, x, range(half)), self.a.shuffle(x, x, range(half, 2 * half)))
+        return self.a.binary("fadd", self.a.extract(x, 0), self.a.extract(x, 1))
 
     def _strip(self, x: Value, y: Value, z: Value, p: Value, j: Value, rows: Value, columns: Value) -> list[Value]:
         """c[:, j : j + strip] gets the terms p .. p + depth - 1."""

@@ -94,6 +94,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
         "transposed": transpose_b, "copied": not transpose_b and rows * n * item >= _COPY_BYTES,
         "b_pitch": k if transpose_b else n,
         "rows": rows, "columns": columns, "across": across, "panels": across * down,
+        "dots": m == 1 and transpose_b,
     }
     literals = tuple(int(value[name]) for name in gemm.LITERALS)
     return MatmulLaunch(f"gemm_{step.dtype}", step.batch * across * down, (a, b, step.c), literals)

@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from guarded_memory import guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,9 +95,12 @@ def test_empty_products(multiplier: Runtime, batch: int, m: int, n: int, k: int)
     assert np.array_equal(c, np.zeros((batch, m, n), np.float32))
 
 
-@pytest.mark.parametrize("shape", [(64, 512, 784), (700, 90, 300), (300, 300, 300), (40, 2100, 520)], ids=str)
-def test_the_number_of_threads_does_not_change_a_bit(multiplier: Runtime, shape: tuple[int, int, int]) -> None:
-    plan = plan_of("f32", 1, *shape, True, False)
+@pytest.mark.parametrize("shape", [(64, 512, 784), (700, 90, 300), (300, 300, 300), (40, 2100, 520),
+                                   (1, 3000, 1000)], ids=str)
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_the_number_of_threads_does_not_change_a_bit(
+        multiplier: Runtime, shape: tuple[int, int, int], transpose_b: bool) -> None:
+    plan = plan_of("f32", 1, *shape, not transpose_b, transpose_b)
     before = threads.get_num_threads()
     results = []
     try:
@@ -121,6 +125,29 @@ def test_our_own_sums_go_term_by_term(transpose_a: bool, transpose_b: bool) -> N
         product_ = left[:, term, None].astype(np.float64) * right[term].astype(np.float64)
         total = _rounded_sum(total, product_)
     assert np.array_equal(c[0], total)
+
+
+@pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 16, 31, 700])
+@pytest.mark.parametrize("features", [host_features(), AVX2, PORTABLE], ids=["host", "AVX2", "portable"])
+def test_one_row_or_column_reads_its_operands_and_no_more(
+        dtype: str, column: bool, k: int, features: Features) -> None:
+    """Products that are dot products; each is the same, however many there are beside it."""
+    base, type = own(features), DTYPES[dtype]
+    random = np.random.default_rng(1)
+    vector, matrix = random.standard_normal(k).astype(type), random.standard_normal((1100, k)).astype(type)
+    whole = None
+    for n in (1100, 1, 7, 8, 65):
+        plan = plan_of(dtype, 1, n, 1, k, False, False) if column else plan_of(dtype, 1, 1, n, k, False, True)
+        c = guarded(np.full(n, np.nan, type), True)
+        operands = guarded(vector, True), guarded(matrix[:n], True)
+        run = make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)
+        assert run((*(operands[::-1] if column else operands), c)) == -1
+        whole = c if whole is None else whole
+        assert np.array_equal(c, whole[:n])
+    bound = np.abs(matrix).astype(float) @ np.abs(vector).astype(float) * np.finfo(type).eps * (k + 1)
+    assert np.all(np.abs(whole - matrix.astype(np.longdouble) @ vector) <= bound)
 
 
 def _rounded_sum(x: np.ndarray, y: np.ndarray) -> np.ndarray:

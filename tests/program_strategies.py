@@ -439,4 +439,4 @@ def _arguments(draw: Callable[[st.SearchStrategy], Any], plain: bool) -> Event:
 
 def _call(draw: Callable[[st.SearchStrategy], Any]) -> Event:
     then = draw(st.sampled_from(("", "", "backward", "second", "write", "keep")))
-    return Event("call", times=draw(st.sampled_from((1, 2, 3, 3))), then=then)
+    return Event("call", times=draw(st.sampled_from((1, 2, 3, 5))), then=then)

@@ -35,9 +35,11 @@ class Twin:
         self.call = tg.trace(self.names["step"], target=target) if traced else self.names["step"]
         self.kept: list[Tensor] = []
         self.result: Any = None
+        self.mixed = False                      # are there single-precision numbers?
 
     def do(self, text: str) -> str | None:
         """Run a change; what it raised, if it did."""
+        self.mixed |= "float32" in text
         try:
             exec(compile(text, "change.py", "exec"), self.names)
         except Exception as error:
@@ -152,10 +154,10 @@ def compare(where: str, eager: Twin, traced: Twin, saw: tuple[str | None, str | 
         if type(e) is not tuple and numbers[0].setdefault(id(e), len(numbers[0])) != numbers[1].setdefault(id(t), len(numbers[1])):
             raise Mismatch(f"{where}: {route}: one is an object known before, the other is not")
         if isinstance(e, Tensor):
-            compare_tensors(f"{where}: {route}", e, t)
+            compare_tensors(f"{where}: {route}", e, t, eager.mixed)
             arrays[id(e)] = route, e.array, t.array
     for k, (e, t) in enumerate(zip(eager.kept, traced.kept)):
-        compare_tensors(f"{where}: result kept {k}", e, t)
+        compare_tensors(f"{where}: result kept {k}", e, t, eager.mixed)
     listed = list(arrays.values())
     for k, (route, e, t) in enumerate(listed):
         for other, e2, t2 in listed[:k]:
@@ -163,7 +165,7 @@ def compare(where: str, eager: Twin, traced: Twin, saw: tuple[str | None, str | 
                 raise Mismatch(f"{where}: {route} and {other} share memory in one twin only")
 
 
-def compare_tensors(where: str, e: Tensor, t: Tensor) -> None:
+def compare_tensors(where: str, e: Tensor, t: Tensor, mixed: bool) -> None:
     facts = [(x.array.dtype, x.array.shape, x.requires_grad, x.is_leaf, x._grad is None) for x in (e, t)]
     if facts[0] != facts[1]:
         raise Mismatch(f"{where}: eager {facts[0]}, traced {facts[1]}")
@@ -172,7 +174,7 @@ def compare_tensors(where: str, e: Tensor, t: Tensor) -> None:
         if not np.array_equal(a, b):
             raise Mismatch(f"{where}: {a} against {b}")
         return
-    tolerance = TOLERANCE[a.dtype.str[1:]]
+    tolerance = TOLERANCE["f4" if mixed else a.dtype.str[1:]]
     with np.errstate(all="ignore"):
         scale = float(np.abs(a[np.isfinite(a)]).max(initial=1e-3))
         if not np.allclose(a, b, tolerance, tolerance * scale, equal_nan=True):
@@ -182,7 +184,7 @@ def compare_tensors(where: str, e: Tensor, t: Tensor) -> None:
 def play(scenario: Scenario, target: str = "llvm_cpu") -> Stats:
     """Run both twins through all events; the stats of the traced one. Mismatch where they differ.
 
-    A third call with nothing changed, where nothing was raised and no recording was ever aborted, must be a replay.
+    A fifth call with nothing changed, where nothing was raised and no recording was ever aborted, must be a replay.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -212,7 +214,9 @@ def _play(scenario: Scenario, target: str) -> Stats:
             compare(where, eager, traced, (raised, found))
             if not np.array_equal(STATE.counter.array, after):
                 raise Mismatch(f"{where}: the random numbers drawn")
-            if k == 2 and raised is first is None and not stats.aborts and stats.replays == replays:
+            if stats.aborts["COMPILER_FAILED"]:
+                raise Mismatch(f"{where}: {traced.call.explain()}")
+            if k == 4 and raised is first is None and not stats.aborts and stats.replays == replays:
                 raise Mismatch(f"{where}: an unchanged repeat was not replayed, and nothing says why")
             match event.then if k == event.times - 1 else "":
                 case "backward" | "second":

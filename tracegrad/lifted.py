@@ -17,7 +17,6 @@ import numpy as np
 
 from tracegrad.tensors import Tensor
 
-
 LARGEST = 2**53
 """Up to this an int is rounded to floating point once, whichever way it takes; a larger one is not lifted."""
 
@@ -83,7 +82,7 @@ def plain(value: Any, seen: set[int] | None = None) -> Any:
 def _reading(name: str) -> Callable[..., Any]:
     """The special method of the plain number, a read of it; a Tensor on the other side takes over instead."""
     reflected = getattr(operator, name[1:], None) if name[0] == "r" else None
-    function = pow if name == "pow" else getattr(operator, name, None)
+    function: Any = pow if name == "pow" else getattr(operator, name, None)
 
     def method(self: LiftedNumber, *others: Any) -> Any:
         if others and isinstance(others[0], Tensor):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen import CannotLower, CompileError, compile_program
+from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autodiff import edge_of
@@ -145,8 +146,12 @@ def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Compiled |
         return [declined.aborted]
     except CannotLower as reason:
         return [Aborted(Abort.NOT_LOWERED, str(reason))]
+    except TypeRuleError as refusal:            # eager execution is more generous than the type rules
+        return [Aborted(Abort.NOT_LOWERED, str(refusal))]
     except CompileError as failure:
         return [Aborted(Abort.COMPILER_FAILED, str(failure))]
+    except Exception as failure:  # noqa: BLE001 - the call has its result: whatever fails now must not be the caller's
+        return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
 
 
 def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
@@ -238,7 +243,7 @@ def _check_histories(recorder: Recorder, route: Route, live: list[Tensor], freed
     inside = recorder.nodes()
     for tensor, output in zip(live, route.graph.outputs):
         if _ends(tensor.grad_fn, inside) != {id(edge_of(recorder.inputs[k].tensor)) for k in route.sources(output)}:
-            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor that the run made or had updated")
+            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
     if recorder.differentiates_written and not route.spent(freed):
         raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
 
@@ -267,7 +272,8 @@ def _grad_on_entry(recorder: Recorder, tensor: Tensor) -> Tensor | None:
     return next((e.tensor for e in recorder.inputs if e.grad_of is tensor), None)
 
 
-def _grads_expected(recorder: Recorder, place_of_leaf: dict[int, int], leaves: Sequence[Tensor]) -> Iterator[GradExpected]:
+def _grads_expected(recorder: Recorder, place_of_leaf: dict[int, int],
+                    leaves: Sequence[Tensor]) -> Iterator[GradExpected]:
     """What a replay assumes of the grads that the run read; Declined where they are not memory of their own."""
     grads = [e.tensor for e in recorder.inputs if e.grad_of is not None]
     if not own_memory(leaves, grads):

@@ -27,6 +27,7 @@ from tracegrad.results import Rebuild
 from tracegrad.routes import Route
 from tracegrad.tensors import Tensor
 
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where an input of the graph is found: a leaf, the grad of one, a number argument, or an array the trace owns."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen import Executable, compile_program
+from codegen import CannotLower, CompileError, Executable, compile_program
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.ops import OPS, REDUCTION
@@ -92,7 +92,7 @@ class Route:
     def __init__(self, graph: Graph, carries: tuple[bool, ...], target: str, freed: frozenset[int] = frozenset()):
         self.graph, self.carries, self.target, self.freed = graph, carries, target, freed
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
-        self._executables: dict[bool, Executable] = {}
+        self._executables: dict[bool, Executable | None] = {}
         self._derivatives: dict[int, Route] = {}
         self._sources: dict[int, tuple[int, ...]] = {}
         self._saving: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
@@ -118,11 +118,14 @@ class Route:
         return with_outputs(self.graph, (*self.graph.outputs, *self.saved))
 
     def __call__(self, *operands: Tensor) -> tuple[Tensor, ...]:
-        """Run it, compiled, or operation by operation where the run is recorded."""
+        """Run it, compiled, or operation by operation where the run is recorded or the target has no code for it."""
         if ACTIVE.get() is not None:
             return self._through_dispatch(operands)
         differentiated = GRAD.enabled and any(operands[k].requires_grad for k in self._wrt)
-        made = self._executable(differentiated)(*(t.array for t in operands))
+        executable = self._executable(differentiated)
+        if executable is None:
+            return self._through_dispatch(operands)
+        made = executable(*(t.array for t in operands))
         results = tuple(map(Tensor, made[:len(self.graph.outputs)]))
         if differentiated:
             self.attach(self.keep(operands), made[len(results):], results)
@@ -206,10 +209,13 @@ class Route:
     def _backward(self, output: int) -> Graph:
         return differentiate(with_outputs(self.graph, (output,)), self._wrt)
 
-    def _executable(self, saving: bool) -> Executable:
+    def _executable(self, saving: bool) -> Executable | None:
         if saving not in self._executables:
-            graph = self.saving_graph() if saving else self.graph
-            self._executables[saving] = compile_program(graph, self.target)
+            try:
+                graph = self.saving_graph() if saving else self.graph
+                self._executables[saving] = compile_program(graph, self.target)
+            except (CannotLower, CompileError):
+                self._executables[saving] = None
         return self._executables[saving]
 
     def _through_dispatch(self, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:

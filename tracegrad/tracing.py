@@ -182,7 +182,8 @@ class Traced:
         for route, argument in routes.items():
             if type(argument) in (int, float):
                 self._numbers.setdefault(route, set()).add(argument)
-        if not self._tree.traces or any("type" in code.co_names for code in self._codes if not is_inside(code.co_filename)):
+        looks_at_types = any("type" in code.co_names and not is_inside(code.co_filename) for code in self._codes)
+        if looks_at_types or not self._tree.traces:
             return frozenset()
         return frozenset(route for route, values in self._numbers.items()
                          if len(values) > 1 and may_be_lifted(routes.get(route)) and route not in self._constant)

@@ -1,0 +1,146 @@
+"""Replays: results have the memory that eager ones have, grads are met or the path is off, nothing recycled is seen."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.replay import laid_out
+
+
+def vector(*values: float, requires_grad: bool = False) -> tg.Tensor:
+    return tg.tensor(np.array(values, np.float64), requires_grad=requires_grad)
+
+
+def matrix() -> tg.Tensor:
+    return tg.tensor(np.arange(12.0).reshape(3, 4))
+
+
+VIEWS: dict[str, Callable[[tg.Tensor], tg.Tensor]] = {
+    "transposed": lambda x: (x * 2.0).T, "every other": lambda x: (x * 2.0)[:, ::2],
+    "reversed": lambda x: (x * 2.0)[::-1],
+    "broadcast": lambda x: (x * 2.0)[0].broadcast_to(5, 4), "whole": lambda x: x * 2.0,
+    "of nothing": lambda x: (x * 2.0)[3:].T, "one row": lambda x: (x * 2.0)[1:2].T,
+    "a number, repeated": lambda x: x.sum().broadcast_to(3),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_results_are_laid_out_as_eager_ones(view: str) -> None:
+    traced = tg.trace(VIEWS[view])
+    traced(matrix())
+    expected, found = VIEWS[view](matrix()), traced(matrix())
+    assert traced.stats.replays == 1
+    for e, f in ((expected, found), (expected.reshape(-1), found.reshape(-1))):
+        np.testing.assert_array_equal(e.numpy(), f.numpy())
+        assert e.numpy().flags.writeable == f.numpy().flags.writeable
+        assert e.numpy().flags.c_contiguous == f.numpy().flags.c_contiguous
+    assert (np.shares_memory(expected.numpy(), expected.reshape(-1).numpy())
+            == np.shares_memory(found.numpy(), found.reshape(-1).numpy()))
+
+
+@pytest.mark.parametrize("strides", [(8, 24), (-8, 32), (0, 8), (64, -8), (0, 0)])
+def test_any_strides_can_be_laid_out(strides: tuple[int, int]) -> None:
+    values = np.full((3, 2), 7.0) if 0 in strides else np.arange(6.0).reshape(3, 2)
+    made = laid_out(values, strides)
+    np.testing.assert_array_equal(made, values)
+    assert made.strides == strides
+
+
+HOLDERS: dict[str, Callable[[tg.Tensor], Any]] = {
+    "the tensor": lambda y: y, "its array": lambda y: y.numpy(), "a view of its array": lambda y: y.numpy()[1:],
+    "a memoryview": lambda y: memoryview(y.numpy()), "DLPack": lambda y: np.from_dlpack(y),
+    "a view": lambda y: y[::-1], "detached": lambda y: y.detach(), "an iterator": lambda y: y.numpy().flat,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_memory_that_anything_holds_is_not_used_again(holder: str) -> None:
+    def read(held: Any) -> list[float]:
+        return np.asarray(held.detach() if isinstance(held, tg.Tensor) else held).tolist()
+
+    traced = tg.trace(lambda x: x * 2.0)
+    held = []
+    for k in range(8):
+        made = HOLDERS[holder](traced(vector(k, k + 0.5)))
+        held.append((made, read(made)))
+    assert traced.stats.replays == 7
+    for made, before in held:
+        assert read(made) == before
+
+
+def test_memory_that_nothing_holds_is_used_again() -> None:
+    traced = tg.trace(lambda x: x * 2.0)
+    places = {traced(vector(k, 1)).array.ctypes.data for k in range(20)}
+    assert len(places) <= 3
+
+
+GRADS: dict[str, Callable[[tg.Tensor, tg.Tensor], Any]] = {
+    "none": lambda w, u: None,
+    "of their own": lambda w, u: (setattr(w, "grad", vector(1, 1)), setattr(u, "grad", vector(2, 2))),
+    "one": lambda w, u: setattr(w, "grad", vector(1, 1)),
+    "shared": lambda w, u: (setattr(w, "grad", vector(1, 1)), setattr(u, "grad", w.grad)),
+    "views of one array": lambda w, u: (setattr(w, "grad", vector(1, 1, 2, 2)[:2]), setattr(u, "grad", w.grad[::1])),
+    "the other parameter": lambda w, u: setattr(w, "grad", u.detach()),
+    "strided": lambda w, u: setattr(w, "grad", vector(1, 1, 2, 2)[::2]),
+    "read-only": lambda w, u: setattr(w, "grad", vector(3).broadcast_to(2)),
+    "differentiable": lambda w, u: setattr(w, "grad", u * 2.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.parametrize("first", ["none", "of their own", "shared"])
+def test_grads_that_are_not_as_they_were_take_another_path(first: str) -> None:
+    def make(trace: bool) -> tuple[tg.Tensor, tg.Tensor, Callable[[tg.Tensor], tg.Tensor]]:
+        w, u = vector(1, 2, requires_grad=True), vector(3, 4, requires_grad=True)
+
+        def f(x: tg.Tensor) -> tg.Tensor:
+            (w * u * x).sum().backward()
+            return w.grad + u.grad          # type: ignore[operator]
+
+        return w, u, tg.trace(f) if trace else f
+
+    twins = make(False), make(True)
+    for case in (first, first, *GRADS, first, "of their own", "of their own", *reversed(GRADS)):
+        for x in (1.0, 2.0):
+            seen = []
+            for w, u, f in twins:
+                if x == 1.0:
+                    w.grad = u.grad = None
+                    GRADS[case](w, u)
+                try:
+                    seen.append([t.detach().numpy().tolist() for t in (f(vector(x, 1)), w, u, w.grad, u.grad)])
+                except ValueError:          # a grad that cannot be written to
+                    seen.append([t.detach().numpy().tolist() for t in (w, u)])
+            assert seen[0] == seen[1], case
+    assert twins[1][2].stats.replays > 2    # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+def test_a_container_that_something_else_holds_is_returned_as_itself() -> None:
+    items, shared = [vector(1)], {"x": vector(2)}
+    for f in (lambda x: (items, x * 2.0), lambda x: {"a": shared, "b": x * 2.0}):
+        traced = tg.trace(f)
+        for _ in range(3):
+            found, expected = traced(vector(1)), f(vector(1))
+            key = 0 if isinstance(found, tuple) else "a"
+            assert found[key] is expected[key]
+
+    @tg.trace
+    def twice(x: tg.Tensor) -> tuple[list, list]:
+        made = [x * 2.0]
+        return made, made
+
+    for _ in range(3):
+        a, b = twice(vector(1))
+        assert a is b
+
+
+def test_what_eager_takes_and_the_types_do_not_runs_eagerly() -> None:
+    traced = tg.trace(lambda x: x.max())
+    with pytest.warns(tg.FellBackToEager, match="NOT_LOWERED"):
+        for _ in range(3):
+            assert traced(tg.tensor(np.array([1 + 2j, 3j]))).item() == 1 + 2j

@@ -71,6 +71,10 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
         raise RuntimeError(at_user_line(
             f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
     store(target, value.array)
+    if recorder is not None:
+        recorder.key(own)                       # what it is on entry, before it gets a history
+    if recorder is not None:
+        recorder.key(own)                       # what it is on entry, before it gets a history
     if differentiated:
         new, before = climbed[id(own)], own.grad_fn
         own.requires_grad, own.grad_fn = new.requires_grad, new.grad_fn

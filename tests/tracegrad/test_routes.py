@@ -143,6 +143,36 @@ def test_a_history_that_a_write_gives_to_an_argument_is_left_to_python() -> None
             assert numbers(w.grad) == [4, 4]
 
 
+def test_a_history_that_a_first_use_gives_is_seen() -> None:
+    kept = {"h": vector(1, 2)}
+
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        kept["h"].copy_(x)
+        return kept["h"]
+
+    with pytest.warns(tg.FellBackToEager):
+        for k in range(4):
+            x = vector(k, 1, requires_grad=True)
+            f(x).sum().backward()
+            assert numbers(x.grad) == [1, 1] and kept["h"].requires_grad
+
+
+def test_a_history_that_a_first_use_gives_is_seen() -> None:
+    kept = {"h": vector(1, 2)}
+
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        kept["h"].copy_(x)
+        return kept["h"]
+
+    with pytest.warns(tg.FellBackToEager):
+        for k in range(4):
+            x = vector(k, 1, requires_grad=True)
+            f(x).sum().backward()
+            assert numbers(x.grad) == [1, 1] and kept["h"].requires_grad
+
+
 def test_a_backward_that_the_target_declines_runs_operation_by_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     def declines(graph: Any, *rest: Any) -> Any:
         if "backward" in graph.name:

@@ -1,7 +1,7 @@
 """blas: the routine that multiplies matrices, wherever this Python has one, and holding it to one thread.
 
 NumPy brings a BLAS along; its routines are found by name in the library that NumPy has loaded, and tried on small
-products before they are trusted. Without one SciPy's does, else a plain loop of our own (see matmul).
+products before they are trusted. Without one SciPy's does, else our own code (see gemm).
 
 BLAS keeps threads of its own, which would compete with the pool for the processors, so it is held to one thread while
 any run is under way (`@hold_blas` .. `@release_blas`); the last run gives it back the number it had.

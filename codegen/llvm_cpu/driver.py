@@ -246,4 +246,4 @@ define void @after_fork() nounwind {{
   ret void
 }}
 """
-"""@copy, @fill_zero, @drive(frame) and @after_fork(); needs the texts of threads and matmul in the same module."""
+"""@copy, @fill_zero, @drive(frame) and @after_fork(); needs the texts of threads and blas in the same module."""

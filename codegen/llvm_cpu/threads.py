@@ -15,7 +15,8 @@ The caller publishes a launch, works on it itself like any helper, and waits for
    child, or when none could be started) the caller runs everything itself.
 3. One launch at a time uses the pool; a second caller at once runs its launch alone.
 4. Which thread runs a unit has no influence on the result: the chunks of a kernel are independent.
-5. Without futexes (any system but Linux) `@launch` is a plain call: one thread.
+5. Helpers take no signal, so a program that waits for one, or handles it in a thread of its own, gets it.
+6. Without futexes (any system but Linux) `@launch` is a plain call: one thread.
 """
 from __future__ import annotations
 
@@ -88,6 +89,9 @@ _POOL = Template("""
 declare i64 @syscall(i64, ...)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare i32 @sigfillset(ptr)
+declare i32 @sigdelset(ptr, i32)
 declare i64 @llvm.umin.i64(i64, i64)
 $declare_pause
 
@@ -183,10 +187,19 @@ sleep:
   br label %top
 }
 
-; start helpers until there are `count`; be content with those that the system allows
+; start helpers until there are `count`; be content with those that the system allows.
+; They inherit the mask of signals: all are blocked but those that a fault raises (ILL, BUS, FPE, SEGV).
 define internal void @start(i32 %count) nounwind {
 entry:
   %thread = alloca i64
+  %signals = alloca [128 x i8], align 8
+  %before = alloca [128 x i8], align 8
+  %filled = call i32 @sigfillset(ptr %signals)
+  %ill = call i32 @sigdelset(ptr %signals, i32 4)
+  %bus = call i32 @sigdelset(ptr %signals, i32 7)
+  %fpe = call i32 @sigdelset(ptr %signals, i32 8)
+  %segv = call i32 @sigdelset(ptr %signals, i32 11)
+  %blocked = call i32 @pthread_sigmask(i32 0, ptr %signals, ptr %before)
   %first = load i32, ptr @started
   br label %check
 check:
@@ -209,6 +222,7 @@ content:
   store atomic i32 %number, ptr @helpers seq_cst, align 4
   br label %out
 out:
+  %restored = call i32 @pthread_sigmask(i32 2, ptr %before, ptr null)
   ret void
 }
 

@@ -61,7 +61,8 @@ def tensor_operand(op: str, x: Any) -> Tensor:
 
 
 def number_dtype(number: Number) -> np.dtype:
-    return dtypes.default_float() if isinstance(number, float) else dtypes.dtype_of(number.__class__)        # of a lifted number, that of the number
+    # A lifted number has the class of its number.
+    return dtypes.default_float() if isinstance(number, float) else dtypes.dtype_of(number.__class__)
 
 
 def convert(x: Tensor, dtype: np.dtype) -> Tensor:

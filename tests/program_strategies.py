@@ -293,7 +293,8 @@ class _Writer:
             case "impure":
                 if self.chance(25):
                     self.line(self.pick(("box.count += 1", "log.append(n)", "if x.sum() > 0: y = y * 2.0", "z = float(x.sum())",
-                                         "box.last = n", "scratch = [n, {}]", "log.append(x.sum())")))
+                                         "box.last = n", "scratch = [n, {}]", "log.append(x.sum())",
+                                         "x.requires_grad_()", "y = y.detach().requires_grad_()", "W.data *= 0.5")))
             case "number":
                 v = self.name()
                 self.line(f"{v} = {self.pick(('n * 2', 'box.scale + 1', 'round(n, 1)', 'max(n, 1)', 'len(items)', 'x.shape[-1]'))}")

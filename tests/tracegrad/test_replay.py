@@ -119,6 +119,20 @@ def test_grads_that_are_not_as_they_were_take_another_path(first: str) -> None:
     assert twins[1][2].stats.replays > 2    # type: ignore[attr-defined]
 
 
+def test_an_argument_that_the_run_makes_require_grad_is_left_to_python() -> None:
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor | None:
+        x.requires_grad_()
+        (x * x).sum().backward()
+        return x.grad
+
+    with pytest.warns(tg.FellBackToEager, match="EFFECT"):
+        for _ in range(3):
+            x = vector(1, 2)
+            f(x)
+            assert x.requires_grad and x.grad is not None
+
+
 @pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
 def test_a_container_that_something_else_holds_is_returned_as_itself() -> None:
     items, shared = [vector(1)], {"x": vector(2)}

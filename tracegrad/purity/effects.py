@@ -60,7 +60,7 @@ def effects(prediction: Prediction) -> list[Effect]:
         part = parts_of(view, entry.object, entry.via)
         _compare_children(found, done, prediction, entry, part)
         _compare_names(found, done, entry, part)
-        if entry.state != part.state and not any(e.owner is entry.object for e in found):
+        if entry.state != part.state and not any(e.owner is entry.object and e.kind is not Kind.GRAD for e in found):
             what = f"it changed {_what(entry)} of a {type(entry.object).__name__}"
             found.append(_other(entry.object, Child("", None), what))
     return found

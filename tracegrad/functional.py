@@ -412,7 +412,7 @@ def sigmoid(x: Operand, /) -> Tensor:
 
 
 def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """x with elements below `min` and above `max` moved there.
+    """x with elements below `min` and above `max` moved there. At a bound the derivative is x's, as in PyTorch.
 
         >>> tg.clip(tg.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
         tensor([0.0000, 0.5000, 1.0000])
@@ -421,5 +421,5 @@ def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) 
     if min is None and max is None:
         return clone(x)
     if min is not None:
-        x = maximum(x, min)
-    return x if max is None else minimum(x, max)
+        x = where(less(x, min), min, x)
+    return x if max is None else where(greater(x, max), max, x)

@@ -445,3 +445,11 @@ def test_absent_names_say_so() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'sinn'"):
         tg.sinn
     assert not any(name in vars(tg) for name in tg.ABSENT)
+
+
+def test_the_derivative_of_clip_at_a_bound_is_that_of_x():
+    x = tg.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, float("nan")], requires_grad=True)
+    y = tg.clip(x, 0.0, 1.0)
+    y.sum().backward()
+    np.testing.assert_array_equal(y.detach().numpy(), [0.0, 0.0, 0.5, 1.0, 1.0, np.nan])
+    np.testing.assert_array_equal(x.grad.numpy(), [0.0, 1.0, 1.0, 1.0, 0.0, 1.0])

@@ -83,6 +83,10 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
         if root.view_of is not None:
             recorder.refuse("a write through a view of a tensor that is gone")
         recorder.record_write(root, climbed[id(root)])
+        if differentiated and own is not root:
+            if not recorder.made(own):
+                recorder.refuse("a write to a view that the run did not make")
+            recorder.record_write(own, climbed[id(own)])
     derive_again(root, own if differentiated else None, recorder)
 
 

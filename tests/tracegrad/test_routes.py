@@ -173,6 +173,20 @@ def test_a_history_that_a_first_use_gives_is_seen() -> None:
             assert numbers(x.grad) == [1, 1] and kept["h"].requires_grad
 
 
+def test_a_detached_view_that_gets_a_history_has_its_new_value() -> None:
+    def f(w: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
+        view = w.detach()
+        view += x + w
+        with tg.no_grad():
+            return view * 2.0
+
+    traced = tg.trace(f)
+    for k in range(3):
+        w, x = vector(1, 2, requires_grad=True), vector(k, 3)
+        assert numbers(traced(w, x)) == [2.0 * (k + 2), 14] and numbers(w) == [k + 2, 7]
+    assert traced.stats.replays == 2
+
+
 def test_a_backward_that_the_target_declines_runs_operation_by_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     def declines(graph: Any, *rest: Any) -> Any:
         if "backward" in graph.name:

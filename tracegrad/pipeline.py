@@ -30,7 +30,7 @@ from tracegrad.purity.read_set import ReadSet, read_set
 from tracegrad.random import Generator, default_generator
 from tracegrad.recorder import ACTIVE, Input, Recorder
 from tracegrad.replay import GradEffect, GradExpected, Made, SlotEffect, Source, Trace, own_memory
-from tracegrad.results import UnknownResult, recipe
+from tracegrad.results import Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.tensors import Tensor
 
@@ -83,7 +83,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     seconds = time.perf_counter() - start
     changes = effects(prediction)
     if lifted:
-        if "LiftedNumber" in str(seen.error) and not changes and not recorder.written:      # C code wants a real number
+        if seen.error is not None and not changes and not recorder.written:     # C code may want a real number
             return replace(record(function, args, kwargs, codes, frozenset()), numbers_read=lifted)
         seen.result = plain(seen.result)
         for e in changes:
@@ -162,7 +162,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
     made = _MadeTensors(recorder, place_of_leaf, len(leaves))
 
-    rebuild = _recipe(run.result, made, set(run.known))
+    rebuild = _recipe(run, reads, made)
     slot_effects = tuple(_slot_effect(reads, effect, made) for effect in run.replaced)
     grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
     _refuse_shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
@@ -261,9 +261,9 @@ def _ends(node: Any, inside: set[int]) -> set[int]:
     return ends
 
 
-def _recipe(result: Any, made: _MadeTensors, known: set[int]) -> Callable:
+def _recipe(run: Run, reads: ReadSet, made: _MadeTensors) -> Rebuild:
     try:
-        return recipe(result, made.place, known)
+        return recipe(run.result, made.place, reads.source, set(run.known))
     except UnknownResult as unknown:
         raise Declined(Abort.RESULT_TYPE, str(unknown)) from None
 

@@ -245,4 +245,4 @@ class Trace:
             leaves[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
         for effect in self.slot_effects:
             effect.slot.assign(args, kwargs, tensors[effect.tensor])
-        return False, self.rebuild(tensors)
+        return False, self.rebuild(tensors, args, kwargs)

@@ -185,6 +185,8 @@ class Traced:
         looks_at_types = any("type" in code.co_names and not is_inside(code.co_filename) for code in self._codes)
         if looks_at_types or not self._tree.traces:
             return frozenset()
+        if self._aborted:                   # a lifted run that raises is run again: only what is pure may be
+            return frozenset()
         return frozenset(route for route, values in self._numbers.items()
                          if len(values) > 1 and may_be_lifted(routes.get(route)) and route not in self._constant)
 

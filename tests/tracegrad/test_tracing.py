@@ -551,3 +551,20 @@ def test_an_alias_met_after_its_memory_was_written():
         y = f(x)
         close(y, values(x) * (before + 1.0))
         close(alias, before + 1.0)
+
+
+def test_a_captured_container_is_returned_as_itself():
+    history, pair = [tensor(2, seed=1)], (tensor(2, seed=2), 3)
+
+    @tg.trace
+    def f(x):
+        return history, pair, [x * 2.0, history[0] + pair[0]]
+
+    for k in range(4):
+        x = tensor(2, seed=k)
+        a, b, c = f(x)
+        assert a is history and b is pair
+        close(c[0], x * 2.0)
+        close(c[1], history[0] + pair[0])
+        history[0] = tensor(2, seed=k + 10)
+    assert f.stats.replays == 3, f.explain()

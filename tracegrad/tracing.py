@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import threading
@@ -104,6 +105,15 @@ class Traced:
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__            # like a function, it is pickled by its name
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
+        function = copy.deepcopy(self.eager, memo)
+        if function is self.eager:
+            return self
+        return Traced(function, self._target, self._strict, self._fast_math, self._tree.limits)
 
     def __repr__(self) -> str:
         return f"<traced {self.name}: {len(self._tree.traces)} paths>"

@@ -1,6 +1,11 @@
 """Traced functions: always what the Python gives, replayed where that is possible, and said why where it is not."""
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -568,3 +573,35 @@ def test_a_captured_container_is_returned_as_itself():
         close(c[1], history[0] + pair[0])
         history[0] = tensor(2, seed=k + 10)
     assert f.stats.replays == 3, f.explain()
+
+
+class Trainer:
+    """Keeps a traced method of its own."""
+
+    def __init__(self):
+        self.w = tensor(3, seed=1)
+        self.step = tg.trace(self.run)
+
+    def run(self, x):
+        return x * self.w
+
+
+@tg.trace
+def doubled(x):
+    return x * 2.0
+
+
+def test_copies_of_traced_functions_are_like_copies_of_functions():
+    first = Trainer()
+    close(first.step(tensor(3)), tensor(3) * first.w)
+    second = copy.deepcopy(first)
+    second.w += 1.0
+    for _ in range(2):
+        close(second.step(tensor(3)), tensor(3) * second.w)
+        close(first.step(tensor(3)), tensor(3) * first.w)
+    assert copy.deepcopy(doubled) is doubled
+
+
+def test_traced_functions_are_pickled_by_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, doubled.__module__, SimpleNamespace(doubled=doubled))
+    assert pickle.loads(pickle.dumps(doubled)) is doubled

@@ -83,7 +83,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     seconds = time.perf_counter() - start
     changes = effects(prediction)
     if lifted:
-        if seen.error is not None and not changes and not recorder.written:     # C code may want a real number
+        only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
+        if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
             return replace(record(function, args, kwargs, codes, frozenset()), numbers_read=lifted)
         seen.result = plain(seen.result)
         for e in changes:

@@ -138,3 +138,18 @@ def test_no_stand_in_is_left_in_python_state() -> None:
     found = [*log, box.rate, *box.parts["rate"][:1], *box.parts["rate"][1]]
     assert found == [0.0, 0.5, 1.0, 1.5, 1.5, 1.5, 1.5, 1]
     assert not any(type(n) is LiftedNumber for n in found)
+
+
+def test_what_a_run_prints_before_it_raises_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    @tg.trace
+    def f(x: tg.Tensor, n: float) -> tg.Tensor:
+        if n == 2.0:
+            print("two")
+            raise ValueError(n)
+        return x * n
+
+    x = tg.tensor([1.0])
+    f(x, 1.0)
+    with pytest.raises(ValueError, match="2.0"):
+        f(x, 2.0)
+    assert capsys.readouterr().out == "two\n"

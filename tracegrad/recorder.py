@@ -82,7 +82,7 @@ class Recorder:
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
-        keys = tuple(self.key(a) if hasattr(a, "array") else _number(a, _dtype_beside(op, args)) for a in args)
+        keys = tuple(self.key(a) if hasattr(a, "array") else self._number(a, _dtype_beside(op, args)) for a in args)
         if result.requires_grad and any(id(a) in self.written and a.is_leaf and a.requires_grad for a in args):
             self.differentiates_written = True
         self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
@@ -105,7 +105,7 @@ class Recorder:
     def record_creation(self, tensor: Tensor, data: Any) -> None:
         """`tensor` was made from Python data."""
         if isinstance(data, bool | int | float | np.generic):
-            self._bind(tensor, _number(data, type_of(tensor.array).dtype))
+            self._bind(tensor, self._number(data, type_of(tensor.array).dtype))
         elif _is_numbers(data):
             self._enter(tensor, frozen=True)
         else:
@@ -218,15 +218,18 @@ class Recorder:
             self.abort(Abort.HOOK, f"of {type_of(tensor.array)}")
         return self._bind(tensor, ("input", len(self.inputs) - 1))
 
+    def _number(self, number: Any, dtype: str) -> Key:
+        try:
+            return "number", (literal_text(number, dtype), dtype)
+        except OverflowError:               # eager comparisons take any number
+            self.abort(Abort.NOT_RECORDED, f"{number} beside {dtype}, which cannot hold it")
+            return "number", (literal_text(0, dtype), dtype)
+
     def _bind(self, tensor: Tensor, key: Key) -> Key:
         if id(tensor) not in self._keys:
             self._known.append(tensor)
         self._keys[id(tensor)] = key
         return key
-
-
-def _number(number: Any, dtype: str) -> Key:
-    return "number", (literal_text(number, dtype), dtype)
 
 
 def _dtype_beside(op: str, args: tuple[Any, ...]) -> str:

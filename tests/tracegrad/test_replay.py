@@ -158,3 +158,7 @@ def test_what_eager_takes_and_the_types_do_not_runs_eagerly() -> None:
     with pytest.warns(tg.FellBackToEager, match="NOT_LOWERED"):
         for _ in range(3):
             assert traced(tg.tensor(np.array([1 + 2j, 3j]))).item() == 1 + 2j
+    traced = tg.trace(lambda x: x > -1)
+    with pytest.warns(tg.FellBackToEager, match="-1 beside u8, which cannot hold it"):
+        for _ in range(3):
+            assert traced(tg.tensor([0, 255], dtype=tg.uint8)).tolist() == [True, True]

@@ -43,7 +43,7 @@ class Hazard:
     source: str
     changes: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
-    refused: Abort | None = None
+    refused: Abort | tuple[Abort, ...] | None = None
     rehearsals: int = 0
 
 

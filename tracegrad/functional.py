@@ -420,6 +420,8 @@ def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) 
     x = tensor_operand("clip", x)
     if min is None and max is None:
         return clone(x)
-    if min is not None:
-        x = where(less(x, min), min, x)
+    if x.array.dtype not in FLOATING:
+        x = x if min is None else maximum(x, min)
+        return x if max is None else minimum(x, max)
+    x = x if min is None else where(less(x, min), min, x)
     return x if max is None else where(greater(x, max), max, x)

@@ -43,7 +43,8 @@ def test_a_harmless_change_is_not_held_against_the_path(hazard, change):
 def test_is_refused_for_its_reason(hazard, capsys, recwarn):
     program = record(hazard.source, hazard.rehearsals)
     reasons = {refusal.reason for refusal in program.reads.refusals}
-    assert hazard.refused in reasons, program.reads.refusals
+    allowed = hazard.refused if isinstance(hazard.refused, tuple) else (hazard.refused,)
+    assert reasons & set(allowed), program.reads.refusals
 
 
 @pytest.mark.parametrize("hazard", REPLAYABLE, ids=lambda h: h.name)

@@ -143,7 +143,9 @@ class SlotEffect:
 
 
 class OutputPool:
-    """Arrays for one output. An array is free again when only the pool holds it."""
+    """Arrays for one output. An array is free again when only the pool holds it, as it was: who had it may have given
+    it another shape.
+    """
 
     __slots__ = ("shape", "dtype", "_arrays")
     SPARE = 2       # a training step's gradient lives until the next call has made its successor
@@ -157,7 +159,8 @@ class OutputPool:
         """An uninitialized C-contiguous array that nobody else holds."""
         for array in self._arrays:
             if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
-                return array
+                if array.shape == self.shape and array.dtype is self.dtype and array.flags.carray:
+                    return array
         array = np.empty(self.shape, self.dtype)
         if len(self._arrays) == self.SPARE:
             del self._arrays[0]

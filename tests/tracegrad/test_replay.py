@@ -78,6 +78,20 @@ def test_memory_that_nothing_holds_is_used_again() -> None:
     assert len(places) <= 3
 
 
+@pytest.mark.parametrize("change", [
+    lambda a: setattr(a, "shape", (2, 3)), lambda a: setattr(a, "dtype", np.int64), lambda a: a.setflags(write=False),
+], ids=["shape", "dtype", "read-only"])
+def test_an_array_that_was_changed_before_it_was_let_go_is_not_used_again(change: Callable[[np.ndarray], Any]) -> None:
+    traced = tg.trace(lambda x: x * 2.0)
+    x = vector(1, 2, 3, 4, 5, 6)
+    for _ in range(6):
+        array = traced(x).numpy()
+        np.testing.assert_array_equal(array, [2, 4, 6, 8, 10, 12])
+        assert array.flags.writeable
+        change(array)
+        del array
+
+
 GRADS: dict[str, Callable[[tg.Tensor, tg.Tensor], Any]] = {
     "none": lambda w, u: None,
     "of their own": lambda w, u: (setattr(w, "grad", vector(1, 1)), setattr(u, "grad", vector(2, 2))),

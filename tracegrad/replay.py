@@ -143,9 +143,7 @@ class SlotEffect:
 
 
 class OutputPool:
-    """Arrays for one output. An array is free again when only the pool holds it, as it was: who had it may have given
-    it another shape.
-    """
+    """Arrays for one output. An array is free again when only the pool holds it."""
 
     __slots__ = ("shape", "dtype", "_arrays")
     SPARE = 2       # a training step's gradient lives until the next call has made its successor
@@ -159,8 +157,7 @@ class OutputPool:
         """An uninitialized C-contiguous array that nobody else holds."""
         for array in self._arrays:
             if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
-                if array.shape == self.shape and array.dtype is self.dtype and array.flags.carray:
-                    return array
+                return array
         array = np.empty(self.shape, self.dtype)
         if len(self._arrays) == self.SPARE:
             del self._arrays[0]

@@ -1,4 +1,4 @@
-"""Random graphs with outputs that share the storage of inputs: compiled as interpreted; an exit leaves all as it was."""
+"""Random graphs with outputs that share the storage of inputs: compiled as interpreted; an exit changes nothing."""
 from __future__ import annotations
 
 import os

@@ -158,21 +158,6 @@ def test_a_history_that_a_first_use_gives_is_seen() -> None:
             assert numbers(x.grad) == [1, 1] and kept["h"].requires_grad
 
 
-def test_a_history_that_a_first_use_gives_is_seen() -> None:
-    kept = {"h": vector(1, 2)}
-
-    @tg.trace
-    def f(x: tg.Tensor) -> tg.Tensor:
-        kept["h"].copy_(x)
-        return kept["h"]
-
-    with pytest.warns(tg.FellBackToEager):
-        for k in range(4):
-            x = vector(k, 1, requires_grad=True)
-            f(x).sum().backward()
-            assert numbers(x.grad) == [1, 1] and kept["h"].requires_grad
-
-
 def test_a_detached_view_that_gets_a_history_has_its_new_value() -> None:
     def f(w: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
         view = w.detach()

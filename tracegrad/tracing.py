@@ -107,7 +107,7 @@ class Traced:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> str:
-        return self.__qualname__            # like a function, it is pickled by its name
+        return self.eager.__qualname__      # like a function, it is pickled by its name
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
         function = copy.deepcopy(self.eager, memo)

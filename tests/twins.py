@@ -1,10 +1,13 @@
-"""Twins: one program run twice side by side, eagerly and traced; after every call everything that can be seen is compared."""
+"""Twins: one program, run twice side by side, eagerly and traced; after every call all that can be seen is compared.
+
+    play(scenario, "llvm_cpu")      the stats of the traced twin, or Mismatch: what differs, where, after which event
+"""
 from __future__ import annotations
 
 import re
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,8 @@ from tracegrad.tracing import Stats
 TOLERANCE = {"f4": 2e-3, "f8": 1e-7}
 """Relative to the largest magnitude in an array: programs repeat what they compute, and small differences grow."""
 
+PLAIN = (str, int, float, type(None))
 HIDDEN = (types.FunctionType, types.ModuleType, type, types.MethodType, tg.Generator)
-STATE = tg.default_generator
 
 
 class Mismatch(AssertionError):
@@ -28,62 +31,46 @@ class Mismatch(AssertionError):
 class Twin:
     """One of the two runs of a program, in a namespace of its own."""
 
-    def __init__(self, source: str, traced: bool, target: str = "llvm_cpu"):
+    def __init__(self, source: str, target: str | None):
         module = types.ModuleType("program")
         self.names = vars(module)
         exec(compile(source, "program.py", "exec"), self.names)
-        self.call = tg.trace(self.names["step"], target=target) if traced else self.names["step"]
+        self.call = self.names["step"] if target is None else tg.trace(self.names["step"], target=target)
         self.kept: list[Tensor] = []
         self.result: Any = None
         self.mixed = False                      # are there single-precision numbers?
 
-    def do(self, text: str) -> str | None:
-        """Run a change; what it raised, if it did."""
+    def do(self, text: str) -> None:
+        """Run a change."""
         self.mixed |= "float32" in text
-        try:
-            exec(compile(text, "change.py", "exec"), self.names)
-        except Exception as error:
-            return what_was_raised(error)
-        return None
+        exec(compile(text, "change.py", "exec"), self.names)
 
-    def run(self) -> str | None:
-        """One call of step; what it raised, if it did."""
-        try:
-            self.result = self.call(*self.names["args"], **self.names["kwargs"])
-        except Exception as error:
-            self.result = None
-            return what_was_raised(error)
-        return None
+    def run(self) -> None:
+        """One call of step."""
+        self.result = None
+        self.result = self.call(*self.names["args"], **self.names["kwargs"])
 
-    def differentiate(self, twice: bool) -> str | None:
+    def differentiate(self, twice: bool) -> None:
         """Backward through what the call returned; with `twice`, through its gradients too."""
-        try:
-            outputs = [t for t in tensors_in(self.result) if t.requires_grad and t.dtype.kind == "f"]
-            if not outputs:
-                return None
-            loss = sum(((y * y).sum() + y.sum() for y in outputs[1:]), (outputs[0] * outputs[0]).sum() * 0.5)
-            if not twice:
-                loss.backward()
-                return None
-            leaves = list({id(t): t for t in tensors_in(self.names) if t.requires_grad and t.is_leaf}.values())
-            found = tg.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
-            squares = [(g * g).sum() for g in found if g is not None and g.requires_grad]
-            if squares:
-                sum(squares[1:], squares[0]).backward()
-        except Exception as error:
-            return what_was_raised(error)
-        return None
+        outputs = [t for t in tensors_in(self.result) if t.requires_grad and t.dtype.kind == "f"]
+        if not outputs:
+            return
+        loss = sum(((y * y).sum() + y.sum() for y in outputs[1:]), (outputs[0] * outputs[0]).sum() * 0.5)
+        if not twice:
+            loss.backward()
+            return
+        leaves = [*{id(t): t for t in tensors_in(self.names) if t.requires_grad and t.is_leaf}.values()]
+        found = tg.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
+        squares = [(g * g).sum() for g in found if g is not None and g.requires_grad]
+        if squares:
+            sum(squares[1:], squares[0]).backward()
 
-    def write(self) -> str | None:
+    def write(self) -> None:
         """Write into what the call returned."""
-        try:
-            with tg.no_grad():
-                for t in tensors_in(self.result):
-                    if t.dtype.kind == "f":
-                        t.mul_(0.5)
-        except Exception as error:
-            return what_was_raised(error)
-        return None
+        with tg.no_grad():
+            for t in tensors_in(self.result):
+                if t.dtype.kind == "f":
+                    t.mul_(0.5)
 
     def keep(self) -> None:
         """Hold on to some of what the call returned, one way or another."""
@@ -91,9 +78,13 @@ class Twin:
             self.kept.append(t.detach() if k % 2 else Tensor(np.asarray(t.detach())))
 
 
-def what_was_raised(error: Exception) -> str:
-    """The type of the error and the line it names; how the sentence goes on may depend on who found it first."""
-    return f"{type(error).__name__}: {' '.join(re.findall(r'[a-z]+[.]py:[0-9]+', str(error)))}"
+def raised(act: Callable[..., None], *args: Any) -> str | None:
+    """What act(*args) raises, if it does: its type, and the line it names; the rest may depend on who found it."""
+    try:
+        act(*args)
+    except Exception as error:  # noqa: BLE001 - whatever a program raises is compared
+        return f"{type(error).__name__}: {' '.join(re.findall(r'[a-z]+[.]py:[0-9]+', str(error)))}"
+    return None
 
 
 def tensors_in(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
@@ -107,14 +98,10 @@ def things_in(value: Any, route: str, seen: set[int]) -> Iterator[tuple[str, Any
     """(route, thing) for everything in reach: Tensors with their grads, plain values, containers, instances."""
     if isinstance(value, HIDDEN):
         return
-    if isinstance(value, Tensor) or not isinstance(value, str | int | float | bool | None):
-        yield route, value
-        if id(value) in seen:
-            return
-        seen.add(id(value))
-    else:
-        yield route, value
+    yield route, value
+    if isinstance(value, PLAIN) or id(value) in seen:
         return
+    seen.add(id(value))
     if isinstance(value, Tensor):
         if value._grad is not None:
             yield from things_in(value._grad, route + ".grad", seen)
@@ -130,35 +117,31 @@ def things_in(value: Any, route: str, seen: set[int]) -> Iterator[tuple[str, Any
             yield from things_in(vars(value)[name], f"{route}.{name}", seen)
 
 
-def compare(where: str, eager: Twin, traced: Twin, saw: tuple[str | None, str | None] = (None, None)) -> None:
-    """Mismatch unless both twins show the same: results, state, grads, identities, memory, what was raised."""
-    if saw[0] != saw[1]:
-        raise Mismatch(f"{where}: eager raised {saw[0]!r}, traced {saw[1]!r}")
-    worlds = []
-    for twin in (eager, traced):
-        world = {"result": twin.result, "names": twin.names, "near": twin.names["near_of"]()}
-        worlds.append(list(things_in(world, "", set())))
-    left, right = worlds
+def compare(where: str, eager: Twin, traced: Twin) -> None:
+    """Mismatch unless both twins show the same: results, state, grads, identities, memory."""
+    left, right = (list(things_in((twin.result, twin.names, twin.names["near_of"]()), "", set()))
+                   for twin in (eager, traced))
     if [route for route, _ in left] != [route for route, _ in right]:
-        difference = set(r for r, _ in left) ^ set(r for r, _ in right)
+        difference = {route for route, _ in left} ^ {route for route, _ in right}
         raise Mismatch(f"{where}: different things: {sorted(difference)[:5]}")
-    numbers: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    arrays: dict[int, tuple[str, np.ndarray, np.ndarray]] = {}
+    known: tuple[dict[int, int], dict[int, int]] = ({}, {})        # objects, numbered as they are met
+    tensors: dict[int, tuple[str, np.ndarray, np.ndarray]] = {}
     for (route, e), (_, t) in zip(left, right):
         if type(e).__qualname__ != type(t).__qualname__:
             raise Mismatch(f"{where}: {route}: eager has a {type(e).__name__}, traced a {type(t).__name__}")
-        if isinstance(e, str | int | float | bool | None):
-            if e != t and not (e != e and t != t):
+        if isinstance(e, PLAIN):
+            if repr(e) != repr(t):
                 raise Mismatch(f"{where}: {route}: {e!r} against {t!r}")
             continue
-        if type(e) is not tuple and numbers[0].setdefault(id(e), len(numbers[0])) != numbers[1].setdefault(id(t), len(numbers[1])):
-            raise Mismatch(f"{where}: {route}: one is an object known before, the other is not")
+        met = [numbers.setdefault(id(x), len(numbers)) for numbers, x in zip(known, (e, t))]
+        if met[0] != met[1] and type(e) is not tuple:
+            raise Mismatch(f"{where}: {route}: one is an object met before, the other is not")
         if isinstance(e, Tensor):
             compare_tensors(f"{where}: {route}", e, t, eager.mixed)
-            arrays[id(e)] = route, e.array, t.array
+            tensors[id(e)] = route, e.array, t.array
     for k, (e, t) in enumerate(zip(eager.kept, traced.kept)):
         compare_tensors(f"{where}: result kept {k}", e, t, eager.mixed)
-    listed = list(arrays.values())
+    listed = list(tensors.values())
     for k, (route, e, t) in enumerate(listed):
         for other, e2, t2 in listed[:k]:
             if np.may_share_memory(e, e2) != np.may_share_memory(t, t2):
@@ -181,50 +164,61 @@ def compare_tensors(where: str, e: Tensor, t: Tensor, mixed: bool) -> None:
             raise Mismatch(f"{where}: {a} against {b}")
 
 
-def play(scenario: Scenario, target: str = "llvm_cpu") -> Stats:
+def play(scenario: Scenario, target: str) -> Stats:
     """Run both twins through all events; the stats of the traced one. Mismatch where they differ.
 
     A fifth call with nothing changed, where nothing was raised and no recording was ever aborted, must be a replay.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _play(scenario, target)
+        tg.manual_seed(7)
+        eager = Twin(scenario.source, None)
+        tg.manual_seed(7)
+        traced = Twin(scenario.source, target)
+        for at, event in enumerate(scenario.events):
+            if event.kind == "call":
+                for k in range(event.times):
+                    call(f"event {at}, call {k + 1} of {event.times}", eager, traced, unchanged=k == 4)
+                after_a_call(f"event {at}, {event.then} after it", event.then, eager, traced)
+            else:
+                both(f"event {at} ({event.text})", eager, traced, Twin.do, event.text)
+    return traced.call.stats
 
 
-def _play(scenario: Scenario, target: str) -> Stats:
-    tg.manual_seed(7)
-    eager = Twin(scenario.source, False)
-    tg.manual_seed(7)
-    traced = Twin(scenario.source, True, target)
-    stats, raised = traced.call.stats, None
-    for at, event in enumerate(scenario.events):
-        where = f"event {at}"
-        if event.kind != "call":
-            compare(f"{where} ({event.text})", eager, traced, (eager.do(event.text), traced.do(event.text)))
-            continue
-        for k in range(event.times):
-            replays = stats.replays
-            seed = STATE.counter.array.copy()
-            first = raised
-            raised = eager.run()
-            after = STATE.counter.array.copy()
-            STATE.counter.array[...] = seed
-            found = traced.run()
-            where = f"event {at}, call {k + 1} of {event.times}"
-            compare(where, eager, traced, (raised, found))
-            if not np.array_equal(STATE.counter.array, after):
-                raise Mismatch(f"{where}: the random numbers drawn")
-            if stats.aborts["COMPILER_FAILED"]:
-                raise Mismatch(f"{where}: {traced.call.explain()}")
-            if k == 4 and raised is first is None and not stats.aborts and stats.replays == replays:
-                raise Mismatch(f"{where}: an unchanged repeat was not replayed, and nothing says why")
-            match event.then if k == event.times - 1 else "":
-                case "backward" | "second":
-                    compare(f"{where}, {event.then}", eager, traced, (
-                        eager.differentiate(event.then == "second"), traced.differentiate(event.then == "second")))
-                case "write":
-                    compare(f"{where}, written", eager, traced, (eager.write(), traced.write()))
-                case "keep":
-                    eager.keep(), traced.keep()
-    return stats
+def both(where: str, eager: Twin, traced: Twin, act: Callable[..., None], *args: Any) -> None:
+    """Let both twins act, and compare."""
+    saw = raised(act, eager, *args), raised(act, traced, *args)
+    if saw[0] != saw[1]:
+        raise Mismatch(f"{where}: eager raised {saw[0]!r}, traced {saw[1]!r}")
+    compare(where, eager, traced)
 
+
+def call(where: str, eager: Twin, traced: Twin, unchanged: bool) -> None:
+    """One call of each, with the same random numbers."""
+    stats = traced.call.stats
+    counter = tg.default_generator.counter.array
+    before, replays = counter.copy(), stats.replays
+    expected = raised(eager.run)
+    drawn = counter.copy()
+    counter[...] = before
+    found = raised(traced.run)
+    if expected != found:
+        raise Mismatch(f"{where}: eager raised {expected!r}, traced {found!r}")
+    compare(where, eager, traced)
+    if counter != drawn:
+        raise Mismatch(f"{where}: other random numbers are drawn next")
+    if stats.aborts["COMPILER_FAILED"]:
+        raise Mismatch(f"{where}: {traced.call.explain()}")
+    if unchanged and expected is None and not stats.aborts and stats.replays == replays:
+        raise Mismatch(f"{where}: an unchanged repeat was not replayed, and nothing says why")
+
+
+def after_a_call(where: str, then: str, eager: Twin, traced: Twin) -> None:
+    """What is done to the result of a call."""
+    match then:
+        case "backward" | "second":
+            both(where, eager, traced, Twin.differentiate, then == "second")
+        case "write":
+            both(where, eager, traced, Twin.write)
+        case "keep":
+            eager.keep(), traced.keep()

@@ -77,6 +77,13 @@ def nested(a, depth):
     return a if depth <= 0 else nested(tg.tanh(a), depth - 1) + a
 
 
+@tg.trace
+def inner(a):
+    return tg.tanh(a) * box.scale
+
+
+tg.manual_seed(3)
+model = tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.Dropout(0.25), tg.nn.Tanh(), tg.nn.Linear(4, 3)).to("float64")
 box = Box()
 state = {"w": tensor(3, seed=3), "h": tensor(2, 3, seed=4), "rate": 0.25}
 items = [tensor(3, seed=5), tensor(seed=6), tensor(2, 3, seed=7)]
@@ -174,7 +181,7 @@ class _Writer:
         """An operation on a, and maybe another operand."""
         t, shape = a.text, a.shape
         kind = self.pick(("binary", "binary", "binary", "unary", "unary", "number", "reduce", "movement", "matmul", "call",
-                          "gather", "random", "choice", "detach"))
+                          "gather", "random", "choice", "detach", "model"))
         match kind:
             case "binary":
                 b = self.operand()
@@ -201,10 +208,12 @@ class _Writer:
                 return Value(f"({t} @ box.layers[1].w)", (shape[0], 3), "made")
             case "call":
                 form = self.pick(("helper({})", "helper({}, times=n)", "box.lean({})", "nested({}, 2)", "box.layers[0]({})",
-                                  "box.layers[2]({})", "turn({})"))
+                                  "box.layers[2]({})", "turn({})", "inner({})", "inner({})"))
                 wide = form.startswith(("box.lean", "box.layers[0]", "turn"))
                 both = _broadcast(shape, (3,)) if wide else shape
                 return Value(form.format(t), both, "made") if both is not None else a
+            case "model" if shape and shape[-1] == 3:
+                return Value(f"model({t})", shape, "made")
             case "gather" if shape and shape[0] > 1:
                 return Value(f"{t}[idx]", (2, *shape[1:]), "made")
             case "random":
@@ -388,7 +397,11 @@ CHANGES = (
     "tg.manual_seed({})", "B = tensor(2, 3, seed={}, requires_grad=True)", "box.h = tensor(3, seed={}).detach()", "set_near(tensor(3, seed={}))",
     "box.layers[0].w.grad = box.layers[0].w.detach()", "W.grad = box.h.detach().clone()", "box.layers[0].w = W", "state['w'] = W", "box.h.numpy()[0] = 0.125",
     "opt.load_state_dict({{k: v.clone() for k, v in opt.state_dict().items()}})", "box.h = tensor(6, seed={})[::2]", "box.w.requires_grad_(False)",
-    "W.grad = box.layers[0].w.grad", "W.requires_grad_(not W.requires_grad)",
+    "W.grad = box.layers[0].w.grad", "model.train(not model.training)", "box.layers[1] = box.layers[0]", "state['w'] = x[0]",
+    "W = box.layers[0].w", "items[0] = W.detach()", "box.h = W", "box.layers[0].w.data = tensor(3, seed={})",
+    "model[0] = tg.nn.Linear(3, 4, dtype='float64')", "model[3].bias = None", "model[3].weight.grad = None", "inner = helper",
+    "model.load_state_dict({{k: v.clone() * 0.5 for k, v in model.state_dict().items()}})", "model = model.to('float64')",
+    "items.reverse()", "near_of().add_(0.5)", "box = __import__('copy').deepcopy(box)", "state['h'] = B", "B = B.T.clone().T", "W.requires_grad_(not W.requires_grad)",
 )
 
 
@@ -404,7 +417,7 @@ def scenarios(draw: Callable[[st.SearchStrategy], Any]) -> Scenario:
     source = "\n".join((
         PRELUDE, "from collections import namedtuple", "Pair = namedtuple('Pair', 'a b')", "", "", "def make():",
         "    near, near_w = tensor(3, seed=20), tensor(2, 3, seed=21, requires_grad=True)",
-        f"    params = [W, box.layers[0].w, near_w]\n    opt = tg.optim.{optimizer}", "",
+        f"    params = [W, box.layers[0].w, near_w, *model.parameters()]\n    opt = tg.optim.{optimizer}", "",
         "    def turn(a):\n        return a * near", "",
         "    def set_near(value):\n        nonlocal near\n        near = value", "",
         "    def near_of():\n        return near", "",

@@ -8,6 +8,7 @@ import re
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ from program_strategies import Scenario
 
 import tracegrad as tg
 from tracegrad.tensors import Tensor
-from tracegrad.tracing import Stats
+from tracegrad.tracing import Stats, Traced
 
 TOLERANCE = {"f4": 2e-3, "f8": 1e-7}
 """Relative to the largest magnitude in an array: programs repeat what they compute, and small differences grow."""
 
 PLAIN = (str, int, float, type(None))
-HIDDEN = (types.FunctionType, types.ModuleType, type, types.MethodType, tg.Generator)
+HIDDEN = (Traced, types.FunctionType, types.ModuleType, type, types.MethodType, tg.Generator)
 
 
 class Mismatch(AssertionError):
@@ -48,7 +49,8 @@ class Twin:
     def run(self) -> None:
         """One call of step."""
         self.result = None
-        self.result = self.call(*self.names["args"], **self.names["kwargs"])
+        with nullcontext() if isinstance(self.call, Traced) else tg.eager():
+            self.result = self.call(*self.names["args"], **self.names["kwargs"])
 
     def differentiate(self, twice: bool) -> None:
         """Backward through what the call returned; with `twice`, through its gradients too."""
@@ -185,31 +187,30 @@ def play(scenario: Scenario, target: str) -> Stats:
     return traced.call.stats
 
 
-def both(where: str, eager: Twin, traced: Twin, act: Callable[..., None], *args: Any) -> None:
-    """Let both twins act, and compare."""
-    saw = raised(act, eager, *args), raised(act, traced, *args)
-    if saw[0] != saw[1]:
-        raise Mismatch(f"{where}: eager raised {saw[0]!r}, traced {saw[1]!r}")
-    compare(where, eager, traced)
-
-
-def call(where: str, eager: Twin, traced: Twin, unchanged: bool) -> None:
-    """One call of each, with the same random numbers."""
-    stats = traced.call.stats
+def both(where: str, eager: Twin, traced: Twin, act: Callable[..., None], *args: Any) -> str | None:
+    """Let both twins act, with the same random numbers, and compare; what they raised."""
     counter = tg.default_generator.counter.array
-    before, replays = counter.copy(), stats.replays
-    expected = raised(eager.run)
-    drawn = counter.copy()
+    before = counter.copy()
+    expected = raised(act, eager, *args)
+    after = counter.copy()
     counter[...] = before
-    found = raised(traced.run)
+    found = raised(act, traced, *args)
     if expected != found:
         raise Mismatch(f"{where}: eager raised {expected!r}, traced {found!r}")
     compare(where, eager, traced)
-    if counter != drawn:
+    if counter != after:
         raise Mismatch(f"{where}: other random numbers are drawn next")
+    return expected
+
+
+def call(where: str, eager: Twin, traced: Twin, unchanged: bool) -> None:
+    """One call of each."""
+    stats = traced.call.stats
+    replays = stats.replays
+    error = both(where, eager, traced, Twin.run)
     if stats.aborts["COMPILER_FAILED"]:
         raise Mismatch(f"{where}: {traced.call.explain()}")
-    if unchanged and expected is None and not stats.aborts and stats.replays == replays:
+    if unchanged and error is None and not stats.aborts and stats.replays == replays:
         raise Mismatch(f"{where}: an unchanged repeat was not replayed, and nothing says why")
 
 

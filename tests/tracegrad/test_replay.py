@@ -147,6 +147,31 @@ def test_an_argument_that_the_run_makes_require_grad_is_left_to_python() -> None
             assert x.requires_grad and x.grad is not None
 
 
+def halves(a: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Two arrays whose memory is apart, overlaps, touches, is the same, is interleaved, is the same reversed."""
+    return [(a[:4].copy(), a[4:].copy()), (a[:4], a[2:6]), (a[:4], a[4:]), (a[:4], a[:4]), (a[::2], a[1::2]),
+            (a[:4], a[3::-1])]
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.parametrize("first", range(6))
+def test_arrays_that_come_to_overlap_take_another_path(first: int) -> None:
+    def f(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        x += 1.0
+        y *= 2.0
+        return x + y
+
+    traced = tg.trace(f)
+    for case in (first, first, *range(6), *range(6), first):
+        seen = []
+        for run in (f, traced):
+            memory = np.arange(8.0)
+            x, y = halves(memory)[case]
+            result = run(tg.from_numpy(x), tg.from_numpy(y)).numpy()
+            seen.append([numbers.tolist() for numbers in (result, x, y, memory)])
+        assert seen[0] == seen[1], case
+
+
 @pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
 def test_a_container_that_something_else_holds_is_returned_as_itself() -> None:
     items, shared = [vector(1)], {"x": vector(2)}

@@ -21,7 +21,6 @@ def owner(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def apart(some: Iterable[np.ndarray], others: Iterable[np.ndarray]) -> bool:
-    """Does no array of `some` reach into memory that another one of `others` reaches into?"""
-    others = tuple(others)
-    return not any(np.may_share_memory(a, b) for a in some for b in others if a is not b)
+def apart(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Does neither array of any pair reach into memory that the other reaches into?"""
+    return not any(np.may_share_memory(a, b) for a, b in pairs)

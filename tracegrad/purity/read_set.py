@@ -137,32 +137,37 @@ def _write_distinct(writer: GuardWriter, names: list[str], says: str) -> None:
 
 
 def _write_memory(writer: GuardWriter, written: frozenset[int]) -> None:
-    """Memory that is owned apart stays apart; views of one array stay views of one array, and no others become so."""
+    """Memory that is owned apart stays apart; views of one array stay views of one array, and no others become so.
+
+    Where that does not tell, it is looked at: what was written is apart from every other view of the same array, and
+    from memory that does not belong to an array.
+    """
     layout = writer.view.library.layout
     groups: dict[int, list[str]] = {}       # the owner of memory -> how generated code finds it, from each leaf
-    targets: list[tuple[str, Any]] = []
-    foreign: list[tuple[str, Any]] = []
+    leaves: list[tuple[str, Any, int | None]] = []
     for tensor, variable in zip(writer.tensors, writer.leaves):
         text, array = layout.array.format(p=variable), getattr(tensor, layout.array.removeprefix("{p}."))
-        if id(tensor) in written:
-            targets.append((text, array))
         try:
-            owned = groups.setdefault(id(owner(array)), [])
+            whole = id(owner(array))
         except NotOwned:
-            foreign.append((text, array))
-        else:
-            owned.append(text if array.base is None else f"owner({text})")
-            if array.base is None:
-                writer.test(f"{text}.base is None", "the Tensors", "own their memory")
+            leaves.append((text, array, None))
+            continue
+        leaves.append((text, array, whole))
+        groups.setdefault(whole, []).append(text if array.base is None else f"owner({text})")
+        if array.base is None:
+            writer.test(f"{text}.base is None", "the Tensors", "own their memory")
     for first, *others in groups.values():
         for other in others:
             writer.test(f"{other} is {first}", "the Tensors", "share memory as they did")
     _write_distinct(writer, [first for first, *_ in groups.values()], "share no memory")
-    if foreign:
-        if not apart([array for _, array in targets], [array for _, array in foreign]):
-            writer.refuse(Abort.VIEW_WRITE, "its memory belongs to something that is not an array")
-        some_text, other_text = (", ".join(text for text, _ in group) for group in (targets, foreign))
-        writer.test(f"apart(({some_text},), ({other_text},))", "the Tensors", "share no memory")
+    targets = [leaf for tensor, leaf in zip(writer.tensors, leaves) if id(tensor) in written]
+    pairs = [(target, leaf) for target in targets for leaf in leaves
+             if leaf is not target and (leaf[2] is None or target[2] is None or leaf[2] == target[2])]
+    if pairs:
+        if not apart((a, b) for (_, a, _), (_, b, _) in pairs):
+            writer.refuse(Abort.VIEW_WRITE, "another tensor in reach shares its memory")
+        texts = ", ".join(f"({a}, {b})" for (a, _, _), (b, _, _) in pairs)
+        writer.test(f"apart(({texts},))", "the Tensors", "share no memory")
 
 
 def _write_settings(writer: GuardWriter, prediction: Prediction) -> None:

@@ -115,7 +115,7 @@ def _add_globals(view: View, part: Part, f: types.FunctionType, names: tuple[str
 
 def builtins_of(f: types.FunctionType) -> dict[str, Any]:
     """Where a function finds names that are not in its globals."""
-    namespace: dict[str, Any] = f.__builtins__      # type: ignore[attr-defined]
+    namespace: dict[str, Any] = object.__getattribute__(f, "__builtins__")
     return namespace
 
 

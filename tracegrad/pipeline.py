@@ -18,7 +18,6 @@ from codegen import CannotLower, CompileError, compile_program
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.autodiff import edge_of
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.dtypes import default_float
 from tracegrad.lifted import LiftedNumber, plain
@@ -175,13 +174,14 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     if any(entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
     live = [k for k, m in enumerate(made.made) if m.has_history]
-    graph, freed = recorder.graph_and_freed(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
-    route = None
+    recording = recorder.recording(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
+    graph, route = recording.graph, None
     if live:
+        if not recording.lost.isdisjoint(_history([made.tensors[k] for k in live], recorder.nodes())):
+            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
         outputs = [graph.outputs[len(written) + k] for k in live]
-        route = Route(with_outputs(graph, outputs), tuple(entry.carries for entry in recorder.inputs), target,
-                      freed)
-        _check_histories(recorder, route, [made.tensors[k] for k in live], freed)
+        carries = tuple(entry.carries for entry in recorder.inputs)
+        route = Route(with_outputs(graph, outputs), carries, target, recording.freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     executable = compile_program(graph, target, aliases=tuple(enumerate(written)), fast_math=fast_math)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
@@ -239,27 +239,16 @@ class _MadeTensors:
         return place
 
 
-def _check_histories(recorder: Recorder, route: Route, live: list[Tensor], freed: frozenset[int]) -> None:
-    """Declined unless the route leads from every live result to where eager autograd leads."""
-    inside = recorder.nodes()
-    for tensor, output in zip(live, route.graph.outputs):
-        if _ends(tensor.grad_fn, inside) != {id(edge_of(recorder.inputs[k].tensor)) for k in route.sources(output)}:
-            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
-    if recorder.differentiates_written and not route.spent(freed):
-        raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a parameter that the run had updated before")
-
-
-def _ends(node: Any, inside: set[int]) -> set[int]:
-    """Where a history leads, by id: leaves, and operations from before the run."""
-    ends, seen, todo = set(), set(), [node]
+def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
+    """The ids of those operations that these tensors were computed by that are inside the run."""
+    seen: set[int] = set()
+    todo = [t.grad_fn for t in tensors]
     while todo:
-        at = todo.pop()
-        if id(at) not in inside:
-            ends.add(id(at))
-        elif id(at) not in seen:
-            seen.add(id(at))
-            todo += (edge for edge in at.edges if edge is not None)
-    return ends
+        node = todo.pop()
+        if id(node) in inside and id(node) not in seen:
+            seen.add(id(node))
+            todo += (edge for edge in node.edges if edge is not None)
+    return seen
 
 
 def _recipe(run: Run, reads: ReadSet, made: _MadeTensors) -> Rebuild:

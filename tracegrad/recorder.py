@@ -63,6 +63,17 @@ class Input:
     grad_of: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run as a graph. `freed`: values whose history a backward of the run has freed; `lost`: by id, operations of
+    eager autograd that lead to a tensor where the graph does not, since the run made it or had overwritten it.
+    """
+
+    graph: Graph
+    freed: frozenset[int]
+    lost: frozenset[int]
+
+
 class Recorder:
     """Collects what one run does. It watches while it is ACTIVE."""
 
@@ -72,7 +83,6 @@ class Recorder:
         self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity
         self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # whose grad on entry was read: was there one?
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
-        self.differentiates_written = False                    # a leaf was differentiated by after it was overwritten
         self.aborts: list[Aborted] = []
         self._keys: dict[int, Key] = {}
         self._written_storages: list[Storage] = []             # shared memory that was written
@@ -83,8 +93,6 @@ class Recorder:
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
         keys = tuple(self.key(a) if hasattr(a, "array") else self._number(a, _dtype_beside(op, args)) for a in args)
-        if result.requires_grad and any(id(a) in self.written and a.is_leaf and a.requires_grad for a in args):
-            self.differentiates_written = True
         self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
         self._bind(result, ("op", len(self.ops) - 1))
 
@@ -174,12 +182,14 @@ class Recorder:
         With `derivatives`, `detach` stands wherever eager autograd stopped (detach(), no_grad, constants of a
         Function), so that differentiating the graph gives what differentiating the run would have given.
         """
-        return self.graph_and_freed(name, outputs, derivatives=derivatives)[0]
+        return self.recording(name, outputs, derivatives=derivatives).graph
 
-    def graph_and_freed(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> tuple[Graph, frozenset[int]]:
-        """The graph, and those of its values whose history a backward of the run has freed."""
+    def recording(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> Recording:
+        """The graph, and what is known of its derivatives."""
         b = Builder(name)
         freed: set[int] = set()
+        lost: set[int] = set()
+        seen: set[int] = set()
         values: dict[Key, Value] = {}
         carrying: set[int] = set()
         for k, entry in enumerate(self.inputs):
@@ -202,11 +212,19 @@ class Recorder:
                     carrying.add(result.id)
                 elif recorded.op != "detach":
                     result = b.emit("detach", result)
-            if recorded.node is not None and recorded.node.freed:
-                freed.add(result.id)
+            node = recorded.node
+            if node is not None:
+                if node.freed:
+                    freed.add(result.id)
+                if id(node) not in seen and any(
+                        edge is not None and a.id not in carrying for edge, a in zip(node.edges, args)):
+                    lost.add(id(node))
+                seen.add(id(node))          # it comes again where a view is derived again after a write
             values["op", k] = result
         b.line = None
-        return b.graph([value(self.key(t)) for t in outputs]), frozenset(freed)
+        found = [value(self.key(t)) for t in outputs]
+        lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
+        return Recording(b.graph(found), frozenset(freed), frozenset(lost))
 
     # ---- inside -------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from tracegrad.creation import (
     zeros_like,
 )
 from tracegrad.devices import Device
+from tracegrad.diagonals import diag, diag_embed, diagflat, diagonal, tril, tril_indices, triu, triu_indices
 from tracegrad.dtypes import (
     bfloat16,
     float16,
@@ -104,6 +105,29 @@ from tracegrad.functional import (
 from tracegrad.interop import from_dlpack
 from tracegrad.io import load, save
 from tracegrad.losses import cross_entropy, log_softmax, logsumexp, mse_loss, one_hot, softmax
+from tracegrad.manipulation import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    broadcast_arrays,
+    column_stack,
+    dstack,
+    fliplr,
+    flipud,
+    hstack,
+    meshgrid,
+    moveaxis,
+    ravel,
+    repeat,
+    repeat_interleave,
+    roll,
+    rollaxis,
+    rot90,
+    row_stack,
+    tile,
+    unflatten,
+    vstack,
+)
 from tracegrad.movement import (
     broadcast_to,
     concat,
@@ -122,6 +146,18 @@ from tracegrad.movement import (
     take_along_axis,
 )
 from tracegrad.random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
+from tracegrad.splitting import (
+    array_split,
+    chunk,
+    dsplit,
+    hsplit,
+    narrow,
+    select,
+    split,
+    tensor_split,
+    unstack,
+    vsplit,
+)
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits
 from tracegrad.tracing import FellBackToEager, eager, trace
@@ -130,6 +166,8 @@ __version__ = "0.1.0"
 
 # Other names for the same functions: PyTorch's, and the constants of the Array API.
 clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide, negative, expand_dims, permute_dims
+cat = concatenate = concat
+unbind, movedim, broadcast_tensors = unstack, moveaxis, broadcast_arrays
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
 from tracegrad import data, nn, optim  # noqa: E402
@@ -138,7 +176,7 @@ ABSENT = frozenset("""
     sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh exp2 expm1 log1p log2 log10 erf erfinv rsqrt reciprocal
     floor ceil round trunc floor_divide remainder fmod sort argsort topk unique nonzero searchsorted median quantile
     cumsum cumprod cumulative_sum prod argmin count_nonzero isnan isinf isfinite logaddexp bitwise_left_shift
-    tril triu outer tensordot einsum vecdot dot bmm norm meshgrid repeat roll tile split chunk unstack
+    outer tensordot einsum vecdot dot bmm norm
     scatter scatter_add index_select masked_fill vmap checkpoint func linalg fft
 """.split())
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""

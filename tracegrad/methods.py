@@ -6,7 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from codegen.ir.types import type_of
-from tracegrad import autodiff, formatting, functional, host, indexing, interop, losses, movement, writes
+from tracegrad import (
+    autodiff,
+    diagonals,
+    formatting,
+    functional,
+    host,
+    indexing,
+    interop,
+    losses,
+    manipulation,
+    movement,
+    splitting,
+    writes,
+)
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING, bool_, float32, float64, int32, int64
 from tracegrad.operands import scalar
@@ -150,6 +163,13 @@ _METHODS: dict[str, Callable] = {
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
     "numel": numel, "element_size": element_size, "dim": lambda x: x.array.ndim, "cpu": lambda x: x,
     "is_contiguous": lambda x: x.array.flags.c_contiguous,
+    # manipulation
+    **{name: getattr(manipulation, name) for name in (
+        "moveaxis", "ravel", "unflatten", "tile", "repeat", "repeat_interleave", "roll", "rot90", "fliplr", "flipud")},
+    **{name: getattr(splitting, name) for name in (
+        "split", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "narrow", "select")},
+    **{name: getattr(diagonals, name) for name in ("tril", "triu", "diagonal", "diag", "diag_embed", "diagflat")},
+    "unbind": splitting.unstack, "movedim": manipulation.moveaxis,
     "backward": autodiff.backward,
     "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
 }

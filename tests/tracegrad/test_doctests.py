@@ -7,9 +7,23 @@ from types import ModuleType
 import pytest
 
 import tracegrad as tg
-from tracegrad import autodiff, autograd, creation, dtypes, functional, io, losses, movement, random
+from tracegrad import (
+    autodiff,
+    autograd,
+    creation,
+    diagonals,
+    dtypes,
+    functional,
+    io,
+    losses,
+    manipulation,
+    movement,
+    random,
+    splitting,
+)
 
-WITH_EXAMPLES = (autodiff, autograd, creation, dtypes, functional, losses, movement, random)
+WITH_EXAMPLES = (autodiff, autograd, creation, diagonals, dtypes, functional, losses, manipulation, movement, random,
+                 splitting)
 
 
 @pytest.mark.parametrize("module", [*WITH_EXAMPLES, io], ids=lambda module: module.__name__)

@@ -2,6 +2,7 @@
 
     Launch(kernel, buffers=(0, 2))          launch, length, address, chunks, 2, slot 0, slot 2
     Matmul(a, b, c, ...)             ->     launch, length, address, chunks, 3, slot a, slot b, slot c, m, n, k, ...
+    Host(op, ...)                           launch, length, address, 1, n, slots ...
     Check()                                 check, exit number
                                             done
 
@@ -25,8 +26,9 @@ import numpy as np
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import matmul
 from codegen.llvm_cpu.blas import Blas
+from codegen.llvm_cpu.host_calls import HostCalls
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
 
 DONE, CHECK, LAUNCH = range(3)
 """The first word of each instruction."""
@@ -45,12 +47,16 @@ FRAME_SLOTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `frame_words`: a frame's size."""
+    """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `frame_words`: a frame's size.
+
+    `host_calls`: the functions in Python that it launches.
+    """
 
     words: np.ndarray
     arguments: int
     arena_slots: tuple[tuple[int, int], ...]
     frame_words: int
+    host_calls: HostCalls
 
 
 def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
@@ -72,12 +78,13 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int]
 
     slots = [slot(buffer.place) for buffer in plan.buffers]
     instructions: list[int] = []
+    host_calls = HostCalls()
     widest = 0
     for step in plan.steps:
         if isinstance(step, Check):
             instructions += [CHECK, CHECK_EXIT]
             continue
-        address, chunks, buffers, literals = _launch(step, plan, kernels, symbols, blas)
+        address, chunks, buffers, literals = _launch(step, plan, kernels, symbols, blas, host_calls)
         if chunks:
             operands = [len(buffers), *(slots[b] for b in buffers), *literals]
             instructions += [LAUNCH, 4 + len(operands), address, chunks, *operands]
@@ -85,11 +92,12 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int]
     room = FRAME_SLOTS + arguments + len(offsets)
     multiplies = any(isinstance(step, Matmul) for step in plan.steps)
     words = np.array([arguments, int(multiplies), room, *instructions, DONE], np.int64)
-    return Encoding(words, arguments, tuple((slot, offset) for offset, slot in slot_of_offset.items()), room + widest)
+    return Encoding(words, arguments, tuple((slot, offset) for offset, slot in slot_of_offset.items()), room + widest,
+                    host_calls)
 
 
-def _launch(step: Launch | Matmul | Copy, plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int],
-            blas: Blas) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int],
+            blas: Blas, host_calls: HostCalls) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
     """(address, chunks, buffers, literals) of a step; no chunks when there is nothing to do."""
     match step:
         case Launch(kernel, buffers):
@@ -102,6 +110,8 @@ def _launch(step: Launch | Matmul | Copy, plan: Plan, kernels: Mapping[Kernel, i
         case Matmul():
             launch = matmul.launch(step, blas)
             return symbols[launch.symbol], launch.chunks, launch.buffers, launch.literals
+        case Host(operands=operands, result=result):
+            return host_calls.address(step), 1, (*(k for k, _ in operands if k is not None), result), ()
         case Copy(source, target):
             size = _bytes(plan.buffers[target])
             return symbols["copy"], -(-size // _COPY_CHUNK_BYTES), (source, target), (size,)

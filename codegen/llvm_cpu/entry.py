@@ -19,6 +19,7 @@ from functools import cache
 import numpy as np
 
 from codegen.llvm_cpu.driver import FRAME_SLOTS, Encoding
+from codegen.llvm_cpu.host_calls import HostCalls
 
 _HUGE_PAGE = 1 << 21
 _LINE = 64
@@ -135,7 +136,7 @@ def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -
             if len(frames) < KEPT_FRAMES:
                 frames.append(frame)
             return left_at
-        return run
+        return interruptible(run, encoding.host_calls)
 
     enter_table = prototype(symbols["enter_table"])
 
@@ -146,4 +147,16 @@ def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -
         if len(frames) < KEPT_FRAMES:
             frames.append(frame)
         return left_at
-    return run_with_table
+    return interruptible(run_with_table, encoding.host_calls)
+
+
+def interruptible(run: Run, host_calls: HostCalls) -> Run:
+    """`run`, which raises what interrupted the host in it."""
+    if not host_calls:
+        return run
+
+    def run_and_raise(arrays: tuple[np.ndarray, ...]) -> int:
+        left_at = run(arrays)
+        host_calls.raise_interruption()
+        return left_at
+    return run_and_raise

@@ -171,5 +171,11 @@ def _float_to_integer(a: Assembler, x: Value, target: Type) -> Value:
     return a.select(a.compare("fcmp uno", x, x), a.constant(target, 0), result)
 
 
-IMPLEMENTED = frozenset().union(_INSTRUCTIONS, _CONDITIONS, _BINARY, _UNARY, FUNCTIONS)
-"""The elementwise ops that there is code for, as a Unary or a Binary."""
+def computes(op: str, dtype: str) -> bool:
+    """Is there code for the elementwise op on operands of this dtype?"""
+    if op in ("where", "cast"):
+        return True
+    instructions = _INSTRUCTIONS.get(op)
+    if instructions is not None and instructions[_kind(vector(dtype))] is not None:
+        return True
+    return op in _CONDITIONS or op in _BINARY or op in _UNARY or op in FUNCTIONS

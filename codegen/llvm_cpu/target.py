@@ -16,6 +16,7 @@ from codegen.llvm_cpu.entry import make_run, object_layout
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.link import HOT, VERSIONS
 from codegen.llvm_cpu.matmul import multiplier
+from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
 from codegen.llvm_cpu.threads import THREADS
 from codegen.schedule.kernel import Kernel
@@ -35,7 +36,7 @@ def compile_graph(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cac
 
 def host_machine() -> Machine:
     """What the scheduler plans for."""
-    return Machine(vector_bytes=host_features().vector_bytes)
+    return Machine(vector_bytes=host_features().vector_bytes, computes=computes)
 
 
 def build(plan: Plan, cache: Cache, emit: Emit = emit_kernel) -> Executable:

@@ -1,4 +1,4 @@
-"""calls: how a matmul reads its operands: whose whole buffers, and whether they lie transposed.
+"""calls: what reads whole buffers: how a matmul reads its operands, whether they lie transposed; and the host's calls.
 
     %2 = transpose %1 axes=[1,0]          Matmul(a=%0, b=%1, transpose_b)        no transpose is ever computed
     %3 = matmul %0, %2              ->
@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
+from codegen.ir.graph import Node
+from codegen.ir.types import TensorType
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import axis, coefficient, flatten, substitute
 from codegen.schedule.kernel import Index
@@ -31,6 +33,35 @@ class Product:
     k: int
     transpose_a: bool
     transpose_b: bool
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values whose whole buffers are read."""
+        return self.a, self.b
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """The reference of an op, run by the host: the node, and the value whose buffer each operand is, None if empty."""
+
+    node: Node
+    operands: tuple[int | None, ...]
+    types: tuple[TensorType, ...]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The values whose whole buffers are read."""
+        return tuple(v for v in self.operands if v is not None)
+
+
+def host_calls_of(graph: StaticGraph) -> dict[int, HostCall]:
+    """What the host is asked for."""
+    found: dict[int, HostCall] = {}
+    for v, node in graph.nodes():
+        if graph.forms[v] is Form.HOST:
+            operands = tuple(graph.same_storage(a) if graph.sizes[a] else None for a in node.args)
+            found[v] = HostCall(node, operands, tuple(map(graph.graph.type_of, node.args)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

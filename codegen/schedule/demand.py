@@ -39,7 +39,7 @@ def demand_of(graph: StaticGraph, asked: Iterable[int]) -> Demand:
             continue
         if v in kept or form is Form.SCATTER or form is Form.REDUCE and live[v]:
             live[v] = whole[v] = True
-        elif CHECKED in OPS[node.op].traits and form is Form.LIGHT and not whole[v]:
+        elif CHECKED in OPS[node.op].traits and form in (Form.LIGHT, Form.HOST) and not whole[v]:
             kept.add(v)
             live[v] = whole[v] = True
         if not live[v]:

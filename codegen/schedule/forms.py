@@ -5,21 +5,23 @@
     %4 = sum %3 axis=[1]           REDUCE      combines over an axis of extent 2 or more
     %5 = matmul %3, %1             MATMUL      a call on whole buffers
     %6 = scatter_add %0, %1, %2    SCATTER     adds to a copy of a buffer, one element after the other
+    %9 = cholesky %1               HOST        the op's reference, run on whole buffers by the host: all that is left
     %7 = sum of nothing            ZERO        0 everywhere: empty sums and products
     %8 : f32[0,3]                  EMPTY       no element, so nothing to do
 
-CannotLower says what there is no form for.
+Only symbolic sizes have no form: CannotLower.
 """
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from math import prod
 
 from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.types import COMPLEX, TensorType
+from codegen.schedule.machine import Machine
 from codegen.schedule.movement import MAPS, Shape, reduced_axes
 from codegen.schedule.plan import CannotLower
 
@@ -33,12 +35,13 @@ class Form(Enum):
     REDUCE = auto()
     MATMUL = auto()
     SCATTER = auto()
+    HOST = auto()
     ZERO = auto()
     EMPTY = auto()
 
 
 UNSUPPORTED = COMPLEX | {"f16", "bf16"}
-"""Dtypes that kernels cannot compute in."""
+"""Dtypes that kernels cannot compute in: the host does."""
 
 _KERNEL_OPS = frozenset({"constant", "iota", "random_bits", "gather"})
 _REDUCTIONS = frozenset({"sum", "max", "min"})
@@ -72,11 +75,12 @@ class StaticGraph:
 
     def same_storage(self, value: int) -> int:
         """The value of which `value` is the same elements in the same order: reshapes and the like are seen through."""
-        while self.forms[value] is Form.MOVE and self._keeps_order(value, self.node(value)):
+        while self.forms[value] is Form.MOVE and self.keeps_order(value, self.node(value)):
             value = self.node(value).args[0]
         return value
 
-    def _keeps_order(self, value: int, node: Node) -> bool:
+    def keeps_order(self, value: int, node: Node) -> bool:
+        """Are the elements of a movement those of its operand, all of them in their order?"""
         source = node.args[0]
         if node.op in ("reshape", "detach", "scatter_add", *_REDUCTIONS):
             return True
@@ -86,30 +90,40 @@ class StaticGraph:
         return node.op in ("broadcast", "slice", "pad") and self.sizes[value] == self.sizes[source]
 
 
-def static_graph(graph: Graph) -> StaticGraph:
-    """The graph with the forms of its values; CannotLower for a size, type or op that kernels cannot be made of."""
+def static_graph(graph: Graph, machine: Machine) -> StaticGraph:
+    """The graph with the forms of its values; CannotLower for a size that is a symbol."""
     shapes = [_shape(type, None) for type in graph.inputs]
     forms = [Form.INPUT] * len(graph.inputs)
     for node in graph.nodes:
         shapes.append(_shape(node.type, node))
-        forms.append(_form([shapes[a] for a in node.args], shapes[-1], node))
-    return StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(prod, shapes)))
+        operands = [graph.type_of(a).dtype for a in node.args]
+        forms.append(_form([shapes[a] for a in node.args], operands, shapes[-1], node, machine))
+    found = StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(prod, shapes)))
+    return replace(found, forms=tuple(_on_host(found)))
+
+
+def _on_host(graph: StaticGraph) -> Iterator[Form]:
+    """The forms, with the host for what no kernel can hold; what only renames a buffer needs none."""
+    yield from graph.forms[:graph.first]
+    for v, node in graph.nodes():
+        form = graph.forms[v]
+        foreign = node.type.dtype in UNSUPPORTED or any(graph.dtype(a) in UNSUPPORTED for a in node.args)
+        renames = form is Form.EMPTY or form is Form.MOVE and graph.keeps_order(v, node)
+        yield Form.HOST if foreign and not renames else form
 
 
 def _shape(type: TensorType, node: Node | None) -> Shape:
     sizes = tuple(size for size in type.shape if isinstance(size, int))
-    symbolic = len(sizes) < len(type.shape)
-    if symbolic or type.dtype in UNSUPPORTED:
-        what = "an input" if node is None else f"{_where(node)}the result of {node.op}"
-        why = "kernels of symbolic sizes do not exist" if symbolic else f"kernels do not compute in {type.dtype}"
-        raise CannotLower(f"{what} is {type}: {why} yet")
+    if len(sizes) < len(type.shape):
+        what = "an input" if node is None else f"{node.line}: " * bool(node.line) + f"the result of {node.op}"
+        raise CannotLower(f"{what} is {type}: kernels of symbolic sizes do not exist yet")
     return sizes
 
 
-def _form(operands: list[Shape], shape: Shape, node: Node) -> Form:
+def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, machine: Machine) -> Form:
     op = node.op
     if op in ("gather", "scatter_add") and 0 in operands[0] and 0 not in operands[1]:
-        raise CannotLower(f"{_where(node)}{op} has no kernel for an axis without elements")
+        return Form.HOST                                    # which refuses every index
     if 0 in shape:
         return Form.EMPTY
     if op in _REDUCTIONS:
@@ -126,13 +140,9 @@ def _form(operands: list[Shape], shape: Shape, node: Node) -> Form:
     if op == "matmul":
         if operands[0][-1] == 0:
             return Form.ZERO
-        if node.type.dtype not in ("f32", "f64"):
-            raise CannotLower(f"{_where(node)}matmul of {node.type.dtype} has no kernel, only f32 and f64 have")
-        return Form.MATMUL
-    if op in _KERNEL_OPS or (ELEMENTWISE in OPS[op].traits and (not node.attrs or op == "cast")):
+        return Form.MATMUL if node.type.dtype in ("f32", "f64") else Form.HOST
+    if op in _KERNEL_OPS:
         return Form.LIGHT
-    raise CannotLower(f"{_where(node)}op {op} has no kernel")
-
-
-def _where(node: Node) -> str:
-    return f"{node.line}: " if node.line else ""
+    if ELEMENTWISE in OPS[op].traits and (not node.attrs or op == "cast"):
+        return Form.LIGHT if machine.computes(op, dtypes[-1]) else Form.HOST
+    return Form.HOST

@@ -13,6 +13,7 @@ import numpy as np
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal
 from codegen.ir.types import DTYPES, TensorType
+from codegen.schedule.host import run_host
 from codegen.schedule.index import index_values
 from codegen.schedule.kernel import (
     Accumulate,
@@ -34,7 +35,7 @@ from codegen.schedule.kernel import (
     Unary,
     Within,
 )
-from codegen.schedule.plan import Arena, Check, Copy, Input, Launch, Matmul, Output, Plan
+from codegen.schedule.plan import Arena, Check, Copy, Host, Input, Launch, Matmul, Output, Plan
 
 IDENTITIES = {"sum": lambda dtype: 0, "max": lambda dtype: _limits(dtype)[0], "min": lambda dtype: _limits(dtype)[1]}
 
@@ -192,6 +193,8 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
                 holds = run_kernel(kernel, [buffers[n] for n in numbers]) and holds
             case Matmul():
                 _matmul(step, buffers)
+            case Host():
+                holds = _host(step, buffers) and holds
             case Copy(source, target):
                 buffers[target][:] = buffers[source]
             case Check():
@@ -200,6 +203,15 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
             case _:
                 assert_never(step)
     return outputs
+
+
+def _host(step: Host, buffers: Sequence[np.ndarray]) -> bool:
+    """Does the reference take its operands?"""
+    try:
+        run_host(step, [np.empty(0) if k is None else buffers[k] for k, _ in step.operands], buffers[step.result])
+    except (ArithmeticError, IndexError, ValueError):       # NumPy's LinAlgError is a ValueError
+        return False
+    return True
 
 
 def _poisoned(type: TensorType) -> np.ndarray:

@@ -4,7 +4,13 @@ A chunk's size is a matter of shapes and of these constants, so a plan for one M
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+
+def anything(op: str, dtype: str) -> bool:
+    """A machine that has code for every elementwise op."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +19,7 @@ class Machine:
 
     `serial_work`: elements below which a launch is one chunk. `chunk_work`: the least in a chunk of several.
     `most_chunks`: about how many a large launch is cut into. `most_operations`: how long a kernel may be, in additions.
+    `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.
     """
 
     vector_bytes: int = 64
@@ -20,3 +27,4 @@ class Machine:
     chunk_work: int = 1 << 14
     most_chunks: int = 64
     most_operations: int = 640
+    computes: Callable[[str, str], bool] = anything

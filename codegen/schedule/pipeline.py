@@ -7,7 +7,7 @@ The result is a function of the graph, the aliases and the machine. CannotLower,
 from __future__ import annotations
 
 from codegen.ir.graph import Graph
-from codegen.schedule.calls import Product, products_of
+from codegen.schedule.calls import HostCall, Product, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.loops import lower_group, lower_scatter
@@ -23,18 +23,18 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
     """The plan of a graph whose ops are core ops.
 
     `aliases`: (output, input) pairs: the output is written into the input's storage, which has its type.
-    CannotLower for symbolic sizes, and for types and ops that kernels cannot be made of.
+    CannotLower for symbolic sizes. What kernels cannot be made of runs on the host.
     """
     machine = machine or Machine()
     _require_aliases(graph, aliases)
-    known = static_graph(graph)
-    products = products_of(known)
-    calls: dict[int, tuple[int, ...]] = {v: (product.a, product.b) for v, product in products.items()}
+    known = static_graph(graph, machine)
+    works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
+    calls = {v: work.reads for v, work in works.items()}
     calls |= {v: (known.same_storage(node.args[0]),) for v, node in known.nodes() if known.forms[v] is Form.SCATTER}
     outputs = tuple(map(known.same_storage, graph.outputs))
     required = frozenset(v for v in outputs if known.forms[v] not in (Form.INPUT, Form.EMPTY))
     found, lowered = _lowered(known, calls, required, machine)
-    return placed(known, aliases, outputs, _tasks(known, found, lowered, products, calls, required), found.decisions)
+    return placed(known, aliases, outputs, _tasks(known, found, lowered, works, calls, required), found.decisions)
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:
@@ -73,22 +73,21 @@ def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine
     return [lower_scatter(graph, value, loaded)] if graph.forms[value] is Form.SCATTER else []
 
 
-def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], products: dict[int, Product],
+def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], works: dict[int, Product | HostCall],
            calls: dict[int, tuple[int, ...]], required: frozenset[int]) -> list[Task]:
-    """One right order of launches, products and copies."""
+    """One right order of launches, products, calls of the host and copies."""
     scattered = {v: whole[0] for v, whole in calls.items() if graph.forms[v] is Form.SCATTER}
     read: list[Storage] = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages)
                          if p.access == "in"]
-    read += [*scattered.values(), *(v for product in products.values() for v in (product.a, product.b))]
+    read += [v for whole in calls.values() for v in whole]
     # what nothing but a scatter_add reads becomes its result: it is computed in the storage that is added to
     becomes: dict[Storage, Storage] = {operand: v for v, operand in scattered.items()
                                    if operand in found.home and operand not in required and read.count(operand) == 1}
     tasks: list[Task] = []
     for group, kernels in zip(found.groups, lowered):
         value = group.members[0]
-        if group.runs is None and value in products:
-            product = products[value]
-            tasks.append(Task(product, frozenset({product.a, product.b}), frozenset({value})))
+        if group.runs is None and value in works:
+            tasks.append(Task(works[value], frozenset(calls[value]), frozenset({value})))
         elif group.runs is None and scattered[value] not in becomes:
             tasks.append(copy(scattered[value], value))
         tasks += [launch(Lowered(one.kernel, tuple(becomes.get(s, s) for s in one.storages))) for one in kernels]

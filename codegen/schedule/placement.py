@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codegen.ir.types import DTYPES
-from codegen.schedule.calls import Product
+from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
 from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.passes import Lowered
-from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
 from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
 
 WORTH_OVERWRITING = 1 << 18
@@ -153,6 +153,10 @@ class _Buffers:
                 (c,) = task.writes
                 operands = self.number(a), self.number(b), self.number(c)
                 return Matmul(*operands, self._extent(c)[0], batch, m, n, k, transpose_a, transpose_b)
+            case HostCall(node, operands, types):
+                (result,) = task.writes
+                read = tuple((None if v is None else self.number(v), type) for v, type in zip(operands, types))
+                return Host(node.op, node.attrs, read, self.number(result), node.type)
             case None if task.writes:
                 (source,), (target,) = task.reads, task.writes
                 return Copy(self.number(source), self.number(target))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from codegen.ir.graph import Attr
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 
@@ -71,6 +72,21 @@ class Matmul:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """Run the reference of `op` on whole arrays, in Python on the host: what no kernel can be made of.
+
+    operands: the buffer and the type of each; the buffer is None where the type has no elements. The reference may
+    refuse its operands; then a later Check leaves.
+    """
+
+    op: str
+    attrs: tuple[tuple[str, Attr], ...]
+    operands: tuple[tuple[int | None, TensorType], ...]
+    result: int
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
 class Copy:
     """Copy the whole of buffer `source` to buffer `target`, equal in size."""
 
@@ -80,10 +96,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Leave at exit 0 if a checked kernel of an earlier step failed."""
+    """Leave at exit 0 if an earlier step failed: a kernel with a check, or a reference that refused its operands."""
 
 
-Step = Launch | Matmul | Copy | Check
+Step = Launch | Matmul | Host | Copy | Check
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel_text import print_kernel
-from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
 
 
 def print_plan(plan: Plan, decisions: bool = True) -> str:
@@ -50,6 +50,10 @@ def _step_text(step: Step) -> str:
             b = f"{step.b} transposed" if step.transpose_b else f"{step.b}"
             sizes = f"{step.batch}x({step.m}x{step.k} @ {step.k}x{step.n})"
             return f"matmul {step.dtype} {sizes} of {a} and {b} into {step.c}"
+        case Host(op, attrs, operands, result, type):
+            read = ", ".join(f"{type}" if k is None else f"{k}: {type}" for k, type in operands)
+            given = "".join(f" {name}={value}" for name, value in attrs)
+            return f"host {op}{given} of {read} into {result}: {type}"
         case Copy(source, target):
             return f"copy {source} into {target}"
         case Check():

@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from codegen.schedule.calls import Product
+from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Storage
 from codegen.schedule.passes import Lowered
 
@@ -37,11 +37,16 @@ Place = Storage | Temporary | OutputCopy
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A launch, a product, a copy (`work` is None) or the check; what it reads and what it writes."""
+    """A launch, a product, a call of the host, a copy (`work` is None) or the check; what it reads and writes."""
 
-    work: Lowered | Product | None
+    work: Lowered | Product | HostCall | None
     reads: frozenset[Place]
     writes: frozenset[Place]
+
+    @property
+    def can_fail(self) -> bool:
+        """Does the check look at it? The host may refuse operands, run out of memory or be interrupted."""
+        return isinstance(self.work, HostCall) or isinstance(self.work, Lowered) and self.work.kernel.checked
 
 
 CHECK = Task(None, frozenset(), frozenset())
@@ -72,7 +77,7 @@ class TaskGraph:
         self._since: dict[Place, list[int]] = {}            # readers since the last write
         for task in tasks:
             self.add(task)
-        checked = {k for k, t in enumerate(self.tasks) if isinstance(t.work, Lowered) and t.work.kernel.checked}
+        checked = {k for k, t in enumerate(self.tasks) if t.can_fail}
         self.check = self.add(CHECK) if checked else None
         if self.check is not None:
             self._wait(self.check, checked)

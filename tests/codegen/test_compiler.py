@@ -49,11 +49,7 @@ def run(executable: Executable, inputs: list[np.ndarray]) -> list[np.ndarray] | 
 
 
 def compiled(graph: Graph) -> Executable:
-    try:
-        return compile_program(graph, cache=Cache(None))
-    except CannotLower:
-        assume(False)
-        raise
+    return compile_program(graph, cache=Cache(None))
 
 
 @settings(deadline=None, max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -118,11 +114,12 @@ def test_symbols_are_declined_in_a_sentence() -> None:
     assert len(str(info.value).split()) > 3
 
 
-def test_matmul_of_integers_is_declined_or_right() -> None:
+def test_what_has_no_kernel_is_computed_by_the_host() -> None:
     b = Builder("integers")
     x = b.input(TensorType("i32", (2, 2)))
-    with pytest.raises(CannotLower, match="matmul"):
-        compile_program(b.graph([x.emit("matmul", x)]))
+    array = np.array([[1, 2], [3, 4]], np.int32)
+    (found,) = compile_program(b.graph([x.emit("matmul", x + 1)]))(array)
+    np.testing.assert_array_equal(found, array @ (array + 1))
 
 
 @pytest.mark.parametrize("aliases", [((0, 0), (0, 1)), ((0, 0), (1, 0)), ((2, 0),), ((0, 2),), ((-1, 0),), ((0, 1),)])

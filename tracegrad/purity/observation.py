@@ -1,11 +1,13 @@
 """observe: a run of the function under a profile hook, which sees the code that runs and the C functions it calls.
 
+What the reference of an op does is not looked at: it is what the op means, whatever it calls or imports.
 Events of one thread are seen, calls made by C code (`map(f, xs)`, `a + b`) are not: what C code may call is judged by
 the walk. A profile function that was there before goes on getting every event.
 """
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from typing import Any
 
 from numpy._core import umath
 
+from codegen.ir import references
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.purity.bytecode import LEAVING
 from tracegrad.purity.declared_pure import is_of_module, is_pure_function
@@ -22,6 +25,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.source_lines import first_line, line_of, user_frame
 
 MOST_REFUSALS = 20
+REFERENCE_FILES = os.path.dirname(references.__file__) + os.sep
 ERROR_STATE = vars(umath).get("_extobj_contextvar")     # where NumPy keeps what np.errstate sets
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 
@@ -91,12 +95,21 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
     codes, library = seen.codes, prediction.library
     trusted: dict[int, tuple[Trust, CodeType]] = {}     # code of the library that ran
     judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
+    reference: FrameType | None = None                  # of an op, running
 
     def hook(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal reference
         if before is not None:
             before(frame, event, arg)
+        if reference is not None:                       # what it calls, imports included, is what the op means
+            if frame is reference and event == "return":
+                reference = None
+            return
         key = id(frame.f_code)
         if event == "call":
+            if frame.f_code.co_filename.startswith(REFERENCE_FILES):
+                reference = frame
+                return
             if key not in codes and key not in trusted:
                 enter(frame)
             if frame.f_code.co_name == "__exit__" and any(

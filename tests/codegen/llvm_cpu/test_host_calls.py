@@ -1,0 +1,114 @@
+"""Steps that the host runs inside one native call: results, refusals, interruptions, threads, other steps."""
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from codegen import compile_program
+from codegen.ir import ops
+from codegen.ir.builder import Builder, Value
+from codegen.ir.graph import Graph
+from codegen.ir.interpret import interpret
+from codegen.ir.types import TensorType
+from codegen.schedule.plan import Check, Host
+
+REFUSED = 0
+"""The exit of a check that fails."""
+
+
+def product_of_halves(n: int = 5, aliased: bool = False) -> Graph:
+    """f16 matrices between f32 ones: kernels, the host, kernels again."""
+    b = Builder("halves")
+    x, y = b.input(TensorType("f32", (n, n))), b.input(TensorType("f32", (n, n)))
+
+    def half(v: Value) -> Value:
+        return v.emit("tanh").emit("cast", dtype="f16")
+
+    z = half(x).emit("matmul", half(y)).emit("cast", dtype="f32") * 2.0
+    return b.graph([z + x])
+
+
+def test_kernels_and_the_host_take_turns() -> None:
+    graph = product_of_halves()
+    executable = compile_program(graph)
+    assert executable.plan is not None
+    assert sum(isinstance(step, Host) for step in executable.plan.steps) >= 1
+    assert "host matmul of" in executable.describe()
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        arrays = [rng.normal(size=(5, 5)).astype(np.float32) for _ in range(2)]
+        (expected,) = interpret(graph, arrays)      # type: ignore[misc]
+        np.testing.assert_allclose(executable(*arrays)[0], expected, rtol=1e-2)
+
+
+def test_a_value_written_in_place_waits_for_the_host() -> None:
+    graph = product_of_halves()
+    executable = compile_program(graph, aliases=((0, 0),))
+    assert executable.plan is not None
+    kinds = [type(step) for step in executable.plan.steps]
+    assert kinds.index(Check) > max(k for k, kind in enumerate(kinds) if kind is Host)
+    x, y = np.eye(5, dtype=np.float32), np.ones((5, 5), np.float32)
+    (expected,) = interpret(graph, [x, y])          # type: ignore[misc]
+    assert executable.run((x, y)) == -1
+    np.testing.assert_allclose(x, expected, rtol=1e-2)
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """What the reference of matmul raises, if anything is put here."""
+    pending: list[BaseException] = []
+    row = ops.OPS["matmul"]
+
+    def reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if pending:
+            raise pending[0]
+        return row.reference(a, b)
+
+    changed = ops.Op(row.name, row.arity, row.type_rule, reference, row.attrs, row.traits, row.dtypes, row.domain)
+    monkeypatch.setitem(ops.OPS, "matmul", changed)
+    return pending
+
+
+@pytest.mark.parametrize("error", [np.linalg.LinAlgError("singular"), MemoryError(), RuntimeError("a defect")])
+def test_a_refusal_leaves_with_everything_as_it_was(raising: list[BaseException], error: Exception) -> None:
+    executable = compile_program(product_of_halves(), aliases=((0, 0),))
+    raising.append(error)
+    x, y = np.eye(5, dtype=np.float32), np.ones((5, 5), np.float32)
+    assert executable.run((x, y)) == REFUSED
+    np.testing.assert_array_equal(x, np.eye(5))
+    raising.clear()
+    assert executable.run((x, y)) == -1
+
+
+def test_an_interruption_is_raised_once_the_run_has_left(raising: list[BaseException]) -> None:
+    executable = compile_program(product_of_halves(), aliases=((0, 0),))
+    x, y = np.eye(5, dtype=np.float32), np.ones((5, 5), np.float32)
+    raising.append(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        executable.run((x, y))
+    np.testing.assert_array_equal(x, np.eye(5))
+    raising.clear()
+    assert executable.run((x, y)) == -1
+
+
+def test_many_threads_at_once() -> None:
+    graph = product_of_halves(16)
+    executable = compile_program(graph)
+    rng = np.random.default_rng(1)
+    arrays = [[rng.normal(size=(16, 16)).astype(np.float32) for _ in range(2)] for _ in range(4)]
+    expected = [interpret(graph, pair)[0] for pair in arrays]       # type: ignore[index]
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        for _ in range(50):
+            if not np.allclose(executable(*arrays[k])[0], expected[k], rtol=2e-2, atol=1e-2):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

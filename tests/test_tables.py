@@ -14,7 +14,7 @@ from codegen.optimize.expand import EXPANSIONS
 from codegen.schedule.movement import MAPS
 from tracegrad.aborts import Abort
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS
-from tracegrad.interop import UFUNCS
+from tracegrad.numpy_functions import UFUNCS
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {

@@ -17,6 +17,7 @@ from tracegrad import (
     losses,
     manipulation,
     movement,
+    numpy_calls,
     splitting,
     writes,
 )
@@ -135,7 +136,7 @@ _OPERATORS: dict[str, Callable] = {
     "__bool__": _H.truth_value, "__float__": _H.to_float, "__int__": _H.to_int, "__index__": _H.to_index,
     "__len__": _H.length, "__iter__": _H.rows, "__contains__": _H.contains, "__array__": _H.as_array,
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
-    "__array_ufunc__": interop.array_ufunc, "__array_function__": interop.array_function,
+    "__array_ufunc__": numpy_calls.array_ufunc, "__array_function__": numpy_calls.array_function,
     "__array_namespace__": interop.array_namespace,
     "__dlpack__": interop.dlpack, "__dlpack_device__": interop.dlpack_device,
     "__copy__": interop.shallow_copy, "__deepcopy__": interop.deep_copy, "__reduce__": interop.reduce,

@@ -61,9 +61,9 @@ class Run:
 
 
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
-           lifted: frozenset[str]) -> Run:
+           lifted: frozenset[str], strict: bool) -> Run:
     """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs."""
-    recorder = Recorder()
+    recorder = Recorder(strict)
     numbers = _Numbers(lifted, recorder)
     given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
     given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
@@ -84,7 +84,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     if lifted:
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
         if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
-            return replace(record(function, args, kwargs, codes, frozenset()), numbers_read=lifted)
+            return replace(record(function, args, kwargs, codes, frozenset(), strict), numbers_read=lifted)
         seen.result = plain(seen.result)
         for e in changes:
             if plain(e.after) is not e.after and e.child.write is not None:
@@ -192,8 +192,8 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
 
 def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...]) -> Source:
     """Where an input is found again; Declined if nothing that was read leads to it."""
-    if entry.frozen:
-        return Source("a constant", array=np.ascontiguousarray(entry.tensor.array).copy())
+    if entry.frozen is not None:
+        return Source("a constant", array=entry.frozen)
     if entry.number is not None:
         argument = entry.number.partition("[")[2].removesuffix("]")
         return Source(entry.number, number=literal_eval(argument), dtype=entry.tensor.dtype)
@@ -298,7 +298,7 @@ def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _Made
 
 def _refuse_shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> None:
     """A result that is a view of something the caller can reach would be a copy after a replay."""
-    inputs = [e.tensor for e in recorder.inputs if not e.frozen]
+    inputs = [e.tensor for e in recorder.inputs if e.frozen is None]
     for k, t in enumerate(made):
         if id(t) in grads:
             continue

@@ -50,15 +50,15 @@ class RecordedOp:
 class Input:
     """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
 
-    `frozen`: made during the run from Python numbers, so its values are part of the trace; `number`: the route of the
-    lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
+    `frozen`: made during the run from Python numbers, so its values, as they were then, are part of the trace;
+    `number`: the route of the lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
     """
 
     tensor: Tensor
     type: TensorType
     carries: bool
     history: Any
-    frozen: bool = False
+    frozen: np.ndarray | None = None
     number: str | None = None
     grad_of: Tensor | None = None
 
@@ -75,9 +75,10 @@ class Recording:
 
 
 class Recorder:
-    """Collects what one run does. It watches while it is ACTIVE."""
+    """Collects what one run does. It watches while it is ACTIVE. `strict`: may nothing leave the graph?"""
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
         self.ops: list[RecordedOp] = []
         self.inputs: list[Input] = []
         self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity
@@ -99,7 +100,7 @@ class Recorder:
     def record_write(self, target: Tensor, value: Tensor) -> None:
         """`target` was overwritten in place with what `value` holds."""
         self.key(target)
-        if id(target) not in self.written and any(i.tensor is target and not i.frozen for i in self.inputs):
+        if id(target) not in self.written and any(i.tensor is target and i.frozen is None for i in self.inputs):
             self.written[id(target)] = target
         self._keys[id(target)] = self.key(value)
         if target.storage is not None:
@@ -115,7 +116,7 @@ class Recorder:
         if isinstance(data, bool | int | float | np.generic):
             self._bind(tensor, self._number(data, type_of(tensor.array).dtype))
         elif _is_numbers(data):
-            self._enter(tensor, frozen=True)
+            self._enter(tensor, frozen=np.array(tensor.array, order="C"))
         else:
             self.abort(Abort.FOREIGN_ARRAY, f"{type(data).__name__} became {type_of(tensor.array)}")
 
@@ -158,7 +159,7 @@ class Recorder:
 
     def made(self, tensor: Tensor) -> bool:
         """Did the run make `tensor`?"""
-        return id(tensor) in self._keys and not any(i.tensor is tensor and not i.frozen for i in self.inputs)
+        return id(tensor) in self._keys and not any(i.tensor is tensor and i.frozen is None for i in self.inputs)
 
     def key(self, tensor: Tensor) -> Key:
         """The value `tensor` stands for now; a Tensor not seen before becomes an input."""

@@ -162,7 +162,7 @@ class Traced:
 
     def _record(self, args: tuple, kwargs: dict) -> Any:
         start = time.perf_counter()
-        run = pipeline.record(self.eager, args, kwargs, self._codes, self._lift(args, kwargs))
+        run = pipeline.record(self.eager, args, kwargs, self._codes, self._lift(args, kwargs), self._strict)
         self.stats.recordings += 1
         self._codes = run.codes
         self._constant |= run.numbers_read

@@ -605,3 +605,15 @@ def test_copies_of_traced_functions_are_like_copies_of_functions():
 def test_traced_functions_are_pickled_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, doubled.__module__, SimpleNamespace(doubled=doubled))
     assert pickle.loads(pickle.dumps(doubled)) is doubled
+
+
+def test_a_tensor_made_of_numbers_and_then_written_starts_again_from_the_numbers():
+    @tg.trace
+    def f(x):
+        t = tg.tensor([1.0, 2.0])
+        t += 1
+        return x + t
+
+    for _ in range(3):
+        assert f(tg.tensor([10.0, 20.0])).tolist() == [12.0, 23.0]
+    assert f.stats.replays == 2

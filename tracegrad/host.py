@@ -1,13 +1,11 @@
 """Values that leave for Python: bool(x), float(x), x.item(), x.tolist(), x.numpy(). Each reports to the recorder."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from codegen.ir.types import type_of
-from tracegrad.indexing import get
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -84,13 +82,6 @@ def length(x: Tensor, /) -> int:
     if x.array.ndim == 0:
         raise TypeError(at_user_line("len: a 0-d tensor has no length"))
     return x.array.shape[0]
-
-
-def rows(x: Tensor, /) -> Iterator[Tensor]:
-    """The tensors along the first axis."""
-    if x.array.ndim == 0:
-        raise TypeError(at_user_line("iter: a 0-d tensor cannot be iterated over"))
-    return (get(x, k) for k in range(x.array.shape[0]))
 
 
 def contains(x: Tensor, value: Any, /) -> bool:

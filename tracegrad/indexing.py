@@ -1,33 +1,45 @@
 """Indexing: x[key], by ops.
 
     x[1:5, None, -1]    slice, then reshape: a view            x[::-2]       slice, then flip: a view
-    x[i]  x[:, i]       one index tensor: gather               x[i, j]       two that broadcast together: gather twice
+    x[i]  x[:, i]       one index tensor: gather               x[mask]       the places where the mask holds, as indices
+    x[i, :, j]          the indexed axes made one: reshape, and one gather at i * n + j
+
+1. What has no history and is not recorded is NumPy's own x[key].
+2. An index out of bounds is an IndexError that names it, its axis and the size; where a run is replayed, the gather
+   refuses it: a wrong index along any axis makes the joint index a wrong one.
+3. How many elements a mask selects is a value: it is read, which a recording cannot follow.
 """
 from __future__ import annotations
 
-from operator import index
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
 
 import numpy as np
 
-from codegen.ir.types import type_of
-from tracegrad.dispatch import dispatch, view
-from tracegrad.dtypes import bool_
-from tracegrad.movement import broadcast_shapes, broadcast_to, index_operand, reshape, take
-from tracegrad.operands import tensor_operand
+from codegen.ir.type_rules import TypeRuleError, broadcast_shapes
+from tracegrad.dispatch import GRAD, complete, dispatch, view
+from tracegrad.dtypes import int32, int64, uint64
+from tracegrad.host import read
+from tracegrad.indexing_keys import ARRAYS, WHOLE, Key, is_apart, is_mask, known, normal_form
+from tracegrad.movement import broadcast_to, take
+from tracegrad.operands import convert
+from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 
 def get(x: Tensor, key: Any, /) -> Tensor:
-    """x[key]. IndexError out of bounds, NotImplementedError for a key that tracegrad does not have yet."""
+    """x[key]: a view for ints, slices, None and Ellipsis, else a copy. IndexError out of bounds."""
     if type(key) is int and x.array.ndim:
         return row(x, key)
-    keys = expanded(x, key)
-    arrays = [k for k in keys if is_indices(k)]
-    if not arrays:
-        return basic(x, keys)
-    return with_indices(x, keys, arrays)
+    form = normal_form(x, key)
+    if not form.advanced:
+        return basic(x, list(form.entries))
+    if ACTIVE.get() is None and not (GRAD.enabled and x.requires_grad):
+        return picked_directly(x, form)
+    return picked(x, form)
 
 
 def row(x: Tensor, k: int) -> Tensor:
@@ -39,42 +51,11 @@ def row(x: Tensor, k: int) -> Tensor:
     return view("reshape", view("slice", x, array[at:at + 1], cut), array[at, ...], {"shape": rest})
 
 
-INDICES = (Tensor, np.ndarray, list)
-
-
-def is_indices(k: Any) -> bool:
-    return type(k) is not slice and isinstance(k, INDICES)
-
-
-WHOLE = slice(None)
-
-
-def is_mask(k: Any) -> bool:
-    return (k.dtype if hasattr(k, "dtype") else np.asarray(k).dtype) == bool_
-
-
-def expanded(x: Tensor, key: Any) -> list[Any]:
-    """The key with an entry for each axis of x: None, an int, a slice or indices; Ellipsis written out."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    used = 0
-    for place, k in enumerate(keys):
-        if k is None or k is Ellipsis:
-            continue
-        used += 1
-        if type(k) is slice or type(k) is int:
-            continue
-        if isinstance(k, np.generic) and not isinstance(k, np.bool_):
-            keys[place] = k.item()
-        elif isinstance(k, bool | np.bool_) or is_indices(k) and is_mask(k):
-            raise NotImplementedError(at_user_line(
-                "indexing: tracegrad has no boolean mask as an index yet; use tg.where, or multiply by the mask"))
-    ellipses = [place for place, k in enumerate(keys) if k is Ellipsis]
-    if len(ellipses) > 1:
-        raise IndexError(at_user_line("indexing: an index can only have one ellipsis"))
-    if used > x.array.ndim:
-        raise IndexError(at_user_line(f"indexing: {used} indices for the {x.array.ndim} axes of {type_of(x.array)}"))
-    place = ellipses[0] if ellipses else len(keys)
-    return keys[:place] + [WHOLE] * (x.array.ndim - used) + keys[place + 1:]
+def rows(x: Tensor, /) -> Iterator[Tensor]:
+    """The tensors along the first axis."""
+    if x.array.ndim == 0:
+        raise TypeError(at_user_line("iter: a 0-d tensor cannot be iterated over"))
+    return (row(x, k) for k in range(x.array.shape[0]))
 
 
 def basic(x: Tensor, keys: list[Any]) -> Tensor:
@@ -109,50 +90,176 @@ def basic(x: Tensor, keys: list[Any]) -> Tensor:
     return x if x.array.shape == wanted else view("reshape", x, x.array.reshape(wanted), {"shape": wanted})
 
 
-def position(k: Any, size: int, axis: int) -> int:
+def position(k: int, size: int, axis: int) -> int:
     """An int index, counted from the end if below 0."""
+    if not -size <= k < size:
+        raise IndexError(at_user_line(f"indexing: index {k} is out of bounds for axis {axis} of size {size}"))
+    return k % size
+
+
+# ---- indices ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What an advanced key selects of a view of x: the elements at `index` along axis `at` of `lined_up(whole)`.
+
+    whole: x at the key's ints, slices and None; axes, sizes: of it, those that are indexed; index: of any shape, below
+    0 never, or out of bounds where an index is. The result has the axes of `index` in the place of axis `at`.
+    """
+
+    whole: Tensor
+    axes: tuple[int, ...]
+    at: int
+    index: Tensor
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes of `whole` as `lined_up` has them: the indexed ones together, at `at`."""
+        others = [k for k in range(self.whole.array.ndim) if k not in self.axes]
+        return (*others[:self.at], *self.axes, *others[self.at:])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        others = [n for k, n in enumerate(self.whole.array.shape) if k not in self.axes]
+        return (*others[:self.at], *self.index.array.shape, *others[self.at:])
+
+    def lined_up(self, whole: Tensor) -> Tensor:
+        """`whole` with the indexed axes made one, axis `at`; an axis of size 1 where none is."""
+        order, shape = self.order, whole.array.shape
+        if order != tuple(range(len(order))):
+            whole = dispatch("transpose", whole, axes=order)
+        if len(self.axes) == 1:
+            return whole
+        line = prod(shape[k] for k in self.axes)
+        turned, n = whole.array.shape, len(self.axes)
+        return dispatch("reshape", whole, shape=(*turned[:self.at], line, *turned[self.at + n:]))
+
+    def put_back(self, line: Tensor) -> Tensor:
+        """What `lined_up` made `line` of."""
+        order, shape = self.order, self.whole.array.shape
+        if len(self.axes) != 1:
+            line = dispatch("reshape", line, shape=tuple(shape[k] for k in order))
+        if order == tuple(range(len(order))):
+            return line
+        return dispatch("transpose", line, axes=tuple(order.index(k) for k in range(len(order))))
+
+
+def picked_directly(x: Tensor, form: Key) -> Tensor:
+    """x[key] by NumPy."""
+    entries = plain(form)
+    narrowed = [axis for axis, k in enumerate(entries) if k is not WHOLE]
     try:
-        at = index(k)
-    except TypeError:
-        raise TypeError(at_user_line(
-            f"indexing: {type(k).__name__} is no index; an index is an int, a slice, None, ... or a tensor of integers",
-        )) from None
-    if not -size <= at < size:
-        raise IndexError(at_user_line(f"indexing: index {at} is out of bounds for axis {axis} of size {size}"))
-    return at % size
+        if len(narrowed) == 1:
+            k = entries[narrowed[0]]
+            if isinstance(k, np.ndarray) and k.dtype in (int32, int64):         # faster than NumPy's x[..]
+                return Tensor(np.asarray(x.array.take(k, narrowed[0])))
+        return Tensor(np.asarray(x.array[entries]))
+    except IndexError as error:
+        raise key_error(x, form, error) from None
 
 
-def with_indices(x: Tensor, keys: list[Any], arrays: list[Any]) -> Tensor:
-    """x[keys] with one index tensor, or with two at neighboring axes."""
-    axis = next(place for place, k in enumerate([k for k in keys if k is not None]) if is_indices(k))
-    place = next(place for place, k in enumerate(keys) if is_indices(k))
-    if len(arrays) > 2 or len(arrays) == 2 and not is_indices(keys[place + 1]) or any(
-            not isinstance(k, slice) and not is_indices(k) for k in keys):
-        raise NotImplementedError(at_user_line(
-            "indexing: tracegrad has no index yet that mixes tensors with ints or None, has tensors at axes that are "
-            "not neighbors, or more than two of them; index in two steps"))
-    indices = [integers(k) for k in arrays]
-    x = basic(x, [WHOLE if is_indices(k) else k for k in keys])
+def plain(form: Key) -> tuple[Any, ...]:
+    """The key for NumPy. An Ellipsis that stands for no axis keeps its neighbors apart all the same."""
+    entries = tuple([signed(k.array) if isinstance(k, Tensor) else k for k in form.entries])
+    if form.apart and not is_apart(form.entries):
+        place = next(place for place, k in enumerate(form.entries) if isinstance(k, bool | int | Tensor | np.ndarray))
+        return (*entries[:place + 1], ..., *entries[place + 1:])
+    return entries
+
+
+def signed(array: np.ndarray) -> np.ndarray:
+    """Indices as NumPy takes them, who makes u64 i64 unseen: beyond its range is out of bounds."""
+    return np.minimum(array, np.uint64(2**63 - 1)).astype(np.int64) if array.dtype is uint64 else array
+
+
+def key_error(x: Tensor, form: Key, error: Exception) -> Exception:
+    """Our error for a key that NumPy refused."""
+    try:
+        places(x, form)
+    except IndexError as ours:
+        return ours
+    return IndexError(at_user_line(f"indexing: {error}"))
+
+
+def picked(x: Tensor, form: Key) -> Tensor:
+    """x[key], for an advanced key, by ops."""
+    found = places(x, form)
+    line = found.lined_up(found.whole)
+    if not any(isinstance(k, ARRAYS) for k in form.entries):            # only bools beside ints and slices: no index
+        array = np.broadcast_to(line.array, found.shape)
+        return complete("broadcast", (line,), {"shape": found.shape}, Tensor(array.copy())) if array.size else (
+            dispatch("slice", line, start=(0,) * line.array.ndim, stop=found.shape, step=(1,) * line.array.ndim))
+    return take(line, found.index, found.at)
+
+
+def places(x: Tensor, form: Key) -> Places:
+    """What an advanced key selects. Reads masks; IndexError for an index that is out of bounds."""
+    keys = [part for k in form.entries for part in (positions(k) if is_mask(k) else (k,))]
+    whole = basic(x, [WHOLE if isinstance(k, Tensor) else k for k in keys if not isinstance(k, bool)])
+    indices, axes, sizes = [], [], []
+    axis = before = 0                       # of whole; how many axes of it stand in front of what is selected
+    at = None
+    for k in keys:
+        if isinstance(k, bool | int | Tensor) and at is None:
+            at = axis
+        if isinstance(k, Tensor):
+            indices.append(k)
+            axes.append(axis)
+            sizes.append(whole.array.shape[axis])
+        axis += k is None or isinstance(k, slice | Tensor)
+    bools = [(int(k),) for k in keys if isinstance(k, bool)]
+    before = 0 if form.apart or at is None else at
+    try:
+        shape = cast(tuple[int, ...], broadcast_shapes(*(k.array.shape for k in indices), *bools))
+    except TypeRuleError:
+        texts = " and ".join(str(list(k.array.shape)) for k in indices)
+        raise IndexError(at_user_line(f"indexing: indices of the shapes {texts} do not broadcast together")) from None
+    check_bounds([k for k in keys if k is not None and not isinstance(k, bool)], x.array.shape, 0 in shape)
+    if not indices:
+        return Places(whole, (), before, known(np.zeros(shape, np.int64)))
+    return Places(whole, tuple(axes), before, broadcast_to(joint_index(indices, sizes, shape), shape))
+
+
+def positions(mask: Any) -> tuple[Any, ...]:
+    """Where a mask holds: indices for each of its axes; of a 0-d one, a bool."""
+    array = read(mask, "indexing by a mask") if isinstance(mask, Tensor) else mask
+    if array.ndim == 0:
+        return bool(array),
+    return tuple([known(k) for k in np.nonzero(array)])
+
+
+def check_bounds(keys: list[Any], shape: tuple[int, ...], empty: bool) -> None:
+    """IndexError if an index, one entry for each axis, is out of bounds. Where nothing is taken, only 0-d ones count."""
+    for axis, (k, size) in enumerate(zip(keys, shape)):
+        if isinstance(k, Tensor) and k.array.size and not (empty and k.array.ndim):
+            low, high = k.array.min(), k.array.max()
+            if low < -size or high >= size:
+                position(int(low if low < -size else high), size, axis)
+
+
+def joint_index(indices: list[Tensor], sizes: list[int], shape: tuple[int, ...]) -> Tensor:
+    """One index into the line of `sizes` for several into its axes: out of bounds where one of them is."""
     if len(indices) == 1:
-        return take(x, indices[0], axis)
-    return take_pairs(x, indices[0], indices[1], axis)
+        return bounded(indices[0], sizes[0])
+    line = prod(sizes)
+    if ACTIVE.get() is None:
+        if 0 in shape:
+            return Tensor(np.zeros(shape, np.int64))
+        wrapped = [np.where(k.array < 0, k.array + n, k.array).astype(np.int64) for k, n in zip(indices, sizes)]
+        return Tensor(np.asarray(np.ravel_multi_index(tuple(wrapped), tuple(sizes))))
+    joint = inside = None
+    for k, n in zip(indices, sizes):
+        wide = convert(bounded(k, n), int64)
+        wide = dispatch("where", dispatch("lt", wide, 0), dispatch("add", wide, n), wide)
+        fits = dispatch("and", dispatch("ge", wide, 0), dispatch("lt", wide, n))
+        joint = wide if joint is None else dispatch("add", dispatch("mul", joint, n), wide)
+        inside = fits if inside is None else dispatch("and", inside, fits)
+    return dispatch("where", inside, joint, line)
 
 
-def integers(k: Any) -> Tensor:
-    if not isinstance(k, Tensor):
-        array = np.asarray(k)
-        k = tensor_operand("indexing", array if array.size or isinstance(k, np.ndarray) else array.astype(np.int64))
-    return index_operand("indexing", k)
+def bounded(index: Tensor, size: int) -> Tensor:
+    """Indices that keep their meaning when they are made i64: u64 beyond its range stays out of bounds."""
+    return dispatch("minimum", index, size) if index.array.dtype is uint64 else index
 
-
-def take_pairs(x: Tensor, rows: Tensor, columns: Tensor, axis: int) -> Tensor:
-    """x[.., rows, columns, ..] at axes axis and axis + 1."""
-    places = broadcast_shapes("indexing", rows.array.shape, columns.array.shape)
-    rows, columns = (reshape(broadcast_to(k, places), (-1,)) for k in (rows, columns))
-    taken = take(x, rows, axis)                                         # [.., n, c, ..]
-    shape = taken.array.shape
-    n = shape[axis]
-    column = tuple(n if k == axis else 1 for k in range(len(shape)))
-    target = (*shape[:axis + 1], 1, *shape[axis + 2:])
-    taken = dispatch("gather", taken, broadcast_to(reshape(columns, column), target), axis=axis + 1)
-    return dispatch("reshape", taken, shape=(*shape[:axis], *places, *shape[axis + 2:]))

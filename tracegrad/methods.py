@@ -134,7 +134,7 @@ _OPERATORS: dict[str, Callable] = {
     "__iand__": _W.and_, "__ior__": _W.or_, "__ixor__": _W.xor_,
     "__getitem__": indexing.get, "__setitem__": _W.set_item,
     "__bool__": _H.truth_value, "__float__": _H.to_float, "__int__": _H.to_int, "__index__": _H.to_index,
-    "__len__": _H.length, "__iter__": _H.rows, "__contains__": _H.contains, "__array__": _H.as_array,
+    "__len__": _H.length, "__iter__": indexing.rows, "__contains__": _H.contains, "__array__": _H.as_array,
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
     "__array_ufunc__": numpy_calls.array_ufunc, "__array_function__": numpy_calls.array_function,
     "__array_namespace__": interop.array_namespace,

@@ -21,7 +21,8 @@ from codegen.ir.types import type_of
 from tracegrad.dispatch import GRAD, Node, complete, differentiate, dispatch, restore, silence
 from tracegrad.dtypes import FLOATING, bfloat16, bool_
 from tracegrad.functional import add, bitwise_and, bitwise_or, bitwise_xor, clip, divide, multiply, subtract, where
-from tracegrad.indexing import expanded, get, is_indices
+from tracegrad.indexing import get
+from tracegrad.indexing_keys import normal_form
 from tracegrad.movement import broadcast_to
 from tracegrad.operands import Number, Operand, convert, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE, Recorder
@@ -253,8 +254,7 @@ def clamp_(x: Tensor, /, min: Number | None = None, max: Number | None = None) -
 
 def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
     """x[key] = value, for a key of ints, slices, None and Ellipsis."""
-    keys = expanded(x, key)
-    if any(map(is_indices, keys)):
+    if normal_form(x, key).advanced:
         raise NotImplementedError(at_user_line(
             "in place: tracegrad has no assignment at index tensors yet; use tg.where"))
     copy_(get(x, key), value)

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from key_strategies import keys, with_tensors
+from recordings import recording
 
 import tracegrad as tg
-from tracegrad.autograd import gradcheck
+from codegen.ir.interpret import interpret
+from codegen.ir.program import Exit
+from tracegrad.autograd import gradcheck, gradgradcheck
 
 X = np.arange(60.0).reshape(3, 4, 5)
 
@@ -61,32 +65,150 @@ def test_repeated_indices_add_their_gradients() -> None:
     assert x.grad is not None and x.grad.tolist() == [2, 0, 2]
 
 
+def outcome(action: Any) -> Any:
+    """What an action gives, or the class of what it raises."""
+    try:
+        return action()
+    except (IndexError, ValueError) as error:
+        return type(error)
+
+
+shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)
+
+
+@settings(max_examples=400, deadline=None)
+@given(shapes.flatmap(lambda shape: st.tuples(st.just(shape), keys(shape, wrong=True))))
+def test_every_key_selects_what_numpy_selects(case: tuple[tuple[int, ...], Any]) -> None:
+    shape, key = case
+    values = np.random.default_rng(0).standard_normal(shape)
+    expected = outcome(lambda: values[key])
+    for requires_grad in (False, True):             # with a history it is made of ops
+        x = tg.tensor(values, requires_grad=requires_grad)
+        found = outcome(lambda: x[with_tensors(key)])   # noqa: B023 - called at once
+        if isinstance(expected, type):
+            assert found is expected
+            continue
+        np.testing.assert_array_equal(found.array, expected)
+        assert found.shape == np.shape(expected)
+        if requires_grad and found.size:
+            weights = np.random.default_rng(1).standard_normal(found.shape)
+            gradient = np.zeros(shape)
+            np.add.at(gradient, key, weights)
+            g, = tg.autograd.grad(found, x, tg.tensor(weights))
+            assert g is not None
+            np.testing.assert_allclose(g.array, gradient, atol=1e-12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(shapes.flatmap(lambda shape: st.tuples(st.just(shape), keys(shape))))
+def test_a_recorded_selection_is_the_same(case: tuple[tuple[int, ...], Any]) -> None:
+    shape, key = case
+    x, ours = tg.tensor(np.random.default_rng(0).standard_normal(shape)), with_tensors(key)
+    with recording() as recorder:
+        found = outcome(lambda: x[ours])
+    if isinstance(found, type):
+        return
+    if any(isinstance(k, tg.Tensor) and k.dtype == tg.bool for k in (ours if isinstance(ours, tuple) else (ours,))):
+        assert {abort.reason.name for abort in recorder.aborts} == {"HOST_READ"}
+        return
+    assert not recorder.aborts
+    values = interpret(recorder.graph("f", [found], derivatives=False), [entry.tensor.array for entry in recorder.inputs])
+    assert not isinstance(values, Exit)
+    np.testing.assert_array_equal(values[0], x.array[key])
+
+
+@pytest.mark.parametrize("key", [
+    (np.array([0, 2]), slice(None), np.array([[1], [-1]])), (X[..., 0] > 20), (0, [1, 1, 2], None), (True, [0], 1),
+], ids=str)
+def test_second_derivatives(key: Any) -> None:
+    ours = with_tensors(key)
+    gradgradcheck(lambda y: y[ours] * y[ours] * y[ours], tg.tensor(X / 60, requires_grad=True))
+
+
+@pytest.mark.parametrize("wrong", [
+    ([0, 3, 0], [0, 0, 0]), ([0, 0, 0], [0, 0, 5]), ([-4, 0, 0], [4, 4, 4]), ([0, 0, 0], [0, -6, 0]),
+])
+def test_a_replay_refuses_an_index_out_of_bounds_along_any_axis(wrong: tuple[list[int], list[int]]) -> None:
+    @tg.trace
+    def f(x: tg.Tensor, i: tg.Tensor, j: tg.Tensor) -> tg.Tensor:
+        return x[i, :, j] * 2.0
+
+    x, i, j = tg.tensor(X), tg.tensor([0, 1, 2]), tg.tensor([4, -5, 0])
+    for _ in range(3):
+        np.testing.assert_array_equal(f(x, i, j).array, X[i.array, :, j.array] * 2.0)
+    assert f.stats.replays == 2
+    with pytest.raises(IndexError, match=r"^test_indexing\.py:\d+: indexing: index -?\d is out of bounds for axis "):
+        f(x, tg.tensor(wrong[0]), tg.tensor(wrong[1]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"])
+def test_indices_of_every_integer_dtype(dtype: str) -> None:
+    i, j = tg.tensor([2, 0], dtype=dtype), tg.tensor([3, 1], dtype=dtype)
+    traced = tg.trace(lambda x, i, j: (x[i] * 1.0, x[i, j] * 1.0))
+    for _ in range(2):
+        for requires_grad in (False, True):
+            one, two = traced(tg.tensor(X, requires_grad=requires_grad), i, j)
+            np.testing.assert_array_equal(one.array, X[[2, 0]])
+            np.testing.assert_array_equal(two.array, X[[2, 0], [3, 1]])
+    if dtype == "uint64":
+        huge = tg.tensor(np.array([2**64 - 1, 0], np.uint64))
+        for key in ((huge,), (huge, j)):
+            with pytest.raises(IndexError, match="index 18446744073709551615 is out of bounds for axis 0"):
+                tg.tensor(X)[key]
+            with pytest.raises(IndexError, match="index 18446744073709551615 is out of bounds for axis 0"):
+                traced(tg.tensor(X), huge, j)
+
+
+def test_an_index_tensor_without_axes_is_not_read() -> None:
+    f = tg.trace(lambda x, k: x[k] + x[1:3, k])
+    x = np.arange(9.0).reshape(3, 3)[:, :2]
+    for k in (0, 1, -1):
+        np.testing.assert_array_equal(f(tg.tensor(x), tg.tensor(k)).array, x[k] + x[1:3, k])
+    assert f.stats.replays == 2
+
+
 @pytest.mark.parametrize("key,error,message", [
     (3, IndexError, "index 3 is out of bounds for axis 0 of size 3"),
     ((0, -5), IndexError, "index -5 is out of bounds for axis 1 of size 4"),
+    ((0, [1, 4]), IndexError, "index 4 is out of bounds for axis 1 of size 4"),
+    ((..., [-6], 0, None), IndexError, "index -6 is out of bounds for axis 1 of size 4"),
+    ((True, [7]), IndexError, "index 7 is out of bounds for axis 0 of size 3"),
     ((0, 0, 0, 0), IndexError, r"4 indices for the 3 axes of f64\[3,4,5\]"),
+    ((X > 3, 0), IndexError, r"4 indices for the 3 axes of f64\[3,4,5\]"),
     ((..., ...), IndexError, "an index can only have one ellipsis"),
-    (1.5, TypeError, "float is no index; an index is an int, a slice"),
-    ("a", TypeError, "str is no index"),
-    (X > 3, NotImplementedError, "no boolean mask as an index yet"),
-    (True, NotImplementedError, "no boolean mask as an index yet"),
-    ([True, False, True], NotImplementedError, "no boolean mask as an index yet"),
-    ((0, [1, 2]), NotImplementedError, "index in two steps"),
-    (([0], slice(None), [1]), NotImplementedError, "index in two steps"),
-    (([0], [1], [2]), NotImplementedError, "index in two steps"),
-    ((None, [0]), NotImplementedError, "index in two steps"),
-    (np.array([0.5]), TypeError, r"indices f64\[1\] are not integers"),
-], ids=range(14))
+    (1.5, IndexError, "float is no index; an index is an int, a slice"),
+    ("a", IndexError, "str is no index"),
+    ([0, 1.5], IndexError, "float is no index"),
+    ([0, [1]], IndexError, "list is no index"),
+    ([slice(1)], IndexError, "slice is no index"),
+    ([True, False], IndexError, "a mask of size 2 does not fit axis 0 of size 3"),
+    ((0, X[0, :3] > 1), IndexError, "a mask of size 3 does not fit axis 1 of size 4"),
+    (([0, 1], [0, 1, 2]), IndexError, r"indices of the shapes \[2\] and \[3\] do not broadcast together"),
+    (np.array([0.5]), IndexError, r"indices f64\[1\] are neither integers nor a mask"),
+], ids=range(17))
 def test_errors(key: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=rf"^test_indexing\.py:\d+: indexing: .*{message}"):
-        tg.tensor(X)[key]
-
-
-@pytest.mark.parametrize("key", [np.array([0, 3]), (np.array([0, 0]), np.array([0, 4])), (slice(None), np.array([-5]))])
-def test_indices_out_of_bounds(key: Any) -> None:
-    with pytest.raises(IndexError, match=r"^test_indexing\.py:\d+: gather: index -?\d is out of bounds"):
-        tg.tensor(X)[key]
+    for requires_grad in (False, True):
+        with pytest.raises(error, match=rf"^test_indexing\.py:\d+: indexing: .*{message}"):
+            tg.tensor(X, requires_grad=requires_grad)[key]
 
 
 def test_no_indices_take_nothing() -> None:
     assert tg.arange(5)[[]].shape == (0,) and tg.ones(2, 3)[:, []].shape == (2, 0)
+
+
+def test_tensors_in_a_list_are_one_index() -> None:
+    f = tg.trace(lambda x, a, b: x[[a, b]] * 1.0)
+    for a, b in ((0, 1), (2, 0), (1, 1)):
+        np.testing.assert_array_equal(f(tg.tensor(X), tg.tensor(a), tg.tensor(b)).array, X[[a, b]])
+    assert f.stats.replays == 2
+
+
+def test_indices_make_a_copy() -> None:
+    x = tg.tensor(X)
+    for key in ([0, 1], True, tg.tensor(1), X > 5):
+        for requires_grad in (False, True):
+            y = tg.tensor(X, requires_grad=requires_grad)
+            with tg.no_grad():
+                taken = y.detach()[key]
+                taken += 100.0
+            np.testing.assert_array_equal(y.array, x.array)

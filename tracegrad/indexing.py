@@ -104,8 +104,8 @@ def position(k: int, size: int, axis: int) -> int:
 class Places:
     """What an advanced key selects of a view of x: the elements at `index` along axis `at` of `lined_up(whole)`.
 
-    whole: x at the key's ints, slices and None; axes, sizes: of it, those that are indexed; index: of any shape, below
-    0 never, or out of bounds where an index is. The result has the axes of `index` in the place of axis `at`.
+    whole: x at the key's ints, slices and None; axes: those of it that are indexed; index: of any shape, out of bounds
+    where one of the key's is. The result has the axes of `index` in the place of axis `at`.
     """
 
     whole: Tensor
@@ -198,19 +198,18 @@ def places(x: Tensor, form: Key) -> Places:
     """What an advanced key selects. Reads masks; IndexError for an index that is out of bounds."""
     keys = [part for k in form.entries for part in (positions(k) if is_mask(k) else (k,))]
     whole = basic(x, [WHOLE if isinstance(k, Tensor) else k for k in keys if not isinstance(k, bool)])
-    indices, axes, sizes = [], [], []
-    axis = before = 0                       # of whole; how many axes of it stand in front of what is selected
-    at = None
+    indices: list[Tensor] = []
+    axes: list[int] = []
+    axis, at = 0, 0 if form.apart else None
     for k in keys:
-        if isinstance(k, bool | int | Tensor) and at is None:
+        if at is None and isinstance(k, bool | int | Tensor):
             at = axis
         if isinstance(k, Tensor):
             indices.append(k)
             axes.append(axis)
-            sizes.append(whole.array.shape[axis])
         axis += k is None or isinstance(k, slice | Tensor)
+    assert at is not None
     bools = [(int(k),) for k in keys if isinstance(k, bool)]
-    before = 0 if form.apart or at is None else at
     try:
         shape = cast(tuple[int, ...], broadcast_shapes(*(k.array.shape for k in indices), *bools))
     except TypeRuleError:
@@ -218,8 +217,9 @@ def places(x: Tensor, form: Key) -> Places:
         raise IndexError(at_user_line(f"indexing: indices of the shapes {texts} do not broadcast together")) from None
     check_bounds([k for k in keys if k is not None and not isinstance(k, bool)], x.array.shape, 0 in shape)
     if not indices:
-        return Places(whole, (), before, known(np.zeros(shape, np.int64)))
-    return Places(whole, tuple(axes), before, broadcast_to(joint_index(indices, sizes, shape), shape))
+        return Places(whole, (), at, known(np.zeros(shape, np.int64)))
+    sizes = [whole.array.shape[k] for k in axes]
+    return Places(whole, tuple(axes), at, broadcast_to(joint_index(indices, sizes, shape), shape))
 
 
 def positions(mask: Any) -> tuple[Any, ...]:
@@ -231,7 +231,7 @@ def positions(mask: Any) -> tuple[Any, ...]:
 
 
 def check_bounds(keys: list[Any], shape: tuple[int, ...], empty: bool) -> None:
-    """IndexError if an index, one entry for each axis, is out of bounds. Where nothing is taken, only 0-d ones count."""
+    """IndexError if an index, one entry for each axis, is out of bounds. Where nothing is taken, only 0-d ones do."""
     for axis, (k, size) in enumerate(zip(keys, shape)):
         if isinstance(k, Tensor) and k.array.size and not (empty and k.array.ndim):
             low, high = k.array.min(), k.array.max()

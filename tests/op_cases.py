@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import permutations
 
 import numpy as np
 
@@ -64,6 +65,16 @@ def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
         case "pad":
             yield {"low": (0,) * n, "high": (0,) * n, "interior": (0,) * n}
             yield {"low": (1,) * n, "high": (2,) * n, "interior": (1,) * n}
+        case "shear":
+            yield {"axes": (), "along": (), "step": (), "dilation": ()}
+            yield from ({"axes": (a,), "along": (o,), "step": (s,), "dilation": (d,)}
+                        for a, o in permutations(range(n), 2) for s, d in ((1, 1), (2, 1), (1, 2), (3, 2))
+                        if shape[a] > (shape[o] - 1) * d)
+        case "unshear":
+            yield {"axes": (), "along": (), "step": (), "dilation": (), "size": ()}
+            yield from ({"axes": (a,), "along": (o,), "step": (s,), "dilation": (d,),
+                         "size": (max(0, (shape[a] - 1) * s + (shape[o] - 1) * d + s),)}
+                        for a, o in permutations(range(n), 2) for s, d in ((1, 1), (2, 1), (1, 2), (3, 2)) if shape[a])
         case _:
             yield {}
 

@@ -15,6 +15,14 @@ from __future__ import annotations
 from tracegrad import autograd, methods
 from tracegrad.aborts import Abort, NotCompiled
 from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
+from tracegrad.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from tracegrad.creation import (
     arange,
     asarray,
@@ -145,6 +153,18 @@ from tracegrad.movement import (
     take,
     take_along_axis,
 )
+from tracegrad.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from tracegrad.random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
 from tracegrad.splitting import (
     array_split,
@@ -161,6 +181,7 @@ from tracegrad.splitting import (
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits
 from tracegrad.tracing import FellBackToEager, eager, trace
+from tracegrad.windows import sliding_window_view
 
 __version__ = "0.1.0"
 

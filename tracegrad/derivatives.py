@@ -135,6 +135,9 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "slice": (slice_rule,),
     "flip": (lambda g, y, x, *, axes: g.emit("flip", axes=axes),),
     "pad": (pad_rule,),
+    "shear": (lambda g, y, x, *, axes, **other: g.emit(
+        "unshear", axes=axes, **other, size=tuple(x.shape[k] for k in axes)),),
+    "unshear": (lambda g, y, x, *, size, **other: g.emit("shear", **other),),
     "matmul": (lambda g, y, a, b: product(g, swap(b), a), lambda g, y, a, b: product(swap(a), g, b)),
     "gather": (gather_rule, None),
     "scatter_add": (

@@ -41,7 +41,7 @@ else:
     silence = partial(_extobj_contextvar.set, _make_extobj(all="ignore"))
     restore = _extobj_contextvar.reset      # type: ignore[assignment]
 
-VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad"}
+VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad", "unshear"}
 """Ops whose result can be a view of their operand."""
 
 REFUSALS = (IndexError, OverflowError, MemoryError, ValueError, TypeError)
@@ -148,8 +148,8 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
                 differentiate(op, args, attrs, result)
                 break
     if array.base is not None and op in VIEWING:
-        x = args[0]
-        if array.base is x.array or array.base is x.array.base:     # not so where NumPy had to copy
+        x, base = args[0], array.base
+        if base is x.array or base is x.array.base or op == "shear":    # not so where NumPy had to copy
             x.share(result, op, attrs, result.requires_grad == x.requires_grad)
     recorder = ACTIVE.get()
     if recorder is not None:

@@ -19,6 +19,7 @@ from tracegrad import (
     movement,
     numpy_calls,
     splitting,
+    windows,
     writes,
 )
 from tracegrad.dispatch import dispatch
@@ -159,6 +160,7 @@ _METHODS: dict[str, Callable] = {
     "transpose": _M.swapaxes,
     "float": in_dtype(float32), "double": in_dtype(float64),
     "int": in_dtype(int32), "long": in_dtype(int64), "bool": in_dtype(bool_),
+    "unfold": windows.unfold,
     "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_, "clamp_": _W.clamp_,
     "add_": _W.add_, "sub_": _W.sub_, "mul_": _W.mul_, "div_": _W.div_,
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,

@@ -62,6 +62,7 @@ _REDUCE = (("axis", "ints"), ("keepdims", "flag"))
 _SHAPE = (("shape", "dims"),)
 _AXIS = (("axis", "int"),)
 _CUT = (("start", "dims"), ("stop", "dims"), ("step", "ints"))
+_SHEAR = (("axes", "ints"), ("along", "ints"), ("step", "ints"), ("dilation", "ints"))
 _EDGES = (("low", "dims"), ("high", "dims"), ("interior", "ints"))
 
 _ROWS = (
@@ -109,6 +110,10 @@ _ROWS = (
     _op("flip", 1, type_rules.flip, references.flip, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
         dtypes=_FLOATS_AND_INTS),
     _op("pad", 1, type_rules.pad, references.pad, MOVEMENT, LINEAR, attrs=_EDGES, dtypes=_FLOATS_AND_INTS),
+    # movement between the places of windows, and the places in them
+    _op("shear", 1, type_rules.shear, references.shear, MOVEMENT, LINEAR, attrs=_SHEAR, dtypes=_FLOATS_AND_INTS),
+    _op("unshear", 1, type_rules.unshear, references.unshear, MOVEMENT, LINEAR, attrs=(*_SHEAR, ("size", "dims")),
+        dtypes=_FLOATS_AND_INTS),
     # contraction, indirection
     _op("matmul", 2, type_rules.matmul, references.matmul),
     _op("gather", 2, type_rules.gather, references.gather, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),

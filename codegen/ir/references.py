@@ -88,6 +88,41 @@ def pad(x: np.ndarray, *, low: tuple[int, ...], high: tuple[int, ...], interior:
     return result
 
 
+def shear(x: np.ndarray, *, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
+          dilation: tuple[int, ...]) -> np.ndarray:
+    """result[.., i, .., j, ..] = x[.., step*i + dilation*j, .., j, ..], i along each of `axes`, j along its `along`.
+
+    So windows are a shear of x repeated along new axes, and a diagonal is the shear of a square.
+    """
+    return _sheared(x, axes, along, step, dilation, False)
+
+
+def unshear(x: np.ndarray, *, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
+            dilation: tuple[int, ...], size: tuple[int, ...]) -> np.ndarray:
+    """The array, `size` along `axes`, that shears to x and is 0 in all places that a shear does not read."""
+    shape = list(x.shape)
+    for a, n in zip(axes, size):
+        shape[a] = n
+    order = (*along, *(k for k in range(x.ndim) if k not in along))         # a sum over `along` then adds up rows
+    result = np.zeros([shape[k] for k in order], x.dtype).transpose(np.argsort(order))
+    _sheared(result, axes, along, step, dilation, True)[...] = x
+    return result
+
+
+def _sheared(x: np.ndarray, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
+             dilation: tuple[int, ...], writeable: bool) -> np.ndarray:
+    """A view of x; ValueError where it has no room."""
+    shape, strides = list(x.shape), list(x.strides)
+    for a, o, s, d in zip(axes, along, step, dilation):
+        last = x.shape[a] - (x.shape[o] - 1) * d - 1
+        if last < 0:
+            raise ValueError(f"windows that span {(x.shape[o] - 1) * d + 1} do not fit into {x.shape[a]}")
+        shape[a] = last // s + 1
+        strides[o] += d * x.strides[a]
+        strides[a] *= s
+    return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=writeable)
+
+
 def _checked(indices: np.ndarray, size: int) -> np.ndarray:
     """The indices, those below 0 counted from the end; IndexError for one that is out of bounds."""
     if indices.size and not (-size <= indices.min() and indices.max() < size):

@@ -148,6 +148,40 @@ def pad(x: TensorType, *, low: tuple[Size, ...], high: tuple[Size, ...], interio
         for size, a, b, gap in zip(x.shape, low, high, interior)))
 
 
+def shear(x: TensorType, *, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
+          dilation: tuple[int, ...]) -> TensorType:
+    _require_pairs(x, axes, along, step, dilation)
+    shape = list(x.shape)
+    for a, o, s, d in zip(axes, along, step, dilation):
+        span = (x.shape[o] - 1) * d + 1
+        if isinstance(span, int) and isinstance(size := x.shape[a], int) and size < span:
+            raise TypeRuleError(f"{x} has no room along axis {a} for windows that span {span}")
+        shape[a] = (x.shape[a] - span) // s + 1
+    return TensorType(x.dtype, tuple(shape))
+
+
+def unshear(x: TensorType, *, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
+            dilation: tuple[int, ...], size: tuple[Size, ...]) -> TensorType:
+    _require_pairs(x, axes, along, step, dilation)
+    if len(size) != len(axes):
+        raise TypeRuleError(f"there are {len(size)} sizes for {len(axes)} axes")
+    sizes = dict(zip(axes, size))
+    result = TensorType(x.dtype, tuple(sizes.get(k, n) for k, n in enumerate(x.shape)))
+    if shear(result, axes=axes, along=along, step=step, dilation=dilation) != x:
+        raise TypeRuleError(f"{x} is no shear of {result}")
+    return result
+
+
+def _require_pairs(x: TensorType, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
+                   dilation: tuple[int, ...]) -> None:
+    """Each of the axes goes with another axis, a step and a dilation."""
+    _reduced(x, (*axes, *along), True)
+    if not len(axes) == len(along) == len(step) == len(dilation):
+        raise TypeRuleError("axes, along, step and dilation must be equally many")
+    if any(n < 1 for n in (*step, *dilation)):
+        raise TypeRuleError(f"steps {list(step)} and dilations {list(dilation)} are not all positive")
+
+
 def matmul(a: TensorType, b: TensorType) -> TensorType:
     dtype = _require((a, b), NUMBERS, "a number")
     if a.ndim < 2 or a.ndim != b.ndim:

@@ -49,7 +49,7 @@ def _movement(rewriter: Rewriter, node: Node) -> int | None:
 
 
 def _pad(rewriter: Rewriter, node: Node) -> int | None:
-    """pad(0) -> 0"""
+    """pad(0) -> 0, unshear(0) -> 0"""
     text = rewriter.fills.get(node.args[0])
     return rewriter.constant(text, node.type) if text == literal_text(0, node.type.dtype) else None
 
@@ -107,7 +107,7 @@ def _iota(rewriter: Rewriter, node: Node) -> int | None:
 FOLDING: Rules = {
     **{op.name: (_elementwise,) for op in OPS.values() if ELEMENTWISE in op.traits},
     "div": (_elementwise, _reciprocal),
-    **dict.fromkeys(("broadcast", "reshape", "transpose", "slice", "flip"), (_movement,)),
-    "pad": (_pad,), "max": (_extremum,), "min": (_extremum,), "sum": (_sum,), "iota": (_iota,),
+    **dict.fromkeys(("broadcast", "reshape", "transpose", "slice", "flip", "shear"), (_movement,)),
+    "pad": (_pad,), "unshear": (_pad,), "max": (_extremum,), "min": (_extremum,), "sum": (_sum,), "iota": (_iota,),
 }
 

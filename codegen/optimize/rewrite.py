@@ -79,7 +79,7 @@ Rules = Mapping[str, tuple[Rule, ...]]
 """Rules by the op whose nodes they look at, in the order in which they are tried."""
 
 _COMMUTATIVE = frozenset(op.name for op in OPS.values() if COMMUTATIVE in op.traits)
-_SPREADING = frozenset({"broadcast", "reshape", "transpose", "slice", "flip"})
+_SPREADING = frozenset({"broadcast", "reshape", "transpose", "slice", "flip", "shear"})
 
 
 def rewrite(graph: Graph, rules: Rules) -> Graph:

@@ -48,7 +48,7 @@ def demand_of(graph: StaticGraph, asked: Iterable[int]) -> Demand:
         for a in set(node.args):
             live[a] = True
             picked = node.op == "gather" and a not in node.args[1:]
-            whole[a] |= whole[v] and not picked and node.op != "slice"
+            whole[a] |= whole[v] and not picked and node.op not in ("slice", "shear")
             uses[a] += uses[v] if through else 1
             if through:
                 reach[a] = max(reach[a], reach[v])

@@ -2,16 +2,17 @@
 
     transpose axes=[1,0] at (i, j)             (j, i)
     reshape [6,4] -> [24] at (i)               (i//4, i%4)
+    shear axes=[0] along=[1] step=[2] dilation=[1] at (i, j)    (2*i+j, j)
     pad low=[2] high=[0] interior=[1] at (i)   ((i-2)//2) where 2 <= i and (i-2) % 2 == 0, else 0
 
 A point has one Index for each axis, ZERO on an axis of size 1. Guards say where the operand is read at all.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from codegen.ir.graph import Node, attrs_of
-from codegen.schedule.index import ZERO, Extents, bounds, flatten, quotient, remainder, scale, shift, unflatten
+from codegen.schedule.index import ZERO, Extents, add, bounds, flatten, quotient, remainder, scale, shift, unflatten
 from codegen.schedule.kernel import Index, Within
 
 Point = tuple[Index, ...]
@@ -75,26 +76,56 @@ def _pad(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Poi
     found: list[Index] = []
     guards: list[Within] = []
     for index, size, low, interior in zip(point, source, attrs["low"], attrs["interior"]):
-        step = interior + 1
-        last = low + (size - 1) * step
-        least, most = bounds(index, extents)
-        if size == 0 or most < low or least > last:
+        inside = _spread(index, size, low, interior + 1, extents)
+        if inside is None:
             return (), None
-        if least < low or most > last:
-            guards.append(Within(index, low, last + 1))
-        if step > 1:
-            raised = -(-low // step)                # makes the index to divide non-negative everywhere
-            lifted = shift(index, raised * step - low)
-            phase = remainder(lifted, step, extents)
-            if phase.terms:
-                guards.append(Within(phase, 0, 1))
-            elif phase.constant:
-                return (), None
-            index = shift(quotient(lifted, step, extents), -raised)
-        else:
-            index = shift(index, -low)
-        found.append(ZERO if size == 1 else index)
+        found.append(ZERO if size == 1 else inside[0])
+        guards += inside[1]
     return tuple(found), tuple(guards)
+
+
+def _spread(index: Index, size: int, low: int, step: int, extents: Extents) -> tuple[Index, Guards] | None:
+    """Which of `size` elements, `step` apart and the first at `low`, is at an index, and when; None for none ever."""
+    last = low + (size - 1) * step
+    least, most = bounds(index, extents)
+    if size == 0 or most < low or least > last:
+        return None
+    guards: Guards = () if least >= low and most <= last else (Within(index, low, last + 1),)
+    if step == 1:
+        return shift(index, -low), guards
+    raised = -(-(low - min(least, 0)) // step)      # makes the index to divide non-negative everywhere
+    lifted = shift(index, raised * step - low)
+    phase = remainder(lifted, step, extents)
+    if phase.terms:
+        guards += (Within(phase, 0, 1),)
+    elif phase.constant:
+        return None
+    return shift(quotient(lifted, step, extents), -raised), guards
+
+
+def _shear(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
+    found = list(point)
+    for a, o, step, dilation in _pairs(node):
+        found[a] = add(scale(point[a], step), scale(point[o], dilation))
+    return tuple(found), ()
+
+
+def _unshear(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards | None]:
+    found = list(point)
+    guards: Guards = ()
+    for a, o, step, dilation in _pairs(node):
+        inside = _spread(add(point[a], scale(point[o], -dilation)), source[a], 0, step, extents)
+        if inside is None:
+            return (), None
+        found[a] = ZERO if source[a] == 1 else inside[0]
+        guards += inside[1]
+    return tuple(found), guards
+
+
+def _pairs(node: Node) -> Iterator[tuple[int, int, int, int]]:
+    """Each axis of a shear, that along which it moves, its step and its dilation."""
+    attrs = attrs_of(node)
+    return zip(attrs["axes"], attrs["along"], attrs["step"], attrs["dilation"])
 
 
 def _same(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
@@ -108,6 +139,8 @@ MAPS: dict[str, Callable[[Node, Shape, Point, Extents], tuple[Point, Guards | No
     "slice": _slice,
     "flip": _flip,
     "pad": _pad,
+    "shear": _shear,
+    "unshear": _unshear,
     "detach": _same,
     "scatter_add": _same,       # that adds nothing
     # a reduction that combines nothing

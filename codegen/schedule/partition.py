@@ -115,7 +115,7 @@ class _Partitioner:
         """Find the leaves and the cost of a value."""
         found: dict[int, bool] = {}
         for position, a in enumerate(node.args):
-            straight = node.op not in ("transpose", "slice", "flip", "pad") and not (
+            straight = node.op not in ("transpose", "slice", "flip", "pad", "shear", "unshear") and not (
                 node.op == "gather" and position == 0 and not self._picks(v, node))
             for leaf, aligned in self._known(a).items():
                 found[leaf] = found.get(leaf, True) and aligned and straight

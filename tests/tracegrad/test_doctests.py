@@ -10,6 +10,7 @@ import tracegrad as tg
 from tracegrad import (
     autodiff,
     autograd,
+    convolution,
     creation,
     diagonals,
     dtypes,
@@ -18,12 +19,14 @@ from tracegrad import (
     losses,
     manipulation,
     movement,
+    pooling,
     random,
     splitting,
+    windows,
 )
 
 WITH_EXAMPLES = (autodiff, autograd, creation, diagonals, dtypes, functional, losses, manipulation, movement, random,
-                 splitting)
+                 splitting, convolution, pooling, windows)
 
 
 @pytest.mark.parametrize("module", [*WITH_EXAMPLES, io], ids=lambda module: module.__name__)

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 
 from codegen.ir.ops import Op
-from codegen.ir.types import COMPLEX, DTYPES
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import COMPLEX, DTYPES, type_of
 
 Operands = tuple[list[np.ndarray], dict[str, object]]
 
@@ -26,6 +28,8 @@ def drawn(op: Op, dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     low, high = op.domain
     if dtype.startswith("u"):
         low = 0
+    if dtype in COMPLEX:
+        return np.asarray(rng.uniform(low, high, shape) + 1j * rng.uniform(low, high, shape)).astype(DTYPES[dtype])
     return np.asarray(rng.uniform(low, high, shape)).astype(DTYPES[dtype])
 
 
@@ -40,7 +44,7 @@ def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
     n = len(shape)
     match op:
         case "cast":
-            yield from ({"dtype": dtype} for dtype in DTYPES if dtype not in COMPLEX)
+            yield from ({"dtype": dtype} for dtype in DTYPES)
         case "sum":
             yield from reductions(shape)
         case "max" | "min":
@@ -113,6 +117,20 @@ def cases(op: Op) -> Iterator[Operands]:
                 for shape in SHAPES:
                     for chosen in attrs(op.name, shape):
                         yield [drawn(op, dtype, shape, 13)], chosen
+
+
+def complex_cases(op: Op) -> Iterator[Operands]:
+    """Cases of complex operands, for an op whose type rule admits them."""
+    if "c128" in op.dtypes:
+        return
+    for dtype in ("c64", "c128"):
+        for operands, chosen in cases(replace(op, dtypes=(dtype,))):
+            try:
+                op.type_rule(*map(type_of, operands), **chosen)
+            except TypeRuleError:
+                continue
+            if any(x.dtype.kind == "c" for x in operands):
+                yield operands, chosen
 
 
 def strided(x: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 import tracegrad as tg
 from codegen.ir.ops import ELEMENTWISE, MOVEMENT, OPS
-from codegen.ir.types import COMPLEX, DTYPES, FLOATS
+from codegen.ir.types import DTYPES, FLOATS
 from codegen.optimize.expand import EXPANSIONS
 from codegen.schedule.movement import MAPS
 from tracegrad.aborts import Abort
@@ -47,7 +47,7 @@ def test_every_op_that_is_a_ufunc_can_be_called_as_one(op):
         assert isinstance(result, tg.Tensor) and np.array_equal(result.numpy(), row.reference(*arrays), equal_nan=True)
 
 
-@pytest.mark.parametrize("name", [name for name in DTYPES if name not in COMPLEX])
+@pytest.mark.parametrize("name", DTYPES)
 def test_every_dtype_can_be_named(name):
     dtype = DTYPES[name]
     assert getattr(tg, dtype.name) == dtype

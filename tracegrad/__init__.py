@@ -15,6 +15,19 @@ from __future__ import annotations
 from tracegrad import autograd, methods
 from tracegrad.aborts import Abort, NotCompiled
 from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
+from tracegrad.complex_numbers import (
+    angle,
+    complex,
+    conj,
+    imag,
+    is_complex,
+    iscomplex,
+    isreal,
+    polar,
+    real,
+    view_as_complex,
+    view_as_real,
+)
 from tracegrad.convolution import (
     conv1d,
     conv2d,
@@ -43,6 +56,8 @@ from tracegrad.devices import Device
 from tracegrad.diagonals import diag, diag_embed, diagflat, diagonal, tril, tril_indices, triu, triu_indices
 from tracegrad.dtypes import (
     bfloat16,
+    complex64,
+    complex128,
     float16,
     float32,
     float64,

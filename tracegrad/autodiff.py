@@ -16,10 +16,11 @@ from typing import Protocol, TypeVar
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.graph import Node as GraphNode
-from codegen.ir.types import FLOATS
+from codegen.ir.types import INEXACT
 from tracegrad.creation import ones_like
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadcast
 from tracegrad.dispatch import GRAD, Node
+from tracegrad.dtypes import COMPLEX_NUMBERS
 from tracegrad.functional import clone, convert
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -83,20 +84,20 @@ def carrying(graph: Graph, wrt: Iterable[int]) -> set[int]:
     """The values that depend on `wrt` by a path that can be differentiated, `wrt` included."""
     found = set(wrt)
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
-        if node.type.dtype in FLOATS:
+        if node.type.dtype in INEXACT:
             if any(a in found and rule is not None for a, rule in zip(node.args, rules_of(node))):
                 found.add(value)
     return found
 
 
 def differentiate(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """The vjp of a graph: from its inputs and a cotangent for each floating-point output to one for each of `wrt`.
+    """The vjp of a graph: from its inputs and a cotangent for each inexact output to one for each of `wrt`.
 
     `wrt` are value ids. A value there is no path to gets zeros. The graph's own nodes come first, in order.
     """
     b = Builder(f"{graph.name}.backward")
     values: dict[int, Value] = {k: b.input(type) for k, type in enumerate(graph.inputs)}
-    outputs = [v for v in graph.outputs if graph.type_of(v).dtype in FLOATS]
+    outputs = [v for v in graph.outputs if graph.type_of(v).dtype in INEXACT]
     seeds = [(v, b.input(graph.type_of(v))) for v in outputs]
     for value, node in enumerate(graph.nodes, len(graph.inputs)):
         b.line = node.line
@@ -164,6 +165,9 @@ def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
         if output.array.size != 1:
             raise RuntimeError(at_user_line(
                 f"backward: the tensor has shape {list(output.shape)}: with more than one element, pass a gradient"))
+        if output.array.dtype in COMPLEX_NUMBERS:
+            raise RuntimeError(at_user_line(
+                f"backward: the tensor is {output.array.dtype}: only a real loss goes without a gradient"))
         return ones_like(output)
     if not isinstance(gradient, Tensor):
         raise TypeError(at_user_line(f"backward: the gradient is a {type(gradient).__name__}, not a Tensor"))

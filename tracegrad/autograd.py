@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tracegrad.autodiff import pull_back, seed_of
+from tracegrad.complex_numbers import real
 from tracegrad.creation import zeros_like
 from tracegrad.dispatch import GRAD
-from tracegrad.dtypes import FLOATING, float64
+from tracegrad.dtypes import INEXACT, complex128, float64
 from tracegrad.functional import sum
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -102,8 +103,9 @@ class GradcheckError(AssertionError):
 
 def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4,
               rtol: float = 1e-3) -> bool:
-    """Compare the derivatives of f, at float64 inputs that require grad, with central differences.
+    """Compare the derivatives of f, at float64 or complex128 inputs that require grad, with central differences.
 
+    Of complex numbers, the real and the imaginary parts are compared, each as a number of its own.
     True, or GradcheckError that says which entry of which Jacobian differs.
 
         >>> x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
@@ -112,9 +114,10 @@ def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: flo
     """
     points = _as_list(inputs)
     for k, x in enumerate(points):
-        if x.requires_grad and x.dtype != float64:
-            raise TypeError(at_user_line(f"gradcheck: input {k} is {x.dtype}: numerical derivatives need float64"))
-    ends = [y for y in _as_list(f(*points)) if y.dtype in FLOATING]
+        if x.requires_grad and x.dtype not in (float64, complex128):
+            raise TypeError(at_user_line(
+                f"gradcheck: input {k} is {x.dtype}: numerical derivatives need float64 or complex128"))
+    ends = [y for y in _as_list(f(*points)) if y.dtype in INEXACT]
     for j, y in enumerate(ends):
         for k, x in enumerate(points):
             if not x.requires_grad:
@@ -133,17 +136,17 @@ def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps:
     """`gradcheck` of the gradients of f: its second derivatives, in directions that are drawn with a fixed seed."""
     points = _as_list(inputs)
     rng = np.random.default_rng(0)
-    directions = [Tensor(rng.standard_normal(y.shape)) for y in _as_list(f(*points)) if y.dtype in FLOATING]
+    directions = [Tensor(_drawn(rng, y)) for y in _as_list(f(*points)) if y.dtype in INEXACT]
     active = [x for x in points if x.requires_grad]
 
     def gradients(*at: Tensor) -> list[Tensor]:
-        ends = [y for y in _as_list(f(*at)) if y.dtype in FLOATING]
+        ends = [y for y in _as_list(f(*at)) if y.dtype in INEXACT]
         xs = [x for x in at if x.requires_grad]
         if not any_requires_grad(ends):
             return [zeros_like(x) for x in xs]
-        scalar = sum(ends[0] * directions[0])
+        scalar = real(sum(ends[0] * directions[0]))
         for y, v in zip(ends[1:], directions[1:]):
-            scalar = scalar + sum(y * v)
+            scalar = scalar + real(sum(y * v))
         found = grad(scalar, xs, create_graph=True, allow_unused=True)
         return [zeros_like(x) if g is None else g for x, g in zip(xs, found)]
 
@@ -154,30 +157,44 @@ def any_requires_grad(tensors: Sequence[Tensor]) -> bool:
     return any(t.requires_grad for t in tensors)
 
 
+def reals(array: np.ndarray) -> np.ndarray:
+    """The elements as real numbers in a row; of a complex one, its two parts."""
+    flat = np.ascontiguousarray(array).ravel()
+    return flat.view(flat.real.dtype)
+
+
+def _drawn(rng: np.random.Generator, like: Tensor) -> np.ndarray:
+    numbers = rng.standard_normal(reals(like.array).size)
+    return numbers.view(like.dtype if like.dtype == complex128 else float64).reshape(like.shape)
+
+
 def _analytic(y: Tensor, x: Tensor) -> np.ndarray:
-    """f64[size of y, size of x]: the Jacobian by backward."""
-    rows = np.zeros((y.array.size, x.array.size))
+    """f64[reals of y, reals of x]: the Jacobian by backward."""
+    n = reals(y.array).size
+    rows = np.zeros((n, reals(x.array).size))
     if y.requires_grad:
-        for k in range(y.array.size):
-            seed = np.zeros(y.array.size)
+        for k in range(n):
+            seed = np.zeros(n)
             seed[k] = 1.0
-            g, = grad(y, x, Tensor(seed.reshape(y.shape)), retain_graph=True, allow_unused=True)
+            g, = grad(y, x, Tensor(seed.view(y.dtype).reshape(y.shape)), retain_graph=True, allow_unused=True)
             if g is not None:
-                rows[k] = g.array.ravel()
+                rows[k] = reals(g.array)
     return rows
 
 
 def _numeric(f: Callable[..., Any], points: list[Tensor], j: int, k: int, eps: float) -> np.ndarray:
-    """f64[size of output j, size of input k]: the Jacobian by central differences."""
+    """f64[reals of output j, reals of input k]: the Jacobian by central differences."""
     x = points[k].array
+    numbers = reals(x)
 
     def at(moved: np.ndarray) -> np.ndarray:
-        there = [Tensor(moved.reshape(x.shape), p.requires_grad) if n == k else p for n, p in enumerate(points)]
-        return [y for y in _as_list(f(*there)) if y.dtype in FLOATING][j].array.ravel().copy()
+        here = Tensor(moved.view(x.dtype).reshape(x.shape), points[k].requires_grad)
+        there = [here if n == k else p for n, p in enumerate(points)]
+        return reals([y for y in _as_list(f(*there)) if y.dtype in INEXACT][j].array).copy()
 
     columns = []
-    for n in range(x.size):
-        step = np.zeros(x.size)
+    for n in range(numbers.size):
+        step = np.zeros(numbers.size)
         step[n] = eps
-        columns.append((at(x.ravel() + step) - at(x.ravel() - step)) / (2 * eps))
-    return np.stack(columns, axis=1) if columns else np.zeros((at(x.ravel()).size, 0))
+        columns.append((at(numbers + step) - at(numbers - step)) / (2 * eps))
+    return np.stack(columns, axis=1) if columns else np.zeros((at(numbers).size, 0))

@@ -34,9 +34,10 @@ def array_of(data: Any, dtype: np.dtype | None) -> np.ndarray:
         raise TypeError(at_user_line(f"tensor: {type(data).__name__} data of dtype {array.dtype} are not numbers"))
     if dtype is None:
         dtype = dtype_of(array.dtype)
-        if not isinstance(data, np.ndarray | np.generic) and dtype == dtypes.float64:
-            dtype = dtypes.default_float()
-        elif array.size == 0 and isinstance(data, list | tuple):
+        if not isinstance(data, np.ndarray | np.generic):
+            defaults = {dtypes.float64: dtypes.default_float(), dtypes.complex128: dtypes.default_complex()}
+            dtype = defaults.get(dtype, dtype)
+        if array.size == 0 and isinstance(data, list | tuple):
             dtype = dtypes.default_float()
     converted = array if array.dtype is dtype else cast(array.astype(array.dtype.newbyteorder("="), copy=False),
                                                         dtype=name_of(dtype))
@@ -92,7 +93,7 @@ def from_numpy(array: np.ndarray, /) -> Tensor:
     return adopt(array)
 
 
-def full(shape: Any, fill_value: Number, *, dtype: Any = None, device: str | Device | None = None,
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device | None = None,
          requires_grad: bool = False) -> Tensor:
     """A Tensor of one number everywhere, in the default dtype of its kind unless `dtype` says otherwise.
 

@@ -11,6 +11,9 @@ where the rule asks for its shape; so rules put it last. What has computed value
 1. One rule for each operand, so that only the ones asked for are computed; None: there is no path to this operand.
 2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place.
 3. Every op is either in VJPS or in NON_DIFFERENTIABLE.
+4. The cotangent of a complex value z is dL/d(re z) + i dL/d(im z), as in PyTorch, for a real loss L. So the rule of a
+   holomorphic op multiplies by the conjugate of its derivative; `conj` of what is real is that itself. Where a real
+   operand meets complex ones it was cast: the rule of `cast` takes the real part, in one place.
 """
 from __future__ import annotations
 
@@ -18,10 +21,31 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from codegen.ir.dims import Size
-from codegen.ir.types import NAMES
+from codegen.ir.types import COMPLEX, NAMES
 
 Operand: TypeAlias = Any        # a Tensor or a builder Value: what the algebra asks of it is said above
 Rule = Callable[..., Operand] | None
+
+
+def is_complex(x: Operand) -> bool:
+    """Is x a value of a complex dtype?"""
+    return hasattr(x, "dtype") and element_type(x) in COMPLEX
+
+
+def conj(x: Operand) -> Operand:
+    """The complex conjugate; of a real value, the value itself."""
+    if hasattr(x, "dtype"):
+        return x.emit("conj") if element_type(x) in COMPLEX else x
+    return x.conjugate()
+
+
+def real(x: Operand) -> Operand:
+    """The real part; of a real value, the value itself."""
+    return x.emit("real") if is_complex(x) else x
+
+
+def cast(x: Operand, dtype: str) -> Operand:
+    return x if element_type(x) == dtype else x.emit("cast", dtype=dtype)
 
 
 def choose(condition: Operand, x: Operand, y: Operand) -> Operand:
@@ -104,13 +128,27 @@ def gather_rule(g: Operand, y: Operand, x: Operand, indices: Operand, *, axis: i
     return broadcast(zero(g), x.shape).emit("scatter_add", indices, g, axis=axis)
 
 
+def cast_rule(g: Operand, y: Operand, x: Operand, *, dtype: str) -> Operand:
+    """A complex number made of a real one has no imaginary part that x could change."""
+    return cast(g if is_complex(x) else real(g), element_type(x))
+
+
+def sign_rule(g: Operand, y: Operand, x: Operand) -> Operand:
+    """z / |z| turns: what of g lies across y, divided by |z|. A real sign does not change."""
+    if not is_complex(x):
+        return broadcast(zero(g), x.shape)
+    size = x.emit("abs")
+    along = y * cast(real(g * conj(y)), element_type(g))
+    return choose(size.emit("eq", size.constant(0)), zero(g), (g - along) / cast(size, element_type(g)))
+
+
 # A tie of maximum or minimum gives each operand half; where one is NaN the result is, and both get the cotangent.
 # `y > a` says that a lost.
 VJPS: dict[str, tuple[Rule, ...]] = {
     "add": (lambda g, y, a, b: g, lambda g, y, a, b: g),
     "sub": (lambda g, y, a, b: g, lambda g, y, a, b: -g),
-    "mul": (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
-    "div": (lambda g, y, a, b: g / b, lambda g, y, a, b: -(g * y) / b),
+    "mul": (lambda g, y, a, b: g * conj(b), lambda g, y, a, b: g * conj(a)),
+    "div": (lambda g, y, a, b: g / conj(b), lambda g, y, a, b: -(g * conj(y)) / conj(b)),
     "maximum": (
         lambda g, y, a, b: choose(y.emit("gt", a), zero(g), choose(y.emit("eq", b), g / 2, g)),
         lambda g, y, a, b: choose(y.emit("gt", b), zero(g), choose(y.emit("eq", a), g / 2, g))),
@@ -118,14 +156,20 @@ VJPS: dict[str, tuple[Rule, ...]] = {
         lambda g, y, a, b: choose(y.emit("lt", a), zero(g), choose(y.emit("eq", b), g / 2, g)),
         lambda g, y, a, b: choose(y.emit("lt", b), zero(g), choose(y.emit("eq", a), g / 2, g))),
     "neg": (lambda g, y, x: -g,),
-    "abs": (lambda g, y, x: g * x.emit("sign"),),
-    "sign": (lambda g, y, x: broadcast(zero(g), x.shape),),
-    "sqrt": (lambda g, y, x: g / (y * 2),),
-    "exp": (lambda g, y, x: g * y,),
-    "log": (lambda g, y, x: g / x,),
-    "tanh": (lambda g, y, x: g * (1 - y * y),),
+    "abs": (lambda g, y, x: cast(g, element_type(x)) * x.emit("sign"),),
+    "sign": (sign_rule,),
+    "sqrt": (lambda g, y, x: g / (conj(y) * 2),),
+    "exp": (lambda g, y, x: g * conj(y),),
+    "log": (lambda g, y, x: g / conj(x),),
+    "tanh": (lambda g, y, x: g * conj(1 - y * y),),
     "where": (None, lambda g, y, c, a, b: choose(c, g, zero(g)), lambda g, y, c, a, b: choose(c, zero(g), g)),
-    "cast": (lambda g, y, x, *, dtype: g.emit("cast", dtype=element_type(x)),),
+    "cast": (cast_rule,),
+    # complex numbers
+    "real": (lambda g, y, z: cast(g, element_type(z)),),
+    "imag": (lambda g, y, z: zero(g).emit("complex", g),),
+    "conj": (lambda g, y, z: conj(g),),
+    "complex": (lambda g, y, a, b: real(g), lambda g, y, a, b: g.emit("imag")),
+    # reductions, movement, contraction, indirection
     "sum": (sum_rule,),
     "max": (extremum_rule,),
     "min": (extremum_rule,),
@@ -138,7 +182,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "shear": (lambda g, y, x, *, axes, **other: g.emit(
         "unshear", axes=axes, **other, size=tuple(x.shape[k] for k in axes)),),
     "unshear": (lambda g, y, x, *, size, **other: g.emit("shear", **other),),
-    "matmul": (lambda g, y, a, b: product(g, swap(b), a), lambda g, y, a, b: product(swap(a), g, b)),
+    "matmul": (lambda g, y, a, b: product(g, swap(conj(b)), a), lambda g, y, a, b: product(swap(conj(a)), g, b)),
     "gather": (gather_rule, None),
     "scatter_add": (
         lambda g, y, x, indices, updates, *, axis: g,

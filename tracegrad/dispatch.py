@@ -22,7 +22,7 @@ from codegen.ir.ops import MOVEMENT, OPS
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
-from tracegrad.dtypes import FLOATING, bfloat16
+from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
@@ -187,7 +187,7 @@ def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tens
 
 def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> None:
     """Give `result`, which is `op` of `args`, its history; nothing if it has none."""
-    if result.array.dtype not in FLOATING:
+    if result.array.dtype not in INEXACT:
         return
     rules = VJPS.get(op)
     if rules is None:
@@ -204,9 +204,10 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
             edges.append(None)
     if not wanted:
         return
-    used = _USED.get((op, wanted))
+    kind = result.array.dtype.kind              # rules of complex numbers read more
+    used = _USED.get((op, wanted, kind))
     if used is None:
-        used = _USED[op, wanted] = used_values(op, wanted, args, attrs, result)
+        used = _USED[op, wanted, kind] = used_values(op, wanted, args, attrs, result)
     operands = []
     for k, a in enumerate(args):
         if isinstance(a, Tensor):
@@ -219,7 +220,7 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
     result.grad_fn = node
 
 
-_USED: dict[tuple[str, int], tuple[bool, ...]] = {}
+_USED: dict[tuple[str, int, str], tuple[bool, ...]] = {}
 
 
 def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> tuple[bool, ...]:

@@ -31,6 +31,9 @@ def values(x: Tensor) -> str:
     if recorder is not None:
         recorder.host_read(x, "repr")
     array = x.array
+    if array.dtype in dtypes.COMPLEX_NUMBERS:
+        return np.array2string(array, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(",
+                               formatter={"complex_kind": complex_format(array)})
     if array.dtype not in dtypes.FLOATING:
         return np.array2string(array, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(")
     exact = array.astype(np.float64)
@@ -44,7 +47,8 @@ def notes(x: Tensor) -> list[str]:
     found = []
     if array.size == 0 and array.ndim != 1:
         found.append(f"shape={array.shape}")
-    inferred = (dtypes.default_float(),) if array.size == 0 else (dtypes.default_float(), dtypes.int64, dtypes.bool_)
+    inferred = (dtypes.default_float(),) if array.size == 0 else (
+        dtypes.default_float(), dtypes.default_complex(), dtypes.int64, dtypes.bool_)
     if array.dtype not in inferred:
         found.append(f"dtype={array.dtype.name}")
     if x.grad_fn is not None:
@@ -75,6 +79,17 @@ def number_format(array: np.ndarray) -> Callable[[Any], str]:
         widest.append(np.float64("-inf"))
     width = max((len(text(v)) for v in widest), default=0)
     return lambda number: f"{text(number):>{width}}"
+
+
+def complex_format(array: np.ndarray) -> Callable[[Any], str]:
+    """The formats of the real and of the imaginary parts, these with a sign: "1.5000-2.0000j"."""
+    real, imag = number_format(array.real.astype(np.float64)), number_format(np.abs(array.imag.astype(np.float64)))
+
+    def text(number: np.complexfloating) -> str:
+        sign = "-" if np.signbit(number.imag) and not np.isnan(number.imag) else "+"
+        return f"{real(np.float64(number.real))}{sign}{imag(np.abs(np.float64(number.imag))).strip()}j"
+
+    return text
 
 
 def format_spec(x: Tensor, spec: str, /) -> str:

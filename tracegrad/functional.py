@@ -14,7 +14,7 @@ from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
 from tracegrad.dispatch import check, complete, dispatch
-from tracegrad.dtypes import FLOATING, bool_, name_of
+from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, REAL, bool_, float32, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
 from tracegrad.operands import (
     Axis,
@@ -39,9 +39,9 @@ def _binary(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor
     def apply(x1: Any, x2: Any, /) -> Tensor:
         if isinstance(x1, Tensor):
             if isinstance(x2, Tensor):
-                if x1.array.dtype is x2.array.dtype is not bool_:
+                if x1.array.dtype is x2.array.dtype and x1.array.dtype in REAL:
                     return dispatch(op, x1, x2)
-            elif type(x2) is float and x1.array.dtype in FLOATING:
+            elif type(x2) is float and x1.array.dtype in INEXACT:
                 return dispatch(op, x1, x2)
         return dispatch(op, *numbers(op, *pair(op, x1, x2)))
     return _named(apply, name, doc)
@@ -54,14 +54,14 @@ def _unary(op: str, name: str, doc: str) -> Callable[[Operand], Tensor]:
 
 
 def numbers(op: str, *operands: Any) -> tuple[Any, ...]:
-    """The operands; TypeRuleError for bools where the op is not for bools, which NumPy would take for numbers."""
-    if any_bool(operands):
+    """The operands; TypeRuleError for bools and complex numbers where the op is not for them, but NumPy's is."""
+    if not all_real(operands):
         check(op, operands, {})
     return operands
 
 
-def any_bool(operands: tuple[Any, ...]) -> bool:
-    return next((x.array.dtype for x in operands if isinstance(x, Tensor)), None) is bool_
+def all_real(operands: tuple[Any, ...]) -> bool:
+    return next((x.array.dtype for x in operands if isinstance(x, Tensor)), float32) in REAL
 
 
 def _unary_floating(op: str, doc: str) -> Callable[[Operand], Tensor]:
@@ -207,7 +207,7 @@ def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
     x = tensor_operand("sum", x)
     if dtype is not None:
         x = convert(x, dtypes.dtype_of(dtype))
-    elif x.array.dtype not in FLOATING:
+    elif x.array.dtype not in INEXACT:
         x = convert(x, dtypes.uint64 if x.array.dtype.kind == "u" else dtypes.int64)
     return dispatch("sum", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
 
@@ -271,6 +271,8 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
     if x.array.itemsize == 2:
         return in_single(var, x, axis, correction=correction, keepdims=keepdims)
     away = x - mean(x, axis, keepdims=True)
+    if x.array.dtype in COMPLEX_NUMBERS:
+        away = abs(away)
     n = count(x, axis) - correction
     return sum(away * away, axis, keepdims=keepdims) / float(n if n > 0 else 0)
 
@@ -420,7 +422,7 @@ def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) 
     x = tensor_operand("clip", x)
     if min is None and max is None:
         return clone(x)
-    if x.array.dtype not in FLOATING:
+    if x.array.dtype not in INEXACT:
         x = x if min is None else maximum(x, min)
         return x if max is None else minimum(x, max)
     x = x if min is None else where(less(x, min), min, x)

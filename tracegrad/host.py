@@ -40,6 +40,11 @@ def to_float(x: Tensor, /) -> float:
     return float(only(x, "float"))
 
 
+def to_complex(x: Tensor, /) -> complex:
+    """The one element as a complex number."""
+    return complex(only(x, "complex"))
+
+
 def to_int(x: Tensor, /) -> int:
     """The one element as an int, truncated."""
     return int(only(x, "int"))
@@ -52,7 +57,7 @@ def to_index(x: Tensor, /) -> int:
     return int(only(x, "index"))
 
 
-def item(x: Tensor, /) -> bool | int | float:
+def item(x: Tensor, /) -> bool | int | float | complex:
     """The one element as a Python number."""
     return only(x, "item")
 

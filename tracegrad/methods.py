@@ -8,6 +8,7 @@ from typing import Any
 from codegen.ir.types import type_of
 from tracegrad import (
     autodiff,
+    complex_numbers,
     diagonals,
     formatting,
     functional,
@@ -23,7 +24,7 @@ from tracegrad import (
     writes,
 )
 from tracegrad.dispatch import dispatch
-from tracegrad.dtypes import FLOATING, bool_, float32, float64, int32, int64
+from tracegrad.dtypes import INEXACT, bool_, complex64, complex128, float32, float64, int32, int64
 from tracegrad.operands import scalar
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -35,15 +36,16 @@ def emit(x: Tensor, op: str, *args: Any, **attrs: Any) -> Tensor:
     return dispatch(op, x, *args, **attrs)
 
 
-def constant(x: Tensor, number: int | float, /) -> Tensor:
+def constant(x: Tensor, number: int | float | complex, /) -> Tensor:
     """A 0-d Tensor of the dtype of x."""
     return scalar(number, x.array.dtype)
 
 
 def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
     """Set requires_grad of a leaf."""
-    if requires_grad and x.array.dtype not in FLOATING:
-        raise TypeError(at_user_line(f"requires_grad_: {type_of(x.array)} is not floating-point: it has no derivative"))
+    if requires_grad and x.array.dtype not in INEXACT:
+        raise TypeError(at_user_line(
+            f"requires_grad_: {type_of(x.array)} is neither floating-point nor complex: it has no derivative"))
     if not requires_grad and x.grad_fn is not None:
         raise RuntimeError(at_user_line("requires_grad_: the tensor is not a leaf; use detach()"))
     x.requires_grad = requires_grad
@@ -118,7 +120,7 @@ def in_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
     return lambda x: functional.astype(x, dtype, copy=False)
 
 
-_F, _M, _W, _H = functional, movement, writes, host
+_F, _M, _W, _H, _C = functional, movement, writes, host, complex_numbers
 
 _OPERATORS: dict[str, Callable] = {
     "__add__": _F.add, "__sub__": _F.subtract, "__mul__": _F.multiply, "__truediv__": _F.divide, "__pow__": _F.pow,
@@ -136,6 +138,7 @@ _OPERATORS: dict[str, Callable] = {
     "__getitem__": indexing.get, "__setitem__": _W.set_item,
     "__bool__": _H.truth_value, "__float__": _H.to_float, "__int__": _H.to_int, "__index__": _H.to_index,
     "__len__": _H.length, "__iter__": indexing.rows, "__contains__": _H.contains, "__array__": _H.as_array,
+    "__complex__": _H.to_complex,
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
     "__array_ufunc__": numpy_calls.array_ufunc, "__array_function__": numpy_calls.array_function,
     "__array_namespace__": interop.array_namespace,
@@ -150,6 +153,9 @@ _METHODS: dict[str, Callable] = {
         "sum", "max", "min", "mean", "var", "std", "argmax", "any", "all", "matmul", "clip",
         "logical_and", "logical_or", "logical_xor", "logical_not",
         "astype", "to", "clone", "contiguous", "detach")},
+    # complex numbers
+    "conj": _C.conj, "angle": _C.angle, "cfloat": in_dtype(complex64), "cdouble": in_dtype(complex128),
+    "is_complex": _C.is_complex,
     "softmax": losses.softmax, "log_softmax": losses.log_softmax, "logsumexp": losses.logsumexp,
     "add": _F.add, "sub": _F.subtract, "mul": _F.multiply, "div": _F.divide, "neg": _F.negative, "clamp": _F.clip,
     "eq": _F.equal, "ne": _F.not_equal, "lt": _F.less, "le": _F.less_equal, "gt": _F.greater, "ge": _F.greater_equal,
@@ -179,10 +185,11 @@ _METHODS: dict[str, Callable] = {
 
 _PROPERTIES: dict[str, Callable] = {
     "T": _M.t, "mT": _M.matrix_transpose, "data": _F.detach,
+    "real": _C.real, "imag": _C.imag, "mH": _C.adjoint, "H": _C.hermitian,
 }
 
 
-_SETTERS: dict[str, Callable] = {"data": _W.set_data}
+_SETTERS: dict[str, Callable] = {"data": _W.set_data, "real": _W.set_real, "imag": _W.set_imag}
 
 
 def bind() -> None:

@@ -12,18 +12,18 @@ import numpy as np
 from codegen.ir.references import literal_text
 from tracegrad import dtypes
 from tracegrad.dispatch import dispatch
-from tracegrad.dtypes import FLOATING, bool_, name_of, promote
+from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING, INEXACT, bool_, name_of, promote
 from tracegrad.lifted import LiftedNumber
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 Number: TypeAlias = bool | int | float
-Operand: TypeAlias = Tensor | np.ndarray | Number
+Operand: TypeAlias = Tensor | np.ndarray | Number | complex
 Axis: TypeAlias = int | tuple[int, ...] | None
 
 
-def scalar(number: Number, dtype: np.dtype) -> Tensor:
+def scalar(number: Number | complex, dtype: np.dtype) -> Tensor:
     """A 0-d Tensor of a number that is part of the program."""
     name = name_of(dtype)
     return dispatch("constant", value=literal_text(number, name), dtype=name)
@@ -39,15 +39,15 @@ def adopt(array: np.ndarray) -> Tensor:
     return tensor
 
 
-def operand(op: str, x: Any) -> Tensor | Number:
-    """x as dispatch takes it; TypeError if it is no operand."""
+def operand(op: str, x: Any) -> Any:
+    """x as dispatch takes it, a Tensor or a Python number; TypeError if it is no operand."""
     if isinstance(x, Tensor):
         return x
     if type(x) is LiftedNumber:
         return x.read()
     if isinstance(x, np.generic):       # a NumPy scalar is as weak as a Python number
         x = x.item()
-    if isinstance(x, bool | int | float):
+    if isinstance(x, bool | int | float | complex):
         return x
     if isinstance(x, np.ndarray):
         return adopt(x)
@@ -60,8 +60,10 @@ def tensor_operand(op: str, x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else scalar(x, number_dtype(x))
 
 
-def number_dtype(number: Number) -> np.dtype:
+def number_dtype(number: Number | complex) -> np.dtype:
     # A lifted number has the class of its number.
+    if isinstance(number, complex):
+        return dtypes.default_complex()
     return dtypes.default_float() if isinstance(number, float) else dtypes.dtype_of(number.__class__)
 
 
@@ -71,14 +73,18 @@ def convert(x: Tensor, dtype: np.dtype) -> Tensor:
 
 
 def floating(x: Tensor) -> Tensor:
-    """x itself if it is floating-point, else in the default floating-point dtype."""
-    return x if x.array.dtype in FLOATING else convert(x, dtypes.default_float())
+    """x itself if it is floating-point or complex, else in the default floating-point dtype."""
+    return x if x.array.dtype in INEXACT else convert(x, dtypes.default_float())
 
 
-def beside(dtype: np.dtype, number: Number) -> np.dtype:
+def beside(dtype: np.dtype, number: Number | complex) -> np.dtype:
     """The dtype of the result of an operation on a tensor of `dtype` and a Python number."""
+    if isinstance(number, complex):
+        if dtype in COMPLEX_NUMBERS:
+            return dtype
+        return promote(dtype, dtypes.complex64) if dtype in FLOATING else dtypes.default_complex()
     if isinstance(number, float):
-        return dtype if dtype in FLOATING else dtypes.default_float()
+        return dtype if dtype in INEXACT else dtypes.default_float()
     if dtype is bool_ and not isinstance(number, bool):
         return dtypes.int64
     return dtype

@@ -113,7 +113,7 @@ class Recorder:
 
     def record_creation(self, tensor: Tensor, data: Any) -> None:
         """`tensor` was made from Python data."""
-        if isinstance(data, bool | int | float | np.generic):
+        if isinstance(data, bool | int | float | complex | np.generic):
             self._bind(tensor, self._number(data, type_of(tensor.array).dtype))
         elif _is_numbers(data):
             self._enter(tensor, frozen=np.array(tensor.array, order="C"))
@@ -262,4 +262,4 @@ def _dtype_beside(op: str, args: tuple[Any, ...]) -> str:
 def _is_numbers(data: Any) -> bool:
     if isinstance(data, list | tuple):
         return all(map(_is_numbers, data))
-    return isinstance(data, bool | int | float | np.generic)
+    return isinstance(data, bool | int | float | complex | np.generic)

@@ -21,7 +21,7 @@ from codegen import CannotLower, CompileError, Executable, compile_program
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.ops import OPS, REDUCTION
-from codegen.ir.types import FLOATS, TensorType
+from codegen.ir.types import INEXACT, TensorType
 from tracegrad.autodiff import carrying, differentiate, rules_of
 from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.recorder import ACTIVE
@@ -105,7 +105,7 @@ class Route:
             return ()
         found: set[int] = set()
         for output in set(self.graph.outputs):
-            if self.graph.type_of(output).dtype in FLOATS:
+            if self.graph.type_of(output).dtype in INEXACT:
                 found.update(choose_saved(self.graph, self._backward(output), 1))
         return tuple(sorted(found))
 
@@ -198,7 +198,7 @@ class Route:
             backward = self._backward(output)
             earlier = [v for v in self.saved if v < output or output not in self.saved]
             graph = cut(backward, [v + 1 for v in earlier])
-            carries = (*self.carries, True, *(self.graph.type_of(v).dtype in FLOATS for v in earlier))
+            carries = (*self.carries, True, *(self.graph.type_of(v).dtype in INEXACT for v in earlier))
             found = self._derivatives[output] = Route(graph, carries, self.target)
         return found
 

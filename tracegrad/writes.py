@@ -18,8 +18,9 @@ import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
+from tracegrad.complex_numbers import complex, imag, is_complex, real
 from tracegrad.dispatch import GRAD, Node, complete, differentiate, dispatch, restore, silence
-from tracegrad.dtypes import FLOATING, bfloat16, bool_
+from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, bfloat16, bool_
 from tracegrad.functional import add, bitwise_and, bitwise_or, bitwise_xor, clip, divide, multiply, subtract, where
 from tracegrad.indexing import get
 from tracegrad.indexing_keys import normal_form
@@ -162,7 +163,8 @@ def fitted(target: Tensor, value: Operand, what: str) -> Tensor:
     """`value` in the dtype and shape of target; TypeError if that would drop a fraction."""
     value = tensor_operand(what, value)
     given, wanted = value.array.dtype, target.array.dtype
-    if given in FLOATING and wanted not in FLOATING or wanted == bool_ != given:
+    holds = wanted in COMPLEX_NUMBERS or wanted in INEXACT and given not in COMPLEX_NUMBERS or given not in INEXACT
+    if not holds or wanted == bool_ != given:
         raise TypeError(at_user_line(
             f"{what}: {type_of(value.array)} cannot be written to {type_of(target.array)} in place; cast it"))
     if value.array.shape == target.array.shape:
@@ -175,6 +177,18 @@ def copy_(target: Tensor, value: Operand, /) -> Tensor:
     value = fitted(target, value, "copy_")
     write(target, complete("reshape", (value,), {"shape": value.array.shape}, Tensor(value.array)))
     return target
+
+
+def set_real(target: Tensor, value: Operand, /) -> None:
+    """x.real = value; the imaginary part stays. Of a real tensor, all of it."""
+    copy_(target, complex(broadcast_to(value, target.array.shape), imag(target)) if is_complex(target) else value)
+
+
+def set_imag(target: Tensor, value: Operand, /) -> None:
+    """x.imag = value; the real part stays. TypeError for a real tensor."""
+    if not is_complex(target):
+        raise TypeError(at_user_line(f"imag: {type_of(target.array)} has no imaginary part to write to"))
+    copy_(target, complex(real(target), broadcast_to(value, target.array.shape)))
 
 
 def zero_(target: Tensor, /) -> Tensor:
@@ -193,7 +207,7 @@ UFUNCS = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divi
 
 def fits_directly(x: Tensor, other: Any) -> bool:
     """Is x op= other nothing but a write to memory: no history, no recording, no conversion?"""
-    if x.array.dtype not in FLOATING or not x.array.flags.writeable or ACTIVE.get() is not None:
+    if x.array.dtype not in INEXACT or not x.array.flags.writeable or ACTIVE.get() is not None:
         return False
     if GRAD.enabled and x.requires_grad:
         return False

@@ -15,6 +15,8 @@ from codegen.ir.references import literal_text
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType
 
+Number = bool | int | float | complex
+
 
 class Value:
     """A value of a graph under construction. Its operators emit nodes; Python numbers take its dtype."""
@@ -36,15 +38,15 @@ class Value:
     def ndim(self) -> int:
         return len(self.type.shape)
 
-    def emit(self, op: str, *args: Value | int | float, **attrs: Attr) -> Value:
+    def emit(self, op: str, *args: Value | Number, **attrs: Attr) -> Value:
         """Apply `op` to this value and `args`."""
         return self.builder.emit(op, self, *(self._lift(a) for a in args), **attrs)
 
-    def constant(self, number: int | float) -> Value:
+    def constant(self, number: Number) -> Value:
         """A 0-d value of this value's dtype."""
         return self._lift(number)
 
-    def _lift(self, operand: Value | int | float) -> Value:
+    def _lift(self, operand: Value | Number) -> Value:
         return operand if isinstance(operand, Value) else self.builder.constant(operand, self.type.dtype)
 
     def __add__(self, other): return self.emit("add", other)
@@ -75,7 +77,7 @@ class Builder:
         self._inputs.append(type)
         return Value(self, len(self._inputs) - 1, type)
 
-    def constant(self, number: bool | int | float, dtype: str) -> Value:
+    def constant(self, number: Number, dtype: str) -> Value:
         """A 0-d constant."""
         return self.emit("constant", value=literal_text(number, dtype), dtype=dtype)
 

@@ -213,6 +213,33 @@ cast:f32     f64       nan -> nan
 cast:f64     f32       -0.0 -> -0.0
 cast:f64     f32       inf -> inf
 
+# complex numbers: the parts stay apart, whatever they are; a size is infinite where a part is
+real         c64 c128  nan-0.0j -> nan
+real         c64 c128  -0.0+infj -> -0.0
+imag         c64 c128  1.0-0.0j -> -0.0
+imag         c64 c128  nan+infj -> inf
+conj         c64 c128  1.0+2.0j -> 1.0-2.0j
+conj         c64 c128  inf+0.0j -> inf-0.0j
+complex      f32 f64   -0.0 inf -> -0.0+infj
+complex      f32 f64   inf nan -> inf+nanj
+abs          c64 c128  3.0-4.0j -> 5.0
+abs          c64 c128  -inf+nanj -> inf
+abs          c64 c128  nan+1.0j -> nan
+abs          c64       3e30+4e30j -> 5e30
+sqrt         c64 c128  -4.0+0.0j -> 0.0+2.0j
+sqrt         c64 c128  -4.0-0.0j -> 0.0-2.0j
+exp          c64 c128  0.0+0.0j -> 1.0+0.0j
+log          c64 c128  0.0+0.0j -> -inf+0.0j
+neg          c64 c128  0.0-1.0j -> -0.0+1.0j
+eq           c64 c128  1.0+nanj 1.0+nanj -> false
+eq           c64 c128  0.0-0.0j -0.0+0.0j -> true
+ne           c64 c128  1.0+2.0j 1.0+3.0j -> true
+cast:bool    c64 c128  0.0+nanj -> true
+cast:bool    c64 c128  0.0-0.0j -> false
+cast:c64     f32 f64   -0.0 -> -0.0+0.0j
+cast:c64     c128      1e39+1e-46j -> inf+0.0j
+cast:c128    i64       9007199254740993 -> 9007199254740992.0+0.0j
+
 # indices below 0 count from the end; one out of bounds refuses the whole run
 gather       f32 i64   [5 6 7] [0 2] -> [5 7]
 gather       f32 i64   [5 6 7] [-1 -3] -> [7 5]
@@ -283,6 +310,8 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Are two arrays of one type equal, the zeros apart and all NaNs one?"""
     if type_of(a) != type_of(b):
         return False
+    if a.dtype.kind == "c":
+        return same_bits(a.real, b.real) and same_bits(a.imag, b.imag)
     if a.dtype.kind != "f" and type_of(a).dtype != "bf16":
         return bool(np.array_equal(a, b))
     equal = (a == b) & (np.signbit(a) == np.signbit(b))

@@ -57,6 +57,7 @@ def _elementwise(name: str, arity: int, rule: Callable[..., TensorType], referen
 
 
 _FLOATS_AND_INTS = ("f32", "f64", "i32", "i64")
+_COMPLEX = ("c64", "c128")
 _BITS = ("bool", "i32", "i64", "u32", "u64")
 _REDUCE = (("axis", "ints"), ("keepdims", "flag"))
 _SHAPE = (("shape", "dims"),)
@@ -70,19 +71,19 @@ _ROWS = (
     _elementwise("add", 2, type_rules.number, np.add, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
     _elementwise("sub", 2, type_rules.number, np.subtract, dtypes=_FLOATS_AND_INTS),
     _elementwise("mul", 2, type_rules.number, np.multiply, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
-    _elementwise("div", 2, type_rules.floating, np.divide, domain=POSITIVE),
+    _elementwise("div", 2, type_rules.inexact, np.divide, domain=POSITIVE),
     _elementwise("maximum", 2, type_rules.real, np.maximum, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
     _elementwise("minimum", 2, type_rules.real, np.minimum, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
     _elementwise("neg", 1, type_rules.signed, np.negative, LINEAR, dtypes=_FLOATS_AND_INTS),
-    _elementwise("abs", 1, type_rules.signed, np.abs, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
+    _elementwise("abs", 1, type_rules.magnitude, np.abs, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
     _elementwise("sign", 1, type_rules.signed, np.sign, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
-    _elementwise("sqrt", 1, type_rules.floating, np.sqrt, domain=POSITIVE),
-    _elementwise("exp", 1, type_rules.floating, np.exp),
-    _elementwise("log", 1, type_rules.floating, np.log, domain=POSITIVE),
-    _elementwise("tanh", 1, type_rules.floating, np.tanh),
+    _elementwise("sqrt", 1, type_rules.inexact, np.sqrt, domain=POSITIVE),
+    _elementwise("exp", 1, type_rules.inexact, np.exp),
+    _elementwise("log", 1, type_rules.inexact, np.log, domain=POSITIVE),
+    _elementwise("tanh", 1, type_rules.inexact, np.tanh),
     # comparison, choice, bits
-    _elementwise("eq", 2, type_rules.comparison, np.equal, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
-    _elementwise("ne", 2, type_rules.comparison, np.not_equal, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
+    _elementwise("eq", 2, type_rules.equality, np.equal, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
+    _elementwise("ne", 2, type_rules.equality, np.not_equal, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
     _elementwise("lt", 2, type_rules.comparison, np.less, dtypes=_FLOATS_AND_INTS),
     _elementwise("le", 2, type_rules.comparison, np.less_equal, dtypes=_FLOATS_AND_INTS),
     _elementwise("gt", 2, type_rules.comparison, np.greater, dtypes=_FLOATS_AND_INTS),
@@ -95,6 +96,11 @@ _ROWS = (
     _elementwise("shift_right", 2, type_rules.integral, references.shift_right, dtypes=_BITS[1:], domain=(0.0, 40.0)),
     _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_FLOATS_AND_INTS),
     _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_FLOATS_AND_INTS),
+    # complex numbers
+    _elementwise("real", 1, type_rules.part, references.real, LINEAR, dtypes=_COMPLEX),
+    _elementwise("imag", 1, type_rules.part, references.imag, LINEAR, dtypes=_COMPLEX),
+    _elementwise("conj", 1, type_rules.complex_number, np.conjugate, LINEAR, dtypes=_COMPLEX),
+    _elementwise("complex", 2, type_rules.of_parts, references.complex_),
     # reductions
     _op("sum", 1, type_rules.summed, references.summed, REDUCTION, LINEAR, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
     _op("max", 1, type_rules.extremum, np.maximum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),

@@ -6,10 +6,11 @@ the result has the type that the type rule gives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from codegen.ir.types import DTYPES, FLOATS, INTEGERS, NAMES
+from codegen.ir.types import DTYPES, FLOATS, INTEGERS, NAMES, PARTS
 
 
 def shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -23,6 +24,8 @@ def shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
 def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
     """Convert elements. Float to integer truncates; NaN gives 0, what is out of range saturates at the nearest end."""
     target = DTYPES[dtype]
+    if x.dtype.kind == "c" and target.kind not in "cb":
+        raise TypeError(f"complex numbers do not convert to {target.name}")
     with np.errstate(over="ignore", invalid="ignore"):
         if NAMES[x.dtype] not in FLOATS or dtype not in INTEGERS:
             return x.astype(target)
@@ -32,6 +35,21 @@ def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
         saturated = np.where(wide >= high, target.type(limits.max), np.where(wide <= low, target.type(limits.min), 0))
         inside = (wide > low) & (wide < high)
         return np.where(inside, np.where(inside, wide, 0).astype(target), saturated)
+
+
+def real(x: np.ndarray) -> np.ndarray:
+    return x.real.copy()
+
+
+def imag(x: np.ndarray) -> np.ndarray:
+    return x.imag.copy()
+
+
+def complex_(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+    """real + i imag; unlike that sum, also where a part is infinite, NaN or -0.0."""
+    result = np.empty(np.broadcast_shapes(real.shape, imag.shape), f"c{2 * real.dtype.itemsize}")
+    result.real, result.imag = real, imag
+    return result
 
 
 def detach(x: np.ndarray) -> np.ndarray:
@@ -150,21 +168,29 @@ def scatter_add(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis
     return result
 
 
-def literal(value: str) -> bool | int | float:
-    """The number that a literal's text stands for."""
+def literal(value: str) -> Any:
+    """The number that a literal's text stands for: a bool, int, float or complex."""
     if value in ("true", "false"):
         return value == "true"
+    if value.endswith("j") and value != "j":
+        return complex(value)
     try:
         return int(value)
     except ValueError:
         return float(value)
 
 
-def literal_text(value: bool | int | float, dtype: str) -> str:
-    """The canonical text of a number of `dtype`: equal texts if and only if equal bits (all NaNs are one)."""
+def literal_text(value: bool | int | float | complex, dtype: str) -> str:
+    """The canonical text of a number of `dtype`: equal texts if and only if equal bits (all NaNs are one).
+
+    A complex number is its two parts: 1.0-0.0j.
+    """
     scalar = DTYPES[dtype].type(value)
     if dtype == "bool":
         return "true" if scalar else "false"
+    if dtype in PARTS:
+        imag = repr(float(scalar.imag))
+        return f"{float(scalar.real)!r}{'' if imag[0] == '-' else '+'}{imag}j"
     return str(int(scalar)) if DTYPES[dtype].kind in "iu" else repr(float(scalar))
 
 

@@ -132,7 +132,8 @@ _NATURAL = re.compile(r"\d+")
 _VALUE = re.compile(r"%(\d+)")
 _BLOCK = re.compile(r"block(\d+)")
 _EXIT = re.compile(r"exit(\d+)")
-_LITERAL = re.compile(r"true|false|nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_NUMBER = r"(?:nan|inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_LITERAL = re.compile(rf"true|false|-?{_NUMBER}(?:[+-]{_NUMBER}j)?")
 _SOURCE = re.compile(r"@[ \t]*([^\n]*?)(?=\s+#|\s*$)", re.MULTILINE)
 
 

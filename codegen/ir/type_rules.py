@@ -6,7 +6,7 @@ a sentence that names the operands, in the order they were given.
 from __future__ import annotations
 
 from codegen.ir.dims import Size, element_count
-from codegen.ir.types import FLOATS, INTEGERS, NUMBERS, SIGNED, TensorType
+from codegen.ir.types import COMPLEX, FLOATS, INEXACT, INTEGERS, NUMBERS, PARTS, SIGNED, TensorType
 
 
 class TypeRuleError(TypeError):
@@ -47,14 +47,34 @@ def _elementwise(allowed: frozenset[str], what: str, result: str | None = None):
     return rule
 
 
-REAL = (NUMBERS - {"c64", "c128"})
+REAL = NUMBERS - COMPLEX
 number = _elementwise(NUMBERS, "a number")
 real = _elementwise(REAL, "a real number")
-signed = _elementwise(SIGNED | FLOATS, "a signed number")
+signed = _elementwise(SIGNED | INEXACT, "a signed number")
 floating = _elementwise(FLOATS, "a floating-point number")
+inexact = _elementwise(INEXACT, "a floating-point or complex number")
 integral = _elementwise(INTEGERS, "an integer")
 bits = _elementwise(INTEGERS | {"bool"}, "an integer or bool")
 comparison = _elementwise(REAL | {"bool"}, "a real number or bool", result="bool")
+equality = _elementwise(NUMBERS | {"bool"}, "a number or bool", result="bool")
+complex_number = _elementwise(COMPLEX, "a complex number")
+
+
+def magnitude(x: TensorType) -> TensorType:
+    """|x|: real, whatever x is."""
+    return TensorType(PARTS.get(x.dtype, x.dtype), signed(x).shape)
+
+
+def part(x: TensorType) -> TensorType:
+    """The real or the imaginary part."""
+    return TensorType(PARTS[complex_number(x).dtype], x.shape)
+
+
+def of_parts(real: TensorType, imag: TensorType) -> TensorType:
+    """The complex number of two real ones."""
+    whole = {part: whole for whole, part in PARTS.items()}
+    dtype = _require((real, imag), frozenset(whole), "f32 or f64")
+    return TensorType(whole[dtype], broadcast_shapes(real.shape, imag.shape))
 
 
 def where(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
@@ -70,6 +90,8 @@ def same(x: TensorType) -> TensorType:
 
 
 def cast(x: TensorType, *, dtype: str) -> TensorType:
+    if x.dtype in COMPLEX and dtype not in COMPLEX | {"bool"}:
+        raise TypeRuleError(f"{x} does not convert to {dtype}: take its real part, its imaginary part or its size")
     return TensorType(dtype, x.shape)
 
 

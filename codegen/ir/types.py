@@ -27,7 +27,12 @@ UNSIGNED = frozenset({"u8", "u16", "u32", "u64"})
 INTEGERS = SIGNED | UNSIGNED
 FLOATS = frozenset({"f16", "bf16", "f32", "f64"})
 COMPLEX = frozenset({"c64", "c128"})
-NUMBERS = INTEGERS | FLOATS | COMPLEX
+INEXACT = FLOATS | COMPLEX
+"""The dtypes that round, which are those that derivatives exist in."""
+NUMBERS = INTEGERS | INEXACT
+
+PARTS: dict[str, str] = {"c64": "f32", "c128": "f64"}
+"""The dtype of the real and imaginary parts of each complex dtype."""
 
 
 @dataclass(frozen=True, slots=True)

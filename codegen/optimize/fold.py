@@ -82,11 +82,11 @@ def _reciprocal(rewriter: Rewriter, node: Node) -> int | None:
     """div(x, c) -> mul(x, 1/c), where 1/c is exact: c is a power of two, and neither is subnormal"""
     x, y = node.args
     text, dtype = rewriter.fills.get(y), node.type.dtype
-    if text is None:
+    if text is None or dtype not in _EXPONENTS:
         return None
     number = float(literal(text))
     mantissa, exponent = frexp(number)
-    if abs(mantissa) != 0.5 or abs(exponent) > _EXPONENTS.get(dtype, 0):
+    if abs(mantissa) != 0.5 or abs(exponent) > _EXPONENTS[dtype]:
         return None
     reciprocal = rewriter.constant(literal_text(float(1 / Fraction(number)), dtype), rewriter.types[y])
     return rewriter.emit("mul", x, reciprocal)

@@ -60,7 +60,7 @@ mul(neg(x), neg(y))     -> mul(x, y)
 div(neg(x), neg(y))     -> div(x, y)
 abs(abs(x))             -> abs(x)
 abs(neg(x))             -> abs(x)
-sign(sign(x))           -> sign(x)
+sign(sign(x:signed))    -> sign(x)   # of a complex number it rounds
 
 maximum(x, x)           -> x
 minimum(x, x)           -> x
@@ -125,7 +125,7 @@ sub(x:float, x)         -> 0.0
 mul(x:float, 0.0)       -> 0.0
 mul(0.0, x:float)       -> 0.0
 div(0.0, x)             -> 0.0
-div(x, x)               -> 1.0
+div(x:float, x)         -> 1.0
 neg(sub(x, y))          -> sub(y, x)
 
 sub(add(x, y), y)       -> x
@@ -139,9 +139,9 @@ mul(y, div(x, y))       -> x
 div(div(x, y), z)       -> div(x, mul(y, z))
 div(x, div(y, z))       -> div(mul(x, z), y)
 
-log(exp(x))             -> x
+log(exp(x:float))       -> x           # of complex numbers, up to multiples of 2 pi i
 exp(log(x))             -> x
-exp(neg(log(x)))        -> div(1.0, x)
-sqrt(mul(x, x))         -> abs(x)
+exp(neg(log(x:float)))  -> div(1.0, x)
+sqrt(mul(x:float, x))   -> abs(x)
 mul(sqrt(x), sqrt(x))   -> x
 """)

@@ -6,29 +6,29 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_cases import cases, strided
+from op_cases import cases, complex_cases, strided
 
 from codegen.ir.ops import OPS
 from tracegrad.autograd import GradcheckError, grad, gradcheck, gradgradcheck
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS
 from tracegrad.dispatch import dispatch, used_values
-from tracegrad.dtypes import FLOATING
+from tracegrad.dtypes import INEXACT
 from tracegrad.tensors import Tensor
 
 LARGEST = 40        # operands of more elements are left out: numerical derivatives cost their square
 
 
 def f64_cases(name: str) -> Iterator[tuple[list[np.ndarray], dict[str, Any]]]:
-    """The cases of the op in float64 whose result is float64 too."""
-    for operands, attrs in cases(OPS[name]):
-        floats = [x for x in operands if x.dtype in FLOATING]
-        small = all(x.dtype == np.float64 and x.size <= LARGEST for x in floats)
-        if floats and small and attrs.get("dtype", "f64") == "f64":
+    """The cases of the op in float64 and complex128 whose result has double precision too."""
+    for operands, attrs in (*cases(OPS[name]), *complex_cases(OPS[name])):
+        floats = [x for x in operands if x.dtype in INEXACT]
+        small = all(x.dtype in (np.float64, np.complex128) and x.size <= LARGEST for x in floats)
+        if floats and small and attrs.get("dtype", "f64") in ("f64", "c128"):
             yield operands, attrs
 
 
 def tensors(operands: list[np.ndarray]) -> list[Tensor]:
-    return [Tensor(x, requires_grad=x.dtype in FLOATING) for x in operands]
+    return [Tensor(x, requires_grad=x.dtype in INEXACT) for x in operands]
 
 
 def test_every_op_has_a_row_or_is_declared_to_have_none() -> None:
@@ -67,13 +67,13 @@ def test_a_wrong_derivative_is_found(name: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("name", VJPS)
 def test_what_a_rule_reads_does_not_depend_on_shapes(name: str) -> None:
     """What is saved for backward is found from the first call and held for all."""
-    found: dict[int, set[tuple[bool, ...]]] = {}
+    found: dict[tuple[int, str], set[tuple[bool, ...]]] = {}
     for operands, attrs in f64_cases(name):
         args = tuple(tensors(operands))
         result = dispatch(name, *args, **attrs)
         for wanted in range(1, 1 << len(args)):
             if all(rule is not None for k, rule in enumerate(VJPS[name]) if wanted >> k & 1):
-                found.setdefault(wanted, set()).add(used_values(name, wanted, args, attrs, result))
+                found.setdefault((wanted, result.dtype.kind), set()).add(used_values(name, wanted, args, attrs, result))
     assert found and all(len(uses) == 1 for uses in found.values())
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from op_cases import SHAPES, attrs, cases, drawn, strided
+from op_cases import SHAPES, attrs, cases, complex_cases, drawn, strided
 
 from codegen.ir import ops
 from codegen.ir.builder import Builder
@@ -29,7 +29,7 @@ def run(op: Op, operands: list[np.ndarray], chosen: dict[str, object]) -> np.nda
 @ROWS
 def test_references_give_what_type_rules_say(op: Op) -> None:
     count = 0
-    for operands, chosen in cases(op):
+    for operands, chosen in (*cases(op), *complex_cases(op)):
         run(op, operands, chosen)
         count += 1
     assert count >= 2
@@ -176,11 +176,17 @@ REFUSED = [
     ("add", ["f32[3]", "f32[4]"], {}, r"shapes \[3\] and \[4\] do not broadcast \(3 vs 4\)"),
     ("add", ["f32[3]", "f64[3]"], {}, r"operands f32\[3\] and f64\[3\] have different dtypes"),
     ("add", ["bool[]", "bool[]"], {}, r"bool\[\] is not a number"),
-    ("exp", ["i32[]"], {}, r"i32\[\] is not a floating-point number"),
+    ("exp", ["i32[]"], {}, r"i32\[\] is not a floating-point or complex number"),
     ("neg", ["u32[]"], {}, "not a signed number"),
     ("maximum", ["c64[]", "c64[]"], {}, "not a real number"),
     ("shift_right", ["bool[]", "bool[]"], {}, "not an integer"),
     ("and", ["f32[]", "f32[]"], {}, "not an integer or bool"),
+    ("eq", ["f32[]", "f64[]"], {}, "different dtypes"),
+    ("abs", ["u32[]"], {}, "not a signed number"),
+    ("real", ["f32[]"], {}, r"f32\[\] is not a complex number"),
+    ("conj", ["f64[2]"], {}, r"f64\[2\] is not a complex number"),
+    ("complex", ["i32[]", "i32[]"], {}, r"i32\[\] is not f32 or f64"),
+    ("cast", ["c64[]"], {"dtype": "f32"}, r"c64\[\] does not convert to f32"),
     ("lt", ["c64[]", "c64[]"], {}, "not a real number or bool"),
     ("where", ["i32[]", "f32[]", "f32[]"], {}, "the condition i32.. is not bool"),
     ("where", ["bool[]", "f32[]", "f64[]"], {}, "different dtypes"),
@@ -229,7 +235,7 @@ def test_type_rules_refuse(op: str, operands: list[str], chosen: dict[str, objec
 
 
 def test_every_type_rule_that_can_refuse_does() -> None:
-    cannot = {"cast", "constant", "detach"}
+    cannot = {"constant", "detach"}
     rules = {op.type_rule for op in OPS.values()}
     assert {OPS[row[0]].type_rule for row in REFUSED} == rules - {OPS[op].type_rule for op in cannot}
 

@@ -220,7 +220,7 @@ def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
                 [4]])
     """
     refuse_names("max", names)
-    x = tensor_operand("max", x)
+    x = ordered("max", x)
     if x.array.dtype is bool_:
         return any(x, axis, keepdims=keepdims)
     return dispatch("max", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
@@ -229,10 +229,18 @@ def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
 def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
     """The smallest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
     refuse_names("min", names)
-    x = tensor_operand("min", x)
+    x = ordered("min", x)
     if x.array.dtype is bool_:
         return all(x, axis, keepdims=keepdims)
     return dispatch("min", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+
+
+def ordered(op: str, x: Operand) -> Tensor:
+    """x as a Tensor; TypeRuleError for complex numbers, of which NumPy would compare the real parts."""
+    x = tensor_operand(op, x)
+    if x.array.dtype in COMPLEX_NUMBERS:
+        check(op, (x,), {"axis": () if op != "argmax" else 0, "keepdims": False})
+    return x
 
 
 def count(x: Tensor, axis: Axis) -> int:
@@ -293,7 +301,7 @@ def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **
         tensor([1, 0])
     """
     refuse_names("argmax", names)
-    x = tensor_operand("argmax", x)
+    x = ordered("argmax", x)
     if x.array.dtype is bool_:
         x = convert(x, dtypes.uint8)
     if axis is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import creation, functional, movement
+from tracegrad import complex_numbers, creation, functional, movement
 from tracegrad.dtypes import result_type
 from tracegrad.host import numpy
 from tracegrad.operands import convert, tensor_operand, truth
@@ -21,7 +21,7 @@ from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
 
-_F, _M = functional, movement
+_F, _M, _C = functional, movement, complex_numbers
 GIVEN = object()
 """An argument that was not given."""
 
@@ -35,6 +35,7 @@ UFUNCS: dict[np.ufunc, Callable] = {
     np.logical_and: _F.logical_and, np.logical_or: _F.logical_or, np.logical_xor: _F.logical_xor,
     np.logical_not: _F.logical_not, np.bitwise_and: _F.bitwise_and, np.bitwise_or: _F.bitwise_or,
     np.bitwise_xor: _F.bitwise_xor, np.invert: _F.bitwise_invert, np.right_shift: _F.bitwise_right_shift,
+    np.conjugate: _C.conj,
 }
 """Our function for each ufunc that has one."""
 
@@ -330,5 +331,7 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
     np.result_type: lambda *operands: result_type(*(np.dtype(o) if isinstance(o, type) else o for o in operands)),
+    # complex numbers
+    np.real: _C.real, np.imag: _C.imag, np.angle: _C.angle, np.isreal: _C.isreal, np.iscomplex: _C.iscomplex,
 }
 """Our function for each NumPy function that has one."""

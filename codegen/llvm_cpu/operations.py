@@ -175,6 +175,8 @@ def computes(op: str, dtype: str) -> bool:
     """Is there code for the elementwise op on operands of this dtype?"""
     if op in ("where", "cast"):
         return True
+    if dtype not in ELEMENTS:
+        return False
     instructions = _INSTRUCTIONS.get(op)
     if instructions is not None and instructions[_kind(vector(dtype))] is not None:
         return True

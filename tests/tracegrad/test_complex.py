@@ -38,7 +38,8 @@ def test_python_complex_numbers_take_the_default_complex_dtype() -> None:
 
 @pytest.mark.parametrize(("a", "b", "expected"), [
     ("float32", "complex64", "complex64"), ("float64", "complex64", "complex128"),
-    ("float16", "complex64", "complex64"), ("bfloat16", "complex128", "complex128"), ("int64", "complex64", "complex64"), ("bool", "complex128", "complex128"),
+    ("float16", "complex64", "complex64"), ("bfloat16", "complex128", "complex128"),
+    ("int64", "complex64", "complex64"), ("bool", "complex128", "complex128"),
     ("complex64", "complex128", "complex128"),
 ])
 def test_promotion(a: str, b: str, expected: str) -> None:
@@ -73,7 +74,8 @@ def test_complex_numbers_do_not_become_real_silently() -> None:
 
 @pytest.mark.parametrize("f", [
     lambda m, z: m.real(z), lambda m, z: m.imag(z), lambda m, z: m.conj(z), lambda m, z: m.angle(z),
-    lambda m, z: abs(z), lambda m, z: m.isreal(z), lambda m, z: m.iscomplex(z), lambda m, z: m.sign(z), lambda m, z: m.exp(z) * m.sqrt(z),
+    lambda m, z: abs(z), lambda m, z: m.isreal(z),
+    lambda m, z: m.iscomplex(z), lambda m, z: m.sign(z), lambda m, z: m.exp(z) * m.sqrt(z),
     lambda m, z: m.tanh(z) - m.log(z), lambda m, z: z @ z, lambda m, z: m.mean(z, axis=0), lambda m, z: m.var(z),
     lambda m, z: m.sum(z * z.real), lambda m, z: z == z.conj(), lambda m, z: z ** 3, lambda m, z: m.std(z, axis=1),
 ])

@@ -48,6 +48,8 @@ CALLS: dict[Callable, Callable] = {
     np.atleast_3d: lambda x: np.atleast_3d(x), np.copy: np.copy, np.astype: lambda x: np.astype(x, np.float32),
     np.zeros_like: lambda x: np.zeros_like(x, shape=(2,)), np.ones_like: np.ones_like,
     np.empty_like: lambda x: np.empty_like(x) * 0, np.full_like: lambda x: np.full_like(x, 2.5, dtype=np.float32),
+    np.real: np.real, np.imag: lambda x: np.imag(x * 1j), np.angle: np.angle, np.isreal: np.isreal,
+    np.iscomplex: lambda x: np.iscomplex(x + 1j),
     np.result_type: lambda x: np.result_type(x, np.float32).name,
 }
 

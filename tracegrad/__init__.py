@@ -28,6 +28,21 @@ from tracegrad.complex_numbers import (
     view_as_complex,
     view_as_real,
 )
+from tracegrad.contraction import (
+    addmm,
+    addmv,
+    baddbmm,
+    bmm,
+    dot,
+    einsum,
+    inner,
+    kron,
+    mm,
+    mv,
+    outer,
+    tensordot,
+    vecdot,
+)
 from tracegrad.convolution import (
     conv1d,
     conv2d,
@@ -212,7 +227,7 @@ ABSENT = frozenset("""
     sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh exp2 expm1 log1p log2 log10 erf erfinv rsqrt reciprocal
     floor ceil round trunc floor_divide remainder fmod sort argsort topk unique nonzero searchsorted median quantile
     cumsum cumprod cumulative_sum prod argmin count_nonzero isnan isinf isfinite logaddexp bitwise_left_shift
-    outer tensordot einsum vecdot dot bmm norm
+    norm
     scatter scatter_add index_select masked_fill vmap checkpoint func linalg fft
 """.split())
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""

@@ -9,6 +9,7 @@ from codegen.ir.types import type_of
 from tracegrad import (
     autodiff,
     complex_numbers,
+    contraction,
     diagonals,
     formatting,
     functional,
@@ -167,6 +168,8 @@ _METHODS: dict[str, Callable] = {
     "float": in_dtype(float32), "double": in_dtype(float64),
     "int": in_dtype(int32), "long": in_dtype(int64), "bool": in_dtype(bool_),
     "unfold": windows.unfold,
+    **{name: getattr(contraction, name) for name in (
+        "addmm", "addmv", "baddbmm", "bmm", "dot", "inner", "kron", "mm", "mv", "outer", "vecdot")},
     "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_, "clamp_": _W.clamp_,
     "add_": _W.add_, "sub_": _W.sub_, "mul_": _W.mul_, "div_": _W.div_,
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,

@@ -172,6 +172,8 @@ def test_table_is_well_formed() -> None:
     assert {kind for op in OPS.values() for _, kind in op.attrs} == set(ATTR_KINDS)
 
 
+SHEAR = {"axes": (0,), "along": (1,), "step": (1,), "dilation": (1,)}
+
 REFUSED = [
     ("add", ["f32[3]", "f32[4]"], {}, r"shapes \[3\] and \[4\] do not broadcast \(3 vs 4\)"),
     ("add", ["f32[3]", "f64[3]"], {}, r"operands f32\[3\] and f64\[3\] have different dtypes"),
@@ -209,6 +211,13 @@ REFUSED = [
     ("flip", ["f32[3]"], {"axes": (1,)}, "axis 1 is out of range"),
     ("pad", ["f32[3]"], {"low": (-1,), "high": (0,), "interior": (0,)}, "padding is negative"),
     ("pad", ["f32[3]"], {"low": (), "high": (0,), "interior": (0,)}, "one entry for each"),
+    ("shear", ["f32[2,3]"], SHEAR, r"has no room along axis 0 for windows that span 3"),
+    ("shear", ["f32[2,3]"], {**SHEAR, "along": (2,)}, r"axis 2 is out of range"),
+    ("shear", ["f32[2,3]"], {**SHEAR, "along": (0,)}, r"names an axis twice"),
+    ("shear", ["f32[2,3]"], {**SHEAR, "step": ()}, r"must be equally many"),
+    ("shear", ["f32[3,2]"], {**SHEAR, "dilation": (0,)}, r"not all positive"),
+    ("unshear", ["f32[3,2]"], {**SHEAR, "size": (5,)}, r"f32\[3,2\] is no shear of f32\[5,2\]"),
+    ("unshear", ["f32[3,2]"], {**SHEAR, "size": ()}, r"there are 0 sizes for 1 axes"),
     ("matmul", ["f32[6,8]", "f32[6,1]"], {}, r"do not contract \(8 vs 6\)"),
     ("matmul", ["f32[3]", "f32[3]"], {}, "at least 2"),
     ("matmul", ["f32[2,3,4]", "f32[5,4,3]"], {}, "different batch shapes"),

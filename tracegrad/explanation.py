@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from codegen.ir.text import print_graph
 from tracegrad.aborts import Aborted
-from tracegrad.replay import Trace
+from tracegrad.replay import MadeView, Trace
 from tracegrad.source_lines import first_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def _path(number: int, trace: Trace) -> list[str]:
     lines += _section("sets", [
         *(f"{leaves[e.leaf]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects),
         *(effect.slot.text for effect in trace.slot_effects)])
-    lines += _section("makes", [f"{m.type}{', differentiable' if m.has_history else ''}" for m in trace.made])
+    lines += _section("makes", [
+        *(f"{m.type}{', differentiable' if m.has_history else ''}" for m in trace.made),
+        *(f"a view by {m.op}" for m in trace.makes if isinstance(m, MadeView))])
     lines += _section("guards", list(trace.guards.sentences()))
     lines += _section("native call", trace.executable.describe().splitlines())
     lines += _section("graph", print_graph(graph).splitlines())

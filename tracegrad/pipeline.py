@@ -28,7 +28,7 @@ from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
 from tracegrad.random import Generator, default_generator
 from tracegrad.recorder import ACTIVE, Input, Recorder
-from tracegrad.replay import GradEffect, GradExpected, Made, SlotEffect, Source, Trace, own_memory
+from tracegrad.replay import GradEffect, GradExpected, Made, MadeView, SlotEffect, Source, Trace, own_memory
 from tracegrad.results import Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.tensors import Tensor
@@ -160,12 +160,16 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     leaves, texts = reads.tensors, reads.guards.sources
     place_of_leaf = {id(t): k for k, t in enumerate(leaves)}
     sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
-    made = _MadeTensors(recorder, place_of_leaf, len(leaves))
-
-    rebuild = _recipe(run, reads, made)
-    slot_effects = tuple(_slot_effect(reads, effect, made) for effect in run.replaced)
-    grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
-    _refuse_shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
+    for views_of_made in (False, True):
+        made = _MadeTensors(recorder, place_of_leaf, len(leaves), views_of_made)
+        rebuild = _recipe(run, reads, made)
+        slot_effects = tuple(_slot_effect(reads, effect, made) for effect in run.replaced)
+        grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
+        shared = _shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
+        if shared is None:
+            break
+        if views_of_made:
+            raise Declined(Abort.SHARED_OUTPUT, shared)
 
     written = [recorder.index_of(t) for t in recorder.written.values()]
     for t in recorder.written.values():
@@ -173,7 +177,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
             raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
     if any(entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
-    live = [k for k, m in enumerate(made.made) if m.has_history]
+    live = [k for k, m in enumerate(m for m in made.makes if isinstance(m, Made)) if m.has_history]
     recording = recorder.recording(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
     graph, route = recording.graph, None
     if live:
@@ -185,7 +189,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     executable = compile_program(graph, target, aliases=tuple(enumerate(written)), fast_math=fast_math)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
-    trace = Trace(graph, executable, reads.guards, sources, grads_expected, tuple(written), tuple(made.made), route,
+    trace = Trace(graph, executable, reads.guards, sources, grads_expected, tuple(written), tuple(made.makes), route,
                   grad_effects, slot_effects, rebuild)
     return Compiled(trace, executable.kernels_compiled)
 
@@ -214,12 +218,17 @@ def _slot_effect(reads: ReadSet, effect: Effect, made: _MadeTensors) -> SlotEffe
 
 
 class _MadeTensors:
-    """The Tensors that outlive the run, by position: leaves first, then those made by the run as they appear."""
+    """The Tensors that outlive the run, by position: leaves first, then those made by the run as they appear.
 
-    def __init__(self, recorder: Recorder, place_of_leaf: dict[int, int], leaves: int):
+    A view of a leaf is made as one again. A view of what the run made becomes a tensor of its own, unless
+    `views_of_made`: then what it is a view of is made too.
+    """
+
+    def __init__(self, recorder: Recorder, place_of_leaf: dict[int, int], leaves: int, views_of_made: bool):
         self._recorder, self._places, self._leaves = recorder, dict(place_of_leaf), leaves
-        self.tensors: list[Tensor] = []
-        self.made: list[Made] = []
+        self._views_of_made = views_of_made
+        self.tensors: list[Tensor] = []         # those with memory of their own
+        self.makes: list[Made | MadeView] = []
 
     def place(self, tensor: Tensor) -> int:
         """The position of a Tensor that outlives the run; Declined if nothing leads to it."""
@@ -230,13 +239,30 @@ class _MadeTensors:
             raise Declined(Abort.UNKNOWN_TENSOR, f"a result {type_of(tensor.array)}")
         if tensor._grad is not None:
             raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
+        self.makes.append(self._view(tensor) or self._fresh(tensor))
+        place = self._places[id(tensor)] = self._leaves + len(self.makes) - 1
+        return place
+
+    def _fresh(self, tensor: Tensor) -> Made:
         self.tensors.append(tensor)
         array = tensor.array
         strides = None if array.flags.c_contiguous else array.strides
-        self.made.append(Made(
-            type_of(array), tensor.requires_grad, tensor.grad_fn is not None, strides, array.flags.writeable))
-        place = self._places[id(tensor)] = self._leaves + len(self.tensors) - 1
-        return place
+        return Made(type_of(array), tensor.requires_grad, tensor.grad_fn is not None, strides, array.flags.writeable)
+
+    def _view(self, tensor: Tensor) -> MadeView | None:
+        """How to make it a view again, if it is one of something that outlives the run."""
+        view = tensor.view_of
+        parent = None if view is None else view.parent
+        if view is None or parent is None or not (self._views_of_made or self._is_of_leaf(parent)):
+            return None
+        if tensor.requires_grad != (view.tracked and parent.requires_grad):
+            return None
+        return MadeView(self.place(parent), view.op, view.attrs, view.tracked)
+
+    def _is_of_leaf(self, tensor: Tensor | None) -> bool:
+        while tensor is not None and self._places.get(id(tensor), self._leaves) >= self._leaves:
+            tensor = None if tensor.view_of is None else tensor.view_of.parent
+        return tensor is not None
 
 
 def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
@@ -296,12 +322,13 @@ def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _Made
             yield GradEffect(leaf, made.place(grad))
 
 
-def _refuse_shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> None:
-    """A result that is a view of something the caller can reach would be a copy after a replay."""
+def _shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> str | None:
+    """The types of a result and of something else that the caller can reach on one memory: it would be a copy."""
     inputs = [e.tensor for e in recorder.inputs if e.frozen is None]
     for k, t in enumerate(made):
         if id(t) in grads:
             continue
         for other in (*inputs, *(m for m in made[:k] if id(m) not in grads)):
             if np.may_share_memory(t.array, other.array):
-                raise Declined(Abort.SHARED_OUTPUT, f"{type_of(t.array)} and {type_of(other.array)}")
+                return f"{type_of(t.array)} and {type_of(other.array)}"
+    return None

@@ -20,6 +20,8 @@ import numpy as np
 from codegen import Executable
 from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES, TensorType
+from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.functional import detach
 from tracegrad.guards import Guards, Slot
 from tracegrad.lifted import may_be_lifted
 from tracegrad.purity.memory import NotOwned, owner
@@ -80,6 +82,27 @@ class Made:
             array = array.view()
             array.flags.writeable = False
         return Tensor(array, self.requires_grad)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeView:
+    """A Tensor that every call makes anew on the memory of tensor `parent` (see Trace.replay): `op` of it."""
+
+    parent: int
+    op: str
+    attrs: Mapping[str, Any]
+    tracked: bool                           # does differentiation see it as a view?
+
+    def tensor(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The view."""
+        parent = tensors[self.parent]
+        if self.op == "detach":
+            return detach(parent)
+        before, GRAD.enabled = GRAD.enabled, self.tracked
+        try:
+            return dispatch(self.op, parent, **self.attrs)
+        finally:
+            GRAD.enabled = before
 
 
 def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
@@ -169,7 +192,7 @@ class OutputPool:
 class Trace:
     """One path of a traced function: what it assumes, what it runs, what it leaves behind.
 
-    Positions of tensors in effects and in the result count the leaves first, then the made tensors.
+    Positions of tensors in effects and in the result count the leaves first, then what the call `makes`.
     """
 
     graph: Graph
@@ -178,7 +201,7 @@ class Trace:
     sources: tuple[Source, ...]
     grads_expected: tuple[GradExpected, ...]                     # where the grad on entry was read
     written: tuple[int, ...]                                     # inputs overwritten in place
-    made: tuple[Made, ...]                                       # the executable's outputs after the written ones
+    makes: tuple[Made | MadeView, ...]                           # a view comes after what it is a view of
     route: Route | None                                          # what differentiates made tensors with a history
     grad_effects: tuple[GradEffect, ...]
     slot_effects: tuple[SlotEffect, ...]
@@ -186,12 +209,14 @@ class Trace:
     seconds: float = 0.0                                         # what recording and compiling took
     replays: int = 0
     exits: int = 0
+    made: tuple[Made, ...] = field(init=False)                   # the executable's outputs after the written ones
     pools: tuple[OutputPool, ...] = field(init=False)
     _leaf_of: tuple[int | None, ...] = field(init=False)         # inputs that are the storage of a leaf as it is
     _numbers: tuple[Source, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         saved = self.route.saved_types if self.route else ()
+        self.made = tuple(m for m in self.makes if isinstance(m, Made))
         self.pools = tuple(OutputPool(type) for type in (*(m.type for m in self.made), *saved))
         self._leaf_of = tuple(s.leaf if s.contiguous else None for s in self.sources)
         self._numbers = tuple(s for s in self.sources if s.number is not None)
@@ -241,8 +266,16 @@ class Trace:
             live = [t for t, m in zip(made, self.made) if m.has_history]
             self.route.attach(kept, outputs[len(made):], live)
         tensors = [*leaves, *made]
+        if len(made) < len(self.makes):
+            self._add_views(tensors, len(leaves))
         for g in self.grad_effects:
             leaves[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
         for effect in self.slot_effects:
             effect.slot.assign(args, kwargs, tensors[effect.tensor])
         return False, self.rebuild(tensors, args, kwargs)
+
+    def _add_views(self, tensors: list[Tensor], leaves: int) -> None:
+        """Put the views where they belong among what the call has made."""
+        for place, entry in enumerate(self.makes, leaves):
+            if isinstance(entry, MadeView):
+                tensors.insert(place, entry.tensor(tensors))

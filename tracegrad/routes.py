@@ -20,7 +20,7 @@ import numpy as np
 from codegen import CannotLower, CompileError, Executable, compile_program
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
-from codegen.ir.ops import OPS, REDUCTION
+from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import INEXACT, TensorType
 from tracegrad.autodiff import carrying, differentiate, rules_of
 from tracegrad.dispatch import GRAD, Node, dispatch
@@ -28,8 +28,8 @@ from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
 
-COSTLY = frozenset({"matmul", "exp", "log", "tanh", "argmax", "gather", "scatter_add", "random_bits"}
-                   | {name for name, op in OPS.items() if REDUCTION in op.traits})
+COSTLY = frozenset({"exp", "log", "tanh"} | {
+    name for name, op in OPS.items() if REDUCTION in op.traits or not op.traits & {ELEMENTWISE, MOVEMENT, CREATION}})
 """Ops whose results are saved for backward where it reads them; the rest is cheaper to do again in a fused kernel."""
 
 

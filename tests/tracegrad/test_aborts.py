@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tracegrad as tg
+from codegen import TARGETS, CannotLower
 from tracegrad import pipeline, tracing
 from tracegrad.aborts import Abort
 
@@ -51,7 +53,7 @@ def view_write(x):
 
 
 def shared_output(x):
-    return x[1:3]
+    return x[1:3].requires_grad_()
 
 
 def result_type(x):
@@ -71,10 +73,6 @@ def hook(x):
 def not_recorded(x):
     FORTRAN.add_(1.0)
     return x * 1.0
-
-
-def not_lowered(x):
-    return x.astype("complex64").max()
 
 
 def raised(x):
@@ -107,7 +105,7 @@ def test_every_reason_is_in_a_test():
     (unseen_code, Abort.UNSEEN_CODE), (hidden_state, Abort.HIDDEN_STATE),
     (unknown_tensor, Abort.UNKNOWN_TENSOR), (shared_output, Abort.SHARED_OUTPUT),
     (result_type, Abort.RESULT_TYPE), (foreign_array, Abort.FOREIGN_ARRAY), (hook, Abort.HOOK),
-    (not_recorded, Abort.NOT_RECORDED), (not_lowered, Abort.NOT_LOWERED),
+    (not_recorded, Abort.NOT_RECORDED),
 ], ids=lambda p: getattr(p, "__name__", ""))
 def test_a_reason_is_said_with_its_cure(function, reason):
     traced = tg.trace(function)
@@ -118,6 +116,17 @@ def test_a_reason_is_said_with_its_cure(function, reason):
     assert reason.sentence in text and reason.cure in text
     with pytest.raises(tg.NotCompiled):
         tg.trace(function, strict=True)(X)
+
+
+def test_what_the_target_declines_runs_eagerly(monkeypatch):
+    def declines(graph, aliases, cache):
+        raise CannotLower("nothing is compiled here")
+
+    monkeypatch.setitem(TARGETS, "declining", replace(TARGETS["llvm_cpu"], name="declining", compile=declines))
+    traced = tg.trace(lambda x: x * 2.0, target="declining")
+    with pytest.warns(tg.FellBackToEager, match="nothing is compiled here"):
+        assert traced(X).tolist() == (X * 2.0).tolist()
+    assert traced.stats.aborts == {Abort.NOT_LOWERED.name: 1}
 
 
 def test_an_exception_is_raised_and_noted():

@@ -15,7 +15,7 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.dims import Size, evaluate, symbol
 from codegen.ir.graph import Graph
 from codegen.ir.interpret import bind
-from codegen.ir.ops import ELEMENTWISE, OPS
+from codegen.ir.ops import OPS
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import DTYPES, TensorType
 
@@ -106,7 +106,7 @@ def _node(draw: Draw, b: Builder, op: str, values: list[Value]) -> Value:
             return b.emit(op, x, draw(st.sampled_from([v for v in values if v.dtype == x.dtype])))
         case _:
             x = draw(st.sampled_from(values))
-            return b.emit(op, x, **{} if ELEMENTWISE in row.traits and op != "cast" else _attrs(draw, op, x, values))
+            return b.emit(op, x, **_attrs(draw, op, x, values) if row.attrs else {})
 
 
 def _scalar_row(b: Builder) -> Value:
@@ -140,6 +140,8 @@ def _attrs(draw: Draw, op: str, x: Value, values: list[Value]) -> dict[str, obje
     match op:
         case "cast":
             return {"dtype": draw(st.sampled_from(DTYPES_DRAWN))}
+        case "polygamma":
+            return {"order": draw(st.integers(0, 2))}
         case "sum" | "max" | "min":
             return {"axis": some, "keepdims": draw(st.booleans())}
         case "argmax":

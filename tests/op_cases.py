@@ -45,6 +45,8 @@ def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
     match op:
         case "cast":
             yield from ({"dtype": dtype} for dtype in DTYPES)
+        case "polygamma":
+            yield from ({"order": order} for order in (0, 1, 2))
         case "sum":
             yield from reductions(shape)
         case "max" | "min":

@@ -14,6 +14,28 @@ from __future__ import annotations
 
 from tracegrad import autograd, methods
 from tracegrad.aborts import Abort, NotCompiled
+from tracegrad.activations import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)
 from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
 from tracegrad.complex_numbers import (
     angle,
@@ -90,6 +112,90 @@ from tracegrad.dtypes import (
 )
 from tracegrad.dtypes import bool_ as bool
 from tracegrad.dtypes import default_float as get_default_dtype
+from tracegrad.elementary import (
+    absolute,
+    acos,
+    acosh,
+    addcdiv,
+    addcmul,
+    allclose,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    bitwise_left_shift,
+    cbrt,
+    ceil,
+    copysign,
+    cos,
+    cosh,
+    deg2rad,
+    degrees,
+    digamma,
+    divmod,
+    erf,
+    erfc,
+    erfinv,
+    exp2,
+    expm1,
+    fabs,
+    fix,
+    float_power,
+    floor,
+    floor_divide,
+    fmax,
+    fmin,
+    fmod,
+    frac,
+    heaviside,
+    hypot,
+    isclose,
+    isfinite,
+    isinf,
+    isnan,
+    isneginf,
+    isposinf,
+    ldexp,
+    left_shift,
+    lerp,
+    lgamma,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    logaddexp2,
+    logit,
+    mod,
+    modf,
+    nan_to_num,
+    nextafter,
+    polygamma,
+    pow,
+    rad2deg,
+    radians,
+    reciprocal,
+    remainder,
+    right_shift,
+    rint,
+    round,
+    rsqrt,
+    signbit,
+    sin,
+    sinc,
+    sinh,
+    tan,
+    true_divide,
+    trunc,
+    xlogy,
+)
 from tracegrad.functional import (
     abs,
     add,
@@ -127,7 +233,6 @@ from tracegrad.functional import (
     negative,
     not_equal,
     positive,
-    pow,
     relu,
     sigmoid,
     sign,
@@ -219,14 +324,14 @@ __version__ = "0.1.0"
 clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide, negative, expand_dims, permute_dims
 cat = concatenate = concat
 unbind, movedim, broadcast_tensors = unstack, moveaxis, broadcast_arrays
+power, invert, bitwise_not = pow, bitwise_invert, bitwise_invert
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
 from tracegrad import data, nn, optim  # noqa: E402
 
 ABSENT = frozenset("""
-    sin cos tan asin acos atan atan2 sinh cosh asinh acosh atanh exp2 expm1 log1p log2 log10 erf erfinv rsqrt reciprocal
-    floor ceil round trunc floor_divide remainder fmod sort argsort topk unique nonzero searchsorted median quantile
-    cumsum cumprod cumulative_sum prod argmin count_nonzero isnan isinf isfinite logaddexp bitwise_left_shift
+    sort argsort topk unique nonzero searchsorted median quantile
+    cumsum cumprod cumulative_sum prod argmin count_nonzero
     norm
     scatter scatter_add index_select masked_fill vmap checkpoint func linalg fft
 """.split())

@@ -18,6 +18,7 @@ where the rule asks for its shape; so rules put it last. What has computed value
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log, pi, sqrt
 from typing import Any, TypeAlias
 
 from codegen.ir.dims import Size
@@ -92,6 +93,28 @@ def unbroadcast(g: Operand, shape: tuple[Size, ...]) -> Operand:
     return reshape(g.emit("sum", axis=axes, keepdims=False), shape)
 
 
+def flat(g: Operand, y: Operand, x: Operand, *others: Operand) -> Operand:
+    """The rule of what is constant between its steps: zeros."""
+    return broadcast(zero(g), y.shape)
+
+
+def base_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
+    """b a^(b-1); 0 for b = 0, whatever a is."""
+    constant = zero(g).emit("eq", b)
+    return choose(constant, zero(g), g * conj(a.emit("pow", choose(constant, g.constant(1), b - 1)) * b))
+
+
+def exponent_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
+    """a^b log a; 0^b counts as constant."""
+    base = g.constant(1) * a
+    return g * conj(y * choose(zero(g).emit("eq", a), g.constant(1), base).emit("log"))
+
+
+def remainder_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
+    """a - q b has the derivative -q in b; q = (a - y) / b is a whole number, which rounding makes exact."""
+    return -(g * ((a - y) / b).emit("round"))
+
+
 def sum_rule(g: Operand, y: Operand, x: Operand, *, axis: tuple[int, ...], keepdims: bool) -> Operand:
     return broadcast(reshape(g, kept(x.shape, axis)), x.shape)
 
@@ -162,6 +185,39 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "exp": (lambda g, y, x: g * conj(y),),
     "log": (lambda g, y, x: g / conj(x),),
     "tanh": (lambda g, y, x: g * conj(1 - y * y),),
+    # elementary functions
+    "sin": (lambda g, y, x: g * conj(x.emit("cos")),),
+    "cos": (lambda g, y, x: -(g * conj(x.emit("sin"))),),
+    "tan": (lambda g, y, x: g * conj(y * y + 1),),
+    "asin": (lambda g, y, x: g / conj((1 - x * x).emit("sqrt")),),
+    "acos": (lambda g, y, x: -(g / conj((1 - x * x).emit("sqrt"))),),
+    "atan": (lambda g, y, x: g / conj(x * x + 1),),
+    "atan2": (lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -(g * a / (b * b + a * a))),
+    "sinh": (lambda g, y, x: g * conj(x.emit("cosh")),),
+    "cosh": (lambda g, y, x: g * conj(x.emit("sinh")),),
+    "asinh": (lambda g, y, x: g / conj((x * x + 1).emit("sqrt")),),
+    "acosh": (lambda g, y, x: g / conj((x - 1).emit("sqrt") * (x + 1).emit("sqrt")),),
+    "atanh": (lambda g, y, x: g / conj(1 - x * x),),
+    "expm1": (lambda g, y, x: g * conj(y + 1),),
+    "exp2": (lambda g, y, x: g * conj(y * log(2)),),
+    "log1p": (lambda g, y, x: g / conj(x + 1),),
+    "log2": (lambda g, y, x: g / conj(x * log(2)),),
+    "log10": (lambda g, y, x: g / conj(x * log(10)),),
+    "cbrt": (lambda g, y, x: g / (y * y * 3),),
+    "pow": (base_rule, exponent_rule),
+    "hypot": (lambda g, y, a, b: g * (a / y), lambda g, y, a, b: g * (b / y)),
+    "logaddexp": (lambda g, y, a, b: g * (a - y).emit("exp"), lambda g, y, a, b: g * (b - y).emit("exp")),
+    "erf": (lambda g, y, x: g * ((-(x * x)).emit("exp") * (2 / sqrt(pi))),),
+    "erfc": (lambda g, y, x: g * ((-(x * x)).emit("exp") * (-2 / sqrt(pi))),),
+    "erfinv": (lambda g, y, x: g * ((y * y).emit("exp") * (sqrt(pi) / 2)),),
+    "lgamma": (lambda g, y, x: g * x.emit("polygamma", order=0),),
+    "polygamma": (lambda g, y, x, *, order: g * x.emit("polygamma", order=order + 1),),
+    **dict.fromkeys(("floor", "ceil", "trunc", "round"), (flat,)),
+    "floor_div": (flat, lambda g, y, a, b: flat(g, y, b)),
+    "rem": (lambda g, y, a, b: g, remainder_rule),
+    "fmod": (lambda g, y, a, b: g, remainder_rule),
+    "copysign": (lambda g, y, a, b: g * (a.emit("sign") * y.emit("sign")), None),
+    "nextafter": (lambda g, y, a, b: g, None),
     "where": (None, lambda g, y, c, a, b: choose(c, g, zero(g)), lambda g, y, c, a, b: choose(c, zero(g), g)),
     "cast": (cast_rule,),
     # complex numbers
@@ -192,7 +248,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
 """The vjp rules of every op that can be differentiated, in the order of its operands."""
 
 NON_DIFFERENTIABLE = frozenset({
-    "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not", "shift_right",     # no derivative: not real-valued
+    "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not", "shift_right", "shift_left",   # not real-valued
     "argmax", "constant", "iota", "random_bits",
     "detach",                                           # where the user says that derivatives stop
 })

@@ -6,7 +6,7 @@ NumPy arrays or Python numbers; numbers take the dtype of the tensor beside them
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import fabs, prod
+from math import prod
 from typing import Any
 
 from codegen.ir.type_rules import TypeRuleError
@@ -22,7 +22,6 @@ from tracegrad.operands import (
     axes_of,
     convert,
     floating,
-    operand,
     pair,
     refuse_names,
     tensor_operand,
@@ -372,26 +371,6 @@ def square(x: Operand, /) -> Tensor:
     """x * x."""
     x = tensor_operand("square", x)
     return multiply(x, x)
-
-
-def pow(x1: Operand, x2: Operand, /) -> Tensor:
-    """x1 ** x2 for an exponent that is a whole Python number, or 0.5 or -0.5.
-
-        >>> tg.pow(tg.tensor([1.0, -2.0]), 3)
-        tensor([ 1., -8.])
-    """
-    x, n = tensor_operand("pow", x1), operand("pow", x2)
-    if isinstance(n, Tensor) or n != int(n) and fabs(n) != 0.5:
-        raise NotImplementedError(at_user_line(
-            f"pow: tracegrad has no exponent {'that is a tensor' if isinstance(n, Tensor) else n} yet; "
-            "it has whole Python numbers, 0.5 and -0.5"))
-    if fabs(n) == 0.5:
-        return sqrt(x) if n > 0 else 1.0 / sqrt(x)
-    if isinstance(n, float):
-        x = floating(x)
-    if n < 0:
-        return 1.0 / power(floating(x), -int(n))
-    return power(numbers("mul", x)[0], int(n))
 
 
 def power(x: Tensor, n: int) -> Tensor:

@@ -11,6 +11,7 @@ from tracegrad import (
     complex_numbers,
     contraction,
     diagonals,
+    elementary,
     formatting,
     functional,
     host,
@@ -21,6 +22,7 @@ from tracegrad import (
     movement,
     numpy_calls,
     splitting,
+    updates,
     windows,
     writes,
 )
@@ -106,7 +108,7 @@ def numel(x: Tensor, /) -> int:
     return x.array.size
 
 
-def reversed_operands(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+def reversed_operands(op: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     return lambda x, other: op(other, x)
 
 
@@ -121,17 +123,23 @@ def in_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
     return lambda x: functional.astype(x, dtype, copy=False)
 
 
-_F, _M, _W, _H, _C = functional, movement, writes, host, complex_numbers
+_E, _F, _M, _W, _H, _C = elementary, functional, movement, writes, host, complex_numbers
 
 _OPERATORS: dict[str, Callable] = {
-    "__add__": _F.add, "__sub__": _F.subtract, "__mul__": _F.multiply, "__truediv__": _F.divide, "__pow__": _F.pow,
+    "__add__": _F.add, "__sub__": _F.subtract, "__mul__": _F.multiply, "__truediv__": _F.divide,
     "__matmul__": _F.matmul, "__and__": _F.bitwise_and, "__or__": _F.bitwise_or, "__xor__": _F.bitwise_xor,
     "__rshift__": _F.bitwise_right_shift,
+    "__pow__": _E.pow, "__floordiv__": _E.floor_divide, "__mod__": _E.remainder, "__divmod__": _E.divmod,
+    "__lshift__": _E.bitwise_left_shift, "__round__": _E.round,
+    **{f"__r{name}__": reversed_operands(op) for name, op in (
+        ("pow", _E.pow), ("floordiv", _E.floor_divide), ("mod", _E.remainder), ("divmod", _E.divmod),
+        ("lshift", _E.bitwise_left_shift))},
+    **updates.OPERATORS,
     "__lt__": _F.less, "__le__": _F.less_equal, "__gt__": _F.greater, "__ge__": _F.greater_equal,
     "__eq__": operator(_F.equal), "__ne__": operator(_F.not_equal),
     "__neg__": _F.negative, "__pos__": _F.positive, "__abs__": _F.abs, "__invert__": _F.bitwise_invert,
     **{f"__r{name}__": reversed_operands(op) for name, op in (
-        ("add", _F.add), ("sub", _F.subtract), ("mul", _F.multiply), ("truediv", _F.divide), ("pow", _F.pow),
+        ("add", _F.add), ("sub", _F.subtract), ("mul", _F.multiply), ("truediv", _F.divide),
         ("matmul", _F.matmul), ("and", _F.bitwise_and), ("or", _F.bitwise_or), ("xor", _F.bitwise_xor),
         ("rshift", _F.bitwise_right_shift))},
     "__iadd__": _W.add_, "__isub__": _W.sub_, "__imul__": _W.mul_, "__itruediv__": _W.div_,
@@ -150,13 +158,26 @@ _OPERATORS: dict[str, Callable] = {
 _METHODS: dict[str, Callable] = {
     "emit": emit, "constant": constant,
     **{name: getattr(_F, name) for name in (
-        "exp", "log", "tanh", "sqrt", "abs", "sign", "relu", "sigmoid", "square", "pow", "maximum", "minimum",
+        "exp", "log", "tanh", "sqrt", "abs", "sign", "relu", "sigmoid", "square", "maximum", "minimum",
         "sum", "max", "min", "mean", "var", "std", "argmax", "any", "all", "matmul", "clip",
         "logical_and", "logical_or", "logical_xor", "logical_not",
         "astype", "to", "clone", "contiguous", "detach")},
     # complex numbers
     "conj": _C.conj, "angle": _C.angle, "cfloat": in_dtype(complex64), "cdouble": in_dtype(complex128),
     "is_complex": _C.is_complex,
+    **{name: getattr(_E, name) for name in (
+        "pow", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh",
+        "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh",
+        "expm1", "exp2", "log1p", "log2", "log10", "hypot", "logaddexp", "copysign", "nextafter",
+        "erf", "erfc", "erfinv", "lgamma", "digamma", "xlogy", "logit", "sinc", "heaviside",
+        "floor", "ceil", "trunc", "fix", "round", "frac", "floor_divide", "remainder", "fmod", "divmod",
+        "reciprocal", "rsqrt", "float_power", "lerp", "addcmul", "addcdiv", "fmax", "fmin", "deg2rad", "rad2deg",
+        "signbit", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isclose", "allclose", "nan_to_num",
+        "bitwise_left_shift", "absolute")},
+    **{name: getattr(_F, name) for name in (
+        "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_right_shift")},
+    "bitwise_not": _F.bitwise_invert,
+    **updates.IN_PLACE,
     "softmax": losses.softmax, "log_softmax": losses.log_softmax, "logsumexp": losses.logsumexp,
     "add": _F.add, "sub": _F.subtract, "mul": _F.multiply, "div": _F.divide, "neg": _F.negative, "clamp": _F.clip,
     "eq": _F.equal, "ne": _F.not_equal, "lt": _F.less, "le": _F.less_equal, "gt": _F.greater, "ge": _F.greater_equal,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import complex_numbers, creation, functional, movement
+from tracegrad import complex_numbers, creation, elementary, functional, movement
 from tracegrad.dtypes import result_type
 from tracegrad.host import numpy
 from tracegrad.operands import convert, tensor_operand, truth
@@ -21,12 +21,12 @@ from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
 
-_F, _M, _C = functional, movement, complex_numbers
+_E, _F, _M, _C = elementary, functional, movement, complex_numbers
 GIVEN = object()
 """An argument that was not given."""
 
 UFUNCS: dict[np.ufunc, Callable] = {
-    np.add: _F.add, np.subtract: _F.subtract, np.multiply: _F.multiply, np.divide: _F.divide, np.power: _F.pow,
+    np.add: _F.add, np.subtract: _F.subtract, np.multiply: _F.multiply, np.divide: _F.divide,
     np.negative: _F.negative, np.positive: _F.positive, np.absolute: _F.abs, np.sign: _F.sign, np.square: _F.square,
     np.sqrt: _F.sqrt, np.exp: _F.exp, np.log: _F.log, np.tanh: _F.tanh,
     np.maximum: _F.maximum, np.minimum: _F.minimum, np.matmul: _F.matmul,
@@ -36,6 +36,18 @@ UFUNCS: dict[np.ufunc, Callable] = {
     np.logical_not: _F.logical_not, np.bitwise_and: _F.bitwise_and, np.bitwise_or: _F.bitwise_or,
     np.bitwise_xor: _F.bitwise_xor, np.invert: _F.bitwise_invert, np.right_shift: _F.bitwise_right_shift,
     np.conjugate: _C.conj,
+    # elementary functions
+    np.power: _E.pow, np.float_power: _E.float_power, np.reciprocal: _E.reciprocal, np.cbrt: _E.cbrt,
+    np.sin: _E.sin, np.cos: _E.cos, np.tan: _E.tan, np.arcsin: _E.asin, np.arccos: _E.acos, np.arctan: _E.atan,
+    np.arctan2: _E.atan2, np.sinh: _E.sinh, np.cosh: _E.cosh, np.arcsinh: _E.asinh, np.arccosh: _E.acosh,
+    np.arctanh: _E.atanh, np.expm1: _E.expm1, np.exp2: _E.exp2, np.log1p: _E.log1p, np.log2: _E.log2,
+    np.log10: _E.log10, np.hypot: _E.hypot, np.logaddexp: _E.logaddexp, np.logaddexp2: _E.logaddexp2,
+    np.floor: _E.floor, np.ceil: _E.ceil, np.trunc: _E.trunc, np.rint: _E.round, np.modf: _E.modf,
+    np.floor_divide: _E.floor_divide, np.remainder: _E.remainder, np.fmod: _E.fmod, np.divmod: _E.divmod,
+    np.copysign: _E.copysign, np.nextafter: _E.nextafter, np.ldexp: _E.ldexp, np.left_shift: _E.bitwise_left_shift,
+    np.signbit: _E.signbit, np.isnan: _E.isnan, np.isinf: _E.isinf, np.isfinite: _E.isfinite, np.fabs: _F.abs,
+    np.fmax: _E.fmax, np.fmin: _E.fmin, np.heaviside: _E.heaviside, np.deg2rad: _E.deg2rad, np.radians: _E.deg2rad,
+    np.rad2deg: _E.rad2deg, np.degrees: _E.rad2deg,
 }
 """Our function for each ufunc that has one."""
 
@@ -246,6 +258,18 @@ def where(condition: Any, *choices: Any) -> Any:
     return _F.where(*(array_like("where", x) if isinstance(x, list) else x for x in (condition, *choices)))
 
 
+def rounded(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    """np.round."""
+    return deliver(_E.round(array_like("round", a), decimals), out)
+
+
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
+    """np.nan_to_num; in place where copy is False."""
+    x = array_like("nan_to_num", x)
+    result = _E.nan_to_num(x, nan, posinf, neginf)
+    return result if copy else copy_(x, result)
+
+
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     """np.dot: of the last axis of a and the last but one of b; a product where one is 0-d."""
     a, b = array_like("dot", a), array_like("dot", b)
@@ -328,6 +352,11 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.copy: copy, np.astype: astype,
     np.zeros_like: like(creation.zeros_like), np.ones_like: like(creation.ones_like),
     np.empty_like: like(creation.empty_like), np.full_like: like(creation.full_like),
+    np.round: rounded, np.fix: lambda x, out=None: deliver(_E.trunc(x), out), np.sinc: _E.sinc,
+    np.nan_to_num: nan_to_num, np.isclose: lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: _E.isclose(
+        a, b, rtol, atol, equal_nan),
+    np.allclose: lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: _E.allclose(a, b, rtol, atol, equal_nan),
+    np.isposinf: _E.isposinf, np.isneginf: _E.isneginf,
     np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
     np.result_type: lambda *operands: result_type(*(np.dtype(o) if isinstance(o, type) else o for o in operands)),

@@ -28,8 +28,12 @@ from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
 
-COSTLY = frozenset({"exp", "log", "tanh"} | {
-    name for name, op in OPS.items() if REDUCTION in op.traits or not op.traits & {ELEMENTWISE, MOVEMENT, CREATION}})
+_FUNCTIONS = """
+    exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh cbrt pow hypot
+    logaddexp erf erfc erfinv lgamma polygamma rem fmod floor_div
+"""
+COSTLY = frozenset(_FUNCTIONS.split()) | {
+    name for name, op in OPS.items() if REDUCTION in op.traits or not op.traits & {ELEMENTWISE, MOVEMENT, CREATION}}
 """Ops whose results are saved for backward where it reads them; the rest is cheaper to do again in a fused kernel."""
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codegen.ir import elementary_edges
 from codegen.ir.builder import Builder
 from codegen.ir.graph import Attr, Graph
 from codegen.ir.ops import ELEMENTWISE, OPS
@@ -370,5 +371,5 @@ def _rows(text: str) -> tuple[Edge, ...]:
     return tuple(rows)
 
 
-EDGES: tuple[Edge, ...] = _rows(_TEXT)
+EDGES: tuple[Edge, ...] = _rows(_TEXT + elementary_edges.TEXT)
 """Every row, one for each of its dtypes."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.ir import references, type_rules
+from codegen.ir import elementary, references, type_rules
 from codegen.ir.types import TensorType
 
 ELEMENTWISE, COMMUTATIVE, LINEAR, REDUCTION, MOVEMENT, IDEMPOTENT, CREATION, CHECKED = TRAITS = (
@@ -93,7 +93,7 @@ _ROWS = (
     _elementwise("or", 2, type_rules.bits, np.bitwise_or, COMMUTATIVE, IDEMPOTENT, dtypes=_BITS),
     _elementwise("xor", 2, type_rules.bits, np.bitwise_xor, COMMUTATIVE, dtypes=_BITS),
     _elementwise("not", 1, type_rules.bits, np.invert, dtypes=_BITS),
-    _elementwise("shift_right", 2, type_rules.integral, references.shift_right, dtypes=_BITS[1:], domain=(0.0, 40.0)),
+    _elementwise("shift_right", 2, type_rules.integral, elementary.shift_right, dtypes=_BITS[1:], domain=(0.0, 40.0)),
     _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_FLOATS_AND_INTS),
     _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_FLOATS_AND_INTS),
     # complex numbers
@@ -101,6 +101,45 @@ _ROWS = (
     _elementwise("imag", 1, type_rules.part, references.imag, LINEAR, dtypes=_COMPLEX),
     _elementwise("conj", 1, type_rules.complex_number, np.conjugate, LINEAR, dtypes=_COMPLEX),
     _elementwise("complex", 2, type_rules.of_parts, references.complex_),
+    # elementary functions
+    _elementwise("sin", 1, type_rules.inexact, np.sin),
+    _elementwise("cos", 1, type_rules.inexact, np.cos),
+    _elementwise("tan", 1, type_rules.inexact, np.tan, domain=(-1.4, 1.4)),
+    _elementwise("asin", 1, type_rules.inexact, np.arcsin, domain=(-0.9, 0.9)),
+    _elementwise("acos", 1, type_rules.inexact, np.arccos, domain=(-0.9, 0.9)),
+    _elementwise("atan", 1, type_rules.inexact, np.arctan),
+    _elementwise("atan2", 2, type_rules.floating, np.arctan2, domain=POSITIVE),
+    _elementwise("sinh", 1, type_rules.inexact, np.sinh),
+    _elementwise("cosh", 1, type_rules.inexact, np.cosh),
+    _elementwise("asinh", 1, type_rules.inexact, np.arcsinh),
+    _elementwise("acosh", 1, type_rules.inexact, np.arccosh, domain=(1.1, 4.0)),
+    _elementwise("atanh", 1, type_rules.inexact, np.arctanh, domain=(-0.9, 0.9)),
+    _elementwise("expm1", 1, type_rules.inexact, np.expm1),
+    _elementwise("exp2", 1, type_rules.inexact, np.exp2),
+    _elementwise("log1p", 1, type_rules.inexact, np.log1p, domain=(-0.9, 4.0)),
+    _elementwise("log2", 1, type_rules.inexact, np.log2, domain=POSITIVE),
+    _elementwise("log10", 1, type_rules.inexact, np.log10, domain=POSITIVE),
+    _elementwise("cbrt", 1, type_rules.floating, np.cbrt, domain=POSITIVE),
+    _elementwise("pow", 2, type_rules.number, elementary.power, domain=POSITIVE, dtypes=_FLOATS_AND_INTS),
+    _elementwise("hypot", 2, type_rules.floating, np.hypot, COMMUTATIVE, domain=POSITIVE),
+    _elementwise("logaddexp", 2, type_rules.floating, np.logaddexp, COMMUTATIVE),
+    _elementwise("erf", 1, type_rules.floating, elementary.erf),
+    _elementwise("erfc", 1, type_rules.floating, elementary.erfc),
+    _elementwise("erfinv", 1, type_rules.floating, elementary.erfinv, domain=(-0.9, 0.9)),
+    _elementwise("lgamma", 1, type_rules.floating, elementary.lgamma, domain=(0.5, 4.0)),
+    _elementwise("polygamma", 1, type_rules.polygamma, elementary.polygamma, attrs=(("order", "int"),),
+                 domain=(0.5, 4.0)),
+    # rounding, division with a remainder, bits of numbers
+    _elementwise("floor", 1, type_rules.floating, np.floor, IDEMPOTENT),
+    _elementwise("ceil", 1, type_rules.floating, np.ceil, IDEMPOTENT),
+    _elementwise("trunc", 1, type_rules.floating, np.trunc, IDEMPOTENT),
+    _elementwise("round", 1, type_rules.floating, np.rint, IDEMPOTENT),
+    _elementwise("floor_div", 2, type_rules.real, np.floor_divide, domain=POSITIVE, dtypes=_FLOATS_AND_INTS),
+    _elementwise("rem", 2, type_rules.real, np.remainder, domain=POSITIVE, dtypes=_FLOATS_AND_INTS),
+    _elementwise("fmod", 2, type_rules.real, np.fmod, domain=POSITIVE, dtypes=_FLOATS_AND_INTS),
+    _elementwise("copysign", 2, type_rules.floating, np.copysign, IDEMPOTENT),
+    _elementwise("nextafter", 2, type_rules.floating, np.nextafter, IDEMPOTENT),
+    _elementwise("shift_left", 2, type_rules.integral, elementary.shift_left, dtypes=_BITS[1:], domain=(0.0, 40.0)),
     # reductions
     _op("sum", 1, type_rules.summed, references.summed, REDUCTION, LINEAR, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
     _op("max", 1, type_rules.extremum, np.maximum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),

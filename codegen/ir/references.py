@@ -13,14 +13,6 @@ import numpy as np
 from codegen.ir.types import DTYPES, FLOATS, INTEGERS, NAMES, PARTS
 
 
-def shift_right(x: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """x >> count; a count outside 0..bits-1 shifts everything out: 0, or -1 for negative x."""
-    bits = x.dtype.itemsize * 8
-    inside = (count >= 0) & (count < bits)
-    shifted = np.right_shift(x, np.where(inside, count, 0).astype(x.dtype))
-    return np.where(inside, shifted, np.where(x < 0, -1, 0).astype(x.dtype))
-
-
 def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
     """Convert elements. Float to integer truncates; NaN gives 0, what is out of range saturates at the nearest end."""
     target = DTYPES[dtype]

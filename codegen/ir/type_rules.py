@@ -77,6 +77,12 @@ def of_parts(real: TensorType, imag: TensorType) -> TensorType:
     return TensorType(whole[dtype], broadcast_shapes(real.shape, imag.shape))
 
 
+def polygamma(x: TensorType, *, order: int) -> TensorType:
+    if order < 0:
+        raise TypeRuleError(f"the order {order} is negative")
+    return floating(x)
+
+
 def where(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
     if condition.dtype != "bool":
         raise TypeRuleError(f"the condition {condition} is not bool")

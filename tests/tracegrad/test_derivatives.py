@@ -55,7 +55,11 @@ def test_first_and_second_derivatives_are_the_numerical_ones(name: str) -> None:
     assert count
 
 
-@pytest.mark.parametrize("name", sorted(set(VJPS) - {"sign"}))
+FLAT = {"sign", "floor", "ceil", "trunc", "round", "floor_div"}
+"""Ops whose derivative is 0, and twice that."""
+
+
+@pytest.mark.parametrize("name", sorted(set(VJPS) - FLAT))
 def test_a_wrong_derivative_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     doubled = tuple(rule and (lambda *xs, rule=rule, **attrs: rule(*xs, **attrs) * 2) for rule in VJPS[name])
     monkeypatch.setitem(VJPS, name, doubled)

@@ -237,13 +237,6 @@ def test_powers(n: float) -> None:
     same(tg.pow(tg.tensor([2, 3]), n), np.array([2.0, 3.0]) ** n)
 
 
-def test_other_exponents_are_named() -> None:
-    with pytest.raises(NotImplementedError, match=r"pow: tracegrad has no exponent 0\.3 yet"):
-        tg.tensor(A) ** 0.3
-    with pytest.raises(NotImplementedError, match="pow: tracegrad has no exponent that is a tensor yet"):
-        2.0 ** tg.tensor(A)
-
-
 def test_clip_and_where() -> None:
     same(tg.clip(tg.tensor(A), -0.5, 0.5), np.clip(A, -0.5, 0.5))
     same(tg.tensor(A).clamp(min=0.1), np.maximum(A, np.float32(0.1)))
@@ -279,7 +272,7 @@ def test_bools() -> None:
         same(tg.min(tg.tensor(x), axis, keepdims=True), np.min(x, axis, keepdims=True))
         same(tg.argmax(tg.tensor(x), axis), np.argmax(x, axis))
     for op in (tg.square, lambda b: b @ b, lambda b: b ** 2):
-        with pytest.raises(TypeRuleError, match=r"bool\[2,2\] is not a number"):
+        with pytest.raises(TypeRuleError, match=r"bool\[2,2\] is not a (real )?number"):
             op(tg.tensor(x))
 
 
@@ -440,8 +433,8 @@ def test_floating_point_exceptions_are_silent_and_change_nothing(errors: Any) ->
 
 
 def test_absent_names_say_so() -> None:
-    with pytest.raises(AttributeError, match="^tracegrad has no sin yet$"):
-        tg.sin
+    with pytest.raises(AttributeError, match="^tracegrad has no vmap yet$"):
+        tg.vmap
     with pytest.raises(AttributeError, match="has no attribute 'sinn'"):
         tg.sinn
     assert not any(name in vars(tg) for name in tg.ABSENT)

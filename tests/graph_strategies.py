@@ -99,7 +99,13 @@ def _node(draw: Draw, b: Builder, op: str, values: list[Value]) -> Value:
             fitting = [v for v in values if v.dtype == x.dtype and v.ndim == x.ndim > 1 and v.shape[-2] == x.shape[-1]]
             axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2) if x.ndim > 1 else (0,)
             return b.emit(op, x, draw(st.sampled_from(fitting)) if fitting else x.emit("transpose", axes=axes))
-        case "gather" | "scatter_add":
+        case "recurrence" | "searchsorted":
+            x = draw(st.sampled_from(values))
+            y = draw(st.sampled_from([v for v in values if v.type == x.type]))
+            if op == "searchsorted":            # what it gives for rows that are not sorted is nobody's promise
+                return b.emit(op, x.emit("sort", axis=max(x.ndim - 1, 0)), y, right=draw(st.booleans()))
+            return b.emit(op, x, y, axis=draw(st.integers(0, max(x.ndim - 1, 0))))
+        case "gather" | "scatter_add" | "scatter":
             return _indexed(draw, b, op, values)
         case _ if row.arity == 2:
             x = draw(st.sampled_from(values))
@@ -142,9 +148,11 @@ def _attrs(draw: Draw, op: str, x: Value, values: list[Value]) -> dict[str, obje
             return {"dtype": draw(st.sampled_from(DTYPES_DRAWN))}
         case "polygamma":
             return {"order": draw(st.integers(0, 2))}
-        case "sum" | "max" | "min":
+        case "sum" | "prod" | "max" | "min":
             return {"axis": some, "keepdims": draw(st.booleans())}
-        case "argmax":
+        case "cumsum" | "cumprod" | "cummax" | "cummin" | "sort" | "argsort":
+            return {"axis": axes[0] if axes else 0}
+        case "argmax" | "argmin":
             return {"axis": axes[0] if axes else 0, "keepdims": draw(st.booleans())}
         case "broadcast":
             front = tuple(draw(st.lists(st.sampled_from([1, 2, 3]), max_size=2)))

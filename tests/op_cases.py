@@ -47,11 +47,11 @@ def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
             yield from ({"dtype": dtype} for dtype in DTYPES)
         case "polygamma":
             yield from ({"order": order} for order in (0, 1, 2))
-        case "sum":
+        case "sum" | "prod":
             yield from reductions(shape)
         case "max" | "min":
             yield from (a for a in reductions(shape) if all(shape[k] for k in a["axis"]))  # type: ignore[attr-defined]
-        case "argmax":
+        case "argmax" | "argmin":
             yield from ({"axis": k, "keepdims": keep} for k in range(n) for keep in (False, True) if shape[k])
         case "broadcast":
             yield {"shape": shape}
@@ -81,6 +81,8 @@ def attrs(op: str, shape: tuple[int, ...]) -> Iterator[dict[str, object]]:
             yield from ({"axes": (a,), "along": (o,), "step": (s,), "dilation": (d,),
                          "size": (max(0, (shape[a] - 1) * s + (shape[o] - 1) * d + s),)}
                         for a, o in permutations(range(n), 2) for s, d in ((1, 1), (2, 1), (1, 2), (3, 2)) if shape[a])
+        case "cumsum" | "cumprod" | "cummax" | "cummin" | "sort" | "argsort":
+            yield from ({"axis": k} for k in range(n))
         case _:
             yield {}
 
@@ -102,7 +104,17 @@ def cases(op: Op) -> Iterator[Operands]:
             case "matmul":
                 for batch, m, k, n in (((), 2, 3, 4), ((), 1, 0, 2), ((), 0, 3, 0), ((5,), 2, 3, 1), ((0,), 2, 3, 4)):
                     yield [drawn(op, dtype, (*batch, m, k), 1), drawn(op, dtype, (*batch, k, n), 2)], {}
-            case "gather" | "scatter_add":
+            case "recurrence":
+                for shape in SHAPES[1:]:
+                    for axis in range(len(shape)):
+                        yield [drawn(op, dtype, shape, 14), drawn(op, dtype, shape, 15)], {"axis": axis}
+            case "searchsorted":
+                for batch, n, m in (((), 5, 7), ((), 0, 3), ((), 1, 4), ((3,), 8, 2), ((0,), 2, 3), ((2, 2), 3, 0)):
+                    x = np.sort(drawn(op, dtype, (*batch, n), 16))
+                    values = drawn(op, dtype, (*batch, m), 17)
+                    values[..., :min(n, m):2] = x[..., :min(n, m):2]
+                    yield from (([x, values], {"right": right}) for right in (False, True))
+            case "gather" | "scatter_add" | "scatter":
                 for shape, axis, count in INDEXED:
                     where = (*shape[:axis], count, *shape[axis + 1:])
                     indices = np.random.default_rng(3).integers(-shape[axis], shape[axis], where)

@@ -4,9 +4,9 @@
 
 A rule is given g, the result y, the operands and the op's attrs, and is written against an algebra: `g`, `y` and the
 operands are Tensors (then it computes) or builder Values (then it writes a graph). Both have operators, `shape`,
-`dtype`, `constant(number)` and `emit(op, *operands, **attrs)`. An operand may also be a Python number, except
-where the rule asks for its shape; so rules put it last. What has computed values may say that they lie in memory
-`by_columns`, so that the gradient of x in y @ x.T lies there as x does.
+`dtype`, `constant(number)`, `iota(shape, axis)` and `emit(op, *operands, **attrs)`. An operand may also be a Python
+number, except where the rule asks for its shape; so rules put it last. What has computed values may say that they lie
+in memory `by_columns`, so that the gradient of x in y @ x.T lies there as x does.
 
 1. One rule for each operand, so that only the ones asked for are computed; None: there is no path to this operand.
 2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place.
@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 
 from codegen.ir.dims import Size
 from codegen.ir.types import COMPLEX, NAMES
+from tracegrad import ordering_rules as ordering
 
 Operand: TypeAlias = Any        # a Tensor or a builder Value: what the algebra asks of it is said above
 Rule = Callable[..., Operand] | None
@@ -38,6 +39,11 @@ def conj(x: Operand) -> Operand:
     if hasattr(x, "dtype"):
         return x.emit("conj") if element_type(x) in COMPLEX else x
     return x.conjugate()
+
+
+def conjugated(rule: Callable[..., Operand]) -> Callable[..., Operand]:
+    """What `rule`, written for real numbers and linear in g, is for complex ones."""
+    return lambda g, y, *operands, **attrs: conj(rule(conj(g), y, *operands, **attrs))
 
 
 def real(x: Operand) -> Operand:
@@ -244,12 +250,22 @@ VJPS: dict[str, tuple[Rule, ...]] = {
         lambda g, y, x, indices, updates, *, axis: g,
         None,
         lambda g, y, x, indices, updates, *, axis: g.emit("gather", indices, axis=axis)),
+    # ordering
+    "prod": (conjugated(ordering.prod_rule),),
+    "cumsum": (lambda g, y, x, *, axis: ordering.backwards("cumsum", axis, g),),
+    "cumprod": (conjugated(ordering.cumprod_rule),),
+    "cummax": (ordering.extremum_rule,),
+    "cummin": (ordering.extremum_rule,),
+    "recurrence": (conjugated(ordering.factor_rule), conjugated(ordering.term_rule)),
+    "sort": (ordering.sort_rule,),
+    "scatter": (ordering.overwritten_rule, None, ordering.update_rule),
 }
 """The vjp rules of every op that can be differentiated, in the order of its operands."""
 
 NON_DIFFERENTIABLE = frozenset({
     "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not", "shift_right", "shift_left",   # not real-valued
     "argmax", "constant", "iota", "random_bits",
+    "argmin", "argsort", "searchsorted",
     "detach",                                           # where the user says that derivatives stop
 })
 """Ops whose results have no derivative with respect to anything."""

@@ -44,6 +44,11 @@ def constant(x: Tensor, number: int | float | complex, /) -> Tensor:
     return scalar(number, x.array.dtype)
 
 
+def iota(x: Tensor, shape: tuple[int, ...], axis: int, /) -> Tensor:
+    """i64: 0, 1, 2, ... along an axis of this shape."""
+    return dispatch("iota", shape=shape, axis=axis, dtype="i64")
+
+
 def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
     """Set requires_grad of a leaf."""
     if requires_grad and x.array.dtype not in INEXACT:
@@ -156,7 +161,7 @@ _OPERATORS: dict[str, Callable] = {
 }
 
 _METHODS: dict[str, Callable] = {
-    "emit": emit, "constant": constant,
+    "emit": emit, "constant": constant, "iota": iota,
     **{name: getattr(_F, name) for name in (
         "exp", "log", "tanh", "sqrt", "abs", "sign", "relu", "sigmoid", "square", "maximum", "minimum",
         "sum", "max", "min", "mean", "var", "std", "argmax", "any", "all", "matmul", "clip",

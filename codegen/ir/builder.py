@@ -46,6 +46,10 @@ class Value:
         """A 0-d value of this value's dtype."""
         return self._lift(number)
 
+    def iota(self, shape: tuple, axis: int) -> Value:
+        """i64: 0, 1, 2, ... along an axis of this shape."""
+        return self.builder.emit("iota", shape=shape, axis=axis, dtype="i64")
+
     def _lift(self, operand: Value | Number) -> Value:
         return operand if isinstance(operand, Value) else self.builder.constant(operand, self.type.dtype)
 

@@ -253,6 +253,49 @@ gather       f32       [5] [] -> []
 scatter_add  f32 i64   [1 2 3] [1 1 -1] [10 20 30] -> [1 32 33]
 scatter_add  f32 i64   [1 2 3] [3] [10] -> exit0
 scatter_add  f32 i64   [1 2 3] [-4] [10] -> exit0
+
+# products and running results start from their first element; extrema are NaN from the first NaN on
+prod         f32 f64   [] -> 1.0
+prod         f32 f64   [-0.0 2.0] -> -0.0
+prod         f32 f64   [0.0 inf] -> nan
+prod         i32 i64   [] -> 1
+prod         i32 i64   [max 2] -> -2
+cumsum       f32 f64   [] -> []
+cumsum       f32 f64   [-0.0] -> -0.0
+cumsum       f32 f64   [inf 1.0 -inf 1.0] -> [inf inf nan nan]
+cumsum       f32       [1.0 1e-8 1e-8 1e8] -> [1.0 1.0 1.0 100000001.0]
+cumsum       i32 i64   [max 1] -> [max min]
+cumprod      f32 f64   [-0.0 2.0] -> [-0.0 -0.0]
+cumprod      f32 f64   [0.0 inf 1.0] -> [0.0 nan nan]
+cumprod      f32       [1e30 1e30 1e-30] -> [1e30 inf 1e30]
+cumprod      i32 i64   [max 2 0] -> [max -2 0]
+cummax       f32 f64   [1.0 3.0 2.0 nan 5.0] -> [1.0 3.0 3.0 nan nan]
+cummax       i32 i64   [min 0 -1 max] -> [min 0 0 max]
+cummin       f32 f64   [3.0 nan 1.0] -> [3.0 nan nan]
+cummin       i32 i64   [max 0 1 min] -> [max 0 0 min]
+recurrence   f32 f64   [nan 2.0 0.0] [1.0 1.0 inf] -> [1.0 3.0 inf]
+recurrence   f32 f64   [inf inf] [0.0 1.0] -> [0.0 nan]
+recurrence   i32 i64   [0 2] [max 0] -> [max -2]
+
+# order: NaNs after all numbers, equal to each other; zeros are equal; equal elements keep theirs
+argmin       f32 f64   [1.0 nan -inf nan] -> 1
+argmin       f32 f64   [5.0 2.0 2.0] -> 1
+argmin       f32 f64   [0.0 -0.0] -> 0
+argmin       i32 i64   [max max min] -> 2
+sort         f32 f64   [nan inf 1.0 -inf nan] -> [-inf 1.0 inf nan nan]
+sort         i32 i64   [0 max min] -> [min 0 max]
+argsort      f32 f64   [nan 2.0 nan -inf 2.0] -> [3 1 4 0 2]
+argsort      f32 f64   [0.0 -0.0 0.0] -> [0 1 2]
+argsort      i32 i64   [1 0 1 0] -> [1 3 0 2]
+searchsorted f32 f64   [1.0 2.0 2.0 nan] [2.0 nan inf -inf] -> [1 3 3 0]
+searchsorted f32 f64   [-0.0 0.0] [0.0 -0.0] -> [0 0]
+searchsorted i32 i64   [] [1] -> [0]
+
+# writes: of several to one element the last stays
+scatter      f32 i64   [1 2 3] [1 1 -1] [10 20 30] -> [1 20 30]
+scatter      f32 i64   [1 2 3] [] [] -> [1 2 3]
+scatter      f32 i64   [1 2 3] [3] [10] -> exit0
+scatter      f32 i64   [1 2 3] [-4] [10] -> exit0
 """
 
 
@@ -302,7 +345,7 @@ class Edge:
             np.broadcast_to(expected, actual.shape), actual)
 
     def _operand_dtype(self, k: int) -> str:
-        if self.op in ("gather", "scatter_add") and k == 1:
+        if self.op in ("gather", "scatter_add", "scatter") and k == 1:
             return "i64"
         return "bool" if self.operands[k] in ("true", "false") else self.dtype
 

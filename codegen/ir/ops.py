@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.ir import elementary, references, type_rules
+from codegen.ir import elementary, ordering, references, type_rules
 from codegen.ir.types import TensorType
 
 ELEMENTWISE, COMMUTATIVE, LINEAR, REDUCTION, MOVEMENT, IDEMPOTENT, CREATION, CHECKED = TRAITS = (
@@ -30,6 +30,7 @@ ATTR_KINDS = ("int", "ints", "flag", "dims", "dtype", "literal")
 
 REALS = (-3.0, 3.0)
 POSITIVE = (0.1, 4.0)
+AROUND_ONE = (0.66, 1.4)      # the product of many is neither large nor small
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,23 @@ _ROWS = (
     _op("gather", 2, type_rules.gather, references.gather, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
     _op("scatter_add", 3, type_rules.scatter_add, references.scatter_add, CHECKED, attrs=_AXIS,
         dtypes=_FLOATS_AND_INTS),
+    # ordering: products and positions, running results, sorting, writes
+    _op("prod", 1, type_rules.summed, ordering.prod, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS,
+        domain=AROUND_ONE),
+    _op("argmin", 1, type_rules.position, ordering.argmin, attrs=(*_AXIS, ("keepdims", "flag")),
+        dtypes=_FLOATS_AND_INTS),
+    _op("cumsum", 1, ordering.running, ordering.cumsum, LINEAR, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("cumprod", 1, ordering.running, ordering.cumprod, attrs=_AXIS, dtypes=_FLOATS_AND_INTS,
+        domain=AROUND_ONE),
+    _op("cummax", 1, ordering.running_extremum, ordering.cummax, IDEMPOTENT, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("cummin", 1, ordering.running_extremum, ordering.cummin, IDEMPOTENT, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("recurrence", 2, ordering.recurring, ordering.recurrence, attrs=_AXIS, dtypes=_FLOATS_AND_INTS,
+        domain=AROUND_ONE),
+    _op("sort", 1, ordering.ordered, ordering.sort, IDEMPOTENT, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("argsort", 1, ordering.order, ordering.argsort, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("searchsorted", 2, ordering.search, ordering.searchsorted, attrs=(("right", "flag"),),
+        dtypes=_FLOATS_AND_INTS),
+    _op("scatter", 3, ordering.scattered, ordering.scatter, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
     # creation, random bits
     _op("constant", 0, type_rules.constant, references.constant, CREATION,
         attrs=(("value", "literal"), ("dtype", "dtype")), dtypes=_FLOATS_AND_INTS),

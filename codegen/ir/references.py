@@ -133,7 +133,7 @@ def _sheared(x: np.ndarray, axes: tuple[int, ...], along: tuple[int, ...], step:
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=writeable)
 
 
-def _checked(indices: np.ndarray, size: int) -> np.ndarray:
+def checked_indices(indices: np.ndarray, size: int) -> np.ndarray:
     """The indices, those below 0 counted from the end; IndexError for one that is out of bounds."""
     if indices.size and not (-size <= indices.min() and indices.max() < size):
         worst = indices.min() if indices.min() < -size else indices.max()
@@ -146,15 +146,15 @@ def gather(x: np.ndarray, indices: np.ndarray, *, axis: int) -> np.ndarray:
     if indices.size and all(k == axis or n == 1 or step == 0
                             for k, (n, step) in enumerate(zip(indices.shape, indices.strides))):
         line = indices[tuple([slice(None) if k == axis else 0 for k in range(indices.ndim)])]
-        return x.take(_checked(line, x.shape[axis]), axis)              # the same indices everywhere: whole slices
-    return np.take_along_axis(x, _checked(indices, x.shape[axis]), axis)
+        return x.take(checked_indices(line, x.shape[axis]), axis)      # the same indices everywhere: whole slices
+    return np.take_along_axis(x, checked_indices(indices, x.shape[axis]), axis)
 
 
 def scatter_add(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int) -> np.ndarray:
     """x with updates[.., i, ..] added at [.., indices[.., i, ..], ..], in index order; repeated indices add up."""
     result = x.copy("C")
     where = list(np.ogrid[tuple(map(slice, indices.shape))])
-    where[axis] = _checked(indices, x.shape[axis])
+    where[axis] = checked_indices(indices, x.shape[axis])
     places = sum(k * (step // x.itemsize) for k, step in zip(where, result.strides))
     np.add.at(result.reshape(-1), np.asarray(places).reshape(-1), updates.reshape(-1))      # fast in one dimension
     return result

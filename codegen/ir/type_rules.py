@@ -222,24 +222,30 @@ def matmul(a: TensorType, b: TensorType) -> TensorType:
 
 
 def gather(x: TensorType, indices: TensorType, *, axis: int) -> TensorType:
-    _along(x, indices, axis)
+    along(x, indices, axis)
     return TensorType(x.dtype, indices.shape)
 
 
 def scatter_add(x: TensorType, indices: TensorType, updates: TensorType, *, axis: int) -> TensorType:
     if x.dtype not in NUMBERS:
         raise TypeRuleError(f"{x} is not a number")
-    _along(x, indices, axis)
+    along(x, indices, axis)
     if updates != TensorType(x.dtype, indices.shape):
         raise TypeRuleError(f"updates {updates} are not {TensorType(x.dtype, indices.shape)}")
     return x
 
 
-def _along(x: TensorType, indices: TensorType, axis: int) -> None:
-    if indices.dtype not in {"i32", "i64"}:
-        raise TypeRuleError(f"indices {indices} are not i32 or i64")
+def require_axis(x: TensorType, axis: int) -> None:
+    """TypeRuleError if x has no such axis."""
     if not 0 <= axis < x.ndim:
         raise TypeRuleError(f"axis {axis} is out of range for {x}")
+
+
+def along(x: TensorType, indices: TensorType, axis: int) -> None:
+    """TypeRuleError if the indices cannot be indices into x along the axis."""
+    if indices.dtype not in {"i32", "i64"}:
+        raise TypeRuleError(f"indices {indices} are not i32 or i64")
+    require_axis(x, axis)
     if x.ndim != indices.ndim or any(k != axis and a != b for k, (a, b) in enumerate(zip(x.shape, indices.shape))):
         raise TypeRuleError(f"{x} and indices {indices} differ in an axis other than {axis}")
 

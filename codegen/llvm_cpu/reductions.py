@@ -6,7 +6,7 @@ Accuracy of sums, with u half an ulp of 1 in the dtype of x, |error| relative to
 f32 is summed in f64 and rounded once: u + n * 2^-53, below 2u for n up to 2^28.
 f64 carries what each addition rounded off (the error of Knuth's two-sum, added up beside the sum): u + n^2 * u^2, from
 Ogita, Rump, Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26(6), 2005, proposition 4.5, Sum2.
-Pairwise summation has log2(n) * u. Integers wrap. max and min give NaN if there is one.
+Pairwise summation has log2(n) * u. Integers wrap. max and min give NaN if there is one. A product is off by n * u.
 """
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from codegen.ir.types import FLOATS
 from codegen.llvm_cpu import operations
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
 
-_COMBINE = {"max": "maximum", "min": "minimum"}
+_COMBINE = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
 
 
 @dataclass(frozen=True, slots=True)
 class Accumulator:
-    """Combines values of `dtype` by `kind` (sum, max, min), `lanes` at a time; if `across`, then the lanes too."""
+    """Combines values of `dtype` by `kind` (sum, prod, max, min), `lanes` at a time; if `across`, the lanes too."""
 
     kind: str
     dtype: str
@@ -68,8 +68,8 @@ class Accumulator:
     @property
     def identity(self) -> int | float:
         """What changes no result (but the sign of a zero sum)."""
-        if self.kind == "sum":
-            return 0
+        if self.kind in ("sum", "prod"):
+            return int(self.kind == "prod")
         if self.dtype in FLOATS:
             return float("-inf") if self.kind == "max" else float("inf")
         low, high = operations.integer_range(self.dtype)
@@ -89,7 +89,7 @@ class Accumulator:
         return [total, a.binary("fadd", a.binary("fadd", x[1], y[1]), error)]
 
     def _combine(self, a: Assembler, x: Value, y: Value) -> Value:
-        return operations.binary(a, _COMBINE.get(self.kind, "add"), x, y)
+        return operations.binary(a, _COMBINE[self.kind], x, y)
 
 
 def _halves(a: Assembler, x: Value) -> tuple[Value, Value]:

@@ -24,19 +24,56 @@ def expand(graph: Graph) -> Graph:
     return rewrite(graph, EXPANSIONS)
 
 
-def _argmax(rewriter: Rewriter, node: Node) -> int:
+def _position(rewriter: Rewriter, node: Node) -> int:
+    """argmax and argmin"""
     x, = node.args
     type = rewriter.types[x]
     attrs = attrs_of(node)
     axis: int = attrs["axis"]
-    greatest = rewriter.emit("max", x, axis=(axis,), keepdims=True)
-    found = rewriter.emit("eq", x, greatest)
+    extremum = rewriter.emit(node.op.removeprefix("arg"), x, axis=(axis,), keepdims=True)
+    found = rewriter.emit("eq", x, extremum)
     if type.dtype in FLOATS:
         found = rewriter.emit("or", found, rewriter.emit("ne", x, x))
     position = rewriter.emit("iota", shape=type.shape, axis=axis, dtype="i64")
     nowhere = rewriter.constant(str(2**63 - 1), TensorType("i64"))
     positions = rewriter.emit("where", found, position, nowhere)
     return rewriter.emit("min", positions, axis=(axis,), keepdims=attrs["keepdims"])
+
+
+def _prod(rewriter: Rewriter, node: Node) -> int | None:
+    """prod(x) of f16 or bf16 -> cast(prod(cast(x))), in f32"""
+    if node.type.dtype not in ("f16", "bf16"):
+        return None
+    product = rewriter.emit("prod", rewriter.emit("cast", node.args[0], dtype="f32"), **attrs_of(node))
+    return rewriter.emit("cast", product, dtype=node.type.dtype)
+
+
+def _searchsorted(rewriter: Rewriter, node: Node) -> int | None:
+    """searchsorted(x, v) -> halving: for k = .., 1, 0: where(x[place + 2**k - 1] precedes v, place + 2**k, place)"""
+    x, v = node.args
+    n = rewriter.types[x].shape[-1]
+    if not isinstance(n, int):
+        return None
+    wide, last = TensorType("i64", node.type.shape), len(node.type.shape) - 1
+
+    def number(value: int) -> int:
+        return rewriter.constant(str(value), wide)
+
+    def precedes(a: int, b: int) -> int:
+        less = rewriter.emit("lt", a, b)
+        if rewriter.types[a].dtype not in FLOATS:
+            return less
+        return rewriter.emit("or", less, rewriter.emit("and", rewriter.emit("ne", b, b), rewriter.emit("eq", a, a)))
+
+    place = number(0)
+    for k in reversed(range(n.bit_length())):
+        further = rewriter.emit("add", place, number(2**k))
+        inside = rewriter.emit("minimum", further, number(n))
+        found = rewriter.emit("gather", x, rewriter.emit("sub", inside, number(1)), axis=last)
+        before = precedes(found, v) if not attrs_of(node)["right"] else rewriter.emit("not", precedes(v, found))
+        go = rewriter.emit("and", before, rewriter.emit("le", further, number(n)))
+        place = rewriter.emit("where", go, further, place)
+    return place
 
 
 def _scatter_of_one(rewriter: Rewriter, node: Node) -> int | None:
@@ -69,7 +106,10 @@ def _is_checked(rewriter: Rewriter, indices: int, size: int) -> bool:
     return False
 
 
-EXPANSIONS: Rules = {"argmax": (_argmax,), "scatter_add": (_scatter_of_one,)}
+EXPANSIONS: Rules = {
+    "argmax": (_position,), "argmin": (_position,), "prod": (_prod,), "scatter_add": (_scatter_of_one,),
+    "searchsorted": (_searchsorted,),
+}
 
-CORE = frozenset(OPS) - {"argmax", "detach"}
+CORE = frozenset(OPS) - {"argmax", "argmin", "detach", "searchsorted"}
 """The ops that are left after `optimize`: what a target must implement."""

@@ -188,6 +188,6 @@ MOVEMENT: Rules = {
     "slice": (_identity, _slice_of_slice),
     "pad": (_identity,),
     "flip": (_flip_of_one, _flip_of_flip),
-    "sum": _REDUCED, "max": _REDUCED, "min": _REDUCED,
+    "sum": _REDUCED, "prod": _REDUCED, "max": _REDUCED, "min": _REDUCED,
 }
 """What each of these ops can be replaced with."""

@@ -125,7 +125,7 @@ class Expressions:
         node = self.graph.node(v)
         match self.graph.forms[v]:
             case Form.ZERO:
-                return self.number(0, node.type.dtype)
+                return self.number(int(node.op == "prod"), node.type.dtype)
             case Form.MOVE:
                 return self._moved(node, point, guards)
             case Form.REDUCE:

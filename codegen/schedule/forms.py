@@ -6,7 +6,7 @@
     %5 = matmul %3, %1             MATMUL      a call on whole buffers
     %6 = scatter_add %0, %1, %2    SCATTER     adds to a copy of a buffer, one element after the other
     %9 = cholesky %1               HOST        the op's reference, run on whole buffers by the host: all that is left
-    %7 = sum of nothing            ZERO        0 everywhere: empty sums and products
+    %7 = sum of nothing            ZERO        0 everywhere, or for a prod 1: what is combined is nothing
     %8 : f32[0,3]                  EMPTY       no element, so nothing to do
 
 Only symbolic sizes have no form: CannotLower.
@@ -44,7 +44,7 @@ UNSUPPORTED = COMPLEX | {"f16", "bf16"}
 """Dtypes that kernels cannot compute in: the host does."""
 
 _KERNEL_OPS = frozenset({"constant", "iota", "random_bits", "gather"})
-_REDUCTIONS = frozenset({"sum", "max", "min"})
+_REDUCTIONS = frozenset({"sum", "prod", "max", "min"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class RandomWord:
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """sum, max or min of x over the axes of the pass; in the dtype of x."""
+    """sum, prod, max or min of x over the axes of the pass; in the dtype of x."""
 
     kind: str
     x: int

@@ -37,7 +37,8 @@ from codegen.schedule.kernel import (
 )
 from codegen.schedule.plan import Arena, Check, Copy, Host, Input, Launch, Matmul, Output, Plan
 
-IDENTITIES = {"sum": lambda dtype: 0, "max": lambda dtype: _limits(dtype)[0], "min": lambda dtype: _limits(dtype)[1]}
+IDENTITIES = {"sum": lambda dtype: 0, "prod": lambda dtype: 1,
+              "max": lambda dtype: _limits(dtype)[0], "min": lambda dtype: _limits(dtype)[1]}
 
 
 def _limits(dtype: np.dtype) -> tuple[Any, Any]:

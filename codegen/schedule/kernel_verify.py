@@ -180,7 +180,7 @@ class _Verifier:
                 self.require((self.dtypes[key], self.dtypes[counter]) == ("u64", "u64"), "key and counter are u64")
                 return "u32"
             case Accumulate(kind, x):
-                self.require(kind in ("sum", "max", "min"), f"there is no accumulation {kind}")
+                self.require(kind in ("sum", "prod", "max", "min"), f"there is no accumulation {kind}")
                 return self.dtypes[x]
             case Store(buffer, _, x) | ScatterAdd(buffer=buffer, x=x):
                 self.require(self.dtypes[x] == self.kernel.params[buffer].dtype, f"v{x} is {self.dtypes[x]}")

@@ -145,6 +145,7 @@ MAPS: dict[str, Callable[[Node, Shape, Point, Extents], tuple[Point, Guards | No
     "scatter_add": _same,       # that adds nothing
     # a reduction that combines nothing
     "sum": _reshape,
+    "prod": _reshape,
     "max": _reshape,
     "min": _reshape,
 }

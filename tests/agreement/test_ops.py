@@ -30,7 +30,7 @@ LARGE_PAIRS = (((67,), ()), ((3, 129), (129,)), ((130, 1), (1, 37)), ((1031,), (
 IN_ULPS = {"exp": 2, "log": 2, "tanh": 2}
 """Ops whose compiled result is near the correctly rounded one; eager gives NumPy's."""
 
-SUMS = ("sum", "matmul")
+SUMS = ("sum", "prod", "matmul")
 """Ops that add up, in an order of their own."""
 
 
@@ -45,7 +45,15 @@ def larger(op: Op) -> Iterator[Operands]:
             case "matmul":
                 for batch, m, k, n in (((), 65, 33, 17), ((3,), 7, 70, 5), ((), 1, 129, 1), ((), 130, 67, 131)):
                     yield [drawn(op, dtype, (*batch, m, k), 1), drawn(op, dtype, (*batch, k, n), 2)], {}
-            case "gather" | "scatter_add":
+            case "recurrence":
+                for shape in LARGE:
+                    for axis in range(len(shape)):
+                        yield [drawn(op, dtype, shape, 14), drawn(op, dtype, shape, 15)], {"axis": axis}
+            case "searchsorted":
+                for batch, n, m in (((), 1000, 70), ((3,), 67, 131), ((130,), 8, 3)):
+                    x = np.sort(drawn(op, dtype, (*batch, n), 16))
+                    yield [x, drawn(op, dtype, (*batch, m), 17)], {"right": n == 67}
+            case "gather" | "scatter_add" | "scatter":
                 for shape, axis, count in (((67,), 0, 131), ((9, 70), 1, 33), ((70, 9), 0, 5)):
                     where = (*shape[:axis], count, *shape[axis + 1:])
                     indices = np.random.default_rng(3).integers(-shape[axis], shape[axis], where)
@@ -114,8 +122,9 @@ def assert_within(op: Op, operands: list[np.ndarray], chosen: dict, actual: np.n
         return
     terms = operands[0].shape[-1] if op.name == "matmul" else operands[0].size // expected.size
     # A pairwise sum of n terms is off by at most about log2(n) roundings; the products of a matmul round once more.
+    roundings = terms if op.name == "prod" else np.log2(max(terms, 1)) + 3
     scale = np.asarray(op.reference(*map(np.abs, wide), **chosen))
-    assert np.all(error <= (np.log2(max(terms, 1)) + 3) * eps * scale)
+    assert np.all(error <= roundings * eps * scale)
 
 
 @pytest.mark.parametrize("op, found", OP_AND_DTYPE)
@@ -139,7 +148,7 @@ def test_eager_interpreted_and_compiled_are_the_same(op: Op, found: list[Operand
                      for operands, chosen in found]
     for a, e in zip(strided_eager, eager, strict=True):
         if op.name in SUMS or op.name in IN_ULPS:       # NumPy adds in the order of memory
-            np.testing.assert_allclose(a, e, 1e-5 if a.dtype.itemsize == 4 else 1e-13, 1e-5)
+            np.testing.assert_allclose(a, e, 1e-5 if a.dtype in (np.float32, np.complex64) else 1e-13, 1e-5)
         else:
             assert_equal(a, e, True)
 

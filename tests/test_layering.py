@@ -41,7 +41,7 @@ OUTSIDE = {
 }
 """Every module from elsewhere that the packages may import, and where."""
 
-PUBLIC_INNER_PACKAGES = ("tracegrad.nn",)
+PUBLIC_INNER_PACKAGES = ("tracegrad.nn", "tracegrad.optim")
 """Their __init__ gathers the names that users write (`tg.nn.Linear`) from the modules inside."""
 
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc"}

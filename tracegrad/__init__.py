@@ -247,7 +247,7 @@ from tracegrad.functional import (
 )
 from tracegrad.interop import from_dlpack
 from tracegrad.io import load, save
-from tracegrad.losses import cross_entropy, log_softmax, logsumexp, mse_loss, one_hot, softmax
+from tracegrad.losses import cross_entropy, mse_loss
 from tracegrad.manipulation import (
     atleast_1d,
     atleast_2d,
@@ -300,6 +300,7 @@ from tracegrad.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from tracegrad.probabilities import log_softmax, logsumexp, one_hot, softmax
 from tracegrad.random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
 from tracegrad.splitting import (
     array_split,

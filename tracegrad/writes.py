@@ -161,6 +161,8 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
 
 def fitted(target: Tensor, value: Operand, what: str) -> Tensor:
     """`value` in the dtype and shape of target; TypeError if that would drop a fraction."""
+    if type(value) in (int, float) and target.array.dtype in FLOATING:
+        value = scalar(value, target.array.dtype)       # not by way of the default dtype, which may be narrower
     value = tensor_operand(what, value)
     given, wanted = value.array.dtype, target.array.dtype
     holds = wanted in COMPLEX_NUMBERS or wanted in INEXACT and given not in COMPLEX_NUMBERS or given not in INEXACT

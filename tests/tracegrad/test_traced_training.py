@@ -81,7 +81,7 @@ class Training:
         self.loss_of.label_smoothing = 0.2
 
     def change_momentum(self) -> None:
-        self.optimizer.momentum = 0.5
+        self.optimizer.param_groups[0]["momentum"] = 0.5
 
     def convert_the_model(self) -> None:
         self.model.to(tg.float64)

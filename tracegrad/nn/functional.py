@@ -1,6 +1,32 @@
-"""What the layers and losses compute, as functions."""
+"""What the layers and losses compute, as functions, with PyTorch's names and arguments.
+
+They live where they belong and are gathered here: `import tracegrad.nn.functional as F`.
+"""
 from __future__ import annotations
 
+from tracegrad.activations import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    logsigmoid,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)
+from tracegrad.attention import scaled_dot_product_attention
 from tracegrad.convolution import (
     conv1d,
     conv2d,
@@ -9,9 +35,30 @@ from tracegrad.convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
-from tracegrad.creation import zeros_like
-from tracegrad.functional import relu, sigmoid, tanh, where
-from tracegrad.losses import log_softmax, softmax
+from tracegrad.functional import relu, sigmoid, tanh
+from tracegrad.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    cosine_similarity,
+    cross_entropy,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    multi_margin_loss,
+    nll_loss,
+    pairwise_distance,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
+from tracegrad.noise import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d
+from tracegrad.normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from tracegrad.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -24,118 +71,19 @@ from tracegrad.pooling import (
     max_pool2d,
     max_pool3d,
 )
-from tracegrad.random import rand
-from tracegrad.tensors import Tensor
+from tracegrad.probabilities import log_softmax, one_hot, softmax
+from tracegrad.projections import bilinear, embedding, linear
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "max_pool1d", "max_pool2d", "max_pool3d",
-    "cross_entropy", "dropout", "linear", "log_softmax", "mse_loss", "nll_loss", "relu", "sigmoid", "softmax", "tanh",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "alpha_dropout",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "elu", "embedding", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardshrink",
+    "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "huber_loss", "instance_norm", "kl_div", "l1_loss",
+    "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d",
+    "max_pool2d", "max_pool3d", "mish", "mse_loss", "multi_margin_loss", "nll_loss", "normalize", "one_hot",
+    "pairwise_distance", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm", "scaled_dot_product_attention",
+    "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softplus", "softshrink", "softsign",
+    "tanh", "tanhshrink", "threshold", "triplet_margin_loss",
 ]
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias, for x [..., k], weight [n, k], bias [n]: [..., n]."""
-    y = x @ weight.t()
-    return y if bias is None else y + bias
-
-
-def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """While training, each element is 0 with probability p and x / (1 - p) otherwise; else x."""
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return x * zeros_like(x)
-    return where(rand(x.shape, dtype=x.dtype) >= p, x * (1 / (1 - p)), 0.0)
-
-
-def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """The squared difference; its mean, its sum or itself, as `reduction` is "mean", "sum" or "none"."""
-    if x.shape != target.shape:
-        raise ValueError(f"mse_loss: shapes {x.shape} and {target.shape} differ")
-    difference = x - target
-    return _reduce(difference * difference, reduction)
-
-
-def cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """-log softmax(logits) at the target class.
-
-    logits [n, c], or [c], or [n, c, ...]; target: integer labels of that shape without c, or probabilities of that
-    very shape. A label equal to `ignore_index` counts for nothing, in the mean either; any other label outside of
-    0..c-1 is an IndexError. `weight` [c] weighs classes; the mean over labels is then a weighted one.
-    `label_smoothing` e moves the target e of the way towards equal probabilities.
-    """
-    axis = 1 if logits.ndim > 1 else 0
-    log_p = log_softmax(logits, axis=axis)
-    classes = logits.shape[axis]
-    if target.dtype.kind == "f":
-        return _probability_loss(log_p, target, weight, reduction, label_smoothing, axis)
-    loss, weights = _label_loss(log_p, target, weight, ignore_index, axis)
-    if label_smoothing:
-        everywhere = -(log_p if weight is None else log_p * _along(weight, log_p.ndim, axis)).sum(axis=axis)
-        smooth = where(target == ignore_index, 0.0, everywhere)
-        loss = loss * (1 - label_smoothing) + smooth * (label_smoothing / classes)
-    return loss.sum() / weights.sum() if reduction == "mean" else _reduce(loss, reduction)
-
-
-def nll_loss(
-    log_p: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean",
-) -> Tensor:
-    """-log_p at the target class: cross_entropy without its softmax, for integer labels."""
-    loss, weights = _label_loss(log_p, target, weight, ignore_index, 1 if log_p.ndim > 1 else 0)
-    return loss.sum() / weights.sum() if reduction == "mean" else _reduce(loss, reduction)
-
-
-def _label_loss(
-    log_p: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, axis: int,
-) -> tuple[Tensor, Tensor]:
-    """The loss of each label, and what it weighs in the mean."""
-    if target.shape != (*log_p.shape[:axis], *log_p.shape[axis + 1:]):
-        raise ValueError(f"labels of shape {target.shape} do not fit scores of shape {log_p.shape}")
-    kept = target != ignore_index
-    # A negative index would count from the end: send it past the end, where it is refused.
-    label = where(kept, where(target < 0, log_p.shape[axis], target), 0)
-    losses = -log_p.take_along_axis(label.unsqueeze(axis), axis=axis).squeeze(axis)
-    weights = kept.to(log_p.dtype)
-    if weight is not None:
-        chosen = weight[label]
-        losses, weights = losses * chosen, weights * chosen
-    return where(kept, losses, 0.0), weights
-
-
-def _probability_loss(
-    log_p: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float, axis: int,
-) -> Tensor:
-    if target.shape != log_p.shape:
-        raise ValueError(f"probabilities of shape {target.shape} do not fit scores of shape {log_p.shape}")
-    if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / log_p.shape[axis]
-    if weight is not None:
-        log_p = log_p * _along(weight, log_p.ndim, axis)
-    loss = -(log_p * target).sum(axis=axis)
-    return _reduce(loss, reduction)
-
-
-def _along(weight: Tensor, ndim: int, axis: int) -> Tensor:
-    """weight [c] as [1, c, 1, ...], c at `axis` of `ndim`."""
-    return weight.reshape(tuple(-1 if k == axis else 1 for k in range(ndim)))
-
-
-def _reduce(loss: Tensor, reduction: str) -> Tensor:
-    match reduction:
-        case "mean":
-            return loss.mean()
-        case "sum":
-            return loss.sum()
-        case "none":
-            return loss
-    raise ValueError(f'reduction is "mean", "sum" or "none", not {reduction!r}')

@@ -1,12 +1,11 @@
-"""Layers: modules of one operation each, with the initial values PyTorch gives them."""
+"""Layers: products with weights, dropout, and layers that only rearrange."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tracegrad.creation import empty
-from tracegrad.functional import relu, sigmoid, tanh
-from tracegrad.losses import log_softmax, softmax
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.modules import Module, Parameter
@@ -40,6 +39,68 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class Bilinear(Module):
+    """x1 weight[k] x2 + bias[k] for each k: [..., in1_features], [..., in2_features] -> [..., out_features]."""
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None):
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), dtype=dtype))
+        self.bias = Parameter(empty((out_features,), dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return F.bilinear(x1, x2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+                f"out_features={self.out_features}, bias={self.bias is not None}")
+
+
+class Embedding(Module):
+    """The row of `weight` [num_embeddings, embedding_dim] for each integer: [...] -> [..., embedding_dim].
+
+    Rows are drawn from N(0, 1); the row `padding_idx` is 0 and gets no gradient. See functional.embedding.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+                 max_norm: float | None = None, norm_type: float = 2.0, dtype: Any = None):
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"Embedding: padding_idx {padding_idx} is none of the {num_embeddings} rows")
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init.zeros_(self.weight.detach()[self.padding_idx])
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+        """An Embedding with these rows, trained further only if not `freeze`."""
+        rows, columns = embeddings.shape
+        layer = cls(rows, columns, padding_idx, dtype=embeddings.dtype)
+        layer.weight = Parameter(embeddings, requires_grad=not freeze)
+        return layer
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return F.embedding(indices, self.weight, self.padding_idx, self.max_norm, self.norm_type)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
 class Identity(Module):
     """x itself."""
 
@@ -61,58 +122,18 @@ class Flatten(Module):
         return f"start_axis={self.start_axis}, end_axis={self.end_axis}"
 
 
-class ReLU(Module):
-    """max(x, 0)."""
+class Unflatten(Module):
+    """One axis made several: Unflatten(1, (4, 8)) of [n, 32] is [n, 4, 8]."""
+
+    def __init__(self, axis: int, unflattened_size: Sequence[int]):
+        self.axis, self.unflattened_size = axis, tuple(unflattened_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return relu(x)
-
-
-class Tanh(Module):
-    """tanh(x)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return tanh(x)
-
-
-class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return sigmoid(x)
-
-
-class SiLU(Module):
-    """x * sigmoid(x)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * sigmoid(x)
-
-
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) along `axis`."""
-
-    def __init__(self, axis: int = -1):
-        self.axis = axis
-
-    def forward(self, x: Tensor) -> Tensor:
-        return softmax(x, axis=self.axis)
+        axis = self.axis % x.ndim
+        return x.reshape((*x.shape[:axis], *self.unflattened_size, *x.shape[axis + 1:]))
 
     def extra_repr(self) -> str:
-        return f"axis={self.axis}"
-
-
-class LogSoftmax(Module):
-    """The logarithm of softmax along `axis`, without the loss of accuracy of taking it afterwards."""
-
-    def __init__(self, axis: int = -1):
-        self.axis = axis
-
-    def forward(self, x: Tensor) -> Tensor:
-        return log_softmax(x, axis=self.axis)
-
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
+        return f"axis={self.axis}, unflattened_size={self.unflattened_size}"
 
 
 class Dropout(Module):
@@ -120,7 +141,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5):
         if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p = {p} is not a probability")
+            raise ValueError(f"{type(self).__name__}: p = {p} is not a probability")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,3 +149,51 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Dropout1d(Dropout):
+    """Dropout of whole channels of [n, c, l]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout1d(x, self.p, self.training)
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of [n, c, h, w]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.p, self.training)
+
+
+class Dropout3d(Dropout):
+    """Dropout of whole channels of [n, c, d, h, w]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout3d(x, self.p, self.training)
+
+
+class AlphaDropout(Dropout):
+    """Dropout beside selu: see functional.alpha_dropout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.alpha_dropout(x, self.p, self.training)
+
+
+class CosineSimilarity(Module):
+    """The cosine of the angle between vectors along `axis`."""
+
+    def __init__(self, axis: int = 1, eps: float = 1e-8):
+        self.axis, self.eps = axis, eps
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return F.cosine_similarity(x1, x2, self.axis, eps=self.eps)
+
+
+class PairwiseDistance(Module):
+    """The p-norm of the difference of vectors along the last axis."""
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdims: bool = False):
+        self.p, self.eps, self.keepdims = p, eps, keepdims
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return F.pairwise_distance(x1, x2, self.p, self.eps, self.keepdims)

@@ -1,7 +1,8 @@
 """Modules: a tree of objects that hold parameters.
 
 A Module is a plain Python object. Its parameters are the attributes that hold a Parameter, its children those that
-hold a Module, in the order in which they were first set; nothing is registered.
+hold a Module, in the order in which they were first set. Its buffers, Tensors that are state but are not trained, are
+the attributes whose names were registered.
 
     class Net(nn.Module):
         def __init__(self):
@@ -14,12 +15,13 @@ hold a Module, in the order in which they were first set; nothing is registered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import numpy as np
 
 from tracegrad.autograd import no_grad
 from tracegrad.dispatch import complete
+from tracegrad.dtypes import bfloat16, float16, float32, float64, is_floating_point
 from tracegrad.recorder import ACTIVE
 from tracegrad.states import IncompatibleKeys, State, load_in_place
 from tracegrad.tensors import Tensor
@@ -37,17 +39,76 @@ class Parameter(Tensor):
         self.requires_grad_(requires_grad)
 
 
+class ModuleHook:
+    """A function that a module calls; `remove()` takes it away again."""
+
+    def __init__(self, module: Module, function: Callable[..., Any]):
+        self.module, self.function = module, function
+
+    def remove(self) -> None:
+        """Do not call the function any more."""
+        module = self.module
+        module.forward_hooks = tuple(hook for hook in module.forward_hooks if hook is not self)
+        module.forward_pre_hooks = tuple(hook for hook in module.forward_pre_hooks if hook is not self)
+
+
 class Module:
     """Base of everything with parameters; a subclass defines `forward`. Dropout and its like look at `training`."""
 
     training: bool = True
+    buffer_names: tuple[tuple[str, bool], ...] = ()         # (name, is it part of the state?)
+    forward_hooks: tuple[ModuleHook, ...] = ()
+    forward_pre_hooks: tuple[ModuleHook, ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module computes."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        for hook in self.forward_pre_hooks:
+            changed = hook.function(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        result = self.forward(*args, **kwargs)
+        for hook in self.forward_hooks:
+            changed = hook.function(self, args, result)
+            result = result if changed is None else changed
+        return result
+
+    def register_forward_pre_hook(self, function: Callable[[Module, tuple], Any]) -> ModuleHook:
+        """Before every call, call function(module, args); what it returns, if not None, takes the place of args."""
+        hook = ModuleHook(self, function)
+        self.forward_pre_hooks = (*self.forward_pre_hooks, hook)
+        return hook
+
+    def register_forward_hook(self, function: Callable[[Module, tuple, Any], Any]) -> ModuleHook:
+        """After every call, call function(module, args, result); what it returns, if not None, is the result."""
+        hook = ModuleHook(self, function)
+        self.forward_hooks = (*self.forward_hooks, hook)
+        return hook
+
+    # ---- what it holds ----------------------------------------------------------------------------------------------
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set an attribute and count it as a buffer, unless it is None; `persistent`: is it part of the state?"""
+        if not name.isidentifier():
+            raise KeyError(f"{name!r} cannot be the name of a buffer")
+        self.buffer_names = (*(entry for entry in self.buffer_names if entry[0] != name), (name, persistent))
+        setattr(self, name, tensor)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Set an attribute to a Parameter or None."""
+        if parameter is not None and not isinstance(parameter, Parameter):
+            raise TypeError(f"{name!r} cannot be a {type(parameter).__name__}: it is no Parameter")
+        setattr(self, name, parameter)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set an attribute to a module or None."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{name!r} cannot be a {type(module).__name__}: it is no Module")
+        setattr(self, name, module)
+
+    register_module = add_module
 
     # ---- the tree ---------------------------------------------------------------------------------------------------
 
@@ -84,16 +145,54 @@ class Module:
         """Every parameter of this module and of those below it; a shared one once, by its first name."""
         seen: set[int] = set()
         for path, module in self.named_modules(prefix, remove_duplicate):
-            for key, value in module.__dict__.items():
-                if isinstance(value, Parameter) and id(value) not in seen:
+            for key, value in module.own_parameters():
+                if id(value) not in seen:
                     if remove_duplicate:
                         seen.add(id(value))
                     yield (f"{path}.{key}" if path else key), value
+
+    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters held directly, with the names of their attributes."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Parameter):
+                yield name, value
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter of this module and of those below it, each once."""
         for _, parameter in self.named_parameters():
             yield parameter
+
+    def named_buffers(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Every buffer of this module and of those below it; a shared one once, by its first name."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix, remove_duplicate):
+            for key, value, _ in module.own_buffers():
+                if id(value) not in seen:
+                    if remove_duplicate:
+                        seen.add(id(value))
+                    yield (f"{path}.{key}" if path else key), value
+
+    def own_buffers(self) -> Iterator[tuple[str, Tensor, bool]]:
+        """The buffers held directly: (name, buffer, is it part of the state?)."""
+        for name, persistent in self.buffer_names:
+            value = self.__dict__.get(name)
+            if isinstance(value, Tensor):
+                yield name, value, persistent
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Every buffer of this module and of those below it, each once."""
+        for _, buffer in self.named_buffers():
+            yield buffer
+
+    def get_submodule(self, target: str) -> Module:
+        """The module below this one that "a.b.c" names; AttributeError if there is none."""
+        module = self
+        for key in filter(None, target.split(".")):
+            children = dict(module.named_children())
+            if key not in children:
+                raise AttributeError(f"{type(module).__name__} has no module {key!r}")
+            module = children[key]
+        return module
 
     def apply(self, function: Callable[[Module], object]) -> Self:
         """Call `function` on every module below this one, children before parents, and on this one."""
@@ -124,29 +223,61 @@ class Module:
         """Clear the grad of every parameter: to None, or to 0 in its own storage."""
         clear_grads(self.parameters(), set_to_none)
 
-    def to(self, dtype: Any) -> Self:
-        """Convert every parameter, and its grad, to a floating-point dtype. The Parameter objects stay the same."""
-        for parameter in self.parameters():
-            grad = parameter.grad
+    def to(self, target: Any) -> Self:
+        """Convert every floating-point parameter, its grad, and buffer to a dtype. The Tensors stay the same objects.
+
+        A device changes nothing.
+        """
+        for tensor in (*self.parameters(), *self.buffers()):
+            if not is_floating_point(tensor):
+                continue
+            grad = tensor.grad
             with no_grad():
-                replace_array(parameter, parameter.to(dtype).array)
-            parameter.grad = None if grad is None else grad.to(dtype)
+                replace_array(tensor, tensor.to(target).array)
+            tensor.grad = None if grad is None else grad.to(target)
+        return self
+
+    def float(self) -> Self:
+        """`to(float32)`."""
+        return self.to(float32)
+
+    def double(self) -> Self:
+        """`to(float64)`."""
+        return self.to(float64)
+
+    def half(self) -> Self:
+        """`to(float16)`."""
+        return self.to(float16)
+
+    def bfloat16(self) -> Self:
+        """`to(bfloat16)`."""
+        return self.to(bfloat16)
+
+    def cpu(self) -> Self:
+        """This module: it is there."""
         return self
 
     # ---- state ------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> State:
-        """Every parameter by name, on the storage of the parameters; one that is shared under each of its names."""
-        return {name: parameter.detach() for name, parameter in self.named_parameters(remove_duplicate=False)}
+        """Parameters and persistent buffers by name, on their own storage; what is shared under each of its names."""
+        return {name: value.detach() for name, value in self._named_state().items()}
+
+    def _named_state(self) -> State:
+        state: State = {}
+        for path, module in self.named_modules(remove_duplicate=False):
+            start = f"{path}." if path else ""
+            state |= {start + name: parameter for name, parameter in module.own_parameters()}
+            state |= {start + name: buffer for name, buffer, persistent in module.own_buffers() if persistent}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Write the Tensors or arrays of `state` into the parameters of the same names.
+        """Write the Tensors or arrays of `state` into the parameters and buffers of the same names.
 
         Returns the names that were missing and unexpected. ValueError, before anything is written, that names each
-        parameter whose shape differs and, if `strict`, each missing or unexpected name.
+        whose shape differs and, if `strict`, each missing or unexpected name.
         """
-        targets = dict(self.named_parameters(remove_duplicate=False))
-        return load_in_place(type(self).__name__, targets, state, strict)
+        return load_in_place(type(self).__name__, self._named_state(), state, strict)
 
     # ---- text -------------------------------------------------------------------------------------------------------
 
@@ -178,66 +309,3 @@ def clear_grads(tensors: Iterable[Tensor], set_to_none: bool) -> None:
             tensor.grad = None
         elif tensor.grad is not None:
             tensor.grad.zero_()
-
-
-class ModuleList(Module):
-    """A list of modules, named "0", "1", ..."""
-
-    def __init__(self, modules: Iterable[Module] = ()):
-        self.items: list[Module] = []
-        self.extend(modules)
-
-    def append(self, module: Module) -> Self:
-        """Add a module at the end. TypeError for anything else."""
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__} holds Modules, not {type(module).__name__}")
-        self.items.append(module)
-        return self
-
-    def extend(self, modules: Iterable[Module]) -> Self:
-        """Add modules at the end."""
-        for module in modules:
-            self.append(module)
-        return self
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        for k, module in enumerate(self.items):
-            yield str(k), module
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.items)
-
-    @overload
-    def __getitem__(self, k: int) -> Module: ...
-    @overload
-    def __getitem__(self, k: slice) -> Self: ...
-    def __getitem__(self, k: int | slice) -> Module | Self:
-        return type(self)._of(self.items[k]) if isinstance(k, slice) else self.items[k]
-
-    def __setitem__(self, k: int, module: Module) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__} holds Modules, not {type(module).__name__}")
-        self.items[k] = module
-
-    @classmethod
-    def _of(cls, modules: list[Module]) -> Self:
-        return cls(modules)
-
-
-class Sequential(ModuleList):
-    """Modules applied one after the other: Sequential(Linear(64, 32), ReLU(), Linear(32, 10))."""
-
-    def __init__(self, *modules: Module):
-        super().__init__(modules)
-
-    def forward(self, x: Any) -> Any:
-        for module in self.items:
-            x = module(x)
-        return x
-
-    @classmethod
-    def _of(cls, modules: list[Module]) -> Self:
-        return cls(*modules)

@@ -126,6 +126,42 @@ LAYERS = (
     Case("GRU both ways", lambda nn: nn.GRU(3, 4, bidirectional=True), ((4, 2, 3),)),
 )
 
+ACTIVATIONS = tuple(
+    Case(name, lambda nn, name=name: getattr(nn, name)(), ((3, 4),))
+    for name in ("ReLU ReLU6 Tanh Sigmoid SiLU GELU ELU CELU SELU LeakyReLU Softplus Hardtanh Hardsigmoid Hardswish "
+                 "Hardshrink Softshrink Softsign Tanhshrink LogSigmoid Mish GLU PReLU").split()
+) + (
+    Case("GELU tanh", lambda nn: nn.GELU(approximate="tanh"), ((3, 4),)),
+    Case("Threshold", lambda nn: nn.Threshold(0.1, 2.0), ((3, 4),)),
+    Case("PReLU channels", lambda nn: nn.PReLU(3), ((2, 3, 4),)),
+    Case("Softplus beta", lambda nn: nn.Softplus(2.0, 1.0), ((3, 4),)),
+    Case("Softmin", lambda nn: nn.Softmin(1), ((3, 4),)),
+    Case("Softmax", lambda nn: nn.Softmax(1), ((3, 4),)),
+    Case("LogSoftmax", lambda nn: nn.LogSoftmax(0), ((3, 4),)),
+)
+
+CONVOLUTIONS = (
+    Case("Conv1d", lambda nn: nn.Conv1d(3, 4, 3, stride=2, padding=1), ((2, 3, 7),)),
+    Case("Conv1d groups", lambda nn: nn.Conv1d(4, 4, 3, groups=4, dilation=2, bias=False), ((2, 4, 9),)),
+    Case("Conv2d", lambda nn: nn.Conv2d(3, 4, (3, 2), padding=(1, 0)), ((2, 3, 5, 6),)),
+    Case("Conv2d same", lambda nn: nn.Conv2d(4, 6, 3, padding="same", groups=2), ((2, 4, 5, 5),)),
+    Case("Conv3d", lambda nn: nn.Conv3d(2, 3, 2), ((1, 2, 3, 3, 4),)),
+    Case("ConvTranspose1d", lambda nn: nn.ConvTranspose1d(3, 4, 3, stride=2, padding=1, output_padding=1),
+         ((2, 3, 5),)),
+    Case("ConvTranspose2d", lambda nn: nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2), ((2, 4, 3, 3),)),
+    Case("ConvTranspose3d", lambda nn: nn.ConvTranspose3d(2, 3, 2), ((1, 2, 2, 3, 2),)),
+    Case("MaxPool1d", lambda nn: nn.MaxPool1d(3, 2, 1), ((2, 3, 8),)),
+    Case("MaxPool2d", lambda nn: nn.MaxPool2d(2), ((2, 3, 4, 6),)),
+    Case("MaxPool3d", lambda nn: nn.MaxPool3d(2, 1), ((1, 2, 3, 3, 3),)),
+    Case("AvgPool1d", lambda nn: nn.AvgPool1d(3, 2, 1, count_include_pad=False), ((2, 3, 8),)),
+    Case("AvgPool2d", lambda nn: nn.AvgPool2d((2, 3), ceil_mode=True), ((2, 3, 5, 6),)),
+    Case("AvgPool3d", lambda nn: nn.AvgPool3d(2), ((1, 2, 4, 2, 2),)),
+    Case("AdaptiveAvgPool1d", lambda nn: nn.AdaptiveAvgPool1d(3), ((2, 3, 7),)),
+    Case("AdaptiveAvgPool2d", lambda nn: nn.AdaptiveAvgPool2d((1, 3)), ((2, 3, 5, 6),)),
+    Case("AdaptiveMaxPool1d", lambda nn: nn.AdaptiveMaxPool1d(3), ((2, 3, 7),)),
+    Case("AdaptiveMaxPool2d", lambda nn: nn.AdaptiveMaxPool2d(2), ((2, 3, 5, 6),)),
+)
+
 LOSSES = (
     Case("MSELoss", lambda nn: nn.MSELoss(), ((4, 5), (4, 5))),
     Case("L1Loss", lambda nn: nn.L1Loss(), ((4, 5), (4, 5))),

@@ -14,6 +14,7 @@ from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING
+from tracegrad.elementary import logaddexp
 from tracegrad.functional import abs, clip, divide, exp, log, maximum, mean, minimum, sqrt, sum, where
 from tracegrad.movement import expand_dims, reshape, squeeze, take
 from tracegrad.operands import Operand, convert, floating, pair, refuse_names, tensor_operand
@@ -224,7 +225,7 @@ def binary_cross_entropy_with_logits(logits: Operand, target: Operand, weight: O
     """
     op = "binary_cross_entropy_with_logits"
     x, y = alike(op, logits, target)
-    below = log(exp(-abs(x)) + 1) + maximum(-x, 0.0)         # -log(sigmoid(x))
+    below = logaddexp(-x, 0.0)                               # -log(sigmoid(x))
     losses = (1 - y) * x + (below if pos_weight is None else ((pos_weight - 1) * y + 1) * below)
     return reduced(op, losses if weight is None else losses * weight, reduction)
 
@@ -278,8 +279,7 @@ def hinge_embedding_loss(x: Operand, target: Operand, *, margin: float = 1.0, re
 def soft_margin_loss(x: Operand, target: Operand, *, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-y x))."""
     x, y = alike("soft_margin_loss", x, target)
-    z = -(y * x)
-    return reduced("soft_margin_loss", log(exp(-abs(z)) + 1) + maximum(z, 0.0), reduction)
+    return reduced("soft_margin_loss", logaddexp(-(y * x), 0.0), reduction)
 
 
 def margin_ranking_loss(x1: Operand, x2: Operand, target: Operand, *, margin: float = 0.0,

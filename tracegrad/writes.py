@@ -161,7 +161,7 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
 
 def fitted(target: Tensor, value: Operand, what: str) -> Tensor:
     """`value` in the dtype and shape of target; TypeError if that would drop a fraction."""
-    if type(value) in (int, float) and target.array.dtype in FLOATING:
+    if (type(value) is int or type(value) is float) and target.array.dtype in INEXACT:
         value = scalar(value, target.array.dtype)       # not by way of the default dtype, which may be narrower
     value = tensor_operand(what, value)
     given, wanted = value.array.dtype, target.array.dtype

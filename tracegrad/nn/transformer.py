@@ -17,12 +17,12 @@ Activation = str | Callable[[Tensor], Tensor]
 
 
 def activation_of(activation: Activation) -> Callable[[Tensor], Tensor]:
-    """The function itself, or that of nn.functional with the name "relu"."""
+    """The function itself, or that of nn.functional with the name "relu" or "gelu"."""
     if callable(activation):
         return activation
-    if activation != "relu":
-        raise ValueError(f'activation is "relu" or a function, not {activation!r}')
-    return F.relu
+    if activation not in ("relu", "gelu"):
+        raise ValueError(f'activation is "relu", "gelu" or a function, not {activation!r}')
+    return {"relu": F.relu, "gelu": F.gelu}[activation]
 
 
 class TransformerEncoderLayer(Module):

@@ -35,9 +35,9 @@ def runnable() -> dict[str, Features]:
         and _decisions(f) != _decisions(host)}
 
 
-def _decisions(features: Features) -> tuple[int, bool, bool]:
+def _decisions(features: Features) -> tuple[int, bool, bool, bool]:
     """What the text that is emitted depends on."""
-    return features.vector_bytes, features.fma, features.ldexp
+    return features.vector_bytes, features.fma, features.ldexp, features.half
 
 
 each_features = pytest.mark.parametrize("features", runnable().values(), ids=runnable().keys())

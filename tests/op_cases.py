@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
 
+import ml_dtypes
 import numpy as np
 
 from codegen.ir.ops import Op
 from codegen.ir.type_rules import TypeRuleError
-from codegen.ir.types import COMPLEX, DTYPES, type_of
+from codegen.ir.types import COMPLEX, DTYPES, INEXACT, type_of
 
 Operands = tuple[list[np.ndarray], dict[str, object]]
 
@@ -92,7 +93,8 @@ def cases(op: Op) -> Iterator[Operands]:
     for dtype in op.dtypes:
         match op.name:
             case "constant":
-                for text in ("0", "7") if dtype[0] in "iu" else ("-0.0", "nan", "0.5"):
+                texts = {"i": ("0", "7"), "u": ("0", "7"), "bool": ("true", "false")}
+                for text in texts.get("bool" if dtype == "bool" else dtype[0], ("-0.0", "nan", "0.5")):
                     yield [], {"value": text, "dtype": dtype}
             case "iota":
                 for shape in SHAPES[1:]:
@@ -145,6 +147,16 @@ def complex_cases(op: Op) -> Iterator[Operands]:
                 continue
             if any(x.dtype.kind == "c" for x in operands):
                 yield operands, chosen
+
+
+def wide(x: np.ndarray) -> np.ndarray:
+    """The same numbers in 64 bits, each part of a complex one."""
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+
+
+def eps_of(dtype: np.dtype) -> float:
+    """The distance from 1 to the next number of a dtype, of its parts if it is complex; 0 of integers."""
+    return float(ml_dtypes.finfo(dtype).eps) if type_of(np.empty(0, dtype)).dtype in INEXACT else 0.0
 
 
 def strided(x: np.ndarray) -> np.ndarray:

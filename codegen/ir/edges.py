@@ -1,7 +1,7 @@
 """Edge semantics: what every op gives where machines and libraries differ. It holds eager, interpreted and compiled.
 
-    div       f32 f64    1 0 -> inf            op, dtypes of the operands, operands, result
-    cast:i32  f32 f64    nan -> 0              op with its dtype attr
+    div       float      1 0 -> inf            op, dtypes of the operands (float: all of that kind), operands, result
+    cast:i32  float      nan -> 0              op with its dtype attr
     max       f32 f64    [1 nan 2] -> nan      a list is a vector; reductions and indexing go along its axis
     gather    f32        [5 6] [2] -> exit0    leaves by the exit of failed checks
 
@@ -25,180 +25,180 @@ from codegen.ir.types import DTYPES, type_of
 
 _TEXT = """
 # floating point is IEEE 754's: rounding to nearest, subnormals kept, no exception raised
-add          f32 f64   -0.0 -0.0 -> -0.0
-add          f32 f64   -0.0 0.0 -> 0.0
-add          f32 f64   1.0 -1.0 -> 0.0
-add          f32 f64   inf -inf -> nan
-add          f32 f64   nan 1.0 -> nan
+add          float     -0.0 -0.0 -> -0.0
+add          float     -0.0 0.0 -> 0.0
+add          float     1.0 -1.0 -> 0.0
+add          float     inf -inf -> nan
+add          float     nan 1.0 -> nan
 add          f32       3.4028235e38 3.4028235e38 -> inf
 add          f32       1e-45 1e-45 -> 3e-45
-sub          f32 f64   -0.0 0.0 -> -0.0
-sub          f32 f64   0.0 0.0 -> 0.0
-sub          f32 f64   inf inf -> nan
-mul          f32 f64   0.0 -1.0 -> -0.0
-mul          f32 f64   0.0 inf -> nan
+sub          float     -0.0 0.0 -> -0.0
+sub          float     0.0 0.0 -> 0.0
+sub          float     inf inf -> nan
+mul          float     0.0 -1.0 -> -0.0
+mul          float     0.0 inf -> nan
 mul          f32       1e-45 0.5 -> 0.0
 mul          f32       1e-30 1e-30 -> 0.0
 mul          f32       1e-20 1e-20 -> 1e-40
-div          f32 f64   1.0 0.0 -> inf
-div          f32 f64   1.0 -0.0 -> -inf
-div          f32 f64   -1.0 0.0 -> -inf
-div          f32 f64   0.0 0.0 -> nan
-div          f32 f64   inf inf -> nan
-div          f32 f64   1.0 -inf -> -0.0
-neg          f32 f64   0.0 -> -0.0
-neg          f32 f64   -inf -> inf
-neg          f32 f64   nan -> nan
-abs          f32 f64   -0.0 -> 0.0
-abs          f32 f64   -inf -> inf
-abs          f32 f64   nan -> nan
-sign         f32 f64   -0.0 -> zero
-sign         f32 f64   -inf -> -1.0
-sign         f32 f64   1e-40 -> 1.0
-sign         f32 f64   nan -> nan
-detach       f32 f64   -0.0 -> -0.0
-detach       f32 f64   nan -> nan
+div          float     1.0 0.0 -> inf
+div          float     1.0 -0.0 -> -inf
+div          float     -1.0 0.0 -> -inf
+div          float     0.0 0.0 -> nan
+div          float     inf inf -> nan
+div          float     1.0 -inf -> -0.0
+neg          float     0.0 -> -0.0
+neg          float     -inf -> inf
+neg          float     nan -> nan
+abs          float     -0.0 -> 0.0
+abs          float     -inf -> inf
+abs          float     nan -> nan
+sign         float     -0.0 -> zero
+sign         float     -inf -> -1.0
+sign         bf16 f32 f64 1e-40 -> 1.0
+sign         float     nan -> nan
+detach       float     -0.0 -> -0.0
+detach       float     nan -> nan
 
 # the elementary functions: exact where the mathematics is
-sqrt         f32 f64   -0.0 -> -0.0
-sqrt         f32 f64   -1.0 -> nan
-sqrt         f32 f64   inf -> inf
-sqrt         f32 f64   nan -> nan
-exp          f32 f64   0.0 -> 1.0
-exp          f32 f64   -0.0 -> 1.0
-exp          f32 f64   inf -> inf
-exp          f32 f64   -inf -> 0.0
-exp          f32 f64   nan -> nan
+sqrt         float     -0.0 -> -0.0
+sqrt         float     -1.0 -> nan
+sqrt         float     inf -> inf
+sqrt         float     nan -> nan
+exp          float     0.0 -> 1.0
+exp          float     -0.0 -> 1.0
+exp          float     inf -> inf
+exp          float     -inf -> 0.0
+exp          float     nan -> nan
 exp          f32       88.8 -> inf
 exp          f32       -105.0 -> 0.0
 exp          f64       709.9 -> inf
 exp          f64       -746.0 -> 0.0
-log          f32 f64   1.0 -> 0.0
-log          f32 f64   0.0 -> -inf
-log          f32 f64   -0.0 -> -inf
-log          f32 f64   -1.0 -> nan
-log          f32 f64   -inf -> nan
-log          f32 f64   inf -> inf
-log          f32 f64   nan -> nan
-tanh         f32 f64   0.0 -> 0.0
-tanh         f32 f64   -0.0 -> -0.0
-tanh         f32 f64   inf -> 1.0
-tanh         f32 f64   -inf -> -1.0
-tanh         f32 f64   100.0 -> 1.0
-tanh         f32 f64   1e-40 -> 1e-40
-tanh         f32 f64   nan -> nan
+log          float     1.0 -> 0.0
+log          float     0.0 -> -inf
+log          float     -0.0 -> -inf
+log          float     -1.0 -> nan
+log          float     -inf -> nan
+log          float     inf -> inf
+log          float     nan -> nan
+tanh         float     0.0 -> 0.0
+tanh         float     -0.0 -> -0.0
+tanh         float     inf -> 1.0
+tanh         float     -inf -> -1.0
+tanh         float     100.0 -> 1.0
+tanh         float     1e-40 -> 1e-40
+tanh         float     nan -> nan
 
 # the greater and the lesser of two: a NaN wins, and of two zeros either may
-maximum      f32 f64   nan 1.0 -> nan
-maximum      f32 f64   1.0 nan -> nan
-maximum      f32 f64   inf nan -> nan
-maximum      f32 f64   -inf -1.0 -> -1.0
-maximum      f32 f64   0.0 -0.0 -> zero
-maximum      f32 f64   -0.0 -0.0 -> -0.0
-maximum      i32 i64   min max -> max
-minimum      f32 f64   nan 1.0 -> nan
-minimum      f32 f64   1.0 nan -> nan
-minimum      f32 f64   -inf nan -> nan
-minimum      f32 f64   inf 1.0 -> 1.0
-minimum      f32 f64   -0.0 0.0 -> zero
-minimum      i32 i64   min max -> min
-max          f32 f64   [1.0 nan 2.0] -> nan
-max          f32 f64   [-inf -inf] -> -inf
-max          i32 i64   [min max] -> max
-min          f32 f64   [1.0 nan 2.0] -> nan
-min          f32 f64   [inf inf] -> inf
-min          i32 i64   [min max] -> min
-argmax       f32 f64   [1.0 nan inf nan] -> 1
-argmax       f32 f64   [2.0 5.0 5.0] -> 1
-argmax       f32 f64   [-0.0 0.0] -> 0
-argmax       f32 f64   [-inf -inf] -> 0
-argmax       i32 i64   [min min max] -> 2
+maximum      float     nan 1.0 -> nan
+maximum      float     1.0 nan -> nan
+maximum      float     inf nan -> nan
+maximum      float     -inf -1.0 -> -1.0
+maximum      float     0.0 -0.0 -> zero
+maximum      float     -0.0 -0.0 -> -0.0
+maximum      signed    min max -> max
+minimum      float     nan 1.0 -> nan
+minimum      float     1.0 nan -> nan
+minimum      float     -inf nan -> nan
+minimum      float     inf 1.0 -> 1.0
+minimum      float     -0.0 0.0 -> zero
+minimum      signed    min max -> min
+max          float     [1.0 nan 2.0] -> nan
+max          float     [-inf -inf] -> -inf
+max          signed    [min max] -> max
+min          float     [1.0 nan 2.0] -> nan
+min          float     [inf inf] -> inf
+min          signed    [min max] -> min
+argmax       float     [1.0 nan inf nan] -> 1
+argmax       float     [2.0 5.0 5.0] -> 1
+argmax       float     [-0.0 0.0] -> 0
+argmax       float     [-inf -inf] -> 0
+argmax       signed    [min min max] -> 2
 
 # comparisons: a NaN equals nothing and is unordered, the zeros are equal
-eq           f32 f64   nan nan -> false
-eq           f32 f64   0.0 -0.0 -> true
-ne           f32 f64   nan nan -> true
-ne           f32 f64   0.0 -0.0 -> false
-lt           f32 f64   nan 1.0 -> false
-lt           f32 f64   -0.0 0.0 -> false
-le           f32 f64   nan nan -> false
-le           f32 f64   -0.0 0.0 -> true
-gt           f32 f64   1.0 nan -> false
-ge           f32 f64   nan nan -> false
-lt           i32 i64   min max -> true
-lt           u32 u64   0 max -> true
-gt           i32 i64   min max -> false
-where        f32 f64   true nan 1.0 -> nan
-where        f32 f64   false nan 1.0 -> 1.0
-where        f32 f64   true -0.0 0.0 -> -0.0
+eq           float     nan nan -> false
+eq           float     0.0 -0.0 -> true
+ne           float     nan nan -> true
+ne           float     0.0 -0.0 -> false
+lt           float     nan 1.0 -> false
+lt           float     -0.0 0.0 -> false
+le           float     nan nan -> false
+le           float     -0.0 0.0 -> true
+gt           float     1.0 nan -> false
+ge           float     nan nan -> false
+lt           signed    min max -> true
+lt           unsigned  0 max -> true
+gt           signed    min max -> false
+where        float     true nan 1.0 -> nan
+where        float     false nan 1.0 -> 1.0
+where        float     true -0.0 0.0 -> -0.0
 
 # integers wrap around
-add          i32 i64   max 1 -> min
-add          u32 u64   max 1 -> 0
-sub          i32 i64   min 1 -> max
-sub          u32 u64   0 1 -> max
-mul          i32 i64   min -1 -> min
-mul          i32 i64   max 2 -> -2
-neg          i32 i64   min -> min
-abs          i32 i64   min -> min
-sign         i32 i64   min -> -1
-sum          i32 i64   [max 1] -> min
-sum          u32 u64   [max 1] -> 0
+add          signed    max 1 -> min
+add          unsigned  max 1 -> 0
+sub          signed    min 1 -> max
+sub          unsigned  0 1 -> max
+mul          signed    min -1 -> min
+mul          signed    max 2 -> -2
+neg          signed    min -> min
+abs          signed    min -> min
+sign         signed    min -> -1
+sum          signed    [max 1] -> min
+sum          unsigned  [max 1] -> 0
 
 # bits; a count outside 0..bits-1 shifts everything out
 not          bool      true -> false
-not          i32 i64   0 -> -1
-not          u32 u64   0 -> max
-shift_right  i32 i64   -8 1 -> -4
-shift_right  i32 i64   min 100 -> -1
+not          signed    0 -> -1
+not          unsigned  0 -> max
+shift_right  signed    -8 1 -> -4
+shift_right  signed    min 100 -> -1
 shift_right  i32       -8 32 -> -1
 shift_right  i32       8 32 -> 0
-shift_right  i32 i64   -8 -1 -> -1
-shift_right  i32 i64   8 -1 -> 0
+shift_right  signed    -8 -1 -> -1
+shift_right  signed    8 -1 -> 0
 shift_right  u32       max 31 -> 1
 shift_right  u32       max 32 -> 0
 shift_right  u64       max 63 -> 1
 shift_right  u64       max 64 -> 0
-shift_right  u32 u64   max max -> 0
+shift_right  unsigned  max max -> 0
 
 # sums start from nothing; the sign of a zero sum may be either
-sum          f32 f64   [] -> zero
-sum          f32 f64   [-0.0 -0.0] -> zero
-sum          f32 f64   [inf -inf] -> nan
-sum          f32 f64   [1.0 nan] -> nan
-sum          i32 i64   [] -> 0
+sum          float     [] -> zero
+sum          float     [-0.0 -0.0] -> zero
+sum          float     [inf -inf] -> nan
+sum          float     [1.0 nan] -> nan
+sum          signed    [] -> 0
 
 # conversions: truncate, saturate, NaN to 0; integers keep the low bits; to bool by comparison with 0
-cast:i32     f32 f64   nan -> 0
-cast:i32     f32 f64   inf -> max
-cast:i32     f32 f64   -inf -> min
-cast:i32     f32 f64   -1.9 -> -1
-cast:i32     f32 f64   -0.5 -> 0
-cast:i32     f32 f64   2147483648.0 -> max
-cast:i32     f32 f64   -2147483648.0 -> min
-cast:i32     f32 f64   -3e9 -> min
+cast:i32     float     nan -> 0
+cast:i32     float     inf -> max
+cast:i32     float     -inf -> min
+cast:i32     float     -1.9 -> -1
+cast:i32     float     -0.5 -> 0
+cast:i32     bf16 f32 f64 2147483648.0 -> max
+cast:i32     bf16 f32 f64 -2147483648.0 -> min
+cast:i32     bf16 f32 f64 -3e9 -> min
 cast:i32     f64       2147483647.5 -> max
-cast:i64     f32 f64   nan -> 0
-cast:i64     f32 f64   1e19 -> max
-cast:i64     f32 f64   -1e19 -> min
-cast:u32     f32 f64   nan -> 0
-cast:u32     f32 f64   -1.0 -> 0
+cast:i64     float     nan -> 0
+cast:i64     bf16 f32 f64 1e19 -> max
+cast:i64     bf16 f32 f64 -1e19 -> min
+cast:u32     float     nan -> 0
+cast:u32     float     -1.0 -> 0
 cast:u32     f32 f64   3e9 -> 3000000000
-cast:u32     f32 f64   4294967296.0 -> max
-cast:u64     f32 f64   -1.0 -> 0
-cast:u64     f32 f64   9223372036854775808.0 -> 9223372036854775808
-cast:u64     f32 f64   2e19 -> max
-cast:bool    f32 f64   nan -> true
-cast:bool    f32 f64   1e-40 -> true
-cast:bool    f32 f64   -0.0 -> false
-cast:bool    i32 i64   min -> true
+cast:u32     bf16 f32 f64 4294967296.0 -> max
+cast:u64     float     -1.0 -> 0
+cast:u64     bf16 f32 f64 9223372036854775808.0 -> 9223372036854775808
+cast:u64     bf16 f32 f64 2e19 -> max
+cast:bool    float     nan -> true
+cast:bool    bf16 f32 f64 1e-40 -> true
+cast:bool    float     -0.0 -> false
+cast:bool    signed    min -> true
 cast:f32     bool      true -> 1.0
 cast:i64     bool      true -> 1
 cast:i32     i64       2147483648 -> min
 cast:i32     i64       4294967296 -> 0
 cast:i32     u32       max -> -1
-cast:u32     i32 i64   -1 -> max
-cast:u64     i32 i64   -1 -> max
+cast:u32     signed    -1 -> max
+cast:u64     signed    -1 -> max
 cast:i64     u32       max -> 4294967295
 cast:i64     u64       max -> -1
 cast:f32     i32 i64   16777217 -> 16777216.0
@@ -240,6 +240,56 @@ cast:bool    c64 c128  0.0-0.0j -> false
 cast:c64     f32 f64   -0.0 -> -0.0+0.0j
 cast:c64     c128      1e39+1e-46j -> inf+0.0j
 cast:c128    i64       9007199254740993 -> 9007199254740992.0+0.0j
+
+# half precision: the f32 result, rounded; what is beyond the largest is infinite, subnormals are kept
+add          f16       2048.0 1.0 -> 2048.0
+add          f16       2048.0 3.0 -> 2052.0
+add          f16       65504.0 15.0 -> 65504.0
+add          f16       65504.0 16.0 -> inf
+add          bf16      256.0 1.0 -> 256.0
+add          bf16      3.39e38 3.39e38 -> inf
+mul          f16       6e-8 0.25 -> 0.0
+mul          f16       6e-8 0.75 -> 6e-8
+mul          f16       0.000061 0.5 -> 0.0000305
+mul          bf16      2.755e-40 0.5 -> 1.8367e-40
+div          f16       1.0 3.0 -> 0.33325
+div          bf16      1.0 3.0 -> 0.333984375
+div          f16       65504.0 0.5 -> inf
+sqrt         f16       2.0 -> 1.4140625
+sqrt         bf16      2.0 -> 1.4140625
+exp          f16       11.1 -> inf
+exp          bf16      89.0 -> inf
+exp          f16       -18.0 -> 0.0
+sum          f16       [60000 60000 -60000] -> 60000
+sum          bf16      [256 1 1 1 1] -> 260
+sum          f16       [65504 65504] -> inf
+cast:f16     f32       65519.99 -> 65504.0
+cast:f16     f32       65520.0 -> inf
+cast:f16     f32       2.9802322e-8 -> 0.0
+cast:f16     f32       2.9802326e-8 -> 5.9604645e-8
+cast:f16     f32       1.00048828125 -> 1.0
+cast:f16     f64       1.0004882812500002 -> 1.0009765625
+cast:f16     f64       -1.0004882812500002 -> -1.0009765625
+cast:f16     f64       1.0014648437499998 -> 1.0009765625
+cast:f16     f64       65519.999999999 -> 65504.0
+cast:f16     f64       1e300 -> inf
+cast:f16     f64       1e-300 -> 0.0
+cast:f16     f64       2.9802322387695316e-8 -> 5.9604644775390625e-8
+cast:bf16    f32       3.3961775e38 -> inf
+cast:bf16    f32       1.00390625 -> 1.0
+cast:bf16    f32       1.01171875 -> 1.015625
+cast:bf16    f64       1e300 -> inf
+cast:bf16    float     nan -> nan
+cast:f16     float     nan -> nan
+cast:f16     bf16      1e-40 -> 0.0
+cast:f16     i32 i64   min -> -inf
+cast:f16     i16       max -> 32768.0
+cast:f32     f16       6e-8 -> 5.9604645e-8
+cast:f32     bf16      1e-40 -> 9.1835e-41
+cast:i64     f16       65504.0 -> 65504
+cast:i8      f16 bf16  300.0 -> max
+cast:u8      f16 bf16  -1.5 -> 0
+cast:u8      f16 bf16  255.5 -> max
 
 # indices below 0 count from the end; one out of bounds refuses the whole run
 gather       f32 i64   [5 6 7] [0 2] -> [5 7]
@@ -358,8 +408,9 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
         return same_bits(a.real, b.real) and same_bits(a.imag, b.imag)
     if a.dtype.kind != "f" and type_of(a).dtype != "bf16":
         return bool(np.array_equal(a, b))
-    equal = (a == b) & (np.signbit(a) == np.signbit(b))
-    return bool(np.all(equal | (np.isnan(a) & np.isnan(b))))
+    with np.errstate(invalid="ignore"):             # ml_dtypes warns of NaNs
+        equal = (a == b) & (np.signbit(a) == np.signbit(b))
+        return bool(np.all(equal | (np.isnan(a) & np.isnan(b))))
 
 
 def _array(text: str | tuple[str, ...], dtype: str) -> np.ndarray:
@@ -407,12 +458,16 @@ def _rows(text: str) -> tuple[Edge, ...]:
         left, _, right = line.partition("->")
         name, *words = left.split()
         op, _, attr = name.partition(":")
-        dtypes = [w for w in words if w in DTYPES]
-        operands = _operands(" ".join(words[len(dtypes):]))
+        named = [w for w in words if w in DTYPES or w in _KINDS]
+        dtypes = [dtype for w in named for dtype in _KINDS.get(w, (w,))]
+        operands = _operands(" ".join(words[len(named):]))
         result, = _operands(right)
         rows += [Edge(op, _attrs(op, attr), dtype, operands, result) for dtype in dtypes]
     return tuple(rows)
 
+
+_KINDS = {"float": ("f16", "bf16", "f32", "f64"), "signed": ("i8", "i16", "i32", "i64"),
+          "unsigned": ("u8", "u16", "u32", "u64")}
 
 EDGES: tuple[Edge, ...] = _rows(_TEXT + elementary_edges.TEXT)
 """Every row, one for each of its dtypes."""

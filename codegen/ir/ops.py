@@ -43,7 +43,7 @@ class Op:
     reference: Callable[..., Any]
     attrs: tuple[tuple[str, str], ...] = ()             # (name, kind)
     traits: frozenset[str] = frozenset()
-    dtypes: tuple[str, ...] = ("f32", "f64")            # element types the generated tests draw
+    dtypes: tuple[str, ...] = ("f32", "f64", "f16", "bf16")     # element types the generated tests draw
     domain: tuple[float, float] = REALS                 # interval the generated tests draw operands from
 
 
@@ -57,9 +57,12 @@ def _elementwise(name: str, arity: int, rule: Callable[..., TensorType], referen
     return _op(name, arity, rule, reference, ELEMENTWISE, *traits, **row)
 
 
-_FLOATS_AND_INTS = ("f32", "f64", "i32", "i64")
+_FLOATS = ("f32", "f64", "f16", "bf16")
+_SIGNED = (*_FLOATS, "i32", "i64", "i8", "i16")
+_FLOATS_AND_INTS = (*_SIGNED, "u8", "u16", "u32", "u64")
 _COMPLEX = ("c64", "c128")
-_BITS = ("bool", "i32", "i64", "u32", "u64")
+_ALL = (*_FLOATS_AND_INTS, "bool")
+_BITS = ("i32", "i64", "i8", "i16", "u8", "u16", "u32", "u64", "bool")
 _REDUCE = (("axis", "ints"), ("keepdims", "flag"))
 _SHAPE = (("shape", "dims"),)
 _AXIS = (("axis", "int"),)
@@ -75,33 +78,33 @@ _ROWS = (
     _elementwise("div", 2, type_rules.inexact, np.divide, domain=POSITIVE),
     _elementwise("maximum", 2, type_rules.real, np.maximum, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
     _elementwise("minimum", 2, type_rules.real, np.minimum, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
-    _elementwise("neg", 1, type_rules.signed, np.negative, LINEAR, dtypes=_FLOATS_AND_INTS),
-    _elementwise("abs", 1, type_rules.magnitude, np.abs, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
-    _elementwise("sign", 1, type_rules.signed, np.sign, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
+    _elementwise("neg", 1, type_rules.signed, np.negative, LINEAR, dtypes=_SIGNED),
+    _elementwise("abs", 1, type_rules.magnitude, np.abs, IDEMPOTENT, dtypes=_SIGNED),
+    _elementwise("sign", 1, type_rules.signed, np.sign, IDEMPOTENT, dtypes=_SIGNED),
     _elementwise("sqrt", 1, type_rules.inexact, np.sqrt, domain=POSITIVE),
     _elementwise("exp", 1, type_rules.inexact, np.exp),
     _elementwise("log", 1, type_rules.inexact, np.log, domain=POSITIVE),
     _elementwise("tanh", 1, type_rules.inexact, np.tanh),
     # comparison, choice, bits
-    _elementwise("eq", 2, type_rules.equality, np.equal, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
-    _elementwise("ne", 2, type_rules.equality, np.not_equal, COMMUTATIVE, dtypes=_FLOATS_AND_INTS),
-    _elementwise("lt", 2, type_rules.comparison, np.less, dtypes=_FLOATS_AND_INTS),
-    _elementwise("le", 2, type_rules.comparison, np.less_equal, dtypes=_FLOATS_AND_INTS),
-    _elementwise("gt", 2, type_rules.comparison, np.greater, dtypes=_FLOATS_AND_INTS),
-    _elementwise("ge", 2, type_rules.comparison, np.greater_equal, dtypes=_FLOATS_AND_INTS),
-    _elementwise("where", 3, type_rules.where, np.where, dtypes=_FLOATS_AND_INTS),
+    _elementwise("eq", 2, type_rules.equality, np.equal, COMMUTATIVE, dtypes=_ALL),
+    _elementwise("ne", 2, type_rules.equality, np.not_equal, COMMUTATIVE, dtypes=_ALL),
+    _elementwise("lt", 2, type_rules.comparison, np.less, dtypes=_ALL),
+    _elementwise("le", 2, type_rules.comparison, np.less_equal, dtypes=_ALL),
+    _elementwise("gt", 2, type_rules.comparison, np.greater, dtypes=_ALL),
+    _elementwise("ge", 2, type_rules.comparison, np.greater_equal, dtypes=_ALL),
+    _elementwise("where", 3, type_rules.where, np.where, dtypes=_ALL),
     _elementwise("and", 2, type_rules.bits, np.bitwise_and, COMMUTATIVE, IDEMPOTENT, dtypes=_BITS),
     _elementwise("or", 2, type_rules.bits, np.bitwise_or, COMMUTATIVE, IDEMPOTENT, dtypes=_BITS),
     _elementwise("xor", 2, type_rules.bits, np.bitwise_xor, COMMUTATIVE, dtypes=_BITS),
     _elementwise("not", 1, type_rules.bits, np.invert, dtypes=_BITS),
-    _elementwise("shift_right", 2, type_rules.integral, elementary.shift_right, dtypes=_BITS[1:], domain=(0.0, 40.0)),
-    _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_FLOATS_AND_INTS),
-    _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_FLOATS_AND_INTS),
+    _elementwise("shift_right", 2, type_rules.integral, elementary.shift_right, dtypes=_BITS[:-1], domain=(0.0, 40.0)),
+    _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_ALL),
+    _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_ALL),
     # complex numbers
     _elementwise("real", 1, type_rules.part, references.real, LINEAR, dtypes=_COMPLEX),
     _elementwise("imag", 1, type_rules.part, references.imag, LINEAR, dtypes=_COMPLEX),
     _elementwise("conj", 1, type_rules.complex_number, np.conjugate, LINEAR, dtypes=_COMPLEX),
-    _elementwise("complex", 2, type_rules.of_parts, references.complex_),
+    _elementwise("complex", 2, type_rules.of_parts, references.complex_, dtypes=("f32", "f64")),
     # elementary functions
     _elementwise("sin", 1, type_rules.inexact, np.sin),
     _elementwise("cos", 1, type_rules.inexact, np.cos),
@@ -140,7 +143,7 @@ _ROWS = (
     _elementwise("fmod", 2, type_rules.real, np.fmod, domain=POSITIVE, dtypes=_FLOATS_AND_INTS),
     _elementwise("copysign", 2, type_rules.floating, np.copysign, IDEMPOTENT),
     _elementwise("nextafter", 2, type_rules.floating, np.nextafter, IDEMPOTENT),
-    _elementwise("shift_left", 2, type_rules.integral, elementary.shift_left, dtypes=_BITS[1:], domain=(0.0, 40.0)),
+    _elementwise("shift_left", 2, type_rules.integral, elementary.shift_left, dtypes=_BITS[:-1], domain=(0.0, 40.0)),
     # reductions
     _op("sum", 1, type_rules.summed, references.summed, REDUCTION, LINEAR, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
     _op("max", 1, type_rules.extremum, np.maximum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
@@ -148,21 +151,21 @@ _ROWS = (
     _op("argmax", 1, type_rules.position, np.argmax, attrs=(*_AXIS, ("keepdims", "flag")), dtypes=_FLOATS_AND_INTS),
     # movement
     _op("broadcast", 1, type_rules.broadcast, references.broadcast, MOVEMENT, LINEAR, attrs=_SHAPE,
-        dtypes=_FLOATS_AND_INTS),
-    _op("reshape", 1, type_rules.reshape, references.reshape, MOVEMENT, LINEAR, attrs=_SHAPE, dtypes=_FLOATS_AND_INTS),
+        dtypes=_ALL),
+    _op("reshape", 1, type_rules.reshape, references.reshape, MOVEMENT, LINEAR, attrs=_SHAPE, dtypes=_ALL),
     _op("transpose", 1, type_rules.transpose, references.transpose, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
-        dtypes=_FLOATS_AND_INTS),
-    _op("slice", 1, type_rules.slice_, references.slice_, MOVEMENT, LINEAR, attrs=_CUT, dtypes=_FLOATS_AND_INTS),
+        dtypes=_ALL),
+    _op("slice", 1, type_rules.slice_, references.slice_, MOVEMENT, LINEAR, attrs=_CUT, dtypes=_ALL),
     _op("flip", 1, type_rules.flip, references.flip, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
-        dtypes=_FLOATS_AND_INTS),
-    _op("pad", 1, type_rules.pad, references.pad, MOVEMENT, LINEAR, attrs=_EDGES, dtypes=_FLOATS_AND_INTS),
+        dtypes=_ALL),
+    _op("pad", 1, type_rules.pad, references.pad, MOVEMENT, LINEAR, attrs=_EDGES, dtypes=_ALL),
     # movement between the places of windows, and the places in them
     _op("shear", 1, type_rules.shear, references.shear, MOVEMENT, LINEAR, attrs=_SHEAR, dtypes=_FLOATS_AND_INTS),
     _op("unshear", 1, type_rules.unshear, references.unshear, MOVEMENT, LINEAR, attrs=(*_SHEAR, ("size", "dims")),
         dtypes=_FLOATS_AND_INTS),
     # contraction, indirection
-    _op("matmul", 2, type_rules.matmul, references.matmul),
-    _op("gather", 2, type_rules.gather, references.gather, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    _op("matmul", 2, type_rules.matmul, references.matmul, dtypes=_FLOATS_AND_INTS),
+    _op("gather", 2, type_rules.gather, references.gather, CHECKED, attrs=_AXIS, dtypes=_ALL),
     _op("scatter_add", 3, type_rules.scatter_add, references.scatter_add, CHECKED, attrs=_AXIS,
         dtypes=_FLOATS_AND_INTS),
     # ordering: products and positions, running results, sorting, writes
@@ -184,7 +187,7 @@ _ROWS = (
     _op("scatter", 3, ordering.scattered, ordering.scatter, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
     # creation, random bits
     _op("constant", 0, type_rules.constant, references.constant, CREATION,
-        attrs=(("value", "literal"), ("dtype", "dtype")), dtypes=_FLOATS_AND_INTS),
+        attrs=(("value", "literal"), ("dtype", "dtype")), dtypes=_ALL),
     _op("iota", 0, type_rules.iota, references.iota, CREATION, attrs=(*_SHAPE, *_AXIS, ("dtype", "dtype")),
         dtypes=_FLOATS_AND_INTS),
     _op("random_bits", 2, type_rules.random_bits, references.random_bits, attrs=_SHAPE, dtypes=("u64",)),

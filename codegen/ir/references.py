@@ -44,6 +44,10 @@ def complex_(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     return result
 
 
+def _is_half(x: np.ndarray) -> bool:
+    return x.dtype.itemsize == 2 and x.dtype.kind not in "iu"
+
+
 def detach(x: np.ndarray) -> np.ndarray:
     """x itself: a place where derivatives stop, and nothing to a compiler (the law `detach(x) -> x`)."""
     return x
@@ -51,7 +55,7 @@ def detach(x: np.ndarray) -> np.ndarray:
 
 def summed(x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The sum in the operand's own dtype: small integers wrap; half precision is added up in f32 and rounded once."""
-    if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":
+    if _is_half(x):
         return _add_up(x, axis, np.float32, keepdims=keepdims).astype(x.dtype)
     return _add_up(x, axis, x.dtype, keepdims=keepdims)
 
@@ -60,9 +64,10 @@ _add_up: Callable[..., np.ndarray] = np.add.reduce
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The product of matrices; bf16, which NumPy leaves in f32, is rounded from there."""
-    product = np.matmul(a, b)
-    return product if product.dtype == a.dtype else product.astype(a.dtype)
+    """The product of matrices; small integers wrap; half precision is multiplied in f32 and rounded once."""
+    if _is_half(a):
+        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return np.matmul(a, b)
 
 
 def broadcast(x: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:

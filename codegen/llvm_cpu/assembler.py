@@ -10,7 +10,8 @@
 2. What is hoisted must not trap and must not touch memory. A load or a store goes no further out than the innermost
    scope that may be skipped (`barrier`): where it stands, it runs only if it would have run anyway.
 3. Loops run at least once; one that may be empty stands in a conditional region.
-4. The dtype of a Value is one of the IR's; "bool" is i1 in a register, so a bool in memory has dtype "u8".
+4. The dtype of a Value is one of the IR's; "bool" is i1 in a register, so a bool in memory has dtype "u8". "half" is
+   what conversions of f16 go through.
 """
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ from functools import cache
 
 ELEMENTS = {
     "bool": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
-    "u64": "i64", "f32": "float", "f64": "double", "ptr": "ptr",
+    "u64": "i64", "f16": "float", "bf16": "float", "f32": "float", "f64": "double", "half": "half", "ptr": "ptr",
 }
-"""The LLVM type that holds each dtype."""
+"""The LLVM type that holds each dtype in a register; f16 and bf16 as the f32 that equals them (see halves)."""
 
-_SUFFIXES = {"float": "f32", "double": "f64", "ptr": "p0"}
-BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "float": 4, "double": 8, "ptr": 8}
+_SUFFIXES = {"half": "f16", "float": "f32", "double": "f64", "ptr": "p0"}
+BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "half": 2, "float": 4, "double": 8, "ptr": 8}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ class Assembler:
         """`number` in every lane."""
         if type.dtype == "f64":
             text = f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
-        elif type.dtype == "f32":      # LLVM writes a float as the double that equals it
+        elif type.element == "float":      # LLVM writes a float as the double that equals it
             text = f"0x{struct.unpack('<Q', struct.pack('<d', _as_f32(number)))[0]:016X}"
         elif type.dtype == "bool":
             text = "true" if number else "false"

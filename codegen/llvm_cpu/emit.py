@@ -73,7 +73,7 @@ class _Writer:
         table = Value("%buffers", PTR)
         entries = [self.a.address(table, PTR, self.a.constant(I64, k)) for k in range(len(kernel.params))]
         pointers = tuple(self.a.load(PTR, entry, invariant=True) for entry in entries)
-        self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR))
+        self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR), features)
 
     def passes(self, point: Point, carried: list[Value]) -> list[Value]:
         """All passes at one point of the outer axes."""
@@ -88,7 +88,7 @@ class _Writer:
         across = bool(p.axes) and p.axes[-1].name == self.kernel.vector
         lanes = self.nest.lanes if across else point.lanes
         numbered = enumerate(filter(makes_value, p.body), first)
-        accumulators = {number: Accumulator(s.kind, self.dtypes[s.x], lanes, across)
+        accumulators = {number: Accumulator(s.kind, self.dtypes[s.x], lanes, across, self.features)
                         for number, s in numbered if isinstance(s, Accumulate)}
         if any(axis.extent == 0 for axis in p.axes):
             self.values.update({number: accumulator.empty(self.a) for number, accumulator in accumulators.items()})
@@ -124,7 +124,7 @@ class _Writer:
             case Const():
                 return a.constant(vector(s.dtype), literal(s.literal))
             case Position():
-                return operations.cast(a, indexing.number(a, point, s.index), s.dtype)
+                return operations.cast(a, self.features, indexing.number(a, point, s.index), s.dtype)
             case Load():
                 return memory.load(a, self.buffers, point, s)
             case Gather():
@@ -132,11 +132,11 @@ class _Writer:
             case Unary():
                 return operations.unary(a, self.features, s.op, values[s.x])
             case Binary():
-                return operations.binary(a, s.op, values[s.x], values[s.y])
+                return operations.binary(a, self.features, s.op, values[s.x], values[s.y])
             case Select():
                 return operations.select(a, values[s.condition], values[s.x], values[s.y])
             case Cast():
-                return operations.cast(a, values[s.x], s.dtype)
+                return operations.cast(a, self.features, values[s.x], s.dtype)
             case RandomWord():
                 return random_word(a, point, s, values[s.key], values[s.counter])
             case Accumulate():

@@ -18,7 +18,7 @@ class Features:
     """`cpu` and `flags` go to LLVM; the rest decides what is emitted.
 
     vector_bytes: the width of a vector register. fma: llvm.fma is one instruction. ldexp: llvm.ldexp of a vector is
-    one instruction (elsewhere either would become a call of a function for each lane).
+    one instruction. half: conversions of f16 are (elsewhere each would become a call of a function for each lane).
     """
 
     cpu: str
@@ -26,6 +26,7 @@ class Features:
     vector_bytes: int
     fma: bool
     ldexp: bool
+    half: bool
 
 
 def features_of(cpu: str, flags: str) -> Features:
@@ -36,7 +37,9 @@ def features_of(cpu: str, flags: str) -> Features:
     enabled = {flag[1:] for flag in flags.split(",") if flag.startswith("+")}
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= enabled
     width = 64 if wide else 32 if "avx2" in enabled else 16
-    return Features(cpu, flags, width, fma=not enabled.isdisjoint({"fma", "neon", "fp-armv8"}), ldexp=wide)
+    fma = not enabled.isdisjoint({"fma", "neon", "fp-armv8"})
+    half = wide or not enabled.isdisjoint({"f16c", "neon", "fp-armv8"})
+    return Features(cpu, flags, width, fma, ldexp=wide, half=half)
 
 
 @cache
@@ -46,5 +49,5 @@ def host_features() -> Features:
 
 
 AVX512 = features_of("skylake-avx512", "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl")
-AVX2 = features_of("haswell", "+avx2,+fma")
+AVX2 = features_of("haswell", "+avx2,+fma,+f16c")
 PORTABLE = features_of("x86-64", "")

@@ -1,7 +1,7 @@
 """How many lanes the values of a kernel have."""
 from __future__ import annotations
 
-from codegen.ir.types import DTYPES
+from codegen.llvm_cpu.assembler import BYTES, ELEMENTS
 from codegen.llvm_cpu.features import Features
 from codegen.schedule.kernel import Axis, Kernel
 
@@ -23,7 +23,7 @@ def lane_count(kernel: Kernel, dtypes: list[str], features: Features) -> int:
     """A power of two: enough for a value of the widest dtype to fill that many registers, but no more than points."""
     if kernel.vector is None:
         return 1
-    widest = max((DTYPES[dtype].itemsize for dtype in dtypes), default=1)
+    widest = max((BYTES[ELEMENTS[dtype]] for dtype in dtypes), default=1)
     registers = REGISTERS_PER_VALUE if len(dtypes) < LONG else REGISTERS_PER_VALUE // 2
     lanes = registers * features.vector_bytes // widest
     extent = max(axis.extent for axis in all_axes(kernel) if axis.name == kernel.vector)

@@ -9,24 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codegen.ir.types import SIGNED
-from codegen.llvm_cpu import indexing, operations
+from codegen.llvm_cpu import halves, indexing, operations
 from codegen.llvm_cpu.assembler import I32, I64, Assembler, Type, Value, vector
+from codegen.llvm_cpu.features import Features
+from codegen.llvm_cpu.halves import HALVES
 from codegen.llvm_cpu.indexing import Affine, Point
 from codegen.schedule.kernel import Gather, Load, Param, ScatterAdd, Store
 
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """The params of a kernel, where they lie, and the flag of its checks."""
+    """The params of a kernel, where they lie, the flag of its checks, and what the processor can do."""
 
     params: tuple[Param, ...]
     pointers: tuple[Value, ...]
     failed: Value
+    features: Features
 
     def element(self, buffer: int, lanes: int = 1) -> Type:
-        """The type in memory: a bool is a byte."""
+        """The type in memory: a bool is a byte, f16 and bf16 are their bits."""
         dtype = self.params[buffer].dtype
-        return vector("u8" if dtype == "bool" else dtype, lanes)
+        return vector("u8" if dtype == "bool" else halves.MEMORY if dtype in HALVES else dtype, lanes)
 
     def read_only(self, buffer: int) -> bool:
         return self.params[buffer].access == "in"
@@ -37,10 +40,15 @@ class Buffers:
 
 
 def _from_memory(a: Assembler, buffers: Buffers, buffer: int, x: Value) -> Value:
-    return a.compare("icmp ne", x, a.constant(x.type, 0)) if buffers.params[buffer].dtype == "bool" else x
+    dtype = buffers.params[buffer].dtype
+    if dtype in HALVES:
+        return halves.load_bits(a, buffers.features, x, dtype)
+    return a.compare("icmp ne", x, a.constant(x.type, 0)) if dtype == "bool" else x
 
 
-def _to_memory(a: Assembler, x: Value) -> Value:
+def _to_memory(a: Assembler, buffers: Buffers, x: Value) -> Value:
+    if x.type.dtype in HALVES:
+        return halves.store_bits(a, buffers.features, x)
     return a.convert("zext", x, vector("u8", x.type.lanes)) if x.type.dtype == "bool" else x
 
 
@@ -98,7 +106,7 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
     """buffer[index] = x."""
     form = indexing.affine(a, point, s.index)
     pointer, type = buffers.pointers[s.buffer], buffers.element(s.buffer, point.lanes)
-    x = _to_memory(a, x)
+    x = _to_memory(a, buffers, x)
     if form is not None and form.step == 0 and x.type.lanes == 1:
         a.store(x, a.address(pointer, type, form.base))
         return
@@ -119,7 +127,7 @@ def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: int, 
              dtype: str) -> tuple[Value, Value]:
     """k counted from the start, as `dtype`, and where it is in bounds (and held); else the check fails."""
     signed = k.type.dtype in SIGNED
-    k = operations.cast(a, k, dtype)
+    k = operations.to_integer(a, k, dtype)
     if signed:
         k = a.select(a.compare("icmp slt", k, a.constant(k.type, 0)), a.binary("add", k, a.constant(k.type, size)), k)
     good = a.compare("icmp ult", k, a.constant(k.type, size))
@@ -149,7 +157,7 @@ def gather(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value) ->
     k, usable = _checked(a, buffers, point, k, s.size, held, dtype)
     type = buffers.element(s.buffer, point.lanes)
     row = a.splat(a.binary("mul", k, a.constant(k.type, s.stride)), point.lanes)
-    base = operations.cast(a, indexing.lanes(a, point, s.base), dtype)
+    base = operations.to_integer(a, indexing.lanes(a, point, s.base), dtype)
     address = a.address(buffers.pointers[s.buffer], type, a.binary("add", base, row))
     mask = indexing.both(a, usable, point.mask)
     x = a.masked_load(type, address, _mask(a, mask, point.lanes), buffers.read_only(s.buffer))
@@ -180,7 +188,9 @@ def scatter_add(a: Assembler, buffers: Buffers, point: Point, s: ScatterAdd, k: 
     def add() -> list[Value]:
         index = a.binary("add", form.base, a.binary("mul", k, a.constant(I64, s.stride)))
         address = a.address(buffers.pointers[s.buffer], type, index)
-        a.store(operations.binary(a, "add", a.load(type, address, False), x), address)
+        before = _from_memory(a, buffers, s.buffer, a.load(type, address, False))
+        after = operations.binary(a, buffers.features, "add", before, x)
+        a.store(_to_memory(a, buffers, after), address)
         return []
 
     a.when(usable, [], add)

@@ -2,7 +2,7 @@
 
 What LLVM leaves undefined is never reached: an instruction that gives poison for some operand is followed by a select
 that takes something else there. No operation on floats carries a fast-math flag: + - * / and sqrt round as IEEE 754
-says, and a product and a sum are never contracted.
+says, and a product and a sum are never contracted. What f16 and bf16 give is the result of f32, rounded.
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from codegen.ir.types import FLOATS, SIGNED
 from codegen.llvm_cpu.assembler import ELEMENTS, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
+from codegen.llvm_cpu.halves import HALVES, from_double, rounded
 from codegen.llvm_cpu.vector_math import FUNCTIONS, Arithmetic
 
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
@@ -58,14 +59,25 @@ def together(a: Assembler, *values: Value) -> list[Value]:
 # ---- two operands ---------------------------------------------------------------------------------------------------
 
 
-def binary(a: Assembler, op: str, x: Value, y: Value) -> Value:
+def binary(a: Assembler, features: Features, op: str, x: Value, y: Value) -> Value:
     """The op with two operands of one dtype."""
     x, y = together(a, x, y)
     kind = _kind(x.type)
     if op in _CONDITIONS:
         return a.compare(_CONDITIONS[op][kind], x, y)
+    if x.type.dtype in HALVES and op not in _EXACT:
+        return rounded(a, features, binary(a, features, op, _single(a, x), _single(a, y)), x.type.dtype)
     instruction = _INSTRUCTIONS.get(op, (None,) * 4)[kind]
     return a.binary(instruction, x, y) if instruction else _BINARY[op](a, x, y)
+
+
+_EXACT = frozenset({"neg", "abs", "sign", "detach", "maximum", "minimum"})
+"""Ops whose results are numbers of the dtype as they are."""
+
+
+def _single(a: Assembler, x: Value) -> Value:
+    """A number of f16 or bf16 as the f32 that it is in a register."""
+    return a.relabel(x, vector("f32", x.type.lanes))
 
 
 def _extremum(condition: int) -> Callable[[Assembler, Value, Value], Value]:
@@ -93,6 +105,8 @@ _BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _s
 
 def unary(a: Assembler, features: Features, op: str, x: Value) -> Value:
     """The op with one operand."""
+    if x.type.dtype in HALVES and op not in _EXACT:
+        return rounded(a, features, unary(a, features, op, _single(a, x)), x.type.dtype)
     if op in FUNCTIONS:
         return FUNCTIONS[op](Arithmetic(a, x.type, features), x)
     return _UNARY[op](a, x)
@@ -142,7 +156,7 @@ def select(a: Assembler, condition: Value, x: Value, y: Value) -> Value:
     return a.select(condition, x, y)
 
 
-def cast(a: Assembler, x: Value, dtype: str) -> Value:
+def cast(a: Assembler, features: Features, x: Value, dtype: str) -> Value:
     """x as dtype: floats truncate and saturate, NaN becomes 0; integers wrap; bool is x != 0."""
     source, target = x.type, vector(dtype, x.type.lanes)
     from_kind, to_kind = _kind(source), _kind(target)
@@ -152,14 +166,30 @@ def cast(a: Assembler, x: Value, dtype: str) -> Value:
         return a.compare(_CONDITIONS["ne"][from_kind], x, a.constant(source, 0))
     if from_kind == _FLOAT:
         if to_kind == _FLOAT:
-            return a.convert("fpext" if dtype == "f64" else "fptrunc", x, target)
+            return _float_to_float(a, features, x, target)
         return _float_to_integer(a, x, target)
     if to_kind == _FLOAT:
+        if dtype in HALVES:
+            return cast(a, features, cast(a, features, x, "f32"), dtype)
         return a.convert("sitofp" if from_kind == _SIGNED else "uitofp", x, target)
-    before, after = (1 if from_kind == _BOOL else _BITS[source.element]), _BITS[target.element]
+    return to_integer(a, x, dtype)
+
+
+def to_integer(a: Assembler, x: Value, dtype: str) -> Value:
+    """An integer or bool as an integer dtype: the low bits, or more of them."""
+    target, kind = vector(dtype, x.type.lanes), _kind(x.type)
+    before, after = (1 if kind == _BOOL else _BITS[x.type.element]), _BITS[target.element]
     if before == after:
         return a.relabel(x, target)
-    return a.convert("trunc" if after < before else "sext" if from_kind == _SIGNED else "zext", x, target)
+    return a.convert("trunc" if after < before else "sext" if kind == _SIGNED else "zext", x, target)
+
+
+def _float_to_float(a: Assembler, features: Features, x: Value, target: Type) -> Value:
+    if target.dtype in HALVES:
+        return (from_double if x.type.dtype == "f64" else rounded)(a, features, x, target.dtype)
+    if x.type.element == target.element:
+        return a.relabel(x, target)
+    return a.convert("fpext" if target.dtype == "f64" else "fptrunc", x, target)
 
 
 def _float_to_integer(a: Assembler, x: Value, target: Type) -> Value:
@@ -173,6 +203,8 @@ def _float_to_integer(a: Assembler, x: Value, target: Type) -> Value:
 
 def computes(op: str, dtype: str) -> bool:
     """Is there code for the elementwise op on operands of this dtype?"""
+    if dtype not in ELEMENTS:
+        return False
     if op in ("where", "cast"):
         return True
     if dtype not in ELEMENTS:

@@ -33,7 +33,7 @@ def random_word(a: Assembler, point: Point, s: RandomWord, key: Value, counter: 
 
 def _number(a: Assembler, point: Point, index: Index) -> Value:
     """An index as u64."""
-    return operations.cast(a, indexing.number(a, point, index), "u64")
+    return operations.to_integer(a, indexing.number(a, point, index), "u64")
 
 
 def _consecutive(a: Assembler, point: Point, form: Affine, key: Value, counter: Value) -> Value:

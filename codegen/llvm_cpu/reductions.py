@@ -3,7 +3,8 @@
     state = start(...)        in a loop: state = step(state, x)        result = finish(state)
 
 Accuracy of sums, with u half an ulp of 1 in the dtype of x, |error| relative to the sum of the |x|:
-f32 is summed in f64 and rounded once: u + n * 2^-53, below 2u for n up to 2^28.
+f32, f16 and bf16 are summed in f64 and rounded once (the halves by way of f32): u + n * 2^-53, for f32 below 2u for n
+up to 2^28.
 f64 carries what each addition rounded off (the error of Knuth's two-sum, added up beside the sum): u + n^2 * u^2, from
 Ogita, Rump, Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26(6), 2005, proposition 4.5, Sum2.
 Pairwise summation has log2(n) * u. Integers wrap. max and min give NaN if there is one. A product is off by n * u.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from codegen.ir.types import FLOATS
 from codegen.llvm_cpu import operations
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
+from codegen.llvm_cpu.features import Features
 
 _COMBINE = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
 
@@ -27,6 +29,7 @@ class Accumulator:
     dtype: str
     lanes: int
     across: bool
+    features: Features
 
     @property
     def width(self) -> int:
@@ -45,7 +48,7 @@ class Accumulator:
             x = a.select(mask, x, a.constant(x.type, self.identity))
         if not self._floating_sum:
             return [self._combine(a, state[0], x)]
-        if self.dtype == "f32":
+        if self.dtype != "f64":
             return [a.binary("fadd", state[0], a.convert("fpext", x, vector("f64", self.lanes)))]
         total, error = _two_sum(a, state[0], x)
         return [total, a.binary("fadd", state[1], error)]
@@ -59,7 +62,8 @@ class Accumulator:
             return state[0]
         if self.dtype == "f64":
             return _corrected(a, *state)
-        return a.convert("fptrunc", state[0], vector("f32", state[0].type.lanes))
+        single = a.convert("fptrunc", state[0], vector("f32", state[0].type.lanes))
+        return operations.cast(a, self.features, single, self.dtype)
 
     def empty(self, a: Assembler) -> Value:
         """The result over no values."""
@@ -83,13 +87,13 @@ class Accumulator:
         """The state after what is in x and what is in y."""
         if not self._floating_sum:
             return [self._combine(a, x[0], y[0])]
-        if self.dtype == "f32":
+        if self.dtype != "f64":
             return [a.binary("fadd", x[0], y[0])]
         total, error = _two_sum(a, x[0], y[0])
         return [total, a.binary("fadd", a.binary("fadd", x[1], y[1]), error)]
 
     def _combine(self, a: Assembler, x: Value, y: Value) -> Value:
-        return operations.binary(a, _COMBINE[self.kind], x, y)
+        return operations.binary(a, self.features, _COMBINE[self.kind], x, y)
 
 
 def _halves(a: Assembler, x: Value) -> tuple[Value, Value]:

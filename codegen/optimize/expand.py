@@ -9,13 +9,15 @@
     %5 = iota shape=[8,9] axis=1 dtype=i64 : i64[8,9]
     %6 = where %4, %5, 9223372036854775807 : i64[8,9]
     %7 = min %6 axis=[1] keepdims=false : i64[8]
+
+A product of half precision is that of f32, rounded; one of integers is a sum of products, which a kernel computes.
 """
 from __future__ import annotations
 
 from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal_text
-from codegen.ir.types import FLOATS, TensorType
+from codegen.ir.types import FLOATS, INTEGERS, TensorType
 from codegen.optimize.rewrite import Rewriter, Rules, rewrite
 
 
@@ -106,9 +108,26 @@ def _is_checked(rewriter: Rewriter, indices: int, size: int) -> bool:
     return False
 
 
+def _matmul(rewriter: Rewriter, node: Node) -> int | None:
+    """Of f16 or bf16 cast(matmul(cast(a), cast(b))); of integers the sum over k of a[.., m, k, 1] * b[.., 1, k, n]."""
+    a, b = node.args
+    dtype = node.type.dtype
+    if dtype in ("f16", "bf16"):
+        product = rewriter.emit("matmul", *(rewriter.emit("cast", x, dtype="f32") for x in (a, b)))
+        return rewriter.emit("cast", product, dtype=dtype)
+    if dtype not in INTEGERS:
+        return None
+    *batch, m, k = rewriter.types[a].shape
+    n = node.type.shape[-1]
+    columns = rewriter.emit("reshape", a, shape=(*batch, m, k, 1))
+    rows = rewriter.emit("reshape", b, shape=(*batch, 1, k, n))
+    columns, rows = (rewriter.emit("broadcast", x, shape=(*batch, m, k, n)) for x in (columns, rows))
+    return rewriter.emit("sum", rewriter.emit("mul", columns, rows), axis=(len(batch) + 1,), keepdims=False)
+
+
 EXPANSIONS: Rules = {
     "argmax": (_position,), "argmin": (_position,), "prod": (_prod,), "scatter_add": (_scatter_of_one,),
-    "searchsorted": (_searchsorted,),
+    "matmul": (_matmul,), "searchsorted": (_searchsorted,),
 }
 
 CORE = frozenset(OPS) - {"argmax", "argmin", "detach", "searchsorted"}

@@ -40,7 +40,7 @@ class Form(Enum):
     EMPTY = auto()
 
 
-UNSUPPORTED = COMPLEX | {"f16", "bf16"}
+UNSUPPORTED = COMPLEX
 """Dtypes that kernels cannot compute in: the host does."""
 
 _KERNEL_OPS = frozenset({"constant", "iota", "random_bits", "gather"})

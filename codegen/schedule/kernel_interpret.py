@@ -12,7 +12,7 @@ import numpy as np
 
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal
-from codegen.ir.types import DTYPES, TensorType
+from codegen.ir.types import DTYPES, FLOATS, NAMES, TensorType
 from codegen.schedule.host import run_host
 from codegen.schedule.index import index_values
 from codegen.schedule.kernel import (
@@ -42,7 +42,7 @@ IDENTITIES = {"sum": lambda dtype: 0, "prod": lambda dtype: 1,
 
 
 def _limits(dtype: np.dtype) -> tuple[Any, Any]:
-    if dtype.kind == "f":
+    if NAMES[dtype] in FLOATS:
         return -np.inf, np.inf
     return (False, True) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 

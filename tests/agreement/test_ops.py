@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from op_cases import Operands, attrs, cases, complex_cases, drawn, strided
+from op_cases import Operands, attrs, cases, complex_cases, drawn, eps_of, strided, wide
 
 from codegen import Cache, compile_program
 from codegen.ir.builder import Builder
@@ -19,7 +19,7 @@ from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
 from codegen.ir.ops import CREATION, ELEMENTWISE, OPS, Op
 from codegen.ir.program import CHECK_FAILED, Exit
-from codegen.ir.types import DTYPES, INEXACT, NAMES, type_of
+from codegen.ir.types import DTYPES, FLOATS, INEXACT, NAMES, type_of
 from tracegrad.autodiff import differentiate
 from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import dispatch
@@ -102,7 +102,7 @@ def interpreted(graph: Graph, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 def assert_equal(actual: np.ndarray, expected: np.ndarray, zero_signs: bool) -> None:
     assert type_of(actual) == type_of(expected)
-    if not zero_signs and expected.dtype.kind == "f":
+    if not zero_signs and type_of(expected).dtype in FLOATS:
         actual, expected = actual + 0, expected + 0
     assert same_bits(actual, expected)
 
@@ -112,10 +112,10 @@ def assert_within(op: Op, operands: list[np.ndarray], chosen: dict, actual: np.n
     assert type_of(actual) == type_of(expected)
     if not expected.size:
         return
-    eps = float(np.finfo(expected.dtype).eps)
-    wide = [x.astype(np.longdouble) for x in operands]
+    eps = eps_of(expected.dtype)
+    exactly = [x.astype(np.longdouble) for x in operands]
     with np.errstate(all="ignore"):
-        exact = np.asarray(op.reference(*wide, **chosen))
+        exact = np.asarray(op.reference(*exactly, **chosen))
     error = np.abs(actual - exact)
     if op.name in IN_ULPS:
         assert np.all(error <= IN_ULPS[op.name] * np.spacing(np.abs(exact).astype(expected.dtype)))
@@ -123,7 +123,7 @@ def assert_within(op: Op, operands: list[np.ndarray], chosen: dict, actual: np.n
     terms = operands[0].shape[-1] if op.name == "matmul" else operands[0].size // expected.size
     # A pairwise sum of n terms is off by at most about log2(n) roundings; the products of a matmul round once more.
     roundings = terms if op.name == "prod" else np.log2(max(terms, 1)) + 3
-    scale = np.asarray(op.reference(*map(np.abs, wide), **chosen))
+    scale = np.asarray(op.reference(*map(np.abs, exactly), **chosen))
     assert np.all(error <= roundings * eps * scale)
 
 
@@ -136,7 +136,7 @@ def test_eager_interpreted_and_compiled_are_the_same(op: Op, found: list[Operand
         assert_equal(a, e, True)
     executable = compile_program(graph, cache=Cache(None))
     compiled = executable(*arrays)
-    rounds = expected and expected[0].dtype.kind == "f" and (op.name in IN_ULPS or op.name in SUMS)
+    rounds = expected and type_of(expected[0]).dtype in FLOATS and (op.name in IN_ULPS or op.name in SUMS)
     for (operands, chosen), a, e in zip(found, compiled, expected, strict=True):
         if rounds:
             assert_within(op, operands, chosen, a, e)
@@ -148,7 +148,8 @@ def test_eager_interpreted_and_compiled_are_the_same(op: Op, found: list[Operand
                      for operands, chosen in found]
     for a, e in zip(strided_eager, eager, strict=True):
         if op.name in SUMS or op.name in IN_ULPS:       # NumPy adds in the order of memory
-            np.testing.assert_allclose(a, e, 1e-5 if a.dtype in (np.float32, np.complex64) else 1e-13, 1e-5)
+            tolerance = 16 * eps_of(a.dtype)
+            np.testing.assert_allclose(wide(a), wide(e), tolerance, 4 * tolerance)
         else:
             assert_equal(a, e, True)
 
@@ -166,8 +167,8 @@ def test_derivatives_are_the_same_interpreted_and_compiled(op: Op, found: list[O
         graph = differentiate(graph, wrt)
     for a, e in zip(compile_program(graph)(*arrays), interpreted(graph, arrays), strict=True):
         assert type_of(a) == type_of(e)
-        eps = float(np.finfo(e.dtype).eps)
-        np.testing.assert_allclose(a, e, 64 * eps, 64 * eps * max(1.0, float(np.abs(e).max(initial=0))))
+        tolerance = 64 * eps_of(e.dtype)
+        np.testing.assert_allclose(wide(a), wide(e), tolerance, tolerance * max(1.0, np.abs(wide(e)).max(initial=0)))
 
 
 @pytest.mark.parametrize("size", [(), (1,), (70,)], ids=str)

@@ -115,11 +115,21 @@ def test_symbols_are_declined_in_a_sentence() -> None:
 
 
 def test_what_has_no_kernel_is_computed_by_the_host() -> None:
+    b = Builder("complex")
+    x = b.input(TensorType("c64", (2, 2)))
+    array = np.array([[1, 2j], [3, 4]], np.complex64)
+    (found,) = compile_program(b.graph([x.emit("matmul", x + x)]))(array)
+    np.testing.assert_array_equal(found, array @ (array + array))
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u16", "i32", "i64", "f16", "bf16"])
+def test_matmul_of_every_dtype_is_right(dtype: str) -> None:
     b = Builder("integers")
-    x = b.input(TensorType("i32", (2, 2)))
-    array = np.array([[1, 2], [3, 4]], np.int32)
-    (found,) = compile_program(b.graph([x.emit("matmul", x + 1)]))(array)
-    np.testing.assert_array_equal(found, array @ (array + 1))
+    x = b.input(TensorType(dtype, (3, 40, 40)))
+    array = np.arange(3 * 1600).reshape(3, 40, 40).astype(DTYPES[dtype]) % DTYPES[dtype].type(7)
+    product, = compile_program(b.graph([x.emit("matmul", x)]))(array)
+    assert product.dtype == array.dtype
+    np.testing.assert_array_equal(product, (array.astype("f8") @ array.astype("f8")).astype("i8").astype(array.dtype))
 
 
 @pytest.mark.parametrize("aliases", [((0, 0), (0, 1)), ((0, 0), (1, 0)), ((2, 0),), ((0, 2),), ((-1, 0),), ((0, 1),)])

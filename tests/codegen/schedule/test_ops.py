@@ -10,7 +10,7 @@ from codegen.ir.builder import Builder
 from codegen.ir.graph import Graph
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.types import TensorType, type_of
-from codegen.optimize.expand import CORE
+from codegen.optimize.expand import CORE, expand
 from codegen.schedule.forms import UNSUPPORTED
 from codegen.schedule.machine import Machine
 from codegen.schedule.plan import Check, Host
@@ -18,7 +18,7 @@ from codegen.schedule.plan import Check, Host
 
 def graph_of(op: str, operands: list[np.ndarray], attrs: dict[str, object]) -> Graph:
     b = Builder(op)
-    return b.graph([b.emit(op, *[b.input(type_of(x)) for x in operands], **attrs)])
+    return expand(b.graph([b.emit(op, *[b.input(type_of(x)) for x in operands], **attrs)]))
 
 
 @pytest.mark.parametrize("op", sorted(CORE))

@@ -86,6 +86,7 @@ class Recorder:
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
         self.aborts: list[Aborted] = []
         self._keys: dict[int, Key] = {}
+        self._stale: dict[int, tuple[str, Tensor, dict[str, Attr]]] = {}    # views whose memory was written since
         self._written_storages: list[Storage] = []             # shared memory that was written
         self._known: list[Tensor] = []                         # keeps the Tensors of _keys, so that ids stay theirs
 
@@ -105,6 +106,10 @@ class Recorder:
         self._keys[id(target)] = self.key(value)
         if target.storage is not None:
             self._written_storages.append(target.storage)
+
+    def record_view(self, op: str, parent: Tensor, attrs: dict[str, Attr], view: Tensor) -> None:
+        """`parent` was written, and with it `view`, which is `op` of it; that is recorded if the run uses the view."""
+        self._stale[id(view)] = op, parent, attrs
 
     def record_detach(self, source: Tensor, result: Tensor) -> None:
         """`result` is `source` without its history, on the same storage."""
@@ -163,6 +168,10 @@ class Recorder:
 
     def key(self, tensor: Tensor) -> Key:
         """The value `tensor` stands for now; a Tensor not seen before becomes an input."""
+        stale = self._stale.pop(id(tensor), None)
+        if stale is not None:
+            op, parent, attrs = stale
+            self.record_op(op, (parent,), attrs, tensor)
         found = self._keys.get(id(tensor))
         return found if found is not None else self._enter(tensor)
 
@@ -188,6 +197,7 @@ class Recorder:
     def recording(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> Recording:
         """The graph, and what is known of its derivatives."""
         b = Builder(name)
+        ends = [self.key(t) for t in outputs]           # first: a view that was not used since is recorded now
         freed: set[int] = set()
         lost: set[int] = set()
         seen: set[int] = set()
@@ -223,7 +233,7 @@ class Recorder:
                 seen.add(id(node))          # it comes again where a view is derived again after a write
             values["op", k] = result
         b.line = None
-        found = [value(self.key(t)) for t in outputs]
+        found = [value(key) for key in ends]
         lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
         return Recording(b.graph(found), frozenset(freed), frozenset(lost))
 
@@ -247,6 +257,7 @@ class Recorder:
     def _bind(self, tensor: Tensor, key: Key) -> Key:
         if id(tensor) not in self._keys:
             self._known.append(tensor)
+        self._stale.pop(id(tensor), None)
         self._keys[id(tensor)] = key
         return key
 

@@ -120,7 +120,7 @@ def derive_again(root: Tensor, own: Tensor | None, recorder: Recorder | None) ->
             if parent is None or not recorder.made(member):
                 recorder.refuse("a write to a tensor whose memory a view shares that the run had read")
             else:
-                recorder.record_op(view.op, (parent,), view.attrs, member)
+                recorder.record_view(view.op, parent, view.attrs, member)
 
 
 def go_on_retaining(x: Tensor, before: Node | None) -> None:

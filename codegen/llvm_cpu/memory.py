@@ -63,6 +63,9 @@ def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
     form = indexing.affine(a, point, s.index)
     if form is not None and form.step == 0 and _same_in_all_lanes(held):
         return _from_memory(a, buffers, s.buffer, _read_scalar(a, buffers, s.buffer, form.base, held))
+    if form is not None and form.step == 0:
+        x = _from_memory(a, buffers, s.buffer, _read_anyway(a, buffers, s.buffer, form.base))
+        return operations.select(a, held, x, a.constant(x.type, 0)) if held is not None else x
     type, mask = buffers.element(s.buffer, point.lanes), indexing.both(a, point.mask, held)
     if form is not None and abs(form.step) == 1:
         return _from_memory(a, buffers, s.buffer, _read_contiguous(a, buffers, s.buffer, type, form, mask))
@@ -81,6 +84,13 @@ def _read_scalar(a: Assembler, buffers: Buffers, buffer: int, index: Value, held
     where = index if held is None else a.select(held, index, zero)
     x = a.load(type, a.address(buffers.pointers[buffer], type, where), buffers.read_only(buffer))
     return x if held is None else a.select(held, x, a.constant(type, 0))
+
+
+def _read_anyway(a: Assembler, buffers: Buffers, buffer: int, index: Value) -> Value:
+    """One element, some other one where the index is outside: a guard that differs from lane to lane decides later."""
+    type, size = buffers.element(buffer), a.constant(I64, buffers.params[buffer].size)
+    where = a.select(a.compare("icmp ult", index, size), index, a.constant(I64, 0))
+    return a.load(type, a.address(buffers.pointers[buffer], type, where), buffers.read_only(buffer))
 
 
 def _read_contiguous(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine,

@@ -14,11 +14,12 @@ from codegen.optimize.expand import EXPANSIONS
 from codegen.optimize.fold import FOLDING
 from codegen.optimize.laws import EXACT, FAST
 from codegen.optimize.movement import MOVEMENT
+from codegen.optimize.overwritten import OVERWRITTEN
 from codegen.optimize.prune import prune
 from codegen.optimize.rewrite import merged, rewrite
 from codegen.optimize.simplify import rules_of
 
-RULES = merged(FOLDING, EXPANSIONS, MOVEMENT, CONTRACTION, rules_of(EXACT))
+RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), prune)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axes_of, axis, coefficient, flatten, substitute
+from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, flatten, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -160,6 +160,8 @@ class Expressions:
         if isinstance(self.statements[inside], Load | Gather):
             return inside                                       # is 0 where a guard does not hold
         condition = self._holds(more)
+        if self.statements[inside] == Const("true", "bool"):
+            return condition
         return self.select(condition, inside, self.number(0, node.type.dtype))
 
     def _holds(self, guards: Guards) -> int:
@@ -167,8 +169,11 @@ class Expressions:
         parts: list[int] = []
         for guard in guards:
             position = self.add(Position(guard.index, "i64"))
-            parts.append(self.binary("ge", position, self.number(guard.low, "i64")))
-            parts.append(self.binary("lt", position, self.number(guard.high, "i64")))
+            least, greatest = bounds(guard.index, self.extents)
+            if least < guard.low:
+                parts.append(self.binary("ge", position, self.number(guard.low, "i64")))
+            if greatest >= guard.high:
+                parts.append(self.binary("lt", position, self.number(guard.high, "i64")))
         result = parts[0]
         for part in parts[1:]:
             result = self.binary("and", result, part)

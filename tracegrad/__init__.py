@@ -301,7 +301,23 @@ from tracegrad.pooling import (
     max_pool3d,
 )
 from tracegrad.probabilities import log_softmax, logsumexp, one_hot, softmax
-from tracegrad.random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
+from tracegrad.random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    get_rng_state,
+    manual_seed,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    set_rng_state,
+)
 from tracegrad.splitting import (
     array_split,
     chunk,

@@ -21,6 +21,7 @@ from tracegrad import (
     movement,
     numpy_calls,
     probabilities,
+    random,
     splitting,
     updates,
     windows,
@@ -208,6 +209,10 @@ _METHODS: dict[str, Callable] = {
         "split", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "narrow", "select")},
     **{name: getattr(diagonals, name) for name in ("tril", "triu", "diagonal", "diag", "diag_embed", "diagflat")},
     "unbind": splitting.unstack, "movedim": manipulation.moveaxis,
+    # random numbers
+    **{name: getattr(random, name) for name in (
+        "bernoulli", "multinomial", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_",
+        "random_", "uniform_")},
     "backward": autodiff.backward,
     "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
 }

@@ -20,13 +20,13 @@ from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.dtypes import default_float
+from tracegrad.generators import Generator, default_generator
 from tracegrad.lifted import LiftedNumber, plain
 from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import observe
 from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
-from tracegrad.random import Generator, default_generator
 from tracegrad.recorder import ACTIVE, Input, Recorder
 from tracegrad.replay import GradEffect, GradExpected, Made, MadeView, SlotEffect, Source, Trace, own_memory
 from tracegrad.results import Rebuild, UnknownResult, recipe

@@ -1,89 +1,78 @@
-"""Random numbers: Philox words addressed by a key and a counter, both ordinary tensors, turned into numbers by ops.
+"""Random numbers: draws from a Generator, with PyTorch's names (rand, randn, ...) and NumPy's (uniform, choice, ...).
 
-    bits = random_bits(key, counter, shape);  counter += ceil(size / 4)
+    tg.rand(2, 3)     tg.random.uniform(-1.0, 1.0, (2, 3))     tg.random.choice(5, 2, replace=False)
 
-1. A draw depends on key and counter only; it advances the counter by the blocks it used.
-2. Every draw is composed of ops, so that eager and compiled runs draw the same bits and the same uniforms.
-3. Normals are computed in float64 by the inverse of their distribution function, then rounded.
+Every draw takes `generator`, tracegrad's own unless given. Draws are not differentiated: what depends on parameters of
+a distribution is written with them (mean + std * randn). A seed gives the same numbers eager, traced, and by any number
+of threads.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.creation import tensor
 from tracegrad.devices import Device, device_of
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING, dtype_of
-from tracegrad.functional import add, log, minimum, multiply, sqrt, subtract, where
-from tracegrad.host import tolist
+from tracegrad.elementary import ceil, log1p, tan
+from tracegrad.functional import add, argmax, exp, less, log, minimum, multiply, subtract
+from tracegrad.generators import Generator, default_generator, manual_seed, normals, uniforms
 from tracegrad.indexing import get
-from tracegrad.movement import shape_of
-from tracegrad.operands import convert
+from tracegrad.movement import broadcast_shapes, expand_dims, reshape, shape_of, take
+from tracegrad.operands import Number, Operand, convert, floating, tensor_operand
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
-from tracegrad.writes import write
+from tracegrad.writes import copy_
+
+__all__ = [
+    "Generator", "bernoulli", "choice", "default_generator", "exponential", "fork_rng", "get_rng_state", "integers",
+    "manual_seed", "multinomial", "normal", "permutation", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "seed", "set_rng_state", "shuffle", "uniform",
+]
 
 
-class Generator:
-    """A stream of random numbers. `key` says which stream, `counter` how far it is: u64[] Tensors."""
-
-    def __init__(self, seed: int = 0):
-        self.key = Tensor(np.array(0, np.uint64))
-        self.counter = Tensor(np.array(0, np.uint64))
-        self.manual_seed(seed)
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream `seed` from its beginning."""
-        for state, value in ((self.key, seed % 2**64), (self.counter, 0)):
-            write(state, dispatch("constant", value=str(value), dtype="u64"))
-        return self
-
-    def initial_seed(self) -> int:
-        """The seed of the stream."""
-        return int(self.key.item())
-
-    def bits(self, shape: tuple[int, ...]) -> Tensor:
-        """u32 words, all values equally likely."""
-        drawn = dispatch("random_bits", self.key, self.counter, shape=shape)
-        write(self.counter, dispatch("add", self.counter, (prod(shape) + 3) // 4))
-        return drawn
+def seed() -> int:
+    """Start the default generator's stream anew, unforeseeably; returns its seed."""
+    return default_generator.seed()
 
 
-default_generator = Generator()
+def get_rng_state() -> Tensor:
+    """Where the default generator is: u64[2]."""
+    return default_generator.get_state()
 
 
-def manual_seed(seed: int) -> Generator:
-    """Start the default generator's stream `seed` from its beginning."""
-    return default_generator.manual_seed(seed)
+def set_rng_state(state: Tensor) -> None:
+    """Let the default generator go on where one was."""
+    default_generator.set_state(state)
 
 
-def uniform(shape: tuple[int, ...], dtype: np.dtype, generator: Generator) -> Tensor:
-    """Multiples of 2^-8 (16 bits), 2^-24 (float32) or 2^-53 (float64), equally likely, in [0, 1)."""
-    if dtype != dtypes.float64:
-        words = dispatch("shift_right", generator.bits(shape), 8 if dtype == dtypes.float32 else 24)
-        return multiply(convert(words, dtype), 2.0**-24 if dtype == dtypes.float32 else 2.0**-8)
-    high, low = word_pairs(shape, generator, 5, 6)
-    return multiply(add(multiply(high, 2.0**26), low), 2.0**-53)
+@contextmanager
+def fork_rng() -> Iterator[None]:
+    """Inside, the default generator goes on as always; afterwards it is where it was before."""
+    state = default_generator.get_state()
+    try:
+        yield
+    finally:
+        default_generator.set_state(state)
 
 
-def word_pairs(shape: tuple[int, ...], generator: Generator, drop_high: int, drop_low: int) -> tuple[Tensor, Tensor]:
-    """Two f64 tensors of whole numbers: words without their lowest bits."""
-    words = generator.bits((*shape, 2))
-    high, low = get(words, (..., 0)), get(words, (..., 1))
-    return (convert(dispatch("shift_right", high, drop_high), dtypes.float64),
-            convert(dispatch("shift_right", low, drop_low), dtypes.float64))
+def source(generator: Generator | None) -> Generator:
+    return default_generator if generator is None else generator
 
 
 def rand(*size: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
          generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1)."""
     device_of(device)
-    return finished(uniform(shape_of(size), float_dtype("rand", dtype), generator or default_generator), requires_grad)
+    return finished(uniforms(shape_of(size), float_dtype("rand", dtype), source(generator)), requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
@@ -93,13 +82,7 @@ def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, req
     float32 and narrower draw one word each, which reaches to 6.3 standard deviations; float64 draws two.
     """
     device_of(device)
-    shape, target, source = shape_of(size), float_dtype("randn", dtype), generator or default_generator
-    if target == dtypes.float64:
-        high, low = word_pairs(shape, source, 6, 6)
-        p = multiply(add(add(multiply(high, 2.0**26), low), 0.5), 2.0**-52)
-    else:
-        p = multiply(add(convert(source.bits(shape), dtypes.float64), 0.5), 2.0**-32)
-    return finished(convert(normal_quantile(p), target), requires_grad)
+    return finished(normals(shape_of(size), float_dtype("randn", dtype), source(generator)), requires_grad)
 
 
 def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = None, device: str | Device | None = None,
@@ -115,14 +98,19 @@ def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = N
     if not low < high:
         raise ValueError(at_user_line(f"randint: the interval [{low}, {high}) is empty"))
     target = dtypes.int64 if dtype is None else dtype_of(dtype)
-    u = uniform(shape_of((size,)), dtypes.float64, generator or default_generator)
+    u = uniforms(shape_of((size,)), dtypes.float64, source(generator))
     return convert(add(convert(multiply(u, float(high - low)), dtypes.int64), low), target)
 
 
 def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
-    """The numbers 0 .. n-1 in random order: i64[n]. They are sorted by random keys on the host."""
-    keys = np.array(tolist((generator or default_generator).bits((n, 2))), np.uint64).reshape(n, 2)
-    return tensor(np.argsort(keys[:, 0] << np.uint64(32) | keys[:, 1], kind="stable").astype(np.int64))
+    """The numbers 0 .. n-1 in random order: i64[n]. They are sorted by random keys of 64 bits.
+
+        >>> sorted(tg.randperm(3).tolist())
+        [0, 1, 2]
+    """
+    words = convert(source(generator).bits((n, 2)), dtypes.uint64)
+    keys = dispatch("or", dispatch("shift_left", get(words, (..., 0)), 32), get(words, (..., 1)))
+    return dispatch("argsort", keys, axis=0)
 
 
 def float_dtype(op: str, dtype: Any) -> np.dtype:
@@ -137,43 +125,184 @@ def finished(made: Tensor, requires_grad: bool) -> Tensor:
     return made
 
 
-# ---- the normal quantile ----------------------------------------------------------------------------------------
-# Wichura, "Algorithm AS 241: The percentage points of the normal distribution", Applied Statistics 37 (1988), PPND16:
-# one rational function around the median, two of r = sqrt(-log(tail)) outside; about 1 part in 10^16.
-
-CENTRAL = (
-    (3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
-     45921.953931549871457, 67265.770927008700853, 33430.575583588128105, 2509.0809287301226727),
-    (1.0, 42.313330701600911252, 687.18700749205790830, 5394.1960214247511077,
-     21213.794301586595867, 39307.895800092710610, 28729.085735721942674, 5226.4952788528545610))
-MIDDLE = (
-    (1.42343711074968357734, 4.63033784615654529590, 5.76949722146069140550, 3.64784832476320460504,
-     1.27045825245236838258, 0.241780725177450611770, 0.0227238449892691845833, 7.74545014278341407640e-4),
-    (1.0, 2.05319162663775882187, 1.67638483018380384940, 0.689767334985100004550,
-     0.148103976427480074590, 0.0151986665636164571966, 5.47593808499534494600e-4, 1.05075007164441684324e-9))
-FAR = (
-    (6.65790464350110377720, 5.46378491116411436990, 1.78482653991729133580, 0.296560571828504891230,
-     0.0265321895265761230930, 1.24266094738807843860e-3, 2.71155556874348757815e-5, 2.01033439929228813265e-7),
-    (1.0, 0.599832206555887937690, 0.136929880922735805310, 0.0148753612908506148525,
-     7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15))
+# ---- in the shape of another tensor -------------------------------------------------------------------------------
 
 
-def polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
-    """By Horner's rule, the constant term first."""
-    result = add(multiply(x, coefficients[-1]), coefficients[-2])
-    for c in reversed(coefficients[:-2]):
-        result = add(multiply(result, x), c)
-    return result
+def rand_like(x: Tensor, /, *, dtype: Any = None, requires_grad: bool = False,
+              generator: Generator | None = None) -> Tensor:
+    """Uniform numbers in [0, 1), with the shape of x, and its dtype unless given."""
+    return rand(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad, generator=generator)
 
 
-def rational(coefficients: tuple[Sequence[float], Sequence[float]], x: Tensor) -> Tensor:
-    return polynomial(coefficients[0], x) / polynomial(coefficients[1], x)
+def randn_like(x: Tensor, /, *, dtype: Any = None, requires_grad: bool = False,
+               generator: Generator | None = None) -> Tensor:
+    """Normal numbers with the shape of x, and its dtype unless given."""
+    return randn(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad, generator=generator)
 
 
-def normal_quantile(p: Tensor) -> Tensor:
-    """The number below which a normal variable is with probability p: f64, for p in (0, 1)."""
-    q = subtract(p, 0.5)
-    central = multiply(rational(CENTRAL, subtract(0.180625, multiply(q, q))), q)
-    r = sqrt(-log(minimum(p, subtract(1.0, p))))
-    tail = where(r <= 5.0, rational(MIDDLE, subtract(r, 1.6)), rational(FAR, subtract(r, 5.0)))
-    return where(q.abs() <= 0.425, central, where(q < 0.0, -tail, tail))
+def randint_like(x: Tensor, low: int, high: int | None = None, /, *, dtype: Any = None,
+                 generator: Generator | None = None) -> Tensor:
+    """Integers in [low, high), or [0, low), with the shape of x, and its dtype unless given."""
+    return randint(low, high, x.shape, dtype=x.dtype if dtype is None else dtype, generator=generator)
+
+
+# ---- distributions ------------------------------------------------------------------------------------------------
+
+
+def size_of(op: str, size: Any, *parameters: Operand) -> tuple[int, ...]:
+    """The shape of a draw: `size`, or that to which the parameters broadcast."""
+    if size is not None:
+        return shape_of((size,))
+    return broadcast_shapes(op, *(p.array.shape for p in parameters if isinstance(p, Tensor)), ())
+
+
+def uniform(low: Operand = 0.0, high: Operand = 1.0, size: Any = None, *, dtype: Any = None,
+            generator: Generator | None = None) -> Tensor:
+    """Uniform numbers in [low, high), which may be Tensors."""
+    u = uniforms(size_of("uniform", size, low, high), float_dtype("uniform", dtype), source(generator))
+    return u * subtract(high, low) + low
+
+
+def normal(mean: Operand = 0.0, std: Operand = 1.0, size: Any = None, *, dtype: Any = None,
+           generator: Generator | None = None) -> Tensor:
+    """Normal numbers with this mean and standard deviation, which may be Tensors."""
+    z = normals(size_of("normal", size, mean, std), float_dtype("normal", dtype), source(generator))
+    return z * std + mean
+
+
+def exponential(scale: Operand = 1.0, size: Any = None, *, dtype: Any = None,
+                generator: Generator | None = None) -> Tensor:
+    """Exponential numbers with the mean `scale`."""
+    u = uniforms(size_of("exponential", size, scale), float_dtype("exponential", dtype), source(generator))
+    return -log1p(-u) * scale
+
+
+def integers(low: int, high: int | None = None, size: Any = (), *, dtype: Any = None, endpoint: bool = False,
+             generator: Generator | None = None) -> Tensor:
+    """Integers in [low, high), or [low, high] with `endpoint`; integers(high) starts at 0."""
+    if high is None:
+        low, high = 0, low
+    return randint(low, high + endpoint, size, dtype=dtype, generator=generator)
+
+
+def bernoulli(p: Operand, /, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probabilities p, else 0, in the shape and dtype of p.
+
+        >>> tg.bernoulli(tg.tensor([0.0, 1.0]))
+        tensor([0., 1.])
+    """
+    p = floating(tensor_operand("bernoulli", p))
+    u = uniforms(p.array.shape, dtypes.float64 if p.array.itemsize == 8 else dtypes.float32, source(generator))
+    return convert(less(u, convert(p, u.array.dtype)), p.array.dtype)
+
+
+def multinomial(weights: Operand, num_samples: int, replacement: bool = False, *,
+                generator: Generator | None = None) -> Tensor:
+    """Positions drawn with probabilities proportional to weights [c] or [n, c]: i64[num_samples] or [n, num_samples].
+
+    Without `replacement` a position is drawn at most once; weights of 0 are then drawn last. By a race: the first of
+    exponential times whose rates are the weights.
+
+        >>> tg.multinomial(tg.tensor([0.0, 0.0, 1.0]), 2, replacement=True)
+        tensor([2, 2])
+    """
+    weights = floating(tensor_operand("multinomial", weights))
+    shape = weights.array.shape
+    if len(shape) not in (1, 2):
+        raise TypeRuleError(at_user_line(f"multinomial: {type_of(weights.array)} is neither [classes] nor [n,classes]"))
+    classes, wide = shape[-1], convert(weights, dtypes.float64)
+    if replacement:
+        u = uniforms((*shape[:-1], num_samples, classes), dtypes.float64, source(generator))
+        return argmax(expand_dims(wide, -2) / -log1p(-u), axis=-1)
+    if num_samples > classes:
+        raise ValueError(at_user_line(f"multinomial: {num_samples} samples of {classes} classes need replacement"))
+    times = -log1p(-uniforms(shape, dtypes.float64, source(generator))) / wide
+    return get(dispatch("argsort", times, axis=len(shape) - 1), (..., slice(0, num_samples)))
+
+
+# ---- order and choice ---------------------------------------------------------------------------------------------
+
+
+def permutation(x: int | Operand, /, *, axis: int = 0, generator: Generator | None = None) -> Tensor:
+    """The numbers below x, or the parts of a Tensor along `axis`, in random order."""
+    if isinstance(x, int):
+        return randperm(x, generator=generator)
+    x = tensor_operand("permutation", x)
+    return take(x, randperm(x.array.shape[axis], generator=generator), axis=axis)
+
+
+def shuffle(x: Tensor, /, *, axis: int = 0, generator: Generator | None = None) -> None:
+    """Bring the parts of x along `axis` into random order, in place."""
+    copy_(x, permutation(x, axis=axis, generator=generator))
+
+
+def choice(a: int | Operand, size: Any = (), replace: bool = True, p: Operand | None = None, *, axis: int = 0,
+           generator: Generator | None = None) -> Tensor:
+    """Draws from the numbers below a, or from the parts of a Tensor along `axis`, all as likely unless p says how.
+
+        >>> tg.random.choice(tg.tensor([7, 8]), 3, p=tg.tensor([0.0, 1.0]))
+        tensor([8, 8, 8])
+    """
+    values = None if isinstance(a, int) else tensor_operand("choice", a)
+    n = index(a) if values is None else values.array.shape[axis]      # type: ignore[arg-type]
+    shape = shape_of((size,))
+    count = prod(shape)
+    if not replace and count > n:
+        raise ValueError(at_user_line(f"choice: {count} draws of {n} need replace=True"))
+    if p is not None:
+        places = multinomial(p, count, replace, generator=generator)
+    elif replace:
+        places = randint(n, size=count, generator=generator)
+    else:
+        places = get(randperm(n, generator=generator), slice(0, count))
+    places = reshape(places, shape)
+    return places if values is None else take(values, places, axis=axis)
+
+
+# ---- in place -----------------------------------------------------------------------------------------------------
+
+
+def normal_(x: Tensor, mean: Number = 0.0, std: Number = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write normal numbers."""
+    return copy_(x, normals(x.shape, float_dtype("normal_", x.dtype), source(generator)) * std + mean)
+
+
+def uniform_(x: Tensor, low: Number = 0.0, high: Number = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write uniform numbers in [low, high)."""
+    return copy_(x, uniforms(x.shape, float_dtype("uniform_", x.dtype), source(generator)) * (high - low) + low)
+
+
+def bernoulli_(x: Tensor, p: Operand = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Write 1 with probability p, which may be a Tensor, else 0."""
+    p = p if isinstance(p, Tensor) else tensor_operand("bernoulli_", p)
+    return copy_(x, convert(bernoulli(p.broadcast_to(x.shape), generator=generator), x.dtype))
+
+
+def exponential_(x: Tensor, lambd: Number = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write exponential numbers with the mean 1 / lambd."""
+    return copy_(x, exponential(1 / lambd, x.shape, dtype=x.dtype, generator=generator))
+
+
+def log_normal_(x: Tensor, mean: Number = 1.0, std: Number = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Write e to the power of normal numbers."""
+    return copy_(x, exp(normal(mean, std, x.shape, dtype=x.dtype, generator=generator)))
+
+
+def cauchy_(x: Tensor, median: Number = 0.0, sigma: Number = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write numbers of Cauchy's distribution."""
+    u = uniforms(x.shape, float_dtype("cauchy_", x.dtype), source(generator))
+    return copy_(x, tan((u - 0.5) * np.pi) * sigma + median)
+
+
+def geometric_(x: Tensor, p: Number, *, generator: Generator | None = None) -> Tensor:
+    """Write how often one tries until the first success, each with probability p: 1, 2, ..."""
+    u = uniforms(x.shape, dtypes.float64, source(generator))
+    tries = add(minimum(ceil(log1p(-u) / log(tensor_operand("geometric_", 1.0 - p)) - 1), 2.0**53), 1)
+    return copy_(x, convert(tries, x.dtype))
+
+
+def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Write integers in [low, high); random_(high) starts at 0, random_() reaches as far as x can count."""
+    if high is None and low == 0:
+        high = 2 ** (np.finfo(x.dtype).nmant + 1) if x.dtype in FLOATING else np.iinfo(x.dtype).max
+    return copy_(x, randint(low, high, x.shape, dtype=x.dtype, generator=generator))

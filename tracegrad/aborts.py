@@ -60,8 +60,11 @@ class Abort(Enum):
         "this version of Python cannot be observed yet",
         "use CPython 3.11, 3.12 or 3.13")
     TENSOR_ARGUMENT = (
-        "an argument is an array that is not a Tensor",
-        "convert arguments with tg.asarray before the call")
+        "arrays and Tensors are arguments of the same call",
+        "convert the arrays with tg.asarray before the call")
+    ARRAY_ARGUMENT = (
+        "an array as it is given, or what is asked of NumPy beside it, has no place in a replay",
+        "pass ndarrays themselves, of numbers in the byte order of the machine, and let no errors raise")
 
     @property
     def sentence(self) -> str:

@@ -9,7 +9,7 @@ the plain number, and the value becomes a guard of this path.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,6 +24,11 @@ LARGEST = 2**53
 def may_be_lifted(number: object) -> bool:
     """Is it a number whose value a replay can take as an input?"""
     return type(number) is float or type(number) is int and -LARGEST <= number <= LARGEST
+
+
+def takes_over(other: Any) -> bool:
+    """Does what stands on the other side of an operation take the number as it is?"""
+    return isinstance(other, Tensor) or hasattr(type(other), "__takes_lifted__")
 
 
 class LiftedNumber:
@@ -50,32 +55,37 @@ class LiftedNumber:
         return np.array(self.read(), dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if any(isinstance(x, Tensor) for x in inputs):
+        if any(map(takes_over, inputs)):
             return NotImplemented
         return getattr(ufunc, method)(*(x.read() if type(x) is LiftedNumber else x for x in inputs), **options)
 
 
-def plain(value: Any, seen: set[int] | None = None) -> Any:
-    """`value` without lifted numbers, each a read. Lists, dicts and instances are mended where they are."""
+def plain(value: Any, seen: set[int] | None = None, stands_for: Mapping[type, Callable[[Any], Any]] = {}) -> Any:
+    """`value` without what stands in for something else; lifted numbers, each a read, unless `stands_for` says more.
+
+    Lists, dicts and instances are mended where they are.
+    """
     if type(value) is LiftedNumber:
         return value.read()
+    if (given := stands_for.get(type(value))) is not None:
+        return given(value)
     seen = set() if seen is None else seen
     if id(value) in seen or isinstance(value, type | ModuleType | FunctionType | Tensor):
         return value
     seen.add(id(value))
     if isinstance(value, tuple):
-        parts = [plain(part, seen) for part in value]
+        parts = [plain(part, seen, stands_for) for part in value]
         changed = any(new is not old for new, old in zip(parts, value))
         return getattr(type(value), "_make", type(value))(parts) if changed else value
     if type(value) is list:
-        value[:] = [plain(part, seen) for part in value]
+        value[:] = [plain(part, seen, stands_for) for part in value]
     elif type(value) is dict:
-        items = [(plain(key), plain(part, seen)) for key, part in value.items()]
+        items = [(plain(key), plain(part, seen, stands_for)) for key, part in value.items()]
         if any(new is not old for (new, _), old in zip(items, value)):
             value.clear()
         value.update(items)
     elif type(names := getattr(value, "__dict__", None)) is dict:
-        plain(names, seen)
+        plain(names, seen, stands_for)
     return value
 
 
@@ -85,7 +95,7 @@ def _reading(name: str) -> Callable[..., Any]:
     function: Any = pow if name == "pow" else getattr(operator, name, None)
 
     def method(self: LiftedNumber, *others: Any) -> Any:
-        if others and isinstance(others[0], Tensor):
+        if others and takes_over(others[0]):
             return NotImplemented
         numbers = [other.read() if type(other) is LiftedNumber else other for other in others]
         number = self.read()

@@ -86,6 +86,10 @@ def call(ufunc: np.ufunc, ours: Callable, *inputs: Any, out: Any = None, where: 
     if dtype is not None:
         inputs = tuple(in_dtype(ufunc, x, np.dtype(dtype), casting) for x in inputs)
     result = ours(*(array_like(ufunc.__name__, x) if isinstance(x, list | tuple) else x for x in inputs))
+    if ufunc.nout > 1:
+        if where is not True:
+            raise TypeError(at_user_line(f"tracegrad has no numpy.{ufunc.__name__} with where="))
+        return tuple(map(deliver, result, (None,) * ufunc.nout if out is None else out))
     if where is not True:
         target = out[0] if isinstance(out, tuple) else out
         others = 0 if target is None else array_like("where", target)

@@ -10,7 +10,7 @@ from ast import literal_eval
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -44,6 +44,18 @@ LIBRARY = Library(
 """What the walk over captured state must know of tracegrad."""
 
 
+LEAVES_NO_TRACE = frozenset({Abort.HOST_READ, Abort.NOT_RECORDED, Abort.VIEW_WRITE, Abort.RAISED})
+"""After a run that is refused for one of these alone, it is as if it had not been but for its arguments."""
+
+
+class Front(Protocol):
+    """What stands between a function and the Tensors of a run: it runs the function on something else."""
+
+    def call(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any: ...
+    def result(self, value: Any) -> Any: ...
+    def recipe(self, value: Any, place: Callable[[Tensor], int]) -> Rebuild | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One watched run: what it gave or raised, what was recorded, what it read, why it cannot be replayed, if so."""
@@ -58,11 +70,16 @@ class Run:
     numbers_read: frozenset[str]            # lifted arguments whose value Python asked for
     codes: frozenset[CodeType]
     seconds: float                          # what running the Python took
+    front: Front | None = None
+    undoable: bool = False                  # did it change nothing but its arguments?
 
 
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
-           lifted: frozenset[str], strict: bool) -> Run:
-    """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs."""
+           lifted: frozenset[str], strict: bool, front: Front | None = None) -> Run:
+    """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs.
+
+    `front` runs it on arrays that stand for the Tensors of args and kwargs.
+    """
     recorder = Recorder(strict)
     numbers = _Numbers(lifted, recorder)
     given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
@@ -73,6 +90,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     def call() -> Any:
         token = ACTIVE.set(recorder)
         try:
+            if front is not None:
+                return front.call(function, given_args, given_kwargs)
             return function(*given_args, **given_kwargs)
         finally:
             ACTIVE.reset(token)
@@ -84,7 +103,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     if lifted:
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
         if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
-            return replace(record(function, args, kwargs, codes, frozenset(), strict), numbers_read=lifted)
+            return replace(record(function, args, kwargs, codes, frozenset(), strict, front), numbers_read=lifted)
         seen.result = plain(seen.result)
         for e in changes:
             if plain(e.after) is not e.after and e.child.write is not None:
@@ -92,17 +111,27 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         changes = effects(prediction)
     aborts: list[Aborted] = list(recorder.aborts)
     reads = None
+    if front is not None:
+        _mend(front, changes)
     if seen.error is None and not aborts:
         if not any(e.tensor is default_generator.counter for e in recorder.inputs):
             prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
         reads = read_set(prediction, seen, changes, lifted=lifted - numbers.read, written=recorder.written.values())
-        aborts += reads.refusals
-    else:
-        aborts += seen.refusals
+    aborts += seen.refusals if reads is None else reads.refusals
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
                tuple(e for e in changes if e.kind is Kind.SLOT),
                frozenset(id(entry.object) for entry in prediction.snapshot), frozenset(numbers.read),
-               codes | frozenset(seen.codes.values()), seconds)
+               codes | frozenset(seen.codes.values()), seconds, front,
+               not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
+
+
+def _mend(front: Front, changes: list[Effect]) -> None:
+    """What the run put into state that outlives it is given as those who run it expect."""
+    for e in changes:
+        after = front.result(e.after)
+        if after is not e.after and e.child.write is not None:
+            store(e, after)
+        front.result(e.owner)
 
 
 class _Numbers:
@@ -279,7 +308,8 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
 
 def _recipe(run: Run, reads: ReadSet, made: _MadeTensors) -> Rebuild:
     try:
-        return recipe(run.result, made.place, reads.source, set(run.known))
+        leaves_as = None if run.front is None else run.front.recipe
+        return recipe(run.result, made.place, reads.source, set(run.known), leaves_as)
     except UnknownResult as unknown:
         raise Declined(Abort.RESULT_TYPE, str(unknown)) from None
 

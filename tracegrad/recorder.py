@@ -85,6 +85,7 @@ class Recorder:
         self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # whose grad on entry was read: was there one?
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
         self.aborts: list[Aborted] = []
+        self._fixed: list[bool] = []                           # for each op: does it follow from guards alone?
         self._keys: dict[int, Key] = {}
         self._stale: dict[int, tuple[str, Tensor, dict[str, Attr]]] = {}    # views whose memory was written since
         self._written_storages: list[Storage] = []             # shared memory that was written
@@ -95,7 +96,7 @@ class Recorder:
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
         keys = tuple(self.key(a) if hasattr(a, "array") else self._number(a, _dtype_beside(op, args)) for a in args)
-        self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
+        self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
         self._bind(result, ("op", len(self.ops) - 1))
 
     def record_write(self, target: Tensor, value: Tensor) -> None:
@@ -113,7 +114,7 @@ class Recorder:
 
     def record_detach(self, source: Tensor, result: Tensor) -> None:
         """`result` is `source` without its history, on the same storage."""
-        self.ops.append(RecordedOp("detach", (self.key(source),), {}, False, user_line()))
+        self._append(RecordedOp("detach", (self.key(source),), {}, False, user_line()))
         self._bind(result, ("op", len(self.ops) - 1))
 
     def record_creation(self, tensor: Tensor, data: Any) -> None:
@@ -124,6 +125,10 @@ class Recorder:
             self._enter(tensor, frozen=np.array(tensor.array, order="C"))
         else:
             self.abort(Abort.FOREIGN_ARRAY, f"{type(data).__name__} became {type_of(tensor.array)}")
+
+    def record_constant(self, tensor: Tensor) -> None:
+        """`tensor` was made from values that follow from what is guarded: they are part of the trace."""
+        self._enter(tensor, frozen=np.array(tensor.array, order="C"))
 
     def read_grad(self, tensor: Tensor) -> None:
         """`tensor.grad` is being read."""
@@ -145,8 +150,9 @@ class Recorder:
         self._enter(tensor, number=route)
 
     def host_read(self, tensor: Tensor, what: str) -> None:
-        """A value left for Python."""
-        self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
+        """A value left for Python. One that follows from what is guarded is the same on every replay."""
+        if not self.is_fixed(self.key(tensor)):
+            self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
 
     def refuse(self, what: str) -> None:
         """Eager execution did something that recording cannot follow."""
@@ -237,7 +243,20 @@ class Recorder:
         lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
         return Recording(b.graph(found), frozenset(freed), frozenset(lost))
 
+    def is_fixed(self, key: Key) -> bool:
+        """Does a value follow from numbers and constants of the run, and from no input?"""
+        kind, at = key
+        return kind == "number" or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
+
+    def layouts_are_guarded(self) -> bool:
+        """Do guards decide how every array of the run lies in memory? They know a contiguous one from others."""
+        return all(entry.tensor.array.flags.c_contiguous for entry in self.inputs)
+
     # ---- inside -------------------------------------------------------------------------------------------
+
+    def _append(self, recorded: RecordedOp) -> None:
+        self.ops.append(recorded)
+        self._fixed.append(all(map(self.is_fixed, recorded.args)))
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, tensor.grad_fn, **how))

@@ -166,22 +166,28 @@ class SlotEffect:
 
 
 class OutputPool:
-    """Arrays for one output. An array is free again when only the pool holds it."""
+    """Arrays for one output. An array is free again when only the pool holds it.
 
-    __slots__ = ("shape", "dtype", "_arrays")
+    One that left as a result of NumPy code may come back with another shape or dtype: it is not used again.
+    """
+
+    __slots__ = ("shape", "dtype", "flags", "_arrays")
     SPARE = 2       # a training step's gradient lives until the next call has made its successor
 
     def __init__(self, type: TensorType):
         self.shape: tuple = type.shape
         self.dtype = DTYPES[type.dtype]
+        self.flags = -1
         self._arrays: list[np.ndarray] = []
 
     def take(self) -> np.ndarray:
         """An uninitialized C-contiguous array that nobody else holds."""
         for array in self._arrays:
             if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
-                return array
+                if array.flags.num == self.flags and array.shape == self.shape and array.dtype is self.dtype:
+                    return array
         array = np.empty(self.shape, self.dtype)
+        self.flags = array.flags.num
         if len(self._arrays) == self.SPARE:
             del self._arrays[0]
         self._arrays.append(array)

@@ -20,19 +20,27 @@ CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 """Types whose instances are returned as they are: they cannot change."""
 
 
+Leaves = Callable[[Any, Callable[[Tensor], int]], Rebuild | None]
+"""How a part of a result is made again, given the position of each Tensor; None for what leaves as it is."""
+
+
 class UnknownResult(TypeError):
     """A result that a replay cannot make again."""
 
 
 def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], Read | None],
-           held: set[int]) -> Rebuild:
+           held: set[int], leaves_as: Leaves | None = None) -> Rebuild:
     """How to make `result` again; `place` gives each Tensor in it its position. UnknownResult for anything else.
+
+    `leaves_as` is asked first: it knows what of the run leaves it as something else.
 
     What has a `source` was there before the run and is found again. Tuples (named ones too), lists, dicts with
     constant keys, numbers, strings and None are rebuilt; mutable containers are new on every call, as they would be if
     Python had run, so one whose id is in `held`, or that occurs twice, is not.
     """
     kind = type(result)
+    if leaves_as is not None and (made := leaves_as(result, place)) is not None:
+        return made
     if isinstance(result, Tensor):
         k = place(result)
         return lambda tensors, args, kwargs: tensors[k]
@@ -46,10 +54,10 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
             raise UnknownResult(f"a {kind.__name__} that something else holds too")
         held.add(id(result))
     if kind is list or kind is tuple or isinstance(result, tuple) and hasattr(kind, "_make"):
-        parts = [recipe(part, place, source, held) for part in result]
+        parts = [recipe(part, place, source, held, leaves_as) for part in result]
         make = getattr(kind, "_make", kind)
         return lambda tensors, args, kwargs: make([part(tensors, args, kwargs) for part in parts])
     if kind is dict and all(type(key) in CONSTANTS for key in result):
-        items = [(key, recipe(part, place, source, held)) for key, part in result.items()]
+        items = [(key, recipe(part, place, source, held, leaves_as)) for key, part in result.items()]
         return lambda tensors, args, kwargs: {key: part(tensors, args, kwargs) for key, part in items}
     raise UnknownResult(f"{kind.__module__}.{kind.__qualname__}")

@@ -25,9 +25,13 @@ from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.explanation import Explanation, explain
 from tracegrad.lifted import may_be_lifted
+from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, reason_not_to_run
+from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
+from tracegrad.replay import Trace
 from tracegrad.source_lines import is_inside
+from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits, TraceTree
 from tracegrad.verification import Verification, verify
 
@@ -80,6 +84,7 @@ class Traced:
         self.stats = Stats()
         self._target, self._strict, self._fast_math = target, strict, fast_math
         self._tree = TraceTree(limits)
+        self._array_trees: dict[tuple[Any, ...], TraceTree] = {}    # of calls with ndarrays, by which are scalars
         self._aborted: list[Aborted] = []
         self._codes: frozenset[types.CodeType] = frozenset()        # what recorded runs entered
         self._numbers: dict[str, set[int | float]] = {}             # values seen, by route of the argument
@@ -93,8 +98,11 @@ class Traced:
         stats.calls += 1
         found = self._tree.find(args, kwargs)
         if found is None:
-            return self._miss(args, kwargs)
-        trace, leaves = found
+            return self._without_path(args, kwargs)
+        return self._replay(*found, args, kwargs)
+
+    def _replay(self, trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Any:
+        stats = self.stats
         exited, result = trace.replay(leaves, args, kwargs)
         if exited:
             stats.side_exits += 1
@@ -116,11 +124,14 @@ class Traced:
         return Traced(function, self._target, self._strict, self._fast_math, self._tree.limits)
 
     def __repr__(self) -> str:
-        return f"<traced {self.name}: {len(self._tree.traces)} paths>"
+        return f"<traced {self.name}: {len(self._traces())} paths>"
+
+    def _traces(self) -> tuple[Trace, ...]:
+        return tuple(trace for tree in (self._tree, *self._array_trees.values()) for trace in tree.traces)
 
     def explain(self) -> Explanation:
         """What is known about this function: every path with its guards, steps and cost, every abort with its cure."""
-        return explain(self, self._tree.traces, tuple(self._aborted))
+        return explain(self, self._traces(), tuple(self._aborted))
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
         """Run this call both ways on copies and compare; str() of the result says what differs first, and where."""
@@ -129,60 +140,94 @@ class Traced:
     def reset(self) -> None:
         """Forget every path, and every reason not to record."""
         with self._lock:
-            self._tree = TraceTree(self._tree.limits)
+            self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self._aborted.clear()
             self._codes, self._constant = frozenset(), frozenset()
             self._numbers = {}
             self.stats = Stats()
 
-    def _miss(self, args: tuple, kwargs: dict) -> Any:
+    def _without_path(self, args: tuple, kwargs: dict) -> Any:
+        """A call on Tensors whose path is not known, or one on ndarrays."""
+        try:
+            adopted = adopt(args, kwargs)
+        except NotAdopted as refusal:
+            self._give_up([Aborted(Abort.ARRAY_ARGUMENT, str(refusal))])
+            self.stats.eager_calls += 1
+            return self.eager(*args, **kwargs)
+        if adopted is None:
+            return self._miss(self._tree, args, kwargs)
+        tree = self._array_trees.get(adopted.scalars)
+        if tree is None:
+            tree = self._array_trees[adopted.scalars] = TraceTree(self._tree.limits)
+        found = tree.find(adopted.args, adopted.kwargs)
+        if found is None:
+            return self._miss(tree, args, kwargs, adopted)
+        return self._replay(*found, args, kwargs)
+
+    def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None) -> Any:
         """No known path: record this run if that may succeed, else run eagerly."""
         if not self._lock.acquire(blocking=False):          # another thread is recording
             self.stats.eager_calls += 1
             return self.eager(*args, **kwargs)
         try:
-            reason = self._reason_not_to_record(args, kwargs)
+            reason = self._reason_not_to_record(tree, args, kwargs, adopted)
             if reason is not None:
                 self._give_up(reason)
                 self.stats.eager_calls += 1
                 return self.eager(*args, **kwargs)
-            return self._record(args, kwargs)
+            return self._record(tree, args, kwargs, adopted)
         finally:
             self._lock.release()
 
-    def _reason_not_to_record(self, args: tuple, kwargs: dict) -> Sequence[Aborted] | None:
-        for argument in (*args, *kwargs.values()):
-            if isinstance(argument, np.ndarray):
-                return [Aborted(Abort.TENSOR_ARGUMENT, f"{argument.dtype}{list(argument.shape)}")]
+    def _reason_not_to_record(self, tree: TraceTree, args: tuple, kwargs: dict,
+                              adopted: Adopted | None) -> Sequence[Aborted] | None:
+        if adopted is None:
+            for argument in (*args, *kwargs.values()):
+                if isinstance(argument, np.ndarray):
+                    return [Aborted(Abort.TENSOR_ARGUMENT, f"{argument.dtype}{list(argument.shape)}")]
+        elif reason := reason_not_to_run(self.eager):
+            return [reason]
         if sentence := supported():
             return [Aborted(Abort.PYTHON_VERSION, sentence)]
-        if self._tree.full:
-            return [Aborted(Abort.TOO_MANY_PATHS, f"{len(self._tree.traces)} paths")]
-        return None if self._tree.may_record() else self._aborted[-1:]
+        if tree.full:
+            return [Aborted(Abort.TOO_MANY_PATHS, f"{len(tree.traces)} paths")]
+        return None if tree.may_record() else self._aborted[-1:]
 
-    def _record(self, args: tuple, kwargs: dict) -> Any:
+    def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         start = time.perf_counter()
-        run = pipeline.record(self.eager, args, kwargs, self._codes, self._lift(args, kwargs), self._strict)
+        front = None if adopted is None else ArrayRun(adopted, args, kwargs)
+        given_args, given_kwargs = (args, kwargs) if adopted is None else adopted[:2]
+        run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, self._lift(tree, args, kwargs),
+                              self._strict, front)
         self.stats.recordings += 1
         self._codes = run.codes
         self._constant |= run.numbers_read
         if run.error is not None:
             self.stats.eager_calls += 1
             self._note(run.aborts)
+            if front is not None and run.undoable:      # it may be the Arrays that do not please
+                tree.failed()
+                front.undo()
+                return self.eager(*args, **kwargs)
             raise run.error
         outcome = pipeline.compile_run(run, self.name, self._target, self._fast_math)
+        seconds = time.perf_counter() - start
+        self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, pipeline.Compiled):
-            outcome.trace.seconds = time.perf_counter() - start
+            outcome.trace.seconds = seconds
             self.stats.kernels_compiled += outcome.kernels_compiled
-            self._tree.add(outcome.trace)
-        else:
-            self.stats.eager_calls += 1
-            self._tree.failed()
-            self._give_up(outcome)
-        self.stats.compile_seconds += time.perf_counter() - start - run.seconds
-        return run.result
+            tree.add(outcome.trace)
+            return run.result if front is None else front.result(run.result)
+        self.stats.eager_calls += 1
+        tree.failed()
+        if front is not None and run.undoable:
+            front.undo()
+        self._give_up(outcome)
+        if front is None:
+            return run.result
+        return self.eager(*args, **kwargs) if run.undoable else front.result(run.result)
 
-    def _lift(self, args: tuple, kwargs: dict) -> frozenset[str]:
+    def _lift(self, tree: TraceTree, args: tuple, kwargs: dict) -> frozenset[str]:
         """Routes of the number arguments that have had two values and whose value Python never asked for.
 
         None before a run could be replayed: one that does more than compute would see what stands in for a number.
@@ -193,7 +238,7 @@ class Traced:
             if type(argument) in (int, float):
                 self._numbers.setdefault(route, set()).add(argument)
         looks_at_types = any("type" in code.co_names and not is_inside(code.co_filename) for code in self._codes)
-        if looks_at_types or not self._tree.traces:
+        if looks_at_types or not tree.traces:
             return frozenset()
         if self._aborted:                   # a lifted run that raises is run again: only what is pure may be
             return frozenset()

@@ -89,7 +89,7 @@ class Library:
     follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
     layout: TensorLayout = TensorLayout()
     _files: dict[str, Trust | None] = field(default_factory=dict)
-    _generated: dict[CodeType, Trust] = field(default_factory=dict)     # methods that dataclasses wrote for CORE
+    _generated: dict[CodeType, Trust] = field(default_factory=dict)     # written by dataclasses and such, for CORE
     _folders: list[tuple[str, Trust | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -104,7 +104,8 @@ class Library:
             trust = self.trust_module(module)
             if trust is Trust.CORE:
                 self._generated.update((f.__code__, trust) for cls in vars(module).values() if type(cls) is type
-                                       for f in vars(cls).values() if type(f) is FunctionType
+                                       for member in vars(cls).values()
+                                       if type(f := getattr(member, "__func__", member)) is FunctionType
                                        and f.__code__.co_filename == "<string>")
         self._folders.sort(key=lambda entry: -len(entry[0]))            # the most particular first
         for module in STANDARD_MODULES:

@@ -1,0 +1,3 @@
+"""Programs written for NumPy, as people write them. None knows of tracegrad; `catalog` lists them, `__main__` traces
+them.
+"""

@@ -1,0 +1,386 @@
+"""What could make a replay differ from NumPy: state that changes in between, aliases, effects, odd arguments."""
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from traced_numpy import check_equal, replayed, traced
+
+import tracegrad as tg
+
+X = np.arange(12.0).reshape(3, 4)
+
+WEIGHT = np.ones((4, 2))
+SCALE = 2.0
+
+
+def helper(x: np.ndarray) -> np.ndarray:
+    return x * 2
+
+
+def agrees(f: Any, *arguments: Any) -> None:
+    """One call of a traced function, compared with the function."""
+    mine, theirs = copy.deepcopy(arguments), copy.deepcopy(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_equal(f(*mine), f.eager(*theirs))
+    check_equal(mine, theirs)
+
+
+# ---- captured state ------------------------------------------------------------------------------------------------
+
+
+def test_a_captured_array_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = replayed(lambda x: x @ WEIGHT, X)
+    WEIGHT[0, 0] = 5.0
+    try:
+        agrees(f, X)
+        monkeypatch.setitem(globals(), "WEIGHT", np.zeros((4, 3)))
+        agrees(f, X)
+    finally:
+        monkeypatch.undo()
+        WEIGHT[0, 0] = 1.0
+    agrees(f, X)
+    assert f.stats.replays >= 3
+
+
+def test_an_array_in_a_closure_that_is_changed_in_place() -> None:
+    bias = np.zeros(4)
+    f = replayed(lambda x: x + bias + bias[::-1], X)
+    for k in range(3):
+        bias[k] += 1
+        agrees(f, X)
+
+
+def test_a_global_number_that_is_bound_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = replayed(lambda x: x * SCALE, X)
+    for value in (3.0, 4, np.float32(0.1), np.array([1, 2, 3, 4])):
+        monkeypatch.setitem(globals(), "SCALE", value)
+        agrees(f, X)
+
+
+def test_a_helper_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = replayed(lambda x: helper(x) + 1, X)
+    monkeypatch.setitem(globals(), "helper", lambda x: np.zeros_like(x) - x)
+    agrees(f, X)
+    monkeypatch.setitem(globals(), "helper", np.sin)
+    agrees(f, X)
+
+
+def test_numpy_that_is_rebound(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = replayed(lambda x: np.exp(x), X)
+    monkeypatch.setattr(np, "exp", np.cos)
+    agrees(f, X)
+
+
+def test_attributes_of_an_object() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.w, self.rate = np.ones(4), 0.5
+
+        def forward(self, x: np.ndarray) -> np.ndarray:
+            return np.tanh(x * self.w) * self.rate
+
+    model = Model()
+    f = replayed(lambda x: model.forward(x), X)
+    model.w = np.arange(4.0)
+    agrees(f, X)
+    model.w[1] = 7
+    agrees(f, X)
+    model.rate = 0.25
+    agrees(f, X)
+    replayed(model.forward, X)
+
+
+# ---- arguments -----------------------------------------------------------------------------------------------------
+
+
+def test_changes_in_place_are_the_callers() -> None:
+    def step(x: np.ndarray, v: np.ndarray) -> None:
+        v -= 0.1 * x
+        x[1:] += v[1:]
+        x[0] = 0
+
+    replayed(step, X, np.ones((3, 4)))
+
+
+def test_a_result_that_is_an_argument_is_that_array() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        x *= 2
+        return x
+
+    g = tg.trace(f)
+    for _ in range(3):
+        x = X.copy()
+        assert g(x) is x and np.array_equal(x, X * 2)
+    assert g.stats.replays == 2         # type: ignore[attr-defined]
+
+
+def test_results_that_are_views_of_arguments() -> None:
+    f = tg.trace(lambda x: (x[1:], x.T, x.reshape(4, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            x = X.copy()
+            rows, turned, shaped = f(x)
+            rows[0, 0] = 100
+            assert x[1, 0] == turned[0, 1] == shaped[1, 1] == 100
+
+
+def test_results_that_are_views_of_each_other() -> None:
+    def f(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y = x * 2
+        return y, y[1:]
+
+    g = tg.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            y, part = g(X)
+            part[0, 0] = -1
+            assert y[1, 0] == -1
+
+
+def test_the_same_array_twice() -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        x += 1
+        return x * y
+
+    g = tg.trace(f)
+    for first, second in ((X.copy(), None), (X.copy(), X.copy()), (X.copy(), None), (X.copy(), X.copy())):
+        second = first if second is None else second
+        mine = (first.copy(), None)
+        theirs = (mine[0], mine[0] if second is first else second.copy())
+        expected = f(*theirs)       # type: ignore[arg-type]
+        assert np.array_equal(g(first, second), expected) and np.array_equal(first, mine[0])
+    assert g.stats.replays == 2     # type: ignore[attr-defined]
+
+
+def test_arguments_that_overlap() -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> None:
+        x += y
+        y *= 2
+
+    g = tg.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for at in (4, 1, 1, 4, 1, 4):
+            a, b = np.arange(8.0), np.arange(8.0)
+            g(a[:4], a[at:at + 4])
+            f(b[:4], b[at:at + 4])
+            assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: X.T, lambda: X[::2], lambda: X[:, ::-1], lambda: np.asfortranarray(X), lambda: X[:0],
+    lambda: np.broadcast_to(X[0], (3, 4)), lambda: X.astype(">f8"), lambda: X.astype(object),
+    lambda: np.array(2.5), lambda: X.view(np.recarray),
+    lambda: np.ma.masked_array(X, X > 5), lambda: np.matrix(X), lambda: np.zeros((2, 0, 3)), lambda: np.int8(3),
+    lambda: X.astype(np.longdouble), lambda: np.array(["a", "b"]), lambda: np.float32(1.5),
+    lambda: np.array([True, False]), lambda: np.arange(3, dtype=np.longlong),
+])
+def test_arrays_of_every_kind(make: Callable[[], Any]) -> None:
+    def f(x: Any, y: np.ndarray) -> Any:
+        return x * 2 + y.sum(), x
+
+    arguments = (make(), X)
+    traced(f, arguments, arguments, arguments)
+
+
+def test_a_read_only_array_that_is_written_to_raises() -> None:
+    def f(x: np.ndarray) -> None:
+        x[0] = 1
+
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    g = tg.trace(f)
+    for _ in range(2):
+        g(X.copy())
+        with pytest.raises(ValueError, match="assignment destination is read-only"):
+            g(frozen)
+    assert np.array_equal(frozen, X)
+
+
+def test_scalars_and_arrays_without_axes_are_told_apart() -> None:
+    f = tg.trace(lambda x, y: x * y)
+    f(X, X)
+    for x in (np.float64(2), np.array(2.0), 2.0, np.float64(3), np.array(3.0), 3.0):
+        for y in (np.ones(2, np.float32), np.float32(4)):
+            check_equal(f(x, y), f.eager(x, y))     # type: ignore[attr-defined]
+
+
+def test_shapes_and_dtypes_are_paths_of_their_own() -> None:
+    f = tg.trace(lambda x: (x + 1).sum(axis=0) / len(x))
+    for x in (X, X[:2], X.astype(np.float32), X.astype(int), X[0], X):
+        agrees(f, x)
+
+
+def test_keywords_defaults_and_numbers() -> None:
+    def f(x: np.ndarray, scale: float = 2.0, *, mode: str = "a", shift: Any = None) -> np.ndarray:
+        y = x * scale if mode == "a" else x / scale
+        return y if shift is None else y + shift
+
+    g = tg.trace(f)
+    for options in ({}, {"scale": 3}, {"scale": 2.5}, {"mode": "b"}, {"shift": X}, {"shift": np.float32(1)},
+                    {"scale": 4.5}):
+        for _ in range(2):
+            check_equal(g(X, **options), f(X, **options))
+    assert g.stats.replays >= 6         # type: ignore[attr-defined]
+
+
+# ---- effects and values --------------------------------------------------------------------------------------------
+
+
+def test_effects_happen_once_for_each_call(capsys: pytest.CaptureFixture[str]) -> None:
+    history: list[Any] = []
+
+    def f(x: np.ndarray) -> np.ndarray:
+        y = x * 2
+        history.append(y.sum())
+        print("called")
+        return y + len(history)
+
+    g = tg.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = [g(X) for _ in range(4)]
+    assert [r[0, 0] for r in results] == [1, 2, 3, 4] and capsys.readouterr().out == "called\n" * 4
+    assert all(type(value) is np.float64 for value in history) and len(history) == 4
+
+
+def test_an_effect_before_a_value_is_read() -> None:
+    state = {"n": 0, "last": None}
+
+    def f(x: np.ndarray) -> float:
+        state["n"] += 1                 # type: ignore[operator]
+        state["last"] = x * 3           # type: ignore[assignment]
+        return float(x.sum())
+
+    g = tg.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [g(X) for _ in range(3)] == [X.sum()] * 3
+    assert state["n"] == 3 and type(state["last"]) is np.ndarray
+
+
+def test_arguments_change_once_where_a_value_is_read() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        x += 1
+        if x[0, 0] > 1:
+            x *= 2
+        return x
+
+    traced(f, (X,), (X - 5,), (X,))
+
+
+def test_values_that_python_reads_run_eagerly_and_say_why() -> None:
+    cases: list[Callable] = [
+        lambda x: x if x[0, 0] > 3 else -x, lambda x: float(x.sum()), lambda x: x.tolist(), lambda x: f"{x.mean():.2f}",
+        lambda x: x[x > 3], lambda x: np.unique(x), lambda x: np.nonzero(x), lambda x: x[int(x[0, 1])],
+        lambda x: [v for v in x[0] if v > 1], lambda x: max(x[0]), lambda x: {x[0, 0]: 1},
+        lambda x: x.argmax() == 3 or 5,
+    ]
+    for function in cases:
+        f = traced(function, (X,), (X + 1,), (X * 2,))
+        assert f.stats.replays == 0 and f.explain().aborts
+
+
+def test_values_that_follow_from_constants_may_be_read() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        table = np.cos(np.arange(4.0))
+        return x * float(table[1]) if table.sum() > -10 else x
+
+    replayed(f, X)
+
+
+def test_exceptions_are_numpys() -> None:
+    for function in (lambda x: x @ x, lambda x: x.reshape(5), lambda x: x[7], lambda x: x.astype("nonsense"),
+                     lambda x: np.zeros(-1), lambda x: np.concatenate([x, x[0]]), lambda x: x.frobnicate()):
+        traced(function, (X,), (X,))
+
+
+def test_an_exception_that_is_caught() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        try:
+            return x @ x
+        except ValueError:
+            return x * 2
+
+    traced(f, (X,), (X,))
+
+
+def test_functions_that_a_copy_cannot_be_made_of() -> None:
+    count = 0
+
+    def counting(x: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        return x * count
+
+    def generating(x: np.ndarray) -> Any:
+        yield x * 2
+
+    g = tg.trace(counting)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [g(np.ones(1))[0] for _ in range(3)] == [1, 2, 3]
+        assert [y.tolist() for y in tg.trace(generating)(np.ones(1))] == [[2.0]]
+
+
+def test_random_numbers_are_numpys_own() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        return x + np.random.random(x.shape)
+
+    g = tg.trace(f)
+    np.random.seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [g(X) for _ in range(3)]
+    np.random.seed(0)
+    check_equal(found, [f(X) for _ in range(3)])
+
+
+def test_strict_raises() -> None:
+    with pytest.raises(tg.NotCompiled, match="the run read a tensor's value into Python: bool"):
+        tg.trace(lambda x: x if x.sum() > 0 else -x, strict=True)(X)
+
+
+def test_results_that_are_kept_stay_as_they_were() -> None:
+    f = tg.trace(lambda x: x * 2)
+    kept = [f(X + k) for k in range(5)]
+    views = [f(X + k)[0] for k in range(5)]
+    for k in range(5):
+        assert np.array_equal(kept[k], (X + k) * 2) and np.array_equal(views[k], (X[0] + k) * 2)
+
+
+def test_a_result_that_was_turned_into_something_else_is_not_used_again() -> None:
+    f = tg.trace(lambda x: x * 2)
+    for change in (lambda y: setattr(y, "shape", (12,)), lambda y: y.setflags(write=False),
+                   lambda y: setattr(y, "dtype", np.int64), lambda y: y.resize((2, 2), refcheck=False)):
+        for _ in range(4):
+            y = f(X)
+            assert y.shape == (3, 4) and y.dtype == np.float64 and y.flags.writeable and np.array_equal(y, X * 2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                change(y)
+            del y
+
+
+def test_error_states_that_raise_are_respected() -> None:
+    f = tg.trace(lambda x: x / 0)
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            assert np.isinf(f(X[1:])).all()
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        f(X[1:])
+
+
+def test_tensors_and_arrays_take_turns() -> None:
+    f = tg.trace(lambda x: x * 2 + 1)
+    for _ in range(3):
+        assert type(f(X)) is np.ndarray and type(f(tg.asarray(X))) is tg.Tensor
+    assert f.stats.replays == 4         # type: ignore[attr-defined]

@@ -1,0 +1,213 @@
+"""Array and Scalar: what NumPy code sees in place of ndarrays and NumPy scalars while it is recorded.
+
+    x = Array(Tensor)        isinstance(x, np.ndarray); x.dtype, x[0], x + 1, np.sum(x), ... as of the ndarray
+    x.sum()                  a Scalar: isinstance(s, np.float64), immutable
+
+Operators and methods are bound in `binding`. A value that Python asks for (float(x), if x > 0, print(x)) is given, and
+ends the recording.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from codegen.ir.types import NAMES
+from tracegrad import dtypes
+from tracegrad.aborts import Abort
+from tracegrad.functional import clone
+from tracegrad.lifted import LiftedNumber
+from tracegrad.movement import reshape, stack
+from tracegrad.operands import convert
+from tracegrad.recorder import ACTIVE
+from tracegrad.tensors import Tensor
+
+MOST_ABORTS = 20        # what follows the first abort changes nothing; a few are kept to tell
+
+
+class Uncounted(AttributeError):
+    """There is no counterpart for what NumPy was asked to do. Of an attribute, Python then asks __getattr__."""
+
+
+class Operand:
+    """An array of the run: a Tensor that speaks NumPy."""
+
+    __slots__ = ("_tensor", "__weakref__")
+    __hash__: Any = None
+    __takes_lifted__ = True
+
+    def __init__(self, tensor: Tensor):
+        self._tensor = tensor
+
+    def __getattr__(self, name: str) -> Any:
+        """What only the memory has: strides, flags, base, ..."""
+        value = getattr(real(self), name)           # AttributeError is NumPy's
+        leave(Abort.NOT_RECORDED, f"the attribute {name} of an array")
+        return value
+
+
+class Array(Operand):
+    """Stands for an ndarray."""
+
+    __slots__ = ()
+
+    @property                   # type: ignore[misc]
+    def __class__(self) -> type:
+        return np.ndarray
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_tensor":
+            object.__setattr__(self, name, value)
+            return
+        if name == "shape" and self._reshape(value):
+            return
+        leave(Abort.NOT_RECORDED, f"the attribute {name} of an array is set")
+        setattr(self._tensor.array, name, real(value))
+
+    def _reshape(self, shape: Any) -> bool:
+        """Give the array another shape, where it is one that the run made and its memory allows it."""
+        before, recorder = self._tensor, ACTIVE.get()
+        if recorder is None or not recorder.made(before) or before.array.size == 0:
+            return False
+        after = reshape(before, shape)
+        if not np.may_share_memory(after.array, before.array):
+            return False
+        self._tensor = after
+        return True
+
+
+class Scalar(Operand):
+    """Stands for a NumPy scalar: 0-d, and never written to."""
+
+    __slots__ = ()
+
+    @property                   # type: ignore[misc]
+    def __class__(self) -> type:
+        return self._tensor.array.dtype.type
+
+    def __hash__(self) -> int:
+        read(self, "hash")
+        return hash(real(self))
+
+
+def leave(reason: Abort, detail: str) -> None:
+    """The run does something that cannot be replayed."""
+    recorder = ACTIVE.get()
+    if recorder is not None and len(recorder.aborts) < MOST_ABORTS:
+        recorder.abort(reason, detail)
+
+
+def is_fixed(operand: Operand) -> bool:
+    """Do its values follow from what guards watch, and from no input of the run?"""
+    recorder = ACTIVE.get()
+    return recorder is None or recorder.is_fixed(recorder.key(operand._tensor))
+
+
+def read(operand: Operand, what: str) -> None:
+    """A value of the run is given to Python."""
+    recorder = ACTIVE.get()
+    if recorder is not None and len(recorder.aborts) < MOST_ABORTS:
+        recorder.host_read(operand._tensor, what)
+
+
+# ---- from NumPy's values to ours, and back ------------------------------------------------------------------------
+
+
+def wrap(tensor: Tensor) -> Operand:
+    """A new result: a scalar where it is 0-d, as of a ufunc, a reduction or an index."""
+    return Array(tensor) if tensor.array.ndim else Scalar(tensor)
+
+
+def real(value: Any) -> Any:
+    """The value with what the Arrays in it stand for, on their memory, in their place; nothing is noted."""
+    kind = type(value)
+    if kind is Array:
+        return value._tensor.array
+    if kind is Scalar:
+        return value._tensor.array[()]
+    if kind is LiftedNumber:
+        return value.read()
+    if kind in (list, tuple):
+        return kind(map(real, value))
+    if kind is dict:
+        return {key: real(part) for key, part in value.items()}
+    if kind is slice:
+        return slice(real(value.start), real(value.stop), real(value.step))
+    return value
+
+
+def holds_operands(values: Any) -> bool:
+    """Is an Array or a Scalar among these, or in a list or tuple of them?"""
+    return any(isinstance_of(v, Operand) or type(v) in (list, tuple) and holds_operands(v) for v in values)
+
+
+def isinstance_of(value: Any, kind: type) -> bool:
+    """isinstance by the true type: `__class__` says what an object stands for."""
+    return issubclass(type(value), kind)
+
+
+def on_arrays(function: Callable[..., Any], args: tuple, options: dict[str, Any], why: str,
+              reason: Abort = Abort.NOT_RECORDED) -> Any:
+    """NumPy's own function on the memory of the Arrays. Its result is NumPy's; the recording ends."""
+    leave(reason, why)
+    given = [*args, *options.values()]
+    result = function(*map(real, args), **{name: real(value) for name, value in options.items()})
+    for value in given:             # out=, or the array itself
+        if type(value) is Array and value._tensor.array is result:
+            return value
+    return result
+
+
+class Constants:
+    """The arrays of one run that are not Arrays, as Tensors whose values are part of the trace."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[np.ndarray, bytes, Tensor]] = {}       # arrays are kept: ids stay theirs
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """A Tensor that nobody writes to, of the present values of an array; Uncounted if its dtype is none of ours."""
+        if array.dtype.newbyteorder("=") not in NAMES or type(array) is not np.ndarray:
+            raise Uncounted(f"a {type(array).__name__} of dtype {array.dtype}")
+        values, known = array.tobytes(), self._known.get(id(array))
+        if known is not None and known[1] == values:
+            return known[2]
+        tensor = Tensor(np.array(dtypes.canonical(array), order="C"))
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.record_constant(tensor)
+        self._known[id(array)] = array, values, tensor
+        return tensor
+
+
+CONSTANTS: ContextVar[Constants | None] = ContextVar("tracegrad_numpy_constants", default=None)
+"""Those of the run in progress in this context."""
+
+
+def constant(array: np.ndarray) -> Tensor:
+    """A Tensor of the values of an array that the run did not get as an argument; not to be written to."""
+    return (CONSTANTS.get() or Constants()).tensor(array)
+
+
+def made(array: np.ndarray) -> Array:
+    """An Array of its own of the values of an array that NumPy just made."""
+    return Array(clone(constant(array)))
+
+
+def tensor_of(value: Any) -> Tensor:
+    """What NumPy would make an array of, as a Tensor; not to be written to, since it may be `value` itself."""
+    if isinstance_of(value, Operand):
+        return value._tensor
+    if type(value) in (list, tuple) and holds_operands(value):
+        return stacked(value)
+    if type(value) is LiftedNumber:
+        return value.tensor
+    return constant(np.asarray(real(value)))
+
+
+def stacked(values: Any) -> Tensor:
+    """np.array of a nested list in which there are Arrays."""
+    parts = [tensor_of(v) for v in values]
+    common = np.result_type(*(p.array.dtype for p in parts))
+    return stack([convert(p, common) for p in parts])

@@ -1,0 +1,266 @@
+"""NumPy's functions on Arrays.
+
+    np.roll(x, 1)           written in Python: NumPy's own code runs, as a copy that sees this namespace (substitution)
+    np.concatenate([x, y])  written in C: a row of COUNTERPARTS
+    np.zeros(3)             makes an array: a row of COUNTERPARTS too
+    np.packbits(x)          neither: NumPy on the memory, and the recording ends
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tracegrad import contraction, creation, functional, movement
+from tracegrad.dtypes import dtype_of
+from tracegrad.numpy_front import array_methods as methods
+from tracegrad.numpy_front.array_methods import done, dtype_given
+from tracegrad.numpy_front.arrays import (
+    Array,
+    Operand,
+    Scalar,
+    Uncounted,
+    holds_operands,
+    isinstance_of,
+    made,
+    on_arrays,
+    real,
+    tensor_of,
+    wrap,
+)
+from tracegrad.numpy_front.ufuncs import BOOL, kind, operand, plain, target, write
+from tracegrad.operands import convert, scalar
+from tracegrad.tensors import Tensor
+from tracegrad.writes import copy_
+
+_F, _M = functional, movement
+
+
+def in_common(values: Sequence[Any], dtype: Any = None) -> list[Tensor]:
+    """Tensors of the dtype that NumPy finds for all of them; Python numbers are weak."""
+    found = [plain(v) for v in values]
+    common = dtype_given(dtype) if dtype is not None else np.result_type(*(
+        k if isinstance(k := kind(v), np.dtype) else k(0) for v in found))
+    given = (operand(v, dtype_of(common)) for v in found)
+    return [x if isinstance_of(x, Tensor) else scalar(x, dtype_of(common)) for x in given]
+
+
+# ---- creation ------------------------------------------------------------------------------------------------------
+
+
+def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: str = "K", subok: bool = False,
+          ndmin: int = 0, like: Any = None) -> Any:
+    """np.array."""
+    _c_order(order)
+    x = plain(object)
+    if not isinstance_of(x, Operand):
+        raise Uncounted("of data that NumPy converts")
+    tensor = x._tensor if dtype is None else convert(x._tensor, dtype_given(dtype))
+    if tensor.array.ndim < ndmin:
+        tensor = _M.reshape(tensor, (*(1,) * (ndmin - tensor.array.ndim), *tensor.array.shape))
+    if type(x) is Scalar or copy and tensor is x._tensor and x is object:
+        tensor = _F.clone(tensor)
+    return x if tensor is x._tensor and type(x) is Array else Array(tensor)
+
+
+def asarray(a: Any, dtype: Any = None, order: str | None = None, *, device: Any = None, copy: bool | None = None,
+            like: Any = None) -> Any:
+    """np.asarray, np.asanyarray, np.ascontiguousarray: the array itself where it need not be converted."""
+    return array(a, dtype, copy=copy, order=order or "K")
+
+
+def _c_order(order: str | None) -> None:
+    if order == "F":
+        raise Uncounted("in Fortran order")
+
+
+def filled(value: float) -> Callable[..., Any]:
+    """np.zeros, np.ones, np.empty. What is not defined is 0."""
+    def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Array:
+        return full(shape, value, float if dtype is None else dtype, order)
+    return apply
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
+         like: Any = None) -> Array:
+    """np.full."""
+    _c_order(order)
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    to = dtype_given(dtype) if dtype is not None else dtype_of(np.asarray(real(fill_value)).dtype)
+    value = methods._value_for(fill_value, to)
+    return Array(_F.clone(_M.broadcast_to(value, tuple(int(n) for n in sizes))))
+
+
+def filled_like(value: float) -> Callable[..., Any]:
+    """np.zeros_like, np.ones_like, np.empty_like."""
+    def apply(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+              device: Any = None) -> Array:
+        a = plain(a)
+        return full(np.shape(a) if shape is None else shape, value, a.dtype if dtype is None else dtype, order)
+    return apply
+
+
+def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+              device: Any = None) -> Array:
+    """np.full_like."""
+    a = plain(a)
+    return full(np.shape(a) if shape is None else shape, fill_value, a.dtype if dtype is None else dtype, order)
+
+
+def arange(*bounds: Any, dtype: Any = None, device: Any = None, like: Any = None) -> Array:
+    """np.arange of integers; of floats NumPy's own values are taken."""
+    if dtype is not None or not 1 <= len(bounds) <= 3 or any(type(b) is not int for b in bounds):
+        raise Uncounted("of numbers that are not integers")
+    start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    return Array(creation.arange(start, stop, step))
+
+
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,
+        like: Any = None) -> Array:
+    """np.eye."""
+    _c_order(order)
+    return Array(creation.eye(N, M, k=k, dtype=dtype_given(dtype)))
+
+
+def identity(n: int, dtype: Any = None, *, like: Any = None) -> Array:
+    """np.identity."""
+    return eye(n, dtype=float if dtype is None else dtype)
+
+
+# ---- what is written in C ------------------------------------------------------------------------------------------
+
+
+def concatenate(arrays: Sequence[Any], /, axis: int | None = 0, out: Any = None, *, dtype: Any = None,
+                casting: str = "same_kind") -> Any:
+    """np.concatenate."""
+    result = _M.concat(in_common(tuple(arrays), dtype), axis)
+    return Array(result) if out is None else write(out, result, casting)
+
+
+def where(condition: Any, *choices: Any) -> Any:
+    """np.where of three arguments."""
+    if len(choices) != 2:
+        raise Uncounted("of one argument: the shape of the result depends on values")
+    held = convert(tensor_of(plain(condition)), BOOL)
+    return Array(_F.where(held, *in_common(choices)))
+
+
+def dot(a: Any, b: Any, out: Any = None) -> Any:
+    """np.dot."""
+    first = plain(a)
+    return methods.dot(first if isinstance_of(first, Operand) else made(np.asarray(first)), b, out)
+
+
+def inner(a: Any, b: Any, /) -> Any:
+    """np.inner."""
+    x, y = in_common((a, b))
+    return dot(wrap(x), wrap(_M.swapaxes(y, -1, -2) if y.array.ndim > 1 else y))
+
+
+def vdot(a: Any, b: Any, /) -> Any:
+    """np.vdot."""
+    x, y = (_M.reshape(v, (-1,)) for v in in_common((a, b)))
+    if x.array.dtype.kind == "c":
+        raise Uncounted("of complex numbers")
+    return dot(wrap(x), wrap(y))
+
+
+def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
+    """np.copyto."""
+    into, source = target(dst), plain(src)
+    if isinstance(k := kind(source), np.dtype) and not np.can_cast(k, into.array.dtype, casting):
+        raise TypeError("the rule of casting= forbids it")
+    value = methods._value_for(source, into.array.dtype)
+    if where is not True:
+        value = _F.where(convert(tensor_of(plain(where)), BOOL), value, into)
+    copy_(into, _M.broadcast_to(value, into.array.shape))
+
+
+def putmask(a: Any, /, mask: Any, values: Any) -> None:
+    """np.putmask with one value."""
+    if np.size(plain(values)) != 1:
+        raise Uncounted("with many values")
+    methods.set_item(a, plain(mask), values)
+
+
+def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
+    """np.broadcast_arrays."""
+    tensors = [tensor_of(plain(a)) for a in args]
+    shape = _M.broadcast_shapes("broadcast_arrays", *(t.array.shape for t in tensors))
+    return tuple(Array(_M.broadcast_to(t, shape)) for t in tensors)
+
+
+def broadcast(*args: Any) -> SimpleNamespace:
+    """np.broadcast of Arrays, of which people read the shape."""
+    if not holds_operands(args):
+        raise Uncounted("of plain values it is NumPy's own")
+    shape = np.broadcast_shapes(*(np.shape(real(a)) for a in args))
+    return SimpleNamespace(shape=shape, ndim=len(shape), nd=len(shape), size=prod(shape))
+
+
+def einsum(*operands: Any, out: Any = None, optimize: Any = False, **options: Any) -> Any:
+    """np.einsum, of a text and arrays."""
+    if options or not isinstance(operands[0], str):
+        raise Uncounted("with axes as lists, or with dtype=, order= or casting=")
+    return done(contraction.einsum(operands[0], *in_common(operands[1:])), out)
+
+
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """np.count_nonzero."""
+    return methods.reduce(np.add, wrap(convert(tensor_of(plain(a)), BOOL)), axis, keepdims=keepdims)
+
+
+COUNTERPARTS: dict[Any, Callable[..., Any]] = {
+    np.array: array, np.asarray: asarray, np.asanyarray: asarray, np.ascontiguousarray: asarray,
+    np.zeros: filled(0), np.ones: filled(1), np.empty: filled(0), np.full: full,
+    np.zeros_like: filled_like(0), np.ones_like: filled_like(1), np.empty_like: filled_like(0),
+    np.full_like: full_like, np.arange: arange, np.eye: eye, np.identity: identity,
+    np.copy: lambda a, order="K", subok=False: array(a, order=order),
+    np.concatenate: concatenate, np.where: where, np.dot: dot, np.inner: inner, np.vdot: vdot,
+    np.broadcast: broadcast, np.broadcast_arrays: broadcast_arrays, np.einsum: einsum,
+    np.count_nonzero: count_nonzero, np.copyto: copyto, np.putmask: putmask,
+    np.can_cast: lambda from_, to, casting="safe": np.can_cast(
+        from_.dtype if isinstance_of(from_, Operand) else from_, to, casting),
+    np.result_type: lambda *given: np.result_type(*(v.dtype if isinstance_of(v, Operand) else v for v in given)),
+    np.broadcast_to: lambda array, shape, subok=False: Array(_M.broadcast_to(tensor_of(array), shape)),
+    np.isscalar: lambda element: type(element) is Scalar or np.isscalar(element),
+    np.iscomplexobj: lambda x: np.asarray(plain(x).dtype.type(0)).dtype.kind == "c",
+    np.isrealobj: lambda x: np.asarray(plain(x).dtype.type(0)).dtype.kind != "c",
+    np.shape: lambda a: np.shape(plain(a)) if not isinstance_of(plain(a), Operand) else plain(a)._tensor.array.shape,
+    np.ndim: lambda a: len(plain(a)._tensor.array.shape) if isinstance_of(plain(a), Operand) else np.ndim(a),
+}
+"""What stands in for NumPy's functions that are not written in Python, or that make arrays."""
+
+
+def apply(function: Any, args: tuple, options: dict[str, Any], own_code: Callable[[Any], Callable | None]) -> Any:
+    """One call of a NumPy function on Arrays. `own_code` gives NumPy's Python code of it, made to run on Arrays."""
+    ours = COUNTERPARTS.get(function) or own_code(function)
+    if ours is None:
+        return on_arrays(function, args, options, f"numpy.{_name(function)} has no counterpart")
+    try:
+        return ours(*args, **options)
+    except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
+        why = str(refusal) or type(refusal).__name__
+        return on_arrays(function, args, options, f"numpy.{_name(function)}: {why}")
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", function))
+
+
+def entered(result: Any, args: tuple) -> Any:
+    """What a NumPy function made of plain values: new arrays become Arrays, those on memory of its arguments stay."""
+    if type(result) is np.ndarray:
+        if any(type(a) is np.ndarray and np.may_share_memory(a, result) for a in args):
+            return result
+        try:
+            return made(result)
+        except Uncounted:
+            return result
+    if type(result) in (list, tuple):
+        return type(result)(entered(part, args) for part in result)
+    return result
+

@@ -83,12 +83,18 @@ def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], w
     # what nothing but a scatter_add reads becomes its result: it is computed in the storage that is added to
     becomes: dict[Storage, Storage] = {operand: v for v, operand in scattered.items()
                                    if operand in found.home and operand not in required and read.count(operand) == 1}
+
+    def kept_in(storage: Storage) -> Storage:
+        while storage in becomes:
+            storage = becomes[storage]
+        return storage
+
     tasks: list[Task] = []
     for group, kernels in zip(found.groups, lowered):
         value = group.members[0]
         if group.runs is None and value in works:
-            tasks.append(Task(works[value], frozenset(calls[value]), frozenset({value})))
+            tasks.append(Task(works[value], frozenset(calls[value]), frozenset({kept_in(value)})))
         elif group.runs is None and scattered[value] not in becomes:
-            tasks.append(copy(scattered[value], value))
-        tasks += [launch(Lowered(one.kernel, tuple(becomes.get(s, s) for s in one.storages))) for one in kernels]
+            tasks.append(copy(scattered[value], kept_in(value)))
+        tasks += [launch(Lowered(one.kernel, tuple(map(kept_in, one.storages)))) for one in kernels]
     return tasks

@@ -89,6 +89,19 @@ from tracegrad.creation import (
     zeros,
     zeros_like,
 )
+from tracegrad.cumulative import (
+    cummax,
+    cummin,
+    cumprod,
+    cumsum,
+    cumulative_prod,
+    cumulative_sum,
+    linear_recurrence,
+    logcumsumexp,
+    nancumprod,
+    nancumsum,
+    prod,
+)
 from tracegrad.devices import Device
 from tracegrad.diagonals import diag, diag_embed, diagflat, diagonal, tril, tril_indices, triu, triu_indices
 from tracegrad.dtypes import (
@@ -243,7 +256,6 @@ from tracegrad.functional import (
     sum,
     tanh,
     var,
-    where,
 )
 from tracegrad.interop import from_dlpack
 from tracegrad.io import load, save
@@ -318,6 +330,47 @@ from tracegrad.random import (
     randperm,
     set_rng_state,
 )
+from tracegrad.scattering import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_select,
+    masked_fill,
+    put_along_axis,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+)
+from tracegrad.sets import (
+    intersect1d,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from tracegrad.sorting import (
+    argmin,
+    argsort,
+    argwhere,
+    bucketize,
+    compress,
+    count_nonzero,
+    digitize,
+    extract,
+    flatnonzero,
+    isin,
+    kthvalue,
+    masked_select,
+    nonzero,
+    searchsorted,
+    sort,
+    topk,
+    where,
+)
 from tracegrad.splitting import (
     array_split,
     chunk,
@@ -347,10 +400,9 @@ pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), f
 from tracegrad import data, nn, optim  # noqa: E402
 
 ABSENT = frozenset("""
-    sort argsort topk unique nonzero searchsorted median quantile
-    cumsum cumprod cumulative_sum prod argmin count_nonzero
+    median quantile
     norm
-    scatter scatter_add index_select masked_fill vmap checkpoint func linalg fft
+    vmap checkpoint func linalg fft
 """.split())
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
 

@@ -10,6 +10,7 @@ from tracegrad import (
     autodiff,
     complex_numbers,
     contraction,
+    cumulative,
     diagonals,
     elementary,
     formatting,
@@ -22,6 +23,9 @@ from tracegrad import (
     numpy_calls,
     probabilities,
     random,
+    scattering,
+    sets,
+    sorting,
     splitting,
     updates,
     windows,
@@ -213,6 +217,17 @@ _METHODS: dict[str, Callable] = {
     **{name: getattr(random, name) for name in (
         "bernoulli", "multinomial", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_",
         "random_", "uniform_")},
+    # ordering
+    **{name: getattr(sorting, name) for name in (
+        "sort", "argsort", "topk", "kthvalue", "argmin", "nonzero", "argwhere", "count_nonzero", "masked_select")},
+    **{name: getattr(cumulative, name) for name in (
+        "prod", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")},
+    **{name: getattr(scattering, name) for name in (
+        "scatter", "scatter_add", "scatter_reduce", "index_select", "index_add", "index_copy", "index_fill",
+        "masked_fill")},
+    **{f"{name}_": scattering.in_place(getattr(scattering, name)) for name in (
+        "scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_fill")},
+    "unique": sets.unique,
     "backward": autodiff.backward,
     "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
 }

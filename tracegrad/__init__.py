@@ -74,7 +74,7 @@ from tracegrad.convolution import (
     conv_transpose3d,
 )
 from tracegrad.creation import (
-    arange,
+    as_tensor,
     asarray,
     empty,
     empty_like,
@@ -82,7 +82,6 @@ from tracegrad.creation import (
     from_numpy,
     full,
     full_like,
-    linspace,
     ones,
     ones_like,
     tensor,
@@ -104,6 +103,8 @@ from tracegrad.cumulative import (
 )
 from tracegrad.devices import Device
 from tracegrad.diagonals import diag, diag_embed, diagflat, diagonal, tril, tril_indices, triu, triu_indices
+from tracegrad.dtype_info import array_namespace_info as __array_namespace_info__
+from tracegrad.dtype_info import can_cast, finfo, iinfo, isdtype, promote_types, result_type
 from tracegrad.dtypes import (
     bfloat16,
     complex64,
@@ -116,7 +117,6 @@ from tracegrad.dtypes import (
     int32,
     int64,
     is_floating_point,
-    result_type,
     set_default_dtype,
     uint8,
     uint16,
@@ -209,6 +209,7 @@ from tracegrad.elementary import (
     trunc,
     xlogy,
 )
+from tracegrad.exchange import from_dlpack
 from tracegrad.functional import (
     abs,
     add,
@@ -257,7 +258,6 @@ from tracegrad.functional import (
     tanh,
     var,
 )
-from tracegrad.interop import from_dlpack
 from tracegrad.io import load, save
 from tracegrad.losses import cross_entropy, mse_loss
 from tracegrad.manipulation import (
@@ -341,6 +341,7 @@ from tracegrad.scattering import (
     scatter_add,
     scatter_reduce,
 )
+from tracegrad.sequences import arange, geomspace, linspace, logspace
 from tracegrad.sets import (
     intersect1d,
     setdiff1d,
@@ -389,6 +390,7 @@ from tracegrad.tracing import FellBackToEager, eager, trace
 from tracegrad.windows import sliding_window_view
 
 __version__ = "0.1.0"
+__array_api_version__ = "2024.12"
 
 # Other names for the same functions: PyTorch's, and the constants of the Array API.
 clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide, negative, expand_dims, permute_dims

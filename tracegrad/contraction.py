@@ -19,7 +19,8 @@ from codegen.ir.types import type_of
 from tracegrad import functional
 from tracegrad.complex_numbers import conj
 from tracegrad.dispatch import dispatch
-from tracegrad.dtypes import bool_, dtype_of, int64, result_type
+from tracegrad.dtype_info import result_type
+from tracegrad.dtypes import bool_, dtype_of, int64
 from tracegrad.functional import matmul, multiply
 from tracegrad.movement import one_axis, reshape, swapaxes
 from tracegrad.operands import Number, Operand, convert, pair, refuse_names, tensor_operand

@@ -1,11 +1,10 @@
-"""Tensors from data and from nothing: tensor, asarray, zeros, full, arange, ...
+"""Tensors from data and from nothing: tensor, asarray, zeros, full, eye, ... (ranges of numbers: `sequences`.)
 
 What is made from attrs alone is made by ops, so that a recording has it as ops; what is made from Python data is
 reported to the recorder as such.
 """
 from __future__ import annotations
 
-from math import ceil
 from operator import index
 from typing import Any
 
@@ -15,10 +14,12 @@ from codegen.ir.references import cast
 from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
 from tracegrad.dispatch import complete, dispatch
+from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import dtype_of, name_of
-from tracegrad.functional import add, astype, clone, convert, equal, multiply, where
-from tracegrad.movement import shape_of
-from tracegrad.operands import Number, adopt, number_dtype, scalar
+from tracegrad.exchange import from_dlpack
+from tracegrad.functional import add, astype, clone, convert, equal
+from tracegrad.movement import shape_of, stack
+from tracegrad.operands import adopt, number_dtype, scalar
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -45,7 +46,7 @@ def array_of(data: Any, dtype: np.dtype | None) -> np.ndarray:
 
 
 def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
-    """A new leaf with a copy of `data`: numbers, nested lists of them, an array or a Tensor.
+    """A new leaf with a copy of `data`: numbers, nested lists of them or of Tensors, an array or a Tensor.
 
     Python floats get the default floating-point dtype, ints int64; arrays keep theirs.
 
@@ -54,6 +55,8 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
     """
     device_of(device)
     target = None if dtype is None else dtype_of(dtype)
+    if isinstance(data, list | tuple) and has_tensor(data):
+        data = stacked(data)
     if isinstance(data, Tensor):
         made = clone(data.detach())
         made = made if target is None else convert(made, target)
@@ -66,7 +69,8 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: str | Device | None = None, copy: bool | None = None) -> Tensor:
-    """`obj` as a Tensor: a Tensor is itself, a NumPy array shares its memory where it can, other data are copied.
+    """`obj` as a Tensor. A Tensor is itself; what has memory (a NumPy array, a buffer, what speaks DLPack) shares it
+    where the dtype allows; numbers and lists are copied, a list of Tensors is their stack, differentiably.
 
     copy=True always copies; copy=False raises ValueError where a copy would be needed.
 
@@ -74,16 +78,66 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | Device | None = Non
         tensor([1., 2.], dtype=float64)
     """
     device_of(device)
-    if isinstance(obj, np.ndarray) and copy is not True:
-        obj = adopt(obj)
     if isinstance(obj, Tensor):
-        result = obj if dtype is None else astype(obj, dtype, copy=False)
-        if copy is False and result is not obj:
-            raise ValueError(at_user_line(f"asarray: a copy is needed to convert {obj.dtype} to {result.dtype}"))
-        return clone(result) if copy and result is obj else result
-    if copy is False:
-        raise ValueError(at_user_line(f"asarray: a copy is needed to make a tensor of {type(obj).__name__}"))
-    return tensor(obj, dtype)
+        shared: Tensor | None = obj
+    elif copy is not False and isinstance(obj, list | tuple) and has_tensor(obj):
+        shared, copy = stacked(obj), None
+    else:
+        shared = on_memory_of(obj)
+    if shared is None:
+        if copy is False:
+            raise ValueError(at_user_line(f"asarray: a copy is needed to make a tensor of {type(obj).__name__}"))
+        return tensor(obj, dtype)
+    result = shared if dtype is None else astype(shared, dtype, copy=False)
+    if copy is False and result is not shared:
+        raise ValueError(at_user_line(f"asarray: a copy is needed to convert {shared.dtype} to {result.dtype}"))
+    return clone(result) if copy and result is shared else result
+
+
+def as_tensor(data: Any, dtype: Any = None, device: str | Device | None = None) -> Tensor:
+    """`asarray`, by PyTorch's name and with its arguments."""
+    return asarray(data, dtype=dtype, device=device)
+
+
+def on_memory_of(obj: Any) -> Tensor | None:
+    """A Tensor on the memory of `obj`, None for what has none."""
+    if isinstance(obj, np.generic):
+        return None
+    if isinstance(obj, np.ndarray):
+        return adopt(obj)
+    if hasattr(obj, "__dlpack__"):
+        return from_dlpack(obj)
+    try:
+        return adopt(np.asarray(memoryview(obj)))
+    except TypeError:
+        return None
+
+
+def has_tensor(data: Any) -> bool:
+    """Is there a Tensor in nested lists?"""
+    return isinstance(data, Tensor) or isinstance(data, list | tuple) and any(map(has_tensor, data))
+
+
+def stacked(data: Any) -> Tensor:
+    """Nested lists of Tensors and numbers as one Tensor, in their common dtype."""
+    leaves: list[Any] = []
+
+    def collect(part: Any) -> None:
+        if isinstance(part, list | tuple):
+            for one in part:
+                collect(one)
+        else:
+            leaves.append(part)
+
+    collect(data)
+    common = result_type(*leaves)
+
+    def join(part: Any) -> Tensor:
+        if isinstance(part, list | tuple):
+            return stack([join(one) for one in part])
+        return convert(part, common) if isinstance(part, Tensor) else tensor(part, common)
+
+    return join(data)
 
 
 def from_numpy(array: np.ndarray, /) -> Tensor:
@@ -111,80 +165,52 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
     return made.requires_grad_() if requires_grad else made
 
 
-def zeros(*shape: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros, in the default floating-point dtype unless `dtype` says otherwise."""
-    target = dtypes.default_float() if dtype is None else dtype
-    return full(shape_of(shape), 0, dtype=target, device=device, requires_grad=requires_grad)
+def zeros(*sizes: Any, shape: Any = None, dtype: Any = None, device: str | Device | None = None,
+          requires_grad: bool = False) -> Tensor:
+    """Zeros, in the default floating-point dtype unless `dtype` says otherwise.
+
+        >>> tg.zeros((2, 3)).shape == tg.zeros(2, 3).shape == tg.zeros(shape=(2, 3)).shape
+        True
+    """
+    return _filled(0, sizes, shape, dtype, device, requires_grad)
 
 
-def ones(*shape: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, shape: Any = None, dtype: Any = None, device: str | Device | None = None,
+         requires_grad: bool = False) -> Tensor:
     """Ones, in the default floating-point dtype unless `dtype` says otherwise."""
+    return _filled(1, sizes, shape, dtype, device, requires_grad)
+
+
+def _filled(number: int, sizes: tuple[Any, ...], shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     target = dtypes.default_float() if dtype is None else dtype
-    return full(shape_of(shape), 1, dtype=target, device=device, requires_grad=requires_grad)
+    wanted = shape_of(sizes if shape is None else (shape,))
+    return full(wanted, number, dtype=target, device=device, requires_grad=requires_grad)
 
 
 empty = zeros
 """A Tensor of any contents: zeros, so that nothing undefined can be read."""
 
 
-def full_like(x: Tensor, /, fill_value: Number, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: str | Device | None = None,
+              requires_grad: bool = False) -> Tensor:
     """`full` with the shape of x, and its dtype unless given."""
-    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    target = x.dtype if dtype is None else dtype
+    return full(x.shape, fill_value, dtype=target, device=device, requires_grad=requires_grad)
 
 
-def zeros_like(x: Tensor, /, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(x: Tensor, /, *, dtype: Any = None, device: str | Device | None = None,
+               requires_grad: bool = False) -> Tensor:
     """Zeros with the shape of x, and its dtype unless given."""
-    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+    return full_like(x, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(x: Tensor, /, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(x: Tensor, /, *, dtype: Any = None, device: str | Device | None = None,
+              requires_grad: bool = False) -> Tensor:
     """Ones with the shape of x, and its dtype unless given."""
-    return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
+    return full_like(x, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 empty_like = zeros_like
-
-
-def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dtype: Any = None,
-           device: str | Device | None = None) -> Tensor:
-    """start + i*step for i = 0, 1, ... while below (for a negative step: above) stop. arange(n): 0 .. n-1.
-
-        >>> tg.arange(3)
-        tensor([0, 1, 2])
-        >>> tg.arange(1.0, 2.0, 0.25)
-        tensor([1.0000, 1.2500, 1.5000, 1.7500])
-    """
-    device_of(device)
-    if stop is None:
-        start, stop = 0, start
-    if step == 0:
-        raise ValueError(at_user_line("arange: the step is 0"))
-    n = max(0, ceil((stop - start) / step))
-    if dtype is None:
-        dtype = dtypes.default_float() if any(isinstance(v, float) for v in (start, stop, step)) else dtypes.int64
-    target = dtype_of(dtype)
-    counted = dispatch("iota", shape=(n,), axis=0, dtype=name_of(target))
-    if step != 1:
-        counted = multiply(counted, target.type(step).item())
-    return counted if start == 0 else add(counted, target.type(start).item())
-
-
-def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None,
-             device: str | Device | None = None) -> Tensor:
-    """`num` numbers, equally spaced, from start to stop, both included.
-
-        >>> tg.linspace(0.0, 1.0, 5)
-        tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    """
-    device_of(device)
-    target = dtypes.default_float() if dtype is None else dtype_of(dtype)
-    n = index(num)
-    places = dispatch("iota", shape=(n,), axis=0, dtype="f64")
-    if n < 2:
-        return convert(add(places, float(start)), target)
-    step = (float(stop) - float(start)) / (n - 1)
-    values = add(multiply(places, step), float(start))
-    return convert(where(equal(places, float(n - 1)), float(stop), values), target)
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None,

@@ -103,19 +103,6 @@ def promote(a: np.dtype, b: np.dtype) -> np.dtype:
     return DTYPES[NAMES[found]]
 
 
-def result_type(*operands: Any) -> np.dtype:
-    """The dtype that arrays and dtypes promote to together (Array API `result_type`).
-
-        >>> tg.result_type(tg.int64, tg.float32)
-        dtype('float32')
-    """
-    dtypes = [dtype_of(getattr(o, "dtype", o)) for o in operands]
-    result = dtypes[0]
-    for dtype in dtypes[1:]:
-        result = promote(result, dtype)
-    return result
-
-
 def is_floating_point(x: Any) -> bool:
     """Is the dtype of `x` a floating-point dtype?"""
     return dtype_of(getattr(x, "dtype", x)) in FLOATING

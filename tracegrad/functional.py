@@ -12,7 +12,7 @@ from typing import Any
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.devices import Device, device_of
+from tracegrad.devices import device_of
 from tracegrad.dispatch import check, complete, dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, REAL, bool_, float32, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
@@ -144,7 +144,7 @@ def where(condition: Operand, x1: Operand, x2: Operand, /) -> Tensor:
     return dispatch("where", truth(condition), a, b)
 
 
-def astype(x: Tensor, dtype: Any, /, *, copy: bool = True) -> Tensor:
+def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """x in `dtype`. Float to integer truncates, NaN gives 0, what is out of range the nearest end.
 
     With copy=False a tensor that has the dtype is returned itself.
@@ -152,18 +152,12 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True) -> Tensor:
         >>> tg.astype(tg.tensor([1.9, -1.9, float("nan")]), tg.int32)
         tensor([ 1, -1,  0], dtype=int32)
     """
+    if device is not None:
+        device_of(device)
     target = dtypes.dtype_of(dtype)
     if x.array.dtype == target:
         return clone(x) if copy else x
     return dispatch("cast", x, dtype=name_of(target))
-
-
-def to(x: Tensor, target: Any, /) -> Tensor:
-    """x in a dtype or on a device; x itself where it is that already."""
-    if isinstance(target, Device) or target in ("cpu", "cuda"):
-        device_of(target)
-        return x
-    return astype(x, target, copy=False)
 
 
 def clone(x: Tensor, /) -> Tensor:

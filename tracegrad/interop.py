@@ -1,4 +1,4 @@
-"""The array namespace, DLPack, copy and pickle."""
+"""The array namespace, copy and pickle."""
 from __future__ import annotations
 
 import sys
@@ -10,30 +10,20 @@ import numpy as np
 from tracegrad import functional, movement
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import canonical
-from tracegrad.host import numpy, read
-from tracegrad.operands import adopt
+from tracegrad.host import read
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
+VERSIONS = ("2022.12", "2023.12", "2024.12")
+"""The versions of the Array API standard that the namespace keeps to."""
+
 
 def array_namespace(x: Tensor, /, *, api_version: str | None = None) -> ModuleType:
-    """The Array API's protocol: the namespace of functions that take Tensors."""
+    """The Array API's protocol: the namespace of functions that take Tensors; ValueError for a version unknown here."""
+    if api_version is not None and api_version not in VERSIONS:
+        raise ValueError(at_user_line(
+            f"__array_namespace__: there is no version {api_version!r}; the versions are {', '.join(VERSIONS)}"))
     return sys.modules["tracegrad"]
-
-
-def dlpack(x: Tensor, /, **options: Any) -> Any:
-    """A DLPack capsule of the storage: writes to either side are seen by both."""
-    return numpy(x).__dlpack__(**options)
-
-
-def dlpack_device(x: Tensor, /) -> tuple[int, int]:
-    """DLPack's (device type, number): the CPU."""
-    return x.array.__dlpack_device__()
-
-
-def from_dlpack(x: Any, /) -> Tensor:
-    """A Tensor on the memory of anything that speaks DLPack on the CPU; no copy."""
-    return adopt(np.from_dlpack(x))
 
 
 def shallow_copy(x: Tensor, /) -> Tensor:

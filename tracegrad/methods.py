@@ -10,9 +10,11 @@ from tracegrad import (
     autodiff,
     complex_numbers,
     contraction,
+    conversions,
     cumulative,
     diagonals,
     elementary,
+    exchange,
     formatting,
     functional,
     host,
@@ -32,7 +34,21 @@ from tracegrad import (
     writes,
 )
 from tracegrad.dispatch import dispatch
-from tracegrad.dtypes import INEXACT, bool_, complex64, complex128, float32, float64, int32, int64
+from tracegrad.dtypes import (
+    INEXACT,
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
 from tracegrad.operands import scalar
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -161,7 +177,7 @@ _OPERATORS: dict[str, Callable] = {
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
     "__array_ufunc__": numpy_calls.array_ufunc, "__array_function__": numpy_calls.array_function,
     "__array_namespace__": interop.array_namespace,
-    "__dlpack__": interop.dlpack, "__dlpack_device__": interop.dlpack_device,
+    "__dlpack__": exchange.dlpack, "__dlpack_device__": exchange.dlpack_device,
     "__copy__": interop.shallow_copy, "__deepcopy__": interop.deep_copy, "__reduce__": interop.reduce,
 }
 
@@ -171,7 +187,7 @@ _METHODS: dict[str, Callable] = {
         "exp", "log", "tanh", "sqrt", "abs", "sign", "relu", "sigmoid", "square", "maximum", "minimum",
         "sum", "max", "min", "mean", "var", "std", "argmax", "any", "all", "matmul", "clip",
         "logical_and", "logical_or", "logical_xor", "logical_not",
-        "astype", "to", "clone", "contiguous", "detach")},
+        "astype", "clone", "contiguous", "detach")},
     # complex numbers
     "conj": _C.conj, "angle": _C.angle, "cfloat": in_dtype(complex64), "cdouble": in_dtype(complex128),
     "is_complex": _C.is_complex,
@@ -198,6 +214,10 @@ _METHODS: dict[str, Callable] = {
     "transpose": _M.swapaxes,
     "float": in_dtype(float32), "double": in_dtype(float64),
     "int": in_dtype(int32), "long": in_dtype(int64), "bool": in_dtype(bool_),
+    # dtypes and devices
+    "half": in_dtype(float16), "bfloat16": in_dtype(bfloat16), "short": in_dtype(int16), "char": in_dtype(int8),
+    "byte": in_dtype(uint8), "to": conversions.to, "type": conversions.type_, "type_as": conversions.type_as,
+    "to_device": conversions.to_device,
     "unfold": windows.unfold,
     **{name: getattr(contraction, name) for name in (
         "addmm", "addmv", "baddbmm", "bmm", "dot", "inner", "kron", "mm", "mv", "outer", "vecdot")},

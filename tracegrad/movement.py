@@ -15,7 +15,8 @@ from codegen.ir import type_rules
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.dispatch import GRAD, dispatch
-from tracegrad.dtypes import int32, int64, result_type
+from tracegrad.dtype_info import result_type
+from tracegrad.dtypes import int32, int64
 from tracegrad.operands import Axis, Operand, axes_of, convert, refuse_names, tensor_operand
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line

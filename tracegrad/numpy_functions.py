@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad import complex_numbers, creation, elementary, functional, movement
-from tracegrad.dtypes import result_type
+from tracegrad.dtype_info import result_type
 from tracegrad.host import numpy
 from tracegrad.operands import convert, tensor_operand, truth
 from tracegrad.source_lines import at_user_line

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import contraction, creation, functional, movement
+from tracegrad import contraction, creation, functional, movement, sequences
 from tracegrad.dtypes import dtype_of
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front.array_methods import done, dtype_given
@@ -115,7 +115,7 @@ def arange(*bounds: Any, dtype: Any = None, device: Any = None, like: Any = None
     if dtype is not None or not 1 <= len(bounds) <= 3 or any(type(b) is not int for b in bounds):
         raise Uncounted("of numbers that are not integers")
     start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
-    return Array(creation.arange(start, stop, step))
+    return Array(sequences.arange(start, stop, step))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,

@@ -79,7 +79,8 @@ def basic(x: Tensor, keys: list[Any]) -> Tensor:
         else:
             at = position(k, sizes[axis], axis)
             cuts.append(slice(at, at + 1, 1))
-    part, wanted = x.array[tuple(cuts)], tuple(shape)
+    kept: Any = (*cuts, ...)                # with ... the result is an array, even of no axes
+    part, wanted = x.array[kept], tuple(shape)
     if part.shape != sizes:                 # a slice that keeps every size is the whole
         ends = {"start": tuple([cut.start for cut in cuts]), "stop": tuple([cut.stop for cut in cuts])}
         x = view("slice", x, part, {**ends, "step": tuple([cut.step for cut in cuts])})

@@ -159,8 +159,8 @@ def stacked(k: list | tuple) -> Tensor | None:
 
 
 def known(array: np.ndarray) -> Tensor:
-    """A Tensor of indices that the program writes out."""
-    made = Tensor(np.ascontiguousarray(array, np.int64))
+    """A Tensor of indices, or a mask, that the program writes out."""
+    made = Tensor(array if array.dtype == bool_ else array.astype(np.int64))
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_creation(made, array.tolist())

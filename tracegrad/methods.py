@@ -7,6 +7,7 @@ from typing import Any
 
 from codegen.ir.types import type_of
 from tracegrad import (
+    assignment,
     autodiff,
     complex_numbers,
     contraction,
@@ -168,9 +169,7 @@ _OPERATORS: dict[str, Callable] = {
         ("add", _F.add), ("sub", _F.subtract), ("mul", _F.multiply), ("truediv", _F.divide),
         ("matmul", _F.matmul), ("and", _F.bitwise_and), ("or", _F.bitwise_or), ("xor", _F.bitwise_xor),
         ("rshift", _F.bitwise_right_shift))},
-    "__iadd__": _W.add_, "__isub__": _W.sub_, "__imul__": _W.mul_, "__itruediv__": _W.div_,
-    "__iand__": _W.and_, "__ior__": _W.or_, "__ixor__": _W.xor_,
-    "__getitem__": indexing.get, "__setitem__": _W.set_item,
+    "__getitem__": indexing.get, "__setitem__": assignment.set_item,
     "__bool__": _H.truth_value, "__float__": _H.to_float, "__int__": _H.to_int, "__index__": _H.to_index,
     "__len__": _H.length, "__iter__": indexing.rows, "__contains__": _H.contains, "__array__": _H.as_array,
     "__complex__": _H.to_complex,
@@ -221,8 +220,7 @@ _METHODS: dict[str, Callable] = {
     "unfold": windows.unfold,
     **{name: getattr(contraction, name) for name in (
         "addmm", "addmv", "baddbmm", "bmm", "dot", "inner", "kron", "mm", "mv", "outer", "vecdot")},
-    "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_, "clamp_": _W.clamp_,
-    "add_": _W.add_, "sub_": _W.sub_, "mul_": _W.mul_, "div_": _W.div_,
+    "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_,
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
     "numel": numel, "element_size": element_size, "dim": lambda x: x.array.ndim, "cpu": lambda x: x,
     "is_contiguous": lambda x: x.array.flags.c_contiguous,

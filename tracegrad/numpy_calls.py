@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad import functional, movement
-from tracegrad.dispatch import dispatch
+from tracegrad.assignment import add_at, set_item
 from tracegrad.host import numpy
 from tracegrad.indexing import get
-from tracegrad.movement import index_operand
 from tracegrad.numpy_functions import (
     FUNCTIONS,
     UFUNCS,
@@ -38,7 +37,6 @@ from tracegrad.operands import convert
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
-from tracegrad.writes import copy_, set_item
 
 
 class LeavesTheGraph(UserWarning):
@@ -165,16 +163,11 @@ def at(ufunc: np.ufunc, ours: Callable, a: Any, indices: Any, *b: Any) -> None:
     if isinstance(indices, int | slice) or indices is Ellipsis:
         set_item(a, indices, ours(get(a, indices), *b))
         return
-    if ufunc not in (np.add, np.subtract) or isinstance(indices, tuple):
+    if ufunc not in (np.add, np.subtract):
         raise TypeError(at_user_line(f"tracegrad has no numpy.{ufunc.__name__}.at with {type(indices).__name__} "
-                                     "as an index; add and subtract take integers along the first axis"))
-    places = index_operand(ufunc.__name__, array_like(ufunc.__name__, indices))
-    rest = a.shape[1:]
-    values = convert(array_like(ufunc.__name__, b[0]), a.dtype)
-    values = movement.reshape(movement.broadcast_to(values, (*places.shape, *rest)), (-1, *rest))
-    column = movement.reshape(places, (-1, *(1,) * len(rest)))
-    values = values if ufunc is np.add else functional.negative(values)
-    copy_(a, dispatch("scatter_add", a, movement.broadcast_to(column, values.shape), values, axis=0))
+                                     "as an index; add and subtract take every index"))
+    values = array_like(ufunc.__name__, b[0])
+    add_at(a, indices, values if ufunc is np.add else functional.negative(values))
 
 
 METHODS: dict[str, Callable] = {

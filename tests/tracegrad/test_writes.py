@@ -333,12 +333,6 @@ def test_dtypes_and_shapes_in_place() -> None:
     assert mask.tolist() == [True, False]
 
 
-def test_assignment_at_index_tensors_is_named() -> None:
-    x = tg.zeros(3)
-    with pytest.raises(NotImplementedError, match="no assignment at index tensors yet; use tg.where"):
-        x[tg.tensor([0, 1])] = 1.0
-
-
 def test_data() -> None:
     w = tg.ones(2, requires_grad=True)
     storage, loss = w.array, (w * w).sum()

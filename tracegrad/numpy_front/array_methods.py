@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import complex_numbers, functional, indexing, movement, numpy_functions, writes
+from tracegrad import assignment, complex_numbers, functional, indexing, movement, numpy_functions, writes
 from tracegrad.aborts import Abort
 from tracegrad.diagonals import diagonal
 from tracegrad.dtypes import FLOATING, INTEGRAL, dtype_of
@@ -293,7 +293,7 @@ def set_item(x: Array, key: Any, value: Any) -> None:
     if masked is not None:
         _set_where(into, *masked, value)
         return
-    writes.set_item(into, key_of(key), value)
+    assignment.set_item(into, key_of(key), value)
 
 
 def _value_for(value: Any, dtype: np.dtype) -> Tensor:

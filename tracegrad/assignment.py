@@ -1,0 +1,173 @@
+"""Assignment: x[key] = value for every key, and what PyTorch and NumPy have beside it.
+
+    x[1:, 0] = v         a write to the view x[1:, 0]
+    x[mask] = 0.0        where(mask, 0.0, x): the mask is not read
+    x[i, :, j] = v       the indexed axes made one, v written there, the last of repeated indices staying: NumPy's rule
+    x[i] += v            get, add, set: of repeated indices one counts; `add_at` adds them all up
+
+1. What has no history and is not recorded is NumPy's own assignment; else there is a new value, written as a whole.
+2. Only a value that brings its own count of elements for a mask needs the mask's values.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracegrad.creation import tensor
+from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.indexing import Places, basic, key_error, places, plain
+from tracegrad.indexing_keys import WHOLE, Key, is_mask, known, normal_form, stacked
+from tracegrad.movement import broadcast_to, index_operand, reshape
+from tracegrad.mutation import another, assigned, beside, does_not_fit, read_only, write
+from tracegrad.operands import Operand
+from tracegrad.recorder import ACTIVE
+from tracegrad.tensors import Tensor
+
+
+def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
+    """x[key] = value, broadcast and cast. Of repeated indices the last one stays."""
+    form = normal_form(x, key)
+    if form.advanced:
+        set_at(x, form, value)
+        return
+    target = basic(x, list(form.entries))
+    if isinstance(value, Tensor) and is_there_already(x, target, value):
+        return
+    value = value_of(x, value)
+    write(target, another(assigned(target.array.dtype, target.array.shape, value, "in place")))
+
+
+def value_of(x: Tensor, value: Any) -> Tensor:
+    """What is assigned to elements of x: a Tensor, an array, a number, or nested lists of them."""
+    if isinstance(value, list | tuple):
+        together = stacked(value)
+        return tensor(value, x.array.dtype) if together is None else together
+    return beside(x.array.dtype, value, "in place")
+
+
+def is_there_already(x: Tensor, target: Tensor, value: Tensor) -> bool:
+    """Is `value` the part of x itself that it is to be written to, as in x[key] += y, where that has done it all?"""
+    a, b = target.array, value.array
+    if a.shape != b.shape or a.strides != b.strides or a.dtype != b.dtype or not a.flags.writeable:
+        return False
+    if a.__array_interface__["data"] != b.__array_interface__["data"]:
+        return False
+    if not (GRAD.enabled and (x.requires_grad or value.requires_grad)):
+        return True
+    whole: Tensor | None = value
+    while whole is not None and whole is not x:
+        whole = whole.view_of.parent if whole.view_of is not None and whole.view_of.tracked else None
+    return whole is x
+
+
+def set_at(x: Tensor, form: Key, value: Operand) -> None:
+    """x[key] = value for an advanced key."""
+    value = value_of(x, value)
+    if directly(x, value):
+        written_directly(x, form, value)
+        return
+    masked = under_mask(x, form, value)
+    if masked is not None:
+        whole, mask, value = masked
+        write(whole, dispatch("where", mask, value, whole))
+        return
+    found = places(x, form)
+    line, index, values = in_line(found, value)
+    if values.array.size:
+        written = dispatch("scatter", line, column(index, found.at, values), values, axis=found.at)
+        write(found.whole, found.put_back(written))
+
+
+def directly(x: Tensor, value: Tensor) -> bool:
+    """Does a write of value to x have no history, and no recorder to see it?"""
+    return ACTIVE.get() is None and not (GRAD.enabled and (x.requires_grad or value.requires_grad))
+
+
+def written_directly(x: Tensor, form: Key, value: Tensor, add: bool = False) -> None:
+    """x[key] = value, or with `add` np.add.at(x, key, value), by NumPy."""
+    if not x.array.flags.writeable:
+        raise read_only(x)
+    value = assigned(x.array.dtype, value.array.shape, value, "in place")
+    x.prepare_write()
+    try:
+        if add:
+            np.add.at(x.array, plain(form), np.broadcast_to(value.array, np.shape(x.array[plain(form)])))
+        else:
+            x.array[plain(form)] = value.array
+    except IndexError as error:
+        raise key_error(x, form, error) from None
+    except ValueError:
+        raise does_not_fit(value, np.shape(x.array[plain(form)]), "in place") from None
+
+
+def under_mask(x: Tensor, form: Key, value: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """(view of x, mask, value), all of them broadcasting, for a write of one value wherever the one mask holds.
+
+    None for other keys, and for a value that has a size of its own along the axis of what the mask selects.
+    """
+    entries = form.entries
+    arrays = [p for p, k in enumerate(entries) if isinstance(k, bool | Tensor | np.ndarray)]
+    if len(arrays) != 1 or not is_mask(entries[arrays[0]]):
+        return None
+    here = arrays[0]
+    found: Any = entries[here]
+    mask = found if isinstance(found, Tensor) else known(found)
+    n = mask.array.ndim
+    first = next(p for p, k in enumerate(entries) if p == here or isinstance(k, int))
+    start, at = (sum(k is None or isinstance(k, slice) for k in entries[:p]) for p in (here, first))
+    if form.apart:
+        at = 0
+    # The mask's axes begin at `start` of the whole; the one axis of what it selects is `at` of the selection.
+    keys = [*entries[:here], *[WHOLE] * n, *entries[here + 1:]]
+    whole = basic(x, keys)
+    rank = whole.array.ndim - n + 1         # of the selection
+    given = value.array.shape
+    surplus = len(given) - rank
+    if surplus > 0 and given[:surplus] == (1,) * surplus:
+        given = given[surplus:]
+    sizes = (1,) * (rank - len(given)) + given
+    if len(sizes) > rank or sizes[at] != 1:
+        return None
+    others = (*sizes[:at], *sizes[at + 1:])
+    value = reshape(value, (*others[:start], *(1,) * n, *others[start:]))
+    mask = reshape(mask, (*(1,) * start, *mask.array.shape, *(1,) * (whole.array.ndim - start - n)))
+    return whole, mask, assigned(x.array.dtype, whole.array.shape, value, "in place")
+
+
+def in_line(found: Places, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(the view with the indexed axes made one, the indices into that axis, the value with an axis for them)."""
+    line, at, shape = found.lined_up(found.whole), found.at, found.shape
+    count, rank = found.index.array.size, found.index.array.ndim
+    values = assigned(line.array.dtype, shape, value, "in place")
+    values = reshape(values, (*shape[:at], count, *shape[at + rank:]))
+    return line, index_operand("in place", reshape(found.index, (count,))), values
+
+
+def column(index: Tensor, at: int, like: Tensor) -> Tensor:
+    """Indices along axis `at`, the same at every place of the other axes of `like`."""
+    shape = like.array.shape
+    return broadcast_to(reshape(index, tuple(index.array.size if k == at else 1 for k in range(len(shape)))), shape)
+
+
+def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
+    """x[key] += value where repeated indices add up, in the order of the indices: np.add.at.
+
+        >>> x = tg.zeros(3)
+        >>> np.add.at(x, [0, 0, 2], 1.0)
+        >>> x
+        tensor([2., 0., 1.])
+    """
+    form = normal_form(x, key)
+    value = value_of(x, value)
+    if not form.advanced:
+        target = basic(x, list(form.entries))
+        write(target, dispatch("add", target, assigned(x.array.dtype, target.array.shape, value, "add_at")))
+    elif directly(x, value):
+        written_directly(x, form, value, add=True)
+    else:
+        found = places(x, form)
+        line, index, values = in_line(found, value)
+        if values.array.size:
+            added = dispatch("scatter_add", line, column(index, found.at, values), values, axis=found.at)
+            write(found.whole, found.put_back(added))

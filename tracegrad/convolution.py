@@ -152,10 +152,10 @@ def _convolved(op: str, x: Tensor, weight: Tensor, bias: Operand | None, step: S
     space, size = tuple(range(2, n + 2)), weight.array.shape[2:]
     batch, channels, out = x.array.shape[0], x.array.shape[1], weight.array.shape[0]
     w = windows(op, x, space, size, step, dilation)
-    places = w.array.shape[2:n + 2]
+    places = w.array.shape[n + 2:]
     if channels == groups > 1:
         return _filtered(w, weight, bias, n)
-    order = (1, *range(n + 2, 2 * n + 2), 0, *space)                        # channels, size, batch, places
+    order = (n + 1, *range(n), n, *range(n + 2, 2 * n + 2))                 # channels, size, batch, places
     terms, count = channels // groups * prod(size), batch * prod(places)
     columns = reshape(dispatch("transpose", w, axes=order), _grouped(groups, terms, count))
     y = matmul(reshape(weight, _grouped(groups, out // groups, terms)), columns)
@@ -166,12 +166,14 @@ def _convolved(op: str, x: Tensor, weight: Tensor, bias: Operand | None, step: S
 
 
 def _filtered(w: Tensor, weight: Tensor, bias: Operand | None, n: int) -> Tensor:
-    """One channel to a group: windows w [batch, channels, *places, *size] times weight [out, 1, *size], summed."""
-    batch, channels, *rest = w.array.shape
-    out, places, size = weight.array.shape[0], rest[:n], rest[n:]
-    w = reshape(w, (batch, channels, 1, *rest)) if out != channels else reshape(w, (batch, channels, *rest))
+    """One channel to a group: windows w [*size, batch, channels, *places] times weight [out, 1, *size], summed."""
+    size, (batch, channels, *places) = w.array.shape[:n], w.array.shape[n:]
+    out = weight.array.shape[0]
+    if out != channels:
+        w = reshape(w, (*size, batch, channels, 1, *places))
     fan = (channels, out // channels) if out != channels else (channels,)
-    y = sum(multiply(w, reshape(weight, (*fan, *(1,) * n, *size))), axis=tuple(range(-n, 0)))
+    filters = dispatch("transpose", reshape(weight, (out, *size)), axes=(*range(1, n + 1), 0))
+    y = sum(multiply(w, reshape(filters, (*size, 1, *fan, *(1,) * n))), axis=tuple(range(n)))
     y = reshape(y, (batch, out, *places))
     return y if bias is None else add(y, reshape(bias, (-1, *(1,) * n)))
 
@@ -187,7 +189,7 @@ def _spread_out(x: Tensor, weight: Tensor, step: Sizes, dilation: Sizes, groups:
     columns = matmul(dispatch("transpose", filters, axes=(*range(filters.array.ndim - 2), -1 + filters.array.ndim,
                                                           -2 + filters.array.ndim)), rows)
     columns = reshape(columns, (out, *size, batch, *places))
-    order = (n + 1, 0, *range(n + 2, 2 * n + 2), *range(1, n + 1))          # batch, channels, places, size
+    order = (*range(1, n + 1), n + 1, 0, *range(n + 2, 2 * n + 2))          # size, batch, channels, places
     length = tuple((p - 1) * s + d * (k - 1) + 1 for p, s, d, k in zip(places, step, dilation, size))
     return spread(dispatch("transpose", columns, axes=order), space, length, step, dilation)
 

@@ -32,10 +32,10 @@ def _max_pool(name: str, n: int) -> Callable[..., Any]:
         x, size, step, edge = _arguments(name, x, kernel_size, stride, padding, n)
         apart = one_for_each(name, "dilation", dilation, n)
         w = _pool_windows(name, x, size, step, edge, apart, ceil_mode, lowest(x.array.dtype))
-        within = tuple(range(x.array.ndim, x.array.ndim + n))
+        within = tuple(range(n))
         if not return_indices and not (x.requires_grad and GRAD.enabled):
             return functional.max(w, axis=within)
-        first = first_largest(w, within)
+        first = first_largest(w, n)
         y = functional.sum(functional.where(first, w, 0), axis=within, dtype=x.array.dtype)
         return (y, _positions(first, x.array.shape[-n:], step, edge, apart)) if return_indices else y
 
@@ -57,7 +57,7 @@ def _avg_pool(name: str, n: int) -> Callable[..., Tensor]:
         x, size, step, edge = _arguments(name, x, kernel_size, stride, padding, n)
         x = floating(x)
         w = _pool_windows(name, x, size, step, edge, (1,) * n, ceil_mode, 0)
-        total = functional.sum(w, axis=tuple(range(x.array.ndim, x.array.ndim + n)))
+        total = functional.sum(w, axis=tuple(range(n)))
         if divisor_override is not None:
             return total / float(divisor_override)
         for k, (length, s, p, m) in enumerate(zip(x.array.shape[-n:], size, edge, step)):
@@ -102,7 +102,7 @@ def _spatial(op: str, x: Operand, n: int) -> Tensor:
 
 def _pool_windows(op: str, x: Tensor, size: Sizes, step: Sizes, edge: Sizes, dilation: Sizes, ceil_mode: bool,
                   fill: Any) -> Tensor:
-    """The windows [..., *places, *size], in which `fill` stands for what is not in x."""
+    """The windows [*size, ..., *places], in which `fill` stands for what is not in x."""
     n, beyond = len(size), []
     for length, k, s, p, d in zip(x.array.shape[-n:], size, step, edge, dilation):
         span = d * (k - 1) + 1
@@ -133,14 +133,15 @@ def lowest(dtype: np.dtype) -> Any:
     return 0 if dtype.kind in "ub" else int(np.iinfo(dtype).min)
 
 
-def first_largest(w: Tensor, axes: Sizes) -> Tensor:
-    """True at the first of the largest elements over the last axes, or at the first NaN."""
-    w = functional.detach(w)
-    size = w.array.shape[axes[0]:]
+def first_largest(w: Tensor, n: int) -> Tensor:
+    """True at the first of the largest elements over the first n axes, or at the first NaN."""
+    w, axes = functional.detach(w), tuple(range(n))
+    size = w.array.shape[:n]
     found = functional.equal(w, functional.max(w, axis=axes, keepdims=True))
     if w.array.dtype in FLOATING:
         found = dispatch("or", found, dispatch("ne", w, w))
-    number = reshape(dispatch("iota", shape=(prod(size),), axis=0, dtype="i32"), size)
+    number = dispatch("iota", shape=(prod(size),), axis=0, dtype="i32")
+    number = reshape(number, (*size, *(1,) * (w.array.ndim - n)))
     earliest = functional.min(functional.where(found, number, prod(size)), axis=axes, keepdims=True)
     return functional.equal(number, earliest)
 
@@ -148,15 +149,14 @@ def first_largest(w: Tensor, axes: Sizes) -> Tensor:
 def _positions(first: Tensor, space: Sizes, step: Sizes, edge: Sizes, dilation: Sizes) -> Tensor:
     """Where in the flattened space the only true element of each window is."""
     n = len(space)
-    places = first.array.shape[-2 * n:-n]
-    size = first.array.shape[-n:]
+    size, places = first.array.shape[:n], first.array.shape[-n:]
     total: Any = 0
     for k in range(n):
         stride = prod(space[k + 1:])
-        start = _numbers(places[k], 2 * n - 1 - k) * (step[k] * stride)
-        within = _numbers(size[k], n - 1 - k) * (dilation[k] * stride)
+        start = _numbers(places[k], n - 1 - k) * (step[k] * stride)
+        within = _numbers(size[k], first.array.ndim - 1 - k) * (dilation[k] * stride)
         total = total + start + within - edge[k] * stride
-    return functional.sum(functional.where(first, total, 0), axis=tuple(range(-n, 0)))
+    return functional.sum(functional.where(first, total, 0), axis=tuple(range(n)))
 
 
 def _numbers(count: int, after: int) -> Tensor:
@@ -216,12 +216,10 @@ def _mean_of_parts(x: Tensor, axis: int, parts: Tensor) -> Tensor:
 def _max_of_parts(x: Tensor, axis: int, parts: Tensor) -> Tensor:
     x, inside = _beside(x, axis, parts)
     w = functional.where(inside, x, lowest(x.array.dtype))
+    w = dispatch("transpose", w, axes=(axis + 1, *(k for k in range(w.array.ndim) if k != axis + 1)))
     if not (x.requires_grad and GRAD.enabled):
-        return functional.max(w, axis=axis + 1)
-    n = w.array.ndim
-    order = (*(k for k in range(n) if k != axis + 1), axis + 1)
-    w = dispatch("transpose", w, axes=order)
-    return functional.sum(functional.where(first_largest(w, (n - 1,)), w, 0), axis=n - 1)
+        return functional.max(w, axis=0)
+    return functional.sum(functional.where(first_largest(w, 1), w, 0), axis=0)
 
 
 max_pool1d, max_pool2d, max_pool3d = (_max_pool(f"max_pool{n}d", n) for n in (1, 2, 3))

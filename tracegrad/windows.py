@@ -1,6 +1,6 @@
 """Windows over axes: what stencils, convolution and pooling are made of.
 
-    windows(x[8], size 3, step 2)       [3, 3]: x[0:3], x[2:5], x[4:7], without a copy
+    windows(x[8], size 3, step 2)       [3, 3], its columns x[0:3], x[2:5], x[4:7], without a copy
     spread(that, length 8)              [8]: each element added up where it came from: the adjoint of windows
 
 Windows are views: of x repeated along new axes, sheared; of x with its axes split, where windows are side by side.
@@ -35,7 +35,7 @@ def one_for_each(op: str, what: str, given: Any, n: int, least: int = 1) -> Size
 
 
 def windows(op: str, x: Tensor, axes: Sizes, size: Sizes, step: Sizes, dilation: Sizes) -> Tensor:
-    """[.., places, .., *size]: an axis of x becomes the places of its windows; what is in them lies along new axes.
+    """[*size, .., places, ..]: an axis of x becomes the places of its windows; what is in them lies along new axes.
 
     TypeRuleError, naming `op`, where not one window fits.
     """
@@ -44,38 +44,37 @@ def windows(op: str, x: Tensor, axes: Sizes, size: Sizes, step: Sizes, dilation:
         if shape[a] < (k - 1) * d + 1:
             raise TypeRuleError(at_user_line(
                 f"{op}: windows of {k}, {d} apart, do not fit into axis {a} of {type_of(x.array)}"))
-    split = [_side_by_side(*numbers) for numbers in zip(size, step, dilation)]
-    x = _cut(x, {a: (k, s) for a, k, s, alone in zip(axes, size, step, split) if alone})
-    n, places = x.array.ndim, dict(zip(axes, zip(size, split)))
-    apart: list[int] = []                               # the shape with split axes split
-    own, within = [], {}                                # where in it an axis of x is, and the rest of one that is split
-    for k, length in enumerate(x.array.shape):
-        own.append(len(apart))
-        width, alone = places.get(k, (1, False))
-        apart += [length // width, width] if alone else [length]
-        within[k] = own[-1] + 1
-    for a, alone in zip(axes, split):
-        if not alone:
-            within[a] = len(apart)
-            apart.append(1)
-    x = dispatch("reshape", x, shape=tuple(apart))
-    x = dispatch("transpose", x, axes=(*own, *(within[a] for a in axes)))
-    return _sheared(x, n, axes, size, step, dilation, split)
-
-
-def _sheared(x: Tensor, n: int, axes: Sizes, size: Sizes, step: Sizes, dilation: Sizes, split: list[bool]) -> Tensor:
-    """The windows that are not side by side; those that are lie along their axes already."""
-    moved = [k for k, alone in enumerate(split) if not alone]
+    alone = [_side_by_side(*numbers) for numbers in zip(size, step, dilation)]
+    if any(alone):
+        x = _split(x, axes, size, step, alone)
+    moved = [k for k, one in enumerate(alone) if not one]
     if not moved:
         return x
-    x = dispatch("broadcast", x, shape=(*x.array.shape[:n], *size))
-    return dispatch("shear", x, axes=tuple(axes[k] for k in moved), along=tuple(n + k for k in moved),
+    x = dispatch("broadcast", x, shape=(*size, *x.array.shape[-len(shape):]))
+    return dispatch("shear", x, axes=tuple(len(axes) + axes[k] for k in moved), along=tuple(moved),
                     step=tuple(step[k] for k in moved), dilation=tuple(dilation[k] for k in moved))
 
 
 def _side_by_side(size: int, step: int, dilation: int) -> bool:
     """Is an element of an axis in one window at most, and those of a window neighbors?"""
     return size == 1 or size == step and dilation == 1
+
+
+def _split(x: Tensor, axes: Sizes, size: Sizes, step: Sizes, alone: list[bool]) -> Tensor:
+    """Windows along those axes where they are side by side; of size 1 along the others."""
+    x = _cut(x, {a: (k, s) for a, k, s, one in zip(axes, size, step, alone) if one})
+    wide = {a: k for a, k, one in zip(axes, size, alone) if one}
+    apart: list[int] = []                               # the shape with those axes in two
+    places, within = [], {}
+    for k, length in enumerate(x.array.shape):
+        places.append(len(apart))
+        within[k] = len(apart) + 1
+        apart += [length // wide[k], wide[k]] if k in wide else [length]
+    x = dispatch("reshape", x, shape=tuple(apart))
+    x = dispatch("transpose", x, axes=(*(within[a] for a in axes if a in wide), *places))
+    if all(alone):
+        return x
+    return dispatch("reshape", x, shape=(*(wide.get(a, 1) for a in axes), *x.array.shape[len(wide):]))
 
 
 def _cut(x: Tensor, tiles: dict[int, tuple[int, int]]) -> Tensor:
@@ -92,30 +91,35 @@ def _cut(x: Tensor, tiles: dict[int, tuple[int, int]]) -> Tensor:
 
 
 def spread(x: Tensor, axes: Sizes, length: Sizes, step: Sizes, dilation: Sizes) -> Tensor:
-    """The adjoint of windows: x [.., places, .., *size] added up to `length` along each of the axes."""
-    n = x.array.ndim - len(axes)
-    along = tuple(range(n, x.array.ndim))
-    if all(_side_by_side(x.array.shape[o], s, d) and x.array.shape[o] == s for o, s, d in zip(along, step, dilation)):
-        return _side_to_side(x, axes, length)
-    return dispatch("sum", dispatch("unshear", x, axes=axes, along=along, step=step, dilation=dilation, size=length),
-                    axis=along, keepdims=False)
+    """The adjoint of windows: x [*size, .., places, ..] added up to `length` along each of the axes."""
+    n = len(axes)
+    size = x.array.shape[:n]
+    if all(k == s and d == 1 for k, s, d in zip(size, step, dilation)):
+        return _joined(x, axes, length)
+    apart = dispatch("unshear", x, axes=tuple(n + a for a in axes), along=tuple(range(n)), step=step,
+                     dilation=dilation, size=length)
+    return dispatch("sum", apart, axis=tuple(range(n)), keepdims=False)
 
 
-def _side_to_side(x: Tensor, axes: Sizes, length: Sizes) -> Tensor:
-    """spread, where nothing meets."""
-    n = x.array.ndim - len(axes)
-    shape, order = list(x.array.shape[:n]), []
-    for k in range(n):
-        order += [k, n + axes.index(k)] if k in axes else [k]
-    for a, size in zip(axes, x.array.shape[n:]):
-        shape[a] *= size
+def _joined(x: Tensor, axes: Sizes, length: Sizes) -> Tensor:
+    """spread, where windows are side by side."""
+    n = len(axes)
+    shape, order = list(x.array.shape[n:]), []
+    for k in range(len(shape)):
+        order += [n + k, axes.index(k)] if k in axes else [n + k]
+    for a, k in zip(axes, x.array.shape):
+        shape[a] *= k
     x = dispatch("reshape", dispatch("transpose", x, axes=tuple(order)), shape=tuple(shape))
-    missing = [0] * n
-    for a, whole in zip(axes, length):
-        missing[a] = whole - shape[a]
+    missing = tuple(dict(zip(axes, length)).get(k, own) - own for k, own in enumerate(shape))
     if not any(missing):
         return x
-    return dispatch("pad", x, low=(0,) * n, high=tuple(missing), interior=(0,) * n)
+    none = (0,) * len(shape)
+    return dispatch("pad", x, low=none, high=missing, interior=none)
+
+
+def _last(x: Tensor, n: int) -> Tensor:
+    """x with its first n axes last."""
+    return dispatch("transpose", x, axes=(*range(n, x.array.ndim), *range(n)))
 
 
 def sliding_window_view(x: Operand, window_shape: int | Sequence[int], axis: int | Sequence[int] | None = None,
@@ -143,7 +147,7 @@ def sliding_window_view(x: Operand, window_shape: int | Sequence[int], axis: int
     if len(set(axes)) < len(axes):
         raise NotImplementedError(at_user_line(f"{op}: tracegrad has no windows over an axis twice yet: {axes}"))
     ones = (1,) * len(axes)
-    return windows(op, x, axes, size, ones, ones)
+    return _last(windows(op, x, axes, size, ones, ones), len(axes))
 
 
 def unfold(x: Tensor, dimension: int, size: int, step: int, /) -> Tensor:
@@ -154,6 +158,6 @@ def unfold(x: Tensor, dimension: int, size: int, step: int, /) -> Tensor:
                 [2, 3, 4]])
     """
     a = one_axis("unfold", x, dimension, x.array.ndim)
-    return windows("unfold", x, (a,), one_for_each("unfold", "size", size, 1),
-                   one_for_each("unfold", "step", step, 1), (1,))
+    width, distance = (one_for_each("unfold", what, given, 1) for what, given in (("size", size), ("step", step)))
+    return _last(windows("unfold", x, (a,), width, distance, (1,)), 1)
 

@@ -147,6 +147,11 @@ def number(a: Assembler, point: Point, index: Index) -> Value:
 
 def holds(a: Assembler, point: Point, guards: tuple[Within, ...]) -> Value | None:
     """Where all guards hold: one bool for all lanes, or for each; None where the axes' extents imply them."""
+    return both(a, *held_apart(a, point, guards))
+
+
+def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[Value | None, Value | None]:
+    """Do those guards hold that are the same in every lane, and where do the others; None where that is everywhere."""
     scalar: Value | None = None
     vectors: Value | None = None
     for guard in guards:
@@ -163,7 +168,7 @@ def holds(a: Assembler, point: Point, guards: tuple[Within, ...]) -> Value | Non
             lane = lanes(a, point, shifted)
             test = a.compare("icmp ult", lane, a.constant(lane.type, width))
             vectors = test if vectors is None else a.binary("and", vectors, test)
-    return both(a, scalar, vectors)
+    return scalar, vectors
 
 
 @overload

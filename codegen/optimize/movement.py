@@ -120,6 +120,24 @@ def _slice_of_slice(rewriter: Rewriter, node: Node) -> int | None:
     return rewriter.emit("slice", *inner.args, start=tuple(start), stop=tuple(stop), step=tuple(step))
 
 
+def _slice_of_reduction(rewriter: Rewriter, node: Node) -> int | None:
+    """slice(sum(x)) -> sum(slice(x)), where nothing else reads the sum: what is cut off is not added up"""
+    v, = node.args
+    reduction = rewriter.nodes[v]
+    if reduction is None or reduction.op not in ("sum", "max", "min") or rewriter.readers.get(v) != 1:
+        return None
+    x, = reduction.args
+    attrs, cut, shape = attrs_of(reduction), attrs_of(node), rewriter.types[x].shape
+    places = [k for k in range(len(shape)) if attrs["keepdims"] or k not in attrs["axis"]]
+    if 0 in node.type.shape:
+        return None
+    whole = {k: (0, size, 1) for k, size in enumerate(shape)}
+    part = {k: ends for k, ends in zip(places, zip(cut["start"], cut["stop"], cut["step"])) if k not in attrs["axis"]}
+    start, stop, step = zip(*{**whole, **part}.values())
+    return rewriter.emit(reduction.op, rewriter.emit("slice", x, start=start, stop=stop, step=step),
+                         axis=attrs["axis"], keepdims=attrs["keepdims"])
+
+
 def _flip_of_flip(rewriter: Rewriter, node: Node) -> int | None:
     """flip(flip(x)) -> flip(x), over the axes that only one of them has"""
     inner = _operand(rewriter, node, "flip")
@@ -185,7 +203,7 @@ MOVEMENT: Rules = {
     "broadcast": (_identity, _broadcast_of_broadcast, _broadcast_of_front_axes, _broadcast_is_reshape),
     "reshape": (_identity, _reshape_of_reshape),
     "transpose": (_transpose_of_transpose, _transpose_in_order, _transpose_of_broadcast),
-    "slice": (_identity, _slice_of_slice),
+    "slice": (_identity, _slice_of_slice, _slice_of_reduction),
     "pad": (_identity,),
     "flip": (_flip_of_one, _flip_of_flip),
     "sum": _REDUCED, "prod": _REDUCED, "max": _REDUCED, "min": _REDUCED,

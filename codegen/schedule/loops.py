@@ -194,8 +194,9 @@ def _in_tiles(nest: Nest, vector: str, across: str, machine: Machine) -> Lowered
 def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:
     deep = nest.deep if nest.inner else [True] * len(nest.statements)
     accesses = [s.index for s, inside in zip(nest.statements, deep) if inside and isinstance(s, Load)]
-    accesses += [s.index for s in (nest.inner_roots if nest.inner else nest.roots) if isinstance(s, Store)]
-    return layout(nest.outer, nest.inner, nest.extents, accesses, _work(nest), _element_bytes(nest), machine, parallel)
+    stores = [s.index for s in (nest.inner_roots if nest.inner else nest.roots) if isinstance(s, Store)]
+    return layout(nest.outer, nest.inner, nest.extents, accesses, _work(nest), _element_bytes(nest), machine, parallel,
+                  stores)
 
 
 def _element_bytes(nest: Nest) -> int:

@@ -27,8 +27,11 @@ TILE = (64, 32)
 ENOUGH_CHUNKS = 8
 """Chunks for the threads of a common machine; a kernel that has work for more than it has chunks is cut otherwise."""
 
-STRIDED = 16
-"""A load or store of a vector whose lanes are not neighbors, in loads of one whose lanes are."""
+STRIDED, SCATTERED = 16, 48
+"""A load and a store of a vector whose lanes are not neighbors, in loads of one whose lanes are."""
+
+FEW_APART = 4
+"""Lanes at most so far apart are loaded as parts of a longer vector."""
 
 
 def partial_blocks(runs: Sequence[tuple[int, bool]], machine: Machine) -> int:
@@ -63,16 +66,18 @@ class Layout:
 
 
 def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int], accesses: Sequence[Index],
-           work: int, dtype_bytes: int, machine: Machine, parallel: str | None = None) -> Layout:
+           work: int, dtype_bytes: int, machine: Machine, parallel: str | None = None,
+           stores: Sequence[Index] = ()) -> Layout:
     """The order of the axes and the chunks of a kernel.
 
-    `accesses` are the indices that its loops load and store at, `work` the operations on elements of the whole launch.
+    `accesses` are the indices that its loops load at, `stores` those that they store at, `work` the operations on
+    elements of the whole launch.
     The vector axis is that along which the most accesses are to neighbors. `parallel` names the axis to be cut into
     chunks, when there is no choice.
     """
     lanes = 2 * machine.vector_bytes // dtype_bytes
     candidates = [name for name in (*inner, *outer) if name != parallel]
-    vector = min(candidates, key=lambda name: (_vector_cost(name, extents[name], accesses, lanes),
+    vector = min(candidates, key=lambda name: (_vector_cost(name, extents[name], accesses, stores, lanes),
                                                name in outer, -([*outer, *inner].index(name))), default=None)
     inner_order = tuple(sorted(inner, key=lambda name: name == vector))
     rest = [name for name in outer if name not in (vector, parallel)]
@@ -90,7 +95,14 @@ def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int
     return Layout(outer_order, inner_order, vector, grain if grain < extents[first] else 0)
 
 
-def _vector_cost(name: str, extent: int, accesses: Sequence[Index], lanes: int) -> float:
+def _vector_cost(name: str, extent: int, accesses: Sequence[Index], stores: Sequence[Index], lanes: int) -> float:
     """What the accesses cost per point: a strided one fills its lanes one by one; a short axis leaves lanes empty."""
-    cost = sum(1 if coefficient(index, name) in (0, 1) else STRIDED for index in accesses) + 1
+    cost = sum(_load_cost(coefficient(index, name)) for index in accesses) + 1
+    cost += sum(1 if coefficient(index, name) in (0, 1) else SCATTERED for index in stores)
     return cost / min(1.0, extent / lanes)
+
+
+def _load_cost(step: int | None) -> int:
+    if step is None or not 0 <= step <= FEW_APART:
+        return STRIDED
+    return 1 if step < 2 else 2 * step - 1

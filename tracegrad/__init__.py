@@ -103,6 +103,7 @@ from tracegrad.cumulative import (
 )
 from tracegrad.devices import Device
 from tracegrad.diagonals import diag, diag_embed, diagflat, diagonal, tril, tril_indices, triu, triu_indices
+from tracegrad.differences import diff, ediff1d, gradient, interp, trapezoid
 from tracegrad.dtype_info import array_namespace_info as __array_namespace_info__
 from tracegrad.dtype_info import can_cast, finfo, iinfo, isdtype, promote_types, result_type
 from tracegrad.dtypes import (
@@ -258,6 +259,7 @@ from tracegrad.functional import (
     tanh,
     var,
 )
+from tracegrad.histograms import bincount, histc, histogram, histogram_bin_edges
 from tracegrad.io import load, save
 from tracegrad.losses import cross_entropy, mse_loss
 from tracegrad.manipulation import (
@@ -384,6 +386,27 @@ from tracegrad.splitting import (
     unstack,
     vsplit,
 )
+from tracegrad.statistics import (
+    average,
+    corrcoef,
+    cov,
+    median,
+    mode,
+    nanmax,
+    nanmean,
+    nanmedian,
+    nanmin,
+    nanpercentile,
+    nanprod,
+    nanquantile,
+    nanstd,
+    nansum,
+    nanvar,
+    norm,
+    percentile,
+    ptp,
+    quantile,
+)
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits
 from tracegrad.tracing import FellBackToEager, eager, trace
@@ -395,6 +418,7 @@ __array_api_version__ = "2024.12"
 # Other names for the same functions: PyTorch's, and the constants of the Array API.
 clamp, sub, mul, div, neg, unsqueeze, permute = clip, subtract, multiply, divide, negative, expand_dims, permute_dims
 cat = concatenate = concat
+amax, amin = max, min
 unbind, movedim, broadcast_tensors = unstack, moveaxis, broadcast_arrays
 power, invert, bitwise_not = pow, bitwise_invert, bitwise_invert
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
@@ -402,8 +426,6 @@ pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), f
 from tracegrad import data, nn, optim  # noqa: E402
 
 ABSENT = frozenset("""
-    median quantile
-    norm
     vmap checkpoint func linalg fft
 """.split())
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""

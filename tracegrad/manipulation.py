@@ -14,6 +14,7 @@ from codegen.ir.type_rules import TypeRuleError
 from tracegrad import host
 from tracegrad.dispatch import dispatch
 from tracegrad.indexing import get
+from tracegrad.indexing_keys import known
 from tracegrad.movement import (
     broadcast_shapes,
     broadcast_to,
@@ -213,7 +214,7 @@ def repeat(x: Operand, repeats: int | Sequence[int] | Operand, /, *more: Any, ax
         places = np.repeat(np.arange(shape[k]), counts)
     except ValueError as error:
         raise ValueError(at_user_line(f"repeat: {error}")) from None
-    return take(x, Tensor(places), axis=k)
+    return take(x, known(places), axis=k)
 
 
 def repeat_interleave(x: Operand, repeats: int | Sequence[int] | Operand, /, axis: int | None = None,

@@ -14,10 +14,12 @@ from tracegrad import (
     conversions,
     cumulative,
     diagonals,
+    differences,
     elementary,
     exchange,
     formatting,
     functional,
+    histograms,
     host,
     indexing,
     interop,
@@ -30,6 +32,7 @@ from tracegrad import (
     sets,
     sorting,
     splitting,
+    statistics,
     updates,
     windows,
     writes,
@@ -245,7 +248,10 @@ _METHODS: dict[str, Callable] = {
         "masked_fill")},
     **{f"{name}_": scattering.in_place(getattr(scattering, name)) for name in (
         "scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "masked_fill")},
-    "unique": sets.unique,
+    "unique": sets.unique, "diff": differences.diff, "amax": _F.max, "amin": _F.min,
+    **{name: getattr(statistics, name) for name in (
+        "ptp", "nansum", "nanmean", "quantile", "nanquantile", "median", "nanmedian", "mode", "norm")},
+    "histc": histograms.histc, "bincount": histograms.bincount,
     "backward": autodiff.backward,
     "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
 }

@@ -12,6 +12,7 @@ import numpy as np
 from tracegrad import host
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import bfloat16
+from tracegrad.indexing_keys import known
 from tracegrad.movement import concat, one_axis, reshape, take
 from tracegrad.operands import Operand, pair, refuse_names, tensor_operand
 from tracegrad.sorting import flatnonzero, isin
@@ -50,7 +51,7 @@ def distinct(op: str, x: Operand, equal_nan: bool, axis: int | None = None) -> U
     k = None if axis is None else one_axis(op, x, axis, x.array.ndim)
     _, first, inverse, counts = np.unique(array, return_index=True, return_inverse=True, return_counts=True, axis=k,
                                           equal_nan=equal_nan)
-    found = [Tensor(part.astype(np.int64, copy=False)) for part in (
+    found = [known(part) for part in (
         first, inverse.reshape(array.shape if k is None else -1), counts)]
     values = dispatch("gather", reshape(x, (-1,)), found[0], axis=0) if k is None else take(x, found[0], axis=k)
     return UniqueAll(values, *found)

@@ -1,7 +1,8 @@
 """Order and places: sort and what is found by sorting, searches, the places of elements that are not 0.
 
 NaNs come after all numbers, and first where the order is descending. Equal elements keep their order. What has as many
-elements as the values say (`nonzero` and the like) is read, so a function that is traced runs eagerly there.
+elements as the values say (`nonzero` and the like) is read, so a function that is traced runs eagerly there, unless the
+values follow from constants.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from tracegrad import dtypes, functional, host
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import bool_
 from tracegrad.functional import less_equal, logical_not, subtract
+from tracegrad.indexing_keys import known
 from tracegrad.movement import (
     broadcast_shapes,
     broadcast_to,
@@ -89,7 +91,7 @@ def order(x: Tensor, axis: int, descending: bool) -> Tensor:
     return subtract(x.array.shape[axis] - 1, backwards)
 
 
-def topk(x: Operand, k: int, /, axis: int = -1, *, largest: bool = True, sorted: bool = True, **names: Any) -> Chosen:
+def topk(x: Operand, /, k: int, axis: int = -1, *, largest: bool = True, sorted: bool = True, **names: Any) -> Chosen:
     """The k largest (or smallest) elements along `axis`, in order, and where they are.
 
         >>> tg.topk(tg.tensor([3, 1, 2]), 2)
@@ -104,7 +106,7 @@ def topk(x: Operand, k: int, /, axis: int = -1, *, largest: bool = True, sorted:
     return chosen(take_along_axis(line, places, axis=along), places)
 
 
-def kthvalue(x: Operand, k: int, /, axis: int = -1, *, keepdims: bool = False, **names: Any) -> Chosen:
+def kthvalue(x: Operand, /, k: int, axis: int = -1, *, keepdims: bool = False, **names: Any) -> Chosen:
     """The k-th smallest element along `axis`, counted from 1, and where it is (PyTorch's)."""
     refuse_names("kthvalue", names)
     line, along = lines("kthvalue", x, axis)
@@ -191,13 +193,13 @@ def nonzero(x: Operand, /) -> tuple[Tensor, ...]:
     x = tensor_operand("nonzero", x)
     if x.array.ndim == 0:
         raise TypeRuleError(at_user_line(f"nonzero: {type_of(x.array)} has no axis"))
-    return tuple(map(Tensor, np.nonzero(host.read(x, "nonzero"))))
+    return tuple(map(known, np.nonzero(host.read(x, "nonzero"))))
 
 
 def argwhere(x: Operand, /) -> Tensor:
     """i64[n,axes]: the places of the n elements that are not 0."""
     x = tensor_operand("argwhere", x)
-    return stack(nonzero(x), 1) if x.array.ndim else Tensor(np.argwhere(host.read(x, "argwhere")))
+    return stack(nonzero(x), 1) if x.array.ndim else known(np.argwhere(host.read(x, "argwhere")))
 
 
 def flatnonzero(x: Operand, /) -> Tensor:

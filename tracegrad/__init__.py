@@ -12,7 +12,7 @@ The namespace follows the Python Array API standard, with PyTorch's names beside
 # ruff: noqa: F401 - the public names
 from __future__ import annotations
 
-from tracegrad import autograd, methods
+from tracegrad import autograd, methods, pytrees
 from tracegrad.aborts import Abort, NotCompiled
 from tracegrad.activations import (
     celu,

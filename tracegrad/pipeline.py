@@ -191,8 +191,9 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
     for views_of_made in (False, True):
         made = _MadeTensors(recorder, place_of_leaf, len(leaves), views_of_made)
-        rebuild = _recipe(run, reads, made)
-        slot_effects = tuple(_slot_effect(reads, effect, made) for effect in run.replaced)
+        held = set(run.known)
+        rebuild = _recipe(run, run.result, reads, made, held)
+        slot_effects = tuple(_slot_effect(run, reads, effect, made, held) for effect in run.replaced)
         grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
         shared = _shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
         if shared is None:
@@ -239,11 +240,11 @@ def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...])
     return Source(texts[leaf], leaf, contiguous=owner.array.flags.c_contiguous)
 
 
-def _slot_effect(reads: ReadSet, effect: Effect, made: _MadeTensors) -> SlotEffect:
+def _slot_effect(run: Run, reads: ReadSet, effect: Effect, made: _MadeTensors, held: set[int]) -> SlotEffect:
     slot = reads.slot(effect)
     if slot is None:
         raise Declined(Abort.EFFECT, effect.what)
-    return SlotEffect(slot, made.place(effect.after))
+    return SlotEffect(slot, _recipe(run, effect.after, reads, made, held))
 
 
 class _MadeTensors:
@@ -306,10 +307,10 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
     return seen
 
 
-def _recipe(run: Run, reads: ReadSet, made: _MadeTensors) -> Rebuild:
+def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[int]) -> Rebuild:
     try:
         leaves_as = None if run.front is None else run.front.recipe
-        return recipe(run.result, made.place, reads.source, set(run.known), leaves_as)
+        return recipe(value, made.place, reads.source, held, leaves_as)
     except UnknownResult as unknown:
         raise Declined(Abort.RESULT_TYPE, str(unknown)) from None
 

@@ -159,10 +159,10 @@ class GradEffect:
 
 @dataclass(frozen=True, slots=True)
 class SlotEffect:
-    """After the call, tensor `tensor` is put where the run put it."""
+    """After the call, a tensor, or a container of them, is put where the run put one."""
 
     slot: Slot
-    tensor: int
+    rebuild: Rebuild
 
 
 class OutputPool:
@@ -276,9 +276,11 @@ class Trace:
             self._add_views(tensors, len(leaves))
         for g in self.grad_effects:
             leaves[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
-        for effect in self.slot_effects:
-            effect.slot.assign(args, kwargs, tensors[effect.tensor])
-        return False, self.rebuild(tensors, args, kwargs)
+        result = self.rebuild(tensors, args, kwargs)        # all of it before slots change what it finds
+        stored = [effect.rebuild(tensors, args, kwargs) for effect in self.slot_effects]
+        for effect, value in zip(self.slot_effects, stored):
+            effect.slot.assign(args, kwargs, value)
+        return False, result
 
     def _add_views(self, tensors: list[Tensor], leaves: int) -> None:
         """Put the views where they belong among what the call has made."""

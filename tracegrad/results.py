@@ -5,9 +5,13 @@
 """
 from __future__ import annotations
 
+import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tracegrad import pytrees
+from tracegrad.purity.declared_pure import c_base
 from tracegrad.tensors import Tensor
 
 Read = Callable[[tuple, Mapping[str, Any]], Any]
@@ -35,8 +39,9 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     `leaves_as` is asked first: it knows what of the run leaves it as something else.
 
     What has a `source` was there before the run and is found again. Tuples (named ones too), lists, dicts with
-    constant keys, numbers, strings and None are rebuilt; mutable containers are new on every call, as they would be if
-    Python had run, so one whose id is in `held`, or that occurs twice, is not.
+    constant keys, instances of dataclasses and of registered classes, numbers, strings and None are rebuilt; what has
+    an identity is new on every call, as it would be if Python had run, so one whose id is in `held`, or that occurs
+    twice, is not.
     """
     kind = type(result)
     if leaves_as is not None and (made := leaves_as(result, place)) is not None:
@@ -49,7 +54,7 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     read = source(result)
     if read is not None:
         return lambda tensors, args, kwargs: read(args, kwargs)
-    if kind is list or kind is dict:
+    if kind in (list, dict, OrderedDict) or is_instance_of_known(kind):
         if id(result) in held:
             raise UnknownResult(f"a {kind.__name__} that something else holds too")
         held.add(id(result))
@@ -57,7 +62,33 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
         parts = [recipe(part, place, source, held, leaves_as) for part in result]
         make = getattr(kind, "_make", kind)
         return lambda tensors, args, kwargs: make([part(tensors, args, kwargs) for part in parts])
-    if kind is dict and all(type(key) in CONSTANTS for key in result):
+    if kind in (dict, OrderedDict) and all(type(key) in CONSTANTS for key in result):
         items = [(key, recipe(part, place, source, held, leaves_as)) for key, part in result.items()]
-        return lambda tensors, args, kwargs: {key: part(tensors, args, kwargs) for key, part in items}
+        return lambda tensors, args, kwargs: kind((key, part(tensors, args, kwargs)) for key, part in items)
+    if is_instance_of_known(kind):
+        node = pytrees.opened(result)
+        assert node is not None
+        if node.aux is result:                      # a Module: what it is beside its Tensors is not known
+            raise UnknownResult(f"{kind.__module__}.{kind.__qualname__}")
+        parts = [recipe(part, place, source, held, leaves_as) for part in node.children]
+        if node.make is pytrees.instance:
+            return instance_recipe(result, node, parts)
+        aux = recipe(node.aux, place, source, held, leaves_as)
+        return lambda tensors, args, kwargs: node.make(
+            aux(tensors, args, kwargs), [part(tensors, args, kwargs) for part in parts])
     raise UnknownResult(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def is_instance_of_known(kind: type) -> bool:
+    """Is it a class whose instances can be made again: a registered one, or a dataclass that is no C type's?"""
+    return pytrees.is_registered(kind) or dataclasses.is_dataclass(kind) and c_base(kind) is object
+
+
+def instance_recipe(result: Any, node: pytrees.Opened, parts: list[Rebuild]) -> Rebuild:
+    """How to make an instance of a dataclass again; UnknownResult if it holds more than its fields."""
+    kind, names = node.aux
+    if vars(result).keys() - set(names) if hasattr(result, "__dict__") else False:
+        raise UnknownResult(f"{kind.__module__}.{kind.__qualname__} with attributes that are no fields")
+    if hasattr(kind, "__del__"):
+        raise UnknownResult(f"{kind.__module__}.{kind.__qualname__}, which defines __del__")
+    return lambda tensors, args, kwargs: pytrees.instance(node.aux, [part(tensors, args, kwargs) for part in parts])

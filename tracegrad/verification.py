@@ -11,6 +11,7 @@ import numpy as np
 from codegen import compile_program
 from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
+from tracegrad.pytrees import opened
 from tracegrad.replay import Trace
 from tracegrad.tensors import Tensor
 
@@ -116,18 +117,17 @@ def _state(trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict, 
         if t._grad is not None:
             state[f"{trace.guards.sources[k]}.grad"] = t._grad.array.copy()
     for effect in trace.slot_effects:
-        state[effect.slot.text] = effect.slot.read(args, kwargs).array.copy()
+        state |= {f"{effect.slot.text}{path}": t.array.copy()
+                  for path, t in _tensors(effect.slot.read(args, kwargs), "")}
     return state
 
 
 def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield path, value
-    elif isinstance(value, dict):
-        for key, part in value.items():
+    elif (node := opened(value)) is not None:
+        keys = value if isinstance(value, dict) else range(len(node.children))
+        for key, part in zip(keys, node.children):
             yield from _tensors(part, f"{path}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for k, part in enumerate(value):
-            yield from _tensors(part, f"{path}[{k}]")
 
 

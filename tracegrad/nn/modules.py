@@ -14,7 +14,8 @@ the attributes whose names were registered.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -278,6 +279,21 @@ class Module:
         whose shape differs and, if `strict`, each missing or unexpected name.
         """
         return load_in_place(type(self).__name__, self._named_state(), state, strict)
+
+    # ---- as a pytree ------------------------------------------------------------------------------------------------
+
+    def __tree_flatten__(self) -> tuple[list[Tensor], Module]:
+        """Every Tensor that it, or a module below it, holds, each once, and the module."""
+        found: dict[int, Tensor] = {}
+        for module in self.modules():
+            held = (*vars(module).values(), *(p for _, p in module.own_parameters()))
+            found |= {id(t): t for t in held if isinstance(t, Tensor)}
+        return list(found.values()), self
+
+    @staticmethod
+    def __tree_unflatten__(module: Module, tensors: Sequence[Any]) -> Module:
+        """A copy of the module with these in the place of its Tensors."""
+        return copy.deepcopy(module, {id(old): new for old, new in zip(module.__tree_flatten__()[0], tensors)})
 
     # ---- text -------------------------------------------------------------------------------------------------------
 

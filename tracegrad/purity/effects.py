@@ -1,24 +1,29 @@
 """effects: what a run changed, by comparing the snapshot with the same objects after the run.
 
     self.h = h          SLOT     a Tensor replaced by another: a replay can do it again
+    self.s = (h, c)     SLOT     so are several, in a container that is otherwise as it was
     loss.backward()     GRAD     the grad of a Tensor: known to the recorder
     self.n += 1         OTHER    refused, in words
 """
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum, auto
 from types import BuiltinFunctionType, MethodType, MethodWrapperType
 from typing import Any
 
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.purity.anatomy import parts_of
+from tracegrad.purity.library import Library
 from tracegrad.purity.part import ABSENT, Child, Part, View
 from tracegrad.purity.prediction import Entry, Prediction
 from tracegrad.purity.values import bits
+from tracegrad.pytrees import opened
 
 BOUND = (BuiltinFunctionType, MethodType, MethodWrapperType)     # made anew each time they are read
+
+DEEPEST = 8         # how deep containers that are replaced may be nested
 
 
 class Kind(Enum):
@@ -93,10 +98,32 @@ def _compare_children(found: list[Effect], done: set[Hashable], prediction: Pred
 def _effect(prediction: Prediction, entry: Entry, child: Child, x: Any, y: Any) -> Effect:
     if entry.is_tensor and child.route == ".grad":
         return Effect(Kind.GRAD, entry.object, child, x, y, "it changed a grad")
-    is_tensor = prediction.library.is_tensor
-    if child.write is not None and is_tensor(type(x)) and is_tensor(type(y)):
+    if child.write is not None and differ_in_tensors(prediction.library, x, y):
         return Effect(Kind.SLOT, entry.object, child, x, y, f"it replaced {_place(entry.object, child)}")
     return _other(entry.object, child, f"it changed {_place(entry.object, child)}", x, y)
+
+
+def differ_in_tensors(library: Library, x: Any, y: Any, depth: int = 0) -> bool:
+    """Are both Tensors, or containers built alike that differ only in their Tensors?"""
+    if library.is_tensor(type(x)) and library.is_tensor(type(y)):
+        return True
+    if depth and is_equal(x, y):
+        return True
+    if type(x) is not type(y) or depth == DEEPEST or type(x) is dict and not (
+            len(x) == len(y) and all(map(is_equal, x, y))):
+        return False
+    before, after = _parts(x), _parts(y)
+    return before is not None and after is not None and len(before) == len(after) and all(
+        differ_in_tensors(library, a, b, depth + 1) for a, b in zip(before, after))
+
+
+def _parts(container: Any) -> tuple[Any, ...] | None:
+    """What a tuple, a list, a dict or an instance of a dataclass holds; None for anything else."""
+    cls = type(container)
+    if cls in (tuple, list, dict) or isinstance(container, tuple) and hasattr(cls, "_make") or is_dataclass(cls):
+        node = opened(container)
+        return None if node is None else node.children
+    return None
 
 
 def _place(owner: Any, child: Child) -> str:

@@ -1,3 +1,1 @@
-"""Programs written for NumPy, as people write them. None knows of tracegrad; `catalog` lists them, `__main__` traces
-them.
-"""
+"""Programs written for NumPy, as people write them. None knows of tracegrad; `catalog` lists them with arguments."""

@@ -5,6 +5,7 @@ Each takes the Operand first. What raises here is done by NumPy's own method, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tracegrad.numpy_front.arrays import (
     Array,
     Operand,
     Scalar,
+    Selected,
     Uncounted,
     constant,
     is_fixed,
@@ -26,10 +28,13 @@ from tracegrad.numpy_front.arrays import (
     leave,
     read,
     real,
+    same_mask,
+    select,
     tensor_of,
     wrap,
 )
 from tracegrad.numpy_front.ufuncs import BOOL, compute, kind, operand, plain, reduce, write
+from tracegrad.numpy_front.ufuncs import call as ufunc_call
 from tracegrad.operands import convert, scalar
 from tracegrad.recorder import ACTIVE
 from tracegrad.tensors import Tensor
@@ -72,6 +77,12 @@ def reduction(ufunc: np.ufunc) -> Callable[..., Any]:
 def mean(x: Operand, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
          where: Any = True) -> Any:
     """x.mean()."""
+    if type(x) is Selected and x.is_whole and axis in (None, 0) and dtype is out is None and not keepdims:
+        counted = x.mask.array.ndim if axis == 0 else None
+        n = reduce(np.add, wrap(x.mask), None)
+        if counted is None:
+            n = ufunc_call(np.multiply, n, prod(x.whole.array.shape[x.lead:]))
+        return ufunc_call(np.divide, reduce(np.add, x.replaced(in_float(x.whole)), axis), n)
     tensor = in_float(x._tensor) if dtype is None else convert(x._tensor, dtype_given(dtype))
     held = where if where is True else convert(tensor_of(where), BOOL)
     return done(_N.mean(tensor, axis, None, None, keepdims, where=held), out)
@@ -240,6 +251,8 @@ def take(x: Operand, indices: Any, axis: int | None = None, out: Any = None, mod
 
 def get_item(x: Operand, key: Any) -> Any:
     """x[key]: a scalar where the key has an integer for each axis, a view of basic indices, else a copy."""
+    if type(key) is Array and key.dtype == BOOL and type(x) is Array and ACTIVE.get() is not None:
+        return select(x, key)
     keys = key_of(key)
     parts = keys if type(keys) is tuple else (keys,)
     basic = all(type(k) in (int, slice) or k is None or k is Ellipsis for k in parts)
@@ -288,6 +301,13 @@ def set_item(x: Array, key: Any, value: Any) -> None:
     if type(x) is not Array:
         raise Uncounted("a scalar is not written to")
     into = x._tensor
+    if type(value) is Selected and value.is_whole and type(key) is Array and key.dtype == BOOL:
+        recorder = ACTIVE.get()
+        if recorder is not None and same_mask(recorder.key(key._tensor), value.mask_key) and (
+                value.whole.array.shape == into.array.shape):
+            whole = convert(value.whole, into.array.dtype)
+            writes.copy_(into, _F.where(value.everywhere()._tensor, whole, into))
+            return
     value = _value_for(value, into.array.dtype)
     masked = _mask_of(key, into.array.ndim)
     if masked is not None:

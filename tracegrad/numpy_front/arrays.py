@@ -18,6 +18,7 @@ from codegen.ir.types import NAMES
 from tracegrad import dtypes
 from tracegrad.aborts import Abort
 from tracegrad.functional import clone
+from tracegrad.indexing import get
 from tracegrad.lifted import LiftedNumber
 from tracegrad.movement import reshape, stack
 from tracegrad.operands import convert
@@ -92,6 +93,73 @@ class Scalar(Operand):
         return hash(real(self))
 
 
+class Selected(Array):
+    """x[mask] of a mask that was computed: how many elements there are depends on values.
+
+    Where that follows from guards, the elements are gathered. Else it is kept as all of x and the mask. Elementwise work on it, sums, and x[mask] = of it need no more; anything else
+    asks for its elements, and ends the recording.
+    """
+
+    __slots__ = ("_elements", "lead", "mask", "mask_key", "whole")
+
+    def __init__(self, whole: Tensor, mask: Tensor, mask_key: Any):
+        for name, value in (("whole", whole), ("mask", mask), ("mask_key", mask_key), ("lead", mask.array.ndim),
+                            ("_elements", None)):
+            object.__setattr__(self, name, value)
+
+    @property                   # type: ignore[misc]
+    def _tensor(self) -> Tensor:
+        """The elements."""
+        if self._elements is None:
+            recorder = ACTIVE.get()
+            if recorder is not None and recorder.is_fixed(self.mask_key):
+                elements = get(self.whole, self.mask.array)
+            else:
+                leave(Abort.HOST_READ, f"how many elements of a mask {list(self.mask.array.shape)} hold")
+                elements = Tensor(self.whole.array[self.mask.array])
+            object.__setattr__(self, "_elements", elements)
+        return self._elements
+
+    @property
+    def rank(self) -> int:
+        """The axes beside the one that is selected along."""
+        return self.whole.array.ndim - self.lead
+
+    @property
+    def is_whole(self) -> bool:
+        """Does nobody have the elements yet, so that they may still be thought of as x and a mask?"""
+        return self._elements is None and ACTIVE.get() is not None
+
+    def everywhere(self) -> Array:
+        """The mask, with an axis of size 1 for each that is not selected along."""
+        shape = self.mask.array.shape
+        return Array(reshape(self.mask, (*shape, *(1,) * self.rank)))
+
+    def replaced(self, whole: Tensor) -> Selected:
+        """Other values of the same elements."""
+        return Selected(whole, self.mask, self.mask_key)
+
+    def overwrite(self, whole: Tensor) -> Selected:
+        """Write in place."""
+        object.__setattr__(self, "whole", whole)
+        return self
+
+
+def select(x: Operand, mask: Operand) -> Selected:
+    """x[mask], of masks that lie along the leading axes of x; Uncounted where nothing records."""
+    recorder = ACTIVE.get()
+    shape, lead = x._tensor.array.shape, mask._tensor.array.ndim
+    if recorder is None or not lead or mask._tensor.array.shape != shape[:lead]:
+        raise Uncounted("a mask of another shape")
+    return Selected(clone(x._tensor), clone(mask._tensor), recorder.key(mask._tensor))
+
+
+def same_mask(a: Any, b: Any) -> bool:
+    """Do these recorded values, of masks, hold at the same places whatever the inputs?"""
+    recorder = ACTIVE.get()
+    return a == b or recorder is not None and recorder.is_same(a, b)
+
+
 def leave(reason: Abort, detail: str) -> None:
     """The run does something that cannot be replayed."""
     recorder = ACTIVE.get()
@@ -123,7 +191,7 @@ def wrap(tensor: Tensor) -> Operand:
 def real(value: Any) -> Any:
     """The value with what the Arrays in it stand for, on their memory, in their place; nothing is noted."""
     kind = type(value)
-    if kind is Array:
+    if kind is Array or kind is Selected:
         return value._tensor.array
     if kind is Scalar:
         return value._tensor.array[()]

@@ -11,7 +11,7 @@ from tracegrad import functional, movement
 from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import functions, ufuncs
-from tracegrad.numpy_front.arrays import Array, Operand, Scalar, isinstance_of, on_arrays
+from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays
 from tracegrad.numpy_front.substitution import CURRENT, Substitution
 
 _F = functional
@@ -132,7 +132,9 @@ def bind() -> None:
         setattr(Operand, name, property(function))
     for name, function in _OF_ARRAYS.items():
         setattr(Array, name, function)
+    setattr(Selected, "dtype", property(lambda x: x.whole.array.dtype))         # they do not ask for the elements
+    setattr(Selected, "ndim", property(lambda x: 1 + x.rank))
 
 
 bind()
-__all__ = ["Array", "Scalar", "bind"]
+__all__ = ["Array", "Scalar", "Selected", "bind"]

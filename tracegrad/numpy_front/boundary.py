@@ -19,10 +19,10 @@ from codegen.ir.types import DTYPES, NAMES
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.lifted import plain
 from tracegrad.numpy_front.arrays import Operand, real
-from tracegrad.numpy_front.binding import Array, Scalar
+from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.purity.observation import ERROR_STATE
-from tracegrad.results import Rebuild
+from tracegrad.results import Rebuild, UnknownResult
 from tracegrad.tensors import Tensor
 
 _ndarray = np.ndarray
@@ -143,7 +143,7 @@ class Run:
 
     def result(self, value: Any) -> Any:
         """A result of the run, or anything that it left behind, as NumPy would have given it."""
-        return plain(value, stands_for={Array: self._original, Scalar: self._original})
+        return plain(value, stands_for={Array: self._original, Scalar: self._original, Selected: real})
 
     def _original(self, operand: Operand) -> Any:
         given = self._given.get(id(operand._tensor))
@@ -153,6 +153,8 @@ class Run:
         """How to make a part of the result again, if it is an Array or a Scalar."""
         if issubclass(type(value), (np.generic, np.dtype)) and type(value) is not np.void:
             return lambda tensors, args, kwargs: value
+        if type(value) is Selected:
+            raise UnknownResult("an array of as many elements as a mask holds")
         if type(value) is not Array and type(value) is not Scalar:
             return None
         given = self._given.get(id(value._tensor))

@@ -19,9 +19,12 @@ from tracegrad.numpy_front.arrays import (
     Operand,
     Uncounted,
     constant,
+    Selected,
     holds_operands,
     isinstance_of,
     on_arrays,
+    real,
+    same_mask,
     stacked,
     wrap,
 )
@@ -73,7 +76,7 @@ def loop(ufunc: np.ufunc, kinds: tuple[Any, ...], dtype: np.dtype | None, castin
 def kind(x: Any) -> Any:
     """What decides how x promotes: its dtype, or the type of a Python number."""
     if isinstance_of(x, Operand):
-        return x._tensor.array.dtype
+        return x.dtype
     if type(x) is LiftedNumber:
         return type(x.number)
     if type(x) in (int, float, complex):
@@ -150,6 +153,14 @@ def call(ufunc: np.ufunc, *inputs: Any, out: Any = None, where: Any = True, dtyp
             raise Uncounted("of several results, with out= or where=")
         return tuple(map(wrap, results(ufunc, inputs, dtype, casting)))
     out = _single(out)
+    if (selected := selected_among(inputs)) is not None and out is None and where is True:
+        inputs = tuple(Array(x.whole) if type(x) is Selected else x for x in inputs)
+        return selected.replaced(compute(ufunc, inputs, dtype, casting))
+    if type(out) is Selected and inputs[0] is out and (selected := selected_among(inputs)) is not None:
+        result = compute(ufunc, tuple(Array(x.whole) if type(x) is Selected else x for x in inputs))
+        if not np.can_cast(result.array.dtype, out.dtype, casting):     # type: ignore[arg-type]
+            raise TypeError(f"{result.array.dtype} does not cast to {out.dtype}")
+        return out.overwrite(convert(result, out.dtype))
     result = compute(ufunc, inputs, dtype, casting)
     if where is not True:
         held = operand(plain(where), BOOL)
@@ -157,6 +168,21 @@ def call(ufunc: np.ufunc, *inputs: Any, out: Any = None, where: Any = True, dtyp
         others = 0 if out is None else convert(target(out), result.array.dtype)
         result = _F.where(held, result, others)
     return wrap(result) if out is None else write(out, result, casting)
+
+
+def selected_among(inputs: tuple) -> Selected | None:
+    """One of the selections, if all are by the same mask and nothing else lies along it."""
+    selections = [x for x in inputs if type(x) is Selected and x.is_whole]
+    if not selections:
+        return None
+    first = selections[0]
+    for x in inputs:
+        if type(x) is Selected:
+            if not x.is_whole or x.lead != first.lead or not same_mask(x.mask_key, first.mask_key):
+                return None
+        elif np.ndim(real(x)) > first.rank:
+            return None
+    return first
 
 
 def target(out: Any) -> Tensor:
@@ -180,6 +206,11 @@ def write(out: Any, result: Tensor, casting: str = "same_kind") -> Any:
 def reduce(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False,
            initial: Any = np._NoValue, where: Any = True) -> Any:
     """ufunc.reduce."""
+    if type(array) is Selected and array.is_whole and axis in (None, 0) and where is True and not keepdims:
+        if ufunc not in (np.add, np.logical_or, np.logical_and):
+            raise Uncounted("of a selection, which may be empty")
+        axis = None if axis is None else tuple(range(array.lead))
+        array, where = Array(array.whole), array.everywhere()
     x = _summand(ufunc, array, dtype)
     options: dict[str, Any] = {} if initial is np._NoValue or initial is None else {"initial": operand(
         initial, x.array.dtype)}

@@ -30,6 +30,7 @@ from tracegrad.numpy_functions import (
     array_like,
     deliver,
     largest,
+    product,
     smallest,
     sum_of,
 )
@@ -44,7 +45,8 @@ class LeavesTheGraph(UserWarning):
 
 
 REDUCTIONS: dict[np.ufunc, Callable] = {
-    np.add: sum_of, np.maximum: largest, np.minimum: smallest, np.logical_or: any_of, np.logical_and: all_of,
+    np.add: sum_of, np.multiply: product, np.maximum: largest, np.minimum: smallest,
+    np.logical_or: any_of, np.logical_and: all_of,
 }
 """Our reductions for the ufuncs that have one."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import complex_numbers, creation, elementary, functional, movement
+from tracegrad import complex_numbers, creation, cumulative, elementary, functional, movement
 from tracegrad.dtype_info import result_type
 from tracegrad.host import numpy
 from tracegrad.operands import convert, tensor_operand, truth
@@ -109,6 +109,7 @@ def _without_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 sum_of = reduction(_F.sum, _F.add, 0)
+product = reduction(cumulative.prod, _F.multiply, 1)
 largest = _without_dtype(reduction(_F.max, _F.maximum))
 smallest = _without_dtype(reduction(_F.min, _F.minimum))
 any_of = _without_dtype(reduction(_F.any, neutral=False))

@@ -4,17 +4,16 @@ Each takes the Operand first. What raises here is done by NumPy's own method, wh
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from tracegrad import assignment, complex_numbers, functional, indexing, movement, numpy_functions, writes
+from tracegrad import complex_numbers, functional, indexing, movement, numpy_functions, sorting, writes
 from tracegrad.aborts import Abort
 from tracegrad.diagonals import diagonal
 from tracegrad.dtypes import FLOATING, INTEGRAL, dtype_of
-from tracegrad.lifted import LiftedNumber
 from tracegrad.manipulation import repeat as repeated
 from tracegrad.numpy_front.arrays import (
     Array,
@@ -22,18 +21,13 @@ from tracegrad.numpy_front.arrays import (
     Scalar,
     Selected,
     Uncounted,
-    constant,
-    is_fixed,
     isinstance_of,
     leave,
-    read,
     real,
-    same_mask,
-    select,
     tensor_of,
     wrap,
 )
-from tracegrad.numpy_front.ufuncs import BOOL, compute, kind, operand, plain, reduce, write
+from tracegrad.numpy_front.ufuncs import BOOL, compute, kind, operand, plain, reduce, target, write
 from tracegrad.numpy_front.ufuncs import call as ufunc_call
 from tracegrad.operands import convert, scalar
 from tracegrad.recorder import ACTIVE
@@ -194,11 +188,6 @@ def view(x: Operand, *dtype: Any) -> Array:
                  else indexing.get(x._tensor, Ellipsis))
 
 
-def fill(x: Array, value: Any) -> None:
-    """x.fill(0)."""
-    set_item(x, Ellipsis, value)
-
-
 def clip(x: Operand, min: Any = None, max: Any = None, out: Any = None, **options: Any) -> Any:
     """x.clip(0, 1): the ufuncs minimum and maximum, so NaN stays."""
     if options:
@@ -246,118 +235,37 @@ def take(x: Operand, indices: Any, axis: int | None = None, out: Any = None, mod
     return done(_N.take(x._tensor, convert(tensor_of(indices), INT), axis, None, mode), out)
 
 
-# ---- reading and writing ---------------------------------------------------------------------------------------------
+# ---- order and running results -------------------------------------------------------------------------------------
 
 
-def get_item(x: Operand, key: Any) -> Any:
-    """x[key]: a scalar where the key has an integer for each axis, a view of basic indices, else a copy."""
-    if type(key) is Array and key.dtype == BOOL and type(x) is Array and ACTIVE.get() is not None:
-        return select(x, key)
-    keys = key_of(key)
-    parts = keys if type(keys) is tuple else (keys,)
-    basic = all(type(k) in (int, slice) or k is None or k is Ellipsis for k in parts)
-    if type(x) is Scalar and not basic:
-        raise Uncounted("a scalar at an array of indices")
-    found = indexing.get(x._tensor, keys)
-    if not basic:
-        if found.array.ndim == 0:
-            return Scalar(found)
-        if any(isinstance_of(k, Tensor) and k.array.ndim == 0 for k in parts):
-            raise Uncounted("an index that was computed selects a part that may be written to")
-        return Array(found)
-    if found.array.ndim or Ellipsis in parts:
-        return Array(found)
-    return Scalar(_F.clone(found))
+def running(ours: Callable[..., Tensor]) -> Callable[..., Any]:
+    """x.cumsum(), x.cumprod()."""
+    def apply(x: Operand, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+        return done(ours(x._tensor, axis, dtype=None if dtype is None else dtype_given(dtype)), out)
+    return apply
 
 
-def key_of(key: Any) -> Any:
-    """The key with Tensors for Arrays and for arrays of integers; Uncounted where a shape would depend on values."""
-    if type(key) is tuple:
-        return tuple(map(key_of, key))
-    if type(key) is list:
-        key = plain(key)
-        key = key.astype(INT) if key.size == 0 and type(key) is np.ndarray else key
-    if isinstance_of(key, Operand) and is_fixed(key):
-        key = real(key)
-    if isinstance_of(key, Operand):
-        if key._tensor.array.dtype == BOOL:
-            raise Uncounted("a mask: the shape of the result depends on its values")
-        return key._tensor
-    if type(key) is np.ndarray:
-        return constant(key)
-    if type(key) is slice:
-        parts = [real(v) if isinstance_of(v, Operand) and is_fixed(v) else v
-                 for v in (key.start, key.stop, key.step)]
-        if any(isinstance_of(v, Operand) for v in parts):
-            raise Uncounted("the bounds of a slice were computed")
-        return slice(*(v if v is None else int(v) for v in parts))
-    if isinstance_of(key, np.integer) or type(key) is LiftedNumber:
-        return int(key)
-    return key
+def sort(x: Operand, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+    """x.sort(), in place."""
+    if order is not None:
+        raise Uncounted("with order=")
+    writes.copy_(target(x), sorting.sort(x._tensor, axis))
 
 
-def set_item(x: Array, key: Any, value: Any) -> None:
-    """x[key] = value, cast to the dtype of x whatever is lost."""
-    if type(x) is not Array:
-        raise Uncounted("a scalar is not written to")
-    into = x._tensor
-    if type(value) is Selected and value.is_whole and type(key) is Array and key.dtype == BOOL:
-        recorder = ACTIVE.get()
-        if recorder is not None and same_mask(recorder.key(key._tensor), value.mask_key) and (
-                value.whole.array.shape == into.array.shape):
-            whole = convert(value.whole, into.array.dtype)
-            writes.copy_(into, _F.where(value.everywhere()._tensor, whole, into))
-            return
-    value = _value_for(value, into.array.dtype)
-    masked = _mask_of(key, into.array.ndim)
-    if masked is not None:
-        _set_where(into, *masked, value)
-        return
-    assignment.set_item(into, key_of(key), value)
+def argsort(x: Operand, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Array:
+    """x.argsort(), stable: NumPy's order of equal elements is not promised to be another."""
+    if order is not None:
+        raise Uncounted("with order=")
+    return Array(sorting.argsort(x._tensor, axis))
 
 
-def _value_for(value: Any, dtype: np.dtype) -> Tensor:
-    """What is to be written, in the dtype of where it goes."""
-    value = plain(value)
-    if isinstance_of(value, Operand):
-        return convert(value._tensor, dtype)
-    if type(value) is LiftedNumber:
-        return convert(value.tensor, dtype)
-    if type(value) is np.ndarray and value.ndim:
-        return convert(constant(value), dtype)
-    if type(value) in (int, float) and dtype.kind in "iu":
-        dtype.type(value)                               # OverflowError is NumPy's
-    return scalar(np.asarray(value).astype(dtype).item(), dtype)
-
-
-def _mask_of(key: Any, ndim: int) -> tuple[Tensor, int] | None:
-    """The mask and the axis it begins at, if the key is a mask with nothing but whole axes beside it."""
-    parts = list(key) if type(key) is tuple else [key]
-    masks = [k for k, part in enumerate(parts) if _is_mask(part)]
-    others = [part for k, part in enumerate(parts) if k not in masks]
-    if len(masks) != 1 or any(part is not Ellipsis and part != slice(None) for part in others):
-        return None
-    (at,) = masks
-    mask = tensor_of(plain(parts[at]))
-    before, after = parts[:at], parts[at + 1:]
-    return mask, ndim - mask.array.ndim - len(after) if Ellipsis in before else at
-
-
-def _is_mask(part: Any) -> bool:
-    part = plain(part)
-    return (isinstance_of(part, Operand) or type(part) is np.ndarray) and kind(part) == BOOL and part.ndim > 0
-
-
-def _set_where(into: Tensor, mask: Tensor, at: int, value: Tensor) -> None:
-    """x[mask] = value: the same value, or the same row, wherever the mask holds."""
-    shape, lead = into.array.shape, mask.array.ndim
-    if mask.array.shape != shape[at:at + lead]:
-        raise IndexError("the mask has another shape")
-    if value.array.ndim > (len(shape) - lead if at == 0 else 0) and value.array.size != 1:
-        raise Uncounted("at a mask: where each value goes depends on the values of the mask")
-    value = _M.reshape(value, ()) if value.array.size == 1 else value
-    mask = _M.broadcast_to(_M.reshape(mask, (*mask.array.shape, *(1,) * (len(shape) - lead - at))), shape)
-    writes.copy_(into, _F.where(mask, value, into))
+def searchsorted(x: Operand, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    """x.searchsorted(v)."""
+    common = np.result_type(x._tensor.array.dtype, _weak(v))
+    values = operand(plain(v), common)
+    values = values if isinstance_of(values, Tensor) else scalar(values, common)
+    order = None if sorter is None else tensor_of(sorter)
+    return wrap(sorting.searchsorted(convert(x._tensor, common), values, side=side, sorter=order))
 
 
 # ---- parts, layout --------------------------------------------------------------------------------------------------
@@ -394,66 +302,3 @@ class Flags:
 
 
 LAYOUT = frozenset({"c_contiguous", "f_contiguous", "contiguous", "fortran", "forc", "fnc"})
-
-
-# ---- values that leave for Python ------------------------------------------------------------------------------------
-
-
-def reading(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that gives Python a value."""
-    def apply(x: Operand, *args: Any, **options: Any) -> Any:
-        read(x, name)
-        return function(real(x), *map(real, args), **options)
-    return apply
-
-
-def as_array(x: Operand, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    """np.asarray(x) where NumPy itself asks."""
-    read(x, "np.asarray")
-    return np.array(real(x), dtype, copy=copy)
-
-
-def length(x: Array) -> int:
-    """len(x)."""
-    if not x._tensor.array.ndim:
-        raise TypeError("len() of unsized object")
-    return x._tensor.array.shape[0]
-
-
-def rows(x: Array) -> Iterator[Any]:
-    """What iterating gives."""
-    if not x._tensor.array.ndim:
-        raise TypeError("iteration over a 0-d array")
-    return (get_item(x, k) for k in range(x._tensor.array.shape[0]))
-
-
-class Flat:
-    """x.flat: reading and writing by one index, over memory in C order."""
-
-    __slots__ = ("_line", "base")
-
-    def __init__(self, x: Array):
-        if not x._tensor.array.flags.c_contiguous:
-            raise Uncounted("flat of an array that is not contiguous")
-        self.base, self._line = x, ravel(x)
-
-    def __getitem__(self, key: Any) -> Any:
-        found = get_item(self._line, key)
-        return found if type(found) is Scalar else copy(found)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        value = plain(value)
-        set_item(self._line, key, ravel(value) if isinstance_of(value, Operand) and value.ndim > 1 else value)
-
-    def __iter__(self) -> Iterator[Any]:
-        return rows(self._line)
-
-    def __len__(self) -> int:
-        return length(self._line)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return as_array(self._line, dtype, copy)
-
-    def copy(self) -> Any:
-        """A copy in one axis."""
-        return copy(self._line)

@@ -96,8 +96,8 @@ class Scalar(Operand):
 class Selected(Array):
     """x[mask] of a mask that was computed: how many elements there are depends on values.
 
-    Where that follows from guards, the elements are gathered. Else it is kept as all of x and the mask. Elementwise work on it, sums, and x[mask] = of it need no more; anything else
-    asks for its elements, and ends the recording.
+    It is kept as all of x and the mask. Elementwise work on it, sums, and x[mask] = of it need no more. Anything else
+    asks for its elements: they are gathered where the mask follows from guards, else the recording ends.
     """
 
     __slots__ = ("_elements", "lead", "mask", "mask_key", "whole")
@@ -107,13 +107,13 @@ class Selected(Array):
                             ("_elements", None)):
             object.__setattr__(self, name, value)
 
-    @property                   # type: ignore[misc]
-    def _tensor(self) -> Tensor:
+    @property
+    def _tensor(self) -> Tensor:        # type: ignore[override]
         """The elements."""
         if self._elements is None:
             recorder = ACTIVE.get()
             if recorder is not None and recorder.is_fixed(self.mask_key):
-                elements = get(self.whole, self.mask.array)
+                elements = get(self.whole, tuple(map(constant, np.nonzero(self.mask.array))))
             else:
                 leave(Abort.HOST_READ, f"how many elements of a mask {list(self.mask.array.shape)} hold")
                 elements = Tensor(self.whole.array[self.mask.array])

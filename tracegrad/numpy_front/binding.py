@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import functional, movement
+from tracegrad import cumulative, functional, movement, sorting
 from tracegrad.lifted import LiftedNumber
+from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import functions, ufuncs
 from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays
@@ -83,11 +84,11 @@ _OPERATORS: dict[str, Callable] = {
     "__pow__": power, "__rpow__": binary(np.power, swapped=True),
     "__neg__": unary(np.negative), "__pos__": unary(np.positive), "__abs__": unary(np.absolute),
     "__invert__": unary(np.invert),
-    "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array__": methods.as_array,
-    **{f"__{name}__": methods.reading(name, function) for name, function in (
+    "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array__": items.as_array,
+    **{f"__{name}__": items.reading(name, function) for name, function in (
         ("bool", bool), ("int", int), ("float", float), ("complex", complex), ("index", operator.index),
         ("repr", repr), ("str", str), ("format", format), ("round", round), ("contains", operator.contains))},
-    "__reduce_ex__": methods.reading("a copy for others", lambda x, protocol: x.__reduce_ex__(protocol)),
+    "__reduce_ex__": items.reading("a copy for others", lambda x, protocol: x.__reduce_ex__(protocol)),
 }
 
 _METHODS: dict[str, Callable] = {
@@ -95,13 +96,15 @@ _METHODS: dict[str, Callable] = {
     "max": methods.reduction(np.maximum), "min": methods.reduction(np.minimum),
     "any": methods.reduction(np.logical_or), "all": methods.reduction(np.logical_and),
     "mean": methods.mean, "var": methods.deviation(_F.var), "std": methods.deviation(_F.std),
-    "argmax": methods.position(_F.argmax),
+    "argmax": methods.position(_F.argmax), "argmin": methods.position(sorting.argmin),
+    "cumsum": methods.running(cumulative.cumsum), "cumprod": methods.running(cumulative.cumprod),
+    "sort": methods.sort, "argsort": methods.argsort, "searchsorted": methods.searchsorted,
     "reshape": methods.reshape, "ravel": methods.ravel, "flatten": methods.flatten, "transpose": methods.transpose,
     "swapaxes": methods.swapaxes, "squeeze": methods.squeeze, "diagonal": methods.diagonal_of, "trace": methods.trace,
     "repeat": methods.repeat, "astype": methods.astype, "copy": methods.copy, "view": methods.view,
-    "fill": methods.fill, "clip": methods.clip, "dot": methods.dot, "round": methods.round_to, "take": methods.take,
+    "fill": items.fill, "clip": methods.clip, "dot": methods.dot, "round": methods.round_to, "take": methods.take,
     "conj": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))),
-    "conjugate": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))), "__getitem__": methods.get_item,
+    "conjugate": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))), "__getitem__": items.get_item,
 }
 
 _READS: dict[str, Callable] = {
@@ -116,24 +119,28 @@ _ATTRIBUTES: dict[str, Callable] = {
 
 _OF_ARRAYS: dict[str, Any] = {
     **{f"__i{name}__": in_place(ufunc) for name, ufunc in _ARITHMETIC.items() if name != "divmod"},
-    "__ipow__": in_place(np.power), "__setitem__": by_numpy("__setitem__", methods.set_item),
-    "__len__": methods.length, "__iter__": methods.rows, "flat": property(methods.Flat),
+    "__ipow__": in_place(np.power), "__setitem__": by_numpy("__setitem__", items.set_item),
+    "__len__": items.length, "__iter__": items.rows, "flat": property(items.Flat),
 }
 """What NumPy's scalars do not have."""
+
+
+_OF_SELECTIONS: dict[str, Callable] = {"dtype": lambda x: x.whole.array.dtype, "ndim": lambda x: 1 + x.rank}
+"""What does not ask for the elements."""
 
 
 def bind() -> None:
     """Give Array and Scalar their operators, methods and attributes."""
     methods_of_both = {**{name: by_numpy(name, function) for name, function in _METHODS.items()},
-                       **{name: methods.reading(name, function) for name, function in _READS.items()}}
+                       **{name: items.reading(name, function) for name, function in _READS.items()}}
     for name, function in {**_OPERATORS, **methods_of_both}.items():
         setattr(Operand, name, function)
     for name, function in _ATTRIBUTES.items():
         setattr(Operand, name, property(function))
     for name, function in _OF_ARRAYS.items():
         setattr(Array, name, function)
-    setattr(Selected, "dtype", property(lambda x: x.whole.array.dtype))         # they do not ask for the elements
-    setattr(Selected, "ndim", property(lambda x: 1 + x.rank))
+    for name, function in _OF_SELECTIONS.items():
+        setattr(Selected, name, property(function))
 
 
 bind()

@@ -22,6 +22,7 @@ from tracegrad.numpy_front.arrays import Operand, real
 from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.purity.observation import ERROR_STATE
+from tracegrad.recorder import ACTIVE
 from tracegrad.results import Rebuild, UnknownResult
 from tracegrad.tensors import Tensor
 
@@ -110,6 +111,13 @@ def errors_raise() -> bool:
     return state is not None and _raises(state)
 
 
+def settled(selection: Selected) -> Array:
+    """A selection that is a result: its elements, if how many there are follows from guards."""
+    recorder = ACTIVE.get()
+    fixed = recorder is not None and recorder.is_fixed(selection.mask_key)
+    return Array(selection._tensor) if fixed else selection
+
+
 class Run:
     """One recorded run of a function on the arrays of a call. `args` and `kwargs` are as the caller gave them."""
 
@@ -131,7 +139,8 @@ class Run:
         """The function, over a substituted namespace, on Arrays."""
         with running() as substitution:
             copied = substitution.of(function)
-            return copied(*map(self._operand, args), **{name: self._operand(v) for name, v in kwargs.items()})
+            result = copied(*map(self._operand, args), **{name: self._operand(v) for name, v in kwargs.items()})
+            return plain(result, stands_for={Selected: settled})
 
     def _operand(self, argument: Any) -> Any:
         return self._operands[id(argument)] if isinstance(argument, Tensor) else argument
@@ -153,7 +162,7 @@ class Run:
         """How to make a part of the result again, if it is an Array or a Scalar."""
         if issubclass(type(value), (np.generic, np.dtype)) and type(value) is not np.void:
             return lambda tensors, args, kwargs: value
-        if type(value) is Selected:
+        if type(value) is Selected:     # what settled leaves
             raise UnknownResult("an array of as many elements as a mask holds")
         if type(value) is not Array and type(value) is not Scalar:
             return None

@@ -13,10 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from tracegrad import contraction, creation, functional, movement, sequences
 from tracegrad.dtypes import dtype_of
+from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
+from tracegrad.numpy_front import sampling
 from tracegrad.numpy_front.array_methods import done, dtype_given
 from tracegrad.numpy_front.arrays import (
     Array,
@@ -37,6 +40,7 @@ from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
 
 _F, _M = functional, movement
+CONVERTER = _multiarray_umath._array_converter
 
 
 def in_common(values: Sequence[Any], dtype: Any = None) -> list[Tensor]:
@@ -90,7 +94,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, de
     _c_order(order)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     to = dtype_given(dtype) if dtype is not None else dtype_of(np.asarray(real(fill_value)).dtype)
-    value = methods._value_for(fill_value, to)
+    value = items.value_for(fill_value, to)
     return Array(_F.clone(_M.broadcast_to(value, tuple(int(n) for n in sizes))))
 
 
@@ -173,7 +177,7 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     into, source = target(dst), plain(src)
     if isinstance(k := kind(source), np.dtype) and not np.can_cast(k, into.array.dtype, casting):
         raise TypeError("the rule of casting= forbids it")
-    value = methods._value_for(source, into.array.dtype)
+    value = items.value_for(source, into.array.dtype)
     if where is not True:
         value = _F.where(convert(tensor_of(plain(where)), BOOL), value, into)
     copy_(into, _M.broadcast_to(value, into.array.shape))
@@ -183,7 +187,7 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
     """np.putmask with one value."""
     if np.size(plain(values)) != 1:
         raise Uncounted("with many values")
-    methods.set_item(a, plain(mask), values)
+    items.set_item(a, plain(mask), values)
 
 
 def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
@@ -208,6 +212,42 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **options: An
     return done(contraction.einsum(operands[0], *in_common(operands[1:])), out)
 
 
+class Converter:
+    """What NumPy's own code makes of the arguments that it is given, and how it gives the result back."""
+
+    def __init__(self, *given: Any):
+        self.scalar_input = tuple(type(v) is Scalar or np.isscalar(v) for v in given)
+        self._given = given
+
+    def _array(self, value: Any) -> Any:
+        value = plain(value)
+        return value if isinstance_of(value, Operand) else np.asarray(value)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __getitem__(self, k: int) -> Any:
+        return self._array(self._given[k])
+
+    def as_arrays(self, subok: bool = True, pyscalars: str = "convert_if_no_array") -> tuple[Any, ...]:
+        """Arrays of all; Python numbers may stay as they are beside arrays."""
+        python = [type(v) in (int, float, complex) for v in self._given]
+        keep = pyscalars == "preserve" or pyscalars == "convert_if_no_array" and not all(python)
+        return tuple(v if keep and plain_number else self._array(v) for v, plain_number in zip(self._given, python))
+
+    def result_type(self, extra_dtype: Any = None, ensure_inexact: bool = False) -> np.dtype:
+        """The dtype that all promote to."""
+        found = [k if isinstance(k := kind(plain(v)), np.dtype) else k(0) for v in self._given]
+        found += [] if extra_dtype is None else [np.dtype(extra_dtype)]
+        common = np.result_type(*found)
+        return np.result_type(common, 0.0) if ensure_inexact and common.kind in "iub" else common
+
+    def wrap(self, arr: Any, /, to_scalar: bool | None = None) -> Any:
+        """The result: a scalar of scalars."""
+        scalar = all(self.scalar_input) if to_scalar is None else to_scalar
+        return wrap(arr._tensor) if scalar and isinstance_of(arr, Operand) and arr.ndim == 0 else arr
+
+
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """np.count_nonzero."""
     return methods.reduce(np.add, wrap(convert(tensor_of(plain(a)), BOOL)), axis, keepdims=keepdims)
@@ -220,8 +260,11 @@ COUNTERPARTS: dict[Any, Callable[..., Any]] = {
     np.full_like: full_like, np.arange: arange, np.eye: eye, np.identity: identity,
     np.copy: lambda a, order="K", subok=False: array(a, order=order),
     np.concatenate: concatenate, np.where: where, np.dot: dot, np.inner: inner, np.vdot: vdot,
-    np.broadcast: broadcast, np.broadcast_arrays: broadcast_arrays, np.einsum: einsum,
-    np.count_nonzero: count_nonzero, np.copyto: copyto, np.putmask: putmask,
+    np.broadcast: broadcast, CONVERTER: Converter, np.broadcast_arrays: broadcast_arrays, np.einsum: einsum,
+    np.median: sampling.median, np.quantile: sampling.quantile, np.percentile: sampling.percentile,
+    np.nanmean: sampling.nanmean, np.interp: sampling.interp, np.correlate: sampling.correlate,
+    _multiarray_umath.correlate: sampling.correlate, np.count_nonzero: count_nonzero,
+    np.copyto: copyto, np.putmask: putmask,
     np.can_cast: lambda from_, to, casting="safe": np.can_cast(
         from_.dtype if isinstance_of(from_, Operand) else from_, to, casting),
     np.result_type: lambda *given: np.result_type(*(v.dtype if isinstance_of(v, Operand) else v for v in given)),

@@ -96,6 +96,7 @@ class Substituted(dict):
         return self.substitution.of(self.real[name])
 
 
+CLASSES = frozenset({np.broadcast, functions.CONVERTER})
 GRIDS = (type(np.mgrid), type(np.ogrid), type(np.r_), type(np.c_))
 
 
@@ -119,7 +120,7 @@ class Substitution:
         if kind is ModuleType:
             name = value.__name__
             return Module(value, self) if _is_of_numpy(name) and not name.startswith(EFFECTFUL) else value
-        if kind is DISPATCHED or kind is np.ufunc or kind in GRIDS or value is np.broadcast:
+        if kind is DISPATCHED or kind is np.ufunc or kind in GRIDS or kind is type and value in CLASSES:
             return Function(value, self)
         if kind is BuiltinFunctionType:
             numpy = _is_of_numpy(getattr(value, "__module__", None)) or type(value.__self__) is np.ufunc

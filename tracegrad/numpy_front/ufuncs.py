@@ -17,9 +17,9 @@ from tracegrad.movement import broadcast_shapes, broadcast_to
 from tracegrad.numpy_front.arrays import (
     Array,
     Operand,
+    Selected,
     Uncounted,
     constant,
-    Selected,
     holds_operands,
     isinstance_of,
     on_arrays,

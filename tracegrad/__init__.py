@@ -293,7 +293,6 @@ from tracegrad.movement import (
     flip,
     gather,
     matrix_transpose,
-    pad,
     permute_dims,
     reshape,
     squeeze,
@@ -302,6 +301,7 @@ from tracegrad.movement import (
     take,
     take_along_axis,
 )
+from tracegrad.padding import pad
 from tracegrad.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

@@ -18,6 +18,7 @@ from tracegrad.dispatch import dispatch
 from tracegrad.functional import add, matmul, multiply, sum
 from tracegrad.movement import reshape
 from tracegrad.operands import Operand, pair, tensor_operand
+from tracegrad.padding import padded
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.windows import Sizes, one_for_each, spread, windows
@@ -123,14 +124,6 @@ def _edges(op: str, padding: Padding, size: Sizes, step: Sizes, dilation: Sizes)
         raise ValueError(at_user_line(f'{op}: padding is a number, "same" or "valid", not {padding!r}'))
     both = one_for_each(op, "padding", padding, len(size), 0)
     return both, both
-
-
-def padded(x: Tensor, low: Sizes, high: Sizes) -> Tensor:
-    """Zeros around the last axes of x."""
-    if not any(low) and not any(high):
-        return x
-    rest = (0,) * (x.array.ndim - len(low))
-    return dispatch("pad", x, low=(*rest, *low), high=(*rest, *high), interior=(0,) * x.array.ndim)
 
 
 def cropped(x: Tensor, edge: Sizes) -> Tensor:

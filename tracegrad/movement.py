@@ -1,6 +1,6 @@
-"""Operations that move elements and compute nothing: reshape, transpose, broadcast, flip, pad, gather.
+"""Operations that move elements and compute nothing: reshape, transpose, broadcast, flip, gather.
 
-All but pad and gather give views where NumPy does.
+All but gather and concat give views where NumPy does.
 """
 from __future__ import annotations
 
@@ -167,23 +167,6 @@ def flip(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
     refuse_names("flip", names)
     x = tensor_operand("flip", x)
     return dispatch("flip", x, axes=axes_of(axis, x.array.ndim))
-
-
-def pad(x: Operand, widths: Any, /) -> Tensor:
-    """Zeros around x: `widths` is (before, after) for each axis, or one number or pair for all of them.
-
-        >>> tg.pad(tg.tensor([1, 2]), (1, 2))
-        tensor([0, 1, 2, 0, 0])
-    """
-    x = tensor_operand("pad", x)
-    n = x.array.ndim
-    if isinstance(widths, int):
-        widths = (widths, widths)
-    pairs = [widths] * n if isinstance(widths[0], int) else list(widths)
-    if len(pairs) != n:
-        raise TypeRuleError(at_user_line(f"pad: {len(pairs)} widths for the {n} axes of {type_of(x.array)}"))
-    low, high = (tuple(index(pair[end]) for pair in pairs) for end in (0, 1))
-    return dispatch("pad", x, low=low, high=high, interior=(0,) * n)
 
 
 def index_operand(op: str, indices: Operand) -> Tensor:

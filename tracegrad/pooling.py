@@ -16,11 +16,11 @@ import numpy as np
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import functional
-from tracegrad.convolution import padded
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.dtypes import FLOATING, name_of
 from tracegrad.movement import reshape
 from tracegrad.operands import Operand, floating, tensor_operand
+from tracegrad.padding import filled
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.windows import Sizes, one_for_each, windows
@@ -115,15 +115,6 @@ def _pool_windows(op: str, x: Tensor, size: Sizes, step: Sizes, edge: Sizes, dil
         beyond.append(max(0, (places - 1) * s + span - length - p))
     axes = tuple(range(x.array.ndim - n, x.array.ndim))
     return windows(op, filled(x, edge, tuple(beyond), fill), axes, size, step, dilation)
-
-
-def filled(x: Tensor, low: Sizes, high: Sizes, fill: Any) -> Tensor:
-    """x with `fill` around its last axes."""
-    y = padded(x, low, high)
-    if y is x or fill == 0:
-        return y
-    inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=x.array.shape[-len(low):])
-    return functional.where(padded(inside, low, high), y, fill)
 
 
 def lowest(dtype: np.dtype) -> Any:

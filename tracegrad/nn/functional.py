@@ -59,6 +59,7 @@ from tracegrad.losses import (
 )
 from tracegrad.noise import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d
 from tracegrad.normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
+from tracegrad.padding import pad_last as pad
 from tracegrad.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -82,7 +83,7 @@ __all__ = [
     "dropout2d", "dropout3d", "elu", "embedding", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardshrink",
     "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "huber_loss", "instance_norm", "kl_div", "l1_loss",
     "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d",
-    "max_pool2d", "max_pool3d", "mish", "mse_loss", "multi_margin_loss", "nll_loss", "normalize", "one_hot",
+    "max_pool2d", "max_pool3d", "mish", "mse_loss", "multi_margin_loss", "nll_loss", "normalize", "one_hot", "pad",
     "pairwise_distance", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm", "scaled_dot_product_attention",
     "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softplus", "softshrink", "softsign",
     "tanh", "tanhshrink", "threshold", "triplet_margin_loss",

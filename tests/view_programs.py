@@ -214,6 +214,10 @@ class _Writer:
                 self.run(f"{a}[{self.key(x.shape)}] {self.pick(('+=', '-=', '*='))} {self.value(b)}")
             case "update" if x.flags.writeable:
                 self.run(f"{a} {self.pick(('+=', '-=', '*='))} {self.value(b)}")
+            case "mask" if x.flags.writeable and self.pick((True, False)):
+                mask = f"{a} > {self.pick((0.3, -0.2, 5.0))}"
+                self.run(f"{a}[{mask}] = {self.pick(('', '-'))}{a}[{mask}] * 0.5 {self.pick(('+', '-'))} "
+                         f"{self.pick((f'{b}[{mask}]', '0.25'))}")
             case "mask" if x.flags.writeable:
                 self.run(f"{a}[{a} > {self.pick((0.3, -0.2, 5.0))}] {self.pick(('=', '=', '+=', '*='))} "
                          f"{self.pick(('0.5', '-1.5', f'{b}[..., 0]' if y.ndim == 1 else '0.25'))}")

@@ -16,12 +16,14 @@ import numpy as np
 
 from tracegrad.creation import tensor
 from tracegrad.dispatch import GRAD, dispatch
-from tracegrad.indexing import Places, basic, key_error, places, plain
-from tracegrad.indexing_keys import WHOLE, Key, is_mask, known, normal_form, stacked
+from tracegrad.indexing import Places, key_error, places, plain
+from tracegrad.indexing_keys import Key, normal_form, stacked
 from tracegrad.movement import broadcast_to, index_operand, reshape
 from tracegrad.mutation import another, assigned, beside, does_not_fit, read_only, write
 from tracegrad.operands import Operand
 from tracegrad.recorder import ACTIVE
+from tracegrad.selections import Masked, Selection, masked
+from tracegrad.slicing import basic
 from tracegrad.tensors import Tensor
 
 
@@ -31,7 +33,7 @@ def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
     if form.advanced:
         set_at(x, form, value)
         return
-    target = basic(x, list(form.entries))
+    target = basic(x, form.entries)
     if isinstance(value, Tensor) and is_there_already(x, target, value):
         return
     value = value_of(x, value)
@@ -63,14 +65,20 @@ def is_there_already(x: Tensor, target: Tensor, value: Tensor) -> bool:
 
 def set_at(x: Tensor, form: Key, value: Operand) -> None:
     """x[key] = value for an advanced key."""
+    if isinstance(value, Selection) and value.mask is not None:
+        part = masked(x, form)
+        if part is not None and part.matches(value.mask):
+            full = assigned(x.array.dtype, part.whole.array.shape, value.full, "in place")
+            write(part.whole, dispatch("where", part.wide, full, part.whole))
+            return
     value = value_of(x, value)
     if directly(x, value):
         written_directly(x, form, value)
         return
-    masked = under_mask(x, form, value)
-    if masked is not None:
-        whole, mask, value = masked
-        write(whole, dispatch("where", mask, value, whole))
+    part = masked(x, form, anywhere=value.array.ndim == 0)
+    everywhere = None if part is None else under_mask(part, value)
+    if part is not None and everywhere is not None:
+        write(part.whole, dispatch("where", part.wide, everywhere, part.whole))
         return
     found = places(x, form)
     line, index, values = in_line(found, value)
@@ -101,38 +109,19 @@ def written_directly(x: Tensor, form: Key, value: Tensor, add: bool = False) -> 
         raise does_not_fit(value, np.shape(x.array[plain(form)]), "in place") from None
 
 
-def under_mask(x: Tensor, form: Key, value: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    """(view of x, mask, value), all of them broadcasting, for a write of one value wherever the one mask holds.
-
-    None for other keys, and for a value that has a size of its own along the axis of what the mask selects.
-    """
-    entries = form.entries
-    arrays = [p for p, k in enumerate(entries) if isinstance(k, bool | Tensor | np.ndarray)]
-    if len(arrays) != 1 or not is_mask(entries[arrays[0]]):
-        return None
-    here = arrays[0]
-    found: Any = entries[here]
-    mask = found if isinstance(found, Tensor) else known(found)
-    n = mask.array.ndim
-    first = next(p for p, k in enumerate(entries) if p == here or isinstance(k, int))
-    start, at = (sum(k is None or isinstance(k, slice) for k in entries[:p]) for p in (here, first))
-    if form.apart:
-        at = 0
-    # The mask's axes begin at `start` of the whole; the one axis of what it selects is `at` of the selection.
-    keys = [*entries[:here], *[WHOLE] * n, *entries[here + 1:]]
-    whole = basic(x, keys)
-    rank = whole.array.ndim - n + 1         # of the selection
+def under_mask(part: Masked, value: Tensor) -> Tensor | None:
+    """The value beside part.whole; None if it has a size of its own along the axis of what the mask selects."""
+    shape, start, n = part.whole.array.shape, part.start, part.array.ndim
+    rank = len(shape) - n + 1               # of the selection
     given = value.array.shape
     surplus = len(given) - rank
     if surplus > 0 and given[:surplus] == (1,) * surplus:
         given = given[surplus:]
     sizes = (1,) * (rank - len(given)) + given
-    if len(sizes) > rank or sizes[at] != 1:
+    if len(sizes) > rank or sizes[start] != 1:
         return None
-    others = (*sizes[:at], *sizes[at + 1:])
-    value = reshape(value, (*others[:start], *(1,) * n, *others[start:]))
-    mask = reshape(mask, (*(1,) * start, *mask.array.shape, *(1,) * (whole.array.ndim - start - n)))
-    return whole, mask, assigned(x.array.dtype, whole.array.shape, value, "in place")
+    value = reshape(value, (*sizes[:start], *(1,) * n, *sizes[start + 1:]))
+    return assigned(part.whole.array.dtype, shape, value, "in place")
 
 
 def in_line(found: Places, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,7 +150,7 @@ def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
     form = normal_form(x, key)
     value = value_of(x, value)
     if not form.advanced:
-        target = basic(x, list(form.entries))
+        target = basic(x, form.entries)
         write(target, dispatch("add", target, assigned(x.array.dtype, target.array.shape, value, "add_at")))
     elif directly(x, value):
         written_directly(x, form, value, add=True)

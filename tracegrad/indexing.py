@@ -1,17 +1,17 @@
 """Indexing: x[key], by ops.
 
-    x[1:5, None, -1]    slice, then reshape: a view            x[::-2]       slice, then flip: a view
-    x[i]  x[:, i]       one index tensor: gather               x[mask]       the places where the mask holds, as indices
+    x[1:5, None, -1]    a view: see `slicing`
+    x[i]  x[:, i]       one index tensor: gather
+    x[mask]             the places where the mask holds, as indices; while a run is recorded see `selections`
     x[i, :, j]          the indexed axes made one: reshape, and one gather at i * n + j
 
 1. What has no history and is not recorded is NumPy's own x[key].
 2. An index out of bounds is an IndexError that names it, its axis and the size; where a run is replayed, the gather
    refuses it: a wrong index along any axis makes the joint index a wrong one.
-3. How many elements a mask selects is a value: it is read, which a recording cannot follow.
+3. How many elements a mask selects is a value. Where it is needed the mask is read, which a recording cannot follow.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
@@ -19,13 +19,15 @@ from typing import Any, cast
 import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError, broadcast_shapes
-from tracegrad.dispatch import GRAD, complete, dispatch, view
+from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtypes import int32, int64, uint64
 from tracegrad.host import read
 from tracegrad.indexing_keys import ARRAYS, WHOLE, Key, is_apart, is_mask, known, normal_form
 from tracegrad.movement import broadcast_to, take
 from tracegrad.operands import convert
 from tracegrad.recorder import ACTIVE
+from tracegrad.selections import masked, selected
+from tracegrad.slicing import basic, position, row
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -36,66 +38,11 @@ def get(x: Tensor, key: Any, /) -> Tensor:
         return row(x, key)
     form = normal_form(x, key)
     if not form.advanced:
-        return basic(x, list(form.entries))
-    if ACTIVE.get() is None and not (GRAD.enabled and x.requires_grad):
-        return picked_directly(x, form)
-    return picked(x, form)
-
-
-def row(x: Tensor, k: int) -> Tensor:
-    """x[k]."""
-    array = x.array
-    size, *others = array.shape
-    at, rest = position(k, size, 0), tuple(others)
-    cut = {"start": (at, *[0] * len(rest)), "stop": (at + 1, *rest), "step": (1,) * array.ndim}
-    return view("reshape", view("slice", x, array[at:at + 1], cut), array[at, ...], {"shape": rest})
-
-
-def rows(x: Tensor, /) -> Iterator[Tensor]:
-    """The tensors along the first axis."""
-    if x.array.ndim == 0:
-        raise TypeError(at_user_line("iter: a 0-d tensor cannot be iterated over"))
-    return (row(x, k) for k in range(x.array.shape[0]))
-
-
-def basic(x: Tensor, keys: list[Any]) -> Tensor:
-    """x[keys] for ints, slices and None: at most a slice, a flip and a reshape."""
-    cuts: list[slice] = []                  # one for each axis, from a start below the stop, forwards
-    shape: list[int] = []
-    reversed_axes: list[int] = []
-    sizes = x.array.shape
-    for k in keys:
-        axis = len(cuts)
-        if k is None:
-            shape.append(1)
-        elif type(k) is slice:
-            steps = range(sizes[axis]) if k is WHOLE else range(*k.indices(sizes[axis]))
-            if steps.step < 0:
-                reversed_axes.append(axis)
-                steps = steps[::-1]
-            n = len(steps)
-            cuts.append(slice(steps[0], steps[-1] + 1, steps.step) if n else slice(0, 0, 1))
-            shape.append(n)
-        else:
-            at = position(k, sizes[axis], axis)
-            cuts.append(slice(at, at + 1, 1))
-    kept: Any = (*cuts, ...)                # with ... the result is an array, even of no axes
-    part, wanted = x.array[kept], tuple(shape)
-    if part.shape != sizes:                 # a slice that keeps every size is the whole
-        ends = {"start": tuple([cut.start for cut in cuts]), "stop": tuple([cut.stop for cut in cuts])}
-        x = view("slice", x, part, {**ends, "step": tuple([cut.step for cut in cuts])})
-    elif wanted == sizes and not reversed_axes:
-        return view("reshape", x, part, {"shape": sizes})               # x[...]: a view of the whole
-    if reversed_axes:
-        x = dispatch("flip", x, axes=tuple(reversed_axes))
-    return x if x.array.shape == wanted else view("reshape", x, x.array.reshape(wanted), {"shape": wanted})
-
-
-def position(k: int, size: int, axis: int) -> int:
-    """An int index, counted from the end if below 0."""
-    if not -size <= k < size:
-        raise IndexError(at_user_line(f"indexing: index {k} is out of bounds for axis {axis} of size {size}"))
-    return k % size
+        return basic(x, form.entries)
+    if ACTIVE.get() is not None:
+        part = None if any(isinstance(k, np.ndarray) for k in form.entries) else masked(x, form)
+        return picked(x, form) if part is None else selected(part)
+    return picked(x, form) if GRAD.enabled and x.requires_grad else picked_directly(x, form)
 
 
 # ---- indices ----------------------------------------------------------------------------------------------------
@@ -149,25 +96,24 @@ class Places:
 
 def picked_directly(x: Tensor, form: Key) -> Tensor:
     """x[key] by NumPy."""
-    entries = plain(form)
-    narrowed = [axis for axis, k in enumerate(entries) if k is not WHOLE]
+    narrowed = [axis for axis, k in enumerate(form.entries) if k is not WHOLE]
     try:
         if len(narrowed) == 1:
-            k = entries[narrowed[0]]
-            if isinstance(k, np.ndarray) and k.dtype in (int32, int64):         # faster than NumPy's x[..]
-                return Tensor(np.asarray(x.array.take(k, narrowed[0])))
-        return Tensor(np.asarray(x.array[entries]))
+            k = form.entries[narrowed[0]]
+            if isinstance(k, Tensor) and k.array.dtype in (int32, int64):       # faster than NumPy's x[..]
+                return Tensor(np.asarray(x.array.take(k.array, narrowed[0])))
+        return Tensor(x.array[plain(form)])
     except IndexError as error:
         raise key_error(x, form, error) from None
 
 
 def plain(form: Key) -> tuple[Any, ...]:
-    """The key for NumPy. An Ellipsis that stands for no axis keeps its neighbors apart all the same."""
+    """The key for NumPy. An Ellipsis, even of no axes, keeps its neighbors apart, and gives an array, not a number."""
     entries = tuple([signed(k.array) if isinstance(k, Tensor) else k for k in form.entries])
+    place = len(entries)
     if form.apart and not is_apart(form.entries):
-        place = next(place for place, k in enumerate(form.entries) if isinstance(k, bool | int | Tensor | np.ndarray))
-        return (*entries[:place + 1], ..., *entries[place + 1:])
-    return entries
+        place = 1 + next(p for p, k in enumerate(form.entries) if isinstance(k, bool | int | Tensor | np.ndarray))
+    return (*entries[:place], ..., *entries[place:])
 
 
 def signed(array: np.ndarray) -> np.ndarray:

@@ -29,7 +29,9 @@ from tracegrad import (
     probabilities,
     random,
     scattering,
+    selections,
     sets,
+    slicing,
     sorting,
     splitting,
     statistics,
@@ -174,7 +176,7 @@ _OPERATORS: dict[str, Callable] = {
         ("rshift", _F.bitwise_right_shift))},
     "__getitem__": indexing.get, "__setitem__": assignment.set_item,
     "__bool__": _H.truth_value, "__float__": _H.to_float, "__int__": _H.to_int, "__index__": _H.to_index,
-    "__len__": _H.length, "__iter__": indexing.rows, "__contains__": _H.contains, "__array__": _H.as_array,
+    "__len__": _H.length, "__iter__": slicing.rows, "__contains__": _H.contains, "__array__": _H.as_array,
     "__complex__": _H.to_complex,
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
     "__array_ufunc__": numpy_calls.array_ufunc, "__array_function__": numpy_calls.array_function,
@@ -271,6 +273,7 @@ def bind() -> None:
         setattr(Tensor, name, function)
     for name, function in _PROPERTIES.items():
         setattr(Tensor, name, property(function, _SETTERS.get(name)))
+    selections.bind()
 
 
 bind()

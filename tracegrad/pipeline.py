@@ -92,7 +92,9 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         try:
             if front is not None:
                 return front.call(function, given_args, given_kwargs)
-            return function(*given_args, **given_kwargs)
+            result = function(*given_args, **given_kwargs)
+            recorder.settle()
+            return result
         finally:
             ACTIVE.reset(token)
 

@@ -11,6 +11,7 @@
 """
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,7 @@ class Recorder:
         self._keys: dict[int, Key] = {}
         self._stale: dict[int, tuple[str, Tensor, dict[str, Attr]]] = {}    # views whose memory was written since
         self._written_storages: list[Storage] = []             # shared memory that was written
+        self._postponed: list[weakref.ref[Tensor]] = []        # that have their array yet to be made
         self._known: list[Tensor] = []                         # keeps the Tensors of _keys, so that ids stay theirs
 
     # ---- reports of eager execution -----------------------------------------------------------------------
@@ -163,6 +165,25 @@ class Recorder:
         self.aborts.append(Aborted(reason, detail, line or user_line()))
 
     # ---- what the run left behind -------------------------------------------------------------------------
+
+    def postpone(self, tensor: Tensor) -> None:
+        """`tensor` has no array yet: whoever asks for one gets it."""
+        self._postponed.append(weakref.ref(tensor))
+
+    def settle(self) -> None:
+        """The run is over: what can still be reached must have its array."""
+        for reference in self._postponed:
+            tensor = reference()
+            if tensor is not None:
+                tensor.array        # noqa: B018 - asking is enough
+
+    def same_value(self, a: Key, b: Key, depth: int = 6) -> bool:
+        """Are two values the same input, or the same operation of the same values?"""
+        if a == b or depth == 0 or a[0] != "op" or b[0] != "op":
+            return a == b
+        x, y = self.ops[a[1]], self.ops[b[1]]
+        return x.op == y.op and x.attrs == y.attrs and len(x.args) == len(y.args) and all(
+            self.same_value(j, k, depth - 1) for j, k in zip(x.args, y.args))
 
     def knows(self, tensor: Tensor) -> bool:
         """Did the run make or use `tensor`?"""

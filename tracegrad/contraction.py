@@ -166,7 +166,7 @@ def _spaced(x: Tensor, own: Labels, labels: Labels) -> Tensor:
 # ---- by position --------------------------------------------------------------------------------------------------
 
 
-def tensordot(x1: Operand, x2: Operand, /, *, axes: Any = 2, **names: Any) -> Tensor:
+def tensordot(x1: Operand, x2: Operand, /, axes: Any = 2, **names: Any) -> Tensor:
     """Sums of products over the last `axes` axes of x1 and the first of x2, or over a pair of lists of their axes.
 
         >>> tg.tensordot(tg.ones(2, 3, 4), tg.ones(4, 3, 5), axes=((1, 2), (1, 0))).shape

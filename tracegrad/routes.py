@@ -22,6 +22,7 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import INEXACT, TensorType
+from tracegrad import dtypes
 from tracegrad.autodiff import carrying, differentiate, rules_of
 from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.recorder import ACTIVE
@@ -306,7 +307,7 @@ class RouteNode(Node):
         call = self.call
         assert call.saved is not None
         array = call.saved[k]
-        if not GRAD.enabled or array.dtype.kind != "f":
+        if not GRAD.enabled or array.dtype not in dtypes.INEXACT:
             return Tensor(array)
         return Tensor(array, True, RouteNode(call, call.route.saved[k]))
 

@@ -11,6 +11,7 @@ import numpy as np
 from codegen import compile_program
 from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
+from tracegrad import dtypes
 from tracegrad.pytrees import opened
 from tracegrad.replay import Trace
 from tracegrad.tensors import Tensor
@@ -18,7 +19,8 @@ from tracegrad.tensors import Tensor
 if TYPE_CHECKING:
     from tracegrad.tracing import Traced
 
-TOLERANCE = {"f4": 2e-5, "f8": 1e-12}
+TOLERANCE = {dtypes.float32: 2e-5, dtypes.float64: 1e-12, dtypes.complex64: 2e-5, dtypes.complex128: 1e-12,
+             dtypes.float16: 2e-3, dtypes.bfloat16: 2e-2}
 """Relative to the largest magnitude in the array, by dtype; anything that is not floating point must be equal."""
 
 
@@ -41,10 +43,12 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
     """A sentence if two arrays differ by more than rounding, else None. NaNs are equal."""
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         return f"{expected.dtype}{list(expected.shape)} against {actual.dtype}{list(actual.shape)}"
-    if expected.dtype.kind != "f":
+    tolerance = TOLERANCE.get(expected.dtype)
+    if tolerance is None:
         unequal = np.count_nonzero(expected != actual)
         return f"{unequal} of {expected.size} elements" if unequal else None
-    tolerance = TOLERANCE[expected.dtype.str[1:]]
+    if expected.dtype == dtypes.bfloat16:               # NumPy's functions below do not take it
+        expected, actual = expected.astype(np.float32), actual.astype(np.float32)
     finite = expected[np.isfinite(expected)]
     scale = float(np.max(np.abs(finite), initial=0.0))
     with np.errstate(invalid="ignore"):

@@ -192,3 +192,18 @@ def test_a_backward_that_the_target_declines_runs_operation_by_operation(monkeyp
         np.testing.assert_allclose(numbers(g), np.exp(point) * (point + 1), 1e-12)
         np.testing.assert_allclose(numbers(second), np.exp(point) * (point + 2), 1e-12)
     assert f.stats.replays == 2
+
+
+@pytest.mark.parametrize("dtype", [tg.complex128, tg.bfloat16])
+def test_saved_values_of_every_dtype_have_a_history(dtype: Any) -> None:
+    """The derivative of a gradient leads through exp(y), which is saved, to y."""
+    @tg.trace
+    def f(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        return x * tg.exp(y)
+
+    for _ in range(2):
+        x, y = (tg.tensor([0.5, -1.5], dtype=dtype, requires_grad=True) for _ in range(2))
+        ones = tg.ones(2, dtype=dtype)
+        g, = tg.autograd.grad(f(x, y), x, ones, create_graph=True)
+        second, = tg.autograd.grad(g, y, ones)
+        assert second.tolist() == tg.exp(y).tolist()

@@ -23,6 +23,7 @@ from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import bool_, dtype_of, int64
 from tracegrad.functional import matmul, multiply
 from tracegrad.movement import one_axis, reshape, swapaxes
+from tracegrad.mutation import deliver
 from tracegrad.operands import Number, Operand, convert, pair, refuse_names, tensor_operand
 from tracegrad.source_lines import at_user_line
 from tracegrad.subscripts import Labels, diagonals, error, labeled, output, parsed, without_ones
@@ -233,12 +234,14 @@ def inner(x1: Operand, x2: Operand, /) -> Tensor:
     return tensordot(a, b, axes=(-1, -1)) if a.array.ndim and b.array.ndim else multiply(a, b)
 
 
-def dot(x1: Operand, x2: Operand, /) -> Tensor:
+def dot(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """NumPy's: matmul of vectors and matrices; in general over the last axis of x1 and the last but one of x2.
 
         >>> tg.dot(tg.ones(2, 3), tg.ones(4, 3, 5)).shape
         (2, 4, 5)
     """
+    if out is not None:
+        return deliver(out, dot(x1, x2), "dot")
     a, b = _common("dot", x1, x2)
     m, n = a.array.ndim, b.array.ndim
     if not m or not n:

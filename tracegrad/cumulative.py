@@ -11,6 +11,7 @@ from tracegrad.dtypes import bool_, dtype_of
 from tracegrad.functional import abs, add, detach, exp, less, log, not_equal, subtract
 from tracegrad.functional import where as choose
 from tracegrad.movement import broadcast_shapes, broadcast_to, concat, one_axis
+from tracegrad.mutation import deliver
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, pair, refuse_names, scalar, tensor_operand
 from tracegrad.sorting import Chosen, chosen, lines
 from tracegrad.source_lines import at_user_line
@@ -27,7 +28,8 @@ def widened(x: Tensor, dtype: Any) -> Tensor:
     return x
 
 
-def prod(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def prod(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False,
+         out: Tensor | None = None, **names: Any) -> Tensor:
     """The product over `axis` (None: all). Integers and bools narrower than 64 bits are multiplied in 64.
 
     Its derivative is right at zeros too.
@@ -35,6 +37,8 @@ def prod(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool 
         >>> tg.prod(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
         tensor([3., 8.])
     """
+    if out is not None:
+        return deliver(out, prod(x, axis, dtype=dtype, keepdims=keepdims, **names), "prod")
     refuse_names("prod", names)
     x = widened(tensor_operand("prod", x), dtype)
     return dispatch("prod", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
@@ -43,23 +47,29 @@ def prod(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool 
 # ---- running results --------------------------------------------------------------------------------------------
 
 
-def cumsum(x: Operand, /, axis: int | None = None, *, dtype: Any = None, **names: Any) -> Tensor:
+def cumsum(x: Operand, /, axis: int | None = None, *, dtype: Any = None,
+           out: Tensor | None = None, **names: Any) -> Tensor:
     """x[0] + .. + x[i] at i along `axis` (None: of the flattened tensor). f32 is added up in f64 and rounded once.
 
         >>> tg.cumsum(tg.tensor([1, 2, 3]))
         tensor([1, 3, 6])
     """
+    if out is not None:
+        return deliver(out, cumsum(x, axis, dtype=dtype, **names), "cumsum")
     refuse_names("cumsum", names)
     line, k = lines("cumsum", x, axis)
     return dispatch("cumsum", widened(line, dtype), axis=k)
 
 
-def cumprod(x: Operand, /, axis: int | None = None, *, dtype: Any = None, **names: Any) -> Tensor:
+def cumprod(x: Operand, /, axis: int | None = None, *, dtype: Any = None,
+            out: Tensor | None = None, **names: Any) -> Tensor:
     """x[0] * .. * x[i] at i along `axis` (None: of the flattened tensor). Its derivative is right at zeros too.
 
         >>> tg.cumprod(tg.tensor([1, 2, 3]))
         tensor([1, 2, 6])
     """
+    if out is not None:
+        return deliver(out, cumprod(x, axis, dtype=dtype, **names), "cumprod")
     refuse_names("cumprod", names)
     line, k = lines("cumprod", x, axis)
     return dispatch("cumprod", widened(line, dtype), axis=k)

@@ -38,6 +38,7 @@ from tracegrad.functional import (
     where,
 )
 from tracegrad.host import truth_value
+from tracegrad.mutation import Binary, Unary, deliver
 from tracegrad.operands import Operand, convert, floating, operand, pair, scalar, tensor_operand
 from tracegrad.tensors import Tensor
 
@@ -59,31 +60,39 @@ def both(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     return (a if isinstance(a, Tensor) else scalar(a, dtype)), (b if isinstance(b, Tensor) else scalar(b, dtype))
 
 
-def of_one(op: str, name: str, doc: str) -> Callable[[Operand], Tensor]:
+def of_one(op: str, name: str, doc: str) -> Unary:
     """The function of one floating-point operand that a primitive op is."""
-    def apply(x: Any, /) -> Tensor:
+    def apply(x: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x), name)
         return dispatch(op, floating(x if isinstance(x, Tensor) else tensor_operand(name, x)))
     return named(apply, name, doc)
 
 
-def of_two(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
+def of_two(op: str, name: str, doc: str) -> Binary:
     """The function of two floating-point operands that a primitive op is."""
-    def apply(x1: Any, x2: Any, /) -> Tensor:
+    def apply(x1: Any, x2: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x1, x2), name)
         a, b = pair(name, x1, x2)
         return dispatch(op, *(floating(x) if isinstance(x, Tensor) else x for x in (a, b)))
     return named(apply, name, doc)
 
 
-def of_numbers(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
+def of_numbers(op: str, name: str, doc: str) -> Binary:
     """The function of two numbers of one dtype, integers too, that a primitive op is."""
-    def apply(x1: Any, x2: Any, /) -> Tensor:
+    def apply(x1: Any, x2: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x1, x2), name)
         return dispatch(op, *numbers(op, *pair(name, x1, x2)))
     return named(apply, name, doc)
 
 
-def rounding(op: str, doc: str) -> Callable[[Operand], Tensor]:
+def rounding(op: str, doc: str) -> Unary:
     """A function whose results are whole numbers: integers are theirs already."""
-    def apply(operand: Any, /) -> Tensor:
+    def apply(operand: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(operand), op)
         x: Tensor = numbers(op, tensor_operand(op, operand))[0]
         return dispatch(op, x) if x.array.dtype in FLOATING else clone(x)
     return named(apply, op, doc)
@@ -144,7 +153,7 @@ def digamma(x: Operand, /) -> Tensor:
     return polygamma(0, x)
 
 
-def round(number: Operand, /, decimals: int = 0) -> Tensor:
+def round(number: Operand, /, decimals: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The nearest multiple of 10**-decimals; of two as near, the even one.
 
         >>> tg.round(tg.tensor([0.5, 1.5, 2.5]))
@@ -152,6 +161,8 @@ def round(number: Operand, /, decimals: int = 0) -> Tensor:
         >>> tg.round(tg.tensor([1.25, -3.18]), 1)
         tensor([ 1.2000, -3.2000])
     """
+    if out is not None:
+        return deliver(out, round(number, decimals), "round")
     x: Tensor = numbers("round", tensor_operand("round", number))[0]
     if x.array.dtype not in FLOATING:
         if decimals >= 0:
@@ -166,7 +177,7 @@ def round(number: Operand, /, decimals: int = 0) -> Tensor:
 # ---- powers -----------------------------------------------------------------------------------------------------
 
 
-def pow(x1: Operand, x2: Operand, /) -> Tensor:
+def pow(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """x1 ** x2. Whole exponents up to 4, and all of integers, are products; 0.5 and -0.5 are roots.
 
     An integer to the power of a negative integer is a fraction where the exponent is a Python number; where it is a
@@ -179,6 +190,8 @@ def pow(x1: Operand, x2: Operand, /) -> Tensor:
         >>> tg.pow(tg.tensor([4.0, 9.0]), tg.tensor([0.5, -1.0]))
         tensor([2.0000, 0.1111])
     """
+    if out is not None:
+        return deliver(out, pow(x1, x2), "pow")
     n = operand("pow", x2)
     if not isinstance(n, Tensor | complex):
         known = of_number(tensor_operand("pow", x1), n)
@@ -205,13 +218,17 @@ def float_power(x1: Operand, x2: Operand, /) -> Tensor:
     return pow(*(convert(x, dtypes.float64) if isinstance(x, Tensor) else x for x in (a, b)))
 
 
-def reciprocal(x: Operand, /) -> Tensor:
+def reciprocal(x: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """1 / x."""
+    if out is not None:
+        return deliver(out, reciprocal(x), "reciprocal")
     return divide(1.0, tensor_operand("reciprocal", x))
 
 
-def rsqrt(x: Operand, /) -> Tensor:
+def rsqrt(x: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """1 / sqrt(x)."""
+    if out is not None:
+        return deliver(out, rsqrt(x), "rsqrt")
     return reciprocal(sqrt(x))
 
 
@@ -345,14 +362,18 @@ def heaviside(x1: Operand, x2: Operand, /) -> Tensor:
     return where(isnan(a), a, step)
 
 
-def fmax(x1: Operand, x2: Operand, /) -> Tensor:
+def fmax(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """The larger of each two elements; where one is NaN, the other."""
+    if out is not None:
+        return deliver(out, fmax(x1, x2), "fmax")
     a, b = both("fmax", x1, x2)
     return where(isnan(a), b, where(isnan(b), a, maximum(a, b)))
 
 
-def fmin(x1: Operand, x2: Operand, /) -> Tensor:
+def fmin(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """The smaller of each two elements; where one is NaN, the other."""
+    if out is not None:
+        return deliver(out, fmin(x1, x2), "fmin")
     a, b = both("fmin", x1, x2)
     return where(isnan(a), b, where(isnan(b), a, minimum(a, b)))
 

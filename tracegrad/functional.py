@@ -16,11 +16,13 @@ from tracegrad.devices import device_of
 from tracegrad.dispatch import check, complete, dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, REAL, bool_, float32, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
+from tracegrad.mutation import Binary, Unary, deliver
 from tracegrad.operands import (
     Axis,
     Operand,
     axes_of,
     convert,
+    count,
     floating,
     pair,
     refuse_names,
@@ -34,8 +36,10 @@ from tracegrad.tensors import Tensor
 # ---- elementwise, by the type of their operands ------------------------------------------------------------------
 
 
-def _binary(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
-    def apply(x1: Any, x2: Any, /) -> Tensor:
+def _binary(op: str, name: str, doc: str) -> Binary:
+    def apply(x1: Any, x2: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x1, x2), name)
         if isinstance(x1, Tensor):
             if isinstance(x2, Tensor):
                 if x1.array.dtype is x2.array.dtype and x1.array.dtype in REAL:
@@ -46,8 +50,10 @@ def _binary(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor
     return _named(apply, name, doc)
 
 
-def _unary(op: str, name: str, doc: str) -> Callable[[Operand], Tensor]:
-    def apply(x: Any, /) -> Tensor:
+def _unary(op: str, name: str, doc: str) -> Unary:
+    def apply(x: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x), name)
         return dispatch(op, *numbers(op, x if isinstance(x, Tensor) else tensor_operand(op, x)))
     return _named(apply, name, doc)
 
@@ -63,8 +69,10 @@ def all_real(operands: tuple[Any, ...]) -> bool:
     return next((x.array.dtype for x in operands if isinstance(x, Tensor)), float32) in REAL
 
 
-def _unary_floating(op: str, doc: str) -> Callable[[Operand], Tensor]:
-    def apply(x: Any, /) -> Tensor:
+def _unary_floating(op: str, doc: str) -> Unary:
+    def apply(x: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x), op)
         return dispatch(op, floating(x if isinstance(x, Tensor) else tensor_operand(op, x)))
     return _named(apply, op, doc + " Integers are computed in the default floating-point dtype.")
 
@@ -101,12 +109,14 @@ log = _unary_floating("log", "The natural logarithm; -inf at 0, NaN below.")
 tanh = _unary_floating("tanh", "The hyperbolic tangent.")
 
 
-def divide(x1: Operand, x2: Operand, /) -> Tensor:
+def divide(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """x1 / x2; of integers in the default floating-point dtype.
 
         >>> tg.divide(tg.tensor([1, 4]), 2)
         tensor([0.5000, 2.0000])
     """
+    if out is not None:
+        return deliver(out, divide(x1, x2), "divide")
     if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.array.dtype is x2.array.dtype:
         return dispatch("div", floating(x1), floating(x2))
     a, b = pair("divide", x1, x2)
@@ -118,8 +128,10 @@ def positive(x: Operand, /) -> Tensor:
     return tensor_operand("positive", x)
 
 
-def _logical(op: str, name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
-    def apply(x1: Any, x2: Any, /) -> Tensor:
+def _logical(op: str, name: str, doc: str) -> Binary:
+    def apply(x1: Any, x2: Any, /, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return deliver(out, apply(x1, x2), name)
         return dispatch(op, truth(x1), truth(x2))
     return _named(apply, name, doc)
 
@@ -129,8 +141,10 @@ logical_or = _logical("or", "logical_or", "x1 or x2, elementwise; what is not 0 
 logical_xor = _logical("xor", "logical_xor", "Exactly one of x1 and x2, elementwise; what is not 0 is true.")
 
 
-def logical_not(x: Operand, /) -> Tensor:
+def logical_not(x: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """not x, elementwise; what is not 0 is true."""
+    if out is not None:
+        return deliver(out, logical_not(x), "logical_not")
     return dispatch("not", truth(x))
 
 
@@ -188,7 +202,8 @@ def detach(x: Tensor, /) -> Tensor:
 # ---- reductions -------------------------------------------------------------------------------------------------
 
 
-def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
+def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False,
+        out: Tensor | None = None, **names: Any) -> Tensor:
     """The sum over `axis` (None: all). Integers and bools narrower than 64 bits are summed in 64.
 
         >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
@@ -196,6 +211,8 @@ def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
         >>> tg.sum(tg.tensor([True, True]))
         tensor(2)
     """
+    if out is not None:
+        return deliver(out, sum(x, axis, dtype=dtype, keepdims=keepdims, **names), "sum")
     refuse_names("sum", names)
     x = tensor_operand("sum", x)
     if dtype is not None:
@@ -205,13 +222,15 @@ def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
     return dispatch("sum", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
 
 
-def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
     """The largest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally.
 
         >>> tg.max(tg.tensor([[1, 7], [3, 4]]), axis=1, keepdims=True)
         tensor([[7],
                 [4]])
     """
+    if out is not None:
+        return deliver(out, max(x, axis, keepdims=keepdims, **names), "max")
     refuse_names("max", names)
     x = ordered("max", x)
     if x.array.dtype is bool_:
@@ -219,8 +238,10 @@ def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
     return dispatch("max", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
 
 
-def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
     """The smallest element over `axis` (None: all); NaN where one is. Elements that tie share the gradient equally."""
+    if out is not None:
+        return deliver(out, min(x, axis, keepdims=keepdims, **names), "min")
     refuse_names("min", names)
     x = ordered("min", x)
     if x.array.dtype is bool_:
@@ -236,22 +257,20 @@ def ordered(op: str, x: Operand) -> Tensor:
     return x
 
 
-def count(x: Tensor, axis: Axis) -> int:
-    """How many elements a reduction over `axis` combines."""
-    return prod(x.array.shape[k] for k in axes_of(axis, x.array.ndim) if 0 <= k < x.array.ndim)
-
-
 def in_single(function: Callable[..., Tensor], x: Tensor, axis: Axis, **options: Any) -> Tensor:
     """A reduction of half precision, whose sums may be beyond what that holds: in float32, rounded once."""
     return convert(function(convert(x, dtypes.float32), axis, **options), x.array.dtype)
 
 
-def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False,
+         out: Tensor | None = None, **names: Any) -> Tensor:
     """The mean over `axis` (None: all); of integers in the default floating-point dtype. NaN of no elements.
 
         >>> tg.mean(tg.tensor([[1, 2], [3, 5]]), axis=1)
         tensor([1.5000, 4.0000])
     """
+    if out is not None:
+        return deliver(out, mean(x, axis, keepdims=keepdims, **names), "mean")
     refuse_names("mean", names)
     x = floating(tensor_operand("mean", x))
     if x.array.itemsize == 2:
@@ -259,7 +278,8 @@ def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: A
     return dispatch("div", sum(x, axis, keepdims=keepdims), float(count(x, axis)))
 
 
-def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False, **names: Any) -> Tensor:
+def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False,
+        out: Tensor | None = None, **names: Any) -> Tensor:
     """The mean square deviation over `axis`, divided by n - correction (Array API: correction is 0 unless given).
 
         >>> tg.var(tg.tensor([1.0, 2.0, 3.0]))
@@ -267,6 +287,8 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
         >>> tg.var(tg.tensor([1.0, 2.0, 3.0]), correction=1)
         tensor(1.)
     """
+    if out is not None:
+        return deliver(out, var(x, axis, correction=correction, keepdims=keepdims, **names), "var")
     refuse_names("var", names)
     x = floating(tensor_operand("var", x))
     if x.array.itemsize == 2:
@@ -278,8 +300,11 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
     return sum(away * away, axis, keepdims=keepdims) / float(n if n > 0 else 0)
 
 
-def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False, **names: Any) -> Tensor:
+def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False,
+        out: Tensor | None = None, **names: Any) -> Tensor:
     """The square root of `var`."""
+    if out is not None:
+        return deliver(out, std(x, axis, correction=correction, keepdims=keepdims, **names), "std")
     refuse_names("std", names)
     x = floating(tensor_operand("std", x))
     if x.array.itemsize == 2:
@@ -287,12 +312,15 @@ def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
     return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
 
 
-def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False,
+           out: Tensor | None = None, **names: Any) -> Tensor:
     """The position of the first largest element along `axis` (None: in the flattened tensor).
 
         >>> tg.argmax(tg.tensor([[1, 7], [9, 4]]), axis=1)
         tensor([1, 0])
     """
+    if out is not None:
+        return deliver(out, argmax(x, axis, keepdims=keepdims, **names), "argmax")
     refuse_names("argmax", names)
     x = ordered("argmax", x)
     if x.array.dtype is bool_:
@@ -303,14 +331,18 @@ def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **
     return reshape(position, (1,) * x.array.ndim) if keepdims else position
 
 
-def any(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+def any(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
     """Is an element along `axis` (None: at all) not 0?"""
+    if out is not None:
+        return deliver(out, any(x, axis, keepdims=keepdims, **names), "any")
     refuse_names("any", names)
     return sum(truth(x), axis, keepdims=keepdims) > 0
 
 
-def all(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:
+def all(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
     """Is no element along `axis` (None: at all) 0?"""
+    if out is not None:
+        return deliver(out, all(x, axis, keepdims=keepdims, **names), "all")
     refuse_names("all", names)
     return dispatch("eq", sum(logical_not(x), axis, keepdims=keepdims), 0)
 
@@ -318,7 +350,7 @@ def all(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: An
 # ---- contraction ------------------------------------------------------------------------------------------------
 
 
-def matmul(x1: Operand, x2: Operand, /) -> Tensor:
+def matmul(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """The matrix product over the last axis of x1 and the last but one of x2; batch axes broadcast.
 
     A 1-d operand is a row on the left, a column on the right, and its axis is dropped from the result.
@@ -328,6 +360,8 @@ def matmul(x1: Operand, x2: Operand, /) -> Tensor:
         >>> tg.matmul(tg.ones(5, 2, 3), tg.ones(3, 4)).shape
         (5, 2, 4)
     """
+    if out is not None:
+        return deliver(out, matmul(x1, x2), "matmul")
     a, b = tensor_operand("matmul", x1), tensor_operand("matmul", x2)
     if a.array.dtype is not b.array.dtype:
         a, b = pair("matmul", a, b)
@@ -361,8 +395,10 @@ def contraction_error(a: Tensor, b: Tensor) -> Exception:
 # ---- composed ---------------------------------------------------------------------------------------------------
 
 
-def square(x: Operand, /) -> Tensor:
+def square(x: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """x * x."""
+    if out is not None:
+        return deliver(out, square(x), "square")
     x = tensor_operand("square", x)
     return multiply(x, x)
 
@@ -394,12 +430,14 @@ def sigmoid(x: Operand, /) -> Tensor:
     return tanh(floating(tensor_operand("sigmoid", x)) * 0.5) * 0.5 + 0.5
 
 
-def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None, *, out: Tensor | None = None) -> Tensor:
     """x with elements below `min` and above `max` moved there. At a bound the derivative is x's, as in PyTorch.
 
         >>> tg.clip(tg.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
         tensor([0.0000, 0.5000, 1.0000])
     """
+    if out is not None:
+        return deliver(out, clip(x, min, max), "clip")
     x = tensor_operand("clip", x)
     if min is None and max is None:
         return clone(x)

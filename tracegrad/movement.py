@@ -17,6 +17,7 @@ from codegen.ir.types import type_of
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
+from tracegrad.mutation import deliver
 from tracegrad.operands import Axis, Operand, axes_of, convert, refuse_names, tensor_operand
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -207,13 +208,15 @@ def gather(x: Operand, axis: int, indices: Operand, /) -> Tensor:
     return dispatch("gather", x, indices, axis=k)
 
 
-def take(x: Operand, indices: Operand, /, axis: int = 0, **names: Any) -> Tensor:
+def take(x: Operand, indices: Operand, /, axis: int = 0, *, out: Tensor | None = None, **names: Any) -> Tensor:
     """x at `indices` (of any rank, their axes take the place of `axis`). IndexError out of bounds.
 
         >>> tg.take(tg.tensor([[1, 2], [3, 4]]), tg.tensor([1, 1, 0]), axis=1)
         tensor([[2, 2, 1],
                 [4, 4, 3]])
     """
+    if out is not None:
+        return deliver(out, take(x, indices, axis, **names), "take")
     refuse_names("take", names)
     x, indices = tensor_operand("take", x), index_operand("take", indices)
     k = one_axis("take", x, axis, x.array.ndim)
@@ -223,7 +226,7 @@ def take(x: Operand, indices: Operand, /, axis: int = 0, **names: Any) -> Tensor
     return taken if len(places) == 1 else dispatch("reshape", taken, shape=(*shape[:k], *places, *shape[k + 1:]))
 
 
-def concat(tensors: Sequence[Operand], /, axis: int | None = 0, **names: Any) -> Tensor:
+def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor | None = None, **names: Any) -> Tensor:
     """The tensors one after another along `axis` (None: flattened, one after another).
 
         >>> tg.concat([tg.ones(1, 2), tg.zeros(2, 2)])
@@ -231,6 +234,8 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, **names: Any) ->
                 [0., 0.],
                 [0., 0.]])
     """
+    if out is not None:
+        return deliver(out, concat(tensors, axis, **names), "concat")
     refuse_names("concat", names)
     parts = [tensor_operand("concat", x) for x in tensors]
     if not parts:
@@ -267,12 +272,14 @@ def placed(parts: list[Tensor], k: int) -> Tensor:
     return result
 
 
-def stack(tensors: Sequence[Operand], /, axis: int = 0, **names: Any) -> Tensor:
+def stack(tensors: Sequence[Operand], /, axis: int = 0, *, out: Tensor | None = None, **names: Any) -> Tensor:
     """The tensors, all of one shape, along a new axis at place `axis`.
 
         >>> tg.stack([tg.tensor([1, 2]), tg.tensor([3, 4])], axis=1)
         tensor([[1, 3],
                 [2, 4]])
     """
+    if out is not None:
+        return deliver(out, stack(tensors, axis, **names), "stack")
     refuse_names("stack", names)
     return concat([expand_dims(x, axis) for x in tensors], axis)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.dispatch import GRAD, Node, complete, differentiate, dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, bool_
-from tracegrad.movement import broadcast_to
 from tracegrad.operands import Operand, convert, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.source_lines import at_user_line
@@ -205,11 +205,23 @@ def spread(value: Tensor, dtype: np.dtype, shape: tuple[int, ...], what: str) ->
         return value
     if len(given) > len(shape) or any(n not in (1, size) for n, size in zip(given[::-1], shape[::-1])):
         raise does_not_fit(value, shape, what)
-    return broadcast_to(value, shape)
+    return dispatch("broadcast", value, shape=shape)
 
 
 def does_not_fit(value: Tensor, shape: tuple[int, ...], what: str) -> TypeRuleError:
     return TypeRuleError(at_user_line(f"{what}: {type_of(value.array)} does not broadcast to {list(shape)}"))
+
+
+class Unary(Protocol):
+    """A function of one operand."""
+
+    def __call__(self, x: Operand, /, *, out: Tensor | None = None) -> Tensor: ...
+
+
+class Binary(Protocol):
+    """A function of two operands."""
+
+    def __call__(self, x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor: ...
 
 
 def deliver(out: Tensor, value: Tensor, what: str) -> Tensor:

@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+from math import prod
 from operator import index
 from typing import Any, TypeAlias
 
@@ -124,6 +125,11 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple | list) else (axis,)
     return tuple(index(k) + ndim if -ndim <= k < 0 else index(k) for k in axes)
+
+
+def count(x: Tensor, axis: Axis) -> int:
+    """How many elements a reduction over `axis` combines."""
+    return prod(x.array.shape[k] for k in axes_of(axis, x.array.ndim) if 0 <= k < x.array.ndim)
 
 
 def refuse_names(op: str, names: dict[str, Any]) -> None:

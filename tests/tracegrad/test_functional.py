@@ -403,7 +403,7 @@ def test_errors_are_sentences_with_the_users_line(call: Callable, message: str) 
     (lambda x: x.mean(axis=1, keepdim=True), "mean: there is no argument keepdim=: write keepdims="),
     (lambda x: tg.softmax(x, dim=1), "softmax: there is no argument dim=: write axis="),
     (lambda x: tg.stack([x], dim=1), "stack: there is no argument dim=: write axis="),
-    (lambda x: x.max(out=x), "max: there is no argument out="),
+    (lambda x: x.max(initial=x), "max: there is no argument initial="),
     (lambda x: x + "a", "add: str is neither a tensor nor a number"),
     (lambda x: x * None, "mul: NoneType is neither a tensor nor a number"),
     (lambda x: tg.matmul(x, [[1.0]]), "matmul: list is neither a tensor nor a number"),

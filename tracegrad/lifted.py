@@ -9,7 +9,7 @@ the plain number, and the value becomes a guard of this path.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -60,32 +60,36 @@ class LiftedNumber:
         return getattr(ufunc, method)(*(x.read() if type(x) is LiftedNumber else x for x in inputs), **options)
 
 
-def plain(value: Any, seen: set[int] | None = None, stands_for: Mapping[type, Callable[[Any], Any]] = {}) -> Any:
-    """`value` without what stands in for something else; lifted numbers, each a read, unless `stands_for` says more.
+def read_lifted(value: Any) -> Any:
+    """A lifted number's value, a read of it; anything else as it is."""
+    return value.read() if type(value) is LiftedNumber else value
+
+
+def plain(value: Any, seen: set[int] | None = None, replace: Callable[[Any], Any] = read_lifted) -> Any:
+    """`value` without what stands in for something else: `replace` gives that, or the value itself.
 
     Lists, dicts and instances are mended where they are.
     """
-    if type(value) is LiftedNumber:
-        return value.read()
-    if (given := stands_for.get(type(value))) is not None:
-        return given(value)
+    replaced = replace(value)
+    if replaced is not value:
+        return replaced
     seen = set() if seen is None else seen
     if id(value) in seen or isinstance(value, type | ModuleType | FunctionType | Tensor):
         return value
     seen.add(id(value))
     if isinstance(value, tuple):
-        parts = [plain(part, seen, stands_for) for part in value]
+        parts = [plain(part, seen, replace) for part in value]
         changed = any(new is not old for new, old in zip(parts, value))
         return getattr(type(value), "_make", type(value))(parts) if changed else value
     if type(value) is list:
-        value[:] = [plain(part, seen, stands_for) for part in value]
+        value[:] = [plain(part, seen, replace) for part in value]
     elif type(value) is dict:
-        items = [(plain(key), plain(part, seen, stands_for)) for key, part in value.items()]
+        items = [(plain(key, None, replace), plain(part, seen, replace)) for key, part in value.items()]
         if any(new is not old for (new, _), old in zip(items, value)):
             value.clear()
         value.update(items)
     elif type(names := getattr(value, "__dict__", None)) is dict:
-        plain(names, seen, stands_for)
+        plain(names, seen, replace)
     return value
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from codegen.ir.types import DTYPES, NAMES
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.lifted import plain
-from tracegrad.numpy_front.arrays import Operand, real
+from tracegrad.lifted import LiftedNumber, plain
+from tracegrad.numpy_front.arrays import leave, real
 from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.purity.observation import ERROR_STATE
@@ -27,6 +27,8 @@ from tracegrad.results import Rebuild, UnknownResult
 from tracegrad.tensors import Tensor
 
 _ndarray = np.ndarray
+CONTAINERS = (list, tuple, dict)
+DEEPEST = 16
 GENERATES = 0x20 | 0x80 | 0x200             # code flags of generators, coroutines, asynchronous generators
 
 
@@ -43,58 +45,72 @@ class NotAdopted(Exception):
 
 
 def adopt(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Adopted | None:
-    """The arguments, if arrays are among them and no Tensors.
+    """The arguments, if arrays are among them, or in lists, tuples and dicts among them, and no Tensors.
 
     NotAdopted for an array that Tensors cannot stand for, and where NumPy would raise for what replays compute.
     """
-    tensors: dict[int, Tensor] = {}
+    known: dict[int, Any] = {}              # by id of an array or a container: what stands for it
     scalars: list[Any] = []
-    found = False
-    given_args: list[Any] = []
+    given = []
     for k, argument in enumerate(args):
-        if type(argument) is _ndarray:
-            found = True
-            tensor = tensors.get(id(argument))
-            if tensor is None:
-                tensor = tensors[id(argument)] = _adopted(argument)
-            argument = tensor
-        elif isinstance(argument, np.generic):
-            scalars.append(k)
-            argument = _adopted(np.asarray(argument))
-        elif isinstance(argument, Tensor):
-            return None
-        elif isinstance(argument, _ndarray):
-            raise NotAdopted(f"a {type(argument).__name__}")
-        given_args.append(argument)
-    given_kwargs = {}
-    for name, argument in kwargs.items():
-        if type(argument) is _ndarray:
-            found = True
-            tensor = tensors.get(id(argument))
-            if tensor is None:
-                tensor = tensors[id(argument)] = _adopted(argument)
-            argument = tensor
-        elif isinstance(argument, np.generic):
-            scalars.append(name)
-            argument = _adopted(np.asarray(argument))
-        elif isinstance(argument, Tensor):
-            return None
-        elif isinstance(argument, _ndarray):
-            raise NotAdopted(f"a {type(argument).__name__}")
-        given_kwargs[name] = argument
-    if not found:
+        kind = type(argument)
+        if kind is _ndarray:
+            found = known.get(id(argument))
+            argument = _adopted(argument, known) if found is None else found
+        elif kind is not float and kind is not int:
+            argument = _other(argument, known, scalars, k)
+        given.append(argument)
+    named = {name: _other(argument, known, scalars, name) for name, argument in kwargs.items()}
+    if not known or any(map(_is_a_tensor, (*args, *kwargs.values()))):
         return None
     if errors_raise():
         raise NotAdopted("np.errstate asks for floating-point errors to raise")
-    return Adopted(tuple(given_args), given_kwargs, tuple(scalars))
+    return Adopted(tuple(given), named, tuple(scalars))
 
 
-def _adopted(array: np.ndarray) -> Tensor:
+def _adopted(array: np.ndarray, known: dict[int, Any]) -> Tensor:
     name = NAMES.get(array.dtype)
     if name is None:
         raise NotAdopted(f"an array of dtype {array.dtype.str if array.dtype.kind in 'iufcb' else array.dtype}")
     dtype = DTYPES[name]
-    return Tensor(array if array.dtype is dtype else array.view(dtype))
+    tensor = Tensor(array if array.dtype is dtype else array.view(dtype))
+    known[id(array)] = tensor
+    return tensor
+
+
+def _other(argument: Any, known: dict[int, Any], scalars: list[Any], place: Any) -> Any:
+    """What stands for an argument that is no array itself, or may be none."""
+    if isinstance(argument, np.generic):
+        scalars.append(place)
+        return _adopted(np.asarray(argument), {})
+    return _within(argument, known)
+
+
+def _is_a_tensor(argument: Any) -> bool:
+    return isinstance(argument, Tensor)
+
+
+def _within(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
+    """A value with Tensors for the arrays in it: a new container where there are some, else itself."""
+    kind = type(value)
+    if kind is _ndarray or kind in CONTAINERS:
+        found = known.get(id(value))
+        if found is not None:
+            return found
+        if kind is _ndarray:
+            return _adopted(value, known)
+        if depth > DEEPEST:
+            raise NotAdopted(f"a {kind.__name__} nested deeper than {DEEPEST} levels")
+        parts = [_within(part, known, depth + 1) for part in (value.values() if kind is dict else value)]
+        before = value.values() if kind is dict else value
+        if all(new is old for new, old in zip(parts, before)):
+            return value
+        made = dict(zip(value, parts)) if kind is dict else kind(parts)
+        known[id(value)] = made
+        return made
+    if isinstance(value, _ndarray):
+        raise NotAdopted(f"a {kind.__name__}")
+    return value
 
 
 @lru_cache(maxsize=64)
@@ -111,39 +127,93 @@ def errors_raise() -> bool:
     return state is not None and _raises(state)
 
 
-def settled(selection: Selected) -> Array:
+def settled(value: Any) -> Any:
     """A selection that is a result: its elements, if how many there are follows from guards."""
+    if type(value) is not Selected:
+        return value
     recorder = ACTIVE.get()
-    fixed = recorder is not None and recorder.is_fixed(selection.mask_key)
-    return Array(selection._tensor) if fixed else selection
+    fixed = recorder is not None and recorder.is_fixed(value.mask_key)
+    return Array(value._tensor) if fixed else value
+
+
+class Given(NamedTuple):
+    """Something the caller gave, and what stands for it in the run. `path`: the argument, then the keys below it."""
+
+    stand_in: Any
+    original: Any
+    path: tuple[Any, ...]
+    items: tuple[Any, ...] | None           # of a list or a dict, what it holds on entry
+
+    def find(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The same thing of another call."""
+        first, *keys = self.path
+        found = args[first] if isinstance(first, int) else kwargs[first]
+        for key in keys:
+            found = found[key]
+        return found
 
 
 class Run:
     """One recorded run of a function on the arrays of a call. `args` and `kwargs` are as the caller gave them."""
 
     def __init__(self, adopted: Adopted, args: tuple[Any, ...], kwargs: Mapping[str, Any]):
-        self._given: dict[int, tuple[Any, Any, int | str]] = {}     # by id of the Tensor: it, the argument, its place
+        self._given: dict[int, Given] = {}              # by id of the stand-in, or of the Tensor in it
+        self._stand_ins: dict[int, Any] = {}            # by id of what was adopted
         self._before: list[tuple[np.ndarray, np.ndarray]] = []
-        self._operands: dict[int, Operand] = {}
-        places: list[tuple[Any, Any]] = [*enumerate(adopted.args), *adopted.kwargs.items()]
-        originals: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-        for place, tensor in places:
-            if isinstance(tensor, Tensor) and id(tensor) not in self._given:
-                scalar = place in adopted.scalars
-                self._given[id(tensor)] = tensor, originals[place], place
-                self._operands[id(tensor)] = Scalar(tensor) if scalar else Array(tensor)
-                if not scalar and tensor.array.flags.writeable:
-                    self._before.append((tensor.array, tensor.array.copy()))
+        for k, (argument, original) in enumerate(zip(adopted.args, args)):
+            self._stand_in(argument, original, (k,), k in adopted.scalars)
+        for name, original in kwargs.items():
+            self._stand_in(adopted.kwargs[name], original, (name,), name in adopted.scalars)
+
+    def _stand_in(self, adopted: Any, original: Any, path: tuple[Any, ...], scalar: bool = False) -> Any:
+        """What the function gets for an argument, or for a part of one."""
+        found = self._stand_ins.get(id(adopted))
+        if adopted is original or found is not None:
+            return adopted if found is None else found
+        items = None
+        if isinstance(adopted, Tensor):
+            stand_in: Any = Scalar(adopted) if scalar else Array(adopted)
+            if not scalar and adopted.array.flags.writeable:
+                self._before.append((adopted.array, adopted.array.copy()))
+        elif type(adopted) is dict:
+            stand_in = {key: self._stand_in(part, original[key], (*path, key)) for key, part in adopted.items()}
+            items = (*stand_in, *stand_in.values())
+        else:
+            stand_in = type(adopted)(
+                [self._stand_in(part, original[k], (*path, k)) for k, part in enumerate(adopted)])
+            items = tuple(stand_in) if type(adopted) is list else None
+        self._stand_ins[id(adopted)] = stand_in
+        given = Given(stand_in, original, path, items)
+        self._given[id(adopted if isinstance(adopted, Tensor) else stand_in)] = given
+        return stand_in
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The function, over a substituted namespace, on Arrays."""
         with running() as substitution:
             copied = substitution.of(function)
-            result = copied(*map(self._operand, args), **{name: self._operand(v) for name, v in kwargs.items()})
-            return plain(result, stands_for={Selected: settled})
+            try:
+                result = copied(*(self._stand_ins.get(id(a), a) for a in args),
+                                **{name: self._stand_ins.get(id(a), a) for name, a in kwargs.items()})
+                return plain(result, replace=settled)
+            finally:
+                self._note_changes()
 
-    def _operand(self, argument: Any) -> Any:
-        return self._operands[id(argument)] if isinstance(argument, Tensor) else argument
+    def _note_changes(self) -> None:
+        """Lists and dicts of the caller that the run changed are changed; a replay would not do that."""
+        for given in self._given.values():
+            stand_in, original = given.stand_in, given.original
+            if given.items is None:
+                continue
+            now = (*stand_in, *stand_in.values()) if type(stand_in) is dict else tuple(stand_in)
+            if len(now) == len(given.items) and all(new is old for new, old in zip(now, given.items)):
+                continue
+            leave(Abort.EFFECT, f"it changed a {type(original).__name__} that it was given")
+            if type(stand_in) is dict:
+                changed = {key: self.result(part) for key, part in stand_in.items()}
+                original.clear()
+                original.update(changed)
+            else:
+                original[:] = [self.result(part) for part in stand_in]
 
     def undo(self) -> None:
         """Give the arguments the values they had."""
@@ -152,11 +222,17 @@ class Run:
 
     def result(self, value: Any) -> Any:
         """A result of the run, or anything that it left behind, as NumPy would have given it."""
-        return plain(value, stands_for={Array: self._original, Scalar: self._original, Selected: real})
+        return plain(value, replace=self._original)
 
-    def _original(self, operand: Operand) -> Any:
-        given = self._given.get(id(operand._tensor))
-        return real(operand) if given is None else given[1]
+    def _original(self, value: Any) -> Any:
+        given = self._given_as(value)
+        if given is not None:
+            return given.original
+        return real(value) if type(value) in (Array, Scalar, Selected, LiftedNumber) else value
+
+    def _given_as(self, value: Any) -> Given | None:
+        held = value._tensor if type(value) in (Array, Scalar) else value
+        return self._given.get(id(held))
 
     def recipe(self, value: Any, place: Callable[[Tensor], int]) -> Rebuild | None:
         """How to make a part of the result again, if it is an Array or a Scalar."""
@@ -164,12 +240,11 @@ class Run:
             return lambda tensors, args, kwargs: value
         if type(value) is Selected:     # what settled leaves
             raise UnknownResult("an array of as many elements as a mask holds")
+        given = self._given_as(value)
+        if given is not None:
+            return lambda tensors, args, kwargs: given.find(args, kwargs)
         if type(value) is not Array and type(value) is not Scalar:
             return None
-        given = self._given.get(id(value._tensor))
-        if given is not None:
-            where = given[2]
-            return lambda tensors, args, kwargs: args[where] if isinstance(where, int) else kwargs[where]
         k = place(value._tensor)
         if type(value) is Scalar:
             return lambda tensors, args, kwargs: tensors[k].array[()]

@@ -37,7 +37,7 @@ def test_ufuncs(ufunc: np.ufunc, dtype: str) -> None:
     expected, error = outcome(ufunc, tuple(given))
     found, mistake = outcome(ufunc, tuple(Array(Tensor(x)) for x in given))
     assert type(mistake) is type(error)
-    check_equal(plain(found, stands_for={Array: real}), expected)
+    check_equal(plain(found, replace=real), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])

@@ -384,3 +384,63 @@ def test_tensors_and_arrays_take_turns() -> None:
     for _ in range(3):
         assert type(f(X)) is np.ndarray and type(f(tg.asarray(X))) is tg.Tensor
     assert f.stats.replays == 4         # type: ignore[attr-defined]
+
+
+# ---- arguments that hold arrays --------------------------------------------------------------------------------------
+
+
+def test_lists_tuples_and_dicts_of_arrays() -> None:
+    def step(params: dict[str, Any], layers: list[Any], pair: tuple[Any, Any]) -> Any:
+        for w, b in layers:
+            w -= 0.1 * params["rate"] * pair[0]
+            b += w.sum(axis=0)
+        return {"w": layers[0][0], "sum": sum(w.sum() for w, _ in layers), "pair": pair, "layers": layers}
+
+    f = tg.trace(step)
+    for k in range(4):
+        arguments = ({"rate": 0.5, "n": 3}, [(X + k, X[0] * k), (X * 2, X[1].copy())], (X, np.arange(2)))
+        mine, theirs = copy.deepcopy(arguments), copy.deepcopy(arguments)
+        found, expected = f(*mine), step(*theirs)
+        check_equal(found, expected)
+        check_equal(mine, theirs)
+        assert found["w"] is mine[1][0][0] and found["pair"] is mine[2] and found["layers"] is mine[1]
+    assert f.stats.replays == 3         # type: ignore[attr-defined]
+
+
+def test_a_list_that_is_changed_is_the_callers() -> None:
+    def f(parts: list[Any], named: dict[str, Any]) -> Any:
+        parts.append(parts[0] * 2)
+        parts[0] = parts[1]
+        named["new"] = named.pop("old") + 1
+        return parts
+
+    g = tg.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            mine, theirs = ([X.copy(), X + 1], {"old": X.copy()}), ([X.copy(), X + 1], {"old": X.copy()})
+            assert g(*mine) is mine[0]
+            f(*theirs)
+            check_equal(mine, theirs)
+            assert list(mine[1]) == ["new"] and mine[0][0] is mine[0][1]
+
+
+def test_the_same_array_in_several_places() -> None:
+    def f(x: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
+        parts[0] += 1
+        return x * parts[1]
+
+    g = tg.trace(f)
+    for shared in (True, False, True, False, True):
+        x, y = X.copy(), X.copy()
+        a, b = X.copy(), X.copy()
+        check_equal(g(x, [x if shared else y, y]), f(a, [a if shared else b, b]))
+        check_equal((x, y), (a, b))
+
+
+def test_containers_that_lead_to_themselves() -> None:
+    loop: list[Any] = [X]
+    loop.append(loop)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(tg.trace(lambda v: v[1][0] * 2)(loop), X * 2)     # type: ignore[call-arg]

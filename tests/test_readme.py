@@ -6,25 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return found
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_example_prints_what_it_says(tmp_path):
+@pytest.mark.parametrize("code,printed", zip(blocks("python"), blocks("text"), strict=True))
+def test_the_examples_print_what_they_say(code, printed, tmp_path):
     file = tmp_path / "example.py"
-    file.write_text(block("python"))
+    file.write_text(code)
     run = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT,
                          env={"PYTHONPATH": str(ROOT), "TRACEGRAD_CACHE_DIR": str(tmp_path), "PATH": ""})
-    assert (run.stdout, run.returncode) == (block("text"), 0), run.stderr
+    assert (run.stdout, run.returncode) == (printed, 0), run.stderr
 
 
-def test_the_example_is_short():
-    assert len([line for line in block("python").splitlines() if line.strip()]) <= 15
+def test_the_examples_are_short():
+    assert all(len([line for line in code.splitlines() if line.strip()]) <= 15 for code in blocks("python"))
 
 
 def test_the_commands_exist():

@@ -269,14 +269,6 @@ class Recorder:
         kind, at = key
         return kind == "number" or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
 
-    def is_same(self, a: Key, b: Key, depth: int = 12) -> bool:
-        """Are two values computed in the same way from the same values?"""
-        if a == b or a[0] != "op" or b[0] != "op" or depth == 0:
-            return a == b
-        x, y = self.ops[a[1]], self.ops[b[1]]
-        return (x.op == y.op and x.attrs == y.attrs and len(x.args) == len(y.args)
-                and all(self.is_same(p, q, depth - 1) for p, q in zip(x.args, y.args)))
-
     def layouts_are_guarded(self) -> bool:
         """Do guards decide how every array of the run lies in memory? They know a contiguous one from others."""
         return all(entry.tensor.array.flags.c_contiguous for entry in self.inputs)

@@ -157,7 +157,7 @@ def select(x: Operand, mask: Operand) -> Selected:
 def same_mask(a: Any, b: Any) -> bool:
     """Do these recorded values, of masks, hold at the same places whatever the inputs?"""
     recorder = ACTIVE.get()
-    return a == b or recorder is not None and recorder.is_same(a, b)
+    return a == b or recorder is not None and recorder.same_value(a, b)
 
 
 def leave(reason: Abort, detail: str) -> None:

@@ -165,26 +165,25 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
     return made.requires_grad_() if requires_grad else made
 
 
-def zeros(*sizes: Any, shape: Any = None, dtype: Any = None, device: str | Device | None = None,
+def zeros(shape: Any = (), *more: Any, dtype: Any = None, device: str | Device | None = None,
           requires_grad: bool = False) -> Tensor:
     """Zeros, in the default floating-point dtype unless `dtype` says otherwise.
 
         >>> tg.zeros((2, 3)).shape == tg.zeros(2, 3).shape == tg.zeros(shape=(2, 3)).shape
         True
     """
-    return _filled(0, sizes, shape, dtype, device, requires_grad)
+    return _filled(0, (shape, *more), dtype, device, requires_grad)
 
 
-def ones(*sizes: Any, shape: Any = None, dtype: Any = None, device: str | Device | None = None,
+def ones(shape: Any = (), *more: Any, dtype: Any = None, device: str | Device | None = None,
          requires_grad: bool = False) -> Tensor:
     """Ones, in the default floating-point dtype unless `dtype` says otherwise."""
-    return _filled(1, sizes, shape, dtype, device, requires_grad)
+    return _filled(1, (shape, *more), dtype, device, requires_grad)
 
 
-def _filled(number: int, sizes: tuple[Any, ...], shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def _filled(number: int, shape: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     target = dtypes.default_float() if dtype is None else dtype
-    wanted = shape_of(sizes if shape is None else (shape,))
-    return full(wanted, number, dtype=target, device=device, requires_grad=requires_grad)
+    return full(shape_of(shape), number, dtype=target, device=device, requires_grad=requires_grad)
 
 
 empty = zeros

@@ -14,7 +14,7 @@ import numpy as np
 from codegen.ir import type_rules
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
 from tracegrad.mutation import deliver
@@ -47,21 +47,29 @@ def one_axis(op: str, x: Tensor, axis: int, ndim: int) -> int:
     return k % ndim
 
 
-def reshape(x: Operand, /, *shape: Any) -> Tensor:
+def reshape(x: Operand, /, shape: Any, *more: Any, copy: bool | None = None) -> Tensor:
     """The elements of x in their order, in another shape; one size may be -1, which is what remains.
+
+    A view where the memory of x allows it; copy=True is never one, copy=False raises ValueError where there is none.
 
         >>> tg.reshape(tg.arange(6), (2, -1))
         tensor([[0, 1, 2],
                 [3, 4, 5]])
     """
     x = tensor_operand("reshape", x)
-    sizes = shape_of(shape)
+    sizes = shape_of((shape, *more))
     if -1 in sizes:
         known = prod(size for size in sizes if size != -1)
         if sizes.count(-1) > 1 or known == 0 or x.array.size % known:
             raise TypeRuleError(at_user_line(f"reshape: {type_of(x.array)} does not reshape to {list(sizes)}"))
         sizes = tuple(x.array.size // known if size == -1 else size for size in sizes)
-    return dispatch("reshape", x, shape=sizes)
+    result = dispatch("reshape", x, shape=sizes)
+    if copy is None:
+        return result
+    shared = np.may_share_memory(result.array, x.array)
+    if copy is False and not shared and x.array.size:
+        raise ValueError(at_user_line(f"reshape: a copy is needed to reshape {type_of(x.array)} to {list(sizes)}"))
+    return complete("reshape", (result,), {"shape": sizes}, Tensor(result.array.copy())) if copy and shared else result
 
 
 def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
@@ -78,14 +86,14 @@ def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
     return dispatch("reshape", x, shape=(*shape[:a], prod(shape[a:b + 1]), *shape[b + 1:]))
 
 
-def permute_dims(x: Operand, /, *axes: Any) -> Tensor:
+def permute_dims(x: Operand, /, axes: Any, *more: Any) -> Tensor:
     """Axis k of the result is axis axes[k] of x.
 
         >>> tg.permute_dims(tg.zeros(2, 3, 4), (2, 0, 1)).shape
         (4, 2, 3)
     """
     x = tensor_operand("permute_dims", x)
-    return dispatch("transpose", x, axes=axes_of(shape_of(axes), x.array.ndim))
+    return dispatch("transpose", x, axes=axes_of(shape_of((axes, *more)), x.array.ndim))
 
 
 def swapaxes(x: Operand, axis1: int, axis2: int, /) -> Tensor:
@@ -143,7 +151,7 @@ def expand_dims(x: Operand, /, axis: int = 0, **names: Any) -> Tensor:
     return dispatch("reshape", x, shape=(*shape[:k], 1, *shape[k:]))
 
 
-def broadcast_to(x: Operand, /, *shape: Any) -> Tensor:
+def broadcast_to(x: Operand, /, shape: Any, *more: Any) -> Tensor:
     """x repeated to `shape` without a copy; the result cannot be written to.
 
         >>> tg.broadcast_to(tg.tensor([1, 2]), (2, 2))
@@ -151,7 +159,7 @@ def broadcast_to(x: Operand, /, *shape: Any) -> Tensor:
                 [1, 2]])
     """
     x = tensor_operand("broadcast_to", x)
-    sizes = shape_of(shape)
+    sizes = shape_of((shape, *more))
     return x if x.array.shape == sizes else dispatch("broadcast", x, shape=sizes)
 
 

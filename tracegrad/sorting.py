@@ -207,15 +207,17 @@ def flatnonzero(x: Operand, /) -> Tensor:
     return nonzero(reshape(x, (-1,)))[0]
 
 
-def where(condition: Operand, *choices: Operand) -> Any:
+def where(condition: Operand, x1: Operand | None = None, x2: Operand | None = None, /) -> Any:
     """x1 where the condition holds, else x2; all three broadcast. Of a condition alone, `nonzero`.
 
         >>> tg.where(tg.tensor([True, False]), tg.tensor([1.0, 2.0]), 0.0)
         tensor([1., 0.])
     """
-    if not choices:
+    if x1 is None and x2 is None:
         return nonzero(condition)
-    return functional.where(condition, *choices)
+    if x1 is None or x2 is None:
+        raise TypeError(at_user_line("where: give both what is taken where the condition holds and what is elsewhere"))
+    return functional.where(condition, x1, x2)
 
 
 def count_nonzero(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **names: Any) -> Tensor:

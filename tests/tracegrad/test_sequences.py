@@ -84,3 +84,15 @@ def test_asarray_of_what_has_memory() -> None:
     assert tg.as_tensor([1, 2], tg.float64, "cpu").dtype == tg.float64
     assert tg.zeros(shape=(2, 0)).shape == (2, 0)
     assert tg.full_like(x, 7, dtype=tg.int8, device="cpu").tolist() == [7, 7, 7]
+
+
+def test_reshape_copies_as_told() -> None:
+    x = tg.arange(6.0).reshape(2, 3)
+    assert np.shares_memory(tg.reshape(x, (3, 2), copy=False).array, x.array)
+    assert not np.shares_memory(tg.reshape(x, (3, 2), copy=True).array, x.array)
+    assert not np.shares_memory(x.T.reshape(6, copy=True).array, x.array)
+    with pytest.raises(ValueError, match="a copy is needed to reshape"):
+        tg.reshape(x.T, shape=(6,), copy=False)
+    w = tg.ones(2, 3, requires_grad=True)
+    (tg.reshape(w, (6,), copy=True) * tg.arange(6.0)).sum().backward()
+    assert w.grad.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]

@@ -85,7 +85,7 @@ def recurrence(a: np.ndarray, b: np.ndarray, *, axis: int) -> np.ndarray:
     """y[0] = b[0], y[i] = a[i] * y[i-1] + b[i] along `axis`."""
     wide = _wide(b)
     factors, terms = (np.moveaxis(x, axis, 0).astype(wide) for x in (a, b))
-    if len(terms) == b.size and wide.kind == "f":           # one line of floats: Python's own are faster
+    if len(terms) == b.size and wide == np.float64:         # one line: Python's own floats are faster
         line = terms.ravel().tolist()
         for i, factor in enumerate(factors.ravel().tolist()[1:], 1):
             line[i] += factor * line[i - 1]

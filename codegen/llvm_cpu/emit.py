@@ -23,6 +23,7 @@ from codegen.llvm_cpu.memory import Buffers
 from codegen.llvm_cpu.nest import Nest
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.reductions import Accumulator
+from codegen.llvm_cpu.scans import Scanner
 from codegen.llvm_cpu.value_types import value_dtypes
 from codegen.schedule.kernel import (
     Accumulate,
@@ -35,6 +36,7 @@ from codegen.schedule.kernel import (
     Pass,
     Position,
     RandomWord,
+    Scan,
     ScatterAdd,
     Select,
     Statement,
@@ -70,6 +72,7 @@ class _Writer:
     def __init__(self, kernel: Kernel, dtypes: list[str], features: Features, nest: Nest):
         self.kernel, self.dtypes, self.features, self.nest, self.a = kernel, dtypes, features, nest, nest.a
         self.values: dict[int, Value] = {}
+        self.scans: dict[int, tuple[Scanner, Value]] = {}           # of the pass that is being written, and where it is
         table = Value("%buffers", PTR)
         entries = [self.a.address(table, PTR, self.a.constant(I64, k)) for k in range(len(kernel.params))]
         pointers = tuple(self.a.load(PTR, entry, invariant=True) for entry in entries)
@@ -87,22 +90,26 @@ class _Writer:
         """One pass, whose first value is number `first`."""
         across = bool(p.axes) and p.axes[-1].name == self.kernel.vector
         lanes = self.nest.lanes if across else point.lanes
-        numbered = enumerate(filter(makes_value, p.body), first)
+        numbered = list(enumerate(filter(makes_value, p.body), first))
         accumulators = {number: Accumulator(s.kind, self.dtypes[s.x], lanes, across, self.features)
                         for number, s in numbered if isinstance(s, Accumulate)}
+        scanners = {number: Scanner(s.op, self.dtypes[s.args[0]], lanes, self.features)
+                    for number, s in numbered if isinstance(s, Scan)}
         if any(axis.extent == 0 for axis in p.axes):
             self.values.update({number: accumulator.empty(self.a) for number, accumulator in accumulators.items()})
             return
+        carriers: dict[int, Accumulator | Scanner] = {**accumulators, **scanners}
 
         def body(inside: Point, carried: list[Value]) -> list[Value]:
+            states = _divided(carried, carriers)
+            self.scans = {number: (scanner, states[number][0]) for number, scanner in scanners.items()}
             self._statements(p, inside, first)
-            states = _divided(carried, accumulators)
-            after = (accumulator.step(self.a, states[number], self.values[number], inside.mask)
-                     for number, accumulator in accumulators.items())
-            return [value for state in after for value in state]
+            after = [accumulator.step(self.a, states[number], self.values[number], inside.mask)
+                     for number, accumulator in accumulators.items()]
+            return [value for state in after for value in state] + [state for _, state in self.scans.values()]
 
-        start = [value for accumulator in accumulators.values() for value in accumulator.start(self.a)]
-        states = _divided(self.nest.over(p.axes, point, start, body), accumulators)
+        start = [value for carrier in carriers.values() for value in carrier.start(self.a)]
+        states = _divided(self.nest.over(p.axes, point, start, body), carriers)
         for number, accumulator in accumulators.items():
             self.values[number] = accumulator.finish(self.a, states[number])
 
@@ -115,8 +122,15 @@ class _Writer:
             elif isinstance(s, ScatterAdd):
                 memory.scatter_add(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
             else:
-                self.values[number] = self._value(s, point)
+                self.values[number] = self._scanned(s, number) if isinstance(s, Scan) else self._value(s, point)
                 number += 1
+
+    def _scanned(self, s: Scan, number: int) -> Value:
+        """The value of a scan here, which goes on from where it was."""
+        scanner, state = self.scans[number]
+        state = scanner.step(self.a, state, [self.values[x] for x in s.args])
+        self.scans[number] = scanner, state
+        return scanner.value(self.a, state)
 
     def _value(self, s: Statement, point: Point) -> Value:
         a, values = self.a, self.values
@@ -141,13 +155,13 @@ class _Writer:
                 return random_word(a, point, s, values[s.key], values[s.counter])
             case Accumulate():
                 return values[s.x]
-            case Store() | ScatterAdd():
-                raise AssertionError("these make no value")
+            case Scan() | Store() | ScatterAdd():
+                raise AssertionError("these make no value of their own")
             case _:
                 assert_never(s)
 
 
-def _divided(carried: list[Value], accumulators: dict[int, Accumulator]) -> dict[int, list[Value]]:
-    """The values that a loop carries, as the states of its accumulators by number."""
+def _divided(carried: list[Value], carriers: dict[int, Accumulator | Scanner]) -> dict[int, list[Value]]:
+    """The values that a loop carries, as the states of its accumulators and scanners by number."""
     rest = iter(carried)
-    return {number: [next(rest) for _ in range(accumulator.width)] for number, accumulator in accumulators.items()}
+    return {number: [next(rest) for _ in range(carrier.width)] for number, carrier in carriers.items()}

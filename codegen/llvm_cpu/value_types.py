@@ -11,6 +11,7 @@ from codegen.schedule.kernel import (
     Load,
     Position,
     RandomWord,
+    Scan,
     ScatterAdd,
     Select,
     Store,
@@ -34,6 +35,8 @@ def value_dtypes(kernel: Kernel) -> list[str]:
                     dtypes.append("bool")
                 case Unary() | Binary() | Select() | Accumulate():
                     dtypes.append(dtypes[s.x])
+                case Scan(args=(x, *_)):
+                    dtypes.append(dtypes[x])
                 case RandomWord():
                     dtypes.append("u32")
                 case Store() | ScatterAdd():

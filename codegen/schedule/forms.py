@@ -5,6 +5,7 @@
     %4 = sum %3 axis=[1]           REDUCE      combines over an axis of extent 2 or more
     %5 = matmul %3, %1             MATMUL      a call on whole buffers
     %6 = scatter_add %0, %1, %2    SCATTER     adds to a copy of a buffer, one element after the other
+    %7 = cumsum %3 axis=0          SCAN        runs along an axis in order, beside the points of the others
     %9 = cholesky %1               HOST        the op's reference, run on whole buffers by the host: all that is left
     %7 = sum of nothing            ZERO        0 everywhere, or for a prod 1: what is combined is nothing
     %8 : f32[0,3]                  EMPTY       no element, so nothing to do
@@ -21,6 +22,7 @@ from math import prod
 from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.types import COMPLEX, TensorType
+from codegen.schedule.kernel import SCANS
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import MAPS, Shape, reduced_axes
 from codegen.schedule.plan import CannotLower
@@ -35,6 +37,7 @@ class Form(Enum):
     REDUCE = auto()
     MATMUL = auto()
     SCATTER = auto()
+    SCAN = auto()
     HOST = auto()
     ZERO = auto()
     EMPTY = auto()
@@ -130,6 +133,8 @@ def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, ma
         if 0 in operands[0]:
             return Form.ZERO
         return Form.REDUCE if reduced_axes(node, operands[0]) else Form.MOVE
+    if op in SCANS:
+        return Form.SCAN
     if op == "scatter_add":
         if 0 in operands[1]:
             return Form.MOVE

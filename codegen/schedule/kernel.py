@@ -24,9 +24,11 @@ around straight-line statements.
 1. Statements that make a value are numbered densely over the whole kernel: the k-th makes v<k>.
 2. A value is seen by later statements of its own pass. A value made in a pass without axes, and the result of
    an Accumulate, are also seen by every later pass: they exist once for each point of the outer axes.
-3. An Accumulate combines over the axes of its pass, starting anew at each point of the outer axes.
+3. An Accumulate combines over the axes of its pass, starting anew at each point of the outer axes. A Scan does over
+   the only axis of its pass, in order; its value, at each point, is the result so far.
 4. Exactly one axis, or none, is the vector axis; it is the last outer axis or the last axis of each pass that has
-   axes. On an outer vector axis every value is one lane per point; on a pass's, an Accumulate also combines lanes.
+   axes. On an outer vector axis every value is one lane per point; on a pass's, an Accumulate also combines lanes, and
+   there is no Scan.
 5. The points of the parallel axis (the first outer axis) are independent: they may run in any order and at once.
    A chunk is `grain` consecutive points; chunks are decided here, from shapes alone, never from the number of threads.
 6. Every unguarded index lies inside its buffer; a guarded one lies inside wherever its guards hold.
@@ -170,6 +172,18 @@ class Accumulate:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """The result so far, along the axis of the pass, of one of SCANS on its operands: what the op of that name says."""
+
+    op: str
+    args: tuple[int, ...]
+
+
+SCANS = frozenset({"cumsum", "cumprod", "cummax", "cummin", "recurrence"})
+"""Ops whose result at a point is found from that at the point before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """buffer[index] = x. Makes no value."""
 
@@ -194,7 +208,8 @@ class ScatterAdd:
 
 
 Statement = (
-    Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Store | ScatterAdd
+    Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Scan | Store
+    | ScatterAdd
 )
 
 
@@ -213,6 +228,8 @@ def operands(statement: Statement) -> tuple[int, ...]:
             return (condition, x, y)
         case RandomWord(key, counter):
             return (key, counter)
+        case Scan(args=args):
+            return args
         case ScatterAdd(k=k, x=x):
             return (k, x)
         case _:
@@ -234,6 +251,8 @@ def with_operands(statement: Statement, new: Sequence[int]) -> Statement:
             return Select(*new)
         case RandomWord():
             return replace(statement, key=new[0], counter=new[1])
+        case Scan():
+            return replace(statement, args=tuple(new))
         case ScatterAdd():
             return replace(statement, k=new[0], x=new[1])
         case _:

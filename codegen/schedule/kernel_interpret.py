@@ -28,6 +28,7 @@ from codegen.schedule.kernel import (
     Pass,
     Position,
     RandomWord,
+    Scan,
     ScatterAdd,
     Select,
     Statement,
@@ -137,6 +138,8 @@ class _Run:
                 x_all = np.broadcast_to(self.value(x), self.alive.shape)
                 x_all = np.where(self.alive, x_all, x_all.dtype.type(IDENTITIES[kind](x_all.dtype)))
                 result = OPS[kind].reference(x_all, axis=(1,), keepdims=True)
+            case Scan(op, args):
+                result = OPS[op].reference(*(np.broadcast_to(self.value(x), self.alive.shape) for x in args), axis=1)
             case Store(buffer, index, x):
                 self.store(buffer, *np.broadcast_arrays(self.index(index), self.value(x), self.alive))
                 return

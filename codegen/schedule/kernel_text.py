@@ -8,7 +8,7 @@
     value     = "const" LITERAL DTYPE | "position" index DTYPE | "load" place ["if" guard ("," guard)*]
               | "gather" place at ["if" guard ("," guard)*] | "cast" "v"K DTYPE
               | "select" "v"K "v"K "v"K | "random" index "key" "v"K "counter" "v"K | "accumulate" KIND "v"K
-              | OP "v"K | OP "v"K "v"K
+              | "scan" OP "v"K+ | OP "v"K | OP "v"K "v"K
     place     = "b"K "[" index "]"       at = "at" "v"K "*" INT "of" INT       guard = INT "<=" index "<" INT
     index     = ["-"] product (("+" | "-") product)*       product = INT | [INT "*"] term
     term      = NAME | "(" operand ("//" | "%") INT ")"    operand = NAME | "(" operand ... ")" | "(" index ")"
@@ -38,6 +38,7 @@ from codegen.schedule.kernel import (
     Quotient,
     RandomWord,
     Remainder,
+    Scan,
     ScatterAdd,
     Select,
     Statement,
@@ -104,6 +105,8 @@ def statement_text(s: Statement) -> str:
             return f"random {index_text(index)} key v{key} counter v{counter}"
         case Accumulate(kind, x):
             return f"accumulate {kind} v{x}"
+        case Scan(op, args):
+            return f"scan {op} {' '.join(f'v{x}' for x in args)}"
         case Store(buffer, index, x):
             return f"store b{buffer}[{index_text(index)}] v{x}"
         case ScatterAdd(buffer, base, k, stride, size, x):
@@ -258,15 +261,27 @@ class _Parser:
                 return Select(self.value(), self.value(), self.value())
             case "accumulate":
                 return Accumulate(self.name(), self.value())
+            case "scan":
+                return Scan(self.name(), self.values())
             case "random":
                 index = self.index()
                 self.mark("key")
                 key = self.value()
                 self.mark("counter")
                 return RandomWord(key, self.value(), index)
-        x = self.value()
-        more = re.fullmatch(r"v\d+", self.peek()) and self.words[self.at + 1][0] != "="
-        return Binary(op, x, self.value()) if more else Unary(op, x)
+        match self.values():
+            case (x,):
+                return Unary(op, x)
+            case (x, y):
+                return Binary(op, x, y)
+        self.fail("one value or two")
+
+    def values(self) -> tuple[int, ...]:
+        """Values, one or more, up to what is none or begins another statement."""
+        found = [self.value()]
+        while re.fullmatch(r"v\d+", self.peek()) and self.words[self.at + 1][0] != "=":
+            found.append(self.value())
+        return tuple(found)
 
     def literal(self) -> str:
         sign = "-" if self.accept("-") else ""

@@ -22,6 +22,7 @@ from codegen.ir.types import DTYPES, TensorType
 from codegen.schedule.index import axes_of, bounds, coefficient, index_values, without_axes
 from codegen.schedule.inplace import at_one_index
 from codegen.schedule.kernel import (
+    SCANS,
     Accumulate,
     Axis,
     Binary,
@@ -36,6 +37,7 @@ from codegen.schedule.kernel import (
     Quotient,
     RandomWord,
     Remainder,
+    Scan,
     ScatterAdd,
     Select,
     Statement,
@@ -115,6 +117,10 @@ class _Verifier:
                 self.index(index, extents)
             self.bounds(s, axes, extents)
             self.require(not isinstance(s, Accumulate) or bool(one.axes), "an accumulation needs axes to combine over")
+            if isinstance(s, Scan):
+                (axis,) = one.axes if len(one.axes) == 1 else (None,)
+                self.require(axis is not None and axis.clip is None and axis.name != self.kernel.vector,
+                             "a scan needs one whole axis to run along in order")
             dtype = self.dtype(s)
             if dtype is not None:
                 number = len(self.dtypes)
@@ -182,6 +188,9 @@ class _Verifier:
             case Accumulate(kind, x):
                 self.require(kind in ("sum", "prod", "max", "min"), f"there is no accumulation {kind}")
                 return self.dtypes[x]
+            case Scan(op, args):
+                self.require(op in SCANS and len(args) == OPS[op].arity, f"there is no scan {op} of {len(args)}")
+                return self.dtypes[args[0]]
             case Store(buffer, _, x) | ScatterAdd(buffer=buffer, x=x):
                 self.require(self.dtypes[x] == self.kernel.params[buffer].dtype, f"v{x} is {self.dtypes[x]}")
                 return None

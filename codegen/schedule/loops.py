@@ -22,14 +22,23 @@ from codegen.schedule.costs import cost_of
 from codegen.schedule.expressions import Expressions, Partial, reduction_point
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import ZERO, axis, coefficient, flatten, unflatten
-from codegen.schedule.kernel import Accumulate, Index, Load, Param, ScatterAdd, Store
+from codegen.schedule.kernel import Accumulate, Index, Load, Param, Position, Scan, ScatterAdd, Store, indices_of
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Point, Shape
 from codegen.schedule.nest import Nest, blocks_of, coalesced, cut_in_blocks, depends_on, plain_axis
 from codegen.schedule.partition import Group
 from codegen.schedule.passes import Lowered, emitted
 from codegen.schedule.runs import Runs, prefix_products
-from codegen.schedule.tile import ENOUGH_CHUNKS, POINT_LANES, TILE, Layout, chunks_wanted, layout, partial_blocks
+from codegen.schedule.tile import (
+    ENOUGH_CHUNKS,
+    POINT_LANES,
+    ROW_LANES,
+    TILE,
+    Layout,
+    chunks_wanted,
+    layout,
+    partial_blocks,
+)
 
 
 def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool], machine: Machine) -> list[Lowered]:
@@ -61,6 +70,36 @@ def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool])
     scatter = ScatterAdd(expressions.buffer(value), base, k, prod(result[along + 1:]), result[along], x)
     nest = _nest(expressions, (scatter,), [a for a, n in axes.items() if n > 1], ())
     return emitted(nest, Layout(nest.outer, (), None, 0))
+
+
+def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], machine: Machine) -> Lowered:
+    """The kernel of a scan: in order along its axis, a line in each lane, or each chunk, of the other axes.
+
+    The first point of a recurrence goes on from nothing: its factor is 0.
+    """
+    node = graph.node(value)
+    shape, along = graph.shapes[value], f"a{attrs_of(node)['axis']}"
+    axes = {f"a{k}": n for k, n in enumerate(shape)}
+    point = tuple(map(axis, axes, shape))
+    expressions = Expressions(graph, loaded, dict(axes), {}, {})
+    args = [expressions.value(a, point) for a in node.args]
+    if node.op == "recurrence":
+        place = expressions.add(Position(axis(along, axes[along]), "i64"))
+        first = expressions.binary("eq", place, expressions.number(0, "i64"))
+        args[0] = expressions.select(first, expressions.number(0, node.type.dtype), args[0])
+    root = Store(expressions.buffer(value), flatten(point, shape), expressions.add(Scan(node.op, tuple(args)), *args))
+    nest = _nest(expressions, (root,), [a for a, n in axes.items() if n > 1 and a != along], (along,))
+    (store,) = nest.roots
+    lines = nest.outer[-1] if nest.outer and coefficient(indices_of(store)[0], nest.outer[-1]) == 1 else None
+    work = prod(shape) * (1 + sum(map(cost_of, nest.statements)))
+    wanted = chunks_wanted(work, machine)
+    grain = 0
+    if nest.outer and wanted > 1:
+        extent = nest.extents[nest.outer[0]]
+        grain = -(-extent // wanted)
+        grain = -(-grain // ROW_LANES) * ROW_LANES if nest.outer[0] == lines else grain
+        grain = grain if grain < extent else 0
+    return emitted(nest, Layout(nest.outer, nest.inner, lines, grain))
 
 
 def _nest(expressions: Expressions, roots: tuple[Store | ScatterAdd, ...], outer: Sequence[str],

@@ -15,6 +15,7 @@ from codegen.schedule.kernel import (
     Accumulate,
     Index,
     Param,
+    Scan,
     ScatterAdd,
     Statement,
     Store,
@@ -69,7 +70,8 @@ def depends_on(nest: Nest, names: Iterable[str]) -> list[bool]:
     result: list[bool] = []
     for s in nest.statements:
         moves = any(not wanted.isdisjoint(axes_of(index)) for index in indices_of(s))
-        result.append(not isinstance(s, Accumulate) and (moves or any(result[x] for x in operands(s))))
+        varies = moves or isinstance(s, Scan) or any(result[x] for x in operands(s))
+        result.append(varies and not isinstance(s, Accumulate))
     return result
 
 

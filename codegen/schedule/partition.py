@@ -58,7 +58,7 @@ def partition(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: f
               machine: Machine) -> Partition:
     """The fusion groups of a graph.
 
-    `calls` maps a call (MATMUL, SCATTER, HOST) to the values it reads as whole buffers; what else it reads it computes.
+    `calls` maps a call (MATMUL, SCATTER, SCAN, HOST) to the values it reads as whole buffers; others it computes.
     `required` have to be stored because the caller reads them; `cut`, because they are read at points at which their
     own group cannot compute them, so that others have to read them.
     """
@@ -103,7 +103,7 @@ class _Partitioner:
             form = self.graph.forms[v]
             if not self.demand.live[v] or form is Form.EMPTY:
                 continue
-            if form in (Form.MATMUL, Form.SCATTER, Form.HOST):
+            if form in (Form.MATMUL, Form.SCATTER, Form.SCAN, Form.HOST):
                 self._place_call(v, node)
                 continue
             if form is not Form.ZERO:
@@ -129,7 +129,8 @@ class _Partitioner:
     def _is_at_hand(self, a: int, v: int) -> bool:
         """Whoever computes `v` again, does it load `a`? What is in memory in any case, and what is small beside `v`."""
         form = self.graph.forms[a]
-        return (form in (Form.INPUT, Form.REDUCE, Form.MATMUL, Form.SCATTER, Form.HOST) or a in self.demand.kept
+        return (form in (Form.INPUT, Form.REDUCE, Form.MATMUL, Form.SCATTER, Form.SCAN, Form.HOST)
+                or a in self.demand.kept
                 or a in self.home and self.size[a] * 8 <= self.size[v])
 
     def _picks(self, v: int, node: Node) -> bool:
@@ -155,7 +156,7 @@ class _Partitioner:
         return self.demand.uses[v] > 1 and (self.cost[v] > 2 or large > 1)
 
     def _place_call(self, v: int, node: Node) -> None:
-        computed = node.args[1:] if self.graph.forms[v] is Form.SCATTER else ()
+        computed = {Form.SCATTER: node.args[1:], Form.SCAN: node.args}.get(self.graph.forms[v], ())
         self.leaves[v] = {leaf: False for a in (*self.calls[v], *computed) for leaf in self._known(a)}
         self._start(v, None, ())
         self.decisions.append(f"%{v} {node.op} is a call on whole buffers")

@@ -10,7 +10,7 @@ from codegen.ir.graph import Graph
 from codegen.schedule.calls import HostCall, Product, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
-from codegen.schedule.loops import lower_group, lower_scatter
+from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
 from codegen.schedule.machine import Machine
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
@@ -31,6 +31,7 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}
     calls |= {v: (known.same_storage(node.args[0]),) for v, node in known.nodes() if known.forms[v] is Form.SCATTER}
+    calls |= {v: () for v, _ in known.nodes() if known.forms[v] is Form.SCAN}
     outputs = tuple(map(known.same_storage, graph.outputs))
     required = frozenset(v for v in outputs if known.forms[v] not in (Form.INPUT, Form.EMPTY))
     found, lowered = _lowered(known, calls, required, machine)
@@ -70,7 +71,12 @@ def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine
     if group.runs is not None:
         return lower_group(graph, group, loaded, machine)
     (value,) = group.members
-    return [lower_scatter(graph, value, loaded)] if graph.forms[value] is Form.SCATTER else []
+    match graph.forms[value]:
+        case Form.SCATTER:
+            return [lower_scatter(graph, value, loaded)]
+        case Form.SCAN:
+            return [lower_scan(graph, value, loaded, machine)]
+    return []
 
 
 def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], works: dict[int, Product | HostCall],
@@ -94,7 +100,7 @@ def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], w
         value = group.members[0]
         if group.runs is None and value in works:
             tasks.append(Task(works[value], frozenset(calls[value]), frozenset({kept_in(value)})))
-        elif group.runs is None and scattered[value] not in becomes:
+        elif value in scattered and scattered[value] not in becomes:
             tasks.append(copy(scattered[value], kept_in(value)))
         tasks += [launch(Lowered(one.kernel, tuple(map(kept_in, one.storages)))) for one in kernels]
     return tasks

@@ -48,10 +48,22 @@ kernel (b0: i64[8] in, b1: f32[8] in, b2: f32[64] inout) {
 }
 """
 
+SCANS = """\
+kernel (b0: f32[32] in, b1: f32[32] out) {
+  for i < 4 parallel grain 2:
+    pass j < 8:
+      v0 = load b0[8*i+j]
+      v1 = scan cumsum v0
+      v2 = scan recurrence v0 v1
+      v3 = mul v2 v1
+      store b1[8*i+j] v3
+}
+"""
+
 NOTHING = "kernel () {\n}\n"
 
 
-@pytest.mark.parametrize("text", [EVERYTHING, SCATTER, NOTHING])
+@pytest.mark.parametrize("text", [EVERYTHING, SCATTER, SCANS, NOTHING])
 def test_round_trip(text: str) -> None:
     assert print_kernel(parse_kernel(text)) == text
 

@@ -81,3 +81,18 @@ def test_scatter_runs_in_order() -> None:
     verify_kernel(parse_kernel(text))
     with pytest.raises(KernelError, match="a scatter must run in order"):
         verify_kernel(parse_kernel(text.replace("for i < 8", "for i < 8 vector")))
+
+
+@pytest.mark.parametrize("line, wrong, message", [
+    ("scan cumsum v0", "scan sum v0", "there is no scan sum of 1"),
+    ("scan cumsum v0", "scan recurrence v0", "there is no scan recurrence of 1"),
+    ("pass j < 8:", "pass j < 8 vector:", "a scan needs one whole axis to run along in order"),
+    ("pass j < 8:", "pass j < 4, k < 2:", "a scan needs one whole axis to run along in order"),
+    ("pass j < 8:", "pass j < 8 while 8*i+j < 30:", "a scan needs one whole axis to run along in order"),
+])
+def test_scans_run_in_order(line: str, wrong: str, message: str) -> None:
+    text = ("kernel (b0: f32[32] in, b1: f32[32] out) {\n  for i < 4 parallel grain 2:\n    pass j < 8:\n"
+            "      v0 = load b0[8*i+j]\n      v1 = scan cumsum v0\n      v2 = mul v1 v0\n      store b1[8*i+j] v2\n}\n")
+    verify_kernel(parse_kernel(text))
+    with pytest.raises(KernelError, match=message):
+        verify_kernel(parse_kernel(text.replace(line, wrong)))

@@ -63,6 +63,30 @@ def log_softmax(rows: int, columns: int) -> Step:
     return Step(b.graph([y, dy - y.emit("exp") * total(dy, 1)]))
 
 
+def convolution(batch: int, channels: int, size: int, filters: int) -> Step:
+    """relu of a 3x3 convolution that keeps the size, and the derivatives by filters, bias and x."""
+    b = Builder("convolution")
+    x, w = f32(b, batch, channels, size, size), f32(b, filters, channels, 3, 3)
+    bias, dy = f32(b, filters, 1), f32(b, batch, filters, size, size)
+    places, terms, wide = batch * size * size, channels * 9, size + 2
+    shear = {"axes": (4, 5), "along": (0, 1), "step": (1, 1), "dilation": (1, 1)}
+    wider = x.emit("pad", low=(0, 0, 1, 1), high=(0, 0, 1, 1), interior=(0,) * 4)
+    windows = wider.emit("broadcast", shape=(3, 3, batch, channels, wide, wide)).emit("shear", **shear)
+    columns = windows.emit("transpose", axes=(3, 0, 1, 2, 4, 5)).emit("reshape", shape=(terms, places))
+    flat = w.emit("reshape", shape=(filters, terms))
+    y = flat.emit("matmul", columns) + bias
+    zero = b.constant(0, "f32")
+    on, over = y.emit("gt", zero), dy.emit("transpose", axes=(1, 0, 2, 3)).emit("reshape", shape=(filters, places))
+    g = on.emit("where", over, zero)
+    apart = transposed(flat).emit("matmul", g).emit("reshape", shape=(channels, 3, 3, batch, size, size))
+    spread = apart.emit("transpose", axes=(1, 2, 3, 0, 4, 5)).emit("unshear", **shear, size=(wide, wide))
+    edge = {"start": (0, 0, 1, 1), "stop": (batch, channels, size + 1, size + 1), "step": (1,) * 4}
+    dx = total(spread, 0, 1, keepdims=False).emit("slice", **edge)
+    kept = on.emit("where", y, zero).emit("reshape", shape=(filters, batch, size, size))
+    dw = g.emit("matmul", transposed(columns)).emit("reshape", shape=w.shape)
+    return Step(b.graph([kept.emit("transpose", axes=(1, 0, 2, 3)), dw, total(g, 1), dx]))
+
+
 def layer_norm(rows: int, columns: int) -> Step:
     """y and the derivatives by x, scale and offset."""
     b = Builder("layer_norm")

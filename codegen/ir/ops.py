@@ -146,8 +146,8 @@ _ROWS = (
     _elementwise("shift_left", 2, type_rules.integral, elementary.shift_left, dtypes=_BITS[:-1], domain=(0.0, 40.0)),
     # reductions
     _op("sum", 1, type_rules.summed, references.summed, REDUCTION, LINEAR, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
-    _op("max", 1, type_rules.extremum, np.maximum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
-    _op("min", 1, type_rules.extremum, np.minimum.reduce, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("max", 1, type_rules.extremum, references.greatest, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
+    _op("min", 1, type_rules.extremum, references.least, REDUCTION, attrs=_REDUCE, dtypes=_FLOATS_AND_INTS),
     _op("argmax", 1, type_rules.position, np.argmax, attrs=(*_AXIS, ("keepdims", "flag")), dtypes=_FLOATS_AND_INTS),
     # movement
     _op("broadcast", 1, type_rules.broadcast, references.broadcast, MOVEMENT, LINEAR, attrs=_SHAPE,

@@ -144,6 +144,17 @@ CASES = {
           %7 = add %6, %1 : f32[8,9]
           return %7
         }""", ["%3 = exp %0 : f32[8,1]", "%4 = mul %3, %2 : f32[8,1]", "%5 = add %4, %1 : f32[8,9]", "return %5"]),
+    "what is cut off is not added up": ("""
+        graph f(%0: f32[3,4,5]) {
+          %1 = sum %0 axis=[0] keepdims=false : f32[4,5]
+          %2 = slice %1 start=[1,0] stop=[3,5] step=[1,2] : f32[2,3]
+          %3 = max %0 axis=[1] keepdims=true : f32[3,1,5]
+          %4 = slice %3 start=[0,0,0] stop=[2,1,5] step=[1,1,1] : f32[2,1,5]
+          return %2, %3, %4
+        }""", ["%1 = slice %0 start=[0,1,0] stop=[3,3,5] step=[1,1,2] : f32[3,2,3]",
+               "%2 = sum %1 axis=[0] keepdims=false : f32[2,3]",
+               "%3 = max %0 axis=[1] keepdims=true : f32[3,1,5]",
+               "%4 = slice %3 start=[0,0,0] stop=[2,1,5] step=[1,1,1] : f32[2,1,5]", "return %2, %3, %4"]),
     "movement of movement": ("""
         graph f(%0: f32[2,3,4]) {
           %1 = transpose %0 axes=[2,0,1] : f32[4,2,3]

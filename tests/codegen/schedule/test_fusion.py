@@ -29,6 +29,7 @@ STEPS: dict[str, tuple[Step, int, int]] = {
     "attention": (training_graphs.attention(2, 3, 8, 4), 9, 6),             # heads apart, softmax, together
     "gelu": (training_graphs.gelu(1000), 1, 0),
     "dropout": (training_graphs.dropout(16, 24), 2, 0),
+    "convolution": (training_graphs.convolution(4, 3, 8, 5), 4, 3),         # windows, relu, its derivative, back
     "embedding": (training_graphs.embedding(20, 8, 12), 3, 0),              # look up, zeros, add
 }
 

@@ -217,7 +217,7 @@ class _Writer:
             case "mask" if x.flags.writeable and self.pick((True, False)):
                 mask = f"{a} > {self.pick((0.3, -0.2, 5.0))}"
                 self.run(f"{a}[{mask}] = {self.pick(('', '-'))}{a}[{mask}] * 0.5 {self.pick(('+', '-'))} "
-                         f"{self.pick((f'{b}[{mask}]', '0.25'))}")
+                         f"{self.pick((f'{b}[{mask}]' if x.shape == y.shape else '0.5', '0.25'))}")
             case "mask" if x.flags.writeable:
                 self.run(f"{a}[{a} > {self.pick((0.3, -0.2, 5.0))}] {self.pick(('=', '=', '+=', '*='))} "
                          f"{self.pick(('0.5', '-1.5', f'{b}[..., 0]' if y.ndim == 1 else '0.25'))}")

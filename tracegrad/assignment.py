@@ -16,6 +16,7 @@ import numpy as np
 
 from tracegrad.creation import tensor
 from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.dtypes import INEXACT
 from tracegrad.indexing import Places, key_error, places, plain
 from tracegrad.indexing_keys import Key, normal_form, stacked
 from tracegrad.movement import broadcast_to, index_operand, reshape
@@ -30,14 +31,24 @@ from tracegrad.tensors import Tensor
 def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
     """x[key] = value, broadcast and cast. Of repeated indices the last one stays."""
     form = normal_form(x, key)
-    if form.advanced:
+    if (type(value) is float or type(value) is int) and x.array.dtype in INEXACT and directly(x, x):
+        written_directly(x, form, value)
+    elif form.advanced:
         set_at(x, form, value)
-        return
+    else:
+        set_part(x, form, value)
+
+
+def set_part(x: Tensor, form: Key, value: Operand) -> None:
+    """x[key] = value for a key of ints, slices and None."""
     target = basic(x, form.entries)
     if isinstance(value, Tensor) and is_there_already(x, target, value):
         return
     value = value_of(x, value)
-    write(target, another(assigned(target.array.dtype, target.array.shape, value, "in place")))
+    if directly(x, value):
+        written_directly(x, form, assigned(target.array.dtype, target.array.shape, value, "in place"))
+    else:
+        write(target, another(assigned(target.array.dtype, target.array.shape, value, "in place")))
 
 
 def value_of(x: Tensor, value: Any) -> Tensor:
@@ -73,7 +84,7 @@ def set_at(x: Tensor, form: Key, value: Operand) -> None:
             return
     value = value_of(x, value)
     if directly(x, value):
-        written_directly(x, form, value)
+        written_directly(x, form, assigned(x.array.dtype, value.array.shape, value, "in place"))
         return
     part = masked(x, form, anywhere=value.array.ndim == 0)
     everywhere = None if part is None else under_mask(part, value)
@@ -92,21 +103,22 @@ def directly(x: Tensor, value: Tensor) -> bool:
     return ACTIVE.get() is None and not (GRAD.enabled and (x.requires_grad or value.requires_grad))
 
 
-def written_directly(x: Tensor, form: Key, value: Tensor, add: bool = False) -> None:
-    """x[key] = value, or with `add` np.add.at(x, key, value), by NumPy."""
+def written_directly(x: Tensor, form: Key, value: Tensor | float, add: bool = False) -> None:
+    """x[key] = value, of the dtype of x or a number, or with `add` np.add.at(x, key, value), by NumPy."""
     if not x.array.flags.writeable:
         raise read_only(x)
-    value = assigned(x.array.dtype, value.array.shape, value, "in place")
     x.prepare_write()
+    key, given = plain(form), value.array if isinstance(value, Tensor) else value
     try:
         if add:
-            np.add.at(x.array, plain(form), np.broadcast_to(value.array, np.shape(x.array[plain(form)])))
+            np.add.at(x.array, key, np.broadcast_to(given, x.array[key].shape))
         else:
-            x.array[plain(form)] = value.array
+            x.array[key] = given
     except IndexError as error:
         raise key_error(x, form, error) from None
     except ValueError:
-        raise does_not_fit(value, np.shape(x.array[plain(form)]), "in place") from None
+        assert isinstance(value, Tensor)
+        raise does_not_fit(value, x.array[key].shape, "in place") from None
 
 
 def under_mask(part: Masked, value: Tensor) -> Tensor | None:
@@ -153,7 +165,7 @@ def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
         target = basic(x, form.entries)
         write(target, dispatch("add", target, assigned(x.array.dtype, target.array.shape, value, "add_at")))
     elif directly(x, value):
-        written_directly(x, form, value, add=True)
+        written_directly(x, form, assigned(x.array.dtype, value.array.shape, value, "add_at"), add=True)
     else:
         found = places(x, form)
         line, index, values = in_line(found, value)

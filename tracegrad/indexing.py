@@ -124,7 +124,10 @@ def signed(array: np.ndarray) -> np.ndarray:
 def key_error(x: Tensor, form: Key, error: Exception) -> Exception:
     """Our error for a key that NumPy refused."""
     try:
-        places(x, form)
+        if form.advanced:
+            places(x, form)
+        else:
+            basic(x, form.entries)
     except IndexError as ours:
         return ours
     return IndexError(at_user_line(f"indexing: {error}"))

@@ -70,8 +70,8 @@ def depends_on(nest: Nest, names: Iterable[str]) -> list[bool]:
     result: list[bool] = []
     for s in nest.statements:
         moves = any(not wanted.isdisjoint(axes_of(index)) for index in indices_of(s))
-        varies = moves or isinstance(s, Scan) or any(result[x] for x in operands(s))
-        result.append(varies and not isinstance(s, Accumulate))
+        result.append(not isinstance(s, Accumulate) and (
+            moves or isinstance(s, Scan) or any(result[x] for x in operands(s))))
     return result
 
 

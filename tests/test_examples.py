@@ -38,6 +38,29 @@ def test_digits(tmp_path):
     assert (tmp_path / "out" / "digits.png").read_bytes().startswith(b"\x89PNG")
 
 
+def run_example(name: str, folder: Path) -> str:
+    """What an example prints. It exits with an error if it does not find what it looks for."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-m", f"examples.{name}"], capture_output=True, text=True, cwd=folder, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stderr == ""
+    return run.stdout
+
+
+def test_a_cnn_reads_the_digits(tmp_path):
+    printed = run_example("digits_cnn", tmp_path)
+    assert float(re.search(r"held out: (\d+\.\d)% right", printed)[1]) >= 98.5
+    assert "347 of 348 steps were one native call each" in printed
+
+
+def test_a_transformer_reads_docstrings_better_than_a_bigram_model(tmp_path):
+    printed = run_example("char_transformer", tmp_path)
+    ours, bigram = map(float, re.search(r"each character: (\S+), of the bigram model (\S+)", printed).groups())
+    assert ours < bigram - 0.3
+    assert "399 of 400 steps were one native call each" in printed
+
+
 def test_linear_regression():
     assert linear_regression.main() == pytest.approx((3, -1), abs=0.03)
 

@@ -22,7 +22,7 @@ class MultiheadAttention(Module):
     `average_attn_weights`, or None without `need_weights`.
 
     A bool in `attn_mask` [l, s] or [n * heads, l, s], or in `key_padding_mask` [n, s], says who is NOT seen, as in
-    PyTorch; numbers there are added to the scores.
+    PyTorch; numbers there are added to the scores. `is_causal` without a mask: position i sees positions up to i.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True,
@@ -70,13 +70,13 @@ class MultiheadAttention(Module):
         elif not self.batch_first:
             q, k, v = q.swapaxes(0, 1), k.swapaxes(0, 1), v.swapaxes(0, 1)
         mask = merged_mask(attn_mask, key_padding_mask, q, self.num_heads)
-        if is_causal and mask is None:
+        if is_causal and mask is None and (self.add_zero_attn or self.bias_k is not None):
             mask = hidden_scores(causal(q.shape[1], k.shape[1]).logical_not(), q)
         k, v, mask = self.with_more_keys(k, v, mask)
 
         n, l, _ = q.shape
         q, k, v = self.heads(q), self.heads(k), self.heads(v)
-        weights = attention_weights(q, k, mask, False, q.shape[-1] ** -0.5)
+        weights = attention_weights(q, k, mask, is_causal and mask is None, q.shape[-1] ** -0.5)
         weights = F.dropout(weights, self.dropout, self.training)
         result = matmul(weights, v).swapaxes(1, 2).reshape(n, l, self.embed_dim)
         result = self.out_proj(result)

@@ -284,11 +284,13 @@ class Module:
 
     def __tree_flatten__(self) -> tuple[list[Tensor], Module]:
         """Every Tensor that it, or a module below it, holds, each once, and the module."""
-        found: dict[int, Tensor] = {}
-        for module in self.modules():
-            held = (*vars(module).values(), *(p for _, p in module.own_parameters()))
-            found |= {id(t): t for t in held if isinstance(t, Tensor)}
+        found = {id(t): t for module in self.modules() for t in module.own_tensors()}
         return list(found.values()), self
+
+    def own_tensors(self) -> Iterator[Tensor]:
+        """The Tensors held directly: parameters, buffers and others."""
+        yield from (value for value in self.__dict__.values() if isinstance(value, Tensor))
+        yield from (parameter for _, parameter in self.own_parameters())
 
     @staticmethod
     def __tree_unflatten__(module: Module, tensors: Sequence[Any]) -> Module:

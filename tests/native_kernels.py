@@ -78,6 +78,8 @@ def object_code(text: str, features: Features) -> bytes:
 
 @cache
 def _machine(cpu: str) -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=cpu, opt=2, reloc="pic", codemodel="default")
 

@@ -110,6 +110,10 @@ class Assembler:
         """0, step, 2*step, ... : one number for each lane."""
         return Value(f"<{', '.join(f'{type.element} {k * step}' for k in range(type.lanes))}>", type)
 
+    def numbers(self, type: Type, numbers: Sequence[int]) -> Value:
+        """The whole numbers, one for each lane."""
+        return Value(f"<{', '.join(f'{type.element} {n}' for n in numbers)}>", type)
+
     def first_lanes(self, lanes: int, count: int) -> Value:
         """A mask that holds in the first `count` of `lanes` lanes."""
         return Value(f"<{', '.join(f'i1 {str(k < count).lower()}' for k in range(lanes))}>", vector("bool", lanes))
@@ -163,10 +167,23 @@ class Assembler:
     def insert(self, x: Value, element: Value, lane: int) -> Value:
         return self._pure(f"insertelement {x.operand}, {element.operand}, i64 {lane}", x.type, x, element)
 
+    def extract_at(self, x: Value, lane: Value) -> Value:
+        """The lane whose number is known only at run time."""
+        return self._pure(f"extractelement {x.operand}, {lane.operand}", vector(x.type.dtype), x, lane)
+
+    def insert_at(self, x: Value, element: Value, lane: Value) -> Value:
+        return self._pure(f"insertelement {x.operand}, {element.operand}, {lane.operand}", x.type, x, element, lane)
+
     def address(self, pointer: Value, element: Type, index: Value) -> Value:
         """The address of element `index`; a vector of indices gives a vector of addresses."""
         type = vector("ptr", index.type.lanes)
         return self._pure(f"getelementptr {element.element}, {pointer.operand}, {index.operand}", type, pointer, index)
+
+    def inside(self, x: Value) -> Value:
+        """x as a value of the innermost scope: what is made of it stays there, and runs only if that scope does."""
+        register = f"%v{self._next()}"
+        self._scopes[-1].lines.append(f"{register} = freeze {x.operand}")
+        return Value(register, x.type, len(self._scopes) - 1)
 
     # ---- memory ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ from codegen.ir.types import FLOATS, SIGNED
 from codegen.llvm_cpu.assembler import ELEMENTS, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES, from_double, rounded
-from codegen.llvm_cpu.vector_math import FUNCTIONS, Arithmetic
+from codegen.llvm_cpu.integers import INTEGER_OPS
+from codegen.llvm_cpu.vector_arithmetic import Arithmetic
+from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO, NOT_OF_F64
 
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
 _FLOAT, _SIGNED, _UNSIGNED, _BOOL = range(4)
@@ -68,10 +70,15 @@ def binary(a: Assembler, features: Features, op: str, x: Value, y: Value) -> Val
     if x.type.dtype in HALVES and op not in _EXACT:
         return rounded(a, features, binary(a, features, op, _single(a, x), _single(a, y)), x.type.dtype)
     instruction = _INSTRUCTIONS.get(op, (None,) * 4)[kind]
-    return a.binary(instruction, x, y) if instruction else _BINARY[op](a, x, y)
+    if instruction:
+        return a.binary(instruction, x, y)
+    if kind == _FLOAT and op in FUNCTIONS_OF_TWO:
+        return FUNCTIONS_OF_TWO[op](Arithmetic(a, x.type, features), x, y)
+    return INTEGER_OPS[op](a, x, y) if op in INTEGER_OPS else _BINARY[op](a, x, y)
 
 
-_EXACT = frozenset({"neg", "abs", "sign", "detach", "maximum", "minimum"})
+_EXACT = frozenset({"neg", "abs", "sign", "detach", "maximum", "minimum", "copysign", "floor", "ceil",
+                    "trunc", "round"})
 """Ops whose results are numbers of the dtype as they are."""
 
 
@@ -97,7 +104,24 @@ def _shift_right(a: Assembler, x: Value, count: Value) -> Value:
     return a.select(inside, a.binary("lshr", x, count), a.constant(x.type, 0))
 
 
-_BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _shift_right}
+def _copysign(a: Assembler, x: Value, y: Value) -> Value:
+    return a.intrinsic("copysign", x, y)
+
+
+def _nextafter(a: Assembler, x: Value, y: Value) -> Value:
+    """The bits of a float count its size: one more or one less of them."""
+    integer = vector("i32" if x.type.dtype == "f32" else "i64", x.type.lanes)
+    zero, bits = a.constant(x.type, 0.0), a.convert("bitcast", x, integer)
+    away = a.compare("icmp eq", a.compare("fcmp olt", x, y), a.compare("fcmp ogt", x, zero))
+    step = a.select(away, a.constant(integer, 1), a.constant(integer, -1))
+    least = a.intrinsic("copysign", a.convert("bitcast", a.constant(integer, 1), x.type), y)
+    moved = a.select(a.compare("fcmp oeq", x, zero), least, a.convert("bitcast", a.binary("add", bits, step), x.type))
+    result = a.select(a.compare("fcmp oeq", x, y), y, moved)
+    return a.select(a.compare("fcmp uno", x, y), a.binary("fadd", x, y), result)
+
+
+_BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _shift_right, "copysign": _copysign,
+           "nextafter": _nextafter}
 
 
 # ---- one operand ----------------------------------------------------------------------------------------------------
@@ -109,7 +133,14 @@ def unary(a: Assembler, features: Features, op: str, x: Value) -> Value:
         return rounded(a, features, unary(a, features, op, _single(a, x)), x.type.dtype)
     if op in FUNCTIONS:
         return FUNCTIONS[op](Arithmetic(a, x.type, features), x)
+    if op in _ROUNDING:
+        number = _single(a, x) if x.type.dtype in HALVES else x
+        return a.relabel(getattr(Arithmetic(a, number.type, features), op)(number), x.type)
     return _UNARY[op](a, x)
+
+
+_ROUNDING = frozenset({"floor", "ceil", "trunc", "round"})
+"""Ops that are methods of Arithmetic."""
 
 
 def _neg(a: Assembler, x: Value) -> Value:
@@ -207,9 +238,14 @@ def computes(op: str, dtype: str) -> bool:
         return False
     if op in ("where", "cast"):
         return True
-    if dtype not in ELEMENTS:
-        return False
+    kind = _kind(vector(dtype))
     instructions = _INSTRUCTIONS.get(op)
-    if instructions is not None and instructions[_kind(vector(dtype))] is not None:
+    if instructions is not None and instructions[kind] is not None:
         return True
-    return op in _CONDITIONS or op in _BINARY or op in _UNARY or op in FUNCTIONS
+    if op in INTEGER_OPS and kind in (_SIGNED, _UNSIGNED):
+        return True
+    if op in FUNCTIONS or op in FUNCTIONS_OF_TWO:
+        return kind == _FLOAT and not (dtype == "f64" and op in NOT_OF_F64)
+    if op == "nextafter":
+        return dtype not in HALVES
+    return op in _CONDITIONS or op in _BINARY or op in _UNARY or op in _ROUNDING

@@ -15,19 +15,23 @@ from codegen.ir.interpret import interpret
 from codegen.ir.ops import OPS
 from codegen.ir.program import Exit
 from codegen.ir.types import DTYPES, type_of
+from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO
 
 EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
 SETTINGS = {"deadline": None, "derandomize": not EXAMPLES, "suppress_health_check": list(HealthCheck)}
 Aliases = tuple[tuple[int, int], ...]
 
-ROUNDED = ("exp", "log", "tanh", "sum", "matmul")
+ROUNDED = (*FUNCTIONS, *FUNCTIONS_OF_TWO, "sum", "prod", "matmul")
 """Ops whose last bit is the implementation's choice."""
 
 EITHER_ZERO = ("maximum", "minimum", "max", "min", "sign")
 """Ops that may give a zero of either sign, which no further op may tell apart."""
 
 EXACT = tuple(name for name in OPS if name not in (*ROUNDED, *EITHER_ZERO))
-TELLING = ("eq", "ne", "lt", "le", "gt", "ge", "argmax", "sign", "cast", "div", "log", "sqrt")
+TELLING = tuple("""
+    eq ne lt le gt ge argmax sign cast div log sqrt floor ceil trunc round floor_div rem fmod copysign nextafter tan
+    asin acos atan2 acosh atanh log1p log2 log10 cbrt pow erfinv lgamma polygamma
+""".split())
 """Ops through which the last bit becomes a large difference."""
 
 SMOOTH = tuple(name for name in OPS if name not in TELLING)

@@ -10,7 +10,7 @@ from native_kernels import compile_kernel, runnable
 from codegen.ir.ops import OPS
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.operations import computes
-from codegen.llvm_cpu.vector_math import FUNCTIONS
+from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO
 from codegen.schedule.kernel import Accumulate, Binary, Kernel, Param, Unary
 from codegen.schedule.kernel_interpret import run_kernel
 from codegen.schedule.machine import Machine
@@ -19,6 +19,7 @@ from codegen.schedule.plan import Launch
 
 SIZES = (0, 1, 2, 3, 5, 33, 70)
 LARGE = 1 << 14
+ROUNDED = {*FUNCTIONS, *FUNCTIONS_OF_TWO}
 KERNEL_OPS = tuple(name for name in OPS if name != "matmul")
 
 
@@ -35,13 +36,14 @@ def contents(param: Param, generator: np.random.Generator) -> np.ndarray:
 def rounds_differently(kernel: Kernel) -> bool:
     """May machine code and NumPy round apart in it?"""
     statements = (s for p in kernel.passes for s in p.body)
-    return any(isinstance(s, Accumulate) or isinstance(s, Unary) and s.op in FUNCTIONS for s in statements)
+    return any(isinstance(s, Accumulate) or isinstance(s, Unary | Binary) and s.op in ROUNDED for s in statements)
 
 
 def compares(kernel: Kernel) -> bool:
     """Does it have a step where a small difference becomes a large one?"""
-    steps = ("eq", "ne", "lt", "le", "gt", "ge")
-    return any(isinstance(s, Binary) and s.op in steps for p in kernel.passes for s in p.body)
+    steps = ("eq", "ne", "lt", "le", "gt", "ge", "floor", "ceil", "trunc", "round", "floor_div", "rem", "fmod", "atan2",
+             "copysign", "sign", "pow")
+    return any(isinstance(s, Unary | Binary) and s.op in steps for p in kernel.passes for s in p.body)
 
 
 @settings(deadline=None, max_examples=250, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -29,7 +29,7 @@ from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
 from tracegrad.recorder import ACTIVE, Input, Recorder
 from tracegrad.replay import GradEffect, GradExpected, Made, MadeView, SlotEffect, Source, Trace, own_memory
-from tracegrad.results import Rebuild, UnknownResult, recipe
+from tracegrad.results import Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.tensors import Tensor
 
@@ -53,7 +53,8 @@ class Front(Protocol):
 
     def call(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any: ...
     def result(self, value: Any) -> Any: ...
-    def recipe(self, value: Any, place: Callable[[Tensor], int]) -> Rebuild | None: ...
+    def recipe(self, value: Any, place: Callable[[Tensor], int],
+               source: Callable[[Any], Read | None]) -> Rebuild | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 """Types whose instances are returned as they are: they cannot change."""
 
 
-Leaves = Callable[[Any, Callable[[Tensor], int]], Rebuild | None]
-"""How a part of a result is made again, given the position of each Tensor; None for what leaves as it is."""
+Leaves = Callable[[Any, Callable[[Tensor], int], Callable[[Any], Read | None]], Rebuild | None]
+"""How a part of a result is made again, given the position of each Tensor and the source of what was there before;
+None for what leaves as it is."""
 
 
 class UnknownResult(TypeError):
@@ -44,7 +45,7 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     twice, is not.
     """
     kind = type(result)
-    if leaves_as is not None and (made := leaves_as(result, place)) is not None:
+    if leaves_as is not None and (made := leaves_as(result, place, source)) is not None:
         return made
     if isinstance(result, Tensor):
         k = place(result)

@@ -161,7 +161,10 @@ def repeat(x: Operand, repeats: Any, axis: int | None = None) -> Array:
 def astype(x: Operand, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True,
            copy: bool = True) -> Any:
     """x.astype(dtype)."""
-    to, tensor = dtype_given(dtype), x._tensor
+    to = dtype_given(dtype)
+    if type(x) is Selected and x.is_whole and casting == "unsafe" and copy:
+        return x.replaced(convert(x.whole, to))
+    tensor = x._tensor
     if not np.can_cast(tensor.array.dtype, to, casting):        # type: ignore[arg-type]
         raise TypeError("the rule of casting= forbids it")
     if tensor.array.dtype == to:
@@ -177,6 +180,8 @@ def like(x: Operand, tensor: Tensor) -> Any:
 def copy(x: Operand, order: str = "C") -> Any:
     """x.copy()."""
     _N.in_c_order("copy", order)
+    if type(x) is Selected and x.is_whole:
+        return x.replaced(x.whole)
     return like(x, _F.clone(x._tensor))
 
 

@@ -23,7 +23,7 @@ from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.purity.observation import ERROR_STATE
 from tracegrad.recorder import ACTIVE
-from tracegrad.results import Rebuild, UnknownResult
+from tracegrad.results import Read, Rebuild, UnknownResult
 from tracegrad.tensors import Tensor
 
 _ndarray = np.ndarray
@@ -160,6 +160,7 @@ class Run:
         self._given: dict[int, Given] = {}              # by id of the stand-in, or of the Tensor in it
         self._stand_ins: dict[int, Any] = {}            # by id of what was adopted
         self._before: list[tuple[np.ndarray, np.ndarray]] = []
+        self._made: set[int] = set()                    # ids of arrays in the result that are no Arrays
         for k, (argument, original) in enumerate(zip(adopted.args, args)):
             self._stand_in(argument, original, (k,), k in adopted.scalars)
         for name, original in kwargs.items():
@@ -234,8 +235,9 @@ class Run:
         held = value._tensor if type(value) in (Array, Scalar) else value
         return self._given.get(id(held))
 
-    def recipe(self, value: Any, place: Callable[[Tensor], int]) -> Rebuild | None:
-        """How to make a part of the result again, if it is an Array or a Scalar."""
+    def recipe(self, value: Any, place: Callable[[Tensor], int],
+               source: Callable[[Any], Read | None]) -> Rebuild | None:
+        """How to make a part of the result again, if it is an Array or a Scalar, or one of NumPy's own."""
         if issubclass(type(value), (np.generic, np.dtype)) and type(value) is not np.void:
             return lambda tensors, args, kwargs: value
         if type(value) is Selected:     # what settled leaves
@@ -243,6 +245,10 @@ class Run:
         given = self._given_as(value)
         if given is not None:
             return lambda tensors, args, kwargs: given.find(args, kwargs)
+        if type(value) is _ndarray and source(value) is None and value.flags.owndata and id(value) not in self._made:
+            self._made.add(id(value))           # NumPy made it in the run, of constants
+            kept = value.copy()
+            return lambda tensors, args, kwargs: kept.copy()
         if type(value) is not Array and type(value) is not Scalar:
             return None
         k = place(value._tensor)

@@ -444,3 +444,17 @@ def test_containers_that_lead_to_themselves() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert np.array_equal(tg.trace(lambda v: v[1][0] * 2)(loop), X * 2)     # type: ignore[call-arg]
+
+
+def test_results_that_follow_from_captured_arrays_are_new_each_time() -> None:
+    f = replayed(lambda x: (WEIGHT * 2, x + 1), X)
+    first, second = f(X)[0], f(X)[0]
+    assert first is not second and not np.shares_memory(first, WEIGHT)
+    first[0] = -1
+    agrees(f, X)
+    captured = tg.trace(lambda x: (WEIGHT, WEIGHT[1:], x + 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            whole, part, _ = captured(X)
+            assert whole is WEIGHT and np.shares_memory(part, WEIGHT)

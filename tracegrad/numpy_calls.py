@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import functional, movement
+from tracegrad import functional, movement, numpy_functions, numpy_samples
 from tracegrad.assignment import add_at, set_item
 from tracegrad.host import numpy
 from tracegrad.indexing import get
 from tracegrad.numpy_functions import (
-    FUNCTIONS,
     UFUNCS,
     all_of,
     any_of,
@@ -43,6 +42,9 @@ from tracegrad.tensors import Tensor
 class LeavesTheGraph(UserWarning):
     """A NumPy function without a counterpart was given arrays in place of Tensors; said once for each function."""
 
+
+FUNCTIONS = {**numpy_functions.FUNCTIONS, **numpy_samples.FUNCTIONS}
+"""Our function for each NumPy function that has one."""
 
 REDUCTIONS: dict[np.ufunc, Callable] = {
     np.add: sum_of, np.multiply: product, np.maximum: largest, np.minimum: smallest,

@@ -103,17 +103,17 @@ def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return function
 
 
-def _without_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
+def without_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for functions that have no dtype=, whose third argument is out."""
     return lambda a, axis=None, out=None, **options: function(a, axis, None, out, **options)
 
 
 sum_of = reduction(_F.sum, _F.add, 0)
 product = reduction(cumulative.prod, _F.multiply, 1)
-largest = _without_dtype(reduction(_F.max, _F.maximum))
-smallest = _without_dtype(reduction(_F.min, _F.minimum))
-any_of = _without_dtype(reduction(_F.any, neutral=False))
-all_of = _without_dtype(reduction(_F.all, neutral=True))
+largest = without_dtype(reduction(_F.max, _F.maximum))
+smallest = without_dtype(reduction(_F.min, _F.minimum))
+any_of = without_dtype(reduction(_F.any, neutral=False))
+all_of = without_dtype(reduction(_F.all, neutral=True))
 
 
 def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,

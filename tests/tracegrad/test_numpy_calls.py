@@ -8,8 +8,8 @@ import pytest
 from recordings import recording
 
 import tracegrad as tg
-from tracegrad.numpy_calls import LeavesTheGraph, say_once
-from tracegrad.numpy_functions import FUNCTIONS, UFUNCS
+from tracegrad.numpy_calls import FUNCTIONS, LeavesTheGraph, say_once
+from tracegrad.numpy_functions import UFUNCS
 from tracegrad.tensors import Tensor
 
 POSITIVE = np.array([[0.5, 2.0, 3.5], [1.5, 4.0, 0.25]])
@@ -56,6 +56,38 @@ CALLS: dict[Callable, Callable] = {
     np.isclose: lambda x: np.isclose(x, 2.0), np.allclose: lambda x: np.allclose(x, x), np.isposinf: np.isposinf,
     np.isneginf: np.isneginf,
     np.result_type: lambda x: np.result_type(x, np.float32).name,
+    np.sort: lambda x: np.sort(x, axis=0), np.argsort: np.argsort, np.argmin: lambda x: np.argmin(x, axis=1),
+    np.searchsorted: lambda x: np.searchsorted([0.5, 1.0, 2.0], x, side="right"),
+    np.digitize: lambda x: np.digitize(x, [1.0, 2.0]), np.count_nonzero: lambda x: np.count_nonzero(x > 1, axis=0),
+    np.isin: lambda x: np.isin(x, [2.0, 4.0]), np.nonzero: lambda x: np.nonzero(x > 1)[1],
+    np.argwhere: lambda x: np.argwhere(x > 1), np.flatnonzero: lambda x: np.flatnonzero(x > 1),
+    np.extract: lambda x: np.extract(POSITIVE > 1, x), np.compress: lambda x: np.compress([True, False], x, axis=0),
+    np.unique: lambda x: np.unique(np.round(x)), np.union1d: lambda x: np.union1d(x, [9.0]),
+    np.setdiff1d: lambda x: np.setdiff1d(x, [2.0]), np.intersect1d: lambda x: np.intersect1d(x, [2.0, 4.0]),
+    np.setxor1d: lambda x: np.setxor1d(x, [2.0]), np.bincount: lambda x: np.bincount((x[0] * 2).astype(int)),
+    np.histogram: lambda x: np.histogram(x, bins=4)[0], np.prod: lambda x: np.prod(x, axis=1),
+    np.cumsum: lambda x: np.cumsum(x, axis=1), np.cumprod: np.cumprod, np.nancumsum: np.nancumsum,
+    np.nancumprod: lambda x: np.nancumprod(x, 0), np.ptp: lambda x: np.ptp(x, axis=0),
+    np.average: lambda x: np.average(x, axis=0, weights=[1.0, 2.0]), np.median: lambda x: np.median(x, axis=1),
+    np.nanmedian: np.nanmedian, np.quantile: lambda x: np.quantile(x, [0.25, 0.5], axis=1),
+    np.percentile: lambda x: np.percentile(x, 30), np.nanquantile: lambda x: np.nanquantile(x, 0.3, axis=0),
+    np.nanpercentile: lambda x: np.nanpercentile(x, 30), np.nansum: lambda x: np.nansum(x, axis=0),
+    np.nanmean: lambda x: np.nanmean(x, axis=1, keepdims=True), np.nanmax: np.nanmax, np.nanprod: np.nanprod,
+    np.nanmin: lambda x: np.nanmin(x, 0),
+    np.nanvar: lambda x: np.nanvar(x, ddof=1), np.nanstd: np.nanstd, np.cov: np.cov, np.corrcoef: np.corrcoef,
+    np.diff: lambda x: np.diff(x, axis=0), np.ediff1d: np.ediff1d, np.gradient: lambda x: np.gradient(x, axis=1),
+    np.trapezoid: lambda x: np.trapezoid(x, dx=0.5),
+    np.interp: lambda x: np.interp(x, [0.0, 2.0, 5.0], [1.0, 0.0, 2.0]), np.repeat: lambda x: np.repeat(x, 2, 1),
+    np.roll: lambda x: np.roll(x, 1, axis=1), np.tile: lambda x: np.tile(x, (2, 1)),
+    np.rollaxis: lambda x: np.rollaxis(x, 1), np.rot90: np.rot90, np.meshgrid: lambda x: np.meshgrid(x[0], x[1])[1],
+    np.broadcast_arrays: lambda x: np.broadcast_arrays(x, x[0])[1], np.split: lambda x: np.split(x, 3, axis=1)[2],
+    np.array_split: lambda x: np.array_split(x, 2, axis=1)[1], np.hsplit: lambda x: np.hsplit(x, [1])[1],
+    np.vsplit: lambda x: np.vsplit(x, 2)[1], np.dsplit: lambda x: np.dsplit(x[None], 3)[1],
+    np.pad: lambda x: np.pad(x, 1, mode="edge"), np.tril: np.tril, np.triu: lambda x: np.triu(x, 1), np.trace: np.trace,
+    np.lib.stride_tricks.sliding_window_view: lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, 1),
+    np.diagonal: np.diagonal, np.diag: lambda x: np.diag(x[0]), np.diagflat: lambda x: np.diagflat(x[0]),
+    np.einsum: lambda x: np.einsum("ij,kj->ik", x, x), np.tensordot: lambda x: np.tensordot(x, x, ([1], [1])),
+    np.kron: lambda x: np.kron(x, x[0]),
 }
 
 

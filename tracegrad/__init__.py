@@ -302,6 +302,7 @@ from tracegrad.movement import (
     take_along_axis,
 )
 from tracegrad.padding import pad
+from tracegrad.placing import index_put, masked_scatter, put
 from tracegrad.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

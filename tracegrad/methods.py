@@ -26,6 +26,7 @@ from tracegrad import (
     manipulation,
     movement,
     numpy_calls,
+    placing,
     probabilities,
     random,
     scattering,
@@ -254,6 +255,8 @@ _METHODS: dict[str, Callable] = {
     **{name: getattr(statistics, name) for name in (
         "ptp", "nansum", "nanmean", "quantile", "nanquantile", "median", "nanmedian", "mode", "norm")},
     "histc": histograms.histc, "bincount": histograms.bincount,
+    **{name: getattr(placing, name) for name in (
+        "index_put", "index_put_", "put_", "masked_scatter", "masked_scatter_", "fill_diagonal_")},
     "backward": autodiff.backward,
     "register_hook": register_hook, "retain_grad": retain_grad, "requires_grad_": requires_grad_,
 }

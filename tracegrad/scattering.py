@@ -16,6 +16,7 @@ from tracegrad.dtypes import FLOATING, bool_
 from tracegrad.functional import equal, greater, logical_and, maximum, minimum, multiply
 from tracegrad.functional import where as choose
 from tracegrad.movement import broadcast_to, index_operand, one_axis, reshape, take
+from tracegrad.mutation import beside
 from tracegrad.operands import Operand, convert, scalar, tensor_operand, truth
 from tracegrad.sorting import order
 from tracegrad.source_lines import at_user_line
@@ -73,7 +74,7 @@ def written(op: str, x: Operand, axis: int, indices: Operand, updates: Operand, 
     """PyTorch's rules for shapes: the write is made to the part of x that the indices cover."""
     x, indices = tensor_operand(op, x), index_operand(op, indices)
     k = one_axis(op, x, axis, x.array.ndim)
-    updates = convert(tensor_operand(op, updates), x.array.dtype)
+    updates = convert(beside(x.array.dtype, updates, op), x.array.dtype)
     shape, covered, given = x.array.shape, indices.array.shape, updates.array.shape
     if updates.array.ndim == 0:
         updates, given = broadcast_to(updates, covered), covered
@@ -202,7 +203,7 @@ def slices(op: str, x: Operand, axis: int, indices: Operand, source: Operand, wr
     x, indices = tensor_operand(op, x), reshape(index_operand(op, indices), (-1,))
     k = one_axis(op, x, axis, x.array.ndim)
     shape = tuple(indices.array.size if j == k else n for j, n in enumerate(x.array.shape))
-    source = convert(tensor_operand(op, source), x.array.dtype)
+    source = convert(beside(x.array.dtype, source, op), x.array.dtype)
     if source.array.ndim and source.array.shape != shape:
         raise TypeRuleError(at_user_line(
             f"{op}: the source {type_of(source.array)} is not {list(shape)}, slices of {type_of(x.array)}"))
@@ -220,7 +221,7 @@ def masked_fill(x: Operand, mask: Operand, value: Operand, /) -> Tensor:
         tensor([0., 2.])
     """
     x = tensor_operand("masked_fill", x)
-    return dispatch("where", truth(mask), convert(tensor_operand("masked_fill", value), x.array.dtype), x)
+    return dispatch("where", truth(mask), convert(beside(x.array.dtype, value, "masked_fill"), x.array.dtype), x)
 
 
 def put_along_axis(x: Tensor, indices: Operand, values: Operand, /, axis: int) -> None:

@@ -37,7 +37,7 @@ from codegen.schedule.kernel import (
     Position,
     RandomWord,
     Scan,
-    ScatterAdd,
+    Scatter,
     Select,
     Statement,
     Store,
@@ -119,8 +119,8 @@ class _Writer:
         for s in p.body:
             if isinstance(s, Store):
                 memory.store(self.a, self.buffers, point, s, self.values[s.x])
-            elif isinstance(s, ScatterAdd):
-                memory.scatter_add(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
+            elif isinstance(s, Scatter):
+                memory.scatter(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
             else:
                 self.values[number] = self._scanned(s, number) if isinstance(s, Scan) else self._value(s, point)
                 number += 1
@@ -155,7 +155,7 @@ class _Writer:
                 return random_word(a, point, s, values[s.key], values[s.counter])
             case Accumulate():
                 return values[s.x]
-            case Scan() | Store() | ScatterAdd():
+            case Scan() | Store() | Scatter():
                 raise AssertionError("these make no value of their own")
             case _:
                 assert_never(s)

@@ -15,7 +15,7 @@ from codegen.llvm_cpu.assembler import I32, I64, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES
 from codegen.llvm_cpu.indexing import Affine, Point
-from codegen.schedule.kernel import Gather, Load, Param, ScatterAdd, Store
+from codegen.schedule.kernel import Gather, Load, Param, Scatter, Store
 
 FARTHEST = 4
 """So far apart may lanes be that are taken from a longer vector. Against lane by lane, measured with f32 on AVX2: 2
@@ -238,19 +238,21 @@ def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Valu
     return _from_memory(a, buffers, s.buffer, x)
 
 
-def scatter_add(a: Assembler, buffers: Buffers, point: Point, s: ScatterAdd, k: Value, x: Value) -> None:
-    """buffer[base + stride * k] += x where k is in bounds; scalars only."""
+def scatter(a: Assembler, buffers: Buffers, point: Point, s: Scatter, k: Value, x: Value) -> None:
+    """buffer[base + stride * k] += x, or = x, where k is in bounds; scalars only."""
     k, usable = _checked(a, buffers, point, k, s.size, None, "i64")
     form = indexing.affine(a, point, s.base)
     assert form is not None and x.type.lanes == 1
     type = buffers.element(s.buffer)
 
-    def add() -> list[Value]:
+    def write() -> list[Value]:
         index = a.binary("add", form.base, a.binary("mul", k, a.constant(I64, s.stride)))
         address = a.address(buffers.pointers[s.buffer], type, index)
-        before = _from_memory(a, buffers, s.buffer, a.load(type, address, False))
-        after = operations.binary(a, buffers.features, "add", before, x)
+        after = x
+        if s.kind == "add":
+            before = _from_memory(a, buffers, s.buffer, a.load(type, address, False))
+            after = operations.binary(a, buffers.features, "add", before, x)
         a.store(_to_memory(a, buffers, after), address)
         return []
 
-    a.when(usable, [], add)
+    a.when(usable, [], write)

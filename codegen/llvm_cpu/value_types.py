@@ -12,7 +12,7 @@ from codegen.schedule.kernel import (
     Position,
     RandomWord,
     Scan,
-    ScatterAdd,
+    Scatter,
     Select,
     Store,
     Unary,
@@ -39,6 +39,6 @@ def value_dtypes(kernel: Kernel) -> list[str]:
                     dtypes.append(dtypes[x])
                 case RandomWord():
                     dtypes.append("u32")
-                case Store() | ScatterAdd():
+                case Store() | Scatter():
                     pass
     return dtypes

@@ -9,7 +9,7 @@ COSTS: dict[str, int] = {
     "eq": 1, "ne": 1, "lt": 1, "le": 1, "gt": 1, "ge": 1, "and": 1, "or": 1, "xor": 1, "not": 1,
     "shift_right": 1, "shift_left": 1, "floor": 1, "ceil": 1, "trunc": 1, "round": 1, "copysign": 1, "nextafter": 6,
     "div": 4, "sqrt": 4,
-    "gather": 6, "scatter_add": 3, "random_bits": 30,
+    "gather": 6, "scatter_add": 3, "scatter": 3, "random_bits": 30,
 }
 """Ops that take less or more than a transcendental function does."""
 

@@ -201,7 +201,7 @@ class Expressions:
                 return self.add(RandomWord(key, counter, index), key, counter)
             case "gather":
                 return self._gather(node, point, guards, attrs["axis"])
-            case "scatter_add":
+            case "scatter_add" | "scatter":
                 return self._one_hot(v, node, point, guards, attrs["axis"])
         shape = self.graph.shapes[v]
         args = [self._operand(a, shape, point, guards) for a in node.args]
@@ -255,7 +255,8 @@ class Expressions:
         counted = self.select(negative, self.binary("add", k, self.number(size, dtype)), k)
         here = self.binary("eq", self._position(point[along], dtype), counted)
         before = self.value(x, point, guards)
-        after = self.binary("add", before, self.value(updates, line, guards))
+        update = self.value(updates, line, guards)
+        after = self.binary("add", before, update) if node.op == "scatter_add" else update
         return self.select(here, after, before)
 
     def _check(self, k: int, size: int, guards: Guards, indices: int) -> None:

@@ -4,7 +4,7 @@
     %3 = transpose %2              MOVE        another index into its operand
     %4 = sum %3 axis=[1]           REDUCE      combines over an axis of extent 2 or more
     %5 = matmul %3, %1             MATMUL      a call on whole buffers
-    %6 = scatter_add %0, %1, %2    SCATTER     adds to a copy of a buffer, one element after the other
+    %6 = scatter_add %0, %1, %2    SCATTER     writes to a copy of a buffer, one element after the other
     %7 = cumsum %3 axis=0          SCAN        runs along an axis in order, beside the points of the others
     %9 = cholesky %1               HOST        the op's reference, run on whole buffers by the host: all that is left
     %7 = sum of nothing            ZERO        0 everywhere, or for a prod 1: what is combined is nothing
@@ -47,6 +47,7 @@ UNSUPPORTED = COMPLEX
 """Dtypes that kernels cannot compute in: the host does."""
 
 _KERNEL_OPS = frozenset({"constant", "iota", "random_bits", "gather"})
+_SCATTERS = frozenset({"scatter_add", "scatter"})
 _REDUCTIONS = frozenset({"sum", "prod", "max", "min"})
 
 
@@ -85,7 +86,7 @@ class StaticGraph:
     def keeps_order(self, value: int, node: Node) -> bool:
         """Are the elements of a movement those of its operand, all of them in their order?"""
         source = node.args[0]
-        if node.op in ("reshape", "detach", "scatter_add", *_REDUCTIONS):
+        if node.op in ("reshape", "detach", *_SCATTERS, *_REDUCTIONS):
             return True
         if node.op == "transpose":
             moved = [k for k in attrs_of(node)["axes"] if self.shapes[source][k] != 1]
@@ -125,7 +126,7 @@ def _shape(type: TensorType, node: Node | None) -> Shape:
 
 def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, machine: Machine) -> Form:
     op = node.op
-    if op in ("gather", "scatter_add") and 0 in operands[0] and 0 not in operands[1]:
+    if op in ("gather", *_SCATTERS) and 0 in operands[0] and 0 not in operands[1]:
         return Form.HOST                                    # which refuses every index
     if 0 in shape:
         return Form.EMPTY
@@ -135,7 +136,7 @@ def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, ma
         return Form.REDUCE if reduced_axes(node, operands[0]) else Form.MOVE
     if op in SCANS:
         return Form.SCAN
-    if op == "scatter_add":
+    if op in _SCATTERS:
         if 0 in operands[1]:
             return Form.MOVE
         one_for_each_line = operands[1][attrs_of(node)["axis"]] == 1        # then it is a choice at every point

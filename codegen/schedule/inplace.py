@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.schedule.kernel import Gather, Kernel, Load, Param, Pass, ScatterAdd, Statement, Store
+from codegen.schedule.kernel import Gather, Kernel, Load, Param, Pass, Scatter, Statement, Store
 
 
 def can_overwrite(kernel: Kernel, operand: int, result: int) -> bool:
@@ -30,16 +30,16 @@ def at_one_index(kernel: Kernel, buffers: set[int]) -> bool:
     return len(indices) == 1 and all(isinstance(s, Store) or isinstance(s, Load) and not s.guards for s in touching)
 
 
-def _touching(kernel: Kernel, buffers: set[int]) -> list[Load | Gather | Store | ScatterAdd]:
+def _touching(kernel: Kernel, buffers: set[int]) -> list[Load | Gather | Store | Scatter]:
     """The statements that read or write one of these buffers."""
     return [s for p in kernel.passes for s in p.body
-            if isinstance(s, Load | Gather | Store | ScatterAdd) and s.buffer in buffers]
+            if isinstance(s, Load | Gather | Store | Scatter) and s.buffer in buffers]
 
 
 def overwriting(kernel: Kernel, operand: int, result: int) -> Kernel:
     """The kernel with param `result` taken away: it writes `operand` instead."""
     def renumbered(s: Statement) -> Statement:
-        if not isinstance(s, Load | Gather | Store | ScatterAdd):
+        if not isinstance(s, Load | Gather | Store | Scatter):
             return s
         buffer = operand if s.buffer == result else s.buffer
         return replace(s, buffer=buffer - (buffer > result))

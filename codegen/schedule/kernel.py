@@ -193,12 +193,13 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class ScatterAdd:
-    """buffer[base + stride * k] += x, in order; out of bounds the check fails and nothing is added. Makes no value.
+class Scatter:
+    """buffer[base + stride * k] += x (kind add) or = x (kind set), in order; makes no value.
 
-    Only in a kernel without vector and parallel axis.
+    Out of bounds the check fails and nothing is written. Only in a kernel without vector and parallel axis.
     """
 
+    kind: str
     buffer: int
     base: Index
     k: int
@@ -209,7 +210,7 @@ class ScatterAdd:
 
 Statement = (
     Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Scan | Store
-    | ScatterAdd
+    | Scatter
 )
 
 
@@ -230,7 +231,7 @@ def operands(statement: Statement) -> tuple[int, ...]:
             return (key, counter)
         case Scan(args=args):
             return args
-        case ScatterAdd(k=k, x=x):
+        case Scatter(k=k, x=x):
             return (k, x)
         case _:
             assert_never(statement)
@@ -253,7 +254,7 @@ def with_operands(statement: Statement, new: Sequence[int]) -> Statement:
             return replace(statement, key=new[0], counter=new[1])
         case Scan():
             return replace(statement, args=tuple(new))
-        case ScatterAdd():
+        case Scatter():
             return replace(statement, k=new[0], x=new[1])
         case _:
             assert_never(statement)
@@ -264,7 +265,7 @@ def indices_of(statement: Statement) -> tuple[Index, ...]:
     match statement:
         case Load(index=index, guards=guards) | Gather(base=index, guards=guards):
             return (index, *(guard.index for guard in guards)) if guards else (index,)
-        case Position(index=index) | RandomWord(index=index) | Store(index=index) | ScatterAdd(base=index):
+        case Position(index=index) | RandomWord(index=index) | Store(index=index) | Scatter(base=index):
             return (index,)
         case _:
             return ()
@@ -280,7 +281,7 @@ def with_indices(statement: Statement, new: Callable[[Index], Index]) -> Stateme
             return replace(statement, base=new(statement.base), guards=guards)
         case Position() | RandomWord() | Store():
             return replace(statement, index=new(statement.index))
-        case ScatterAdd():
+        case Scatter():
             return replace(statement, base=new(statement.base))
         case _:
             return statement
@@ -288,12 +289,12 @@ def with_indices(statement: Statement, new: Callable[[Index], Index]) -> Stateme
 
 def buffer_of(statement: Statement) -> int | None:
     """The number of the buffer that a statement reads or writes, if it does."""
-    return statement.buffer if isinstance(statement, Load | Gather | Store | ScatterAdd) else None
+    return statement.buffer if isinstance(statement, Load | Gather | Store | Scatter) else None
 
 
 def makes_value(statement: Statement) -> bool:
     """Does a statement make a value?"""
-    return not isinstance(statement, Store | ScatterAdd)
+    return not isinstance(statement, Store | Scatter)
 
 
 # ---- the kernel ----------------------------------------------------------------------------------------------------
@@ -343,4 +344,4 @@ class Kernel:
     @property
     def checked(self) -> bool:
         """Can a launch fail its check?"""
-        return any(isinstance(s, Gather | ScatterAdd) for p in self.passes for s in p.body)
+        return any(isinstance(s, Gather | Scatter) for p in self.passes for s in p.body)

@@ -29,7 +29,7 @@ from codegen.schedule.kernel import (
     Position,
     RandomWord,
     Scan,
-    ScatterAdd,
+    Scatter,
     Select,
     Statement,
     Store,
@@ -79,7 +79,7 @@ class _Run:
         for s in one.body:
             self.statement(s)
         if one.axes:
-            sums = [s for s in one.body if not isinstance(s, Store | ScatterAdd)]
+            sums = [s for s in one.body if not isinstance(s, Store | Scatter)]
             for k, s in enumerate(sums, start):
                 if not isinstance(s, Accumulate):
                     self.values[k] = None                       # not seen by later passes
@@ -107,7 +107,7 @@ class _Run:
         result[valid] = array[place[valid]]
         return result
 
-    def picked(self, s: Gather | ScatterAdd, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def picked(self, s: Gather | Scatter, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The places that a statement indexes by a value, and where the value is in bounds."""
         k = self.value(s.k).astype(np.int64)
         inside = (-s.size <= k) & (k < s.size)
@@ -143,10 +143,13 @@ class _Run:
             case Store(buffer, index, x):
                 self.store(buffer, *np.broadcast_arrays(self.index(index), self.value(x), self.alive))
                 return
-            case ScatterAdd():
+            case Scatter():
                 where, valid = self.picked(s, self.alive)
                 where, terms, valid = np.broadcast_arrays(where, self.value(s.x), valid)
-                np.add.at(self.buffers[s.buffer], where[valid], terms[valid])
+                if s.kind == "add":
+                    np.add.at(self.buffers[s.buffer], where[valid], terms[valid])
+                else:
+                    self.buffers[s.buffer][where[valid]] = terms[valid]
                 return
             case _:
                 assert_never(s)

@@ -4,7 +4,7 @@
     param     = "b"K ":" DTYPE "[" INT "]" ("in" | "out" | "inout")
     pass      = "pass" [axis ("," axis)*] ":" statement*
     axis      = NAME "<" INT ["vector"] ["parallel" "grain" INT] ["while" index "<" INT]
-    statement = "v"K "=" value | "store" place "v"K | "scatter_add" place at "v"K
+    statement = "v"K "=" value | "store" place "v"K | ("scatter_add" | "scatter_set") place at "v"K
     value     = "const" LITERAL DTYPE | "position" index DTYPE | "load" place ["if" guard ("," guard)*]
               | "gather" place at ["if" guard ("," guard)*] | "cast" "v"K DTYPE
               | "select" "v"K "v"K "v"K | "random" index "key" "v"K "counter" "v"K | "accumulate" KIND "v"K
@@ -39,7 +39,7 @@ from codegen.schedule.kernel import (
     RandomWord,
     Remainder,
     Scan,
-    ScatterAdd,
+    Scatter,
     Select,
     Statement,
     Store,
@@ -109,8 +109,8 @@ def statement_text(s: Statement) -> str:
             return f"scan {op} {' '.join(f'v{x}' for x in args)}"
         case Store(buffer, index, x):
             return f"store b{buffer}[{index_text(index)}] v{x}"
-        case ScatterAdd(buffer, base, k, stride, size, x):
-            return f"scatter_add b{buffer}[{index_text(base)}] at v{k}*{stride} of {size} v{x}"
+        case Scatter(kind, buffer, base, k, stride, size, x):
+            return f"scatter_{kind} b{buffer}[{index_text(base)}] at v{k}*{stride} of {size} v{x}"
         case _:
             assert_never(s)
 
@@ -241,8 +241,9 @@ class _Parser:
     def statement(self) -> Statement:
         if self.accept("store"):
             return Store(*self.place(), self.value())
-        if self.accept("scatter_add"):
-            return ScatterAdd(*self.place(), *self.indexed(), self.value())
+        for kind in ("add", "set"):
+            if self.accept(f"scatter_{kind}"):
+                return Scatter(kind, *self.place(), *self.indexed(), self.value())
         self.mark(f"v{self.number}", "=")
         self.number += 1
         op = self.name()

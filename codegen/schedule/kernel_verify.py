@@ -38,7 +38,7 @@ from codegen.schedule.kernel import (
     RandomWord,
     Remainder,
     Scan,
-    ScatterAdd,
+    Scatter,
     Select,
     Statement,
     Store,
@@ -150,7 +150,7 @@ class _Verifier:
                 self.inside(buffer, [index], (), axes, extents)
             case Gather(buffer, base, _, stride, size, guards):
                 self.inside(buffer, [base, _moved(base, stride * (size - 1))], guards, axes, extents)
-            case ScatterAdd(buffer, base, _, stride, size):
+            case Scatter(_, buffer, base, _, stride, size):
                 self.inside(buffer, [base, _moved(base, stride * (size - 1))], (), axes, extents)
                 self.require(self.kernel.vector is None and not self.kernel.grain, "a scatter must run in order")
 
@@ -191,7 +191,7 @@ class _Verifier:
             case Scan(op, args):
                 self.require(op in SCANS and len(args) == OPS[op].arity, f"there is no scan {op} of {len(args)}")
                 return self.dtypes[args[0]]
-            case Store(buffer, _, x) | ScatterAdd(buffer=buffer, x=x):
+            case Store(buffer, _, x) | Scatter(buffer=buffer, x=x):
                 self.require(self.dtypes[x] == self.kernel.params[buffer].dtype, f"v{x} is {self.dtypes[x]}")
                 return None
             case _:
@@ -215,8 +215,8 @@ class _Verifier:
         for k, param in enumerate(self.kernel.params):
             self.where = f"b{k}"
             touching = [s for p in self.kernel.passes for s in p.body if buffer_of(s) == k]
-            reads = any(isinstance(s, Load | Gather | ScatterAdd) for s in touching)
-            writes = any(isinstance(s, Store | ScatterAdd) for s in touching)
+            reads = any(isinstance(s, Load | Gather | Scatter) for s in touching)
+            writes = any(isinstance(s, Store | Scatter) for s in touching)
             self.require(param.dtype in DTYPES, f"there is no dtype {param.dtype}")
             expected = "inout" if reads and writes else "out" if writes else "in" if reads else "unused"
             self.require(param.access == expected, f"the param is {expected}, not {param.access}")

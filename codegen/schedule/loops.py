@@ -22,7 +22,7 @@ from codegen.schedule.costs import cost_of
 from codegen.schedule.expressions import Expressions, Partial, reduction_point
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import ZERO, axis, coefficient, flatten, unflatten
-from codegen.schedule.kernel import Accumulate, Index, Load, Param, Position, Scan, ScatterAdd, Store, indices_of
+from codegen.schedule.kernel import Accumulate, Index, Load, Param, Position, Scan, Scatter, Store, indices_of
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Point, Shape
 from codegen.schedule.nest import Nest, blocks_of, coalesced, cut_in_blocks, depends_on, plain_axis
@@ -58,7 +58,7 @@ def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool],
 
 
 def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool]) -> Lowered:
-    """The kernel that adds the updates of scatter_add `value` to a buffer that already holds its first operand."""
+    """The kernel that writes the updates of scatter `value` to a buffer that already holds its first operand."""
     _, indices, updates = graph.node(value).args
     along = attrs_of(graph.node(value))["axis"]
     shape, result = graph.shapes[indices], graph.shapes[value]
@@ -67,7 +67,8 @@ def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool])
     expressions = Expressions(graph, loaded, dict(axes), {}, {})
     k, x = expressions.value(indices, point), expressions.value(updates, point)
     base = flatten((*point[:along], ZERO, *point[along + 1:]), result)
-    scatter = ScatterAdd(expressions.buffer(value), base, k, prod(result[along + 1:]), result[along], x)
+    kind = "add" if graph.node(value).op == "scatter_add" else "set"
+    scatter = Scatter(kind, expressions.buffer(value), base, k, prod(result[along + 1:]), result[along], x)
     nest = _nest(expressions, (scatter,), [a for a, n in axes.items() if n > 1], ())
     return emitted(nest, Layout(nest.outer, (), None, 0))
 
@@ -102,7 +103,7 @@ def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], ma
     return emitted(nest, Layout(nest.outer, nest.inner, lines, grain))
 
 
-def _nest(expressions: Expressions, roots: tuple[Store | ScatterAdd, ...], outer: Sequence[str],
+def _nest(expressions: Expressions, roots: tuple[Store | Scatter, ...], outer: Sequence[str],
           inner: Sequence[str]) -> Nest:
     return coalesced(Nest(tuple(expressions.statements), tuple(expressions.stages), roots, tuple(expressions.checks),
                           expressions.reductions, tuple(expressions.storages), tuple(expressions.params),

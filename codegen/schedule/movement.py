@@ -143,6 +143,7 @@ MAPS: dict[str, Callable[[Node, Shape, Point, Extents], tuple[Point, Guards | No
     "unshear": _unshear,
     "detach": _same,
     "scatter_add": _same,       # that adds nothing
+    "scatter": _same,           # that writes nothing
     # a reduction that combines nothing
     "sum": _reshape,
     "prod": _reshape,

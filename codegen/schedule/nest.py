@@ -16,7 +16,7 @@ from codegen.schedule.kernel import (
     Index,
     Param,
     Scan,
-    ScatterAdd,
+    Scatter,
     Statement,
     Store,
     indices_of,
@@ -35,7 +35,7 @@ class Nest:
 
     statements: tuple[Statement, ...]
     stages: tuple[int, ...]
-    roots: tuple[Store | ScatterAdd, ...]
+    roots: tuple[Store | Scatter, ...]
     checks: tuple[int, ...]
     reductions: Mapping[int, tuple[int, str]]
     storages: tuple[Storage, ...]
@@ -51,7 +51,7 @@ class Nest:
         return depends_on(self, self.inner)
 
     @property
-    def inner_roots(self) -> tuple[Store | ScatterAdd, ...]:
+    def inner_roots(self) -> tuple[Store | Scatter, ...]:
         """The roots that run over the inner axes: for what they store, or for where."""
         deep, inner = self.deep, set(self.inner)
         return tuple(s for s in self.roots
@@ -60,7 +60,7 @@ class Nest:
     @property
     def can_be_two(self) -> bool:
         """Does nothing that changes along inner axes wait for a reduction?"""
-        early = [s.x for s in (*self.statements, *self.inner_roots) if isinstance(s, Accumulate | Store | ScatterAdd)]
+        early = [s.x for s in (*self.statements, *self.inner_roots) if isinstance(s, Accumulate | Store | Scatter)]
         return all(self.stages[x] == 0 for x in early)
 
 
@@ -124,7 +124,7 @@ def with_new_indices(nest: Nest, new: Callable[[Index], Index]) -> Nest:
         return found
 
     return replace(nest, statements=tuple(with_indices(s, cached) for s in nest.statements),
-                   roots=tuple(cast(Store | ScatterAdd, with_indices(s, cached)) for s in nest.roots))
+                   roots=tuple(cast(Store | Scatter, with_indices(s, cached)) for s in nest.roots))
 
 
 def cut_in_blocks(nest: Nest, name: str, length: int) -> Nest:

@@ -26,7 +26,7 @@ from codegen.schedule.kernel import (
     Kernel,
     Load,
     Pass,
-    ScatterAdd,
+    Scatter,
     Statement,
     Store,
     operands,
@@ -98,7 +98,7 @@ class _Passes:
     def append(self, s: Statement) -> None:
         self.body.append(with_operands(s, [self.number(x) for x in operands(s)]))
 
-    def store(self, root: Store | ScatterAdd) -> None:
+    def store(self, root: Store | Scatter) -> None:
         for x in operands(root):
             self.place(x)
         self.append(root)
@@ -155,7 +155,7 @@ class _Passes:
                     used.setdefault(s.buffer, set()).add("in")
                 case Store():
                     used.setdefault(s.buffer, set()).add("out")
-                case ScatterAdd():
+                case Scatter():
                     used.setdefault(s.buffer, set()).update(("in", "out"))
         order = {buffer: k for k, buffer in enumerate(used)}
         access = {frozenset({"in"}): "in", frozenset({"out"}): "out", frozenset({"in", "out"}): "inout"}
@@ -167,7 +167,7 @@ class _Passes:
 
         def finished(s: Statement) -> Statement:
             s = with_indices(s, renamed)
-            return replace(s, buffer=order[s.buffer]) if isinstance(s, Load | Gather | Store | ScatterAdd) else s
+            return replace(s, buffer=order[s.buffer]) if isinstance(s, Load | Gather | Store | Scatter) else s
 
         passes = tuple(Pass(axes(chosen.inner) if inner else (), tuple(map(finished, body))) for inner, body in bodies)
         vector = names[chosen.vector] if chosen.vector else None

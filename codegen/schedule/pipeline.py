@@ -86,7 +86,7 @@ def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], w
     read: list[Storage] = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages)
                          if p.access == "in"]
     read += [v for whole in calls.values() for v in whole]
-    # what nothing but a scatter_add reads becomes its result: it is computed in the storage that is added to
+    # what nothing but a scatter reads becomes its result: it is computed in the storage that is written to
     becomes: dict[Storage, Storage] = {operand: v for v, operand in scattered.items()
                                    if operand in found.home and operand not in required and read.count(operand) == 1}
 

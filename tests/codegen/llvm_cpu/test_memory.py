@@ -24,7 +24,7 @@ from codegen.schedule.kernel import (
     Position,
     Quotient,
     Remainder,
-    ScatterAdd,
+    Scatter,
     Store,
     Within,
 )
@@ -254,7 +254,8 @@ def test_a_gather_from_nothing_is_refused(form, features):
 @each_features
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32"])
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_scatter_adds_in_order_and_refuses_what_is_out_of_bounds(broken, dtype, features):
+@pytest.mark.parametrize("kind", ["add", "set"])
+def test_a_scatter_writes_in_order_and_refuses_what_is_out_of_bounds(kind, broken, dtype, features):
     rows, columns, size = 4, 30, 9
     generator = np.random.default_rng(2)
     k = generator.integers(-size, size, (rows, columns))
@@ -265,10 +266,11 @@ def test_a_scatter_adds_in_order_and_refuses_what_is_out_of_bounds(broken, dtype
     expected = target.copy()
     params = (Param(dtype, target.size, "inout"), Param("i64", k.size, "in"), Param(dtype, k.size, "in"))
     at = index(i=columns, j=1)
-    body = (Load(1, at), Load(2, at), ScatterAdd(0, index(j=1), 0, columns, size, 1))
+    body = (Load(1, at), Load(2, at), Scatter(kind, 0, index(j=1), 0, columns, size, 1))
     failed = compile_kernel(nest("scalar", params, rows, columns, body), features)([target, k, updates])
     for r, c in product(range(rows), range(columns)):
         if -size <= k[r, c] < size:
-            expected[k[r, c] % size * columns + c] += updates[r, c]
+            place = k[r, c] % size * columns + c
+            expected[place] = updates[r, c] + (expected[place] if kind == "add" else 0)
     np.testing.assert_array_equal(target, expected)
     assert failed == broken

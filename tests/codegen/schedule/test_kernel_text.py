@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from codegen.schedule.kernel import Gather, Load, Quotient, Remainder, ScatterAdd, Store, Unary
+from codegen.schedule.kernel import Gather, Load, Quotient, Remainder, Scatter, Store, Unary
 from codegen.schedule.kernel_text import KernelParseError, parse_kernel, print_kernel
 
 EVERYTHING = """\
@@ -45,6 +45,7 @@ kernel (b0: i64[8] in, b1: f32[8] in, b2: f32[64] inout) {
       v0 = load b0[-i+7]
       v1 = load b1[i]
       scatter_add b2[i] at v0*8 of 8 v1
+      scatter_set b2[i] at v0*8 of 8 v1
 }
 """
 
@@ -78,7 +79,7 @@ def test_parsed() -> None:
     assert isinstance(body[-1], Store) and isinstance(body[8], Unary)
     position = body[0].index                    # type: ignore[union-attr]
     assert [type(term) for term, _ in position.terms] == [Quotient, Remainder, str]
-    assert isinstance(parse_kernel(SCATTER).passes[0].body[-1], ScatterAdd)
+    assert isinstance(parse_kernel(SCATTER).passes[0].body[-1], Scatter)
 
 
 @pytest.mark.parametrize("text, message", [

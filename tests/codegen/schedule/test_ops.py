@@ -58,14 +58,16 @@ def test_dtypes_without_kernels(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("op, attrs", [
-    ("matmul", {}), ("cumsum", {"axis": 1}), ("exp", {}), ("scatter_add", {"axis": 1})])
+    ("matmul", {}), ("cumsum", {"axis": 1}), ("sort", {"axis": 1}), ("exp", {}), ("scatter_add", {"axis": 1}),
+    ("scatter", {"axis": 1})])
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_what_is_added_to_is_computed_where_it_is_added_to(op: str, attrs: dict[str, object], times: int) -> None:
     rng = np.random.default_rng(0)
     x, indices, updates = rng.normal(size=(6, 6)), rng.integers(0, 6, (6, 9)), rng.normal(size=(6, 9))
     b = Builder("f")
     value, places, terms = (b.input(type_of(a)) for a in (x, indices, updates))
-    result = value.emit(op, *{"matmul": (value,), "scatter_add": (places, terms)}.get(op, ()), **attrs)
+    others = {"matmul": (value,), "scatter_add": (places, terms), "scatter": (places, terms)}
+    result = value.emit(op, *others.get(op, ()), **attrs)
     for k in range(times):
         result = result.emit("scatter_add", places, terms * (k + 2), axis=1)
     agree(b.graph([result]), [x, indices, updates])

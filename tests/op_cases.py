@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 
 import ml_dtypes
 import numpy as np
@@ -106,6 +106,10 @@ def cases(op: Op) -> Iterator[Operands]:
             case "matmul":
                 for batch, m, k, n in (((), 2, 3, 4), ((), 1, 0, 2), ((), 0, 3, 0), ((5,), 2, 3, 1), ((0,), 2, 3, 4)):
                     yield [drawn(op, dtype, (*batch, m, k), 1), drawn(op, dtype, (*batch, k, n), 2)], {}
+            case name if name in MATRIX_OPS:
+                yield from matrix_cases(op, dtype)
+            case "fft" | "rfft" | "irfft":
+                yield from transform_cases(op, dtype)
             case "recurrence":
                 for shape in SHAPES[1:]:
                     for axis in range(len(shape)):
@@ -133,6 +137,80 @@ def cases(op: Op) -> Iterator[Operands]:
                 for shape in SHAPES:
                     for chosen in attrs(op.name, shape):
                         yield [drawn(op, dtype, shape, 13)], chosen
+
+
+MATRIX_OPS = ("cholesky", "triangular_solve", "solve", "det", "slogdet", "qr", "svd", "svdvals", "eigh", "eigvalsh",
+              "eig", "eigvals", "pinv", "expm")
+LIBRARY_OPS = (*MATRIX_OPS, "fft", "rfft", "irfft")
+"""Routines of NumPy and SciPy on whole matrices or lines."""
+
+HERMITIAN = ("cholesky", "eigh", "eigvalsh")
+"""Ops that read one triangle of a hermitian operand: their derivative is that of the hermitian whole."""
+
+
+def well_conditioned(op: Op, dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Matrices near n times those with 1, 2, 3, ... on the diagonal; hermitian where the op wants them so."""
+    x = drawn(op, dtype, shape, seed) / 3
+    if op.name in HERMITIAN:
+        x = (x + x.conj().swapaxes(-1, -2)) / 2
+    n = min(shape[-2:])
+    return (x + n * np.eye(*shape[-2:]) * np.arange(1, shape[-1] + 1)).astype(DTYPES[dtype])
+
+
+def matrix_cases(op: Op, dtype: str) -> Iterator[Operands]:
+    """Square matrices, tall and wide ones where they are taken, batches, nothing."""
+    squares = ((3, 3), (1, 1), (0, 0), (2, 2, 2), (0, 3, 3))
+    others = ((4, 2), (2, 4), (2, 3, 1), (0, 3), (3, 0))
+    any_shape = op.name in ("qr", "svd", "svdvals", "pinv")
+    flags = {
+        "triangular_solve": [{"lower": lower, "adjoint": adjoint, "unit": unit}
+                             for lower, adjoint, unit in product((False, True), repeat=3)],
+        "qr": [{"complete": False}, {"complete": True}],
+        "svd": [{"full": False}, {"full": True}],
+    }
+    for shape in (*squares, *others) if any_shape else squares:
+        x = well_conditioned(op, dtype, shape, 14)
+        for chosen in flags.get(op.name, [{}]):
+            if op.name == "pinv":
+                yield [x, np.full(shape[:-2], 1e-4, x.real.dtype)], chosen
+            elif op.arity == 2:
+                yield [x, drawn(op, dtype, (*shape[:-1], 2), 15)], chosen
+            elif not (shape == (3, 0) and op.name == "qr" and chosen["complete"]):
+                yield [x], chosen
+
+
+def transform_cases(op: Op, dtype: str) -> Iterator[Operands]:
+    """Lines of even and odd length, along each axis and along two."""
+    for shape in ((1,), (4,), (5,), (2, 3), (2, 3, 2), (0, 3)):
+        x = drawn(op, dtype, shape, 16)
+        for k in (k for k in range(len(shape)) if shape[k]):
+            match op.name:
+                case "fft":
+                    for inverse in (False, True):
+                        yield [x], {"axes": (k,), "inverse": inverse}
+                case "rfft":
+                    yield [x], {"axis": k}
+                case "irfft":
+                    for size in (2 * shape[k] - 2, 2 * shape[k] - 1):
+                        if size:
+                            yield [x], {"axis": k, "size": size}
+    if op.name == "fft":
+        yield [drawn(op, dtype, (2, 3), 17)], {"axes": (0, 1), "inverse": False}
+
+
+def has_free_phases(op: Op, operands: list[np.ndarray], chosen: dict[str, object]) -> bool:
+    """Does the result hold vectors that are known up to a phase, or any basis, so that as numbers they do not vary?"""
+    x = operands[0] if operands else np.empty(0)
+    match op.name:
+        case "eig":
+            return True
+        case "eigh":
+            return x.dtype.kind == "c"
+        case "svd":
+            return x.dtype.kind == "c" or bool(chosen["full"]) and x.shape[-1] != x.shape[-2]
+        case "qr":
+            return bool(chosen["complete"]) and x.shape[-2] > x.shape[-1]
+    return False
 
 
 def complex_cases(op: Op) -> Iterator[Operands]:

@@ -3,10 +3,10 @@
     VJPS["mul"] == (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
 
 A rule is given g, the result y, the operands and the op's attrs, and is written against an algebra: `g`, `y` and the
-operands are Tensors (then it computes) or builder Values (then it writes a graph). Both have operators, `shape`,
-`dtype`, `constant(number)`, `iota(shape, axis)` and `emit(op, *operands, **attrs)`. An operand may also be a Python
-number, except where the rule asks for its shape; so rules put it last. What has computed values may say that they lie
-in memory `by_columns`, so that the gradient of x in y @ x.T lies there as x does.
+operands are Tensors (then it computes) or builder Values (then it writes a graph); `algebra` has the words that both
+understand. An operand may also be a Python number, except where the rule asks for its shape; so rules put it last.
+What has computed values may say that they lie in memory `by_columns`, so that the gradient of x in y @ x.T lies there
+as x does.
 
 1. One rule for each operand, so that only the ones asked for are computed; None: there is no path to this operand.
 2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place.
@@ -19,63 +19,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import log, pi, sqrt
-from typing import Any, TypeAlias
 
 from codegen.ir.dims import Size
-from codegen.ir.types import COMPLEX, NAMES
+from tracegrad import linalg_rules as _L
 from tracegrad import ordering_rules as ordering
+from tracegrad.algebra import (
+    Operand,
+    broadcast,
+    cast,
+    choose,
+    conj,
+    conjugated,
+    element_type,
+    is_complex,
+    real,
+    reshape,
+    swap,
+    zero,
+)
 
-Operand: TypeAlias = Any        # a Tensor or a builder Value: what the algebra asks of it is said above
 Rule = Callable[..., Operand] | None
-
-
-def is_complex(x: Operand) -> bool:
-    """Is x a value of a complex dtype?"""
-    return hasattr(x, "dtype") and element_type(x) in COMPLEX
-
-
-def conj(x: Operand) -> Operand:
-    """The complex conjugate; of a real value, the value itself."""
-    if hasattr(x, "dtype"):
-        return x.emit("conj") if element_type(x) in COMPLEX else x
-    return x.conjugate()
-
-
-def conjugated(rule: Callable[..., Operand]) -> Callable[..., Operand]:
-    """What `rule`, written for real numbers and linear in g, is for complex ones."""
-    return lambda g, y, *operands, **attrs: conj(rule(conj(g), y, *operands, **attrs))
-
-
-def real(x: Operand) -> Operand:
-    """The real part; of a real value, the value itself."""
-    return x.emit("real") if is_complex(x) else x
-
-
-def cast(x: Operand, dtype: str) -> Operand:
-    return x if element_type(x) == dtype else x.emit("cast", dtype=dtype)
-
-
-def choose(condition: Operand, x: Operand, y: Operand) -> Operand:
-    return condition.emit("where", x, y)
-
-
-def zero(g: Operand) -> Operand:
-    """A 0-d zero of the dtype of g."""
-    return g.constant(0)
-
-
-def broadcast(x: Operand, shape: tuple[Size, ...]) -> Operand:
-    return x if x.shape == shape else x.emit("broadcast", shape=shape)
-
-
-def reshape(x: Operand, shape: tuple[Size, ...]) -> Operand:
-    return x if x.shape == shape else x.emit("reshape", shape=shape)
-
-
-def swap(x: Operand) -> Operand:
-    """The last two axes exchanged."""
-    n = len(x.shape)
-    return x.emit("transpose", axes=(*range(n - 2), n - 1, n - 2))
 
 
 def product(a: Operand, b: Operand, like: Operand) -> Operand:
@@ -131,11 +94,6 @@ def extremum_rule(g: Operand, y: Operand, x: Operand, *, axis: tuple[int, ...], 
     chosen = x.emit("eq", reshape(y, shape)).emit("cast", dtype=element_type(g))
     count = chosen.emit("sum", axis=axis, keepdims=True)
     return chosen * (reshape(g, shape) / count)
-
-
-def element_type(x: Operand) -> str:
-    """The IR's name of the dtype of x."""
-    return x.dtype if isinstance(x.dtype, str) else NAMES[x.dtype]
 
 
 def slice_rule(g: Operand, y: Operand, x: Operand, *, start: tuple, stop: tuple, step: tuple) -> Operand:
@@ -245,6 +203,25 @@ VJPS: dict[str, tuple[Rule, ...]] = {
         "unshear", axes=axes, **other, size=tuple(x.shape[k] for k in axes)),),
     "unshear": (lambda g, y, x, *, size, **other: g.emit("shear", **other),),
     "matmul": (lambda g, y, a, b: product(g, swap(conj(b)), a), lambda g, y, a, b: product(swap(conj(a)), g, b)),
+    # linear algebra and Fourier transforms
+    "cholesky": (_L.cholesky_rule,),
+    "triangular_solve": (_L.triangular_left_rule, _L.triangular_right_rule),
+    "solve": (_L.solve_left_rule, _L.solve_right_rule),
+    "det": (_L.det_rule,),
+    "slogdet": (_L.slogdet_rule,),
+    "qr": (_L.qr_rule,),
+    "svd": (_L.svd_rule,),
+    "svdvals": (_L.svdvals_rule,),
+    "eigh": (_L.eigh_rule,),
+    "eigvalsh": (_L.eigvalsh_rule,),
+    "eig": (_L.eig_rule,),
+    "eigvals": (_L.eigvals_rule,),
+    "pinv": (_L.pinv_rule, None),
+    "expm": (_L.expm_rule,),
+    "fft": (_L.fft_rule,),
+    "rfft": (_L.rfft_rule,),
+    "irfft": (_L.irfft_rule,),
+    # indirection
     "gather": (gather_rule, None),
     "scatter_add": (
         lambda g, y, x, indices, updates, *, axis: g,

@@ -44,7 +44,7 @@ else:
 VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad", "unshear"}
 """Ops whose result can be a view of their operand."""
 
-REFUSALS = (IndexError, OverflowError, MemoryError, ValueError, TypeError)
+REFUSALS = (IndexError, np.linalg.LinAlgError, OverflowError, MemoryError, ValueError, TypeError)
 """What a reference raises when it refuses its operands; of two that fit, the first is what the user sees."""
 
 _REFERENCES = {name: op.reference for name, op in OPS.items()}

@@ -35,7 +35,7 @@ def interpret(program: Graph | Program, inputs: Sequence[np.ndarray]) -> list[np
             for node in block.nodes:
                 try:
                     values.append(_result(node, values, binding))
-                except IndexError:
+                except (IndexError, np.linalg.LinAlgError):
                     if CHECKED in OPS[node.op].traits:
                         return CHECK_FAILED
                     raise

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.ir import elementary, ordering, references, type_rules
+from codegen.ir import elementary, library_calls, ordering, references, type_rules
 from codegen.ir.types import TensorType
 
 ELEMENTWISE, COMMUTATIVE, LINEAR, REDUCTION, MOVEMENT, IDEMPOTENT, CREATION, CHECKED = TRAITS = (
@@ -66,6 +66,7 @@ _BITS = ("i32", "i64", "i8", "i16", "u8", "u16", "u32", "u64", "bool")
 _REDUCE = (("axis", "ints"), ("keepdims", "flag"))
 _SHAPE = (("shape", "dims"),)
 _AXIS = (("axis", "int"),)
+_TRIANGLE = (("lower", "flag"), ("adjoint", "flag"), ("unit", "flag"))
 _CUT = (("start", "dims"), ("stop", "dims"), ("step", "ints"))
 _SHEAR = (("axes", "ints"), ("along", "ints"), ("step", "ints"), ("dilation", "ints"))
 _EDGES = (("low", "dims"), ("high", "dims"), ("interior", "ints"))
@@ -185,6 +186,27 @@ _ROWS = (
     _op("searchsorted", 2, ordering.search, ordering.searchsorted, attrs=(("right", "flag"),),
         dtypes=_FLOATS_AND_INTS),
     _op("scatter", 3, ordering.scattered, ordering.scatter, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
+    # linear algebra: routines on whole matrices
+    _op("cholesky", 1, library_calls.square, library_calls.cholesky, CHECKED),
+    _op("triangular_solve", 2, library_calls.solved, library_calls.triangular_solve, CHECKED, attrs=_TRIANGLE),
+    _op("solve", 2, library_calls.solved, np.linalg.solve, CHECKED),
+    _op("det", 1, library_calls.determinant, np.linalg.det),
+    _op("slogdet", 1, library_calls.log_determinant, library_calls.slogdet),
+    _op("qr", 1, library_calls.factored, library_calls.qr, attrs=(("complete", "flag"),)),
+    _op("svd", 1, library_calls.decomposed, library_calls.svd, CHECKED, attrs=(("full", "flag"),)),
+    _op("svdvals", 1, library_calls.singular_values, library_calls.svdvals, CHECKED),
+    _op("eigh", 1, library_calls.hermitian_vectors, library_calls.eigh, CHECKED),
+    _op("eigvalsh", 1, library_calls.hermitian_values, np.linalg.eigvalsh, CHECKED),
+    _op("eig", 1, library_calls.general_vectors, library_calls.eig, CHECKED),
+    _op("eigvals", 1, library_calls.general_values, library_calls.eigvals, CHECKED),
+    _op("pinv", 2, library_calls.pseudoinverse, library_calls.pinv, CHECKED),
+    _op("expm", 1, library_calls.square, library_calls.expm),
+    # Fourier transforms
+    _op("fft", 1, library_calls.spectrum, library_calls.fft, LINEAR, attrs=(("axes", "ints"), ("inverse", "flag")),
+        dtypes=_COMPLEX),
+    _op("rfft", 1, library_calls.half_spectrum, library_calls.rfft, LINEAR, attrs=_AXIS),
+    _op("irfft", 1, library_calls.from_half_spectrum, library_calls.irfft, LINEAR, attrs=(*_AXIS, ("size", "int")),
+        dtypes=_COMPLEX),
     # creation, random bits
     _op("constant", 0, type_rules.constant, references.constant, CREATION,
         attrs=(("value", "literal"), ("dtype", "dtype")), dtypes=_ALL),

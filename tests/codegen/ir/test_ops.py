@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from op_cases import SHAPES, attrs, cases, complex_cases, drawn, eps_of, strided, wide
+from op_cases import LIBRARY_OPS, SHAPES, attrs, cases, complex_cases, drawn, eps_of, strided, wide
 
 from codegen.ir import ops
 from codegen.ir.builder import Builder
@@ -35,11 +35,16 @@ def test_references_give_what_type_rules_say(op: Op) -> None:
     assert count >= 2
 
 
+def on_host(op: Op) -> bool:
+    """Is the op a routine of NumPy or SciPy on whole matrices or lines?"""
+    return op.name in LIBRARY_OPS
+
+
 @ROWS
 def test_layout_of_operands_changes_nothing(op: Op) -> None:
     for operands, chosen in cases(op):
         results = [np.asarray(op.reference(*xs, **chosen)) for xs in (operands, [strided(x) for x in operands])]
-        if op.name in ("matmul", "sum", "prod") or op.name in ROUNDED:
+        if op.name in ("matmul", "sum", "prod") or op.name in ROUNDED or on_host(op):
             np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
         else:
             assert same_bits(*results)
@@ -141,6 +146,12 @@ def test_creation(op: Op) -> None:
 
 @having(ops.CHECKED)
 def test_checked(op: Op) -> None:
+    if on_host(op):
+        (x, *others), chosen = next(cases(op))
+        bad = {"cholesky": -x, "solve": x * 0, "triangular_solve": x * 0}.get(op.name, x * np.nan)
+        with pytest.raises(np.linalg.LinAlgError), np.errstate(all="ignore"):
+            op.reference(bad, *others, **{**chosen, "unit": False} if "unit" in chosen else chosen)
+        return
     x = drawn(op, "f32", (3,), 1)
     with pytest.raises(IndexError, match="index 3 is out of bounds for an axis of size 3"):
         op.reference(*[x, np.array([3]), x[:1]][:op.arity], axis=0)
@@ -241,6 +252,24 @@ REFUSED = [
     ("searchsorted", ["f32[2,3]", "f32[3,3]"], {"right": False}, "differ in an axis other than the last"),
     ("scatter", ["f32[3]", "i64[2]", "f32[3]"], {"axis": 0}, r"updates f32\[3\] are not f32\[2\]"),
     ("scatter", ["f32[3]", "f32[2]", "f32[2]"], {"axis": 0}, "are not i32 or i64"),
+    ("cholesky", ["f32[3,2]"], {}, r"f32\[3,2\] is not square"),
+    ("cholesky", ["f32[3]"], {}, "is no matrix: it has 1 axes"),
+    ("expm", ["i64[2,2]"], {}, "is not f32, f64, c64 or c128"),
+    ("det", ["f32[2,3]"], {}, "is not square"),
+    ("slogdet", ["f32[2,3]"], {}, "is not square"),
+    ("solve", ["f32[2,2]", "f32[3,1]"], {}, r"do not fit each other \(2 vs 3 rows\)"),
+    ("solve", ["f32[2,2]", "f64[2,1]"], {}, "different dtypes"),
+    ("solve", ["f32[4,2,2]", "f32[2,1]"], {}, "different batch shapes"),
+    ("qr", ["f32[2]"], {"complete": False}, "is no matrix"),
+    ("svd", ["bool[2,2]"], {"full": True}, "is not f32, f64, c64 or c128"),
+    ("svdvals", ["bool[2,2]"], {}, "is not f32, f64, c64 or c128"),
+    *((op, ["f32[2,3]"], {}, "is not square") for op in ("eigh", "eigvalsh", "eig", "eigvals")),
+    ("pinv", ["f32[2,3]", "f64[]"], {}, r"the tolerance f64\[\] is not f32\[\]"),
+    ("fft", ["f32[3]"], {"axes": (0,), "inverse": False}, "is not a complex number"),
+    ("fft", ["c64[3]"], {"axes": (1,), "inverse": False}, "axis 1 is out of range"),
+    ("fft", ["c64[0]"], {"axes": (0,), "inverse": False}, "no element along axis 0"),
+    ("rfft", ["c64[3]"], {"axis": 0}, "is not f32 or f64"),
+    ("irfft", ["c64[3]"], {"axis": 0, "size": 6}, "no half of a spectrum of size 6"),
     ("iota", [], {"shape": (3,), "axis": 1, "dtype": "i32"}, "axis 1 is out of range"),
     ("iota", [], {"shape": (3,), "axis": 0, "dtype": "bool"}, "counts in real numbers"),
     ("random_bits", ["u64[]", "i64[]"], {"shape": (3,)}, r"the counter i64\[\] is not u64\[\]"),

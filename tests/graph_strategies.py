@@ -38,6 +38,7 @@ OPS_DRAWN = tuple(name for name in OPS if name not in LIBRARY_OPS)
 def graphs(draw, ops: Sequence[str] = OPS_DRAWN, dtypes: Sequence[str] = DTYPES_DRAWN, max_nodes: int = 10,
            sizes: Sequence[int] = (0, 1, 2, 3, 5), symbolic: bool = False) -> Graph:
     """A well-typed graph of the given ops, on inputs of the given dtypes and sizes; with symbols among the sizes."""
+    fitting = [name for name in ops if name in OPS_DRAWN]
     b = Builder("random")
     base: list[Size] = [*sizes, symbol("b"), symbol("c")] if symbolic else list(sizes)
     shapes = [tuple(draw(st.lists(st.sampled_from(base), max_size=3))) for _ in range(2)]
@@ -49,7 +50,7 @@ def graphs(draw, ops: Sequence[str] = OPS_DRAWN, dtypes: Sequence[str] = DTYPES_
     for k in range(draw(st.integers(1, max_nodes))):
         b.line = f"model.py:{k + 1}" if draw(st.booleans()) else None
         try:
-            values.append(_node(draw, b, draw(st.sampled_from(ops)), values))
+            values.append(_node(draw, b, draw(st.sampled_from(fitting)), values))
         except TypeRuleError:
             continue
     return b.graph([*draw(st.lists(st.sampled_from(values), max_size=3)), values[-1]])

@@ -424,10 +424,12 @@ unbind, movedim, broadcast_tensors = unstack, moveaxis, broadcast_arrays
 power, invert, bitwise_not = pow, bitwise_invert, bitwise_invert
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
-from tracegrad import data, nn, optim  # noqa: E402
+from tracegrad import data, fft, linalg, nn, optim  # noqa: E402
+
+norm, cross, cholesky_solve = linalg.norm, linalg.cross, linalg.cholesky_solve
 
 ABSENT = frozenset("""
-    vmap checkpoint func linalg fft
+    vmap checkpoint func
 """.split())
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
 

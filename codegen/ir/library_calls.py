@@ -217,6 +217,8 @@ def spectrum(x: TensorType, *, axes: tuple[int, ...], inverse: bool) -> TensorTy
     if x.dtype not in PARTS:
         raise TypeRuleError(f"{x} is not a complex number")
     _transformed(x, axes)
+    if len(set(axes)) < len(axes):
+        raise TypeRuleError(f"axes {list(axes)} name an axis twice")
     return x
 
 

@@ -60,6 +60,7 @@ def _elementwise(name: str, arity: int, rule: Callable[..., TensorType], referen
 _FLOATS = ("f32", "f64", "f16", "bf16")
 _SIGNED = (*_FLOATS, "i32", "i64", "i8", "i16")
 _FLOATS_AND_INTS = (*_SIGNED, "u8", "u16", "u32", "u64")
+_SINGLE_DOUBLE = ("f32", "f64")
 _COMPLEX = ("c64", "c128")
 _ALL = (*_FLOATS_AND_INTS, "bool")
 _BITS = ("i32", "i64", "i8", "i16", "u8", "u16", "u32", "u64", "bool")
@@ -187,24 +188,26 @@ _ROWS = (
         dtypes=_FLOATS_AND_INTS),
     _op("scatter", 3, ordering.scattered, ordering.scatter, CHECKED, attrs=_AXIS, dtypes=_FLOATS_AND_INTS),
     # linear algebra: routines on whole matrices
-    _op("cholesky", 1, library_calls.square, library_calls.cholesky, CHECKED),
-    _op("triangular_solve", 2, library_calls.solved, library_calls.triangular_solve, CHECKED, attrs=_TRIANGLE),
-    _op("solve", 2, library_calls.solved, np.linalg.solve, CHECKED),
-    _op("det", 1, library_calls.determinant, np.linalg.det),
-    _op("slogdet", 1, library_calls.log_determinant, library_calls.slogdet),
-    _op("qr", 1, library_calls.factored, library_calls.qr, attrs=(("complete", "flag"),)),
-    _op("svd", 1, library_calls.decomposed, library_calls.svd, CHECKED, attrs=(("full", "flag"),)),
-    _op("svdvals", 1, library_calls.singular_values, library_calls.svdvals, CHECKED),
-    _op("eigh", 1, library_calls.hermitian_vectors, library_calls.eigh, CHECKED),
-    _op("eigvalsh", 1, library_calls.hermitian_values, np.linalg.eigvalsh, CHECKED),
-    _op("eig", 1, library_calls.general_vectors, library_calls.eig, CHECKED),
-    _op("eigvals", 1, library_calls.general_values, library_calls.eigvals, CHECKED),
-    _op("pinv", 2, library_calls.pseudoinverse, library_calls.pinv, CHECKED),
-    _op("expm", 1, library_calls.square, library_calls.expm),
+    _op("cholesky", 1, library_calls.square, library_calls.cholesky, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("triangular_solve", 2, library_calls.solved, library_calls.triangular_solve, CHECKED, attrs=_TRIANGLE,
+        dtypes=_SINGLE_DOUBLE),
+    _op("solve", 2, library_calls.solved, np.linalg.solve, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("det", 1, library_calls.determinant, np.linalg.det, dtypes=_SINGLE_DOUBLE),
+    _op("slogdet", 1, library_calls.log_determinant, library_calls.slogdet, dtypes=_SINGLE_DOUBLE),
+    _op("qr", 1, library_calls.factored, library_calls.qr, attrs=(("complete", "flag"),), dtypes=_SINGLE_DOUBLE),
+    _op("svd", 1, library_calls.decomposed, library_calls.svd, CHECKED, attrs=(("full", "flag"),),
+        dtypes=_SINGLE_DOUBLE),
+    _op("svdvals", 1, library_calls.singular_values, library_calls.svdvals, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("eigh", 1, library_calls.hermitian_vectors, library_calls.eigh, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("eigvalsh", 1, library_calls.hermitian_values, np.linalg.eigvalsh, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("eig", 1, library_calls.general_vectors, library_calls.eig, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("eigvals", 1, library_calls.general_values, library_calls.eigvals, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("pinv", 2, library_calls.pseudoinverse, library_calls.pinv, CHECKED, dtypes=_SINGLE_DOUBLE),
+    _op("expm", 1, library_calls.square, library_calls.expm, dtypes=_SINGLE_DOUBLE),
     # Fourier transforms
     _op("fft", 1, library_calls.spectrum, library_calls.fft, LINEAR, attrs=(("axes", "ints"), ("inverse", "flag")),
         dtypes=_COMPLEX),
-    _op("rfft", 1, library_calls.half_spectrum, library_calls.rfft, LINEAR, attrs=_AXIS),
+    _op("rfft", 1, library_calls.half_spectrum, library_calls.rfft, LINEAR, attrs=_AXIS, dtypes=_SINGLE_DOUBLE),
     _op("irfft", 1, library_calls.from_half_spectrum, library_calls.irfft, LINEAR, attrs=(*_AXIS, ("size", "int")),
         dtypes=_COMPLEX),
     # creation, random bits

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from op_cases import LIBRARY_OPS, Operands, attrs, cases, complex_cases, drawn, eps_of, strided, wide
+from op_cases import LIBRARY_OPS, Operands, attrs, cases, complex_cases, drawn, eps_of, has_free_phases, strided, wide
 from vector_math_sweep import exact as exact_function
 
 from codegen import Cache, compile_program
@@ -87,6 +87,7 @@ OP_AND_DTYPE = [pytest.param(op, found, id=f"{op.name}-{dtype}")
                 for op in OPS.values() for dtype, found in every_case(op)]
 DIFFERENTIATED = [pytest.param(op, found, id=f"{op.name}-{dtype}") for op in OPS.values() if op.name in VJPS
                   for dtype, found in every_case(op) if dtype in INEXACT]
+"""All but the factors that can be any, which have no derivative."""
 
 
 def graph_of(op: Op, found: list[Operands]) -> tuple[Graph, list[np.ndarray]]:
@@ -162,6 +163,7 @@ def test_eager_interpreted_and_compiled_are_the_same(op: Op, found: list[Operand
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("op, found", DIFFERENTIATED)
 def test_derivatives_are_the_same_interpreted_and_compiled(op: Op, found: list[Operands], order: int) -> None:
+    found = [case for case in found if op.name != "qr" or not has_free_phases(op, *case)]
     chosen = found if order == 1 else found[::3]
     graph, arrays = graph_of(op, chosen)
     rng = np.random.default_rng(zlib.crc32(op.name.encode()))

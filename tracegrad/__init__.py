@@ -426,7 +426,7 @@ pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), f
 
 from tracegrad import data, fft, linalg, nn, optim  # noqa: E402
 
-norm, cross, cholesky_solve = linalg.norm, linalg.cross, linalg.cholesky_solve
+cross, cholesky_solve = linalg.cross, linalg.cholesky_solve
 
 ABSENT = frozenset("""
     vmap checkpoint func

@@ -24,7 +24,7 @@ from tracegrad import diagonals
 from tracegrad.complex_numbers import adjoint, real
 from tracegrad.contraction import outer, tensordot, vecdot
 from tracegrad.dispatch import GRAD, check, dispatch
-from tracegrad.dtypes import result_type
+from tracegrad.dtype_info import result_type
 from tracegrad.functional import matmul, max, min, sum
 from tracegrad.linalg_rules import unpacked
 from tracegrad.matrix_norms import Order, matrix_norm, matrix_rank, norm, real_dtype, vector_norm

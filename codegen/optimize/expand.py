@@ -130,5 +130,5 @@ EXPANSIONS: Rules = {
     "matmul": (_matmul,), "searchsorted": (_searchsorted,),
 }
 
-CORE = frozenset(OPS) - {"argmax", "argmin", "detach", "searchsorted"}
+CORE = frozenset(OPS) - {"argmax", "argmin", "detach"}
 """The ops that are left after `optimize`: what a target must implement."""

@@ -13,7 +13,7 @@ from tracegrad.functional import where as choose
 from tracegrad.movement import broadcast_shapes, broadcast_to, concat, one_axis
 from tracegrad.mutation import deliver
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, pair, refuse_names, scalar, tensor_operand
-from tracegrad.sorting import Chosen, chosen, lines
+from tracegrad.sorting import Chosen, chosen, lines, real
 from tracegrad.source_lines import at_user_line
 from tracegrad.splitting import part
 from tracegrad.tensors import Tensor
@@ -138,7 +138,7 @@ def cummin(x: Operand, axis: int, /, **names: Any) -> Chosen:
 def extremum(op: str, x: Operand, axis: int, names: dict[str, Any]) -> Chosen:
     refuse_names(op, names)
     line, k = lines(op, x, axis)
-    flag = line.array.dtype is bool_
+    flag = real(op, line).array.dtype is bool_
     line = convert(line, dtypes.uint8) if flag else line
     values = dispatch(op, line, axis=k)
     found = dispatch("or", dispatch("eq", line, values), dispatch("ne", line, line))

@@ -54,6 +54,13 @@ def lines(op: str, x: Operand, axis: int | None) -> tuple[Tensor, int]:
     return x, one_axis(op, x, axis, x.array.ndim)
 
 
+def real(op: str, x: Tensor) -> Tensor:
+    """x; TypeRuleError if it is complex, which NumPy would order by real parts."""
+    if x.array.dtype.kind == "c":
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} is not a real number or bool"))
+    return x
+
+
 def sort(x: Operand, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True,
          **names: Any) -> Tensor:
     """The elements along `axis` (None: flattened) in order.
@@ -64,7 +71,7 @@ def sort(x: Operand, /, axis: int | None = -1, *, descending: bool = False, stab
     refuse_names("sort", names)
     shape = tensor_operand("sort", x).array.shape
     line, k = lines("sort", x, axis)
-    result = dispatch("sort", line, axis=k)
+    result = dispatch("sort", real("sort", line), axis=k)
     result = flip(result, k) if descending else result
     return result if axis is None else reshape(result, shape)
 
@@ -85,6 +92,7 @@ def argsort(x: Operand, /, axis: int | None = -1, *, descending: bool = False, s
 
 def order(x: Tensor, axis: int, descending: bool) -> Tensor:
     """argsort; descending it is the order of the reverse, counted from the end."""
+    real("argsort", x)
     if not descending:
         return dispatch("argsort", x, axis=axis)
     backwards = flip(dispatch("argsort", flip(x, axis), axis=axis), axis)
@@ -150,7 +158,7 @@ def searchsorted(x1: Operand, x2: Operand, /, *, side: str = "left", right: bool
     if sorter is not None:
         x = take_along_axis(x, sorter, axis=-1)
     shape = values.array.shape
-    if x.array.ndim == 0:
+    if real("searchsorted", x).array.ndim == 0:
         raise TypeRuleError(at_user_line(f"searchsorted: {type_of(x.array)} has no axis"))
     if x.array.ndim == 1:
         values = reshape(values, (-1,))
@@ -237,7 +245,7 @@ def isin(x: Operand, elements: Operand, /, *, assume_unique: bool = False, inver
     if n == 0:
         found = broadcast_to(tensor_operand("isin", False), a.array.shape)
     else:
-        line, wanted = dispatch("sort", reshape(b, (-1,)), axis=0), reshape(a, (-1,))
+        line, wanted = dispatch("sort", real("isin", reshape(b, (-1,))), axis=0), reshape(a, (-1,))
         place = functional.minimum(dispatch("searchsorted", line, wanted, right=False), n - 1)
         found = reshape(dispatch("eq", dispatch("gather", line, place, axis=0), wanted), a.array.shape)
     return logical_not(found) if invert else found

@@ -270,6 +270,8 @@ def test_methods_with_an_underscore_write() -> None:
 @pytest.mark.parametrize("call, error, message", [
     (lambda x: tg.sort(x, axis=2), TypeRuleError, "sort: axis 2 is out of range"),
     (lambda x: tg.sort(x, dim=1), TypeError, "sort: there is no argument dim=: write axis="),
+    (lambda x: tg.sort(x * 1j), TypeRuleError, r"sort: c128\[2,3\] is not a real number or bool"),
+    (lambda x: tg.cummax(x * 1j, 0), TypeRuleError, r"cummax: c128\[2,3\] is not a real number"),
     (lambda x: tg.topk(x, 5), ValueError, "topk: 5 of the 3 elements along axis 1"),
     (lambda x: tg.kthvalue(x, 0), ValueError, "kthvalue: 0 of the 3 elements"),
     (lambda x: tg.searchsorted(x[0], x, side="middle"), ValueError, "searchsorted: side 'middle'"),

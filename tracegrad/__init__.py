@@ -211,6 +211,7 @@ from tracegrad.elementary import (
     xlogy,
 )
 from tracegrad.exchange import from_dlpack
+from tracegrad.formatting import get_printoptions, printoptions, set_printoptions
 from tracegrad.functional import (
     abs,
     add,

@@ -6,18 +6,65 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from html import escape
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
-DIGITS = 4              # after the point
-SUMMARIZED_FROM = 1000  # elements: with more, only the ends of each axis are shown
+LARGEST_TABLE = 20      # rows and columns that a notebook shows as a table
+
+
+@dataclass(frozen=True, slots=True)
+class PrintOptions:
+    """`precision`: digits after the point. With more than `threshold` elements, `edgeitems` at either end are shown.
+
+    `linewidth`: where lines are broken. `sci_mode`: always, never, or (None) where it is needed an exponent.
+    """
+
+    precision: int = 4
+    threshold: int = 1000
+    edgeitems: int = 3
+    linewidth: int = 75
+    sci_mode: bool | None = None
+
+
+USUAL = PrintOptions()
+OPTIONS: ContextVar[PrintOptions] = ContextVar("tracegrad_print_options", default=USUAL)
+
+
+def set_printoptions(**options: Any) -> None:
+    """Change how Tensors print: precision, threshold, edgeitems, linewidth, sci_mode; others stay as they are.
+
+        >>> with tg.printoptions(precision=2):
+        ...     print(tg.tensor([1 / 3]))
+        tensor([0.33])
+    """
+    OPTIONS.set(replace(OPTIONS.get(), **options))
+
+
+def get_printoptions() -> dict[str, Any]:
+    """How Tensors print."""
+    return asdict(OPTIONS.get())
+
+
+@contextmanager
+def printoptions(**options: Any) -> Iterator[None]:
+    """set_printoptions, for a while."""
+    token = OPTIONS.set(replace(OPTIONS.get(), **options))
+    try:
+        yield
+    finally:
+        OPTIONS.reset(token)
 
 
 def representation(x: Tensor, /) -> str:
@@ -30,15 +77,36 @@ def values(x: Tensor) -> str:
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.host_read(x, "repr")
-    array = x.array
+    array, options = x.array, OPTIONS.get()
+    if array.dtype is dtypes.bfloat16:
+        array = array.astype(np.float32)
+    shown = array if array.size <= options.threshold else ends(array, options.edgeitems)
+    formatter: dict[str, Callable[[Any], str]] = {}
     if array.dtype in dtypes.COMPLEX_NUMBERS:
-        return np.array2string(array, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(",
-                               formatter={"complex_kind": complex_format(array)})
-    if array.dtype not in dtypes.FLOATING:
-        return np.array2string(array, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(")
-    exact = array.astype(np.float64)
-    return np.array2string(exact, threshold=SUMMARIZED_FROM, separator=", ", prefix="tensor(",
-                           formatter={"float_kind": number_format(exact)})
+        formatter["complex_kind"] = complex_format(shown)
+    elif array.dtype in dtypes.FLOATING:
+        formatter["float_kind"] = number_format(shown.astype(np.float64))
+    return np.array2string(array, threshold=options.threshold, edgeitems=options.edgeitems, separator=", ",
+                           max_line_width=options.linewidth, prefix="tensor(", formatter=formatter or None)   # type: ignore[arg-type]
+
+
+def ends(array: np.ndarray, count: int) -> np.ndarray:
+    """`count` elements at either end of each axis."""
+    for axis, size in enumerate(array.shape):
+        if size > 2 * count:
+            array = np.take(array, [*range(count), *range(size - count, size)], axis)
+    return array
+
+
+def table(x: Tensor, /) -> str | None:
+    """HTML for notebooks: a small matrix or vector as a table; None for others, which are shown as text."""
+    if x.array.ndim not in (1, 2) or max(x.array.shape, default=0) > LARGEST_TABLE or x.array.size == 0:
+        return None
+    with printoptions(threshold=LARGEST_TABLE**2, linewidth=2**30):
+        lines = values(x).splitlines()
+    rows = ["".join(f"<td>{escape(cell.strip())}</td>" for cell in line.strip(" [],").split(",")) for line in lines]
+    kind = escape(", ".join([str(type_of(x.array)), *(n for n in notes(x) if not n.startswith("dtype"))]))
+    return f"<table><caption>{kind}</caption>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def notes(x: Tensor) -> list[str]:
@@ -59,17 +127,19 @@ def notes(x: Tensor) -> list[str]:
 
 
 def number_format(array: np.ndarray) -> Callable[[Any], str]:
-    """One format for all elements: "2." if all are whole, DIGITS digits, or an exponent where these would not do."""
-    finite = array[np.isfinite(array)]
+    """One format for all elements: "2." if all are whole, else digits, or an exponent where these would not do."""
+    options = OPTIONS.get()
+    digits, finite = options.precision, array[np.isfinite(array)]
     sizes = np.abs(finite[finite != 0])
     largest, smallest = sizes.max(initial=0.0), sizes.min(initial=np.inf)
     whole = bool((finite == np.trunc(finite)).all())
-    if largest >= 1e8 or not whole and (largest >= 1e5 or smallest < 10.0**-DIGITS):
-        spec, tail = f".{DIGITS}e", ""
+    needed = largest >= 1e8 or not whole and (largest >= 1e5 or smallest < 10.0**-digits)
+    if needed if options.sci_mode is None else options.sci_mode:
+        spec, tail = f".{digits}e", ""
     elif whole:
         spec, tail = ".0f", "."
     else:
-        spec, tail = f".{DIGITS}f", ""
+        spec, tail = f".{digits}f", ""
 
     def text(number: np.float64) -> str:
         return format(number, spec) + tail if np.isfinite(number) else str(float(number))

@@ -28,8 +28,9 @@ STRUCTURE = "__tracegrad__"
 SAFETENSORS = {
     "bool": "BOOL", "i8": "I8", "i16": "I16", "i32": "I32", "i64": "I64", "u8": "U8", "u16": "U16", "u32": "U32",
     "u64": "U64", "f16": "F16", "bf16": "BF16", "f32": "F32", "f64": "F64",
+    "c64": "C64",
 }
-"""What safetensors calls our dtypes."""
+"""What safetensors calls our dtypes; it has no complex128."""
 
 LARGEST_HEADER = 100_000_000        # bytes: the limit that safetensors itself sets
 
@@ -43,6 +44,9 @@ def save(path: str | os.PathLike[str], state: Any) -> None:
     structure = taken_apart(state, "", arrays)
     target = Path(os.path.realpath(path))
     write = write_safetensors if Path(path).suffix == ".safetensors" else write_npz
+    for name, array in arrays.items():
+        if write is write_safetensors and NAMES[array.dtype] not in SAFETENSORS:
+            raise TypeError(f"save: {name} has dtype {array.dtype}, which safetensors does not have; use npz")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     with open(temporary, "xb") as file:         # with the permissions that files get here
         try:
@@ -74,7 +78,7 @@ def taken_apart(state: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     match state:
         case Tensor() | np.ndarray():
             array = read(state, "save") if isinstance(state, Tensor) else state
-            if array.dtype not in NAMES or NAMES[array.dtype] not in SAFETENSORS:
+            if array.dtype not in NAMES:
                 raise TypeError(f"save: {path or 'the state'} has dtype {array.dtype}, which cannot be saved")
             name = unused(path or "tensor", arrays)
             arrays[name] = array

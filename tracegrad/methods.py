@@ -180,6 +180,7 @@ _OPERATORS: dict[str, Callable] = {
     "__len__": _H.length, "__iter__": slicing.rows, "__contains__": _H.contains, "__array__": _H.as_array,
     "__complex__": _H.to_complex,
     "__repr__": formatting.representation, "__format__": formatting.format_spec,
+    "_repr_html_": formatting.table,
     "__array_ufunc__": numpy_calls.array_ufunc, "__array_function__": numpy_calls.array_function,
     "__array_namespace__": interop.array_namespace,
     "__dlpack__": exchange.dlpack, "__dlpack_device__": exchange.dlpack_device,

@@ -33,7 +33,8 @@ def test_states_come_back(tmp_path: Path, suffix: str) -> None:
         "model.hidden": {"weight": tg.ones(1)},                  # the same path as model's "hidden.weight"
         "steps": 3, "lr": 0.1, "nan": float("nan"), "on": True, "name": "run ü", "none": None,
         "history": [1.5, (tg.tensor([True]), [])], "array": np.arange(3, dtype=np.int16), "__metadata__": tg.zeros(1),
-        "dtypes": {name: tg.ones(2, dtype=name) for name in ("float16", "bfloat16", "float64", "int8", "uint64")},
+        "dtypes": {name: tg.ones(2, dtype=name)
+                   for name in ("float16", "bfloat16", "float64", "int8", "uint64", "complex64")},
     }
     tg.save(tmp_path / f"state.{suffix}", state)
     assert same(tg.load(tmp_path / f"state.{suffix}"), state)
@@ -152,3 +153,12 @@ def test_a_structure_that_names_what_is_not_there(tmp_path: Path) -> None:
     np.savez(tmp_path / "state.npz", __tracegrad__=structure)
     with pytest.raises(ValueError, match="a structure that tracegrad did not write"):
         tg.load(tmp_path / "state.npz")
+
+
+def test_complex128_goes_into_npz_alone(tmp_path: Path) -> None:
+    state = {"z": tg.tensor([1 + 2j], dtype=tg.complex128)}
+    tg.save(tmp_path / "a.npz", state)
+    assert same(tg.load(tmp_path / "a.npz"), state)
+    with pytest.raises(TypeError, match="z has dtype complex128, which safetensors does not have; use npz"):
+        tg.save(tmp_path / "a.safetensors", state)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]

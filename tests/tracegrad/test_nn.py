@@ -1,10 +1,13 @@
 """nn: the tree of modules, state, losses against formulas in NumPy, and against PyTorch where it is installed."""
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import tracegrad as tg
 from tracegrad import nn
@@ -241,6 +244,34 @@ def test_initial_values_fill_in_place(fill, low, high, std):
     assert values.std() == pytest.approx(std, rel=0.02, abs=1e-9)
 
 
+def test_truncated_normals_stay_inside():
+    tg.manual_seed(0)
+    x = nn.init.trunc_normal_(tg.empty((400, 200)), 1.0, 2.0, -1.0, 4.0).numpy()
+    expected = stats.truncnorm((-1 - 1) / 2, (4 - 1) / 2, 1, 2)
+    assert x.min() >= -1 and x.max() <= 4 and stats.kstest(x.ravel().astype(float), expected.cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (7, 3), (4, 3, 2, 2)], ids=str)
+def test_orthogonal_rows_or_columns(shape):
+    tg.manual_seed(0)
+    x = nn.init.orthogonal_(tg.empty(shape, dtype=tg.float64), gain=2.0).numpy().reshape(shape[0], -1)
+    product = x @ x.T if x.shape[0] <= x.shape[1] else x.T @ x
+    assert np.allclose(product, 4 * np.eye(len(product)))
+
+
+def test_initial_values_of_few_ones():
+    assert nn.init.eye_(tg.empty((2, 3))).tolist() == [[1, 0, 0], [0, 1, 0]]
+    x = tg.randn(1, 4, 9)
+    filters = nn.init.dirac_(tg.empty((4, 2, 3)), groups=2)
+    assert F.conv1d(x, filters, padding=1, groups=2).tolist() == x.tolist()
+    tg.manual_seed(0)
+    sparse = nn.init.sparse_(tg.empty((50, 20)), 0.3).numpy()
+    assert ((sparse == 0).sum(axis=0) == 15).all() and sparse.std() < 0.02
+    for fill in (nn.init.eye_, nn.init.dirac_, nn.init.orthogonal_, lambda t: nn.init.sparse_(t, 0.5)):
+        with pytest.raises(ValueError):
+            fill(tg.ones(3))
+
+
 def test_gains_and_fans_are_checked():
     assert nn.init.calculate_gain("relu") == math.sqrt(2) and nn.init.calculate_gain("tanh") == 5 / 3
     with pytest.raises(ValueError, match="no gain is known for 'sine'"):
@@ -376,3 +407,171 @@ def test_cross_entropy_is_that_of_pytorch(kind, shape, options, reduction):
 
     for ours, theirs in zip(run(tg, tg.tensor), run(torch, torch.tensor)):
         assert np.allclose(ours, theirs, rtol=1e-12, atol=1e-14, equal_nan=True)
+
+
+# ---- buffers, hooks, containers -----------------------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    """A module with buffers that are part of the state and one that is not."""
+
+    def __init__(self):
+        self.weight = nn.Parameter(tg.ones(2))
+        self.register_buffer("seen", tg.zeros(2))
+        self.register_buffer("count", tg.tensor(0))
+        self.register_buffer("scratch", tg.zeros(1), persistent=False)
+        self.register_buffer("absent", None)
+
+    def forward(self, x):
+        self.seen += x
+        self.count += 1
+        return x * self.weight
+
+
+def test_buffers_are_state_and_follow_the_module():
+    module = nn.Sequential(Counting())
+    assert [name for name, _ in module.named_buffers()] == ["0.seen", "0.count", "0.scratch"]
+    assert list(module.state_dict()) == ["0.weight", "0.seen", "0.count"]
+    module(tg.ones(2))
+    twin = nn.Sequential(Counting())
+    twin.load_state_dict({name: value.numpy() for name, value in module.state_dict().items()})
+    assert twin[0].seen.tolist() == [1, 1] and twin[0].count.item() == 1
+    module.to(tg.float64)
+    assert module[0].seen.dtype == np.float64 and module[0].count.dtype == np.int64
+    module[0].seen = tg.zeros(2)                    # another Tensor in its place is the buffer now
+    assert module.state_dict()["0.seen"].tolist() == [0, 0]
+    with pytest.raises(KeyError, match="cannot be the name"):
+        module.register_buffer("a.b", tg.ones(1))
+
+
+def test_buffers_are_written_by_replays():
+    module = Counting()
+    traced = tg.trace(module, strict=True)
+    for _ in range(4):
+        traced(tg.ones(2))
+    assert module.seen.tolist() == [4, 4] and module.count.item() == 4 and traced.stats.replays == 3
+
+
+def test_hooks_see_and_change_what_goes_in_and_comes_out():
+    layer, seen = nn.Linear(2, 2), []
+    before = layer.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    after = layer.register_forward_hook(lambda module, args, result: seen.append((module, args[0].tolist())))
+    plain = layer.forward(tg.full((1, 2), 2.0))
+    assert layer(tg.ones(1, 2)).tolist() == plain.tolist() and seen == [(layer, [[2, 2]])]
+    after.remove()
+    changed = layer.register_forward_hook(lambda module, args, result: result + 1)
+    assert layer(tg.ones(1, 2)).tolist() == (plain + 1).tolist() and len(seen) == 1
+    before.remove()
+    changed.remove()
+    assert layer(tg.full((1, 2), 2.0)).tolist() == plain.tolist()
+
+
+def test_a_hook_that_computes_is_part_of_a_trace():
+    layer = nn.Linear(2, 2)
+    layer.register_forward_hook(lambda module, args, result: result * 2)
+    traced = tg.trace(layer, strict=True)
+    for _ in range(3):
+        assert np.allclose(traced(tg.ones(1, 2)).tolist(), (layer.forward(tg.ones(1, 2)) * 2).tolist())
+    assert traced.stats.replays == 2
+
+
+def test_dicts_and_lists_of_modules_and_parameters():
+    class Net(nn.Module):
+        def __init__(self):
+            self.parts = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.ReLU()})
+            self.scales = nn.ParameterList([tg.ones(2), tg.zeros(2)])
+            self.shifts = nn.ParameterDict({"c": tg.ones(1)})
+
+        def forward(self, x):
+            for part in self.parts.values():
+                x = part(x)
+            return x * self.scales[0] + self.scales[1] + self.shifts["c"]
+
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == [
+        "parts.a.weight", "parts.a.bias", "scales.0", "scales.1", "shifts.c"]
+    assert list(net.parts) == ["a", "b"] and "a" in net.parts and len(net.scales) == 2 and list(net.shifts) == ["c"]
+    traced = tg.trace(net, strict=True)
+    for _ in range(3):
+        traced(tg.ones(1, 2))
+    assert traced.stats.replays == 2
+    assert net.get_submodule("parts.a") is net.parts["a"]
+    with pytest.raises(AttributeError, match="has no module 'z'"):
+        net.get_submodule("parts.z")
+    with pytest.raises(TypeError, match="ModuleDict holds Modules, not int"):
+        net.parts["c"] = 3
+    net.parts["a"] = nn.Identity()
+    assert net.parts.pop("b") is not None and len(net.parts) == 1
+    del net.parts["a"]
+    assert list(net.parameters()) == [net.scales[0], net.scales[1], net.shifts["c"]]
+
+
+def test_copies_and_pickles_keep_what_is_shared():
+    model = Net()
+    optimizer = tg.optim.Adam(model.parameters(), lr=0.1)
+    for twin, steps in (copy.deepcopy((model, optimizer)), pickle.loads(pickle.dumps((model, optimizer)))):
+        assert twin.tied is twin.first and twin is not model
+        assert all(a is b for a, b in zip(steps.params, twin.parameters(), strict=True))
+        before = model.first.weight.tolist()
+        twin(tg.ones(1, 3)).sum().backward()
+        steps.step()
+        assert model.first.weight.tolist() == before != twin.first.weight.tolist()
+
+
+def test_dtypes_of_a_whole_module():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    for method, dtype in ((model.double, tg.float64), (model.half, tg.float16), (model.bfloat16, tg.bfloat16),
+                          (model.float, tg.float32)):
+        assert method() is model and model[0].weight.dtype == model[1].running_mean.dtype == dtype
+    assert model.to("cpu") is model.cpu() and model[0].weight.dtype == tg.float32
+
+
+def test_batch_norm_counts_batches_and_uses_what_it_learned():
+    tg.manual_seed(0)
+    layer = nn.BatchNorm1d(3)
+    x = tg.randn(50, 3) * 2 + 5
+    for _ in range(200):
+        layer(x)
+    assert layer.num_batches_tracked.item() == 200
+    assert np.allclose(layer.running_mean.numpy(), x.numpy().mean(0), rtol=1e-4)
+    assert np.allclose(layer.running_var.numpy(), x.numpy().var(0, ddof=1), rtol=1e-4)
+    layer.eval()
+    assert np.allclose(layer(x).detach().numpy().mean(0), 0, atol=1e-4)
+    with pytest.raises(ValueError, match="does not have 2 or 3 axes"):
+        layer(tg.ones(3))
+    with pytest.raises(ValueError, match="one value for each channel"):
+        layer.train()(tg.ones(1, 3))
+    layer.reset_running_stats()
+    assert layer.num_batches_tracked.item() == 0 and layer.running_var.tolist() == [1, 1, 1]
+
+
+def test_norms_of_half_precision_are_computed_in_single():
+    x = (tg.arange(64).reshape(4, 16) * 100).to(tg.float16)
+    y = nn.LayerNorm(16)(x)
+    assert y.dtype == tg.float16
+    assert np.allclose(y.detach().numpy(), nn.LayerNorm(16)(x.float()).detach().numpy(), atol=2e-3)
+
+
+def test_padding_of_an_embedding_gets_no_gradient():
+    layer = nn.Embedding(4, 2, padding_idx=-1)
+    assert layer.padding_idx == 3 and layer.weight[3].tolist() == [0, 0]
+    layer(tg.tensor([0, 3, 3])).sum().backward()
+    assert layer.weight.grad.tolist() == [[1, 1], [0, 0], [0, 0], [0, 0]]
+    for index in (4, -1):
+        with pytest.raises(IndexError, match="embedding: an index is none of the 4 rows"):
+            layer(tg.tensor([index]))
+    frozen = nn.Embedding.from_pretrained(tg.ones(3, 2))
+    assert not frozen.weight.requires_grad and frozen(tg.tensor([2])).tolist() == [[1, 1]]
+
+
+def test_attention_that_sees_nothing_gives_nothing():
+    q = tg.randn(1, 2, 3, 4)
+    mask = tg.tensor([[True, False, False], [False, False, False], [True, True, True]])
+    y = F.scaled_dot_product_attention(q, q, q, attn_mask=mask)
+    assert y[0, 0, 1].tolist() == [0] * 4 and np.allclose(y[0, 0, 0].tolist(), q[0, 0, 0].tolist())
+    few = tg.randn(1, 1, 3, 4)
+    grouped = F.scaled_dot_product_attention(q, few, few, enable_gqa=True)
+    assert np.allclose(grouped.numpy(), F.scaled_dot_product_attention(q, few.expand(1, 2, 3, 4),
+                                                                       few.expand(1, 2, 3, 4)).numpy())
+    with pytest.raises(ValueError, match="a mask or is_causal"):
+        F.scaled_dot_product_attention(q, q, q, attn_mask=mask, is_causal=True)

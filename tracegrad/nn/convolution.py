@@ -11,8 +11,11 @@ from tracegrad.creation import empty
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.modules import Module, Parameter
+from tracegrad.padding import pad_last
 from tracegrad.tensors import Tensor
 from tracegrad.windows import one_for_each
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class ConvolutionLayer(Module):
@@ -60,9 +63,20 @@ class Convolution(ConvolutionLayer):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
                  dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
                  dtype: Any = None):
-        if padding_mode != "zeros":
-            raise NotImplementedError(f"{type(self).__name__}: padding_mode is \"zeros\", not {padding_mode!r}")
+        if padding_mode not in PADDING_MODES:
+            raise ValueError(
+                f"{type(self).__name__}: padding_mode {padding_mode!r} is none of {', '.join(PADDING_MODES)}")
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
+        self.padding_mode = padding_mode
+
+    def padded(self, x: Tensor) -> tuple[Tensor, Any]:
+        """x, and the zeros that the convolution is to put around it; padding of another mode is done here."""
+        if self.padding_mode == "zeros" or self.padding == "valid":
+            return x, self.padding
+        ends = [(n, n) for n in self.padding if isinstance(n, int)]
+        if self.padding == "same":
+            ends = [(n // 2, n - n // 2) for n in (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size))]
+        return pad_last(x, [n for pair in reversed(ends) for n in pair], self.padding_mode), 0
 
 
 class TransposedConvolution(ConvolutionLayer):
@@ -74,7 +88,7 @@ class TransposedConvolution(ConvolutionLayer):
                  output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1,
                  padding_mode: str = "zeros", dtype: Any = None):
         if padding_mode != "zeros":
-            raise NotImplementedError(f"{type(self).__name__}: padding_mode is \"zeros\", not {padding_mode!r}")
+            raise ValueError(f"{type(self).__name__}: padding_mode is \"zeros\", not {padding_mode!r}")
         self.output_padding = one_for_each(type(self).__name__, "output_padding", output_padding, self.spaces, 0)
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
 
@@ -85,7 +99,8 @@ class Conv1d(Convolution):
     spaces = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self.padded(x)
+        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv2d(Convolution):
@@ -94,7 +109,8 @@ class Conv2d(Convolution):
     spaces = 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self.padded(x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv3d(Convolution):
@@ -103,7 +119,8 @@ class Conv3d(Convolution):
     spaces = 3
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self.padded(x)
+        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class ConvTranspose1d(TransposedConvolution):

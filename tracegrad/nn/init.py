@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tracegrad.autograd import no_grad
+from tracegrad.creation import asarray, eye
+from tracegrad.elementary import erfinv
+from tracegrad.functional import clip, where
 from tracegrad.random import rand, randn
 from tracegrad.tensors import Tensor
 
@@ -27,6 +32,62 @@ def constant_(tensor: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
     with no_grad():
         return tensor.fill_(value)
+
+
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+    """N(mean, std ** 2), drawn anew where it is outside of [a, b]: by the inverse of its distribution function."""
+    low, high = (math.erf((end - mean) / (std * math.sqrt(2))) for end in (a, b))
+    with no_grad():
+        u = rand(tensor.shape, dtype="float64") * (high - low) + low
+        return tensor.copy_(clip(erfinv(u) * (std * math.sqrt(2)) + mean, a, b).to(tensor.dtype))
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """1 on the diagonal of a matrix, 0 elsewhere. ValueError for what is no matrix."""
+    if tensor.ndim != 2:
+        raise ValueError(f"eye_: a Tensor of shape {tensor.shape} is no matrix")
+    with no_grad():
+        return tensor.copy_(eye(*tensor.shape, dtype=tensor.dtype))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Filters that give each channel as it is: 1 in the middle of filter k for channel k of its group, 0 elsewhere."""
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
+        raise ValueError(f"dirac_: a Tensor of shape {tensor.shape} does not hold filters in {groups} groups")
+    per_group = tensor.shape[0] // groups
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    with no_grad():
+        tensor.zero_()
+        for group in range(groups):
+            for k in range(min(per_group, tensor.shape[1])):
+                tensor[(group * per_group + k, k, *middle)] = 1.0
+    return tensor
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Rows (or columns, if there are more rows) that are orthogonal and of norm `gain`, axes after the first as one.
+
+    A. M. Saxe, J. L. McClelland, S. Ganguli (2014), ICLR. It reads values, so a function that calls it is not compiled.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"orthogonal_: a Tensor of shape {tensor.shape} needs two axes")
+    rows = tensor.shape[0]
+    columns = tensor.size // max(rows, 1)
+    with no_grad():
+        drawn = randn(max(rows, columns), min(rows, columns), dtype="float64").numpy()
+        q, r = np.linalg.qr(drawn)
+        q = q * np.sign(np.diagonal(r))                 # so that every direction is equally likely
+        return tensor.copy_(asarray((q if rows >= columns else q.T) * gain).reshape(tensor.shape).to(tensor.dtype))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+    """N(0, std ** 2), and 0 at a share `sparsity` of each column of a matrix. J. Martens (2010), ICML."""
+    if tensor.ndim != 2:
+        raise ValueError(f"sparse_: a Tensor of shape {tensor.shape} is no matrix")
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    with no_grad():
+        places = rand(tensor.shape, dtype="float64").argsort(axis=0).argsort(axis=0)
+        return tensor.copy_(where(places < zeros, 0.0, randn(tensor.shape, dtype=tensor.dtype) * std))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -68,15 +129,17 @@ def kaiming_normal_(
 def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:
     """The factor that keeps the scale of values through a nonlinearity; `a` is the slope of "leaky_relu"."""
     match nonlinearity:
-        case "linear" | "sigmoid":
+        case "linear" | "sigmoid" | "conv1d" | "conv2d" | "conv3d":
             return 1.0
+        case "selu":
+            return 3 / 4
         case "tanh":
             return 5 / 3
         case "relu":
             return math.sqrt(2)
         case "leaky_relu":
             return math.sqrt(2 / (1 + a * a))
-    raise ValueError(f"no gain is known for {nonlinearity!r}; known are linear, sigmoid, tanh, relu, leaky_relu")
+    raise ValueError(f"no gain is known for {nonlinearity!r}; known are linear, sigmoid, tanh, relu, leaky_relu, selu")
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:

@@ -105,7 +105,7 @@ def at_least(op: str, tensors: tuple[Operand, ...], grow: Any) -> Tensor | tuple
     return grown[0] if len(grown) == 1 else grown
 
 
-def broadcast_arrays(*tensors: Operand) -> tuple[Tensor, ...]:
+def broadcast_arrays(*tensors: Operand) -> list[Tensor]:
     """The tensors repeated to their common shape, without copies.
 
         >>> [x.shape for x in tg.broadcast_arrays(tg.zeros(3, 1), tg.zeros(4))]
@@ -113,10 +113,10 @@ def broadcast_arrays(*tensors: Operand) -> tuple[Tensor, ...]:
     """
     operands = [tensor_operand("broadcast_arrays", x) for x in tensors]
     shape = broadcast_shapes("broadcast_arrays", *(x.array.shape for x in operands))
-    return tuple(broadcast_to(x, shape) for x in operands)
+    return [broadcast_to(x, shape) for x in operands]
 
 
-def meshgrid(*tensors: Operand, indexing: str = "xy") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Operand, indexing: str = "xy") -> list[Tensor]:
     """Coordinates of a grid from those along its axes: x[len(y), len(x)] for "xy", x[len(x), len(y)] for "ij".
 
         >>> tg.meshgrid(tg.arange(3), tg.arange(2))[0]

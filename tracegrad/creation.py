@@ -223,4 +223,5 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
     device_of(device)
     shape = (index(n_rows), index(n_rows if n_cols is None else n_cols))
     rows, columns = (dispatch("iota", shape=shape, axis=axis, dtype="i64") for axis in (0, 1))
+    k = max(-shape[0], min(index(k), shape[1]))             # beyond, no diagonal is left, and k may be any number
     return convert(equal(add(rows, k), columns), dtypes.default_float() if dtype is None else dtype_of(dtype))

@@ -29,6 +29,7 @@ from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, reason_no
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
+from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Trace
 from tracegrad.source_lines import is_inside
 from tracegrad.tensors import Tensor
@@ -89,6 +90,7 @@ class Traced:
         self._codes: frozenset[types.CodeType] = frozenset()        # what recorded runs entered
         self._numbers: dict[str, set[int | float]] = {}             # values seen, by route of the argument
         self._constant: frozenset[str] = frozenset()                # routes of numbers that Python reads
+        self._rehearsed = False                                     # may it run on what stands for arrays?
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -143,7 +145,7 @@ class Traced:
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self._aborted.clear()
             self._codes, self._constant = frozenset(), frozenset()
-            self._numbers = {}
+            self._numbers, self._rehearsed = {}, False
             self.stats = Stats()
 
     def _without_path(self, args: tuple, kwargs: dict) -> Any:
@@ -195,6 +197,11 @@ class Traced:
 
     def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         start = time.perf_counter()
+        if adopted is not None and not self._rehearsed:
+            rehearsal = rehearse(self.eager, args, kwargs, pipeline.LIBRARY, self._codes)
+            self._rehearsed = rehearsal is None or not rehearsal.aborts
+            if rehearsal is not None:
+                return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
         given_args, given_kwargs = (args, kwargs) if adopted is None else adopted[:2]
         run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, self._lift(tree, args, kwargs),
@@ -226,6 +233,18 @@ class Traced:
         if front is None:
             return run.result
         return self.eager(*args, **kwargs) if run.undoable else front.result(run.result)
+
+    def _end_rehearsal(self, tree: TraceTree, rehearsal: Rehearsal) -> Any:
+        """The call was run as it is: give what it gave."""
+        self.stats.eager_calls += 1
+        self._codes |= rehearsal.codes
+        if rehearsal.error is not None:
+            self._note(rehearsal.aborts)
+            raise rehearsal.error
+        if rehearsal.aborts:
+            tree.failed()
+            self._give_up(rehearsal.aborts)
+        return rehearsal.result
 
     def _lift(self, tree: TraceTree, args: tuple, kwargs: dict) -> frozenset[str]:
         """Routes of the number arguments that have had two values and whose value Python never asked for.

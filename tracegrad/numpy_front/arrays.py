@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tracegrad.indexing import get
 from tracegrad.lifted import LiftedNumber
 from tracegrad.movement import reshape, stack
 from tracegrad.operands import convert
+from tracegrad.purity.observation import ERROR_STATE
 from tracegrad.recorder import ACTIVE
 from tracegrad.tensors import Tensor
 
@@ -178,6 +180,26 @@ def read(operand: Operand, what: str) -> None:
     recorder = ACTIVE.get()
     if recorder is not None and len(recorder.aborts) < MOST_ABORTS:
         recorder.host_read(operand._tensor, what)
+
+
+@lru_cache(maxsize=64)
+def _raises(state: Any) -> bool:
+    """May a floating-point error raise under this state, the present one?"""
+    return not {"raise", "call"}.isdisjoint(np.geterr().values())
+
+
+def refuse_errors() -> None:
+    """Uncounted where a floating-point error would raise: ours do not, so NumPy computes."""
+    if errors_raise():
+        raise Uncounted("np.errstate asks for floating-point errors to raise")
+
+
+def errors_raise() -> bool:
+    """May a floating-point error raise in NumPy now, by np.errstate or np.seterr? What is replayed never does."""
+    if ERROR_STATE is None:
+        return _raises.__wrapped__(None)
+    state = ERROR_STATE.get(None)           # None: nobody has said anything
+    return state is not None and _raises(state)
 
 
 # ---- from NumPy's values to ours, and back ------------------------------------------------------------------------

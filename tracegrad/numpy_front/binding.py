@@ -12,7 +12,7 @@ from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import functions, ufuncs
-from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays
+from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays, refuse_errors
 from tracegrad.numpy_front.substitution import CURRENT, Substitution
 
 _F = functional
@@ -46,6 +46,7 @@ def by_numpy(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
     """A method; where ours refuses, NumPy's own on the memory."""
     def apply(x: Operand, *args: Any, **options: Any) -> Any:
         try:
+            refuse_errors()
             return ours(x, *args, **options)
         except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
             def called(array: Any, *args: Any, **options: Any) -> Any:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
@@ -18,10 +17,9 @@ import numpy as np
 from codegen.ir.types import DTYPES, NAMES
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.lifted import LiftedNumber, plain
-from tracegrad.numpy_front.arrays import leave, real
+from tracegrad.numpy_front.arrays import errors_raise, leave, real
 from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
-from tracegrad.purity.observation import ERROR_STATE
 from tracegrad.recorder import ACTIVE
 from tracegrad.results import Read, Rebuild, UnknownResult
 from tracegrad.tensors import Tensor
@@ -111,20 +109,6 @@ def _within(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
     if isinstance(value, _ndarray):
         raise NotAdopted(f"a {kind.__name__}")
     return value
-
-
-@lru_cache(maxsize=64)
-def _raises(state: Any) -> bool:
-    """May a floating-point error raise under this state, the present one?"""
-    return not {"raise", "call"}.isdisjoint(np.geterr().values())
-
-
-def errors_raise() -> bool:
-    """May a floating-point error raise in NumPy now, by np.errstate or np.seterr? What is replayed never does."""
-    if ERROR_STATE is None:
-        return _raises.__wrapped__(None)
-    state = ERROR_STATE.get(None)           # None: nobody has said anything
-    return state is not None and _raises(state)
 
 
 def settled(value: Any) -> Any:

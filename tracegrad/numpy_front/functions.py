@@ -31,6 +31,7 @@ from tracegrad.numpy_front.arrays import (
     made,
     on_arrays,
     real,
+    refuse_errors,
     tensor_of,
     wrap,
 )
@@ -284,6 +285,7 @@ def apply(function: Any, args: tuple, options: dict[str, Any], own_code: Callabl
     if ours is None:
         return on_arrays(function, args, options, f"numpy.{_name(function)} has no counterpart")
     try:
+        refuse_errors()
         return ours(*args, **options)
     except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
         why = str(refusal) or type(refusal).__name__

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.numpy_front import functions
-from tracegrad.numpy_front.arrays import CONSTANTS, Constants, holds_operands
+from tracegrad.numpy_front.arrays import CONSTANTS, Constants, Operand, holds_operands
 from tracegrad.purity.code_facts import family
 from tracegrad.source_lines import is_inside
 
@@ -85,11 +85,31 @@ class Function:
         return hash(self.__wrapped__)
 
 
+class _TypeOf(type):
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        return args[0].__class__ if len(args) == 1 and issubclass(type(args[0]), Operand) else type(*args, **options)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, type)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, type)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(type, name)
+
+
+class TypeOf(metaclass=_TypeOf):
+    """The builtin `type`: of an Array it gives what it stands for."""
+
+
 class Substituted(dict):
     """The globals of a copy: those of its original, looked up when they are read."""
 
     def __init__(self, real: dict[str, Any], substitution: Substitution):
-        super().__init__(__name__=real.get("__name__"), __builtins__=substitution.builtins)
+        inside = _is_of_numpy(real.get("__name__"))     # NumPy's own code asks for methods of what is no ndarray
+        super().__init__(__name__=real.get("__name__"),
+                         __builtins__=substitution.builtins | ({"type": type} if inside else {}))
         self.real, self.substitution = real, substitution
 
     def __getitem__(self, name: str) -> Any:
@@ -104,7 +124,7 @@ class Substitution:
     """What stands for what in one run."""
 
     def __init__(self) -> None:
-        self.builtins = {**vars(builtins), "__import__": self._import}
+        self.builtins = {**vars(builtins), "__import__": self._import, "type": TypeOf}
         self._known: dict[int, tuple[Any, Any]] = {}            # originals are kept: ids stay theirs
         self._globals: dict[int, Substituted] = {}
 

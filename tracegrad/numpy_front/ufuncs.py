@@ -24,6 +24,7 @@ from tracegrad.numpy_front.arrays import (
     isinstance_of,
     on_arrays,
     real,
+    refuse_errors,
     same_mask,
     stacked,
     wrap,
@@ -51,6 +52,7 @@ OF_BOOLS: dict[np.ufunc, Callable] = {
 def apply(ufunc: np.ufunc, method: str, inputs: tuple, options: dict[str, Any]) -> Any:
     """One call of a ufunc or of a method of it, on Arrays; by NumPy itself where ours cannot."""
     try:
+        refuse_errors()
         if method == "__call__" and len(inputs) > ufunc.nin:            # np.add(x, y, out)
             return call(ufunc, *inputs[:ufunc.nin], **{**options, "out": inputs[ufunc.nin:]})
         return METHODS[method](ufunc, *inputs, **options)

@@ -458,3 +458,50 @@ def test_results_that_follow_from_captured_arrays_are_new_each_time() -> None:
         for _ in range(3):
             whole, part, _ = captured(X)
             assert whole is WEIGHT and np.shares_memory(part, WEIGHT)
+
+
+def test_errors_that_raise_inside() -> None:
+    def f(x: np.ndarray) -> Any:
+        with np.errstate(divide="raise"):
+            try:
+                return x / x.sum()
+            except FloatingPointError:
+                return "caught"
+
+    traced(f, (X,), (X * 0 + [1, -1, 1, -1],), (X,))
+    replayed(lambda x: np.log(x) if np.errstate(all="ignore") else x, X)
+
+
+def test_types_are_those_of_numpy() -> None:
+    def f(x: np.ndarray) -> Any:
+        kinds = type(x) is np.ndarray, type(x[0, 0]) is np.float64, isinstance(type(x), type), int is int
+        names = type(x).__name__, x.__class__.__name__, type(x.sum()).__name__
+        return x * sum(kinds), names
+
+    replayed(f, X)
+
+
+def test_what_calls_unknown_code_is_rehearsed(capsys: pytest.CaptureFixture[str]) -> None:
+    class Strict:
+        def __call__(self, x: np.ndarray) -> np.ndarray:
+            return x * 2
+
+    def takes_arrays_only(x: Any) -> Any:
+        return np.frombuffer(memoryview(x), x.dtype).sum()      # an Array has no buffer
+
+    def noisy(x: np.ndarray) -> Any:
+        print("once")
+        return takes_arrays_only(x)
+
+    traced(noisy, (X,), (X,), (X + 1,))
+    assert capsys.readouterr().out == "once\n" * 6
+    traced(lambda x: takes_arrays_only(x), (X,), (X,))
+    replayed(lambda x: Strict()(x), X)
+
+
+def test_error_states_that_ignore_inside_are_replayed() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(x > 0, 1 / x, 0)
+
+    replayed(f, X)

@@ -1,0 +1,66 @@
+"""rehearse: run a function as it is, watched, before it is ever run on something that only stands for its arguments.
+
+    f calls print, or scipy   ->   its first call is a rehearsal: it has effects, so it is never run but as it is;
+                                   or it has none, so the next call is recorded
+    f calls NumPy and Python  ->   no rehearsal: nothing it calls can tell what it is given apart
+
+A run on stand-ins can be undone and repeated if it had no effects. One that had some, and then failed because a
+function that we know nothing of would not take a stand-in, could not.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.purity.declared_pure import PURE_TYPES, c_base, is_numpy_value, is_pure_function
+from tracegrad.purity.effects import effects
+from tracegrad.purity.library import Library, Trust, is_standard
+from tracegrad.purity.observation import observe
+from tracegrad.purity.prediction import Prediction, predict
+
+HARMLESS = frozenset({Abort.RAISED, Abort.UNSEEN_CODE})
+KNOWN = (np.ndarray, ModuleType, MethodType, functools.partial)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What the run gave or raised, why its like may not be run on stand-ins, and the code that ran."""
+
+    result: Any
+    error: Exception | None
+    aborts: tuple[Aborted, ...]
+    codes: frozenset[CodeType]
+
+
+def rehearse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], library: Library,
+             codes: Iterable[CodeType]) -> Rehearsal | None:
+    """Run the call, if something in its reach calls for that; what it does to arrays of its arguments is no effect."""
+    prediction = predict(function, args, kwargs, library, codes)
+    if not any(is_foreign(child.value, prediction) for entry in prediction.snapshot for child in entry.children):
+        return None
+    seen = observe(prediction, lambda: function(*args, **kwargs))
+    given = {id(a) for a in (*args, *kwargs.values())}
+    aborts = [refusal for refusal in seen.refusals if refusal.reason not in HARMLESS]
+    aborts += [e.refusal for e in effects(prediction) if e.refusal is not None and id(e.owner) not in given]
+    return Rehearsal(seen.result, seen.error, tuple(dict.fromkeys(aborts)), frozenset(seen.codes.values()))
+
+
+def is_foreign(value: Any, prediction: Prediction) -> bool:
+    """Is it something to be called that is neither NumPy's, nor pure, nor Python code that runs as it is?"""
+    kind = type(value)
+    if kind is BuiltinFunctionType:
+        return value is not __import__ and not is_pure_function(value)
+    if kind is FunctionType:
+        trust = prediction.library.trust(value.__code__)
+        return trust not in (Trust.CORE, Trust.NUMPY) and is_standard(value.__code__.co_filename)
+    if issubclass(kind, type):
+        return value not in PURE_TYPES and c_base(value) is value and not is_numpy_value(value)
+    if issubclass(kind, KNOWN) or is_numpy_value(kind) or prediction.library.trust_class(kind) is not None:
+        return False
+    return callable(value) and c_base(kind) is not object and c_base(kind) not in PURE_TYPES

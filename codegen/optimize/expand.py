@@ -80,22 +80,28 @@ def _searchsorted(rewriter: Rewriter, node: Node) -> int | None:
 
 def _scatter_of_one(rewriter: Rewriter, node: Node) -> int | None:
     """scatter_add(x, i, y) -> where(eq(iota, i), add(x, y), x), for one index along the axis, known to be in bounds
+    scatter(x, i, y) -> where(eq(iota, i), y, x), likewise; where the bounds are not known, a gather is put there
 
-    That is known if the same indices are read from an axis of the same size by an earlier gather: that gather stays,
+    They are known if the same indices are read from an axis of the same size by an earlier gather: that gather stays,
     because checked ops are never pruned, and a run in which an index is out of bounds leaves through its check.
     """
     x, indices, updates = node.args
     axis: int = attrs_of(node)["axis"]
     size = rewriter.types[x].shape[axis]
     one = rewriter.types[indices].shape[axis] == 1
-    if not (one and isinstance(size, int) and _is_checked(rewriter, indices, size)):
+    if not (one and isinstance(size, int)):
         return None
+    if not _is_checked(rewriter, indices, size):
+        if node.op == "scatter_add":
+            return None
+        rewriter.emit("gather", x, indices, axis=axis)
     dtype = "i32" if size < 2**31 else "i64"
     index = rewriter.emit("cast", indices, dtype=dtype)
     count, zero = (rewriter.constant(literal_text(n, dtype), TensorType(dtype)) for n in (size, 0))
     wrapped = rewriter.emit("where", rewriter.emit("lt", index, zero), rewriter.emit("add", index, count), index)
     position = rewriter.emit("iota", shape=rewriter.types[x].shape, axis=axis, dtype=dtype)
-    return rewriter.emit("where", rewriter.emit("eq", position, wrapped), rewriter.emit("add", x, updates), x)
+    written = updates if node.op == "scatter" else rewriter.emit("add", x, updates)
+    return rewriter.emit("where", rewriter.emit("eq", position, wrapped), written, x)
 
 
 def _is_checked(rewriter: Rewriter, indices: int, size: int) -> bool:
@@ -126,8 +132,8 @@ def _matmul(rewriter: Rewriter, node: Node) -> int | None:
 
 
 EXPANSIONS: Rules = {
-    "argmax": (_position,), "argmin": (_position,), "prod": (_prod,), "scatter_add": (_scatter_of_one,),
-    "matmul": (_matmul,), "searchsorted": (_searchsorted,),
+    "argmax": (_position,), "argmin": (_position,), "prod": (_prod,), "matmul": (_matmul,),
+    "scatter_add": (_scatter_of_one,), "scatter": (_scatter_of_one,), "searchsorted": (_searchsorted,),
 }
 
 CORE = frozenset(OPS) - {"argmax", "argmin", "detach"}

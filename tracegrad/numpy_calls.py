@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import functional, movement, numpy_functions, numpy_samples
+from tracegrad import functional, movement, numpy_functions, numpy_linalg, numpy_samples
 from tracegrad.assignment import add_at, set_item
 from tracegrad.host import numpy
 from tracegrad.indexing import get
@@ -43,7 +43,7 @@ class LeavesTheGraph(UserWarning):
     """A NumPy function without a counterpart was given arrays in place of Tensors; said once for each function."""
 
 
-FUNCTIONS = {**numpy_functions.FUNCTIONS, **numpy_samples.FUNCTIONS}
+FUNCTIONS = {**numpy_functions.FUNCTIONS, **numpy_samples.FUNCTIONS, **numpy_linalg.FUNCTIONS}
 """Our function for each NumPy function that has one."""
 
 REDUCTIONS: dict[np.ufunc, Callable] = {

@@ -19,7 +19,7 @@ from tracegrad import contraction, creation, functional, movement, sequences
 from tracegrad.dtypes import dtype_of
 from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
-from tracegrad.numpy_front import sampling
+from tracegrad.numpy_front import linalg, sampling
 from tracegrad.numpy_front.array_methods import done, dtype_given
 from tracegrad.numpy_front.arrays import (
     Array,
@@ -255,6 +255,7 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 
 COUNTERPARTS: dict[Any, Callable[..., Any]] = {
+    **linalg.COUNTERPARTS,
     np.array: array, np.asarray: asarray, np.asanyarray: asarray, np.ascontiguousarray: asarray,
     np.zeros: filled(0), np.ones: filled(1), np.empty: filled(0), np.full: full,
     np.zeros_like: filled_like(0), np.ones_like: filled_like(1), np.empty_like: filled_like(0),

@@ -1,0 +1,39 @@
+"""numpy.linalg and numpy.fft on Arrays: ours, with NumPy's promotion: integers and bools are computed in float64."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tracegrad import numpy_linalg
+from tracegrad.dtypes import INEXACT, float64
+from tracegrad.numpy_front.arrays import Operand, isinstance_of, tensor_of, wrap
+from tracegrad.numpy_front.ufuncs import plain
+from tracegrad.operands import convert
+from tracegrad.tensors import Tensor
+
+
+def given(value: Any) -> Any:
+    """An argument: Arrays, and lists in which there are some, as Tensors in floating point."""
+    if isinstance(value, list | tuple) and any(isinstance_of(part, Operand) for part in value):
+        return [given(part) for part in value]
+    if not isinstance_of(plain(value), Operand):
+        return value
+    x = tensor_of(plain(value))
+    return x if x.array.dtype in INEXACT else convert(x, float64)
+
+
+def result(value: Any) -> Any:
+    """What NumPy would give: Arrays and scalars, and tuples of them."""
+    if isinstance_of(value, Tensor):
+        return wrap(value)
+    return type(value)(*map(result, value)) if hasattr(value, "_fields") else value
+
+
+def on_arrays(ours: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(*args: Any, **options: Any) -> Any:
+        return result(ours(*map(given, args), **{name: given(value) for name, value in options.items()}))
+    return apply
+
+
+COUNTERPARTS = {function: on_arrays(ours) for function, ours in numpy_linalg.FUNCTIONS.items()}
+"""What stands in for NumPy's functions."""

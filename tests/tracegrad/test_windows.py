@@ -215,3 +215,23 @@ def test_places_of_the_largest_are_those_of_pytorch() -> None:
         _, mine = tg.max_pool2d(tg.tensor(x), return_indices=True, **options)
         _, other = torch.nn.functional.max_pool2d(torch.tensor(x), return_indices=True, **options)
         assert np.array_equal(mine.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64, tg.int32, tg.bool])
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_elements_a_few_apart_are_read_as_they_are(step: int, dtype: Any) -> None:
+    x = tg.tensor(RNG.integers(0, 9, (5, 301))).astype(dtype)
+    f = tg.trace(lambda x: (x[:, ::step] == x[:, step - 1::step][:, :1]) & (x[:, 0::step] != x[0, 0]), strict=True)
+    for _ in range(2):
+        assert np.array_equal(f(x).numpy(), f.eager(x).numpy())
+
+
+def test_a_stencil_reads_beyond_no_edge() -> None:
+    x = tg.tensor(drawn(2, 3, 20, 70).astype(np.float32), requires_grad=True)
+    w = tg.tensor(drawn(4, 3, 3, 3).astype(np.float32), requires_grad=True)
+    options = {"padding": 2, "dilation": 2}
+    f = tg.trace(lambda x, w: tg.max_pool2d(tg.conv2d(x, w, **options), 3, stride=2, padding=1), strict=True)
+    expected = tg.autograd.grad((f.eager(x, w) ** 2).sum(), [x, w])
+    for _ in range(2):
+        for mine, other in zip(tg.autograd.grad((f(x, w) ** 2).sum(), [x, w]), expected):
+            np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-3, atol=1e-3)

@@ -13,6 +13,7 @@ from codegen.llvm_cpu.assembler import ELEMENTS, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES, from_double, rounded
 from codegen.llvm_cpu.integers import INTEGER_OPS
+from codegen.llvm_cpu.remainders import REMAINDERS
 from codegen.llvm_cpu.vector_arithmetic import Arithmetic
 from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO, NOT_OF_F64
 
@@ -74,6 +75,8 @@ def binary(a: Assembler, features: Features, op: str, x: Value, y: Value) -> Val
         return a.binary(instruction, x, y)
     if kind == _FLOAT and op in FUNCTIONS_OF_TWO:
         return FUNCTIONS_OF_TWO[op](Arithmetic(a, x.type, features), x, y)
+    if kind == _FLOAT and op in REMAINDERS:
+        return REMAINDERS[op](Arithmetic(a, x.type, features), x, y)
     return INTEGER_OPS[op](a, x, y) if op in INTEGER_OPS else _BINARY[op](a, x, y)
 
 
@@ -246,6 +249,8 @@ def computes(op: str, dtype: str) -> bool:
         return True
     if op in FUNCTIONS or op in FUNCTIONS_OF_TWO:
         return kind == _FLOAT and not (dtype == "f64" and op in NOT_OF_F64)
+    if op in REMAINDERS:
+        return kind == _FLOAT and dtype not in HALVES
     if op == "nextafter":
         return dtype not in HALVES
     return op in _CONDITIONS or op in _BINARY or op in _UNARY or op in _ROUNDING

@@ -8,7 +8,8 @@ COSTS: dict[str, int] = {
     "add": 1, "sub": 1, "mul": 1, "maximum": 1, "minimum": 1, "neg": 1, "abs": 1, "sign": 2,
     "eq": 1, "ne": 1, "lt": 1, "le": 1, "gt": 1, "ge": 1, "and": 1, "or": 1, "xor": 1, "not": 1,
     "shift_right": 1, "shift_left": 1, "floor": 1, "ceil": 1, "trunc": 1, "round": 1, "copysign": 1, "nextafter": 6,
-    "div": 4, "sqrt": 4,
+    "div": 4, "sqrt": 4, "hypot": 10, "sin": 20, "cos": 20, "tan": 28, "atan2": 24, "pow": 40, "logaddexp": 28,
+    "floor_div": 24, "rem": 20, "fmod": 20,
     "gather": 6, "scatter_add": 3, "scatter": 3, "random_bits": 30,
 }
 """Ops that take less or more than a transcendental function does."""

@@ -1,10 +1,14 @@
-"""Noise for training: dropout in its forms. Masks are drawn from the default generator, the same eager and compiled."""
+"""Noise for training: dropout in its forms, Gumbel noise; from the default generator, alike eager and compiled."""
 from __future__ import annotations
+
+from typing import Any
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.functional import where
-from tracegrad.operands import Operand, floating, tensor_operand
+from tracegrad.elementary import log1p
+from tracegrad.functional import equal, log, max, where
+from tracegrad.operands import Operand, convert, floating, refuse_names, tensor_operand
+from tracegrad.probabilities import softmax
 from tracegrad.random import rand
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -61,3 +65,17 @@ def alpha_dropout(x: Operand, p: float = 0.5, training: bool = False) -> Tensor:
         raise ValueError(at_user_line(f"alpha_dropout: p = {p} is not a probability below 1"))
     scale = ((1 - p) * (1 + p * ALPHA**2)) ** -0.5
     return where(rand(x.array.shape, dtype=x.array.dtype) >= p, x, ALPHA) * scale - scale * p * ALPHA
+
+
+def gumbel_softmax(logits: Operand, tau: float = 1.0, hard: bool = False, axis: int = -1, **names: Any) -> Tensor:
+    """softmax((logits + noise) / tau) along `axis`, with noise such that its largest element is drawn by the logits.
+
+    `hard`: 1 at the largest and 0 elsewhere, with the soft one's derivative. E. Jang, S. Gu, B. Poole (2017), ICLR.
+    """
+    refuse_names("gumbel_softmax", names)
+    x = floating(tensor_operand("gumbel_softmax", logits))
+    noise = -log(-log1p(-rand(x.array.shape, dtype=x.array.dtype)))
+    soft = softmax((x + noise) / tau, axis)
+    if not hard:
+        return soft
+    return convert(equal(soft, max(soft, axis, keepdims=True)), soft.array.dtype) - soft.detach() + soft

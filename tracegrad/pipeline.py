@@ -247,7 +247,7 @@ def _slot_effect(run: Run, reads: ReadSet, effect: Effect, made: _MadeTensors, h
     slot = reads.slot(effect)
     if slot is None:
         raise Declined(Abort.EFFECT, effect.what)
-    return SlotEffect(slot, _recipe(run, effect.after, reads, made, held))
+    return SlotEffect(slot, _recipe(run, effect.after, reads, made, held, Abort.EFFECT))
 
 
 class _MadeTensors:
@@ -310,12 +310,13 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
     return seen
 
 
-def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[int]) -> Rebuild:
+def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[int],
+            reason: Abort = Abort.RESULT_TYPE) -> Rebuild:
     try:
         leaves_as = None if run.front is None else run.front.recipe
         return recipe(value, made.place, reads.source, held, leaves_as)
     except UnknownResult as unknown:
-        raise Declined(Abort.RESULT_TYPE, str(unknown)) from None
+        raise Declined(reason, str(unknown)) from None
 
 
 def _grad_on_entry(recorder: Recorder, tensor: Tensor) -> Tensor | None:

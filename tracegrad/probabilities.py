@@ -6,7 +6,7 @@ from typing import Any
 from tracegrad import dtypes
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import name_of
-from tracegrad.functional import abs, detach, equal, exp, log, max, sum, where
+from tracegrad.functional import abs, detach, equal, exp, log, max, negative, sum, where
 from tracegrad.movement import expand_dims, one_axis, squeeze
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, refuse_names, tensor_operand
 from tracegrad.tensors import Tensor
@@ -24,6 +24,11 @@ def softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     axis = one_axis("softmax", x, axis, x.array.ndim)
     e = exp(x - detach(max(x, axis, keepdims=True)))
     return e / sum(e, axis, keepdims=True)
+
+
+def softmin(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
+    """softmax of -x along `axis`."""
+    return softmax(negative(x), axis, **names)
 
 
 def log_softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:

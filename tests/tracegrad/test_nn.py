@@ -575,3 +575,21 @@ def test_attention_that_sees_nothing_gives_nothing():
                                                                        few.expand(1, 2, 3, 4)).numpy())
     with pytest.raises(ValueError, match="a mask or is_causal"):
         F.scaled_dot_product_attention(q, q, q, attn_mask=mask, is_causal=True)
+
+
+def test_gumbel_softmax_draws_by_the_logits():
+    tg.manual_seed(0)
+    logits = tg.tensor([[0.0, math.log(3.0)]] * 4000, requires_grad=True)
+    drawn = F.gumbel_softmax(logits, hard=True)
+    values = drawn.detach().numpy()
+    assert np.allclose(values.sum(1), 1) and np.allclose(np.unique(values.round(5)), [0, 1])
+    assert values[:, 1].mean() == pytest.approx(0.75, abs=0.03)
+    (drawn * tg.tensor([1.0, 0.0])).sum().backward()
+    assert logits.grad.abs().sum().item() > 0
+    soft = F.gumbel_softmax(logits, tau=5.0).detach().numpy()
+    assert soft.max() < 1 and np.allclose(soft.sum(1), 1)
+
+
+def test_names_of_functional_are_those_it_lists():
+    assert all(callable(getattr(F, name)) for name in F.__all__)
+    assert all(hasattr(nn, name) for name in nn.__all__)

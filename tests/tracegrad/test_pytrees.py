@@ -238,6 +238,43 @@ class More:
         self.seen = True
 
 
+def test_what_makes_a_dataclass_is_watched() -> None:
+    @dataclass
+    class Made:
+        h: Any
+        scale: float = 2.0
+        shared: Any = field(default_factory=lambda: NOTES)
+
+        def __post_init__(self) -> None:
+            self.h = self.h * self.scale
+
+    traced = tg.trace(lambda x: Made(x))
+    changes = [lambda: None, lambda: None, lambda: setattr(Made, "__post_init__", lambda self: None), lambda: None,
+               lambda: setattr(Made.__init__, "__defaults__", (3.0, Made.__init__.__defaults__[1])), lambda: None]
+    for change in changes:
+        change()
+        found, expected = traced(tg.ones(2)), Made(tg.ones(2))
+        assert found.h.tolist() == expected.h.tolist() and found.scale == expected.scale
+        assert found.shared is NOTES
+    assert traced.stats.replays >= 1, traced.explain()
+
+
+NOTES: list[int] = [1]
+
+
+def test_a_mode_that_is_set_again_does_not_hinder() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval()
+
+    def predict(x: Any) -> Any:
+        model.eval()
+        return model(x)
+
+    traced = tg.trace(predict)
+    for _ in range(3):
+        assert traced(tg.ones(1, 2)).tolist() == model(tg.ones(1, 2)).tolist()
+    assert traced.stats.replays >= 1, traced.explain()
+
+
 # ---- state ----------------------------------------------------------------------------------------------------------
 
 

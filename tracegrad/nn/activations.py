@@ -270,7 +270,7 @@ class Softmin(Module):
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(-x, axis=self.axis)
+        return F.softmin(x, axis=self.axis)
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"

@@ -21,6 +21,9 @@ COMPUTES_NAMES = frozenset({
     "__closure__", "__slots__"})
 """Who uses these may read attributes that no instruction names."""
 
+METHODS_TOO = frozenset({"eval", "exec"})
+"""Names of methods as well, as in model.eval(); the builtins themselves are refused when they are called."""
+
 TAKES_CONSTANT_NAME = frozenset({"getattr", "hasattr", "setattr", "delattr"})
 
 LOOKS_AT_IDENTITY = frozenset({"repr", "str", "hash", "id", "format", "ascii", "print", "set", "frozenset",
@@ -138,7 +141,7 @@ def _find_facts(code: CodeType) -> Facts:
             words = {word for text in constants if "{" in text for word in WORD.findall(text)}
             attributes |= words
             computed |= program[k - 1].kind != "constant"
-        if value in COMPUTES_NAMES:
+        if value in COMPUTES_NAMES and not (kind == "attribute" and value in METHODS_TOO):
             words = {word for text in constants if len(text) < LONGEST_TEXT for word in WORD.findall(text)}
             attributes |= words
             values |= words

@@ -69,14 +69,15 @@ def complex(real: Operand, imag: Operand, /) -> Tensor:
 
 
 def angle(x: Operand, /) -> Tensor:
-    """The angle of a complex number, above -pi and up to pi; of a real number 0, or pi below 0.
+    """The angle of a complex number, above -pi and up to pi; of a real number 0, or pi below 0. At 0 it is a constant.
 
         >>> tg.angle(tg.tensor([1j, -1 + 0j]))
         tensor([1.5708, 3.1416])
     """
     x = tensor_operand("angle", x)
     if is_complex(x):
-        return dispatch("imag", log(x))
+        nothing = equal(x, 0)
+        return where(nothing, 0.0, dispatch("imag", log(where(nothing, 1.0, x))))
     x = floating(x)
     return where(not_equal(x, x), x, where(less(x, 0.0), pi, scalar(0, x.array.dtype)))
 

@@ -246,7 +246,7 @@ def dot(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     m, n = a.array.ndim, b.array.ndim
     if not m or not n:
         return multiply(a, b)
-    return vecdot(a, b) if m == n == 1 else tensordot(a, b, axes=(-1, -2 if n > 1 else 0))
+    return inner(a, b) if m == n == 1 else tensordot(a, b, axes=(-1, -2 if n > 1 else 0))
 
 
 def kron(x1: Operand, x2: Operand, /) -> Tensor:

@@ -1,6 +1,6 @@
 """Norms of vectors and matrices, and the rank.
 
-A norm of complex numbers is that of their sizes, so it is real. The 2-norm has the derivative 0 at 0, as in PyTorch.
+A norm of complex numbers is that of their sizes, so it is real. Where it is 0 its derivative is 0, as in PyTorch.
 """
 from __future__ import annotations
 
@@ -51,17 +51,27 @@ def vector_norm(x: Operand, /, ord: Order = 2, axis: Axis = None, keepdims: bool
         return sum(size, axes, keepdims=keepdims)
     if not isinstance(ord, int | float):
         raise ValueError(at_user_line(f"vector_norm: there is no norm of vectors of order {ord!r}"))
-    return sum(size ** float(ord), axes, keepdims=keepdims) ** (1 / ord)
+    return root(sum(in_single(size) ** float(ord), axes, keepdims=keepdims), float(ord), size.array.dtype)
+
+
+def in_single(x: Tensor) -> Tensor:
+    """Half precision, whose powers are soon beyond what that holds, in float32; else x itself."""
+    return convert(x, float32) if x.array.itemsize == 2 else x
 
 
 def euclidean(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    """The root of the sum of squares; where that is 0, a constant."""
+    """The root of the sum of squares."""
     size = abs(x) if x.array.dtype.kind == "c" else x
-    wide = convert(size, float32) if size.array.itemsize == 2 else size
-    squares = sum(wide * wide, axes, keepdims=keepdims)
-    nothing = dispatch("eq", squares, 0)
-    root = where(nothing, scalar(0, squares.array.dtype), sqrt(where(nothing, 1.0, squares)))
-    return convert(root, size.array.dtype)
+    wide = in_single(size)
+    return root(sum(wide * wide, axes, keepdims=keepdims), 2.0, size.array.dtype)
+
+
+def root(total: Tensor, degree: float, dtype: np.dtype) -> Tensor:
+    """A root of what is not below 0, in `dtype`; where that is 0, a constant."""
+    nothing = dispatch("eq", total, 0)
+    safe = where(nothing, 1.0, total)
+    found = sqrt(safe) if degree == 2 else safe ** (1 / degree)
+    return convert(where(nothing, scalar(0, total.array.dtype), found), dtype)
 
 
 def matrix_norm(x: Operand, /, ord: Order = "fro", axis: Any = (-2, -1), keepdims: bool = False,

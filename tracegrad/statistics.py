@@ -16,9 +16,10 @@ from tracegrad.diagonals import diagonal
 from tracegrad.dispatch import dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.elementary import isnan, lerp
-from tracegrad.functional import abs, clip, divide, logical_not, matmul, max, maximum, min, sqrt, sum
+from tracegrad.functional import clip, divide, logical_not, matmul, max, maximum, min, sqrt, sum
 from tracegrad.functional import where as choose
 from tracegrad.manipulation import moveaxis
+from tracegrad.matrix_norms import vector_norm
 from tracegrad.movement import broadcast_to, concat, expand_dims, one_axis, reshape, squeeze, swapaxes, take_along_axis
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, operand, refuse_names, scalar, tensor_operand
 from tracegrad.sorting import Chosen, chosen, lines
@@ -309,19 +310,6 @@ def norm(x: Operand, /, p: float | str = 2, axis: Axis = None, *, keepdims: bool
         tensor(5.)
     """
     refuse_names("norm", names)
-    size = abs(floating(tensor_operand("norm", x)))
-    if p == INFINITY:
-        return max(size, axis, keepdims=keepdims)
-    if p == -INFINITY:
-        return min(size, axis, keepdims=keepdims)
-    if p == 0:
-        return convert(sum(size != 0, axis, keepdims=keepdims), size.array.dtype)
-    if p == 1:
-        return sum(size, axis, keepdims=keepdims)
     if isinstance(p, str) and p != "fro":
         raise ValueError(at_user_line(f"norm: p {p!r} is neither a number nor 'fro'"))
-    power = 2 if isinstance(p, str) else p
-    total = sum(size ** power, axis, keepdims=keepdims)
-    nothing = total == 0
-    root = choose(nothing, 1.0, total)
-    return choose(nothing, 0.0, sqrt(root) if power == 2 else root ** (1 / power))
+    return vector_norm(x, 2 if isinstance(p, str) else p, axis, keepdims)

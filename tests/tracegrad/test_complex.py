@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -230,7 +229,7 @@ def test_training_with_complex_weights() -> None:
 # ---- traced -----------------------------------------------------------------------------------------------------
 
 
-def test_traced_functions_of_complex_numbers(recwarn: Any) -> None:
+def test_traced_functions_of_complex_numbers() -> None:
     @tg.trace
     def f(z: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
         return abs(z * x + 1j).sum() * tg.exp(x)
@@ -238,3 +237,28 @@ def test_traced_functions_of_complex_numbers(recwarn: Any) -> None:
     z, x = tg.tensor(drawn(5)), tg.tensor(np.arange(5.0))
     for _ in range(3):
         np.testing.assert_allclose(f(z, x).numpy(), f.eager(z, x).numpy(), rtol=1e-13)
+    assert f.stats.replays == 2 and f.stats.kernels_compiled, f.explain()
+
+
+def test_a_traced_step_of_complex_weights_is_one_call() -> None:
+    w = tg.tensor(drawn(4), requires_grad=True)
+    target = tg.tensor(drawn(4, seed=1))
+
+    @tg.trace
+    def step() -> tg.Tensor:
+        w.grad = None
+        loss = (abs(w - target) ** 2).sum()
+        loss.backward()
+        with tg.no_grad():
+            w.sub_(w.grad * 0.3)
+        return loss
+
+    losses = [step().item() for _ in range(50)]
+    assert losses[-1] < 1e-12 and step.stats.replays >= 48, step.explain()
+
+
+def test_the_angle_of_nothing_is_a_constant() -> None:
+    z = tg.tensor([0j, 2j], requires_grad=True)
+    tg.angle(z).sum().backward()
+    assert z.grad is not None and z.grad.tolist() == [0j, -0.5 + 0j]
+    assert tg.dot(tg.tensor([1j]), tg.tensor([1j])).item() == -1

@@ -181,7 +181,10 @@ def test_a_tensor_that_only_its_view_keeps_alive_is_not_seen() -> None:
 @pytest.mark.parametrize("view", [
     lambda x: x[1:3], lambda x: x[0], lambda x: x[:, ::-1], lambda x: x[..., None], lambda x: x.T,
     lambda x: x.reshape(6), lambda x: x.flip(0), lambda x: x.detach(), lambda x: x.swapaxes(0, 1),
-    lambda x: x.squeeze(), lambda x: x.view(2, 3),
+    lambda x: x.squeeze(), lambda x: x.view(2, 3), lambda x: x.ravel(), lambda x: x.flatten(), lambda x: x.data,
+    lambda x: x.split(2)[1], lambda x: x.chunk(2, axis=1)[0], lambda x: x.unbind(1)[1], lambda x: x.narrow(0, 1, 2),
+    lambda x: x.select(1, 0), lambda x: x.diagonal(), lambda x: x.unsqueeze(1), lambda x: x.mT, lambda x: x.rot90(),
+    lambda x: x.moveaxis(0, 1), lambda x: x.unflatten(0, (1, 3)), lambda x: x.fliplr(), lambda x: x[::-2][:, 1:].T[0],
 ], ids=str)
 def test_writes_through_either_side_are_seen_by_both(view: Callable[[Tensor], Tensor]) -> None:
     x = tg.tensor(DATA)

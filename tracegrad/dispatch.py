@@ -259,4 +259,4 @@ def check(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> None:
     try:
         OPS[op].type_rule(*types, **attrs)
     except TypeRuleError as refusal:
-        raise TypeRuleError(at_user_line(f"{op}: {refusal}")) from None
+        raise type(refusal)(at_user_line(f"{op}: {refusal}")) from None

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from codegen.ir import type_rules
-from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtype_info import result_type
@@ -40,10 +40,10 @@ def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def one_axis(op: str, x: Tensor, axis: int, ndim: int) -> int:
-    """The axis, counted from the end if below 0; TypeRuleError if it is none of `ndim`."""
+    """The axis, counted from the end if below 0; AxisError if it is none of `ndim`."""
     k = index(axis)
     if not -ndim <= k < ndim:
-        raise TypeRuleError(at_user_line(f"{op}: axis {k} is out of range for {type_of(x.array)}"))
+        raise AxisError(at_user_line(f"{op}: axis {k} is out of range for {type_of(x.array)}"))
     return k % ndim
 
 

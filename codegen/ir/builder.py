@@ -94,7 +94,7 @@ class Builder:
             type = row.type_rule(*(a.type for a in args), **attrs)
         except TypeRuleError as error:
             where = f"{self.line}: " if self.line else ""
-            raise TypeRuleError(f"{where}{op}: {error}") from None
+            raise error.__class__(f"{where}{op}: {error}") from None
         ordered = tuple((name, attrs[name]) for name, _ in row.attrs)
         self._nodes.append(Node(op, tuple(a.id for a in args), ordered, type, self.line))
         return Value(self, len(self._inputs) + len(self._nodes) - 1, type)

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 
 from codegen.ir.dims import Size, element_count
-from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import PARTS, TensorType
 
 Shape = tuple[Size, ...]
@@ -208,7 +208,7 @@ def pinv(x: np.ndarray, rtol: np.ndarray) -> np.ndarray:
 def _transformed(x: TensorType, axes: Sequence[int]) -> None:
     for k in axes:
         if not 0 <= k < x.ndim:
-            raise TypeRuleError(f"axis {k} is out of range for {x}")
+            raise AxisError(f"axis {k} is out of range for {x}")
         if x.shape[k] == 0:
             raise TypeRuleError(f"{x} has no element along axis {k}")
 

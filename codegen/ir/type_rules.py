@@ -13,6 +13,10 @@ class TypeRuleError(TypeError):
     """The operands of an op do not fit each other or its attrs."""
 
 
+class AxisError(TypeRuleError, IndexError):
+    """An axis that the operand does not have."""
+
+
 def broadcast_shapes(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
     """The common shape of shapes that broadcast together (Array API, "Broadcasting")."""
     result: list[Size] = [1] * max(map(len, shapes), default=0)
@@ -104,7 +108,7 @@ def cast(x: TensorType, *, dtype: str) -> TensorType:
 def _reduced(x: TensorType, axis: tuple[int, ...], keepdims: bool) -> tuple[Size, ...]:
     for k in axis:
         if not 0 <= k < x.ndim:
-            raise TypeRuleError(f"axis {k} is out of range for {x}")
+            raise AxisError(f"axis {k} is out of range for {x}")
     if len(set(axis)) != len(axis):
         raise TypeRuleError(f"axis {list(axis)} names an axis twice")
     return tuple(1 if k in axis else size for k, size in enumerate(x.shape) if keepdims or k not in axis)
@@ -238,7 +242,7 @@ def scatter_add(x: TensorType, indices: TensorType, updates: TensorType, *, axis
 def require_axis(x: TensorType, axis: int) -> None:
     """TypeRuleError if x has no such axis."""
     if not 0 <= axis < x.ndim:
-        raise TypeRuleError(f"axis {axis} is out of range for {x}")
+        raise AxisError(f"axis {axis} is out of range for {x}")
 
 
 def along(x: TensorType, indices: TensorType, axis: int) -> None:
@@ -256,7 +260,7 @@ def constant(*, value: str, dtype: str) -> TensorType:
 
 def iota(*, shape: tuple[Size, ...], axis: int, dtype: str) -> TensorType:
     if not 0 <= axis < len(shape):
-        raise TypeRuleError(f"axis {axis} is out of range for shape {_shape_text(shape)}")
+        raise AxisError(f"axis {axis} is out of range for shape {_shape_text(shape)}")
     if dtype not in REAL:
         raise TypeRuleError(f"iota counts in real numbers, not in {dtype}")
     return TensorType(dtype, shape)

@@ -13,7 +13,7 @@ from recordings import recording
 import tracegrad as tg
 from codegen.ir.edges import same_bits
 from codegen.ir.ops import OPS, Op
-from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.dispatch import VIEWING, dispatch
 from tracegrad.tensors import Tensor
@@ -59,7 +59,7 @@ def test_a_result_is_a_view_exactly_where_it_shares_memory(name: str) -> None:
     ("reshape", (tg.ones(2),), {"shape": (3,)}, TypeRuleError, r"reshape: f32\[2\] does not reshape to \[3\]"),
     ("gather", (tg.ones(2), tg.tensor([5])), {"axis": 0}, IndexError, "gather: index 5 is out of bounds for "),
     ("add", (tg.ones(2, dtype=tg.int8), 1000), {}, OverflowError, "add: Python integer 1000 out of bounds for int8"),
-    ("sum", (tg.ones(2),), {"axis": (4,), "keepdims": False}, TypeRuleError, "sum: axis 4 is out of range for f32"),
+    ("sum", (tg.ones(2),), {"axis": (4,), "keepdims": False}, AxisError, "sum: axis 4 is out of range for f32"),
 ])
 def test_errors(op: str, args: Any, attrs: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=rf"^test_dispatch\.py:\d+: {message}") as caught:
@@ -100,3 +100,11 @@ assert np.geterr() == before
 def test_importing_is_light() -> None:
     program = "import sys, tracegrad; sys.exit(any(m in sys.modules for m in ('scipy', 'llvmlite', 'matplotlib')))"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: tg.sum(x, 2), lambda x: tg.expand_dims(x, 4), lambda x: x.max(axis=-3), lambda x: tg.argmax(x, 2),
+    lambda x: tg.flip(x, 2)])
+def test_an_axis_that_is_not_there_is_an_index_error_too(call) -> None:
+    with pytest.raises(IndexError, match=r"test_dispatch.py:\d+: \w+: axis -?\d is out of range"):
+        call(tg.zeros(2, 3))

@@ -77,6 +77,23 @@ def _avg_pool(name: str, n: int) -> Callable[..., Tensor]:
     return _named(apply, name)
 
 
+def _lp_pool(name: str, n: int, mean: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def apply(x: Operand, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+        whole = prod(one_for_each(name, "kernel_size", kernel_size, n))
+        powers = floating(tensor_operand(name, x)) ** norm_type
+        return (mean(powers, kernel_size, stride, ceil_mode=ceil_mode) * whole) ** (1 / norm_type)
+
+    apply.__doc__ = f"""(The sum of x**norm_type over each window of x [..., *space], its last {n} axes)**(1/norm_type).
+
+    `stride` and `ceil_mode` as in avg_pool{n}d; a window that reaches over the end counts as if what is in it were its
+    mean everywhere.
+
+        >>> tg.nn.functional.{name}(tg.ones(1, {', '.join('4' * n)}), 2, 4).item()
+        {2.0 ** n}
+    """
+    return _named(apply, name)
+
+
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
     return function
@@ -215,6 +232,7 @@ def _max_of_parts(x: Tensor, axis: int, parts: Tensor) -> Tensor:
 
 max_pool1d, max_pool2d, max_pool3d = (_max_pool(f"max_pool{n}d", n) for n in (1, 2, 3))
 avg_pool1d, avg_pool2d, avg_pool3d = (_avg_pool(f"avg_pool{n}d", n) for n in (1, 2, 3))
+lp_pool1d, lp_pool2d = (_lp_pool(f"lp_pool{n}d", n, mean) for n, mean in ((1, avg_pool1d), (2, avg_pool2d)))
 
 adaptive_avg_pool1d, adaptive_avg_pool2d = (_adaptive(
     f"adaptive_avg_pool{n}d", n, f"""The means of `output_size` parts of the last {n} axes, which may overlap.

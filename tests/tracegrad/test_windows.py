@@ -171,6 +171,7 @@ POOLS = [(name, {"kernel_size": size, **options})
 POOLS += [("max_pool2d", {"kernel_size": 2, "dilation": 2, "stride": 1}),
           ("avg_pool2d", {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
           ("avg_pool2d", {"kernel_size": 2, "divisor_override": 3})]
+POOLS += [("lp_pool2d", {"norm_type": norm, "kernel_size": 2, "ceil_mode": norm == 4}) for norm in (2, 4)]
 POOLS += [(f"adaptive_{kind}_pool2d", {"output_size": size})
           for kind in ("avg", "max") for size in (1, (2, 4), (3, 5), (None, 2))]
 
@@ -204,7 +205,8 @@ def test_convolution_is_that_of_pytorch(name: str, options: dict[str, Any]) -> N
 @pytest.mark.peers
 @pytest.mark.parametrize("name,options", POOLS, ids=str)
 def test_pooling_is_that_of_pytorch(name: str, options: dict[str, Any]) -> None:
-    same_to_second_order(name, options, drawn(2, 3, 7, 8).round())
+    x = drawn(2, 3, 7, 8)
+    same_to_second_order(name, options, x if name == "lp_pool2d" else x.round())
 
 
 @pytest.mark.peers

@@ -50,7 +50,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program(images.bilateral, lambda r, n: (r.random((n, n)),), 128),
     Program(images.moving_average, lambda r, n: (r.random(n),), 100_000),
     Program(images.histogram, lambda r, n: (r.random(n),), 100_000),
-    Program(images.spectral_step, lambda r, n: (r.random(n), 0.5), 4096, Abort.NOT_RECORDED),
+    Program(images.spectral_step, lambda r, n: (r.random(n), 0.5), 4096),
     Program(images.resize, lambda r, n: (r.random((n, n)), n // 2, n // 2), 256),
     Program(matrices.cholesky, lambda r, n: (_positive(r, n),), 8),
     Program(matrices.lu, lambda r, n: (_positive(r, n),), 12),

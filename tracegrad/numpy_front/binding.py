@@ -12,7 +12,7 @@ from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import functions, ufuncs
-from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays, refuse_errors
+from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays, refuse_errors, wrap
 from tracegrad.numpy_front.substitution import CURRENT, Substitution
 
 _F = functional
@@ -67,6 +67,11 @@ def array_ufunc(x: Operand, ufunc: np.ufunc, method: str, *inputs: Any, **option
     return ufuncs.apply(ufunc, method, inputs, options)
 
 
+def array_wrap(x: Operand, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+    """NumPy's protocol: what a function made of an Array is what it is."""
+    return wrap(array._tensor) if return_scalar and isinstance_of(array, Operand) else array
+
+
 def array_function(x: Operand, function: Callable, types: Any, args: tuple, options: dict[str, Any]) -> Any:
     """NumPy's protocol: a function was called with an Array among its arguments."""
     return functions.apply(function, args, options, (CURRENT.get() or Substitution()).own_code)
@@ -86,6 +91,7 @@ _OPERATORS: dict[str, Callable] = {
     "__neg__": unary(np.negative), "__pos__": unary(np.positive), "__abs__": unary(np.absolute),
     "__invert__": unary(np.invert),
     "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array__": items.as_array,
+    "__array_wrap__": array_wrap,
     **{f"__{name}__": items.reading(name, function) for name, function in (
         ("bool", bool), ("int", int), ("float", float), ("complex", complex), ("index", operator.index),
         ("repr", repr), ("str", str), ("format", format), ("round", round), ("contains", operator.contains))},

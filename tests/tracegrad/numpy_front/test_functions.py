@@ -149,6 +149,17 @@ CALLS: dict[str, Callable] = {
                                 np.multiply.reduce(x), np.subtract.outer(x[0], x[1])),
     "ufunc options": lambda x: (np.add(x, 1, dtype=np.float32), np.sum(x, where=x > 0.5),
                                 np.sqrt(x, out=np.ones_like(x))),
+    "routines": lambda x: (np.linalg.solve(x @ x.T + np.eye(3), x), np.linalg.inv(x @ x.T + np.eye(3)),
+                           np.linalg.det(x @ x.T), np.linalg.slogdet(x @ x.T),
+                           np.linalg.cholesky(x @ x.T + np.eye(3)),
+                           np.linalg.eigh(x @ x.T), np.linalg.svd(x), np.linalg.qr(x), np.linalg.pinv(x),
+                           np.linalg.svd(x, compute_uv=False), np.linalg.matrix_power(x @ x.T, 3),
+                           np.linalg.eigvalsh(x @ x.T)),
+    "routines of integers": lambda x: (np.linalg.inv((x * 9).astype(int)[:, :3] + 9 * np.eye(3, dtype=int)),
+                                       np.fft.fft((x * 9).astype(int))),
+    "Fourier": lambda x: (np.fft.fft(x), np.fft.ifft(np.fft.fft(x)).real, np.fft.rfft(x, axis=0), np.fft.irfft(x),
+                          np.fft.fft2(x), np.fft.fftshift(np.fft.fftfreq(4)) * x, np.fft.fftshift(x, axes=1),
+                          np.fft.rfft(x.astype(np.float32))),
     "imported": lambda x: __import__("numpy").tanh(x),
 }
 

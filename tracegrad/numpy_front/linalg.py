@@ -4,12 +4,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tracegrad import numpy_linalg
+from numpy.linalg import _linalg
+
+from tracegrad import linalg, numpy_linalg
 from tracegrad.dtypes import INEXACT, float64
 from tracegrad.numpy_front.arrays import Operand, isinstance_of, tensor_of, wrap
 from tracegrad.numpy_front.ufuncs import plain
 from tracegrad.operands import convert
 from tracegrad.tensors import Tensor
+
+NUMPYS: dict[type, Callable[..., Any]] = {
+    getattr(linalg, name): getattr(_linalg, name) for name in ("EighResult", "QRResult", "SVDResult", "SlogdetResult")}
+"""NumPy's types for the results of which there are several."""
 
 
 def given(value: Any) -> Any:
@@ -26,7 +32,8 @@ def result(value: Any) -> Any:
     """What NumPy would give: Arrays and scalars, and tuples of them."""
     if isinstance_of(value, Tensor):
         return wrap(value)
-    return type(value)(*map(result, value)) if hasattr(value, "_fields") else value
+    kind = type(value)
+    return NUMPYS.get(kind, kind)(*map(result, value)) if hasattr(value, "_fields") else value
 
 
 def on_arrays(ours: Callable[..., Any]) -> Callable[..., Any]:

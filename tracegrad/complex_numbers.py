@@ -3,7 +3,7 @@
     z = tg.complex(x, y)  ->  x + iy            z.real, z.imag, z.conj(), abs(z), tg.angle(z)
 
 Names and rules are the Array API standard's, PyTorch's and NumPy's. A real tensor is its own real part and its own
-conjugate. Parts are copies: writing to z.real[0] does not change z, assigning to z.real does.
+conjugate. The parts of a complex tensor are views of it.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_complex(x: Any, /) -> bool:
 
 
 def real(x: Operand, /) -> Tensor:
-    """The real part; a real tensor is itself.
+    """The real part, a view; a real tensor is itself.
 
         >>> tg.real(tg.tensor([1 + 2j, 3 - 4j]))
         tensor([1., 3.])
@@ -39,7 +39,7 @@ def real(x: Operand, /) -> Tensor:
 
 
 def imag(x: Operand, /) -> Tensor:
-    """The imaginary part; of a real tensor, zeros.
+    """The imaginary part, a view; of a real tensor, zeros.
 
         >>> tg.imag(tg.tensor([1 + 2j, 3 - 4j]))
         tensor([ 2., -4.])

@@ -41,7 +41,7 @@ else:
     silence = partial(_extobj_contextvar.set, _make_extobj(all="ignore"))
     restore = _extobj_contextvar.reset      # type: ignore[assignment]
 
-VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad", "unshear"}
+VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad", "unshear"} | {"real", "imag"}
 """Ops whose result can be a view of their operand."""
 
 REFUSALS = (IndexError, np.linalg.LinAlgError, OverflowError, MemoryError, ValueError, TypeError)

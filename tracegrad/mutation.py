@@ -146,6 +146,10 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
             return dispatch("reshape", value, shape=shape)
         case "detach":
             return value
+        case "real":
+            return dispatch("complex", value, dispatch("imag", parent))
+        case "imag":
+            return dispatch("complex", dispatch("real", parent), value)
         case "transpose":
             axes = attrs["axes"]
             return dispatch("transpose", value, axes=tuple(axes.index(k) for k in range(len(axes))))

@@ -30,11 +30,11 @@ def cast(x: np.ndarray, *, dtype: str) -> np.ndarray:
 
 
 def real(x: np.ndarray) -> np.ndarray:
-    return x.real.copy()
+    return x.real
 
 
 def imag(x: np.ndarray) -> np.ndarray:
-    return x.imag.copy()
+    return x.imag
 
 
 def complex_(real: np.ndarray, imag: np.ndarray) -> np.ndarray:

@@ -110,6 +110,34 @@ def test_parts_are_assigned_to() -> None:
         tg.ones(2).imag = 1.0
 
 
+def test_parts_are_views() -> None:
+    z = tg.tensor(Z)
+    part = z.real
+    part[0] = 9.0
+    z.imag[:, 1] *= 2
+    z *= 1j
+    expected = Z.copy()
+    expected.real[0] = 9
+    expected.imag[:, 1] *= 2
+    np.testing.assert_array_equal(z.numpy(), expected * 1j)
+    np.testing.assert_array_equal(part.numpy(), (expected * 1j).real)
+
+
+def test_writes_to_parts_are_differentiated() -> None:
+    def f(z: tg.Tensor, x: tg.Tensor) -> tg.Tensor:
+        y = z * 1
+        y.real[0] = x
+        y.imag *= x
+        return abs(y * y)
+
+    z, x = tg.tensor(drawn(2, 3), requires_grad=True), tg.tensor(drawn(3, seed=2).real.copy(), requires_grad=True)
+    assert tg.autograd.gradcheck(f, (z, x)) and tg.autograd.gradgradcheck(f, (z, x))
+    traced = tg.trace(f)
+    for _ in range(3):
+        np.testing.assert_allclose(traced(z, x).tolist(), f(z, x).tolist())
+    assert traced.stats.replays >= 1, traced.explain()
+
+
 def test_infinite_parts_stay_apart() -> None:
     z = tg.complex(tg.tensor([1.0, -0.0]), tg.tensor([float("inf"), float("nan")]))
     assert str(z.tolist()) == "[(1+infj), (-0+nanj)]"

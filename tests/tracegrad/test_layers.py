@@ -95,3 +95,35 @@ def test_a_traced_training_step_replays_and_gives_what_an_eager_one_does(case: C
     np.testing.assert_allclose(*paths, rtol=1e-9)
     for a, b in zip(*states):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_second_derivatives_are_those_of_pytorch(case: Case) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    theirs = case.make(torch.nn).to(torch.float64).train(case.training)
+    layer, inputs, options = ours(case, {name: v.detach().numpy().copy() for name, v in theirs.state_dict().items()})
+    their_inputs = [torch.tensor(a, requires_grad=d) for a, d in zip(case.arrays(), case.differentiable())]
+    their_options = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in case.options}
+
+    def second(library: Any, module: Any, inputs: list[Any], options: dict[str, Any]) -> list[np.ndarray]:
+        sources = [x for x in (*module.parameters(), *inputs) if x.requires_grad]
+        loss = weighted(leaves(module(*inputs, **options)), library.tensor)
+        first = library.autograd.grad(loss, sources, create_graph=True, allow_unused=True)
+        total = weighted([g * g for g in first if g is not None], library.tensor)
+        if not total.requires_grad:
+            return [np.zeros(())] * len(sources)
+        found = library.autograd.grad(total, sources, allow_unused=True)
+        return [np.zeros(()) if g is None else np.array((g.detach() * 1 + 0.0).tolist()) for g in found]
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):    # the others have no second derivative
+        try:
+            expected = second(torch, theirs, their_inputs, their_options)
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+            pytest.skip(str(error))
+    rtol = 1e-5 if case.name == "Hardsigmoid" else 1e-7                         # theirs has a sixth in float32
+    for a, b in zip(second(tg, layer, inputs, options), expected, strict=True):
+        np.testing.assert_allclose(*np.broadcast_arrays(a, b), rtol=rtol, atol=1e-9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -593,3 +594,34 @@ def test_gumbel_softmax_draws_by_the_logits():
 def test_names_of_functional_are_those_it_lists():
     assert all(callable(getattr(F, name)) for name in F.__all__)
     assert all(hasattr(nn, name) for name in nn.__all__)
+
+
+def test_sequences_of_named_modules():
+    model = nn.Sequential(OrderedDict(hidden=nn.Linear(2, 3), act=nn.Tanh(), out=nn.Linear(3, 1)))
+    assert list(model.state_dict()) == ["hidden.weight", "hidden.bias", "out.weight", "out.bias"]
+    assert model.out is model[2] and "(hidden): Linear" in repr(model)
+    traced = tg.trace(lambda x: model(x) * model.out.bias, strict=True)
+    for _ in range(3):
+        traced(tg.ones(1, 2))
+    assert traced.stats.replays == 2
+    model[0] = nn.Linear(2, 3, bias=False)
+    assert model.hidden is model[0] and traced(tg.ones(1, 2)).tolist() == (
+        model(tg.ones(1, 2)) * model.out.bias).tolist()
+    model.append(nn.Identity())
+    assert [name for name, _ in model.named_children()] == ["hidden", "act", "out", "3"]
+    del model[1]
+    assert [name for name, _ in model.named_children()] == ["hidden", "out", "3"]
+    with pytest.raises(AttributeError, match="Sequential has no attribute 'act'"):
+        model.act
+    twin = copy.deepcopy(model)
+    assert twin.out is twin[1] is not model.out and list(twin.state_dict()) == list(model.state_dict())
+
+
+def test_lists_of_modules_are_edited_as_lists_are():
+    blocks = nn.ModuleList([nn.Linear(1, 1), nn.ReLU()])
+    blocks.insert(1, nn.Tanh())
+    blocks += [nn.Identity()]
+    assert [type(m).__name__ for m in blocks] == ["Linear", "Tanh", "ReLU", "Identity"]
+    assert isinstance(blocks.pop(), nn.Identity) and isinstance(blocks.pop(0), nn.Linear) and len(blocks) == 2
+    del blocks[0]
+    assert [name for name, _ in blocks.named_children()] == ["0"]

@@ -16,10 +16,20 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> Self:
         """Add a module at the end. TypeError for anything else."""
+        return self.insert(len(self.items), module)
+
+    def insert(self, k: int, module: Module) -> Self:
+        """Add a module before the k-th. TypeError for anything else."""
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__} holds Modules, not {type(module).__name__}")
-        self.items.append(module)
+        self.items.insert(k, module)
         return self
+
+    def pop(self, k: int = -1) -> Module:
+        """Take a module out."""
+        module = self.items[k]
+        del self[k]
+        return module
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
@@ -49,16 +59,48 @@ class ModuleList(Module):
             raise TypeError(f"{type(self).__name__} holds Modules, not {type(module).__name__}")
         self.items[k] = module
 
+    def __delitem__(self, k: int | slice) -> None:
+        del self.items[k]
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
+
     @classmethod
     def _of(cls, modules: list[Module]) -> Self:
         return cls(modules)
 
 
 class Sequential(ModuleList):
-    """Modules applied one after the other: Sequential(Linear(64, 32), ReLU(), Linear(32, 10))."""
+    """Modules applied one after the other: Sequential(Linear(64, 32), ReLU(), Linear(32, 10)).
 
-    def __init__(self, *modules: Module):
-        super().__init__(modules)
+    Of a dict the modules keep their names: Sequential({"hidden": Linear(64, 32), "out": Linear(32, 10)}).hidden.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]):
+        first = modules[0] if modules else None
+        self.names = list(first) if isinstance(first, Mapping) else []
+        super().__init__(first.values() if isinstance(first, Mapping) else modules)     # type: ignore[arg-type]
+
+    def insert(self, k: int, module: Module) -> Self:
+        if len(self.names) > len(self.items):           # while it is made
+            return super().insert(k, module)
+        if self.names:
+            self.names.insert(k, str(len(self.items)))
+        return super().insert(k, module)
+
+    def __delitem__(self, k: int | slice) -> None:
+        super().__delitem__(k)
+        if self.names:
+            del self.names[k]
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        return zip(self.names, self.items) if self.names else super().named_children()
+
+    def __getattr__(self, name: str) -> Module:
+        names = self.__dict__.get("names", ())
+        if name in names:
+            return self.items[names.index(name)]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def forward(self, x: Any) -> Any:
         for module in self.items:

@@ -177,6 +177,14 @@ def array_ufunc(x: Selection, ufunc: np.ufunc, method: str, *inputs: Any, **opti
     return Selection(Tensor.__array_ufunc__(first.full, ufunc, method, *operands), first.mask)
 
 
+def array_function(x: Selection, function: Callable, types: Any, args: tuple, options: dict[str, Any]) -> Any:
+    """NumPy's protocol: np.sum(x[mask]) and np.mean(x[mask]) are the methods."""
+    reduction = {np.sum: sum_of, np.mean: mean_of}.get(function)
+    if reduction is not None and args[0] is x:
+        return reduction(x, *args[1:], **options)
+    return Tensor.__array_function__(x, function, types, args, options)
+
+
 def sum_of(x: Selection, axis: Any = None, **options: Any) -> Tensor:
     """x.sum()."""
     if x.mask is None or axis is not None or options:
@@ -211,5 +219,6 @@ def bind() -> None:
         setattr(Selection, name, elementwise(getattr(Tensor, name)))
     for name in UPDATING:
         setattr(Selection, f"__i{name}__", updating(getattr(Tensor, f"__{name}__"), getattr(Tensor, f"__i{name}__")))
-    for name, function in {"__array_ufunc__": array_ufunc, "sum": sum_of, "mean": mean_of}.items():
+    for name, function in {"__array_ufunc__": array_ufunc, "__array_function__": array_function,
+                           "sum": sum_of, "mean": mean_of}.items():
         setattr(Selection, name, function)

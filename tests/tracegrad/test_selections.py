@@ -25,7 +25,7 @@ def clipped(c: Any, z: Any, count: Any) -> Any:
     z[z < 0] = z[z < 0] * 0.1 - c[z < 0]            # three masks, of one value
     z[z > 1] *= 0.5
     count[1:][z[1:] > 0] -= 2
-    return z[z > 0].sum() + z[c > 0].mean()
+    return z[z > 0].sum() + z[c > 0].mean() + np.sum(z[c > 0]) * np.mean(z[z > 0] + 1.0)
 
 
 def rows(c: Any, z: Any, count: Any) -> Any:

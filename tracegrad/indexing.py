@@ -107,9 +107,11 @@ def picked_directly(x: Tensor, form: Key) -> Tensor:
         raise key_error(x, form, error) from None
 
 
-def plain(form: Key) -> tuple[Any, ...]:
+def plain(form: Key) -> Any:
     """The key for NumPy. An Ellipsis, even of no axes, keeps its neighbors apart, and gives an array, not a number."""
     entries = tuple([signed(k.array) if isinstance(k, Tensor) else k for k in form.entries])
+    if len(entries) == 1 and is_mask(form.entries[0]):
+        return entries[0]                   # a mask of the whole alone is what NumPy is fast at
     place = len(entries)
     if form.apart and not is_apart(form.entries):
         place = 1 + next(p for p, k in enumerate(form.entries) if isinstance(k, bool | int | Tensor | np.ndarray))

@@ -1,4 +1,4 @@
-"""Elementary functions: trigonometry, exponentials, powers, rounding, division with a remainder, classification.
+"""Elementary functions: trigonometry, exponentials, powers, rounding, division with a remainder.
 
 Names and special cases are the Array API standard's, else NumPy's and PyTorch's, each beside its aliases. Operands are
 Tensors, NumPy arrays or Python numbers. Functions of real numbers compute integers in the default floating-point
@@ -10,16 +10,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
-
 from tracegrad import dtypes
+from tracegrad.classification import both, isinf, isnan
 from tracegrad.complex_numbers import imag, real
 from tracegrad.dispatch import dispatch
-from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING, INEXACT
+from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING
 from tracegrad.functional import (
     abs,
     add,
-    all,
     bitwise_right_shift,
     clone,
     divide,
@@ -31,19 +29,14 @@ from tracegrad.functional import (
     maximum,
     minimum,
     multiply,
-    not_equal,
     numbers,
     power,
     sqrt,
     where,
 )
-from tracegrad.host import truth_value
 from tracegrad.mutation import Binary, Unary, deliver
-from tracegrad.operands import Operand, convert, floating, operand, pair, scalar, tensor_operand
+from tracegrad.operands import Operand, convert, floating, operand, pair, tensor_operand
 from tracegrad.tensors import Tensor
-
-GREATEST = {dtype: float(ml_dtypes.finfo(dtype).max) for dtype in FLOATING}
-"""The greatest number of each floating-point dtype."""
 
 
 def named(function: Callable, name: str, doc: str) -> Callable:
@@ -51,13 +44,6 @@ def named(function: Callable, name: str, doc: str) -> Callable:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
-
-
-def both(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
-    """Two operands as Tensors of their common dtype."""
-    a, b = pair(name, x1, x2)
-    dtype = a.array.dtype if isinstance(a, Tensor) else b.array.dtype
-    return (a if isinstance(a, Tensor) else scalar(a, dtype)), (b if isinstance(b, Tensor) else scalar(b, dtype))
 
 
 def of_one(op: str, name: str, doc: str) -> Unary:
@@ -163,7 +149,10 @@ def round(number: Operand, /, decimals: int = 0, *, out: Tensor | None = None) -
     """
     if out is not None:
         return deliver(out, round(number, decimals), "round")
-    x: Tensor = numbers("round", tensor_operand("round", number))[0]
+    given = tensor_operand("round", number)
+    if given.array.dtype in COMPLEX_NUMBERS:
+        return dispatch("complex", round(real(given), decimals), round(imag(given), decimals))
+    x: Tensor = numbers("round", given)[0]
     if x.array.dtype not in FLOATING:
         if decimals >= 0:
             return clone(x)
@@ -264,69 +253,6 @@ def frac(x: Operand, /) -> Tensor:
     """x - trunc(x)."""
     x = floating(tensor_operand("frac", x))
     return x - trunc(x)
-
-
-# ---- classification ---------------------------------------------------------------------------------------------
-
-
-def signbit(x: Operand, /) -> Tensor:
-    """Is the sign of x negative? That of -0.0 and of some NaNs is."""
-    x = tensor_operand("signbit", x)
-    return less(copysign(1.0, x) if x.array.dtype in FLOATING else x, 0)
-
-
-def isnan(x: Operand, /) -> Tensor:
-    """Is x not a number?"""
-    x = tensor_operand("isnan", x)
-    return not_equal(x, x)
-
-
-def isinf(x: Operand, /) -> Tensor:
-    """Is x infinite, of either sign?"""
-    x = tensor_operand("isinf", x)
-    return equal(abs(x), math.inf) if x.array.dtype in INEXACT else not_equal(x, x)
-
-
-def isfinite(x: Operand, /) -> Tensor:
-    """Is x neither infinite nor NaN?"""
-    x = tensor_operand("isfinite", x)
-    if x.array.dtype in COMPLEX_NUMBERS:
-        return logical_and(isfinite(real(x)), isfinite(imag(x)))
-    return less(abs(x), math.inf) if x.array.dtype in FLOATING else equal(x, x)
-
-
-def isposinf(x: Operand, /) -> Tensor:
-    """Is x infinity?"""
-    return logical_and(isinf(x), less(0, tensor_operand("isposinf", x)))
-
-
-def isneginf(x: Operand, /) -> Tensor:
-    """Is x minus infinity?"""
-    return logical_and(isinf(x), less(tensor_operand("isneginf", x), 0))
-
-
-def nan_to_num(x: Operand, /, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """x with numbers for NaN and the infinities; for those the dtype's greatest and least unless given."""
-    x = tensor_operand("nan_to_num", x)
-    if x.array.dtype not in FLOATING:
-        return clone(x)
-    limit = GREATEST[x.array.dtype]
-    x = where(isnan(x), nan, x)
-    x = where(equal(x, math.inf), limit if posinf is None else posinf, x)
-    return where(equal(x, -math.inf), -limit if neginf is None else neginf, x)
-
-
-def isclose(x1: Operand, x2: Operand, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """|x1 - x2| <= atol + rtol * |x2|, elementwise; infinities are close to themselves alone."""
-    a, b = map(floating, both("isclose", x1, x2))
-    close = logical_and(less_equal(abs(a - b), atol + rtol * abs(b)), isfinite(b))
-    close = logical_or(close, equal(a, b))
-    return logical_or(close, logical_and(isnan(a), isnan(b))) if equal_nan else close
-
-
-def allclose(x1: Operand, x2: Operand, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Are all elements close, as `isclose` says?"""
-    return truth_value(all(isclose(x1, x2, rtol, atol, equal_nan)))
 
 
 # ---- of several operands ----------------------------------------------------------------------------------------

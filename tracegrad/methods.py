@@ -9,6 +9,7 @@ from codegen.ir.types import type_of
 from tracegrad import (
     assignment,
     autodiff,
+    classification,
     complex_numbers,
     contraction,
     conversions,
@@ -204,8 +205,9 @@ _METHODS: dict[str, Callable] = {
         "erf", "erfc", "erfinv", "lgamma", "digamma", "xlogy", "logit", "sinc", "heaviside",
         "floor", "ceil", "trunc", "fix", "round", "frac", "floor_divide", "remainder", "fmod", "divmod",
         "reciprocal", "rsqrt", "float_power", "lerp", "addcmul", "addcdiv", "fmax", "fmin", "deg2rad", "rad2deg",
-        "signbit", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isclose", "allclose", "nan_to_num",
         "bitwise_left_shift", "absolute")},
+    **{name: getattr(classification, name) for name in (
+        "signbit", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "isclose", "allclose", "nan_to_num")},
     **{name: getattr(_F, name) for name in (
         "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_right_shift")},
     "bitwise_not": _F.bitwise_invert,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad import complex_numbers, creation, cumulative, elementary, functional, movement
+from tracegrad import classification, complex_numbers, creation, cumulative, elementary, functional, movement
 from tracegrad.dtype_info import result_type
 from tracegrad.host import numpy
 from tracegrad.operands import convert, tensor_operand, truth
@@ -45,7 +45,8 @@ UFUNCS: dict[np.ufunc, Callable] = {
     np.floor: _E.floor, np.ceil: _E.ceil, np.trunc: _E.trunc, np.rint: _E.round, np.modf: _E.modf,
     np.floor_divide: _E.floor_divide, np.remainder: _E.remainder, np.fmod: _E.fmod, np.divmod: _E.divmod,
     np.copysign: _E.copysign, np.nextafter: _E.nextafter, np.ldexp: _E.ldexp, np.left_shift: _E.bitwise_left_shift,
-    np.signbit: _E.signbit, np.isnan: _E.isnan, np.isinf: _E.isinf, np.isfinite: _E.isfinite, np.fabs: _F.abs,
+    np.signbit: classification.signbit, np.isnan: classification.isnan, np.isinf: classification.isinf,
+    np.isfinite: classification.isfinite, np.fabs: _F.abs,
     np.fmax: _E.fmax, np.fmin: _E.fmin, np.heaviside: _E.heaviside, np.deg2rad: _E.deg2rad, np.radians: _E.deg2rad,
     np.rad2deg: _E.rad2deg, np.degrees: _E.rad2deg,
 }
@@ -267,7 +268,7 @@ def rounded(a: Any, decimals: int = 0, out: Any = None) -> Any:
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
     """np.nan_to_num; in place where copy is False."""
     x = array_like("nan_to_num", x)
-    result = _E.nan_to_num(x, nan, posinf, neginf)
+    result = classification.nan_to_num(x, nan, posinf, neginf)
     return result if copy else copy_(x, result)
 
 
@@ -354,10 +355,11 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.zeros_like: like(creation.zeros_like), np.ones_like: like(creation.ones_like),
     np.empty_like: like(creation.empty_like), np.full_like: like(creation.full_like),
     np.round: rounded, np.fix: lambda x, out=None: deliver(_E.trunc(x), out), np.sinc: _E.sinc,
-    np.nan_to_num: nan_to_num, np.isclose: lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: _E.isclose(
+    np.nan_to_num: nan_to_num, np.isclose: lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: classification.isclose(
         a, b, rtol, atol, equal_nan),
-    np.allclose: lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: _E.allclose(a, b, rtol, atol, equal_nan),
-    np.isposinf: _E.isposinf, np.isneginf: _E.isneginf,
+    np.allclose: lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: classification.allclose(
+        a, b, rtol, atol, equal_nan),
+    np.isposinf: classification.isposinf, np.isneginf: classification.isneginf,
     np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
     np.result_type: lambda *operands: result_type(*(np.dtype(o) if isinstance(o, type) else o for o in operands)),

@@ -11,11 +11,12 @@ from typing import Any
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes, functional
+from tracegrad.classification import isnan
 from tracegrad.cumulative import prod, without_nan
 from tracegrad.diagonals import diagonal
 from tracegrad.dispatch import dispatch
 from tracegrad.dtype_info import result_type
-from tracegrad.elementary import isnan, lerp
+from tracegrad.elementary import lerp
 from tracegrad.functional import clip, divide, logical_not, matmul, max, maximum, min, sqrt, sum
 from tracegrad.functional import where as choose
 from tracegrad.manipulation import moveaxis

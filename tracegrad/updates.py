@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tracegrad import elementary, functional
+from tracegrad import classification, elementary, functional
 from tracegrad.operands import Operand
 from tracegrad.tensors import Tensor
 from tracegrad.writes import add_, div_, in_place, mul_, named, sub_, update
@@ -37,9 +37,10 @@ _OTHERS: dict[str, Callable[..., Tensor]] = {
         "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
         "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh",
         "expm1", "exp2", "log1p", "log2", "log10", "floor", "ceil", "trunc", "fix", "round", "reciprocal", "rsqrt",
-        "frac", "erf", "erfc", "erfinv", "lgamma", "digamma", "deg2rad", "rad2deg", "nan_to_num", "logit", "sinc",
+        "frac", "erf", "erfc", "erfinv", "lgamma", "digamma", "deg2rad", "rad2deg", "logit", "sinc",
         "lerp", "addcmul", "addcdiv", "absolute")},
     "neg_": _F.negative, "negative_": _F.negative, "clamp_": _F.clip, "bitwise_not_": _F.bitwise_invert,
+    "nan_to_num_": classification.nan_to_num,
 }
 
 IN_PLACE: dict[str, Callable[..., Tensor]] = {

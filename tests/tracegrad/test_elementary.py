@@ -100,6 +100,7 @@ def test_round_to_decimals() -> None:
         close(tg.round(tg.asarray(x), decimals), np.round(x, decimals))
     assert tg.round(tg.tensor([1250, 1349]), -2).tolist() == [1200, 1300]
     assert round(tg.tensor(2.5)).item() == 2.0
+    assert tg.round(tg.tensor([1.5 - 2.6j])).tolist() == [2 - 3j]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 13, -1, -2, -7, 0.5, -0.5, 1.5, -2.25, 1e3, math.inf, math.nan])

@@ -96,6 +96,8 @@ from tracegrad.creation import (
     ones,
     ones_like,
     tensor,
+    tri,
+    vander,
     zeros,
     zeros_like,
 )
@@ -359,6 +361,7 @@ from tracegrad.sets import (
     unique_inverse,
     unique_values,
 )
+from tracegrad.signals import convolve, correlate
 from tracegrad.sorting import (
     argmin,
     argsort,

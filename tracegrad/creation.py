@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.references import cast
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
 from tracegrad.dispatch import complete, dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import dtype_of, name_of
 from tracegrad.exchange import from_dlpack
-from tracegrad.functional import add, astype, clone, convert, equal
+from tracegrad.functional import add, astype, clone, convert, equal, greater_equal, power
 from tracegrad.movement import shape_of, stack
-from tracegrad.operands import adopt, number_dtype, scalar
+from tracegrad.operands import Operand, adopt, number_dtype, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -212,6 +214,41 @@ def ones_like(x: Tensor, /, *, dtype: Any = None, device: str | Device | None = 
 empty_like = zeros_like
 
 
+def tri(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+    """Ones on diagonal k and below it, zeros above.
+
+        >>> tg.tri(2, 3)
+        tensor([[1., 0., 0.],
+                [1., 1., 0.]])
+    """
+    below, column = diagonal_places(n_rows, n_cols, k)
+    return convert(greater_equal(below, column), dtypes.default_float() if dtype is None else dtype_of(dtype))
+
+
+def diagonal_places(n_rows: int, n_cols: int | None, k: int) -> tuple[Tensor, Tensor]:
+    """At each place of a matrix: the column in which diagonal k crosses its row, and its own column."""
+    shape = (index(n_rows), index(n_rows if n_cols is None else n_cols))
+    rows, columns = (dispatch("iota", shape=shape, axis=axis, dtype="i64") for axis in (0, 1))
+    return add(rows, max(-shape[0], min(index(k), shape[1]))), columns      # beyond, no diagonal is left: k may be any
+
+
+def vander(x: Operand, n: int | None = None, /, increasing: bool = False) -> Tensor:
+    """The powers of the elements of a line x as columns, n of them (None: as many as x has), the highest first.
+
+        >>> tg.vander(tg.tensor([2.0, 3.0]), 3)
+        tensor([[4., 2., 1.],
+                [9., 3., 1.]])
+    """
+    line = tensor_operand("vander", x)
+    if line.array.ndim != 1:
+        raise TypeRuleError(at_user_line(f"vander: {type_of(line.array)} is not a line"))
+    count = line.array.size if n is None else index(n)
+    powers = [power(line, k) for k in range(count)]
+    if not powers:
+        return zeros(line.array.size, 0, dtype=line.dtype)
+    return stack(powers if increasing else powers[::-1], 1)
+
+
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None,
         device: str | Device | None = None) -> Tensor:
     """Ones on diagonal k, zeros elsewhere.
@@ -221,7 +258,5 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
                 [0., 0., 1.]])
     """
     device_of(device)
-    shape = (index(n_rows), index(n_rows if n_cols is None else n_cols))
-    rows, columns = (dispatch("iota", shape=shape, axis=axis, dtype="i64") for axis in (0, 1))
-    k = max(-shape[0], min(index(k), shape[1]))             # beyond, no diagonal is left, and k may be any number
-    return convert(equal(add(rows, k), columns), dtypes.default_float() if dtype is None else dtype_of(dtype))
+    crossing, column = diagonal_places(n_rows, n_cols, k)
+    return convert(equal(crossing, column), dtypes.default_float() if dtype is None else dtype_of(dtype))

@@ -138,17 +138,21 @@ def squeeze(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
     return dispatch("reshape", x, shape=tuple(size for k, size in enumerate(shape) if k not in drop))
 
 
-def expand_dims(x: Operand, /, axis: int = 0, **names: Any) -> Tensor:
-    """x with an axis of size 1 at place `axis` of the result.
+def expand_dims(x: Operand, /, axis: int | tuple[int, ...] = 0, **names: Any) -> Tensor:
+    """x with an axis of size 1 at place `axis` of the result, or at each of several.
 
         >>> tg.expand_dims(tg.zeros(3), -1).shape
         (3, 1)
     """
     refuse_names("expand_dims", names)
     x = tensor_operand("expand_dims", x)
-    k = one_axis("expand_dims", x, axis, x.array.ndim + 1)
-    shape = x.array.shape
-    return dispatch("reshape", x, shape=(*shape[:k], 1, *shape[k:]))
+    places = axis if isinstance(axis, tuple | list) else (axis,)
+    n = x.array.ndim + len(places)
+    new = {one_axis("expand_dims", x, k, n) for k in places}
+    if len(new) < len(places):
+        raise TypeRuleError(at_user_line(f"expand_dims: axis {list(places)} names an axis twice"))
+    sizes = iter(x.array.shape)
+    return dispatch("reshape", x, shape=tuple(1 if k in new else next(sizes) for k in range(n)))
 
 
 def broadcast_to(x: Operand, /, shape: Any, *more: Any) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracegrad import (
     contraction,
+    creation,
     cumulative,
     diagonals,
     differences,
@@ -19,6 +20,7 @@ from tracegrad import (
     manipulation,
     padding,
     sets,
+    signals,
     sorting,
     splitting,
     statistics,
@@ -179,6 +181,8 @@ FUNCTIONS: dict[Callable, Callable] = {
         array_like("diff", a), n, axis, prepend=prepend, append=append),
     np.ediff1d: of_arrays(differences.ediff1d), np.gradient: of_arrays(differences.gradient),
     np.trapezoid: of_arrays(differences.trapezoid), np.interp: of_arrays(differences.interp, 3),
+    np.convolve: of_arrays(signals.convolve, 2), np.correlate: of_arrays(signals.correlate, 2),
+    np.vander: lambda x, N=None, increasing=False: creation.vander(array_like("vander", x), N, increasing),
     # rearrangement
     np.roll: of_arrays(_A.roll), np.tile: of_arrays(_A.tile), np.repeat: repeat, np.rollaxis: of_arrays(_A.rollaxis),
     np.rot90: lambda m, k=1, axes=(0, 1): _A.rot90(array_like("rot90", m), k, axes), np.meshgrid: meshgrid,

@@ -55,6 +55,18 @@ class IntegerInfo:
     dtype: np.dtype
 
 
+def _float_limits(dtype: np.dtype) -> FloatInfo:
+    info = ml_dtypes.finfo(dtype)
+    names = ("eps", "max", "min", "smallest_normal", "smallest_subnormal", "resolution")
+    limits = {name: float(getattr(info, name)) for name in names}
+    return FloatInfo(bits=dtype.itemsize * 8, dtype=dtype, **limits)
+
+
+_FLOAT_LIMITS = {dtype: _float_limits(dtype) for dtype in FLOATING}
+_INTEGER_LIMITS = {dtype: IntegerInfo(np.iinfo(dtype).bits, np.iinfo(dtype).max, np.iinfo(dtype).min, dtype)
+                   for dtype in INTEGRAL}
+
+
 def _dtype(x: Any) -> np.dtype:
     return dtype_of(getattr(x, "dtype", x))
 
@@ -69,10 +81,7 @@ def finfo(type: Any, /) -> FloatInfo:
     dtype = {dtypes.complex64: dtypes.float32, dtypes.complex128: dtypes.float64}.get(given, given)
     if dtype not in FLOATING:
         raise TypeError(at_user_line(f"finfo: {dtype} is no floating-point dtype; iinfo is for integers"))
-    info = ml_dtypes.finfo(dtype)
-    names = ("eps", "max", "min", "smallest_normal", "smallest_subnormal", "resolution")
-    limits = {name: float(getattr(info, name)) for name in names}
-    return FloatInfo(bits=dtype.itemsize * 8, dtype=dtype, **limits)
+    return _FLOAT_LIMITS[dtype]
 
 
 def iinfo(type: Any, /) -> IntegerInfo:
@@ -84,8 +93,7 @@ def iinfo(type: Any, /) -> IntegerInfo:
     dtype = _dtype(type)
     if dtype not in INTEGRAL:
         raise TypeError(at_user_line(f"iinfo: {dtype} is no integer dtype; finfo is for floating-point ones"))
-    info = np.iinfo(dtype)
-    return IntegerInfo(info.bits, info.max, info.min, dtype)
+    return _INTEGER_LIMITS[dtype]
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:

@@ -140,7 +140,10 @@ sub          unsigned  0 1 -> max
 mul          signed    min -1 -> min
 mul          signed    max 2 -> -2
 neg          signed    min -> min
+neg          unsigned  1 -> max
 abs          signed    min -> min
+abs          unsigned  max -> max
+sign         unsigned  max -> 1
 sign         signed    min -> -1
 sum          signed    [max 1] -> min
 sum          unsigned  [max 1] -> 0

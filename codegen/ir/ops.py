@@ -58,8 +58,7 @@ def _elementwise(name: str, arity: int, rule: Callable[..., TensorType], referen
 
 
 _FLOATS = ("f32", "f64", "f16", "bf16")
-_SIGNED = (*_FLOATS, "i32", "i64", "i8", "i16")
-_FLOATS_AND_INTS = (*_SIGNED, "u8", "u16", "u32", "u64")
+_FLOATS_AND_INTS = (*_FLOATS, "i32", "i64", "i8", "i16", "u8", "u16", "u32", "u64")
 _SINGLE_DOUBLE = ("f32", "f64")
 _COMPLEX = ("c64", "c128")
 _ALL = (*_FLOATS_AND_INTS, "bool")
@@ -80,9 +79,9 @@ _ROWS = (
     _elementwise("div", 2, type_rules.inexact, np.divide, domain=POSITIVE),
     _elementwise("maximum", 2, type_rules.real, np.maximum, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
     _elementwise("minimum", 2, type_rules.real, np.minimum, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
-    _elementwise("neg", 1, type_rules.signed, np.negative, LINEAR, dtypes=_SIGNED),
-    _elementwise("abs", 1, type_rules.magnitude, np.abs, IDEMPOTENT, dtypes=_SIGNED),
-    _elementwise("sign", 1, type_rules.signed, np.sign, IDEMPOTENT, dtypes=_SIGNED),
+    _elementwise("neg", 1, type_rules.number, np.negative, LINEAR, dtypes=_FLOATS_AND_INTS),
+    _elementwise("abs", 1, type_rules.magnitude, np.abs, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
+    _elementwise("sign", 1, type_rules.number, np.sign, IDEMPOTENT, dtypes=_FLOATS_AND_INTS),
     _elementwise("sqrt", 1, type_rules.inexact, np.sqrt, domain=POSITIVE),
     _elementwise("exp", 1, type_rules.inexact, np.exp),
     _elementwise("log", 1, type_rules.inexact, np.log, domain=POSITIVE),

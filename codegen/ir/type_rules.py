@@ -6,7 +6,7 @@ a sentence that names the operands, in the order they were given.
 from __future__ import annotations
 
 from codegen.ir.dims import Size, element_count
-from codegen.ir.types import COMPLEX, FLOATS, INEXACT, INTEGERS, NUMBERS, PARTS, SIGNED, TensorType
+from codegen.ir.types import COMPLEX, FLOATS, INEXACT, INTEGERS, NUMBERS, PARTS, TensorType
 
 
 class TypeRuleError(TypeError):
@@ -54,7 +54,6 @@ def _elementwise(allowed: frozenset[str], what: str, result: str | None = None):
 REAL = NUMBERS - COMPLEX
 number = _elementwise(NUMBERS, "a number")
 real = _elementwise(REAL, "a real number")
-signed = _elementwise(SIGNED | INEXACT, "a signed number")
 floating = _elementwise(FLOATS, "a floating-point number")
 inexact = _elementwise(INEXACT, "a floating-point or complex number")
 integral = _elementwise(INTEGERS, "an integer")
@@ -66,7 +65,7 @@ complex_number = _elementwise(COMPLEX, "a complex number")
 
 def magnitude(x: TensorType) -> TensorType:
     """|x|: real, whatever x is."""
-    return TensorType(PARTS.get(x.dtype, x.dtype), signed(x).shape)
+    return TensorType(PARTS.get(x.dtype, x.dtype), number(x).shape)
 
 
 def part(x: TensorType) -> TensorType:

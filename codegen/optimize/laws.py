@@ -59,7 +59,7 @@ sub(x, neg(y))          -> add(x, y)
 mul(neg(x), neg(y))     -> mul(x, y)
 div(neg(x), neg(y))     -> div(x, y)
 abs(abs(x))             -> abs(x)
-abs(neg(x))             -> abs(x)
+abs(neg(x:signed))      -> abs(x)
 sign(sign(x:signed))    -> sign(x)   # of a complex number it rounds
 
 maximum(x, x)           -> x

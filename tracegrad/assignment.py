@@ -92,8 +92,8 @@ def set_at(x: Tensor, form: Key, value: Operand) -> None:
         write(part.whole, dispatch("where", part.wide, everywhere, part.whole))
         return
     found = places(x, form)
-    line, index, values = in_line(found, value)
-    if values.array.size:
+    if 0 not in found.shape:                # where nothing is selected NumPy takes a value of any shape
+        line, index, values = in_line(found, value)
         written = dispatch("scatter", line, column(index, found.at, values), values, axis=found.at)
         write(found.whole, found.put_back(written))
 
@@ -168,7 +168,7 @@ def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
         written_directly(x, form, assigned(x.array.dtype, value.array.shape, value, "add_at"), add=True)
     else:
         found = places(x, form)
-        line, index, values = in_line(found, value)
-        if values.array.size:
+        if 0 not in found.shape:
+            line, index, values = in_line(found, value)
             added = dispatch("scatter_add", line, column(index, found.at, values), values, axis=found.at)
             write(found.whole, found.put_back(added))

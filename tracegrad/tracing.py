@@ -294,7 +294,8 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=No
     """Make `fn` fast: its runs are recorded and replayed as native code, forward, backward and update alike.
 
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
-    eagerly, and `f.explain()` says why. `strict=True` raises NotCompiled instead. `fast_math=True` permits
+    eagerly, and `f.explain()` says why. Called with ndarrays it is NumPy code: it sees arrays, gives arrays, and
+    writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
     rewrites that change rounding. `target` is "auto" or a key of codegen.TARGETS.
 
         @tg.trace

@@ -1,6 +1,7 @@
 """verify: one call both ways, on copies, and the first operation that differs."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from codegen import compile_program
 from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
 from tracegrad import dtypes
+from tracegrad.numpy_front.boundary import adopt
 from tracegrad.pytrees import opened
 from tracegrad.replay import Trace
 from tracegrad.tensors import Tensor
@@ -62,6 +64,8 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
 
 def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     """See Traced.verify. ValueError if the function has no path for this call yet."""
+    if adopt(args, kwargs) is not None:
+        return _verify_arrays(traced, args, kwargs)
     found = traced._tree.find(args, kwargs)
     if found is None:
         raise ValueError(f"{traced.name}: no path is known for this call; call it once with these arguments first")
@@ -79,6 +83,40 @@ def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     if not differences:
         return Verification(True, (), None)
     return Verification(False, tuple(differences), first_difference(trace.graph, inputs))
+
+
+def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
+    """The same for a call on ndarrays."""
+    ours, theirs = copy.deepcopy((args, kwargs)), copy.deepcopy((args, kwargs))
+    adopted = adopt(*ours)
+    assert adopted is not None
+    tree = traced._array_trees.get(adopted.scalars)
+    found = None if tree is None else tree.find(adopted.args, adopted.kwargs)
+    if found is None:
+        raise ValueError(f"{traced.name}: no path is known for this call; call it once with these arguments first")
+    trace, leaves = found
+    inputs = [s.fetch(leaves, *ours).copy() for s in trace.sources]
+    exited, result = trace.replay(leaves, *ours)
+    if exited:
+        return Verification(True, (), None)
+    expected = dict(_arrays((traced.eager(*theirs[0], **theirs[1]), *theirs), ""))
+    replayed = dict(_arrays((result, *ours), ""))
+    differences = [f"{name}: {d}" for name in expected
+                   if (d := differs(expected[name], replayed.get(name, np.empty(0)))) is not None]
+    return Verification(not differences, tuple(differences),
+                        first_difference(trace.graph, inputs) if differences else None)
+
+
+def _arrays(value: Any, path: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays and NumPy scalars of (result, args, kwargs), by name."""
+    if isinstance(value, np.ndarray | np.generic):
+        yield path, np.asarray(value)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _arrays(part, f"{path}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for k, part in enumerate(value):
+            yield from _arrays(part, f"{path}[{k}]" if path else ("result", "args", "kwargs")[k])
 
 
 def first_difference(graph: Graph, inputs: list[np.ndarray]) -> str | None:

@@ -505,3 +505,19 @@ def test_error_states_that_ignore_inside_are_replayed() -> None:
             return np.where(x > 0, 1 / x, 0)
 
     replayed(f, X)
+
+
+def test_verify_and_explain() -> None:
+    def f(x: np.ndarray, parts: dict[str, Any]) -> Any:
+        x += parts["b"]
+        return {"y": np.exp(x), "n": x.sum()}
+
+    g = tg.trace(f)
+    x, parts = X.copy(), {"b": X / 2}
+    with pytest.raises(ValueError, match="no path is known"):
+        g.verify(x, parts)
+    g(x, parts)
+    before = x.copy()
+    assert g.verify(x, parts).agrees and np.array_equal(x, before)
+    report = str(g.explain())
+    assert "args[0]: f64[3,4]" in report and "args[1]['b']: f64[3,4]" in report

@@ -9,9 +9,12 @@ from tracegrad.tensors import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far a traced function may grow: how many paths it keeps, and how often it may fail to record in a row."""
+    """How far a traced function may grow: how many paths it keeps, how many of them may be such as no call has come
+    back to, and how often it may fail to record in a row.
+    """
 
     paths: int = 64
+    unused: int = 16
     failures: int = 8
 
 
@@ -45,7 +48,9 @@ class TraceTree:
     @property
     def full(self) -> bool:
         """Has the function as many paths as its limits allow?"""
-        return len(self.traces) >= self.limits.paths
+        return len(self.traces) >= min(self.limits.paths, self.limits.unused) and (
+            len(self.traces) >= self.limits.paths
+            or sum(not trace.replays for trace in self.traces) >= self.limits.unused)
 
     def may_record(self) -> bool:
         """Should this call be recorded? After n failures in a row 2**n - 1 calls are not, after the last none is."""

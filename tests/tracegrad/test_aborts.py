@@ -147,9 +147,11 @@ def test_a_write_through_a_view_that_the_run_did_not_make():
 
 
 def test_arrays_as_arguments():
-    traced = tg.trace(lambda a: a * 2)
-    np.testing.assert_array_equal(call(traced, np.ones(3)), np.full(3, 2.0))
+    traced = tg.trace(lambda a, b: a * b)
+    np.testing.assert_array_equal(call(traced, np.ones(3), tg.ones(3)).numpy(), np.ones(3))
     assert traced.stats.aborts["TENSOR_ARGUMENT"] == 1
+    np.testing.assert_array_equal(call(traced, np.ones(3, ">f8"), np.ones(3)), np.ones(3))
+    assert traced.stats.aborts["ARRAY_ARGUMENT"] == 1
 
 
 def test_too_many_paths():

@@ -617,3 +617,26 @@ def test_a_tensor_made_of_numbers_and_then_written_starts_again_from_the_numbers
     for _ in range(3):
         assert f(tg.tensor([10.0, 20.0])).tolist() == [12.0, 23.0]
     assert f.stats.replays == 2
+
+
+def test_paths_that_no_call_comes_back_to_are_not_made_without_end():
+    table = np.zeros(3)
+
+    @tg.trace
+    def f(x):
+        return x * float(table[0]) + 1
+
+    x = tg.ones(3)
+    with pytest.warns(tg.FellBackToEager, match="TOO_MANY_PATHS"):
+        for k in range(40):
+            table[0] = k
+            assert f(x).tolist() == [k + 1.0] * 3
+    assert f.stats.recordings == 16
+    for _ in range(3):
+        f(x)                        # the last value again: it runs eagerly
+    table[0] = 15
+    f(x)                            # a path that is there
+    assert f.stats.replays == 1
+    table[0] = 100
+    f(x)
+    assert f.stats.recordings == 17

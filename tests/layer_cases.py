@@ -112,6 +112,8 @@ LAYERS = (
     Case("TransformerDecoder",
          lambda nn: nn.TransformerDecoder(nn.TransformerDecoderLayer(6, 2, 8, 0.0, norm_first=True), 2),
          ((5, 2, 6), (4, 2, 6))),
+    Case("Transformer", lambda nn: nn.Transformer(6, 2, 1, 1, 8, 0.0, batch_first=True), ((2, 5, 6), (2, 4, 6)),
+         (("tgt_mask", CAUSAL[:4, :4]),)),
     Case("RNNCell", lambda nn: nn.RNNCell(3, 4), ((2, 3), (2, 4))),
     Case("RNNCell relu", lambda nn: nn.RNNCell(3, 4, bias=False, nonlinearity="relu"), ((2, 3),)),
     Case("LSTMCell", lambda nn: nn.LSTMCell(3, 4), ((2, 3),)),
@@ -131,6 +133,8 @@ ACTIVATIONS = tuple(
     for name in ("ReLU ReLU6 Tanh Sigmoid SiLU GELU ELU CELU SELU LeakyReLU Softplus Hardtanh Hardsigmoid Hardswish "
                  "Hardshrink Softshrink Softsign Tanhshrink LogSigmoid Mish GLU PReLU").split()
 ) + (
+    Case("ReLU in place", lambda nn: nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True)), ((3, 4),)),
+    Case("ELU in place", lambda nn: nn.Sequential(nn.Linear(4, 3), nn.ELU(0.5, inplace=True)), ((3, 4),)),
     Case("GELU tanh", lambda nn: nn.GELU(approximate="tanh"), ((3, 4),)),
     Case("Threshold", lambda nn: nn.Threshold(0.1, 2.0), ((3, 4),)),
     Case("PReLU channels", lambda nn: nn.PReLU(3), ((2, 3, 4),)),
@@ -193,6 +197,7 @@ LOSSES = (
     Case("MultiMarginLoss", lambda nn: nn.MultiMarginLoss(p=2, margin=0.5), ((4, 5), labels(5, 4))),
     Case("BCELoss", lambda nn: nn.BCELoss(), (chances(4, 5), chances(4, 5))),
     Case("BCEWithLogitsLoss", lambda nn: nn.BCEWithLogitsLoss(), ((4, 5), chances(4, 5))),
+    Case("MultiLabelSoftMarginLoss", lambda nn: nn.MultiLabelSoftMarginLoss(), ((4, 5), chances(4, 5))),
     Case("KLDivLoss", lambda nn: nn.KLDivLoss(reduction="batchmean"), ((4, 5), chances(4, 5))),
     Case("KLDivLoss logs", lambda nn: nn.KLDivLoss(reduction="sum", log_target=True), ((4, 5), (4, 5))),
     Case("PoissonNLLLoss", lambda nn: nn.PoissonNLLLoss(full=True), ((4, 5), counts(4, 5))),

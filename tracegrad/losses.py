@@ -230,6 +230,13 @@ def binary_cross_entropy_with_logits(logits: Operand, target: Operand, weight: O
     return reduced(op, losses if weight is None else losses * weight, reduction)
 
 
+def multilabel_soft_margin_loss(x: Operand, target: Operand, weight: Operand | None = None, *,
+                                reduction: str = "mean") -> Tensor:
+    """binary_cross_entropy_with_logits of [n, c], the mean over the classes: several of them may be right."""
+    losses = binary_cross_entropy_with_logits(x, target, weight, reduction="none")
+    return reduced("multilabel_soft_margin_loss", mean(losses, -1), reduction)
+
+
 def kl_div(log_p: Operand, target: Operand, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """q (log q - log_p) for the target q, or log q with `log_target`; 0 where q is 0.
 

@@ -433,19 +433,12 @@ SCHEDULES = {
                                                    three_phase=True, cycle_momentum=False),
     "SequentialLR": lambda s, o: s.SequentialLR(
         o, [s.LinearLR(o, 0.1, total_iters=4), s.ExponentialLR(o, 0.8), s.StepLR(o, 2)], [4, 9]),
-    "two at once": lambda s, o: Both(s.LinearLR(o, 0.1, total_iters=4), s.ExponentialLR(o, 0.8)),
+    "ChainedScheduler": lambda s, o: s.ChainedScheduler([s.LinearLR(o, 0.1, total_iters=4), s.ExponentialLR(o, 0.8)]),
+    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.01, [0.1, 0.2], step_size_up=3, step_size_down=4),
+    "CyclicLR triangular2": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=3, mode="triangular2",
+                                                    cycle_momentum=False),
+    "CyclicLR exp_range": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=3, mode="exp_range", gamma=0.9),
 }
-
-
-class Both:
-    """Two schedules, stepped one after the other."""
-
-    def __init__(self, *schedules):
-        self.schedules = schedules
-
-    def step(self):
-        for schedule in self.schedules:
-            schedule.step()
 
 
 @pytest.mark.peers

@@ -9,11 +9,25 @@ from tracegrad.nn.modules import Module, Parameter
 from tracegrad.tensors import Tensor
 
 
-class ReLU(Module):
+class MayBeInPlace(Module):
+    """A function that writes its result into x if it is made with `inplace`."""
+
+    def __init__(self, inplace: bool = False):
+        self.inplace = inplace
+
+    def stored(self, x: Tensor, y: Tensor) -> Tensor:
+        """y, or x with the values of y."""
+        return x.copy_(y) if self.inplace else y
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(MayBeInPlace):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x)
+        return self.stored(x, F.relu(x))
 
 
 class Tanh(Module):
@@ -30,11 +44,11 @@ class Sigmoid(Module):
         return F.sigmoid(x)
 
 
-class SiLU(Module):
+class SiLU(MayBeInPlace):
     """x * sigmoid(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x)
+        return self.stored(x, F.silu(x))
 
 
 class Softmax(Module):
@@ -63,11 +77,11 @@ class LogSoftmax(Module):
         return f"axis={self.axis}"
 
 
-class ReLU6(Module):
+class ReLU6(MayBeInPlace):
     """x clipped to [0, 6]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu6(x)
+        return self.stored(x, F.relu6(x))
 
 
 class LogSigmoid(Module):
@@ -77,18 +91,18 @@ class LogSigmoid(Module):
         return F.logsigmoid(x)
 
 
-class Mish(Module):
+class Mish(MayBeInPlace):
     """x * tanh(softplus(x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.mish(x)
+        return self.stored(x, F.mish(x))
 
 
-class SELU(Module):
+class SELU(MayBeInPlace):
     """elu scaled so that layers keep mean 0 and variance 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.selu(x)
+        return self.stored(x, F.selu(x))
 
 
 class Softsign(Module):
@@ -105,18 +119,18 @@ class Tanhshrink(Module):
         return F.tanhshrink(x)
 
 
-class Hardsigmoid(Module):
+class Hardsigmoid(MayBeInPlace):
     """x / 6 + 1/2, clipped to [0, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.hardsigmoid(x)
+        return self.stored(x, F.hardsigmoid(x))
 
 
-class Hardswish(Module):
+class Hardswish(MayBeInPlace):
     """x * hardsigmoid(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.hardswish(x)
+        return self.stored(x, F.hardswish(x))
 
 
 class GELU(Module):
@@ -132,40 +146,43 @@ class GELU(Module):
         return f"approximate={self.approximate}"
 
 
-class ELU(Module):
+class ELU(MayBeInPlace):
     """x above 0, alpha * (exp(x) - 1) below."""
 
-    def __init__(self, alpha: float = 1.0):
+    def __init__(self, alpha: float = 1.0, inplace: bool = False):
+        super().__init__(inplace)
         self.alpha = alpha
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x, self.alpha)
+        return self.stored(x, F.elu(x, self.alpha))
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
 
 
-class CELU(Module):
+class CELU(MayBeInPlace):
     """x above 0, alpha * (exp(x / alpha) - 1) below."""
 
-    def __init__(self, alpha: float = 1.0):
+    def __init__(self, alpha: float = 1.0, inplace: bool = False):
+        super().__init__(inplace)
         self.alpha = alpha
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.celu(x, self.alpha)
+        return self.stored(x, F.celu(x, self.alpha))
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
 
 
-class LeakyReLU(Module):
+class LeakyReLU(MayBeInPlace):
     """x above 0, negative_slope * x below."""
 
-    def __init__(self, negative_slope: float = 0.01):
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False):
+        super().__init__(inplace)
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)
+        return self.stored(x, F.leaky_relu(x, self.negative_slope))
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -184,14 +201,15 @@ class Softplus(Module):
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
-class Hardtanh(Module):
+class Hardtanh(MayBeInPlace):
     """x clipped to [min_val, max_val]."""
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0):
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
+        super().__init__(inplace)
         self.min_val, self.max_val = min_val, max_val
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.hardtanh(x, self.min_val, self.max_val)
+        return self.stored(x, F.hardtanh(x, self.min_val, self.max_val))
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"
@@ -223,14 +241,15 @@ class Softshrink(Module):
         return f"lambd={self.lambd}"
 
 
-class Threshold(Module):
+class Threshold(MayBeInPlace):
     """x where it is above `threshold`, else `value`."""
 
-    def __init__(self, threshold: float, value: float):
+    def __init__(self, threshold: float, value: float, inplace: bool = False):
+        super().__init__(inplace)
         self.threshold, self.value = threshold, value
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.threshold(x, self.threshold, self.value)
+        return self.stored(x, F.threshold(x, self.threshold, self.value))
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, value={self.value}"

@@ -8,6 +8,7 @@ from typing import Any
 from tracegrad.creation import empty
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
+from tracegrad.nn.activations import MayBeInPlace
 from tracegrad.nn.modules import Module, Parameter
 from tracegrad.tensors import Tensor
 
@@ -136,16 +137,17 @@ class Unflatten(Module):
         return f"axis={self.axis}, unflattened_size={self.unflattened_size}"
 
 
-class Dropout(Module):
+class Dropout(MayBeInPlace):
     """While training, each element is 0 with probability p and x / (1 - p) otherwise; else x."""
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: float = 0.5, inplace: bool = False):
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: p = {p} is not a probability")
+        super().__init__(inplace)
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.p, self.training)
+        return self.stored(x, F.dropout(x, self.p, self.training))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -155,28 +157,28 @@ class Dropout1d(Dropout):
     """Dropout of whole channels of [n, c, l]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout1d(x, self.p, self.training)
+        return self.stored(x, F.dropout1d(x, self.p, self.training))
 
 
 class Dropout2d(Dropout):
     """Dropout of whole channels of [n, c, h, w]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout2d(x, self.p, self.training)
+        return self.stored(x, F.dropout2d(x, self.p, self.training))
 
 
 class Dropout3d(Dropout):
     """Dropout of whole channels of [n, c, d, h, w]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout3d(x, self.p, self.training)
+        return self.stored(x, F.dropout3d(x, self.p, self.training))
 
 
 class AlphaDropout(Dropout):
     """Dropout beside selu: see functional.alpha_dropout."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.alpha_dropout(x, self.p, self.training)
+        return self.stored(x, F.alpha_dropout(x, self.p, self.training))
 
 
 class CosineSimilarity(Module):

@@ -118,6 +118,19 @@ class BCEWithLogitsLoss(Module):
             logits, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight)
 
 
+class MultiLabelSoftMarginLoss(Module):
+    """BCEWithLogitsLoss of several classes; see functional.multilabel_soft_margin_loss."""
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean"):
+        self.register_buffer("weight", weight)
+        self.reduction = reduction
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return F.multilabel_soft_margin_loss(x, target, self.weight, reduction=self.reduction)
+
+
 class KLDivLoss(Module):
     """The divergence of a target from log-probabilities; see functional.kl_div."""
 

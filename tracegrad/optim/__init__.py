@@ -5,9 +5,11 @@ from tracegrad.optim.adaptive import Adadelta, Adagrad, RMSprop
 from tracegrad.optim.descent import SGD
 from tracegrad.optim.lbfgs import LBFGS
 from tracegrad.optim.lr_scheduler import (
+    ChainedScheduler,
     ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
+    CyclicLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
@@ -22,8 +24,8 @@ from tracegrad.optim.lr_scheduler import (
 from tracegrad.optim.optimizer import Optimizer, ParamGroup
 
 __all__ = [
-    "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
-    "ExponentialLR", "LBFGS", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "NAdam", "OneCycleLR",
-    "Optimizer", "ParamGroup", "PolynomialLR", "RAdam", "RMSprop", "ReduceLROnPlateau", "SGD", "SequentialLR",
-    "StepLR", "lr_scheduler",
+    "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "ChainedScheduler", "ConstantLR", "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LBFGS", "LambdaLR", "LinearLR", "MultiStepLR",
+    "MultiplicativeLR", "NAdam", "OneCycleLR", "Optimizer", "ParamGroup", "PolynomialLR", "RAdam", "RMSprop",
+    "ReduceLROnPlateau", "SGD", "SequentialLR", "StepLR", "lr_scheduler",
 ]

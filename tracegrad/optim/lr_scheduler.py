@@ -4,10 +4,6 @@
     for _ in range(epochs):
         ...
         schedule.step()
-
-1. A schedule writes into Tensors that are there: a traced step records nothing anew.
-2. As in PyTorch, the rate of step 0 is set when the schedule is made, and most schedules go on from the rate that is
-   there, so that several can act on one optimizer.
 """
 from __future__ import annotations
 
@@ -16,53 +12,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tracegrad.optim.optimizer import Optimizer, ParamGroup
+from tracegrad.optim.cycles import CyclicLR, OneCycleLR
+from tracegrad.optim.optimizer import Optimizer
+from tracegrad.optim.schedules import LRScheduler, one_for_each_group
 
-
-class LRScheduler:
-    """Base of the schedules: a subclass defines `rate`, the learning rate of a group at step `last_epoch`."""
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
-        self.optimizer = optimizer
-        for group in optimizer.param_groups:
-            if group.initial_lr is None:
-                group.initial_lr = group["lr"]
-        self.base_lrs = [float(group.initial_lr or 0.0) for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self.step()
-
-    @property
-    def base_lr(self) -> float:
-        """The learning rate that the first group began with."""
-        return self.base_lrs[0]
-
-    def rate(self, k: int, lr: float) -> float:
-        """What takes the place of `lr`, the present learning rate of group k."""
-        raise NotImplementedError(f"{type(self).__name__} does not define rate")
-
-    def step(self) -> None:
-        """Go on by one, usually after each epoch."""
-        self.last_epoch += 1
-        self.set_rates()
-
-    def set_rates(self) -> None:
-        """Give every group its rate at this step."""
-        for k, group in enumerate(self.optimizer.param_groups):
-            group["lr"] = self.rate(k, group["lr"])
-
-    def get_last_lr(self) -> list[float]:
-        """The present learning rate of each group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Numbers that say how far the schedule is; functions it was given are not among them."""
-        return {name: value for name, value in vars(self).items()
-                if name != "optimizer" and isinstance(value, bool | int | float | str | list | tuple | type(None))
-                and not any(callable(v) for v in (value if isinstance(value, list | tuple) else ()))}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the schedule of this state_dict was."""
-        vars(self).update(state)
+__all__ = [
+    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
+    "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR",
+    "ReduceLROnPlateau", "SequentialLR", "StepLR",
+]
 
 
 class StepLR(LRScheduler):
@@ -171,15 +129,6 @@ class MultiplicativeLR(LRScheduler):
         return lr * self.lr_lambdas[k](self.last_epoch) if self.last_epoch else lr
 
 
-def one_for_each_group(optimizer: Optimizer, given: Any) -> list[Any]:
-    """A list of what was given for each group, or of the one thing given for all."""
-    n = len(optimizer.param_groups)
-    values = list(given) if isinstance(given, list | tuple) else [given] * n
-    if len(values) != n:
-        raise ValueError(f"{len(values)} values for {n} groups of parameters")
-    return values
-
-
 class CosineAnnealingLR(LRScheduler):
     """The learning rate, down to `eta_min` along half a cosine in T_max steps, then up again.
 
@@ -218,89 +167,6 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return self.eta_min + (self.base_lrs[k] - self.eta_min) * (1 + math.cos(math.pi * t / length)) / 2
 
 
-class OneCycleLR(LRScheduler):
-    """Up to `max_lr` during the first pct_start of all steps, then down far below the start; momentum goes against it.
-
-    L. N. Smith, N. Topin (2018), arXiv:1708.07120. The start is max_lr / div_factor, the end that / final_div_factor;
-    momentum (Adam's first beta) goes from max_momentum to base_momentum and back, in a Tensor too.
-    """
-
-    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float], total_steps: int | None = None,
-                 epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
-                 anneal_strategy: str = "cos", cycle_momentum: bool = True, base_momentum: float = 0.85,
-                 max_momentum: float = 0.95, div_factor: float = 25.0, final_div_factor: float = 1e4,
-                 three_phase: bool = False, last_epoch: int = -1):
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
-            total_steps = epochs * steps_per_epoch
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f'OneCycleLR: anneal_strategy is "cos" or "linear", not {anneal_strategy!r}')
-        self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
-        self.max_lrs = [float(lr) for lr in one_for_each_group(optimizer, max_lr)]
-        self.div_factor, self.final_div_factor = div_factor, final_div_factor
-        self.cycle_momentum, self.base_momentum, self.max_momentum = cycle_momentum, base_momentum, max_momentum
-        up = pct_start * total_steps - 1
-        if three_phase:
-            self.ends = [up, 2 * up, total_steps - 1.0]
-            self.lr_levels, self.momentum_levels = [0, 1, 0, 2], [1, 0, 1, 1]
-        else:
-            self.ends, self.lr_levels, self.momentum_levels = [up, total_steps - 1.0], [0, 1, 2], [1, 0, 1]
-        if last_epoch == -1:
-            for lr, group in zip(self.max_lrs, optimizer.param_groups):
-                group.initial_lr = lr / div_factor
-                if cycle_momentum:
-                    make_momentum_tensor(group)
-        super().__init__(optimizer, last_epoch)
-
-    def between(self, levels: Sequence[int], values: Sequence[float]) -> float:
-        """The value at this step: phase by phase from one level to the next."""
-        if self.last_epoch >= self.total_steps:
-            raise ValueError(f"OneCycleLR: step {self.last_epoch} is beyond the {self.total_steps} steps of the cycle")
-        start = 0.0
-        for phase, end in enumerate(self.ends):
-            if self.last_epoch <= end or phase == len(self.ends) - 1:
-                part = (self.last_epoch - start) / (end - start)
-                a, b = values[levels[phase]], values[levels[phase + 1]]
-                if self.anneal_strategy == "linear":
-                    return a + (b - a) * part
-                return b + (a - b) / 2 * (1 + math.cos(math.pi * part))
-            start = end
-        raise AssertionError
-
-    def rate(self, k: int, lr: float) -> float:
-        top = self.max_lrs[k]
-        first = top / self.div_factor
-        return self.between(self.lr_levels, (first, top, first / self.final_div_factor))
-
-    def set_rates(self) -> None:
-        super().set_rates()
-        if self.cycle_momentum:
-            for group in self.optimizer.param_groups:
-                set_momentum(group, self.between(self.momentum_levels, (self.base_momentum, self.max_momentum)))
-
-
-def make_momentum_tensor(group: ParamGroup) -> None:
-    """Make a group's momentum, or its first beta, a Tensor. ValueError if it has neither."""
-    if "betas" in group.options:
-        first, second = group.options["betas"]
-        group.options["beta"] = first
-        group.options["betas"] = group.make_tensor("beta"), second
-        del group.options["beta"]
-    elif "momentum" in group.options:
-        group.make_tensor("momentum")
-    else:
-        raise ValueError("OneCycleLR: the optimizer has no momentum to cycle: pass cycle_momentum=False")
-
-
-def set_momentum(group: ParamGroup, value: float) -> None:
-    """Write a group's momentum, or its first beta, in place."""
-    if "betas" in group.options:
-        group.options["betas"][0].fill_(value)
-    else:
-        group["momentum"] = value
-
-
 class SequentialLR(LRScheduler):
     """One schedule after the other: the next begins at each of the steps `milestones`."""
 
@@ -328,6 +194,33 @@ class SequentialLR(LRScheduler):
                 group["lr"] = group.initial_lr
             now.last_epoch = -1
         now.step()
+
+
+class ChainedScheduler:
+    """Several schedules of one optimizer, stepped one after the other."""
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None):
+        if len({id(s.optimizer) for s in schedulers}) != 1 or optimizer not in (None, schedulers[0].optimizer):
+            raise ValueError("ChainedScheduler: every schedule must be one of the same optimizer")
+        self.schedulers, self.optimizer = list(schedulers), schedulers[0].optimizer
+
+    def step(self) -> None:
+        """Go on by one, usually after each epoch."""
+        for each in self.schedulers:
+            each.step()
+
+    def get_last_lr(self) -> list[float]:
+        """The present learning rate of each group."""
+        return self.schedulers[-1].get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the schedules."""
+        return {"schedulers": [each.state_dict() for each in self.schedulers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the schedules of this state_dict were."""
+        for each, its in zip(self.schedulers, state["schedulers"], strict=True):
+            each.load_state_dict(its)
 
 
 class ReduceLROnPlateau:

@@ -35,7 +35,7 @@ DATA = {"tensor", "asarray", "as_tensor", "from_numpy", "from_dlpack", "astype",
 RANDOM = {
     "manual_seed", "get_rng_state", "set_rng_state", "bernoulli", "multinomial", "normal", "rand", "rand_like",
     "randint", "randint_like", "randn", "randn_like", "randperm", "F.dropout", "F.dropout1d", "F.dropout2d",
-    "F.dropout3d", "F.alpha_dropout",
+    "F.dropout3d", "F.alpha_dropout", "F.gumbel_softmax",
 }
 OWN = {"put", "put_along_axis", "linear_recurrence"}
 ELSEWHERE = SETTINGS | DTYPES | DATA | RANDOM | OWN

@@ -88,10 +88,10 @@ HOOKED.register_hook(lambda g: None)
 FORTRAN = tg.zeros(3, 4).T
 
 
-def call(traced, x):
+def call(traced, *x):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return traced(x)
+        return traced(*x)
 
 
 def test_every_reason_is_in_a_test():

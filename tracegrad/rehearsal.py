@@ -57,6 +57,8 @@ def is_foreign(value: Any, prediction: Prediction) -> bool:
     if kind is BuiltinFunctionType:
         return value is not __import__ and not is_pure_function(value)
     if kind is FunctionType:
+        if value.__name__[:2] == "__":              # a special method, as a dataclass or a named tuple has it
+            return False
         trust = prediction.library.trust(value.__code__)
         return trust not in (Trust.CORE, Trust.NUMPY) and is_standard(value.__code__.co_filename)
     if issubclass(kind, type):

@@ -25,7 +25,7 @@ from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.explanation import Explanation, explain
 from tracegrad.lifted import may_be_lifted
-from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, reason_not_to_run
+from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
@@ -91,6 +91,7 @@ class Traced:
         self._numbers: dict[str, set[int | float]] = {}             # values seen, by route of the argument
         self._constant: frozenset[str] = frozenset()                # routes of numbers that Python reads
         self._rehearsed = False                                     # may it run on what stands for arrays?
+        self._makes_arrays = False                                  # is it NumPy code that was given no array?
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -145,13 +146,13 @@ class Traced:
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self._aborted.clear()
             self._codes, self._constant = frozenset(), frozenset()
-            self._numbers, self._rehearsed = {}, False
+            self._numbers, self._rehearsed, self._makes_arrays = {}, False, False
             self.stats = Stats()
 
     def _without_path(self, args: tuple, kwargs: dict) -> Any:
         """A call on Tensors whose path is not known, or one on ndarrays."""
         try:
-            adopted = adopt(args, kwargs)
+            adopted = adopt(args, kwargs, self._makes_arrays)
         except NotAdopted as refusal:
             self._give_up([Aborted(Abort.ARRAY_ARGUMENT, str(refusal))])
             self.stats.eager_calls += 1
@@ -209,6 +210,8 @@ class Traced:
         self.stats.recordings += 1
         self._codes = run.codes
         self._constant |= run.numbers_read
+        if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
+            self._makes_arrays = True
         if run.error is not None:
             self.stats.eager_calls += 1
             self._note(run.aborts)

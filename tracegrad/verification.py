@@ -64,7 +64,7 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
 
 def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     """See Traced.verify. ValueError if the function has no path for this call yet."""
-    if adopt(args, kwargs) is not None:
+    if adopt(args, kwargs, traced._makes_arrays) is not None:
         return _verify_arrays(traced, args, kwargs)
     found = traced._tree.find(args, kwargs)
     if found is None:
@@ -88,7 +88,7 @@ def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
 def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     """The same for a call on ndarrays."""
     ours, theirs = copy.deepcopy((args, kwargs)), copy.deepcopy((args, kwargs))
-    adopted = adopt(*ours)
+    adopted = adopt(*ours, traced._makes_arrays)
     assert adopted is not None
     tree = traced._array_trees.get(adopted.scalars)
     found = None if tree is None else tree.find(adopted.args, adopted.kwargs)

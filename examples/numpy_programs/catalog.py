@@ -15,13 +15,14 @@ from tracegrad import Abort
 class Program:
     """A function of NumPy arrays; `arguments` makes new ones of some size.
 
-    `reason`: why it runs eagerly, if it does.
+    `reason`: why it runs eagerly, if it does. `made`: is it given no array, so that its first call shows what it is?
     """
 
     function: Callable[..., Any]
     arguments: Callable[[np.random.Generator, int], tuple[Any, ...]]
     size: int
     reason: Abort | None = None
+    made: bool = False
 
     @property
     def name(self) -> str:
@@ -44,6 +45,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program(grids.life, lambda r, n: (r.integers(0, 2, (n, n)),), 128),
     Program(grids.jacobi, lambda r, n: (_positive(r, n) + n * np.eye(n), r.random(n)), 100),
     Program(grids.escape_times, lambda r, n: (np.linspace(-2.0, 0.6, n), np.linspace(-1.2, 1.2, n)), 200),
+    Program(grids.mandelbrot, lambda r, n: (n, n + 10), 200, made=True),
     Program(grids.floyd_warshall, lambda r, n: (r.random((n, n)),), 32),
     Program(images.convolve, lambda r, n: (r.random((n, n)), r.random((3, 3))), 256),
     Program(images.sobel, lambda r, n: (r.random((n, n)),), 256),

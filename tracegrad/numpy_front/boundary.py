@@ -38,13 +38,21 @@ class Adopted(NamedTuple):
     scalars: tuple[Any, ...]
 
 
+def is_of_arrays(result: Any) -> bool:
+    """Is a result NumPy's: an array or a scalar, or one with such a part?"""
+    if isinstance(result, CONTAINERS):
+        return any(map(is_of_arrays, result.values() if isinstance(result, dict) else result))
+    return isinstance(result, _ndarray | np.generic)
+
+
 class NotAdopted(Exception):
     """An argument that has no place in a recording."""
 
 
-def adopt(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Adopted | None:
+def adopt(args: tuple[Any, ...], kwargs: Mapping[str, Any], makes_arrays: bool = False) -> Adopted | None:
     """The arguments, if arrays are among them, or in lists, tuples and dicts among them, and no Tensors.
 
+    A function that is known to be NumPy code, because it `makes_arrays`, need not be given any.
     NotAdopted for an array that Tensors cannot stand for, and where NumPy would raise for what replays compute.
     """
     known: dict[int, Any] = {}              # by id of an array or a container: what stands for it
@@ -59,7 +67,7 @@ def adopt(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Adopted | None:
             argument = _other(argument, known, scalars, k)
         given.append(argument)
     named = {name: _other(argument, known, scalars, name) for name, argument in kwargs.items()}
-    if not known or any(map(_is_a_tensor, (*args, *kwargs.values()))):
+    if not (known or makes_arrays) or any(map(_is_a_tensor, (*args, *kwargs.values()))):
         return None
     if errors_raise():
         raise NotAdopted("np.errstate asks for floating-point errors to raise")
@@ -88,10 +96,15 @@ def _is_a_tensor(argument: Any) -> bool:
     return isinstance(argument, Tensor)
 
 
+def is_named_tuple(kind: type) -> bool:
+    """Is it a class of tuples that are made of their parts by `_make`?"""
+    return issubclass(kind, tuple) and hasattr(kind, "_make")
+
+
 def _within(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
     """A value with Tensors for the arrays in it: a new container where there are some, else itself."""
     kind = type(value)
-    if kind is _ndarray or kind in CONTAINERS:
+    if kind is _ndarray or kind in CONTAINERS or is_named_tuple(kind):
         found = known.get(id(value))
         if found is not None:
             return found
@@ -103,7 +116,7 @@ def _within(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
         before = value.values() if kind is dict else value
         if all(new is old for new, old in zip(parts, before)):
             return value
-        made = dict(zip(value, parts)) if kind is dict else kind(parts)
+        made = dict(zip(value, parts)) if kind is dict else getattr(kind, "_make", kind)(parts)
         known[id(value)] = made
         return made
     if isinstance(value, _ndarray):
@@ -164,8 +177,8 @@ class Run:
             stand_in = {key: self._stand_in(part, original[key], (*path, key)) for key, part in adopted.items()}
             items = (*stand_in, *stand_in.values())
         else:
-            stand_in = type(adopted)(
-                [self._stand_in(part, original[k], (*path, k)) for k, part in enumerate(adopted)])
+            make = getattr(type(adopted), "_make", type(adopted))
+            stand_in = make([self._stand_in(part, original[k], (*path, k)) for k, part in enumerate(adopted)])
             items = tuple(stand_in) if type(adopted) is list else None
         self._stand_ins[id(adopted)] = stand_in
         given = Given(stand_in, original, path, items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -521,3 +521,22 @@ def test_verify_and_explain() -> None:
     assert g.verify(x, parts).agrees and np.array_equal(x, before)
     report = str(g.explain())
     assert "args[0]: f64[3,4]" in report and "args[1]['b']: f64[3,4]" in report
+
+
+class State(NamedTuple):
+    position: np.ndarray
+    velocity: np.ndarray
+
+
+def test_named_tuples_of_arrays() -> None:
+    def step(state: State, dt: float) -> State:
+        velocity = state.velocity - dt * state.position
+        return State(state.position + dt * velocity, velocity)
+
+    f = tg.trace(step)
+    mine = theirs = State(X.copy(), np.zeros_like(X))
+    for _ in range(4):
+        mine, theirs = f(mine, 0.1), step(theirs, 0.1)
+        assert type(mine) is State
+        check_equal(mine, theirs)
+    assert f.stats.replays == 3         # type: ignore[attr-defined]

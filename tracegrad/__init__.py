@@ -428,6 +428,7 @@ cat = concatenate = concat
 amax, amin = max, min
 unbind, movedim, broadcast_tensors = unstack, moveaxis, broadcast_arrays
 power, invert, bitwise_not = pow, bitwise_invert, bitwise_invert
+half, double, short, long, cfloat, cdouble = float16, float64, int16, int64, complex64, complex128
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
 from tracegrad import data, fft, linalg, nn, optim  # noqa: E402

@@ -65,3 +65,29 @@ def test_kernels_agree_with_the_interpreter(graph, seed, features):
                 np.testing.assert_array_equal(a, e)
             else:
                 np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
+
+
+NARROW = ("f16", "bf16", "i8", "i16", "u8", "u16", "u64", "bool")
+UNROUNDED = tuple(op for op in KERNEL_OPS if op not in ROUNDED and OPS[op].dtypes[0] == "f32" and op != "random_bits")
+
+
+@settings(deadline=None, max_examples=250, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(graphs(UNROUNDED, NARROW, sizes=SIZES), st.integers(0, 2**32 - 1), st.sampled_from(list(runnable().values())))
+def test_kernels_of_narrow_dtypes_agree_bit_for_bit(graph, seed, features):
+    plan = schedule(graph, machine=Machine(computes=computes))
+    generator = np.random.default_rng(seed)
+    for kernel in dict.fromkeys(step.kernel for step in plan.steps if isinstance(step, Launch)):
+        sums = any(isinstance(s, Accumulate) and s.kind in ("sum", "prod") for p in kernel.passes for s in p.body)
+        if sums or any(p.size > LARGE for p in kernel.params):
+            continue
+        expected = [contents(p, generator) for p in kernel.params]
+        actual = [x.copy() for x in expected]
+        good = run_kernel(kernel, expected)
+        assert compile_kernel(kernel, features)(actual) == (not good)
+        for a, e in zip(actual, expected):
+            assert not good or same_numbers(a, e), kernel
+
+
+def same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal, all NaNs one, and zeros of either sign too."""
+    return bool(np.all((a == b) | (a != a) & (b != b)))

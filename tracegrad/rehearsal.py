@@ -10,7 +10,7 @@ function that we know nothing of would not take a stand-in, could not.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ from tracegrad.purity.observation import observe
 from tracegrad.purity.prediction import Prediction, predict
 
 HARMLESS = frozenset({Abort.RAISED, Abort.UNSEEN_CODE})
+DEEPEST = 16
 KNOWN = (np.ndarray, ModuleType, MethodType, functools.partial)
 
 
@@ -45,10 +46,19 @@ def rehearse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
     if not any(is_foreign(child.value, prediction) for entry in prediction.snapshot for child in entry.children):
         return None
     seen = observe(prediction, lambda: function(*args, **kwargs))
-    given = {id(a) for a in (*args, *kwargs.values())}
+    given = set(arrays_in((*args, *kwargs.values())))
     aborts = [refusal for refusal in seen.refusals if refusal.reason not in HARMLESS]
     aborts += [e.refusal for e in effects(prediction) if e.refusal is not None and id(e.owner) not in given]
     return Rehearsal(seen.result, seen.error, tuple(dict.fromkeys(aborts)), frozenset(seen.codes.values()))
+
+
+def arrays_in(values: Iterable[Any], depth: int = 0) -> Iterator[int]:
+    """The ids of the arrays among these, and in lists, tuples and dicts of them."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield id(value)
+        elif isinstance(value, list | tuple | dict) and depth < DEEPEST:
+            yield from arrays_in(value.values() if isinstance(value, dict) else value, depth + 1)
 
 
 def is_foreign(value: Any, prediction: Prediction) -> bool:

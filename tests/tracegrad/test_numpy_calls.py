@@ -89,6 +89,8 @@ CALLS: dict[Callable, Callable] = {
     np.diagonal: np.diagonal, np.diag: lambda x: np.diag(x[0]), np.diagflat: lambda x: np.diagflat(x[0]),
     np.einsum: lambda x: np.einsum("ij,kj->ik", x, x), np.tensordot: lambda x: np.tensordot(x, x, ([1], [1])),
     np.kron: lambda x: np.kron(x, x[0]),
+    np.convolve: lambda x: np.convolve(x[0], [1.0, 2.0], "same"), np.vander: lambda x: np.vander(x[0], 3),
+    np.correlate: lambda x: np.correlate(x[0], x[1, :2], "full"),
 }
 
 

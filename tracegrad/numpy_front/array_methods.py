@@ -71,11 +71,10 @@ def reduction(ufunc: np.ufunc) -> Callable[..., Any]:
 def mean(x: Operand, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
          where: Any = True) -> Any:
     """x.mean()."""
-    if type(x) is Selected and x.is_whole and axis in (None, 0) and dtype is out is None and not keepdims:
-        counted = x.mask.array.ndim if axis == 0 else None
-        n = reduce(np.add, wrap(x.mask), None)
-        if counted is None:
-            n = ufunc_call(np.multiply, n, prod(x.whole.array.shape[x.lead:]))
+    if (type(x) is Selected and x.is_whole and x.whole.array.itemsize > 2 and axis in (None, 0)
+            and dtype is out is None and where is True and not keepdims):
+        each = prod(x.whole.array.shape[x.lead:]) if axis is None else 1
+        n = ufunc_call(np.multiply, reduce(np.add, wrap(x.mask), None), each)
         return ufunc_call(np.divide, reduce(np.add, x.replaced(in_float(x.whole)), axis), n)
     tensor = in_float(x._tensor) if dtype is None else convert(x._tensor, dtype_given(dtype))
     held = where if where is True else convert(tensor_of(where), BOOL)

@@ -18,9 +18,13 @@ _ROUNDS = 10
 
 
 def random_word(a: Assembler, point: Point, s: RandomWord, key: Value, counter: Value) -> Value:
-    """Word index % 4 of block counter + index // 4 under key."""
+    """Word index % 4 of block counter + index // 4 under key.
+
+    A key or counter in lanes was loaded for some of them only, and the index may be below 0 in the others.
+    """
     form = indexing.affine(a, point, s.index)
-    if form is not None and form.step == 1 and form.aligned % 4 == 0 and point.lanes % 4 == 0:
+    in_every_lane = key.type.lanes == counter.type.lanes == 1
+    if in_every_lane and form is not None and form.step == 1 and form.aligned % 4 == 0 and point.lanes % 4 == 0:
         return _consecutive(a, point, form, key, counter)
     block, chosen = (_number(a, point, Index(((term, 1),))) for term in (Quotient(s.index, 4), Remainder(s.index, 4)))
     words = _block(a, key, a.binary("add", *operations.together(a, block, counter)))

@@ -156,6 +156,8 @@ MORE_DRAWS: dict[str, Callable[[tg.Generator], Tensor]] = {
     "choice without replacement": lambda g: tg.random.choice(tg.arange(8), 5, False, generator=g),
     "choice by chance": lambda g: tg.random.choice(3, 6, p=tg.tensor([0.2, 0.5, 0.3]), generator=g),
     "fork": lambda g: tg.rand(4, generator=g.fork()),
+    "joined": lambda g: tg.concat([tg.rand(n, generator=g) for n in (2, 5, 64, 3)]),
+    "joined with others": lambda g: tg.stack([tg.rand(8, generator=g), tg.ones(8), tg.randn(8, generator=g)]),
     "dropout": lambda g: g.set_state(g.get_state()) and tg.rand(3, generator=g),
     **{name: lambda g, name=name: getattr(tg.zeros(3, 4), name)(generator=g) for name in (      # type: ignore[misc]
         "normal_", "uniform_", "bernoulli_", "exponential_", "log_normal_", "cauchy_", "random_")},
@@ -223,6 +225,44 @@ def test_dropout_masks_are_the_same_eager_and_traced() -> None:
         run = tg.trace(layer.forward, strict=True) if traced else layer.forward
         masks.append([run(tg.ones(64)).tolist() for _ in range(3)])
     assert masks[0] == masks[1] and masks[0][0] != masks[0][1]
+
+
+def in_a_fork_of_the_state() -> Tensor:
+    with tg.random.fork_rng():
+        inside = tg.rand(2)
+    return tg.concat([inside, tg.rand(2)])
+
+
+def from_a_seed() -> Tensor:
+    tg.manual_seed(7)
+    return tg.rand(2)
+
+
+def from_a_state() -> Tensor:
+    state = tg.get_rng_state()
+    first = tg.rand(2)
+    tg.set_rng_state(state)
+    return first
+
+
+@pytest.mark.parametrize("draw", [in_a_fork_of_the_state, from_a_seed, from_a_state,
+                                  lambda: tg.rand(2, generator=tg.Generator(5))],
+                         ids=["fork_rng", "manual_seed", "set_rng_state", "Generator"])
+def test_streams_that_a_traced_function_moves_are_where_eager_ones_are(draw: Callable[[], Tensor]) -> None:
+    paths = []
+    for traced in (True, False):
+        tg.manual_seed(2)
+        run = tg.trace(draw, strict=True) if traced else draw
+        paths.append([run().tolist() for _ in range(3)] + [tg.get_rng_state().tolist()])
+        assert not traced or run.stats.replays == 2
+    assert paths[0] == paths[1]
+
+
+def test_a_generator_may_be_an_argument() -> None:
+    traced = tg.trace(lambda g: tg.randn(3, generator=g), strict=True)
+    for seed in (1, 2, 3):
+        assert traced(tg.Generator(seed)).tolist() == pytest.approx(tg.randn(3, generator=tg.Generator(seed)).tolist())
+    assert traced.stats.replays == 2
 
 
 # ---- states ---------------------------------------------------------------------------------------------------------

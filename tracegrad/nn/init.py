@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tracegrad.autograd import no_grad
-from tracegrad.creation import asarray, eye
+from tracegrad.creation import eye
+from tracegrad.diagonals import diagonal
 from tracegrad.elementary import erfinv
 from tracegrad.functional import clip, where
+from tracegrad.linalg import qr
 from tracegrad.random import rand, randn
 from tracegrad.tensors import Tensor
 
@@ -67,17 +67,16 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Rows (or columns, if there are more rows) that are orthogonal and of norm `gain`, axes after the first as one.
 
-    A. M. Saxe, J. L. McClelland, S. Ganguli (2014), ICLR. It reads values, so a function that calls it is not compiled.
+    A. M. Saxe, J. L. McClelland, S. Ganguli (2014), ICLR.
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: a Tensor of shape {tensor.shape} needs two axes")
     rows = tensor.shape[0]
     columns = tensor.size // max(rows, 1)
     with no_grad():
-        drawn = randn(max(rows, columns), min(rows, columns), dtype="float64").numpy()
-        q, r = np.linalg.qr(drawn)
-        q = q * np.sign(np.diagonal(r))                 # so that every direction is equally likely
-        return tensor.copy_(asarray((q if rows >= columns else q.T) * gain).reshape(tensor.shape).to(tensor.dtype))
+        q, r = qr(randn(max(rows, columns), min(rows, columns), dtype="float64"))
+        q = q * diagonal(r).sign() * gain               # so that every direction is equally likely
+        return tensor.copy_((q if rows >= columns else q.T).reshape(tensor.shape).to(tensor.dtype))
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:

@@ -290,7 +290,8 @@ class _MadeTensors:
             return None
         if tensor.requires_grad != (view.tracked and parent.requires_grad):
             return None
-        return MadeView(self.place(parent), view.op, view.attrs, view.tracked)
+        writeable = tensor.array.flags.writeable or not parent.array.flags.writeable
+        return MadeView(self.place(parent), view.op, view.attrs, view.tracked, writeable)
 
     def _is_of_leaf(self, tensor: Tensor | None) -> bool:
         while tensor is not None and self._places.get(id(tensor), self._leaves) >= self._leaves:

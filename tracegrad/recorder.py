@@ -269,10 +269,6 @@ class Recorder:
         kind, at = key
         return kind == "number" or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
 
-    def layouts_are_guarded(self) -> bool:
-        """Do guards decide how every array of the run lies in memory? They know a contiguous one from others."""
-        return all(entry.tensor.array.flags.c_contiguous for entry in self.inputs)
-
     # ---- inside -------------------------------------------------------------------------------------------
 
     def _append(self, recorded: RecordedOp) -> None:

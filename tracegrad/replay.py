@@ -92,6 +92,7 @@ class MadeView:
     op: str
     attrs: Mapping[str, Any]
     tracked: bool                           # does differentiation see it as a view?
+    writeable: bool = True                  # may it be written to, if the parent may?
 
     def tensor(self, tensors: Sequence[Tensor]) -> Tensor:
         """The view."""
@@ -100,9 +101,12 @@ class MadeView:
             return detach(parent)
         before, GRAD.enabled = GRAD.enabled, self.tracked
         try:
-            return dispatch(self.op, parent, **self.attrs)
+            view = dispatch(self.op, parent, **self.attrs)
         finally:
             GRAD.enabled = before
+        if not self.writeable:
+            view.array.flags.writeable = False
+        return view
 
 
 def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tracegrad import assignment, functional, indexing, movement, writes
 from tracegrad.lifted import LiftedNumber
-from tracegrad.numpy_front.array_methods import copy, ravel
+from tracegrad.numpy_front.array_methods import copied, ravel
 from tracegrad.numpy_front.arrays import (
     Array,
     Operand,
@@ -20,6 +20,7 @@ from tracegrad.numpy_front.arrays import (
     Selected,
     Uncounted,
     constant,
+    holds_operands,
     is_fixed,
     isinstance_of,
     read,
@@ -28,6 +29,7 @@ from tracegrad.numpy_front.arrays import (
     select,
     tensor_of,
 )
+from tracegrad.numpy_front.layouts import laid_out
 from tracegrad.numpy_front.ufuncs import BOOL, kind, plain
 from tracegrad.operands import convert, scalar
 from tracegrad.recorder import ACTIVE
@@ -55,7 +57,7 @@ def get_item(x: Operand, key: Any) -> Any:
             return Scalar(found)
         if any(isinstance_of(k, Tensor) and k.array.ndim == 0 for k in parts):
             raise Uncounted("an index that was computed selects a part that may be written to")
-        return Array(found)
+        return Array(found if found.array.ndim < 2 else laid_out(found, x._tensor.array[real(key)]))
     if found.array.ndim or Ellipsis in parts:
         return Array(found)
     return Scalar(_F.clone(found))
@@ -122,17 +124,23 @@ def set_item(x: Array, key: Any, value: Any) -> None:
 
 
 def value_for(value: Any, dtype: np.dtype) -> Tensor:
-    """What is to be written, in the dtype of where it goes."""
+    """What is to be written, in the dtype of where it goes. Numbers that do not fit raise what they do in NumPy."""
+    if type(value) in (list, tuple) and not holds_operands(value):
+        return constant(np.array(real(value), dtype))
     value = plain(value)
-    if isinstance_of(value, Operand):
-        return convert(value._tensor, dtype)
     if type(value) is LiftedNumber:
-        return convert(value.tensor, dtype)
+        if np.can_cast(value.tensor.array.dtype, dtype, "safe" if dtype.kind in "iu" else "same_kind"):
+            return convert(value.tensor, dtype)
+        value = value.read()                            # whether it fits depends on its value
+    if isinstance_of(value, Operand):
+        if type(value) is Scalar and dtype.kind in "iu" and not np.can_cast(value.dtype, dtype):
+            raise Uncounted("whether a number fits depends on its value")
+        return convert(value._tensor, dtype)
     if type(value) is np.ndarray and value.ndim:
         return convert(constant(value), dtype)
-    if type(value) in (int, float) and dtype.kind in "iu":
-        dtype.type(value)                               # OverflowError is NumPy's
-    return scalar(np.asarray(value).astype(dtype).item(), dtype)
+    fitting = np.empty((), dtype)
+    fitting[()] = value                                 # what this raises is NumPy's
+    return scalar(fitting.item(), dtype)
 
 
 def _mask_of(key: Any, ndim: int) -> tuple[Tensor, int] | None:
@@ -213,7 +221,7 @@ class Flat:
 
     def __getitem__(self, key: Any) -> Any:
         found = get_item(self._line, key)
-        return found if type(found) is Scalar else copy(found)
+        return found if type(found) is Scalar else copied(found)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         value = plain(value)
@@ -230,4 +238,4 @@ class Flat:
 
     def copy(self) -> Any:
         """A copy in one axis."""
-        return copy(self._line)
+        return copied(self._line)

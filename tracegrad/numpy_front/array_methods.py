@@ -27,10 +27,10 @@ from tracegrad.numpy_front.arrays import (
     tensor_of,
     wrap,
 )
+from tracegrad.numpy_front.layouts import in_order, is_by_columns, laid_out
 from tracegrad.numpy_front.ufuncs import BOOL, compute, kind, operand, plain, reduce, target, write
 from tracegrad.numpy_front.ufuncs import call as ufunc_call
 from tracegrad.operands import convert, scalar
-from tracegrad.recorder import ACTIVE
 from tracegrad.tensors import Tensor
 
 _F, _M, _N = functional, movement, numpy_functions
@@ -106,19 +106,20 @@ def position(ours: Callable[..., Tensor]) -> Callable[..., Any]:
 def reshape(x: Operand, *shape: Any, order: str = "C", copy: bool | None = None) -> Array:
     """x.reshape(2, 3) or x.reshape((2, 3))."""
     sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
+    if is_by_columns(x._tensor.array, order):
+        columns = _N.reshape(_N.transpose(x._tensor), tuple(sizes)[::-1], copy=copy)
+        return Array(_N.transpose(columns))
     return Array(_N.reshape(x._tensor, tuple(sizes), order, copy=copy))
 
 
 def ravel(x: Operand, order: str = "C") -> Array:
     """x.ravel(): a view where that is possible."""
-    _N.in_c_order("ravel", order)
-    return Array(_M.reshape(x._tensor, (-1,)))
+    return Array(_M.reshape(in_order(x._tensor, order), (-1,)))
 
 
 def flatten(x: Operand, order: str = "C") -> Array:
     """x.flatten(): always a copy."""
-    _N.in_c_order("flatten", order)
-    return Array(_F.clone(_M.reshape(x._tensor, (-1,))))
+    return Array(_F.clone(_M.reshape(in_order(x._tensor, order), (-1,))))
 
 
 def transpose(x: Operand, *axes: Any) -> Array:
@@ -138,13 +139,17 @@ def squeeze(x: Operand, axis: Any = None) -> Array:
 
 
 def diagonal_of(x: Operand, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """x.diagonal(): as NumPy has it, not to be written to."""
-    return Array(_F.clone(diagonal(x._tensor, offset, axis1, axis2)))
+    """x.diagonal(): a view that is not to be written to."""
+    found = diagonal(x._tensor, offset, axis1, axis2)
+    if not np.may_share_memory(found.array, x._tensor.array) and found.array.size:
+        raise Uncounted("of an array that does not lie in order")
+    found.array.flags.writeable = False
+    return Array(found)
 
 
 def trace(x: Operand, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
     """x.trace()."""
-    return reduce(np.add, diagonal_of(x, offset, axis1, axis2), -1, dtype, out)
+    return reduce(np.add, Array(diagonal(x._tensor, offset, axis1, axis2)), -1, dtype, out)
 
 
 def repeat(x: Operand, repeats: Any, axis: int | None = None) -> Array:
@@ -157,7 +162,7 @@ def repeat(x: Operand, repeats: Any, axis: int | None = None) -> Array:
 # ---- elements ------------------------------------------------------------------------------------------------------
 
 
-def astype(x: Operand, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True,
+def astype(x: Operand, dtype: Any, order: Any = "K", casting: str = "unsafe", subok: bool = True,
            copy: bool = True) -> Any:
     """x.astype(dtype)."""
     to = dtype_given(dtype)
@@ -167,8 +172,8 @@ def astype(x: Operand, dtype: Any, order: str = "K", casting: str = "unsafe", su
     if not np.can_cast(tensor.array.dtype, to, casting):        # type: ignore[arg-type]
         raise TypeError("the rule of casting= forbids it")
     if tensor.array.dtype == to:
-        return x if not copy else like(x, _F.clone(tensor))
-    return like(x, convert(tensor, to))
+        return x if not copy else copied(x, order)
+    return like(x, laid_out(convert(tensor, to), np.empty_like(tensor.array, to, order)))
 
 
 def like(x: Operand, tensor: Tensor) -> Any:
@@ -176,12 +181,11 @@ def like(x: Operand, tensor: Tensor) -> Any:
     return Scalar(tensor) if type(x) is Scalar else Array(tensor)
 
 
-def copy(x: Operand, order: str = "C") -> Any:
+def copied(x: Operand, order: Any = "C") -> Any:
     """x.copy()."""
-    _N.in_c_order("copy", order)
     if type(x) is Selected and x.is_whole:
         return x.replaced(x.whole)
-    return like(x, _F.clone(x._tensor))
+    return like(x, laid_out(_F.clone(x._tensor), np.empty_like(x._tensor.array, order=order)))
 
 
 def view(x: Operand, *dtype: Any) -> Array:
@@ -296,10 +300,9 @@ class Flags:
         self._of = x
 
     def __getattr__(self, name: str) -> Any:
-        flags, recorder = self._of._tensor.array.flags, ACTIVE.get()
-        if name not in LAYOUT or recorder is not None and not recorder.layouts_are_guarded():
+        if name not in LAYOUT:
             leave(Abort.NOT_RECORDED, f"the flag {name} of an array")
-        return getattr(flags, name)
+        return getattr(self._of._tensor.array.flags, name)
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name.lower())

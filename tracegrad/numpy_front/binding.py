@@ -108,7 +108,7 @@ _METHODS: dict[str, Callable] = {
     "sort": methods.sort, "argsort": methods.argsort, "searchsorted": methods.searchsorted,
     "reshape": methods.reshape, "ravel": methods.ravel, "flatten": methods.flatten, "transpose": methods.transpose,
     "swapaxes": methods.swapaxes, "squeeze": methods.squeeze, "diagonal": methods.diagonal_of, "trace": methods.trace,
-    "repeat": methods.repeat, "astype": methods.astype, "copy": methods.copy, "view": methods.view,
+    "repeat": methods.repeat, "astype": methods.astype, "copy": methods.copied, "view": methods.view,
     "fill": items.fill, "clip": methods.clip, "dot": methods.dot, "round": methods.round_to, "take": methods.take,
     "conj": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))),
     "conjugate": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))), "__getitem__": items.get_item,

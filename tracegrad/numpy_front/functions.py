@@ -17,6 +17,7 @@ from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from tracegrad import contraction, creation, functional, movement, sequences
 from tracegrad.dtypes import dtype_of
+from tracegrad.indexing import get
 from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import linalg, sampling
@@ -35,6 +36,7 @@ from tracegrad.numpy_front.arrays import (
     tensor_of,
     wrap,
 )
+from tracegrad.numpy_front.layouts import laid_out
 from tracegrad.numpy_front.ufuncs import BOOL, kind, operand, plain, target, write
 from tracegrad.operands import convert, scalar
 from tracegrad.tensors import Tensor
@@ -59,27 +61,30 @@ def in_common(values: Sequence[Any], dtype: Any = None) -> list[Tensor]:
 def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: str = "K", subok: bool = False,
           ndmin: int = 0, like: Any = None) -> Any:
     """np.array."""
-    _c_order(order)
     x = plain(object)
     if not isinstance_of(x, Operand):
         raise Uncounted("of data that NumPy converts")
     tensor = x._tensor if dtype is None else convert(x._tensor, dtype_given(dtype))
+    flags = tensor.array.flags
+    in_order = order == "C" and not flags.c_contiguous or order == "F" and not flags.f_contiguous
+    if in_order or tensor is x._tensor and (type(x) is Scalar or copy and x is object):
+        tensor = laid_out(_F.clone(tensor), np.empty_like(tensor.array, order=order))   # type: ignore[call-overload]
     if tensor.array.ndim < ndmin:
         tensor = _M.reshape(tensor, (*(1,) * (ndmin - tensor.array.ndim), *tensor.array.shape))
-    if type(x) is Scalar or copy and tensor is x._tensor and x is object:
-        tensor = _F.clone(tensor)
     return x if tensor is x._tensor and type(x) is Array else Array(tensor)
 
 
 def asarray(a: Any, dtype: Any = None, order: str | None = None, *, device: Any = None, copy: bool | None = None,
             like: Any = None) -> Any:
-    """np.asarray, np.asanyarray, np.ascontiguousarray: the array itself where it need not be converted."""
+    """np.asarray, np.asanyarray: the array itself where it need not be converted."""
     return array(a, dtype, copy=copy, order=order or "K")
 
 
-def _c_order(order: str | None) -> None:
-    if order == "F":
-        raise Uncounted("in Fortran order")
+def contiguous(order: str) -> Callable[..., Any]:
+    """np.ascontiguousarray, np.asfortranarray: of one axis at least."""
+    def apply(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+        return array(a, dtype, copy=None, order=order, ndmin=1)
+    return apply
 
 
 def filled(value: float) -> Callable[..., Any]:
@@ -92,27 +97,31 @@ def filled(value: float) -> Callable[..., Any]:
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
          like: Any = None) -> Array:
     """np.full."""
-    _c_order(order)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     to = dtype_given(dtype) if dtype is not None else dtype_of(np.asarray(real(fill_value)).dtype)
-    value = items.value_for(fill_value, to)
-    return Array(_F.clone(_M.broadcast_to(value, tuple(int(n) for n in sizes))))
+    return _full(np.empty(tuple(int(n) for n in sizes), to, order), fill_value)     # type: ignore[call-overload]
+
+
+def _full(like: np.ndarray, fill_value: Any) -> Array:
+    """An array with the shape, dtype and layout of another, of one value."""
+    value = items.value_for(fill_value, like.dtype)
+    return Array(laid_out(_F.clone(_M.broadcast_to(value, like.shape)), like))
 
 
 def filled_like(value: float) -> Callable[..., Any]:
     """np.zeros_like, np.ones_like, np.empty_like."""
     def apply(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
               device: Any = None) -> Array:
-        a = plain(a)
-        return full(np.shape(a) if shape is None else shape, value, a.dtype if dtype is None else dtype, order)
+        return full_like(a, value, dtype, order, subok, shape)
     return apply
 
 
 def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
               device: Any = None) -> Array:
     """np.full_like."""
-    a = plain(a)
-    return full(np.shape(a) if shape is None else shape, fill_value, a.dtype if dtype is None else dtype, order)
+    a = real(plain(a))
+    to = dtype_given(a.dtype if dtype is None else dtype)
+    return _full(np.empty_like(a, to, order, shape=shape), fill_value)      # type: ignore[call-overload]
 
 
 def arange(*bounds: Any, dtype: Any = None, device: Any = None, like: Any = None) -> Array:
@@ -126,7 +135,8 @@ def arange(*bounds: Any, dtype: Any = None, device: Any = None, like: Any = None
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,
         like: Any = None) -> Array:
     """np.eye."""
-    _c_order(order)
+    if order == "F":
+        raise Uncounted("in Fortran order")
     return Array(creation.eye(N, M, k=k, dtype=dtype_given(dtype)))
 
 
@@ -141,7 +151,10 @@ def identity(n: int, dtype: Any = None, *, like: Any = None) -> Array:
 def concatenate(arrays: Sequence[Any], /, axis: int | None = 0, out: Any = None, *, dtype: Any = None,
                 casting: str = "same_kind") -> Any:
     """np.concatenate."""
-    result = _M.concat(in_common(tuple(arrays), dtype), axis)
+    parts = in_common(tuple(arrays), dtype)
+    result = _M.concat(parts, axis)
+    if axis is not None and not all(x.array.flags.c_contiguous for x in parts):
+        result = laid_out(result, np.concatenate([x.array for x in parts], axis))
     return Array(result) if out is None else write(out, result, casting)
 
 
@@ -176,7 +189,9 @@ def vdot(a: Any, b: Any, /) -> Any:
 def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> None:
     """np.copyto."""
     into, source = target(dst), plain(src)
-    if isinstance(k := kind(source), np.dtype) and not np.can_cast(k, into.array.dtype, casting):
+    k = kind(source)
+    if not np.can_cast(k if isinstance(k, np.dtype) else np.result_type(into.array.dtype, k(0)),
+                       into.array.dtype, casting):
         raise TypeError("the rule of casting= forbids it")
     value = items.value_for(source, into.array.dtype)
     if where is not True:
@@ -195,7 +210,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
     """np.broadcast_arrays."""
     tensors = [tensor_of(plain(a)) for a in args]
     shape = _M.broadcast_shapes("broadcast_arrays", *(t.array.shape for t in tensors))
-    return tuple(Array(_M.broadcast_to(t, shape)) for t in tensors)
+    return tuple(Array(get(t, Ellipsis) if t.array.shape == shape else _M.broadcast_to(t, shape)) for t in tensors)
 
 
 def broadcast(*args: Any) -> SimpleNamespace:
@@ -210,7 +225,12 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **options: An
     """np.einsum, of a text and arrays."""
     if options or not isinstance(operands[0], str):
         raise Uncounted("with axes as lists, or with dtype=, order= or casting=")
-    return done(contraction.einsum(operands[0], *in_common(operands[1:])), out)
+    given = in_common(operands[1:])
+    result = contraction.einsum(operands[0], *given)
+    if result.array.ndim > 1 and out is None:
+        few = [x.array[(slice(2),) * x.array.ndim] for x in given]          # as many as tell the axes' order
+        result = laid_out(result, np.einsum(operands[0], *few, optimize=optimize))
+    return done(result, out)
 
 
 class Converter:
@@ -256,7 +276,8 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 COUNTERPARTS: dict[Any, Callable[..., Any]] = {
     **linalg.COUNTERPARTS,
-    np.array: array, np.asarray: asarray, np.asanyarray: asarray, np.ascontiguousarray: asarray,
+    np.array: array, np.asarray: asarray, np.asanyarray: asarray,
+    np.ascontiguousarray: contiguous("C"), np.asfortranarray: contiguous("F"),
     np.zeros: filled(0), np.ones: filled(1), np.empty: filled(0), np.full: full,
     np.zeros_like: filled_like(0), np.ones_like: filled_like(1), np.empty_like: filled_like(0),
     np.full_like: full_like, np.arange: arange, np.eye: eye, np.identity: identity,

@@ -187,25 +187,30 @@ def of_array_scalar(view: View, o: np.generic) -> Part:
 
 
 def tensor_state(view: View, o: Any) -> tuple[Any, ...]:
-    """What guards compare of a Tensor: (dtype, shape, C-contiguous?, requires_grad, has a history?, has hooks?)."""
+    """What guards compare of a Tensor: (dtype, shape, strides, requires_grad, has a history?, has hooks?).
+
+    The strides decide what is a view and what a copy, and how results lie; None for those of C order.
+    """
     layout = view.library.layout
     array = _attribute(o, layout.array)
-    return (array.dtype, array.shape, array.flags.c_contiguous, _attribute(o, layout.requires_grad),
-            _attribute(o, layout.history) is not None, _attribute(o, layout.hooks) is not None)
+    return (array.dtype, array.shape, None if array.flags.c_contiguous else array.strides,
+            _attribute(o, layout.requires_grad), _attribute(o, layout.history) is not None,
+            _attribute(o, layout.hooks) is not None)
 
 
 def of_tensor(view: View, o: Any) -> Part:
     """A Tensor is an input: of its values nothing is compared, of everything else all that a graph depends on."""
     layout = view.library.layout
     state = view.tensor_states.get(id(o)) or tensor_state(view, o)
-    dtype, shape, contiguous, requires_grad, history, hooks = state
+    dtype, shape, strides, requires_grad, history, hooks = state
     if dtype.hasobject:
         return unwatched(o, "a Tensor of objects")
     part = Part([
         Condition("type({p}) is {0}", "has type", (type(o),)),
         Condition("({d}.dtype is {0} or {d}.dtype == {0})", "has dtype", (dtype,)),
         Condition("{d}.shape == {0}", "has shape", (shape,)),
-        Condition(f"{{d}}.flags.c_contiguous is {contiguous}", "is contiguous:", (contiguous,)),
+        Condition("{d}.flags.c_contiguous", "is contiguous") if strides is None else
+        Condition("{d}.strides == {0}", "has strides", (strides,)),
         Condition(f"{layout.requires_grad} is {requires_grad}", "requires grad:", (requires_grad,)),
         Condition(f"{layout.history} is {'not ' if history else ''}None", "has a history:", (history,)),
         Condition(f"{layout.hooks} is {'not ' if hooks else ''}None", "has hooks:", (hooks,))],

@@ -303,6 +303,38 @@ def test_exceptions_are_numpys() -> None:
         traced(function, (X,), (X,))
 
 
+@pytest.mark.parametrize("value", [
+    300, np.int64(300), np.array(300), -1, 1.5, np.float32(1.5), float("nan"), np.float64("nan"), 1e300, 1j,
+    np.complex128(1j), [300, 1], [1.5, 2.5], True, "3", None, 2**70], ids=repr)
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "float32", "bool"])
+def test_numbers_that_do_not_fit_raise_as_in_numpy(dtype: str, value: Any) -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        x[:] = value
+        x[x == x] = value
+        return x
+    traced(f, *[(np.zeros(2, dtype),)] * 3)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "float32"])
+def test_computed_numbers_that_may_not_fit(dtype: str) -> None:
+    def from_array(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        x[0] = y.sum()
+        return x
+
+    def from_number(x: np.ndarray, k: Any) -> np.ndarray:
+        x[0] = k
+        return x
+    x = np.zeros(2, dtype)
+    for kind in (np.int64, np.float64):
+        traced(from_array, *((x, np.array([k, 0]).astype(kind)) for k in (1, 2, 200, -1)))
+    traced(from_number, *((x, k) for k in (1, 2, 3, 200, 300, 1.5, 2.5, 1e30)))
+
+
+def test_copyto_casts_numbers_only_where_numpy_does() -> None:
+    for number in (1, 300, 1.5, 1j):
+        traced(lambda x: np.copyto(x, number), (np.arange(3, dtype=np.int8),), (np.arange(3, dtype=np.int8),))   # noqa: B023
+
+
 def test_an_exception_that_is_caught() -> None:
     def f(x: np.ndarray) -> np.ndarray:
         try:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Hashable, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.guards import Guards, Line
 from tracegrad.purity.anatomy import parts_of
@@ -63,6 +65,7 @@ class GuardWriter:
         self.leaves: list[str] = []                         # their variables
         self.sources: list[str] = []                        # and routes
         self.mutable: list[str] = []                        # variables of other objects that can change
+        self.arrays: list[tuple[str, np.ndarray]] = []      # of them the arrays, and their variables
         self.reached: set[int] = set()                      # ids of the code of functions that were met
         self.places: dict[Hashable, Place] = {}
         self._wanted = wanted
@@ -179,6 +182,8 @@ class GuardWriter:
             self.sources.append(route)
         elif part.mutable:
             self.mutable.append(p)
+            if isinstance(o, np.ndarray):
+                self.arrays.append((p, o))
         for child in part.children:
             if child.write is not None and child.place(o) in self._wanted:
                 self._note_place(o, child, child.write, p, d, route)

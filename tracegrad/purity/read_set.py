@@ -109,6 +109,8 @@ def _write(writer: GuardWriter, prediction: Prediction, seen: Observation, writt
     _write_distinct(writer, writer.leaves, "are distinct")
     if not written.isdisjoint(map(id, writer.tensors)) and len(writer.leaves) > 1:
         _write_memory(writer, written)
+    if writer.arrays and not written.isdisjoint(map(id, writer.tensors)):
+        _write_apart_from_arrays(writer, written)
     if mentions.compares:
         _write_distinct(writer, writer.mutable, "are distinct")
     _write_settings(writer, prediction)
@@ -168,6 +170,18 @@ def _write_memory(writer: GuardWriter, written: frozenset[int]) -> None:
             writer.refuse(Abort.VIEW_WRITE, "another tensor in reach shares its memory")
         texts = ", ".join(f"({a}, {b})" for (a, _, _), (b, _, _) in pairs)
         writer.test(f"apart(({texts},))", "the Tensors", "share no memory")
+
+
+def _write_apart_from_arrays(writer: GuardWriter, written: frozenset[int]) -> None:
+    """What the run writes in place is not the memory of an array whose contents were taken as they were on entry."""
+    layout = writer.view.library.layout
+    targets = [(layout.array.format(p=variable), getattr(tensor, layout.array.removeprefix("{p}.")))
+               for tensor, variable in zip(writer.tensors, writer.leaves) if id(tensor) in written]
+    pairs = [(target, array) for target in targets for array in writer.arrays]
+    if not apart((a, b) for (_, a), (_, b) in pairs):
+        writer.refuse(Abort.VIEW_WRITE, "an array in reach shares its memory")
+    texts = ", ".join(f"({a}, {b})" for (a, _), (b, _) in pairs)
+    writer.test(f"apart(({texts},))", "the Tensors that are written", "share no memory with arrays")
 
 
 def _write_settings(writer: GuardWriter, prediction: Prediction) -> None:

@@ -572,3 +572,22 @@ def test_named_tuples_of_arrays() -> None:
         assert type(mine) is State
         check_equal(mine, theirs)
     assert f.stats.replays == 3         # type: ignore[attr-defined]
+
+
+def test_an_argument_that_is_the_memory_of_a_captured_array() -> None:
+    table = np.arange(6.0)
+
+    def f(x: np.ndarray) -> np.ndarray:
+        x += 1
+        found = table * 2               # after the write
+        x -= 1
+        return found
+
+    g = tg.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for view in (False, False, True, False, True, True):
+            x = table[1:4] if view else np.zeros(3)
+            found = g(x)
+            assert found.tolist() == [0, *([4, 6, 8] if view else [2, 4, 6]), 8, 10]
+    assert g.stats.replays >= 2         # type: ignore[attr-defined]

@@ -78,6 +78,8 @@ def _adopted(array: np.ndarray, known: dict[int, Any]) -> Tensor:
     name = NAMES.get(array.dtype)
     if name is None:
         raise NotAdopted(f"an array of dtype {array.dtype.str if array.dtype.kind in 'iufcb' else array.dtype}")
+    if not array.flags.aligned:
+        raise NotAdopted("an array that is not aligned in memory")
     dtype = DTYPES[name]
     tensor = Tensor(array if array.dtype is dtype else array.view(dtype))
     known[id(array)] = tensor

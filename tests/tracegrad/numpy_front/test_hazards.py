@@ -182,6 +182,7 @@ def test_arguments_that_overlap() -> None:
     lambda: np.ma.masked_array(X, X > 5), lambda: np.matrix(X), lambda: np.zeros((2, 0, 3)), lambda: np.int8(3),
     lambda: X.astype(np.longdouble), lambda: np.array(["a", "b"]), lambda: np.float32(1.5),
     lambda: np.array([True, False]), lambda: np.arange(3, dtype=np.longlong),
+    lambda: np.frombuffer(bytes(25), np.float64, 3, 1), lambda: np.zeros(2, [("a", float)])["a"],
 ])
 def test_arrays_of_every_kind(make: Callable[[], Any]) -> None:
     def f(x: Any, y: np.ndarray) -> Any:

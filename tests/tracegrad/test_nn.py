@@ -525,6 +525,15 @@ def test_dtypes_of_a_whole_module():
                           (model.float, tg.float32)):
         assert method() is model and model[0].weight.dtype == model[1].running_mean.dtype == dtype
     assert model.to("cpu") is model.cpu() and model[0].weight.dtype == tg.float32
+    assert model.to(device="cpu", dtype=tg.float64)[1].running_var.dtype == tg.float64
+
+
+def test_what_a_module_holds_itself():
+    net = Net()
+    assert [name for name, _ in net.named_parameters(recurse=False)] == ["scale"]
+    assert list(net.parameters(recurse=False)) == [net.scale]
+    norm = nn.Sequential(nn.BatchNorm1d(2))
+    assert list(norm.buffers(recurse=False)) == [] and len(list(norm.buffers())) == 3
 
 
 def test_batch_norm_counts_batches_and_uses_what_it_learned():

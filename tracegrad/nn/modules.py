@@ -142,10 +142,11 @@ class Module:
         for _, module in self.named_modules():
             yield module
 
-    def named_parameters(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter of this module and of those below it; a shared one once, by its first name."""
+    def named_parameters(self, prefix: str = "", recurse: bool = True,
+                         remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter of this module and, if `recurse`, of those below; a shared one once, by its first name."""
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix, remove_duplicate):
+        for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
             for key, value in module.own_parameters():
                 if id(value) not in seen:
                     if remove_duplicate:
@@ -158,15 +159,16 @@ class Module:
             if isinstance(value, Parameter):
                 yield name, value
 
-    def parameters(self) -> Iterator[Parameter]:
-        """Every parameter of this module and of those below it, each once."""
-        for _, parameter in self.named_parameters():
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Every parameter of this module and, if `recurse`, of those below it, each once."""
+        for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def named_buffers(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Every buffer of this module and of those below it; a shared one once, by its first name."""
+    def named_buffers(self, prefix: str = "", recurse: bool = True,
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Every buffer of this module and, if `recurse`, of those below; a shared one once, by its first name."""
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix, remove_duplicate):
+        for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
             for key, value, _ in module.own_buffers():
                 if id(value) not in seen:
                     if remove_duplicate:
@@ -180,9 +182,9 @@ class Module:
             if isinstance(value, Tensor):
                 yield name, value, persistent
 
-    def buffers(self) -> Iterator[Tensor]:
-        """Every buffer of this module and of those below it, each once."""
-        for _, buffer in self.named_buffers():
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Every buffer of this module and, if `recurse`, of those below it, each once."""
+        for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
     def get_submodule(self, target: str) -> Module:
@@ -224,18 +226,17 @@ class Module:
         """Clear the grad of every parameter: to None, or to 0 in its own storage."""
         clear_grads(self.parameters(), set_to_none)
 
-    def to(self, target: Any) -> Self:
+    def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Self:
         """Convert every floating-point parameter, its grad, and buffer to a dtype. The Tensors stay the same objects.
 
-        A device changes nothing.
+        A device, by position or name, changes nothing.
         """
-        for tensor in (*self.parameters(), *self.buffers()):
-            if not is_floating_point(tensor):
-                continue
-            grad = tensor.grad
-            with no_grad():
-                replace_array(tensor, tensor.to(target).array)
-            tensor.grad = None if grad is None else grad.to(target)
+        for target in (t for t in (*targets, device, dtype) if t is not None):
+            for tensor in (t for t in (*self.parameters(), *self.buffers()) if is_floating_point(t)):
+                grad = tensor.grad
+                with no_grad():
+                    replace_array(tensor, tensor.to(target).array)
+                tensor.grad = None if grad is None else grad.to(target)
         return self
 
     def float(self) -> Self:

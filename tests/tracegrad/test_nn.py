@@ -634,3 +634,38 @@ def test_lists_of_modules_are_edited_as_lists_are():
     assert isinstance(blocks.pop(), nn.Identity) and isinstance(blocks.pop(0), nn.Linear) and len(blocks) == 2
     del blocks[0]
     assert [name for name, _ in blocks.named_children()] == ["0"]
+
+
+CTC = [
+    ("mean", [[1, 2, 2], [3, 1, 0]], [6, 5], [3, 2]), ("none", [[1, 2, 2], [3, 1, 0]], [6, 5], [3, 2]),
+    ("sum", [1, 2, 2, 3, 1], [6, 5], [3, 2]), ("none", [[1, 1, 1], [2, 0, 0]], [5, 1], [3, 1]),
+    ("none", [[1, 1, 1], [2, 0, 0]], [4, 6], [3, 0]),
+]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("reduction", "targets", "inputs", "lengths"), CTC, ids=range(len(CTC)))
+def test_ctc_loss_is_that_of_pytorch(reduction, targets, inputs, lengths):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((6, 2, 4))
+    options = {"reduction": reduction, "zero_infinity": True}
+
+    ours = tg.tensor(x, requires_grad=True)
+    loss = nn.CTCLoss(**options)(F.log_softmax(ours, 2), tg.tensor(targets), inputs, lengths)
+    loss.sum().backward()
+    theirs = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.CTCLoss(**options)(theirs.log_softmax(2), torch.tensor(targets), inputs, lengths)
+    expected.sum().backward()
+    assert np.allclose(loss.detach().numpy(), expected.detach().numpy(), rtol=1e-10)
+    assert np.allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-8, atol=1e-12)
+
+
+def test_ctc_loss_replays_and_says_what_cannot_be_read():
+    loss = nn.CTCLoss(reduction="none")
+    traced = tg.trace(lambda x, y: loss(F.log_softmax(x, 2), y, [4, 2], [2, 2]), strict=True)
+    for k in range(3):
+        x, y = tg.randn(4, 2, 3, generator=tg.Generator(k)), tg.tensor([[1, 2], [1, 1]])
+        found = traced(x, y)
+        assert np.allclose(found.tolist(), loss(F.log_softmax(x, 2), y, [4, 2], [2, 2]).tolist(), rtol=1e-5)
+        assert found[1].item() == math.inf          # a blank must come between two that are alike
+    assert traced.stats.replays == 2

@@ -1,6 +1,8 @@
 """Losses: the loss functions of nn.functional as modules that keep their options."""
 from __future__ import annotations
 
+from typing import Any
+
 from tracegrad.nn import functional as F
 from tracegrad.nn.modules import Module
 from tracegrad.tensors import Tensor
@@ -160,6 +162,17 @@ class GaussianNLLLoss(Module):
 
     def forward(self, x: Tensor, target: Tensor, var: Tensor) -> Tensor:
         return F.gaussian_nll_loss(x, target, var, full=self.full, eps=self.eps, reduction=self.reduction)
+
+
+class CTCLoss(Module):
+    """Of sequences of labels whose places in time are not known; see functional.ctc_loss."""
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False):
+        self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction,
+                          self.zero_infinity)
 
 
 class HingeEmbeddingLoss(Module):

@@ -7,7 +7,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-from tracegrad import contraction, creation, functional, movement, sequences
+from tracegrad import contraction, creation, functional, movement, sequences, statistics
 from tracegrad.dtypes import dtype_of
 from tracegrad.indexing import get
 from tracegrad.numpy_front import array_items as items
@@ -28,6 +28,7 @@ from tracegrad.numpy_front.arrays import (
     Scalar,
     Uncounted,
     holds_operands,
+    is_fixed,
     isinstance_of,
     made,
     on_arrays,
@@ -285,7 +286,9 @@ COUNTERPARTS: dict[Any, Callable[..., Any]] = {
     np.concatenate: concatenate, np.where: where, np.dot: dot, np.inner: inner, np.vdot: vdot,
     np.broadcast: broadcast, CONVERTER: Converter, np.broadcast_arrays: broadcast_arrays, np.einsum: einsum,
     np.median: sampling.median, np.quantile: sampling.quantile, np.percentile: sampling.percentile,
-    np.nanmean: sampling.nanmean, np.interp: sampling.interp, np.correlate: sampling.correlate,
+    np.nanmean: sampling.nanmean, np.nanmax: sampling.nan_extremum(statistics.nanmax),
+    np.nanmin: sampling.nan_extremum(statistics.nanmin), np.histogram: sampling.histogram,
+    np.interp: sampling.interp, np.correlate: sampling.correlate,
     _multiarray_umath.correlate: sampling.correlate, np.count_nonzero: count_nonzero,
     np.copyto: copyto, np.putmask: putmask,
     np.can_cast: lambda from_, to, casting="safe": np.can_cast(
@@ -300,11 +303,20 @@ COUNTERPARTS: dict[Any, Callable[..., Any]] = {
 }
 """What stands in for NumPy's functions that are not written in Python, or that make arrays."""
 
+COUNTERPARTS |= {function._implementation: ours for function, ours in COUNTERPARTS.items()     # NumPy's code calls it
+                 if hasattr(function, "_implementation")}
+
+OF_CONSTANTS = frozenset({np.lexsort, np.bincount, np.packbits, np.unpackbits, np.unravel_index, np.ravel_multi_index,
+                          _multiarray_umath._monotonicity})
+"""Functions that change nothing: of arrays that follow from guards alone, NumPy's results do so too."""
+
 
 def apply(function: Any, args: tuple, options: dict[str, Any], own_code: Callable[[Any], Callable | None]) -> Any:
     """One call of a NumPy function on Arrays. `own_code` gives NumPy's Python code of it, made to run on Arrays."""
     ours = COUNTERPARTS.get(function) or own_code(function)
     if ours is None:
+        if function in OF_CONSTANTS and all(map(is_fixed, operands_in((*args, *options.values())))):
+            return entered(function(*map(real, args), **{name: real(value) for name, value in options.items()}), ())
         return on_arrays(function, args, options, f"numpy.{_name(function)} has no counterpart")
     try:
         refuse_errors()
@@ -312,6 +324,15 @@ def apply(function: Any, args: tuple, options: dict[str, Any], own_code: Callabl
     except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
         why = str(refusal) or type(refusal).__name__
         return on_arrays(function, args, options, f"numpy.{_name(function)}: {why}")
+
+
+def operands_in(values: Any) -> Iterator[Operand]:
+    """The Arrays and Scalars among these, and in lists and tuples of them."""
+    for value in values:
+        if isinstance_of(value, Operand):
+            yield value
+        elif type(value) in (list, tuple):
+            yield from operands_in(value)
 
 
 def _name(function: Any) -> str:

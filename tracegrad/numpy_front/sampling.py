@@ -1,14 +1,15 @@
 """Order statistics, interpolation, correlation: NumPy computes them in C, or looks at values. Ours, in float64."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tracegrad import differences, statistics
+from tracegrad import differences, histograms, statistics
 from tracegrad.movement import reshape, stack
 from tracegrad.numpy_front.array_methods import FLOAT, done, in_float
-from tracegrad.numpy_front.arrays import Array, Operand, Uncounted, isinstance_of, real, tensor_of
+from tracegrad.numpy_front.arrays import Array, Operand, Uncounted, constant, isinstance_of, made, real, tensor_of
 from tracegrad.numpy_front.ufuncs import BOOL, plain
 from tracegrad.operands import convert
 from tracegrad.tensors import Tensor
@@ -54,6 +55,25 @@ def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
     if dtype is not None or where is not True:
         raise Uncounted("with dtype= or where=")
     return done(statistics.nanmean(given(a), axis, keepdims=keepdims is True), out)
+
+
+def nan_extremum(ours: Callable[..., Tensor]) -> Callable[..., Any]:
+    """np.nanmax, np.nanmin."""
+    def apply(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+        return done(ours(tensor_of(plain(a)), axis, keepdims=keepdims is True), out)
+    return apply
+
+
+def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    """np.histogram between edges that are known: a range and a number of bins, or plain edges."""
+    if density or weights is not None or any(isinstance_of(v, Operand) for v in (bins, *(range or ()))):
+        raise Uncounted("with density= or weights=, or between computed edges")
+    if range is None and np.ndim(bins) == 0:
+        raise Uncounted("without range=: the edges depend on values")
+    x = tensor_of(plain(a))
+    edges = np.histogram_bin_edges(np.empty(0, x.array.dtype), bins, range)
+    counts, _ = histograms.histogram(x, constant(edges))
+    return Array(counts), made(edges)
 
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:

@@ -160,6 +160,10 @@ CALLS: dict[str, Callable] = {
     "Fourier": lambda x: (np.fft.fft(x), np.fft.ifft(np.fft.fft(x)).real, np.fft.rfft(x, axis=0), np.fft.irfft(x),
                           np.fft.fft2(x), np.fft.fftshift(np.fft.fftfreq(4)) * x, np.fft.fftshift(x, axes=1),
                           np.fft.rfft(x.astype(np.float32))),
+    "histograms": lambda x: (np.histogram(x, bins=5, range=(0, 1)), np.histogram(x, [0.0, 0.3, 0.6])[0],
+                             np.digitize(x, [0.3, 0.6]), np.histogram(x.astype(np.float32), 4, (0.1, 0.7))),
+    "blocks": lambda x: np.block([[x, x], [x, x]]),
+    "without NaN": lambda x: (np.nanmax(x, axis=0), np.nanmin(x)),
     "imported": lambda x: __import__("numpy").tanh(x),
 }
 

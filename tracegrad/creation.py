@@ -20,7 +20,7 @@ from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import dtype_of, name_of
 from tracegrad.exchange import from_dlpack
 from tracegrad.functional import add, astype, clone, convert, equal, greater_equal, power
-from tracegrad.movement import shape_of, stack
+from tracegrad.movement import sizes_of, stack
 from tracegrad.operands import Operand, adopt, number_dtype, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -158,7 +158,7 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
                 [0.5000, 0.5000]])
     """
     device_of(device)
-    sizes = shape_of((shape,))
+    sizes = sizes_of("full", (shape,))
     if isinstance(fill_value, np.generic):
         fill_value = fill_value.item()
     target = number_dtype(fill_value) if dtype is None else dtype_of(dtype)
@@ -185,7 +185,8 @@ def ones(shape: Any = (), *more: Any, dtype: Any = None, device: str | Device | 
 
 def _filled(number: int, shape: tuple[Any, ...], dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     target = dtypes.default_float() if dtype is None else dtype
-    return full(shape_of(shape), number, dtype=target, device=device, requires_grad=requires_grad)
+    sizes = sizes_of("ones" if number else "zeros", shape)
+    return full(sizes, number, dtype=target, device=device, requires_grad=requires_grad)
 
 
 empty = zeros

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from math import prod
+from operator import index
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream `seed` from its beginning."""
-        for state, value in ((self.key, seed % 2**64), (self.counter, 0)):
+        for state, value in ((self.key, index(seed) % 2**64), (self.counter, 0)):
             write(state, dispatch("constant", value=str(value), dtype="u64"))
         return self
 

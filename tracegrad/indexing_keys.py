@@ -76,6 +76,8 @@ def normal_form(x: Tensor, key: Any) -> Key:
         if k is None or k is Ellipsis or type(k) is int:
             entries.append(k)
         elif type(k) is slice:
+            if k.step == 0:
+                raise ValueError(at_user_line("indexing: the step of a slice is 0"))
             entries.append(WHOLE if k.start is None and k.stop is None and k.step is None else k)
         else:
             entries.append(entry_of(k))

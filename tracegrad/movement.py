@@ -31,6 +31,14 @@ def shape_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(index(size) for size in sizes)
 
 
+def sizes_of(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of what is to be made; ValueError, naming `op`, if a size is negative."""
+    shape = shape_of(sizes)
+    if any(size < 0 for size in shape):
+        raise ValueError(at_user_line(f"{op}: the shape {list(shape)} has a negative size"))
+    return shape
+
+
 def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape; TypeRuleError, naming `op`, if there is none."""
     try:
@@ -41,7 +49,7 @@ def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 def one_axis(op: str, x: Tensor, axis: int, ndim: int) -> int:
     """The axis, counted from the end if below 0; AxisError if it is none of `ndim`."""
-    k = index(axis)
+    k = axis if type(axis) is int else axes_of(axis, 0)[0]
     if not -ndim <= k < ndim:
         raise AxisError(at_user_line(f"{op}: axis {k} is out of range for {type_of(x.array)}"))
     return k % ndim
@@ -201,10 +209,12 @@ def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: An
     x, indices = tensor_operand("take_along_axis", x), index_operand("take_along_axis", indices)
     k = one_axis("take_along_axis", x, axis, x.array.ndim)
     a, b = list(x.array.shape), list(indices.array.shape)
-    if len(a) == len(b):
-        common = list(broadcast_shapes("take_along_axis", (*a[:k], 1, *a[k + 1:]), (*b[:k], 1, *b[k + 1:])))
-        x = broadcast_to(x, (*common[:k], a[k], *common[k + 1:]))
-        indices = broadcast_to(indices, (*common[:k], b[k], *common[k + 1:]))
+    if len(a) != len(b):
+        raise TypeRuleError(at_user_line(
+            f"take_along_axis: {type_of(x.array)} and its indices {type_of(indices.array)} differ in rank"))
+    common = list(broadcast_shapes("take_along_axis", (*a[:k], 1, *a[k + 1:]), (*b[:k], 1, *b[k + 1:])))
+    x = broadcast_to(x, (*common[:k], a[k], *common[k + 1:]))
+    indices = broadcast_to(indices, (*common[:k], b[k], *common[k + 1:]))
     return dispatch("gather", x, indices, axis=k)
 
 

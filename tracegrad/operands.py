@@ -123,8 +123,11 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Axes as a tuple, below 0 counted from the end, None for all; what is out of range stays so, for the type rule."""
     if axis is None:
         return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple | list) else (axis,)
-    return tuple(index(k) + ndim if -ndim <= k < 0 else index(k) for k in axes)
+    try:
+        axes = tuple(map(index, axis if isinstance(axis, tuple | list) else (axis,)))
+    except TypeError:
+        raise TypeError(at_user_line(f"axis={axis!r}: an axis is an int, several are a tuple of ints")) from None
+    return tuple(k + ndim if -ndim <= k < 0 else k for k in axes)
 
 
 def count(x: Tensor, axis: Axis) -> int:
@@ -135,6 +138,6 @@ def count(x: Tensor, axis: Axis) -> int:
 def refuse_names(op: str, names: dict[str, Any]) -> None:
     """TypeError for keyword arguments that `op` does not have; for PyTorch's dim and keepdim it names ours."""
     for name in names:
-        ours = {"dim": "axis", "keepdim": "keepdims"}.get(name)
+        ours = {"dim": "axis", "keepdim": "keepdims", "start_dim": "start_axis", "end_dim": "end_axis"}.get(name)
         remedy = f": write {ours}=" if ours else ""
         raise TypeError(at_user_line(f"{op}: there is no argument {name}={remedy}"))

@@ -26,7 +26,7 @@ from tracegrad.elementary import ceil, log1p, tan
 from tracegrad.functional import add, argmax, exp, less, log, minimum, multiply, subtract
 from tracegrad.generators import Generator, default_generator, manual_seed, normals, uniforms
 from tracegrad.indexing import get
-from tracegrad.movement import broadcast_shapes, expand_dims, reshape, shape_of, take
+from tracegrad.movement import broadcast_shapes, expand_dims, reshape, sizes_of, take
 from tracegrad.operands import Number, Operand, convert, floating, tensor_operand
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -72,7 +72,7 @@ def rand(*size: Any, dtype: Any = None, device: str | Device | None = None, requ
          generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1)."""
     device_of(device)
-    return finished(uniforms(shape_of(size), float_dtype("rand", dtype), source(generator)), requires_grad)
+    return finished(uniforms(sizes_of("rand", size), float_dtype("rand", dtype), source(generator)), requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
@@ -82,7 +82,7 @@ def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, req
     float32 and narrower draw one word each, which reaches to 6.3 standard deviations; float64 draws two.
     """
     device_of(device)
-    return finished(normals(shape_of(size), float_dtype("randn", dtype), source(generator)), requires_grad)
+    return finished(normals(sizes_of("randn", size), float_dtype("randn", dtype), source(generator)), requires_grad)
 
 
 def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = None, device: str | Device | None = None,
@@ -98,7 +98,7 @@ def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = N
     if not low < high:
         raise ValueError(at_user_line(f"randint: the interval [{low}, {high}) is empty"))
     target = dtypes.int64 if dtype is None else dtype_of(dtype)
-    u = uniforms(shape_of((size,)), dtypes.float64, source(generator))
+    u = uniforms(sizes_of("randint", (size,)), dtypes.float64, source(generator))
     return convert(add(convert(multiply(u, float(high - low)), dtypes.int64), low), target)
 
 
@@ -108,7 +108,7 @@ def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
         >>> sorted(tg.randperm(3).tolist())
         [0, 1, 2]
     """
-    words = convert(source(generator).bits((n, 2)), dtypes.uint64)
+    words = convert(source(generator).bits(sizes_of("randperm", (n, 2))), dtypes.uint64)
     keys = dispatch("or", dispatch("shift_left", get(words, (..., 0)), 32), get(words, (..., 1)))
     return dispatch("argsort", keys, axis=0)
 
@@ -152,7 +152,7 @@ def randint_like(x: Tensor, low: int, high: int | None = None, /, *, dtype: Any 
 def size_of(op: str, size: Any, *parameters: Operand) -> tuple[int, ...]:
     """The shape of a draw: `size`, or that to which the parameters broadcast."""
     if size is not None:
-        return shape_of((size,))
+        return sizes_of(op, (size,))
     return broadcast_shapes(op, *(p.array.shape for p in parameters if isinstance(p, Tensor)), ())
 
 
@@ -245,7 +245,7 @@ def choice(a: int | Operand, size: Any = (), replace: bool = True, p: Operand | 
     """
     values = None if isinstance(a, int) else tensor_operand("choice", a)
     n = index(a) if values is None else values.array.shape[axis]      # type: ignore[arg-type]
-    shape = shape_of((size,))
+    shape = sizes_of("choice", (size,))
     count = prod(shape)
     if not replace and count > n:
         raise ValueError(at_user_line(f"choice: {count} draws of {n} need replace=True"))

@@ -21,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
+from codegen import TARGETS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.explanation import Explanation, explain
@@ -299,7 +300,7 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=No
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
     eagerly, and `f.explain()` says why. Called with ndarrays it is NumPy code: it sees arrays, gives arrays, and
     writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
-    rewrites that change rounding. `target` is "auto" or a key of codegen.TARGETS.
+    rewrites that change rounding. `target` is "auto" or a key of codegen.TARGETS; ValueError for another.
 
         @tg.trace
         def step(x, y):
@@ -309,6 +310,9 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=No
             opt.step()
             return loss
     """
+    if target != "auto" and target not in TARGETS:
+        raise ValueError(f"trace: there is no target {target!r}; the targets are auto, {', '.join(TARGETS)}")
+
     def decorate(function):
         if not callable(function):
             raise TypeError(f"trace takes a function, not {function!r}; options go by name: trace(fn, strict=True)")

@@ -6,6 +6,7 @@ from typing import Any
 from tracegrad.creation import full
 from tracegrad.nn import functional as F
 from tracegrad.nn.modules import Module, Parameter
+from tracegrad.operands import refuse_names
 from tracegrad.tensors import Tensor
 
 
@@ -54,7 +55,8 @@ class SiLU(MayBeInPlace):
 class Softmax(Module):
     """exp(x) / sum(exp(x)) along `axis`."""
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, axis: int = -1, **names: Any):
+        refuse_names("Softmax", names)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +69,8 @@ class Softmax(Module):
 class LogSoftmax(Module):
     """The logarithm of softmax along `axis`, without the loss of accuracy of taking it afterwards."""
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, axis: int = -1, **names: Any):
+        refuse_names("LogSoftmax", names)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
@@ -258,7 +261,8 @@ class Threshold(MayBeInPlace):
 class GLU(Module):
     """a * sigmoid(b) for the halves a and b of x along `axis`."""
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, axis: int = -1, **names: Any):
+        refuse_names("GLU", names)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
@@ -285,7 +289,8 @@ class PReLU(Module):
 class Softmin(Module):
     """softmax of -x along `axis`."""
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, axis: int = -1, **names: Any):
+        refuse_names("Softmin", names)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:

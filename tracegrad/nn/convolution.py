@@ -33,6 +33,8 @@ class ConvolutionLayer(Module):
         self.kernel_size = one_for_each(name, "kernel_size", kernel_size, n)
         self.stride = one_for_each(name, "stride", stride, n)
         self.dilation = one_for_each(name, "dilation", dilation, n)
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f'{name}: padding is a number, "same" or "valid", not {padding!r}')
         self.padding = padding if isinstance(padding, str) else one_for_each(name, "padding", padding, n, 0)
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         self.weight = Parameter(empty((first, second // groups, *self.kernel_size), dtype=dtype))

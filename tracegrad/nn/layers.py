@@ -10,6 +10,8 @@ from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.activations import MayBeInPlace
 from tracegrad.nn.modules import Module, Parameter
+from tracegrad.operands import refuse_names
+from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 
@@ -112,10 +114,13 @@ class Identity(Module):
 class Flatten(Module):
     """The axes from `start_axis` to `end_axis`, both included, made one: [n, 8, 8] -> [n, 64]."""
 
-    def __init__(self, start_axis: int = 1, end_axis: int = -1):
+    def __init__(self, start_axis: int = 1, end_axis: int = -1, **names: Any):
+        refuse_names("Flatten", names)
         self.start_axis, self.end_axis = start_axis, end_axis
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 0:
+            raise ValueError(at_user_line("Flatten: a 0-d tensor has no axes to make one of"))
         start, end = self.start_axis % x.ndim, self.end_axis % x.ndim
         return x.reshape((*x.shape[:start], math.prod(x.shape[start:end + 1]), *x.shape[end + 1:]))
 
@@ -184,7 +189,8 @@ class AlphaDropout(Dropout):
 class CosineSimilarity(Module):
     """The cosine of the angle between vectors along `axis`."""
 
-    def __init__(self, axis: int = 1, eps: float = 1e-8):
+    def __init__(self, axis: int = 1, eps: float = 1e-8, **names: Any):
+        refuse_names("CosineSimilarity", names)
         self.axis, self.eps = axis, eps
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:

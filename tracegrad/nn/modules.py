@@ -34,6 +34,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Tensor, requires_grad: bool = True):
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Parameter takes a Tensor, not {type(data).__name__}; make one with tg.tensor(...)")
         super().__init__(data.array.copy())
         with no_grad():
             complete("reshape", (data,), {"shape": data.array.shape}, self)

@@ -11,6 +11,7 @@ from tracegrad.movement import shape_of
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.modules import Module, Parameter
+from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 
@@ -108,10 +109,10 @@ class RunningNorm(Module):
         reset_affine(self.weight, self.bias)
 
     def check_axes(self, x: Tensor) -> None:
-        """ValueError unless x has as many axes as this layer is for, and its channels."""
+        """ValueError unless x has as many axes as this layer is for."""
         if x.ndim not in self.ranks:
             kinds = " or ".join(map(str, self.ranks))
-            raise ValueError(f"{type(self).__name__}: x of shape {x.shape} does not have {kinds} axes")
+            raise ValueError(at_user_line(f"{type(self).__name__}: x of shape {x.shape} does not have {kinds} axes"))
 
     def update_momentum(self) -> Any:
         """How far this batch moves the running statistics; counts it. With momentum None: all batches count alike."""
@@ -132,6 +133,9 @@ class BatchNorm(RunningNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         self.check_axes(x)
+        if x.shape[1] != self.num_features and (self.affine or self.track_running_stats):
+            raise ValueError(at_user_line(
+                f"{type(self).__name__}: x of shape {x.shape} has {x.shape[1]} channels, not {self.num_features}"))
         by_batch = self.training or self.running_mean is None
         momentum = self.update_momentum() if self.training and self.track_running_stats else 0.0
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, momentum,

@@ -14,6 +14,7 @@ from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.modules import Module, Parameter
 from tracegrad.recurrence import GATES, cell, sequence
+from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 
@@ -68,7 +69,8 @@ class RecurrentLayer(Module):
 
     def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            raise ValueError(f"{type(self).__name__}: x of shape {x.shape} is not [.., .., {self.input_size}]")
+            raise ValueError(at_user_line(
+                f"{type(self).__name__}: x of shape {x.shape} is not [.., .., {self.input_size}]"))
         alone = x.ndim == 2
         xs = x.unsqueeze(1) if alone else x.swapaxes(0, 1) if self.batch_first else x
         start = self.start(hx, xs, alone)
@@ -99,7 +101,7 @@ class RecurrentLayer(Module):
         given = tuple(s.unsqueeze(1) if alone else s for s in (hx if self.states > 1 else (hx,)))
         for s in given:
             if s.shape != shape:
-                raise ValueError(f"{type(self).__name__}: a state of shape {s.shape} is not {shape}")
+                raise ValueError(at_user_line(f"{type(self).__name__}: a state of shape {s.shape} is not {shape}"))
         return given
 
     def extra_repr(self) -> str:
@@ -160,7 +162,8 @@ class RecurrentCell(Module):
 
     def forward(self, x: Tensor, hx: Any = None) -> Any:
         if x.shape[-1] != self.input_size or x.ndim not in (1, 2):
-            raise ValueError(f"{type(self).__name__}: x of shape {x.shape} is not [.., {self.input_size}]")
+            raise ValueError(at_user_line(
+                f"{type(self).__name__}: x of shape {x.shape} is not [.., {self.input_size}]"))
         if hx is None:
             hx = (zeros((*x.shape[:-1], self.hidden_size), dtype=x.dtype),) * self.states
         elif self.states == 1:

@@ -75,6 +75,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
         self.param_groups: list[ParamGroup] = []
+        if isinstance(params, Tensor):
+            raise TypeError(f"{type(self).__name__} takes a list of Tensors or of groups, not a Tensor")
         given = [params] if isinstance(params, dict) else list(params)
         if not given:
             raise ValueError(f"{type(self).__name__} was given no parameters")

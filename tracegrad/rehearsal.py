@@ -22,6 +22,7 @@ from tracegrad.purity.declared_pure import PURE_TYPES, c_base, is_numpy_value, i
 from tracegrad.purity.effects import effects
 from tracegrad.purity.library import Library, Trust, is_standard
 from tracegrad.purity.observation import observe
+from tracegrad.purity.part import Child
 from tracegrad.purity.prediction import Prediction, predict
 
 HARMLESS = frozenset({Abort.RAISED, Abort.UNSEEN_CODE})
@@ -43,7 +44,8 @@ def rehearse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
              codes: Iterable[CodeType]) -> Rehearsal | None:
     """Run the call, if something in its reach calls for that; what it does to arrays of its arguments is no effect."""
     prediction = predict(function, args, kwargs, library, codes)
-    if not any(is_foreign(child.value, prediction) for entry in prediction.snapshot for child in entry.children):
+    used = (child.value for entry in prediction.snapshot for child in entry.children if not is_method(child))
+    if not any(is_foreign(value, prediction) for value in used):
         return None
     seen = observe(prediction, lambda: function(*args, **kwargs))
     given = set(arrays_in((*args, *kwargs.values())))
@@ -61,14 +63,17 @@ def arrays_in(values: Iterable[Any], depth: int = 0) -> Iterator[int]:
             yield from arrays_in(value.values() if isinstance(value, dict) else value, depth + 1)
 
 
+def is_method(child: Child) -> bool:
+    """Is it a function that a class holds? Dataclasses and named tuples have some of the standard library's."""
+    return type(child.value) is FunctionType and type(child.once) is tuple and child.once[0] == "entry"
+
+
 def is_foreign(value: Any, prediction: Prediction) -> bool:
     """Is it something to be called that is neither NumPy's, nor pure, nor Python code that runs as it is?"""
     kind = type(value)
     if kind is BuiltinFunctionType:
         return value is not __import__ and not is_pure_function(value)
     if kind is FunctionType:
-        if value.__name__[:2] == "__":              # a special method, as a dataclass or a named tuple has it
-            return False
         trust = prediction.library.trust(value.__code__)
         return trust not in (Trust.CORE, Trust.NUMPY) and is_standard(value.__code__.co_filename)
     if issubclass(kind, type):

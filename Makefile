@@ -19,7 +19,7 @@ demo: $(VENV)/.installed-demo
 	OPENBLAS_NUM_THREADS=1 $(PYTHON) -m examples.digits
 
 test: $(VENV)/.installed-test
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -n auto --dist worksteal
 
 bench: $(VENV)/.installed-bench
 	$(PYTHON) -m benchmarks $(NAMES)

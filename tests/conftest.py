@@ -23,7 +23,12 @@ settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compiled code goes where nothing of it stays; set before anything of the library is imported."""
+    """Compiled code goes where nothing of it stays; set before anything of the library is imported.
+
+    The workers of pytest-xdist share what their parent made.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     folder = tempfile.TemporaryDirectory(prefix="tracegrad-tests-")
     os.environ["TRACEGRAD_CACHE_DIR"] = folder.name
     config.add_cleanup(folder.cleanup)

@@ -196,3 +196,29 @@ def test_a_state_that_is_held_sees_every_step():
         t.advance(3)
     for ours, plain in zip(held[0].values(), held[1].values()):
         assert np.allclose(ours.numpy(), plain.numpy(), rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [tg.float16, tg.bfloat16], ids=str)
+def test_a_model_of_half_precision_learns_alike_eager_and_traced(dtype: np.dtype) -> None:
+    def losses(traced: bool) -> list[float]:
+        tg.manual_seed(0)
+        model = tg.nn.Sequential(tg.nn.Linear(8, 32), tg.nn.GELU(), tg.nn.LayerNorm(32), tg.nn.Linear(32, 1)).to(dtype)
+        x, y = tg.randn(64, 8).to(dtype), tg.randn(64, 1).to(dtype)
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+
+        def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+            optimizer.zero_grad()
+            loss = ((model(x) - y) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = tg.trace(step) if traced else step
+        found = [run(x, y) for _ in range(30)]
+        assert not traced or run.stats.replays == 29
+        assert all(loss.dtype == dtype for loss in found)
+        return [loss.item() for loss in found]
+
+    eager, traced = losses(False), losses(True)
+    np.testing.assert_allclose(traced, eager, rtol=0.05)
+    assert traced[-1] < 0.3 * traced[0]

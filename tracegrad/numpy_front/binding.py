@@ -14,17 +14,25 @@ from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import functions, ufuncs
 from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays, refuse_errors, wrap
 from tracegrad.numpy_front.substitution import CURRENT, Substitution
+from tracegrad.tensors import Tensor
 
 _F = functional
 KNOWN = (Operand, np.ndarray, np.generic, int, float, complex, list, tuple, LiftedNumber)
 
 
-def binary(ufunc: np.ufunc, *, swapped: bool = False) -> Callable[[Any, Any], Any]:
-    """x + y, and y + x where y could not."""
+def binary(ufunc: np.ufunc, name: str, *, swapped: bool = False) -> Callable[[Any, Any], Any]:
+    """x + y, and y + x where y could not. `name`: the method of ndarrays that decides what an unknown y means."""
+    def by_the_array(array: Any, other: Any) -> Any:
+        return getattr(array, name)(other)
+
     def apply(x: Any, other: Any) -> Any:
-        if not any(isinstance_of(other, known) for known in KNOWN) and other is not None:
+        repeats = ufunc is np.multiply and type(x) is Scalar and type(other) in (list, tuple)       # [0] * n
+        if not repeats and (other is None or any(isinstance_of(other, known) for known in KNOWN)):
+            return ufuncs.apply(ufunc, "__call__", (other, x) if swapped else (x, other), {})
+        if isinstance_of(other, Tensor):
             return NotImplemented
-        return ufuncs.apply(ufunc, "__call__", (other, x) if swapped else (x, other), {})
+        why = f"numpy.{ufunc.__name__}: an operand is a {type(other).__name__}"
+        return on_arrays(by_the_array, (x, other), {}, why)
     return apply
 
 
@@ -39,7 +47,10 @@ def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
 
 def power(x: Any, exponent: Any, modulus: Any = None) -> Any:
     """x ** y."""
-    return NotImplemented if modulus is not None else binary(np.power)(x, exponent)
+    return NotImplemented if modulus is not None else _power(x, exponent)
+
+
+_power = binary(np.power, "__pow__")
 
 
 def by_numpy(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,9 +96,9 @@ _COMPARISONS = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.g
                 "eq": np.equal, "ne": np.not_equal}
 
 _OPERATORS: dict[str, Callable] = {
-    **{f"__{name}__": binary(ufunc) for name, ufunc in (_ARITHMETIC | _COMPARISONS).items()},
-    **{f"__r{name}__": binary(ufunc, swapped=True) for name, ufunc in _ARITHMETIC.items()},
-    "__pow__": power, "__rpow__": binary(np.power, swapped=True),
+    **{f"__{name}__": binary(ufunc, f"__{name}__") for name, ufunc in (_ARITHMETIC | _COMPARISONS).items()},
+    **{f"__r{name}__": binary(ufunc, f"__r{name}__", swapped=True) for name, ufunc in _ARITHMETIC.items()},
+    "__pow__": power, "__rpow__": binary(np.power, "__rpow__", swapped=True),
     "__neg__": unary(np.negative), "__pos__": unary(np.positive), "__abs__": unary(np.absolute),
     "__invert__": unary(np.invert),
     "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array__": items.as_array,

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import copy
+import operator
 import warnings
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -329,6 +332,27 @@ def test_computed_numbers_that_may_not_fit(dtype: str) -> None:
     for kind in (np.int64, np.float64):
         traced(from_array, *((x, np.array([k, 0]).astype(kind)) for k in (1, 2, 200, -1)))
     traced(from_number, *((x, k) for k in (1, 2, 3, 200, 300, 1.5, 2.5, 1e30)))
+
+
+class Unknown:
+    def __radd__(self, other: Any) -> str:
+        return "radd"
+
+
+class First(Unknown):
+    __array_ufunc__ = None
+
+
+@pytest.mark.parametrize("other", [
+    "a", b"a", Unknown, First, object, len, {}, range(3), Fraction(1, 2), Decimal(2), memoryview(b"abc"), [1, 2, 3],
+    (1, 2, 3), [], None, np.datetime64("2020-01-01"), np.longdouble(2)], ids=repr)
+def test_operators_with_what_is_no_number(other: Any) -> None:
+    other = other() if other in (Unknown, First, object) else other
+    for operation in (operator.add, operator.eq, operator.lt, operator.mul, operator.pow):
+        for f in (lambda x: operation(x, other), lambda x: operation(other, x),             # noqa: B023
+                  lambda x: operation(other, x[0])):                                        # noqa: B023
+            traced(f, (np.arange(3.0),), (np.arange(3.0),))
+    traced(lambda x: [0] * x.argmax(), (np.arange(3.0),))
 
 
 def test_copyto_casts_numbers_only_where_numpy_does() -> None:

@@ -103,13 +103,13 @@ def position(ours: Callable[..., Tensor]) -> Callable[..., Any]:
 # ---- shape ---------------------------------------------------------------------------------------------------------
 
 
-def reshape(x: Operand, *shape: Any, order: str = "C", copy: bool | None = None) -> Array:
+def reshape(x: Operand, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     """x.reshape(2, 3) or x.reshape((2, 3))."""
     sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
     if is_by_columns(x._tensor.array, order):
         columns = _N.reshape(_N.transpose(x._tensor), tuple(sizes)[::-1], copy=copy)
         return Array(_N.transpose(columns))
-    return Array(_N.reshape(x._tensor, tuple(sizes), order, copy=copy))
+    return like(x, _N.reshape(x._tensor, tuple(sizes), order, copy=copy))
 
 
 def ravel(x: Operand, order: str = "C") -> Array:
@@ -122,10 +122,10 @@ def flatten(x: Operand, order: str = "C") -> Array:
     return Array(_F.clone(_M.reshape(in_order(x._tensor, order), (-1,))))
 
 
-def transpose(x: Operand, *axes: Any) -> Array:
+def transpose(x: Operand, *axes: Any) -> Any:
     """x.transpose(), x.transpose(1, 0), x.transpose((1, 0))."""
     given: Any = axes[0] if len(axes) == 1 and not isinstance(axes[0], int | np.integer) else axes or None
-    return Array(_N.transpose(x._tensor, None if given is None else tuple(map(int, given))))
+    return like(x, _N.transpose(x._tensor, None if given is None else tuple(map(int, given))))
 
 
 def swapaxes(x: Operand, axis1: int, axis2: int) -> Array:
@@ -133,9 +133,9 @@ def swapaxes(x: Operand, axis1: int, axis2: int) -> Array:
     return Array(_M.swapaxes(x._tensor, axis1, axis2))
 
 
-def squeeze(x: Operand, axis: Any = None) -> Array:
+def squeeze(x: Operand, axis: Any = None) -> Any:
     """x.squeeze()."""
-    return Array(_M.squeeze(x._tensor, axis))
+    return like(x, _M.squeeze(x._tensor, axis))
 
 
 def diagonal_of(x: Operand, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
@@ -177,8 +177,8 @@ def astype(x: Operand, dtype: Any, order: Any = "K", casting: str = "unsafe", su
 
 
 def like(x: Operand, tensor: Tensor) -> Any:
-    """A scalar of a scalar, an array of an array."""
-    return Scalar(tensor) if type(x) is Scalar else Array(tensor)
+    """A scalar of a scalar where it has no axes, an array of an array."""
+    return Scalar(tensor) if type(x) is Scalar and not tensor.array.ndim else Array(tensor)
 
 
 def copied(x: Operand, order: Any = "C") -> Any:
@@ -188,12 +188,12 @@ def copied(x: Operand, order: Any = "C") -> Any:
     return like(x, laid_out(_F.clone(x._tensor), np.empty_like(x._tensor.array, order=order)))
 
 
-def view(x: Operand, *dtype: Any) -> Array:
+def view(x: Operand, *dtype: Any) -> Any:
     """x.view(): another array on the same memory."""
     if dtype:
         raise Uncounted("in another dtype")
-    return Array(_M.reshape(x._tensor, x._tensor.array.shape) if x._tensor.array.flags.c_contiguous
-                 else indexing.get(x._tensor, Ellipsis))
+    return like(x, _M.reshape(x._tensor, x._tensor.array.shape) if x._tensor.array.flags.c_contiguous
+                else indexing.get(x._tensor, Ellipsis))
 
 
 def clip(x: Operand, min: Any = None, max: Any = None, out: Any = None, **options: Any) -> Any:
@@ -255,16 +255,20 @@ def running(ours: Callable[..., Tensor]) -> Callable[..., Any]:
 
 def sort(x: Operand, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
     """x.sort(), in place."""
-    if order is not None:
-        raise Uncounted("with order=")
+    refuse_sorting(x, order)
     writes.copy_(target(x), sorting.sort(x._tensor, axis))
 
 
 def argsort(x: Operand, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Array:
     """x.argsort(), stable: NumPy's order of equal elements is not promised to be another."""
-    if order is not None:
-        raise Uncounted("with order=")
+    refuse_sorting(x, order)
     return Array(sorting.argsort(x._tensor, axis))
+
+
+def refuse_sorting(x: Operand, order: Any) -> None:
+    """Uncounted for what is not sorted along an axis."""
+    if order is not None or not x._tensor.array.ndim:
+        raise Uncounted("with order=, or without axes")
 
 
 def searchsorted(x: Operand, v: Any, side: str = "left", sorter: Any = None) -> Any:

@@ -46,7 +46,9 @@ def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
 
 
 def power(x: Any, exponent: Any, modulus: Any = None) -> Any:
-    """x ** y."""
+    """x ** y. Of bools, x ** 2 is NumPy's square, i8, and other powers are i64."""
+    if type(exponent) is int and exponent == 2 and isinstance_of(x, Operand) and x.dtype == bool:
+        return ufuncs.apply(np.square, "__call__", (x,), {})
     return NotImplemented if modulus is not None else _power(x, exponent)
 
 

@@ -88,6 +88,8 @@ METHODS: dict[str, Callable] = {
     "reshape": lambda x: (x.reshape(4, 3), x.reshape((2, -1)), x.reshape(-1), x.T.reshape(2, 6)),
     "ravel, flatten": lambda x: (x.ravel(), x.flatten(), x.T.ravel()),
     "transpose": lambda x: (x.T, x.transpose(), x.transpose(1, 0), x.transpose((1, 0)), x.swapaxes(0, 1)),
+    "of scalars": lambda x: (x.sum().T, x.sum().transpose(), x.sum().squeeze(), x.sum().reshape(()), x.sum().view(),
+                             np.transpose(x.max()), np.squeeze(x.max()), x.max().reshape(1), (x > 0.5) ** 2),
     "squeeze": lambda x: (x[None].squeeze(), x[:, :1].squeeze(1)),
     "diagonal, trace": lambda x: (x.diagonal() * 1, x.diagonal(1) * 1, x.trace()),
     "repeat": lambda x: (x.repeat(2), x.repeat(3, axis=1)),

@@ -355,6 +355,11 @@ def test_operators_with_what_is_no_number(other: Any) -> None:
     traced(lambda x: [0] * x.argmax(), (np.arange(3.0),))
 
 
+def test_what_has_no_axes_is_not_sorted() -> None:
+    for f in (lambda x: x.sort(), np.sort, lambda x: x.argsort(), lambda x: np.argsort(x[()], axis=0)):
+        traced(f, (np.array(3.0),), (np.array(3.0),))
+
+
 def test_copyto_casts_numbers_only_where_numpy_does() -> None:
     for number in (1, 300, 1.5, 1j):
         traced(lambda x: np.copyto(x, number), (np.arange(3, dtype=np.int8),), (np.arange(3, dtype=np.int8),))   # noqa: B023

@@ -2,9 +2,9 @@
 
     ARRAY_API_TESTS_MODULE=traced_namespace pytest array_api_tests/
 
-A call of a function here is the call of a fresh traced function, made again until it is replayed, at most THREE times;
-the last result counts. COUNTS says of each function how many calls ended in a replay and how many ran eagerly to the
-last, with the reasons. Where the environment has TRACED_NAMESPACE_COUNTS, they are written to that file at the end.
+A call of a function here is the call of a fresh traced function, made again until it is replayed, at most MOST_CALLS
+times; the last result counts. COUNTS says of each function how many calls ended in a replay and how many ran eagerly to
+the last, with the reasons. Where the environment has TRACED_NAMESPACE_COUNTS, they are written to that file at the end.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import tracegrad as tg
 
-THREE = 3
+MOST_CALLS = 3
 COUNTS: dict[str, Counter[str]] = {}
 
 _NOT_ON_TENSORS = frozenset({"trace", "eager", "no_grad", "enable_grad", "__array_namespace_info__", "from_dlpack"})
@@ -34,7 +34,7 @@ def traced(name: str, function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         one = tg.trace(function)
-        for _ in range(THREE):
+        for _ in range(MOST_CALLS):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", tg.FellBackToEager)
                 result = one(*args, **kwargs)

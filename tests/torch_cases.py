@@ -443,6 +443,8 @@ select(x, 1, 2)                         | x=f(3,4)
 F.softmin(x, axis=1)                    | x=f(3,4)
 F.lp_pool1d(x, 2, 2)                    | x=p(2,3,8)
 F.lp_pool2d(x, 2, 2)                    | x=p(2,3,6,6)
+F.multilabel_soft_margin_loss(x, k)     | x=f(3,4) k=i(2,3,4)
+F.ctc_loss(log_softmax(x, axis=-1), k + 1, n * 0 + 6, n * 0 + 2)  | x=f(6,2,4) k=i(3,2,2) n=i(2,2)  |   | once
 norm(x)                                 | x=f(3,4)
 norm(x, 1, axis=1)                      | x=f(3,4)
 mode(x)[0]                              | x=i(3,4,9)            |   | value

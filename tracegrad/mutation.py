@@ -162,7 +162,7 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
             pad = {"low": start, "high": high, "interior": tuple(s - 1 for s in step)}
             inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=sizes)
             return dispatch("where", dispatch("pad", inside, **pad), dispatch("pad", value, **pad), parent)
-    raise ValueError(at_user_line(f"in place: {type_of(member.array)} is a {view.op} and cannot be written to"))
+    raise read_only(member)
 
 
 # ---- what fits where --------------------------------------------------------------------------------------------

@@ -42,3 +42,11 @@ def test_mistakes(mistake: Callable[[], Any], kind: type[Exception], sentence: s
         mistake()
     with pytest.raises(kind, match=sentence):
         tg.trace(mistake)()
+
+
+def test_a_broadcast_that_is_written_to() -> None:
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return x.expand(2, 2).add_(1)
+    for function in (f, tg.trace(f)):
+        with pytest.raises(ValueError, match=LINE + r"in place: .* is a broadcast or a read-only array; write"):
+            function(tg.ones(2))

@@ -214,6 +214,8 @@ def reduce(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: A
         axis = None if axis is None else tuple(range(array.lead))
         array, where = Array(array.whole), array.everywhere()
     x = _summand(ufunc, array, dtype)
+    if x.array.size == 0 and ufunc.identity is None:
+        raise Uncounted("of no elements")
     options: dict[str, Any] = {} if initial is np._NoValue or initial is None else {"initial": operand(
         initial, x.array.dtype)}
     if where is not True:

@@ -355,6 +355,12 @@ def test_operators_with_what_is_no_number(other: Any) -> None:
     traced(lambda x: [0] * x.argmax(), (np.arange(3.0),))
 
 
+def test_the_least_of_nothing_raises_in_every_dtype() -> None:
+    for dtype in (bool, int, float):
+        traced(lambda x: x.min(), (np.zeros(0, dtype),), (np.zeros(0, dtype),))
+        traced(lambda x: np.max(x, axis=0), (np.zeros((2, 0), dtype),), (np.zeros((0, 2), dtype),))
+
+
 def test_what_has_no_axes_is_not_sorted() -> None:
     for f in (lambda x: x.sort(), np.sort, lambda x: x.argsort(), lambda x: np.argsort(x[()], axis=0)):
         traced(f, (np.array(3.0),), (np.array(3.0),))

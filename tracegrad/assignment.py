@@ -113,10 +113,12 @@ def written_directly(x: Tensor, form: Key, value: Tensor | float, add: bool = Fa
         if add:
             np.add.at(x.array, key, np.broadcast_to(given, x.array[key].shape))
         else:
+            while isinstance(given, np.ndarray) and given.ndim > 1 and given.shape[0] == 1:
+                given = given[0]                    # beside a lone mask NumPy refuses axes that it drops elsewhere
             x.array[key] = given
     except IndexError as error:
         raise key_error(x, form, error) from None
-    except ValueError:
+    except (ValueError, TypeError):
         assert isinstance(value, Tensor)
         raise does_not_fit(value, x.array[key].shape, "in place") from None
 

@@ -181,3 +181,13 @@ def test_broadcasts_and_leaves_refuse() -> None:
     with tg.no_grad():
         w[[0, 1]] = 0.0
     assert w.tolist() == [0, 0, 1]
+
+
+def test_axes_of_size_1_before_those_of_a_mask_are_dropped() -> None:
+    """Also beside a mask alone, where NumPy's own assignment refuses them."""
+    x, mask = tg.zeros(1, 4), tg.tensor([[False, True, False, True]])
+    x[..., mask] = tg.ones(1, 1)
+    x[mask] += tg.full((1, 2), 2.0)
+    assert x.tolist() == [[0.0, 3.0, 0.0, 3.0]]
+    with pytest.raises(TypeError, match=r"f32\[2,2\] does not broadcast to \[2\]"):
+        x[mask] = tg.ones(2, 2)

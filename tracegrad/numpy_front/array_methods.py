@@ -196,6 +196,11 @@ def view(x: Operand, *dtype: Any) -> Any:
                 else indexing.get(x._tensor, Ellipsis))
 
 
+def conjugate(x: Operand) -> Any:
+    """x.conj(): of real numbers the array itself."""
+    return like(x, compute(np.conjugate, (x,))) if x._tensor.array.dtype.kind == "c" else x
+
+
 def clip(x: Operand, min: Any = None, max: Any = None, out: Any = None, **options: Any) -> Any:
     """x.clip(0, 1): the ufuncs minimum and maximum, so NaN stays."""
     if options:

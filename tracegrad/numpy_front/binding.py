@@ -124,8 +124,7 @@ _METHODS: dict[str, Callable] = {
     "repeat": methods.repeat, "astype": methods.astype, "copy": methods.copied, "view": methods.view,
     "fill": items.fill, "clip": methods.clip, "dot": methods.dot, "round": methods.round_to, "take": methods.take,
     "__copy__": methods.copied, "__deepcopy__": lambda x, memo: methods.copied(x),
-    "conj": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))),
-    "conjugate": lambda x: methods.like(x, ufuncs.compute(np.conjugate, (x,))), "__getitem__": items.get_item,
+    "conj": methods.conjugate, "conjugate": methods.conjugate, "__getitem__": items.get_item,
 }
 
 _READS: dict[str, Callable] = {

@@ -135,6 +135,7 @@ def results(ufunc: np.ufunc, inputs: tuple, dtype: Any = None, casting: str = "s
     found = ours(*operands) if ufunc.nout > 1 else (ours(*operands),)
     if any(x.array.dtype.kind in "fc" and dtype.kind in "iub" for x, dtype in zip(found, wanted[ufunc.nin:])):
         raise Uncounted("of integers it is another function")
+    found = tuple(functional.clone(x) if any(x is given for given in operands) else x for x in found)   # conj of reals
     return tuple(map(convert, found, wanted[ufunc.nin:]))
 
 

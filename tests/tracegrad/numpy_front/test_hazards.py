@@ -355,6 +355,26 @@ def test_operators_with_what_is_no_number(other: Any) -> None:
     traced(lambda x: [0] * x.argmax(), (np.arange(3.0),))
 
 
+@pytest.mark.parametrize("ufunc", [np.conj, np.positive, np.absolute, np.floor, np.ceil, np.trunc, np.rint, np.fabs])
+@pytest.mark.parametrize("dtype", ["int64", "float64", "bool", "complex128"])
+def test_what_a_ufunc_gives_is_an_array_of_its_own(ufunc: np.ufunc, dtype: str) -> None:
+    def f(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        y = ufunc(x)
+        y[:1] = 7
+        return x, y
+    traced(f, *[(np.array([0, 1, 1]).astype(dtype),)] * 3)
+
+
+def test_the_conjugate_of_real_numbers_is_the_array_itself() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        y = x.conj()
+        y[0] = 7
+        return x + y
+    replayed(f, np.arange(3.0))
+    x = np.arange(3.0)
+    assert tg.trace(lambda x: x.conjugate())(x) is x
+
+
 def test_the_least_of_nothing_raises_in_every_dtype() -> None:
     for dtype in (bool, int, float):
         traced(lambda x: x.min(), (np.zeros(0, dtype),), (np.zeros(0, dtype),))

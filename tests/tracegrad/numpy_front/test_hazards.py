@@ -375,6 +375,17 @@ def test_the_conjugate_of_real_numbers_is_the_array_itself() -> None:
     assert tg.trace(lambda x: x.conjugate())(x) is x
 
 
+@pytest.mark.parametrize("dtype", ["int64", "float32", "complex128"])
+def test_what_only_rearranges_and_multiplies_keeps_the_dtype(dtype: str) -> None:
+    def f(x: np.ndarray) -> tuple[Any, ...]:
+        return (np.fft.fftshift(x), np.fft.ifftshift(x, axes=0), np.linalg.matrix_power(x, 3),
+                np.linalg.outer(x[0], x[1]),
+                np.linalg.cross(x, x[::-1]), np.linalg.trace(x), np.linalg.multi_dot([x, x, x]),
+                np.linalg.tensordot(x, x), np.linalg.matrix_transpose(x), np.linalg.matmul(x, x),
+                np.linalg.vecdot(x, x[0]))
+    traced(f, *[(np.arange(9).reshape(3, 3).astype(dtype),)] * 3)
+
+
 def test_the_least_of_nothing_raises_in_every_dtype() -> None:
     for dtype in (bool, int, float):
         traced(lambda x: x.min(), (np.zeros(0, dtype),), (np.zeros(0, dtype),))

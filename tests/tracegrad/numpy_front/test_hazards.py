@@ -345,7 +345,7 @@ class First(Unknown):
 
 @pytest.mark.parametrize("other", [
     "a", b"a", Unknown, First, object, len, {}, range(3), Fraction(1, 2), Decimal(2), memoryview(b"abc"), [1, 2, 3],
-    (1, 2, 3), [], None, np.datetime64("2020-01-01"), np.longdouble(2)], ids=repr)
+    (1, 2, 3), [], None, np.datetime64("2020-01-01"), np.longdouble(2)], ids=lambda o: type(o).__name__)
 def test_operators_with_what_is_no_number(other: Any) -> None:
     other = other() if other in (Unknown, First, object) else other
     for operation in (operator.add, operator.eq, operator.lt, operator.mul, operator.pow):

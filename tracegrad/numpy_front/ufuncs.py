@@ -223,6 +223,8 @@ def reduce(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: A
         held = operand(plain(where), BOOL)
         options["where"] = held if isinstance_of(held, Tensor) else bool(held)
     result = numpy_calls.reduce(ufunc, _ours(ufunc, x), x, axis, keepdims=bool(keepdims), **options)
+    if ufunc in (np.add, np.multiply):
+        result = convert(result, x.array.dtype)         # dtype= may be narrower than what ours joins integers in
     return wrap(result) if _single(out) is None else write(_single(out), result, "unsafe")
 
 
@@ -230,6 +232,8 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: int = 0, dtype: Any = None, ou
     """ufunc.accumulate."""
     x = _summand(ufunc, array, dtype)
     result = numpy_calls.accumulate(ufunc, _ours(ufunc, x), x, axis)
+    if ufunc in (np.add, np.multiply):
+        result = convert(result, x.array.dtype)
     return wrap(result) if _single(out) is None else write(_single(out), result, "unsafe")
 
 

@@ -386,6 +386,15 @@ def test_what_only_rearranges_and_multiplies_keeps_the_dtype(dtype: str) -> None
     traced(f, *[(np.arange(9).reshape(3, 3).astype(dtype),)] * 3)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool", "int64", "float32"])
+def test_sums_in_the_dtype_that_is_asked_for(dtype: str) -> None:
+    def f(x: np.ndarray) -> tuple[Any, ...]:
+        return (np.sum(x, dtype=dtype), x.sum(axis=0, dtype=dtype), x.prod(dtype=dtype), np.cumsum(x, dtype=dtype),
+                np.add.reduce(x, dtype=dtype), np.add.accumulate(x, dtype=dtype), np.cumprod(x, 0, dtype))
+    for given in (dtype, "int16", "bool"):
+        traced(f, *[(np.arange(100, 109).reshape(3, 3).astype(given),)] * 3)
+
+
 def test_the_least_of_nothing_raises_in_every_dtype() -> None:
     for dtype in (bool, int, float):
         traced(lambda x: x.min(), (np.zeros(0, dtype),), (np.zeros(0, dtype),))

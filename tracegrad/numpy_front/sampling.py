@@ -30,7 +30,12 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     shares = np.asarray(real(q), float)
     if not ((shares >= 0) & (shares <= 1)).all():
         raise Uncounted("out of range")
-    found = [statistics.quantile(given(a), float(share), axis, method=method, keepdims=bool(keepdims))
+    x = given(a)
+    if tensor_of(plain(a)).array.dtype == BOOL:
+        raise Uncounted("of bools")
+    if shares.ndim:                         # an array of shares is float64, a number is weak
+        x = convert(x, FLOAT)
+    found = [statistics.quantile(x, float(share), axis, method=method, keepdims=bool(keepdims))
              for share in shares.ravel()]
     if shares.ndim == 0:
         return done(found[0], out)

@@ -395,6 +395,13 @@ def test_sums_in_the_dtype_that_is_asked_for(dtype: str) -> None:
         traced(f, *[(np.arange(100, 109).reshape(3, 3).astype(given),)] * 3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_quantiles_at_one_share_and_at_several(dtype: str) -> None:
+    def f(x: np.ndarray) -> tuple[Any, ...]:
+        return np.percentile(x, [10, 50], axis=1), np.quantile(x, 0.3), np.quantile(x, np.array([0.5]))
+    traced(f, *[(np.arange(9).reshape(3, 3).astype(dtype),)] * 3)
+
+
 def test_the_least_of_nothing_raises_in_every_dtype() -> None:
     for dtype in (bool, int, float):
         traced(lambda x: x.min(), (np.zeros(0, dtype),), (np.zeros(0, dtype),))

@@ -176,9 +176,9 @@ def _attrs(draw: Draw, op: str, x: Value, values: list[Value]) -> dict[str, obje
             low, high = (tuple(draw(st.integers(0, 2)) for _ in x.shape) for _ in range(2))
             return {"low": low, "high": high, "interior": tuple(draw(st.integers(0, 1)) for _ in x.shape)}
         case "shear":
-            return _shear(draw, axes)
+            return _shear(draw, x, axes)
         case "unshear":
-            attrs = _shear(draw, axes)
+            attrs = _shear(draw, x, axes)
             sizes = [size for k in attrs["axes"] if isinstance(size := x.shape[k], int)]
             longer = [n * s + draw(st.integers(0, 3)) for n, s in zip(sizes, attrs["step"])]
             return {**attrs, "size": tuple(longer)}
@@ -186,8 +186,9 @@ def _attrs(draw: Draw, op: str, x: Value, values: list[Value]) -> dict[str, obje
             raise KeyError(op)
 
 
-def _shear(draw: Draw, axes: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Attrs of a shear of up to two axes, each with one of the others."""
+def _shear(draw: Draw, x: Value, axes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Attrs of a shear of up to two axes, each with one of the others; whether symbols fit only a run would tell."""
+    axes = [k for k in axes if isinstance(x.shape[k], int)]
     n = draw(st.integers(0, len(axes) // 2))
     step, dilation = (tuple(draw(st.integers(1, 2)) for _ in range(n)) for _ in range(2))
     return {"axes": tuple(axes[:n]), "along": tuple(axes[n:2 * n]), "step": step, "dilation": dilation}

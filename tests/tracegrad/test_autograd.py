@@ -233,7 +233,7 @@ def test_requires_grad_and_leaves() -> None:
     assert x.is_leaf and not y.is_leaf and y.requires_grad and y.grad_fn is not None and x.grad_fn is None
     assert not y.detach().requires_grad and y.detach().is_leaf
     assert not (tg.ones(2) * 2.0).requires_grad
-    with pytest.raises(TypeError, match=r"requires_grad_: i64\[1\] is not floating-point"):
+    with pytest.raises(TypeError, match=r"requires_grad_: i64\[1\] is neither floating-point nor complex"):
         tg.tensor([1], requires_grad=True)
     with pytest.raises(RuntimeError, match="requires_grad_: the tensor is not a leaf; use detach"):
         y.requires_grad_(False)

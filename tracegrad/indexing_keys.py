@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from codegen.ir.types import type_of
+from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import bool_
 from tracegrad.movement import stack
 from tracegrad.operands import adopt
@@ -108,6 +109,8 @@ def entry_of(k: Any) -> Entry:
     if isinstance(k, Tensor):
         if k.array.dtype.kind not in "iub":
             raise IndexError(at_user_line(f"indexing: indices {type_of(k.array)} are neither integers nor a mask"))
+        if k.array.dtype == bool_ and k.array.shape == (0,):        # NumPy takes it along an axis of any size
+            return dispatch("iota", shape=(0,), axis=0, dtype="i64")
         return k
     if isinstance(k, bool | np.bool_):
         return bool(k)

@@ -109,7 +109,8 @@ def test_a_recorded_selection_is_the_same(case: tuple[tuple[int, ...], Any]) -> 
         if isinstance(found, type):
             return
         found.array                         # a selection by a mask is put off until someone asks
-    if any(isinstance(k, tg.Tensor) and k.dtype == tg.bool for k in (ours if isinstance(ours, tuple) else (ours,))):
+    parts = ours if isinstance(ours, tuple) else (ours,)
+    if any(isinstance(k, tg.Tensor) and k.dtype == tg.bool and k.shape != (0,) for k in parts):
         assert {abort.reason.name for abort in recorder.aborts} == {"HOST_READ"}
         return
     assert not recorder.aborts
@@ -215,3 +216,13 @@ def test_indices_make_a_copy() -> None:
                 taken = y.detach()[key]
                 taken += 100.0
             np.testing.assert_array_equal(y.array, x.array)
+
+
+def test_a_mask_of_nothing_selects_nothing_along_any_axis() -> None:
+    """As NumPy has it; any other mask has the sizes of the axes it stands for."""
+    x, nothing = tg.ones(2, 4), tg.tensor([], dtype=tg.bool)
+    assert x[..., nothing].shape == (2, 0) and x[nothing].shape == (0, 4)
+    x[nothing] = 5.0
+    assert x.tolist() == tg.ones(2, 4).tolist()
+    with pytest.raises(IndexError, match="a mask of size 1 does not fit axis 0 of size 2"):
+        x[tg.tensor([True])]

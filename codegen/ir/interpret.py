@@ -13,7 +13,19 @@ import numpy as np
 from codegen.ir.dims import Size, evaluate, symbol_name
 from codegen.ir.graph import Attr, Graph, Node
 from codegen.ir.ops import CHECKED, OPS
-from codegen.ir.program import CHECK_FAILED, Branch, Exit, Goto, Jump, Program, Return, Switch, Target, program_of
+from codegen.ir.program import (
+    CHECK_FAILED,
+    Branch,
+    Exit,
+    Goto,
+    Jump,
+    Program,
+    Return,
+    Switch,
+    Target,
+    case_number,
+    program_of,
+)
 from codegen.ir.text import node_text
 from codegen.ir.types import TensorType, type_of
 
@@ -46,7 +58,7 @@ def interpret(program: Graph | Program, inputs: Sequence[np.ndarray]) -> list[np
                 case Branch(predicate, then, else_):
                     target = then if values[predicate] else else_
                 case Switch(value_, cases, default):
-                    target = dict(cases).get(int(values[value_]), default)
+                    target = dict(cases).get(case_number(values[value_]), default)
                 case Jump(only):
                     target = only
             match target:

@@ -14,13 +14,17 @@
    to its inputs, and the types of arguments are exactly the types of the inputs they become.
 3. Symbols in types belong to the whole program; the inputs of block 0 bind them.
 4. Exits are numbered from 1. Exit 0 is where a checked op leaves that refuses the values of its operands.
+5. The number of an integer in a switch is the integer; that of a floating-point value are its bits, unsigned, so -0.0
+   and each NaN have one of their own.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from codegen.ir.graph import Graph, Node
-from codegen.ir.types import TensorType
+from codegen.ir.types import FLOATS, INTEGERS, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,16 @@ class Exit:
     """Leave the program here: nothing was returned."""
 
     number: int
+
+
+SWITCHED = INTEGERS | FLOATS
+"""The dtypes of values that a switch takes."""
+
+
+def case_number(value: np.ndarray | np.generic) -> int:
+    """The number that a 0-d value of a dtype in SWITCHED has in a switch."""
+    bits = value if value.dtype.kind in "iu" else value.view(f"u{value.dtype.itemsize}")
+    return int(bits)
 
 
 Target = Goto | Exit
@@ -64,7 +78,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """The first case whose number equals a 0-d integer value, else `default`."""
+    """The first case whose number is that of a 0-d value (see case_number), else `default`."""
 
     value: int
     cases: tuple[tuple[int, Target], ...]

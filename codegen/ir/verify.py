@@ -16,10 +16,22 @@ from typing import NoReturn
 from codegen.ir.dims import Dim, Size, symbol_name, symbols
 from codegen.ir.graph import Attr, Graph, Node
 from codegen.ir.ops import OPS
-from codegen.ir.program import Block, Branch, Exit, Goto, Program, Return, Switch, Target, Terminator, targets_of
+from codegen.ir.program import (
+    SWITCHED,
+    Block,
+    Branch,
+    Exit,
+    Goto,
+    Program,
+    Return,
+    Switch,
+    Target,
+    Terminator,
+    targets_of,
+)
 from codegen.ir.references import literal, literal_text
 from codegen.ir.type_rules import TypeRuleError
-from codegen.ir.types import DTYPES, INTEGERS, TensorType
+from codegen.ir.types import DTYPES, TensorType
 
 
 class VerifyError(Exception):
@@ -162,8 +174,8 @@ def _verify_terminator(block: Block, blocks: tuple[Block, ...]) -> None:
         case Switch(value, cases):
             _verify_operands(what, (value,), count, terminator.line)
             type_ = block.type_of(value)
-            if type_.shape or type_.dtype not in INTEGERS:
-                _blame(what, f"the value %{value} is {type_}, not a 0-d integer", terminator.line)
+            if type_.shape or type_.dtype not in SWITCHED:
+                _blame(what, f"the value %{value} is {type_}, not a 0-d integer or float", terminator.line)
             numbers = [number for number, _ in cases]
             if len(set(numbers)) != len(numbers):
                 _blame(what, f"the cases {numbers} name one twice", terminator.line)

@@ -58,6 +58,16 @@ def test_loop_branch_switch_and_exits() -> None:
     assert interpret(NEWTON, [np.float64(4.0), np.float64(1.0)]) == Exit(2)
 
 
+def test_switch_on_a_float_goes_by_its_bits() -> None:
+    program = parse("""
+        program f {
+          block0(%0: f32[]):
+            switch %0 {0: exit1, 2147483648: exit2, 1065353216: exit3, 2143289344: exit4}, exit5
+        }""")
+    for number, value in enumerate((0.0, -0.0, 1.0, np.nan, 1.5), 1):
+        assert interpret(program, [np.float32(value)]) == Exit(number)
+
+
 def test_failed_check_is_exit_0() -> None:
     graph = parse("""
         graph f(%0: f32[3], %1: i64[2]) {

@@ -74,10 +74,10 @@ GUILTY = {
           block0(%0: f32[]):
             branch %0 -> exit1, exit2  @ m.py:3  # error: m.py:3: branch: the predicate %0 is f32[], not bool[]
         }""",
-    "switch on floats": """
+    "switch on complex numbers": """
         program f {
-          block0(%0: f32[]):
-            switch %0 {1: exit1}, exit2  # error: switch: the value %0 is f32[], not a 0-d integer
+          block0(%0: c64[]):
+            switch %0 {1: exit1}, exit2  # error: switch: the value %0 is c64[], not a 0-d integer or float
         }""",
     "case twice": """
         program f {

@@ -1,0 +1,82 @@
+"""Control flow that depends on values: traced, a program gives and is differentiated to what its Python gives."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from control_flow_programs import PROGRAMS as BRANCHES
+from control_flow_programs import Program
+from loop_programs import PROGRAMS as LOOPS
+
+import tracegrad as tg
+
+PROGRAMS = (*BRANCHES, *LOOPS)
+pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+
+
+def tensors_in(value: Any) -> Iterator[tg.Tensor]:
+    if isinstance(value, tg.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors_in(part)
+
+
+def gradients(result: Any, wrt: Sequence[tg.Tensor]) -> tuple[tg.Tensor | None, ...]:
+    """Of a sum of squares of what a program gave."""
+    outputs = [t for t in tensors_in(result) if t.requires_grad]
+    loss = sum(((t * t).sum() * 0.5 for t in outputs[1:]), (outputs[0] * outputs[0]).sum())
+    return tg.autograd.grad(loss, wrt, allow_unused=True)
+
+
+def outcome(f: Callable[..., Any], args: tuple) -> Any:
+    """What it returns, or what it raises."""
+    try:
+        return f(*args)
+    except (AssertionError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def assert_same(found: Any, expected: Any, tolerance: float) -> None:
+    assert type(found) is type(expected)
+    if isinstance(expected, tg.Tensor):
+        assert found.dtype == expected.dtype and found.requires_grad == expected.requires_grad
+        np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=tolerance, atol=tolerance)
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for f, e in zip(found, expected):
+            assert_same(f, e, tolerance)
+    else:
+        assert found == expected
+
+
+def play(program: Program, function: Callable[..., Any], afterwards: Callable[[Any, Sequence[tg.Tensor]], Any]) -> None:
+    """Three rounds over the inputs, each call traced and eager, with what is done `afterwards` to its result."""
+    traced = tg.trace(function)
+    for _ in range(3):
+        for k in range(len(program.inputs)):
+            came: list[Any] = []
+            for f in (traced, traced.eager):
+                args = program.arguments(k, program.differentiable)
+                result = outcome(f, args)
+                wrt = [*(t for t in tensors_in(args) if t.requires_grad), *program.parameters]
+                came.append((result, None if k in program.raises else afterwards(result, wrt)))
+            assert_same(came[0], came[1], 0.0 if program.exact else 1e-12)
+            assert isinstance(came[1][0], str) == (k in program.raises)
+
+
+@each_program
+def test_results_and_their_gradients_are_those_of_the_python(program: Program) -> None:
+    play(program, program.function, gradients if program.differentiable else lambda result, wrt: None)
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.differentiable], ids=lambda program: program.name)
+def test_the_program_may_differentiate_itself(program: Program) -> None:
+    def function(*args):
+        result = program.function(*args)
+        return result, gradients(result, [*(t for t in tensors_in(args) if t.requires_grad), *program.parameters])
+
+    play(program, function, lambda result, wrt: None)

@@ -38,6 +38,7 @@ OUTSIDE = {
     "llvmlite": ("codegen.llvm_cpu",),
     "triton": ("codegen.triton_gpu",),
     "cupy": ("codegen.triton_gpu", "tracegrad.devices"),
+    "pytest": ("tracegrad.pytest_plugin",),
 }
 """Every module from elsewhere that the packages may import, and where."""
 

@@ -36,6 +36,7 @@ from tracegrad.activations import (
     tanhshrink,
     threshold,
 )
+from tracegrad.audits import AuditFailed
 from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
 from tracegrad.classification import (
     allclose,

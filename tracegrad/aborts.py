@@ -53,6 +53,9 @@ class Abort(Enum):
     TOO_MANY_PATHS = (
         "the function has been recorded with too many different states or shapes",
         "pad inputs to few shapes, keep changing numbers in 0-d tensors, or raise limits")
+    QUARANTINED = (
+        "an audit found that replaying this path does not give what the Python gives; this is a bug of tracegrad",
+        "please report it with the text of f.explain(); such calls run eagerly from now on")
     RAISED = (
         "the run raised an exception",
         "nothing to do: a call that raises is not recorded")

@@ -34,6 +34,14 @@ def user_line() -> str | None:
     return line_of(user_frame(sys._getframe(1)))
 
 
+def user_level() -> int:
+    """The `stacklevel` with which the caller of this function warns at the user's line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and is_inside(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def line_of(frame: FrameType | None) -> str | None:
     """The line that a frame is at."""
     return frame and f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -27,6 +27,7 @@ class TraceTree:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.traces: tuple[Trace, ...] = ()
+        self.quarantined: tuple[Trace, ...] = ()        # that an audit found to be wrong
         self._failures = 0
         self._skip = 0
 
@@ -44,6 +45,15 @@ class TraceTree:
         """Graft a new trace."""
         self.traces = (trace, *self.traces)
         self._failures = self._skip = 0
+
+    def quarantine(self, trace: Trace) -> None:
+        """Never replay this path again, nor record it anew."""
+        self.traces = tuple(t for t in self.traces if t is not trace)
+        self.quarantined = (*self.quarantined, trace)
+
+    def is_quarantined(self, args: tuple, kwargs: dict) -> bool:
+        """Would this call take a path that is not to be replayed?"""
+        return any(trace.match(args, kwargs) is not None for trace in self.quarantined)
 
     @property
     def full(self) -> bool:

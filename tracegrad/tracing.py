@@ -24,7 +24,9 @@ import numpy as np
 from codegen import TARGETS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
+from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.explanation import Explanation, explain
+from tracegrad.fallbacks import report_fallback
 from tracegrad.lifted import may_be_lifted
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
@@ -32,7 +34,7 @@ from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Trace
-from tracegrad.source_lines import is_inside
+from tracegrad.source_lines import is_inside, user_level
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits, TraceTree
 from tracegrad.verification import Verification, verify
@@ -62,7 +64,8 @@ def eager() -> Iterator[None]:
 class Stats:
     """What the calls of a traced function came to.
 
-    `aborts` counts by Abort name; `compile_seconds` is what recording and compiling cost in all.
+    `aborts` counts by Abort name; `compile_seconds` is what recording and compiling cost in all. An audited call counts
+    among the `audits` and, since its result is the Python's, among the `eager_calls`.
     """
 
     calls: int = 0
@@ -71,6 +74,7 @@ class Stats:
     eager_calls: int = 0
     recordings: int = 0
     side_exits: int = 0
+    audits: int = 0
     kernels_compiled: int = 0
     compile_seconds: float = 0.0
     aborts: Counter[str] = field(default_factory=Counter)
@@ -79,15 +83,17 @@ class Stats:
 class Traced:
     """A traced function. Calling it gives what the function gives, always."""
 
-    def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, limits: Limits):
+    def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, audit: int, limits: Limits):
         functools.update_wrapper(self, function)
         self.name = getattr(function, "__name__", type(function).__name__)
         self.eager = function
         self.stats = Stats()
         self._target, self._strict, self._fast_math = target, strict, fast_math
+        self._audit = audit                                         # one replay of a path in so many; 0: none
         self._tree = TraceTree(limits)
         self._array_trees: dict[tuple[Any, ...], TraceTree] = {}    # of calls with ndarrays, by which are scalars
         self._aborted: list[Aborted] = []
+        self._reason: Sequence[Aborted] = ()                        # why the last run that was given up was
         self._codes: frozenset[types.CodeType] = frozenset()        # what recorded runs entered
         self._numbers: dict[str, set[int | float]] = {}             # values seen, by route of the argument
         self._constant: frozenset[str] = frozenset()                # routes of numbers that Python reads
@@ -103,10 +109,14 @@ class Traced:
         found = self._tree.find(args, kwargs)
         if found is None:
             return self._without_path(args, kwargs)
-        return self._replay(*found, args, kwargs)
+        return self._replay(self._tree, *found, args, kwargs)
 
-    def _replay(self, trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Any:
+    def _replay(self, tree: TraceTree, trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Any:
         stats = self.stats
+        if self._audit and trace.replays % self._audit == 0:
+            audited = audit(self.eager, trace, leaves, args, kwargs)
+            if audited is not None:
+                return self._end_audit(tree, trace, audited)
         exited, result = trace.replay(leaves, args, kwargs)
         if exited:
             stats.side_exits += 1
@@ -114,6 +124,19 @@ class Traced:
             return self.eager(*args, **kwargs)
         stats.replays += 1
         return result
+
+    def _end_audit(self, tree: TraceTree, trace: Trace, audited: Audit) -> Any:
+        """The call has run as Python: give what it gave; a path that gives something else is never replayed again."""
+        self.stats.audits += 1
+        self.stats.eager_calls += 1
+        if not audited.verification.agrees:
+            with self._lock:
+                tree.quarantine(trace)
+                self._note([audited.aborted])
+            warnings.warn(f"{self.name}: {audited.aborted}", AuditFailed, stacklevel=user_level())
+        if audited.error is not None:
+            raise audited.error
+        return audited.result
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -125,7 +148,8 @@ class Traced:
         function = copy.deepcopy(self.eager, memo)
         if function is self.eager:
             return self
-        return Traced(function, self._target, self._strict, self._fast_math, self._tree.limits)
+        return Traced(function, self._target, self._strict, self._fast_math, self._audit,
+                      self._tree.limits)
 
     def __repr__(self) -> str:
         return f"<traced {self.name}: {len(self._traces())} paths>"
@@ -146,6 +170,7 @@ class Traced:
         with self._lock:
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self._aborted.clear()
+            self._reason = ()
             self._codes, self._constant = frozenset(), frozenset()
             self._numbers, self._rehearsed, self._makes_arrays = {}, False, False
             self.stats = Stats()
@@ -166,7 +191,7 @@ class Traced:
         found = tree.find(adopted.args, adopted.kwargs)
         if found is None:
             return self._miss(tree, args, kwargs, adopted)
-        return self._replay(*found, args, kwargs)
+        return self._replay(tree, *found, args, kwargs)
 
     def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None) -> Any:
         """No known path: record this run if that may succeed, else run eagerly."""
@@ -193,9 +218,12 @@ class Traced:
             return [reason]
         if sentence := supported():
             return [Aborted(Abort.PYTHON_VERSION, sentence)]
+        given = (args, kwargs) if adopted is None else adopted[:2]
+        if tree.is_quarantined(*given):
+            return [next(a for a in self._aborted if a.reason is Abort.QUARANTINED)]
         if tree.full:
             return [Aborted(Abort.TOO_MANY_PATHS, f"{len(tree.traces)} paths")]
-        return None if tree.may_record() else self._aborted[-1:]
+        return None if tree.may_record() else self._reason
 
     def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         start = time.perf_counter()
@@ -272,12 +300,14 @@ class Traced:
         """Say once, or under strict raise, why this call is not compiled."""
         first = not self._aborted
         self._note(aborts)
+        report_fallback(self.name, aborts[0])
         if self._strict:
             raise NotCompiled(aborts[0])
         if first:
-            warnings.warn(f"{self.name}: {aborts[0]}", FellBackToEager, stacklevel=5)
+            warnings.warn(f"{self.name}: {aborts[0]}", FellBackToEager, stacklevel=user_level())
 
     def _note(self, aborts: Sequence[Aborted]) -> None:
+        self._reason = aborts[:1]
         for aborted in aborts:
             self.stats.aborts[aborted.reason.name] += 1
             if aborted not in self._aborted:
@@ -290,17 +320,19 @@ pipeline.LIBRARY.follow[Traced] = ("eager",)       # inside another traced funct
 @overload
 def trace(fn: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def trace(*, target: str = ..., strict: bool = ..., fast_math: bool = ...,
+def trace(*, target: str = ..., strict: bool = ..., fast_math: bool = ..., audit: int = ...,
           limits: Limits | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
-def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=None):
+def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, limits=None):
     """Make `fn` fast: its runs are recorded and replayed as native code, forward, backward and update alike.
 
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
     eagerly, and `f.explain()` says why. Called with ndarrays it is NumPy code: it sees arrays, gives arrays, and
     writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
-    rewrites that change rounding. `target` is "auto" or a key of codegen.TARGETS; ValueError for another.
+    rewrites that change rounding. `audit=n` runs one replay in n of each path, its first included, as Python too and
+    compares: a path that gives something else is reported and never replayed again. `target` is "auto" or a key of
+    codegen.TARGETS. ValueError for a target or an audit that is none.
 
         @tg.trace
         def step(x, y):
@@ -313,9 +345,13 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, limits=No
     if target != "auto" and target not in TARGETS:
         raise ValueError(f"trace: there is no target {target!r}; the targets are auto, {', '.join(TARGETS)}")
 
+    if type(audit) is not int or audit < 0:
+        raise ValueError(f"trace: audit is a number of calls, 0 or more, not {audit!r}")
+
     def decorate(function):
         if not callable(function):
             raise TypeError(f"trace takes a function, not {function!r}; options go by name: trace(fn, strict=True)")
-        return Traced(function, "llvm_cpu" if target == "auto" else target, strict, fast_math, limits or Limits())
+        return Traced(function, "llvm_cpu" if target == "auto" else target, strict, fast_math, audit,
+                      limits or Limits())
 
     return decorate if fn is None else decorate(fn)

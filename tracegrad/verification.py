@@ -2,20 +2,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen import compile_program
-from codegen.ir.graph import Graph
+from codegen import Executable, ExitTaken, compile_program
+from codegen.ir.graph import Graph, Node
 from codegen.ir.interpret import interpret
 from tracegrad import dtypes
 from tracegrad.numpy_front.boundary import adopt
 from tracegrad.pytrees import opened
 from tracegrad.replay import Trace
+from tracegrad.results import CONSTANTS
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -62,6 +63,30 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
     return f"{wrong} of {close.size} elements, first at {list(at)}: {expected[at]} against {actual[at]}"
 
 
+def compared(expected: dict[str, Any], actual: dict[str, Any]) -> tuple[str, ...]:
+    """A sentence for everything in which what two calls left behind is not the same."""
+    differences = []
+    for name in expected | actual:
+        if name not in actual or name not in expected:
+            differences.append(f"{name}: only {'eager' if name in expected else 'the replay'} has it")
+        elif (difference := _value_differs(expected[name], actual[name])) is not None:
+            differences.append(f"{name}: {difference}")
+    return tuple(differences)
+
+
+def _value_differs(expected: Any, actual: Any) -> str | None:
+    if isinstance(expected, np.ndarray) and isinstance(actual, np.ndarray):
+        return differs(expected, actual)
+    alike = type(expected) is type(actual)
+    if type(expected) in CONSTANTS:
+        alike = alike and repr(expected) == repr(actual)        # NaN is NaN, and -0.0 is not 0.0
+    return None if alike else f"{_brief(expected)} against {_brief(actual)}"
+
+
+def _brief(value: Any) -> str:
+    return repr(value) if type(value) in CONSTANTS else f"a {type(value).__name__}"
+
+
 def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     """See Traced.verify. ValueError if the function has no path for this call yet."""
     if adopt(args, kwargs, traced._makes_arrays) is not None:
@@ -73,16 +98,14 @@ def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     with _on_copies(trace, leaves, args, kwargs):
         inputs = [s.fetch(leaves, args, kwargs).copy() for s in trace.sources]
         exited, result = trace.replay(leaves, args, kwargs)
-        replayed = None if exited else _state(trace, leaves, args, kwargs, result)
+        replayed = None if exited else left_behind(trace, leaves, result, _stored(trace, args, kwargs))
     with _on_copies(trace, leaves, args, kwargs):
-        expected = _state(trace, leaves, args, kwargs, traced.eager(*args, **kwargs))
+        result = traced.eager(*args, **kwargs)
+        expected = left_behind(trace, leaves, result, _stored(trace, args, kwargs))
     if replayed is None:
         return Verification(True, (), None)         # a call that leaves at an exit is run eagerly: nothing to compare
-    differences = [f"{name}: {d}" for name in expected
-                   if (d := differs(expected[name], replayed.get(name, np.empty(0)))) is not None]
-    if not differences:
-        return Verification(True, (), None)
-    return Verification(False, tuple(differences), first_difference(trace.graph, inputs))
+    differences = compared(expected, replayed)
+    return Verification(not differences, differences, first_difference(trace, inputs) if differences else None)
 
 
 def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
@@ -99,37 +122,40 @@ def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     exited, result = trace.replay(leaves, *ours)
     if exited:
         return Verification(True, (), None)
-    expected = dict(_arrays((traced.eager(*theirs[0], **theirs[1]), *theirs), ""))
-    replayed = dict(_arrays((result, *ours), ""))
-    differences = [f"{name}: {d}" for name in expected
-                   if (d := differs(expected[name], replayed.get(name, np.empty(0)))) is not None]
-    return Verification(not differences, tuple(differences),
-                        first_difference(trace.graph, inputs) if differences else None)
+    expected = dict(_parts((traced.eager(*theirs[0], **theirs[1]), *theirs), "", {}))
+    replayed = dict(_parts((result, *ours), "", {}))
+    differences = compared(expected, replayed)
+    return Verification(not differences, differences, first_difference(trace, inputs) if differences else None)
 
 
-def _arrays(value: Any, path: str) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays and NumPy scalars of (result, args, kwargs), by name."""
-    if isinstance(value, np.ndarray | np.generic):
-        yield path, np.asarray(value)
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _arrays(part, f"{path}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for k, part in enumerate(value):
-            yield from _arrays(part, f"{path}[{k}]" if path else ("result", "args", "kwargs")[k])
+def first_difference(trace: Trace, inputs: list[np.ndarray]) -> str | None:
+    """The first operation whose compiled value differs from its reference's, as text with the user's line.
 
-
-def first_difference(graph: Graph, inputs: list[np.ndarray]) -> str | None:
-    """The first node whose compiled value differs from its reference's, as text with the user's line."""
-    k = len(graph.inputs)
+    Where none does, each compiled by itself, it is the one that makes the first wrong output of the path.
+    """
+    graph, k = trace.graph, len(trace.graph.inputs)
     whole = Graph(graph.name, graph.inputs, graph.nodes, tuple(range(k, k + len(graph.nodes))))
     expected = interpret(whole, inputs)
     assert isinstance(expected, list)           # the call just ran without taking an exit
-    actual = compile_program(whole)(*inputs)
-    for node, e, a in zip(graph.nodes, expected, actual):
+    for node, e, a in zip(graph.nodes, expected, _outputs(compile_program(whole), inputs)):
         if (difference := differs(e, a)) is not None:
-            return f"{node.line or '?'}: {node.op} : {node.type}: {difference}"
+            return _operation(node, difference)
+    for output, a in zip(graph.outputs, _outputs(trace.executable, inputs)):
+        maker = graph.node_of(output)
+        if maker is not None and (difference := differs(expected[output - k], a)) is not None:
+            return _operation(maker, difference)
     return None
+
+
+def _outputs(executable: Executable, inputs: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    try:
+        return executable(*inputs)
+    except ExitTaken:                           # it should not have: then no operation can be blamed
+        return ()
+
+
+def _operation(node: Node, difference: str) -> str:
+    return f"{node.line or '?'}: {node.op} : {node.type}: {difference}"
 
 
 @contextmanager
@@ -151,25 +177,41 @@ def _on_copies(trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: di
             g.array = array
 
 
-def _state(trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict, result: Any) -> dict[str, np.ndarray]:
-    """Everything a call leaves behind, by name."""
-    state = {f"result{path}": t.array.copy() for path, t in _tensors(result, "")}
-    for k, t in enumerate(leaves):
-        state[trace.guards.sources[k]] = t.array.copy()
-        if t._grad is not None:
-            state[f"{trace.guards.sources[k]}.grad"] = t._grad.array.copy()
-    for effect in trace.slot_effects:
-        state |= {f"{effect.slot.text}{path}": t.array.copy()
-                  for path, t in _tensors(effect.slot.read(args, kwargs), "")}
+def _stored(trace: Trace, args: tuple, kwargs: dict) -> list[Any]:
+    return [effect.slot.read(args, kwargs) for effect in trace.slot_effects]
+
+
+def left_behind(trace: Trace, leaves: Sequence[Tensor], result: Any, stored: Sequence[Any],
+                twins: Sequence[Tensor] | None = None) -> dict[str, Any]:
+    """Everything a call leaves behind, by name: `result`, the leaves and their grads, what was `stored` in slots.
+
+    If the call ran on `twins` of the leaves, the twins count, wherever a leaf is met.
+    """
+    standing_in: dict[int, Any] = {}
+    for leaf, twin in zip(leaves, twins or ()):
+        standing_in |= {id(leaf): twin, id(leaf.array): twin.array}
+        if isinstance(leaf.array.base, np.ndarray) and leaf.array.base.shape == leaf.array.shape:
+            standing_in[id(leaf.array.base)] = twin.array       # an argument, of which the leaf is a view
+    state = dict(_parts(result, "result", standing_in))
+    for text, leaf in zip(trace.guards.sources, twins or leaves):
+        state[text] = leaf.array.copy()
+        if leaf._grad is not None:
+            state[f"{text}.grad"] = leaf._grad.array.copy()
+    for effect, value in zip(trace.slot_effects, stored):
+        state |= _parts(value, effect.slot.text, standing_in)
     return state
 
 
-def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+def _parts(value: Any, path: str, standing_in: Mapping[int, Any]) -> Iterator[tuple[str, Any]]:
+    """The arrays and what else is in a value, by name; of (result, args, kwargs), whose path is empty, theirs."""
+    value = standing_in.get(id(value), value)
     if isinstance(value, Tensor):
-        yield path, value
-    elif (node := opened(value)) is not None:
+        yield path, value.array.copy()
+    elif isinstance(value, np.ndarray | np.generic):
+        yield path, np.array(value)
+    elif (node := opened(value)) is not None and value is not None:
         keys = value if isinstance(value, dict) else range(len(node.children))
         for key, part in zip(keys, node.children):
-            yield from _tensors(part, f"{path}[{key!r}]")
-
-
+            yield from _parts(part, f"{path}[{key!r}]" if path else ("result", "args", "kwargs")[key], standing_in)
+    else:
+        yield path, value

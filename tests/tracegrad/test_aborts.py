@@ -161,6 +161,17 @@ def test_too_many_paths():
     assert traced.stats.aborts["TOO_MANY_PATHS"] == 2 and traced.stats.recordings == 2
 
 
+def test_a_path_that_an_audit_finds_wrong():
+    traced = tg.trace(lambda x: x * 2.0, audit=1)
+    traced(X)
+    trace, = traced.explain().traces
+    trace.executable = replace(trace.executable, run=lambda arrays: -1)     # it leaves the outputs as they are
+    with pytest.warns(tg.AuditFailed):
+        assert traced(X).tolist() == (X * 2.0).tolist()
+    assert call(traced, X).tolist() == (X * 2.0).tolist()
+    assert traced.stats.aborts["QUARANTINED"] == 2 and Abort.QUARANTINED.cure in str(traced.explain())
+
+
 def test_a_failing_compiler_is_a_fallback(monkeypatch):
     def fails(*args, **kwargs):
         raise pipeline.CompileError("made to fail")

@@ -1,0 +1,50 @@
+"""fallbacks: who wants to hear of every call of a traced function that runs eagerly because it cannot be compiled.
+
+    with watched_fallbacks() as seen:
+        f(x)
+    seen        [Fallback("f", Aborted(...))]
+
+A call that records, one that takes a new path, one that follows and one that is audited are no fallbacks.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tracegrad.aborts import Aborted
+
+
+class Fallback(NamedTuple):
+    """One call of the traced function `name` that ran eagerly, and why."""
+
+    name: str
+    aborted: Aborted
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.aborted}"
+
+
+_lock = threading.Lock()
+_watching: tuple[list[Fallback], ...] = ()          # replaced, never changed: calls of any thread read it
+
+
+@contextmanager
+def watched_fallbacks() -> Iterator[list[Fallback]]:
+    """The fallbacks of all threads while the body runs, in order."""
+    global _watching
+    seen: list[Fallback] = []
+    with _lock:
+        _watching = (*_watching, seen)
+    try:
+        yield seen
+    finally:
+        with _lock:
+            _watching = tuple(other for other in _watching if other is not seen)
+
+
+def report_fallback(name: str, aborted: Aborted) -> None:
+    """A call of the traced function `name` runs eagerly."""
+    for seen in _watching:
+        seen.append(Fallback(name, aborted))

@@ -1,16 +1,18 @@
 """compile_program: Program -> optimize -> target -> Executable. Whatever goes wrong inside is one of two exceptions."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import cast
 
 from codegen.cache import Cache, default_cache
-from codegen.executable import Executable
+from codegen.executable import Aliases, Executable
 from codegen.ir.graph import Graph
-from codegen.ir.program import Program, Return
+from codegen.ir.program import Program, ends_of, joins_of, program_of
 from codegen.ir.types import is_static
 from codegen.ir.verify import VerifyError, verify
-from codegen.optimize.pipeline import optimize
+from codegen.optimize.pipeline import optimize_program
 from codegen.schedule.plan import CannotLower
 from codegen.targets import TARGETS
 
@@ -20,12 +22,12 @@ class CompileError(Exception):
 
 
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
-                    aliases: tuple[tuple[int, int], ...] = (), fast_math: bool = False) -> Executable:
-    """Compile `program` for a target (a name in TARGETS).
+                    aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False) -> Executable:
+    """Compile `program`, a Graph or a Program that is a tree, for a target (a name in TARGETS).
 
     aliases: ((output, input), ...): that output shares that input's storage. Each output and each input at most once,
-    and both of one type. `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the
-    cache of the process.
+    and both of one type. For a Program one such tuple for each Return, in order of blocks, or none at all.
+    `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the cache of the process.
     CannotLower, with a sentence, for what the target does not do; CompileError for a defect; ValueError for an unknown
     target or wrong aliases.
     """
@@ -33,14 +35,17 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     if target not in TARGETS:
         raise ValueError(f"there is no target {target!r}; the targets are {', '.join(TARGETS)}")
     _verify(program)
-    graph = _only_graph(program)
-    _check_aliases(graph, aliases)
+    tree = program_of(program) if isinstance(program, Graph) else program
+    given = (aliases,) if isinstance(program, Graph) else aliases or ((),) * len(ends_of(tree))
+    shared = cast(tuple[Aliases, ...], tuple(given))
+    _require_tree(tree)
+    _check_aliases(tree, shared)
     try:
-        executable = TARGETS[target].compile(optimize(graph, fast_math), aliases, cache or default_cache())
+        executable = TARGETS[target].compile(optimize_program(tree, fast_math), shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
-        raise CompileError(f"{graph.name}: {type(error).__name__}: {error}") from error
+        raise CompileError(f"{program.name}: {type(error).__name__}: {error}") from error
     return replace(executable, compile_seconds=perf_counter() - start)
 
 
@@ -52,21 +57,23 @@ def _verify(program: Graph | Program) -> None:
         raise CompileError(str(error)) from error
 
 
-def _only_graph(program: Graph | Program) -> Graph:
-    if isinstance(program, Graph):
-        return program
-    first = program.blocks[0]
-    if len(program.blocks) > 1 or not isinstance(first.terminator, Return):
-        raise CannotLower(f"{program.name} has branches; only straight-line programs are compiled")
-    return Graph(program.name, first.inputs, first.nodes, first.terminator.values)
+def _require_tree(program: Program) -> None:
+    joins = joins_of(program)
+    if joins:
+        raise CannotLower(f"{program.name} is no tree, since not one way leads to block{joins[0]}; "
+                          "only trees of blocks are compiled")
 
 
-def _check_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:
-    for side, count in ((0, len(graph.outputs)), (1, len(graph.inputs))):
-        numbers = [alias[side] for alias in aliases]
-        if len(set(numbers)) < len(numbers) or not all(0 <= n < count for n in numbers):
-            raise ValueError(f"the aliases {aliases} name an output or an input twice, or one that is not there")
-    for output, input in aliases:
-        own, shared = graph.type_of(graph.outputs[output]), graph.inputs[input]
-        if own != shared or not is_static(own):
-            raise ValueError(f"output {output} is {own} and cannot share the storage of input {input}, {shared}")
+def _check_aliases(program: Program, aliases: Sequence[Aliases]) -> None:
+    ends = ends_of(program)
+    if len(aliases) != len(ends):
+        raise ValueError(f"there are aliases for {len(aliases)} ends; {program.name} has {len(ends)}")
+    for (block, values), pairs in zip(ends.items(), aliases):
+        for side, count in ((0, len(values)), (1, len(program.inputs))):
+            numbers = [pair[side] for pair in pairs]
+            if len(set(numbers)) < len(numbers) or not all(0 <= n < count for n in numbers):
+                raise ValueError(f"the aliases {pairs} name an output or an input twice, or one that is not there")
+        for output, input in pairs:
+            own, shared = program.blocks[block].type_of(values[output]), program.inputs[input]
+            if own != shared or not is_static(own):
+                raise ValueError(f"output {output} is {own} and cannot share the storage of input {input}, {shared}")

@@ -1,23 +1,36 @@
-"""Executable: a compiled graph, ready to run on arrays.
+"""Executable: a compiled program, ready to run on arrays.
 
     executable = compile_program(graph)
     y, = executable(x)                      checked: copies where it must, makes the outputs, raises on an exit
-    left_at = executable.run((x, y))        trusted: one native call
+    result = executable.run((x, y))         trusted: one native call
+
+A run is given the inputs and one uninitialized array for each slot, and comes to an end or takes an exit. The outputs
+of an end are in arrays that the run was given: an aliased one in its input, the others in slots.
+
+    block1: return %0, %2 : f32[3], f32[]           slots   f32[3], f32[], f32[3]
+    block2: return %1, %1 : f32[3], f32[3]          ends    (1, 2), (1, 3)              with one input
+
+1. The k-th output of a type at an end has the k-th slot of that type, so ends share slots.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
+from codegen.ir.program import Program, ends_of
 from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.schedule.plan import Plan
 from codegen.schedule.plan_text import print_plan
 
 DONE = -1
-"""What a run returns that took no exit."""
+"""What a run returns that came to the first end; at end k it is DONE - k. An exit is its number, 0 or more."""
+
+Aliases = tuple[tuple[int, int], ...]
+"""(output, input) pairs that share storage."""
 
 
 class ExitTaken(Exception):
@@ -28,24 +41,33 @@ class ExitTaken(Exception):
         self.exit = exit
 
 
+Storage = tuple[tuple[TensorType, ...], tuple[tuple[int, ...], ...]]
+"""Slots and ends of an Executable."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Executable:
     """What compile_program gives.
 
-    `run(arrays)` takes inputs, then the outputs that are not aliased: C-contiguous, aligned, of the right types, no
-    output overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may be
-    called by several threads at once, and returns -1, or the number of the exit that was taken.
-    aliases: (output, input) pairs that share storage.
+    `run(arrays)` takes inputs, then an array for each slot: C-contiguous, aligned, of the right types, no slot or
+    aliased input overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may
+    be called by several threads at once, and returns the number of the exit that was taken, or DONE - k at end k.
+    ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
     """
 
     inputs: tuple[TensorType, ...]
-    outputs: tuple[TensorType, ...]
-    aliases: tuple[tuple[int, int], ...]
+    slots: tuple[TensorType, ...]
+    ends: tuple[tuple[int, ...], ...]
     run: Callable[[tuple[np.ndarray, ...]], int]
     plan: Plan | None = None
     compile_seconds: float = 0.0
     kernels_compiled: int = 0
     kernels_reused: int = 0
+
+    def outputs(self, end: int = 0) -> tuple[TensorType, ...]:
+        """The types of the outputs at an end."""
+        types = (*self.inputs, *self.slots)
+        return tuple(types[place] for place in self.ends[end])
 
     def describe(self) -> str:
         """What a run does, step by step, for people to read: buffers, kernels, and why they are as they are."""
@@ -56,15 +78,40 @@ class Executable:
         if len(inputs) != len(self.inputs):
             raise TypeError(f"{len(self.inputs)} inputs are needed, {len(inputs)} were given")
         arrays = [_checked(k, array, type) for k, (array, type) in enumerate(zip(inputs, self.inputs, strict=True))]
-        owner = dict(self.aliases)
-        for input in owner.values():
-            arrays[input] = arrays[input].copy()
-        outputs = [arrays[owner[k]] if k in owner else np.empty(cast(tuple[int, ...], type.shape), DTYPES[type.dtype])
-                   for k, type in enumerate(self.outputs)]
-        left_at = self.run((*arrays, *(output for k, output in enumerate(outputs) if k not in owner)))
-        if left_at != DONE:
-            raise ExitTaken(left_at)
-        return tuple(outputs)
+        for k in {place for end in self.ends for place in end if place < len(arrays)}:
+            arrays[k] = arrays[k].copy()
+        arrays += [np.empty(cast(tuple[int, ...], type.shape), DTYPES[type.dtype]) for type in self.slots]
+        result = self.run(tuple(arrays))
+        if result > DONE:
+            raise ExitTaken(result)
+        return tuple(arrays[place] for place in self.ends[DONE - result])
+
+
+def storage_of_ends(program: Program, aliases: Sequence[Aliases]) -> Storage:
+    """The slots of a program, and for each of its ends the places of its outputs (see Executable)."""
+    outputs = [tuple(map(program.blocks[block].type_of, values)) for block, values in ends_of(program).items()]
+    return storage_of_outputs(len(program.inputs), outputs, aliases)
+
+
+def storage_of_outputs(inputs: int, outputs: Sequence[tuple[TensorType, ...]], aliases: Sequence[Aliases]) -> Storage:
+    """The same for ends with outputs of these types."""
+    slots: list[TensorType] = []
+    of_type: defaultdict[TensorType, list[int]] = defaultdict(list)
+    ends: list[tuple[int, ...]] = []
+    for types, pairs in zip(outputs, aliases, strict=True):
+        owner, taken = dict(pairs), Counter[TensorType]()
+        places = []
+        for k, type in enumerate(types):
+            if k in owner:
+                places.append(owner[k])
+                continue
+            if taken[type] == len(of_type[type]):
+                of_type[type].append(inputs + len(slots))
+                slots.append(type)
+            places.append(of_type[type][taken[type]])
+            taken[type] += 1
+        ends.append(tuple(places))
+    return tuple(slots), tuple(ends)
 
 
 def _checked(number: int, array: object, type: TensorType) -> np.ndarray:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from codegen.cache import Cache
-from codegen.executable import DONE, Executable
-from codegen.ir.graph import Graph
-from codegen.ir.interpret import interpret
-from codegen.ir.program import Exit
+from codegen.executable import DONE, Aliases, Executable, storage_of_ends
+from codegen.ir.interpret import walk
+from codegen.ir.program import Exit, Program, ends_of
 
 
 def describe_host() -> dict[str, str]:
@@ -22,34 +21,33 @@ def describe_host() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`compile(graph, aliases, cache)` makes an Executable or raises CannotLower."""
+    """`compile(program, aliases of each end, cache)` makes an Executable of a tree or raises CannotLower."""
 
     name: str
     about: str
-    compile: Callable[[Graph, tuple[tuple[int, int], ...], Cache], Executable]
+    compile: Callable[[Program, tuple[Aliases, ...], Cache], Executable]
 
 
-def _llvm_cpu(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
-    from codegen.llvm_cpu.target import compile_graph  # brings LLVM along, which only compiling needs
+def _llvm_cpu(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    from codegen.llvm_cpu.target import compile_tree  # brings LLVM along, which only compiling needs
 
-    return compile_graph(graph, aliases, cache)
+    return compile_tree(program, aliases, cache)
 
 
-def _interpret(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
-    outputs = tuple(graph.type_of(value) for value in graph.outputs)
-    owner = dict(aliases)
-    places = [owner[k] if k in owner else len(graph.inputs) + k - sum(other < k for other in owner)
-              for k in range(len(outputs))]
+def _interpret(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    slots, ends = storage_of_ends(program, aliases)
+    end_in_block = {block: end for end, block in enumerate(ends_of(program))}
 
     def run(arrays: tuple[np.ndarray, ...]) -> int:
-        results = interpret(graph, arrays[:len(graph.inputs)])
+        block, results = walk(program, arrays[:len(program.inputs)])
         if isinstance(results, Exit):
             return results.number
-        for place, result in zip(places, results, strict=True):
+        end = end_in_block[block]
+        for place, result in zip(ends[end], results, strict=True):
             arrays[place][...] = result
-        return DONE
+        return DONE - end
 
-    return Executable(graph.inputs, outputs, aliases, run)
+    return Executable(program.inputs, slots, ends, run)
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in (

@@ -36,12 +36,16 @@ def interpret(program: Graph | Program, inputs: Sequence[np.ndarray]) -> list[np
     TypeError if an input is not of its type, or a reference gives a result that is not of its node's.
     Warnings about floating-point exceptions are off; the values are IEEE 754's.
     """
-    program = program_of(program) if isinstance(program, Graph) else program
+    return walk(program_of(program) if isinstance(program, Graph) else program, inputs)[1]
+
+
+def walk(program: Program, inputs: Sequence[np.ndarray]) -> tuple[int, list[np.ndarray] | Exit]:
+    """The block in which a run on `inputs` is over, and what interpret gives."""
     binding = bind(program.inputs, [np.shape(x) for x in inputs])
     values = [np.asarray(x) for x in inputs]
-    for number, (value, type) in enumerate(zip(values, program.inputs)):
-        _require_type(f"input %{number}", value, type, binding)
-    block = program.blocks[0]
+    for k, (value, type) in enumerate(zip(values, program.inputs)):
+        _require_type(f"input %{k}", value, type, binding)
+    number, block = 0, program.blocks[0]
     with np.errstate(all="ignore"):
         while True:
             for node in block.nodes:
@@ -49,12 +53,12 @@ def interpret(program: Graph | Program, inputs: Sequence[np.ndarray]) -> list[np
                     values.append(_result(node, values, binding))
                 except (IndexError, np.linalg.LinAlgError):
                     if CHECKED in OPS[node.op].traits:
-                        return CHECK_FAILED
+                        return number, CHECK_FAILED
                     raise
             target: Target
             match block.terminator:
                 case Return(outputs):
-                    return [np.array(values[v], order="C") for v in outputs]
+                    return number, [np.array(values[v], order="C") for v in outputs]
                 case Branch(predicate, then, else_):
                     target = then if values[predicate] else else_
                 case Switch(value_, cases, default):
@@ -63,9 +67,9 @@ def interpret(program: Graph | Program, inputs: Sequence[np.ndarray]) -> list[np
                     target = only
             match target:
                 case Exit():
-                    return target
-                case Goto(next_block, args):
-                    block, values = program.blocks[next_block], [values[v] for v in args]
+                    return number, target
+                case Goto(number, args):
+                    block, values = program.blocks[number], [values[v] for v in args]
 
 
 def bind(types: Sequence[TensorType], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:

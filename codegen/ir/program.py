@@ -19,6 +19,7 @@
 """
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -132,6 +133,17 @@ def program_of(graph: Graph) -> Program:
 def graph_of(block: Block, name: str) -> Graph:
     """The graph of a block: its outputs are the values its terminator reads, each once, in order of first use."""
     return Graph(name, block.inputs, block.nodes, tuple(dict.fromkeys(values_read(block.terminator))))
+
+
+def joins_of(program: Program) -> tuple[int, ...]:
+    """The blocks that keep a program from being a tree, in which one way leads to each block but the first."""
+    ways = Counter(t.block for block in program.blocks for t in targets_of(block.terminator) if isinstance(t, Goto))
+    return tuple(k for k in range(len(program.blocks)) if ways[k] != (k > 0))
+
+
+def ends_of(program: Program) -> dict[int, tuple[int, ...]]:
+    """The blocks that return, in order, and the values they return."""
+    return {k: b.terminator.values for k, b in enumerate(program.blocks) if isinstance(b.terminator, Return)}
 
 
 def targets_of(terminator: Terminator) -> tuple[Target, ...]:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from time import perf_counter
 
 from codegen.cache import Cache, content_key, default_cache
-from codegen.executable import Executable
+from codegen.executable import Aliases, Executable, storage_of_outputs
 from codegen.ir.graph import Graph
+from codegen.ir.program import Program, Return
 from codegen.llvm_cpu import driver, gemm
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import make_run, object_layout
@@ -29,9 +30,13 @@ Emit = Callable[[Kernel, str, Features], str]
 """(kernel, symbol, features) -> LLVM text of a module that defines the symbol."""
 
 
-def compile_graph(graph: Graph, aliases: tuple[tuple[int, int], ...], cache: Cache) -> Executable:
-    """An executable for `graph` on this machine; CannotLower, with a sentence, for what this target does not do."""
-    return build(schedule(graph, aliases, host_machine()), cache)
+def compile_tree(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    """An executable for `program` on this machine; CannotLower, with a sentence, for what this target does not do."""
+    first = program.blocks[0]
+    if not isinstance(first.terminator, Return):
+        raise CannotLower(f"{program.name} has branches; only straight-line programs are compiled")
+    graph = Graph(program.name, first.inputs, first.nodes, first.terminator.values)
+    return build(schedule(graph, aliases[0], host_machine()), cache)
 
 
 def host_machine() -> Machine:
@@ -55,8 +60,9 @@ def build(plan: Plan, cache: Cache, emit: Emit = emit_kernel) -> Executable:
     symbols = {**base.symbols, **{symbol: address for symbol, (address, _) in gemms.items()}}
     encoding = driver.encode(plan, addresses, symbols, base.blas)
     compiled = sum(new for _, new in (*loaded.values(), *gemms.values()))
+    slots, ends = storage_of_outputs(len(plan.inputs), (plan.outputs,), (plan.aliases,))
     return Executable(
-        plan.inputs, plan.outputs, plan.aliases, make_run(encoding, plan.arena_bytes, base.symbols), plan,
+        plan.inputs, slots, ends, make_run(encoding, plan.arena_bytes, base.symbols), plan,
         compile_seconds=perf_counter() - start, kernels_compiled=compiled,
         kernels_reused=len(loaded) + len(gemms) - compiled)
 

@@ -57,7 +57,7 @@ def run_in_place(graph: Graph, aliases: Aliases, inputs: list[np.ndarray]) -> li
     arrays = [x.copy() for x in inputs]
     shared = dict(aliases)
     outputs = [arrays[shared[k]] if k in shared else np.empty(type.shape, DTYPES[type.dtype])
-               for k, type in enumerate(executable.outputs)]
+               for k, type in enumerate(executable.outputs())]
     left_at = executable.run((*arrays, *(out for k, out in enumerate(outputs) if k not in shared)))
     for k, (before, after) in enumerate(zip(inputs, arrays)):
         if left_at != DONE or k not in shared.values():

@@ -185,6 +185,6 @@ def test_the_edge_table_holds_compiled(size: tuple[int, ...]) -> None:
             continue
         graph = edge.graph(size)
         executable = compile_program(graph)
-        outputs = [np.empty(t.shape, DTYPES[t.dtype]) for t in executable.outputs]
+        outputs = [np.empty(t.shape, DTYPES[t.dtype]) for t in executable.outputs()]
         left_at = executable.run((*(np.require(x, requirements="C") for x in edge.inputs(size)), *outputs))
         assert edge.holds(CHECK_FAILED if left_at >= 0 else outputs), f"{edge}: {outputs}"

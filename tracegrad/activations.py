@@ -93,8 +93,8 @@ def leaky_relu(x: Operand, /, negative_slope: float = 0.01) -> Tensor:
 def prelu(x: Operand, weight: Operand, /) -> Tensor:
     """x above 0, weight * x below; a weight of one axis has an element for each channel, axis 1 of x."""
     x, w = operand_of("prelu", x), operand_of("prelu", weight)
-    if w.array.ndim == 1 and w.array.size > 1 and x.array.ndim > 2:
-        w = w.emit("reshape", shape=(w.array.size, *(1,) * (x.array.ndim - 2)))
+    if w.ndim == 1 and w.size > 1 and x.ndim > 2:
+        w = w.emit("reshape", shape=(w.size, *(1,) * (x.ndim - 2)))
     return where(less(0, x), x, w * x)
 
 
@@ -153,10 +153,10 @@ def threshold(x: Operand, threshold: float, value: float, /) -> Tensor:
 def glu(x: Operand, /, axis: int = -1) -> Tensor:
     """a * sigmoid(b) for the halves a and b of x along `axis`; ValueError where it has no two halves."""
     x = operand_of("glu", x)
-    size = x.array.shape[axis]
+    size = x.shape[axis]
     if size % 2:
         raise ValueError(f"glu: axis {axis} has {size} elements, which is no even number")
-    half = [slice(None)] * x.array.ndim
+    half = [slice(None)] * x.ndim
     first, second = [*half], [*half]
     first[axis], second[axis] = slice(0, size // 2), slice(size // 2, size)
     return x[tuple(first)] * sigmoid(x[tuple(second)])

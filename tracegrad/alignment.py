@@ -41,17 +41,17 @@ def ctc_loss(log_probs: Operand, targets: Operand, input_lengths: Any, target_le
         tensor(0.2877)
     """
     log_p = floating(tensor_operand("ctc_loss", log_probs))
-    alone = log_p.array.ndim == 2
+    alone = log_p.ndim == 2
     log_p = expand_dims(log_p, 1) if alone else log_p
-    if log_p.array.ndim != 3:
-        raise TypeRuleError(at_user_line(f"ctc_loss: log_probs {type_of(log_p.array)} is not [time,batch,classes]"))
-    times, count, _ = log_p.array.shape
+    if log_p.ndim != 3:
+        raise TypeRuleError(at_user_line(f"ctc_loss: log_probs {type_of(log_p)} is not [time,batch,classes]"))
+    times, count, _ = log_p.shape
     lengths = lengths_of(target_lengths, count)
     labels = label_rows(tensor_operand("ctc_loss", targets), target_lengths, count)
     losses = -read_probability(log_p, labels, lengths_of(input_lengths, count), lengths, blank)
     losses = where(losses > -NEVER / 2, 0.0 if zero_infinity else float("inf"), losses)
     if reduction == "mean":
-        losses = losses / convert(maximum(lengths, 1), losses.array.dtype)
+        losses = losses / convert(maximum(lengths, 1), losses.dtype)
     losses = reduced("ctc_loss", losses, reduction)
     return squeeze(losses, 0) if alone and reduction == "none" else losses
 
@@ -66,7 +66,7 @@ def lengths_of(lengths: Any, count: int) -> Tensor:
 def label_rows(targets: Tensor, lengths: Any, count: int) -> Tensor:
     """The targets as i64[n, s]; those that come one after another are cut by their lengths, which are read."""
     targets = convert(targets, dtypes.int64)
-    if targets.array.ndim == 2:
+    if targets.ndim == 2:
         return targets
     if count == 1:
         return reshape(targets, (1, -1))
@@ -81,9 +81,9 @@ def label_rows(targets: Tensor, lengths: Any, count: int) -> Tensor:
 def read_probability(log_p: Tensor, labels: Tensor, input_lengths: Tensor, target_lengths: Tensor,
                      blank: int) -> Tensor:
     """f[n]: the log of the probability of reading each row of labels in the time that its input has."""
-    (times, count, _), dtype = log_p.array.shape, log_p.array.dtype
-    width = 2 * labels.array.shape[1] + 1
-    blanks = full(labels.array.shape, blank)
+    (times, count, _), dtype = log_p.shape, log_p.dtype
+    width = 2 * labels.shape[1] + 1
+    blanks = full(labels.shape, blank)
     z = concat([reshape(stack([blanks, labels], axis=2), (count, width - 1)), full((count, 1), blank)], axis=1)
     is_new = concat([full((count, min(2, width)), False),
                      logical_and(z[:, 2:] != blank, z[:, 2:] != z[:, :max(width - 2, 0)])], axis=1)

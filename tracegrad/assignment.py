@@ -31,7 +31,7 @@ from tracegrad.tensors import Tensor
 def set_item(x: Tensor, key: Any, value: Operand, /) -> None:
     """x[key] = value, broadcast and cast. Of repeated indices the last one stays."""
     form = normal_form(x, key)
-    if (type(value) is float or type(value) is int) and x.array.dtype in INEXACT and directly(x, x):
+    if (type(value) is float or type(value) is int) and x.dtype in INEXACT and directly(x, x):
         written_directly(x, form, value)
     elif form.advanced:
         set_at(x, form, value)
@@ -46,17 +46,17 @@ def set_part(x: Tensor, form: Key, value: Operand) -> None:
         return
     value = value_of(x, value)
     if directly(x, value):
-        written_directly(x, form, assigned(target.array.dtype, target.array.shape, value, "in place"))
+        written_directly(x, form, assigned(target.dtype, target.shape, value, "in place"))
     else:
-        write(target, another(assigned(target.array.dtype, target.array.shape, value, "in place")))
+        write(target, another(assigned(target.dtype, target.shape, value, "in place")))
 
 
 def value_of(x: Tensor, value: Any) -> Tensor:
     """What is assigned to elements of x: a Tensor, an array, a number, or nested lists of them."""
     if isinstance(value, list | tuple):
         together = stacked(value)
-        return tensor(value, x.array.dtype) if together is None else together
-    return beside(x.array.dtype, value, "in place")
+        return tensor(value, x.dtype) if together is None else together
+    return beside(x.dtype, value, "in place")
 
 
 def is_there_already(x: Tensor, target: Tensor, value: Tensor) -> bool:
@@ -79,14 +79,14 @@ def set_at(x: Tensor, form: Key, value: Operand) -> None:
     if isinstance(value, Selection) and value.mask is not None:
         part = masked(x, form)
         if part is not None and part.matches(value.mask):
-            full = assigned(x.array.dtype, part.whole.array.shape, value.full, "in place")
+            full = assigned(x.dtype, part.whole.shape, value.full, "in place")
             write(part.whole, dispatch("where", part.wide, full, part.whole))
             return
     value = value_of(x, value)
     if directly(x, value):
-        written_directly(x, form, assigned(x.array.dtype, value.array.shape, value, "in place"))
+        written_directly(x, form, assigned(x.dtype, value.shape, value, "in place"))
         return
-    part = masked(x, form, anywhere=value.array.ndim == 0)
+    part = masked(x, form, anywhere=value.ndim == 0)
     everywhere = None if part is None else under_mask(part, value)
     if part is not None and everywhere is not None:
         write(part.whole, dispatch("where", part.wide, everywhere, part.whole))
@@ -125,9 +125,9 @@ def written_directly(x: Tensor, form: Key, value: Tensor | float, add: bool = Fa
 
 def under_mask(part: Masked, value: Tensor) -> Tensor | None:
     """The value beside part.whole; None if it has a size of its own along the axis of what the mask selects."""
-    shape, start, n = part.whole.array.shape, part.start, part.array.ndim
+    shape, start, n = part.whole.shape, part.start, part.array.ndim
     rank = len(shape) - n + 1               # of the selection
-    given = value.array.shape
+    given = value.shape
     surplus = len(given) - rank
     if surplus > 0 and given[:surplus] == (1,) * surplus:
         given = given[surplus:]
@@ -135,22 +135,22 @@ def under_mask(part: Masked, value: Tensor) -> Tensor | None:
     if len(sizes) > rank or sizes[start] != 1:
         return None
     value = reshape(value, (*sizes[:start], *(1,) * n, *sizes[start + 1:]))
-    return assigned(part.whole.array.dtype, shape, value, "in place")
+    return assigned(part.whole.dtype, shape, value, "in place")
 
 
 def in_line(found: Places, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(the view with the indexed axes made one, the indices into that axis, the value with an axis for them)."""
     line, at, shape = found.lined_up(found.whole), found.at, found.shape
-    count, rank = found.index.array.size, found.index.array.ndim
-    values = assigned(line.array.dtype, shape, value, "in place")
+    count, rank = found.index.size, found.index.ndim
+    values = assigned(line.dtype, shape, value, "in place")
     values = reshape(values, (*shape[:at], count, *shape[at + rank:]))
     return line, index_operand("in place", reshape(found.index, (count,))), values
 
 
 def column(index: Tensor, at: int, like: Tensor) -> Tensor:
     """Indices along axis `at`, the same at every place of the other axes of `like`."""
-    shape = like.array.shape
-    return broadcast_to(reshape(index, tuple(index.array.size if k == at else 1 for k in range(len(shape)))), shape)
+    shape = like.shape
+    return broadcast_to(reshape(index, tuple(index.size if k == at else 1 for k in range(len(shape)))), shape)
 
 
 def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
@@ -165,9 +165,9 @@ def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
     value = value_of(x, value)
     if not form.advanced:
         target = basic(x, form.entries)
-        write(target, dispatch("add", target, assigned(x.array.dtype, target.array.shape, value, "add_at")))
+        write(target, dispatch("add", target, assigned(x.dtype, target.shape, value, "add_at")))
     elif directly(x, value):
-        written_directly(x, form, assigned(x.array.dtype, value.array.shape, value, "add_at"), add=True)
+        written_directly(x, form, assigned(x.dtype, value.shape, value, "add_at"), add=True)
     else:
         found = places(x, form)
         if 0 not in found.shape:

@@ -32,16 +32,16 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, is_causal
     """How much each of the l queries [..., l, e] takes of each of the s keys [..., s, e]: [..., l, s]."""
     scores = matmul(query * scale, swapaxes(key, -2, -1))
     if is_causal:
-        scores = where(causal(*scores.array.shape[-2:]), scores, float("-inf"))
+        scores = where(causal(*scores.shape[-2:]), scores, float("-inf"))
     if mask is None:
         return softmax(scores, -1)
-    scores = where(mask, scores, float("-inf")) if mask.array.dtype is bool_ else scores + mask
+    scores = where(mask, scores, float("-inf")) if mask.dtype is bool_ else scores + mask
     return masked_softmax(scores)
 
 
 def repeated(x: Tensor, heads: int) -> Tensor:
     """x [..., h, s, e] with each of its heads repeated so that there are `heads`."""
-    *lead, h, s, e = x.array.shape
+    *lead, h, s, e = x.shape
     if heads % h:
         raise TypeRuleError(at_user_line(f"scaled_dot_product_attention: {heads} heads are no multiple of {h}"))
     return reshape(expand_dims(x, -3).expand(*lead, h, heads // h, s, e), (*lead, heads, s, e))
@@ -58,14 +58,14 @@ def scaled_dot_product_attention(query: Operand, key: Operand, value: Operand, a
     """
     op = "scaled_dot_product_attention"
     q, k, v = (floating(tensor_operand(op, x)) for x in (query, key, value))
-    if min(q.array.ndim, k.array.ndim, v.array.ndim) < 2:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(q.array)}, {type_of(k.array)} and {type_of(v.array)} "
+    if min(q.ndim, k.ndim, v.ndim) < 2:
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(q)}, {type_of(k)} and {type_of(v)} "
                                          "need two axes each"))
     if is_causal and attn_mask is not None:
         raise ValueError(at_user_line(f"{op}: give a mask or is_causal, not both"))
     if enable_gqa:
-        k, v = repeated(k, q.array.shape[-3]), repeated(v, q.array.shape[-3])
+        k, v = repeated(k, q.shape[-3]), repeated(v, q.shape[-3])
     mask = None if attn_mask is None else tensor_operand(op, attn_mask)
-    scale = q.array.shape[-1] ** -0.5 if scale is None else scale
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     weights = attention_weights(q, k, mask, is_causal, scale)
     return matmul(dropout(weights, dropout_p), v)

@@ -162,12 +162,12 @@ def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
         raise RuntimeError(at_user_line(
             "backward: the tensor does not require grad and has no grad_fn: nothing leads to a leaf"))
     if gradient is None:
-        if output.array.size != 1:
+        if output.size != 1:
             raise RuntimeError(at_user_line(
                 f"backward: the tensor has shape {list(output.shape)}: with more than one element, pass a gradient"))
-        if output.array.dtype in COMPLEX_NUMBERS:
+        if output.dtype in COMPLEX_NUMBERS:
             raise RuntimeError(at_user_line(
-                f"backward: the tensor is {output.array.dtype}: only a real loss goes without a gradient"))
+                f"backward: the tensor is {output.dtype}: only a real loss goes without a gradient"))
         return ones_like(output)
     if not isinstance(gradient, Tensor):
         raise TypeError(at_user_line(f"backward: the gradient is a {type(gradient).__name__}, not a Tensor"))

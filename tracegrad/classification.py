@@ -21,14 +21,14 @@ GREATEST = {dtype: float(ml_dtypes.finfo(dtype).max) for dtype in FLOATING}
 def both(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors of their common dtype."""
     a, b = pair(name, x1, x2)
-    dtype = a.array.dtype if isinstance(a, Tensor) else b.array.dtype
+    dtype = a.dtype if isinstance(a, Tensor) else b.dtype
     return (a if isinstance(a, Tensor) else scalar(a, dtype)), (b if isinstance(b, Tensor) else scalar(b, dtype))
 
 
 def signbit(x: Operand, /) -> Tensor:
     """Is the sign of x negative? That of -0.0 and of some NaNs is."""
     x = tensor_operand("signbit", x)
-    return less(dispatch("copysign", 1.0, x) if x.array.dtype in FLOATING else x, 0)
+    return less(dispatch("copysign", 1.0, x) if x.dtype in FLOATING else x, 0)
 
 
 def isnan(x: Operand, /) -> Tensor:
@@ -40,15 +40,15 @@ def isnan(x: Operand, /) -> Tensor:
 def isinf(x: Operand, /) -> Tensor:
     """Is x infinite, of either sign?"""
     x = tensor_operand("isinf", x)
-    return equal(abs(x), math.inf) if x.array.dtype in INEXACT else not_equal(x, x)
+    return equal(abs(x), math.inf) if x.dtype in INEXACT else not_equal(x, x)
 
 
 def isfinite(x: Operand, /) -> Tensor:
     """Is x neither infinite nor NaN?"""
     x = tensor_operand("isfinite", x)
-    if x.array.dtype in COMPLEX_NUMBERS:
+    if x.dtype in COMPLEX_NUMBERS:
         return logical_and(isfinite(real(x)), isfinite(imag(x)))
-    return less(abs(x), math.inf) if x.array.dtype in FLOATING else equal(x, x)
+    return less(abs(x), math.inf) if x.dtype in FLOATING else equal(x, x)
 
 
 def isposinf(x: Operand, /) -> Tensor:
@@ -64,9 +64,9 @@ def isneginf(x: Operand, /) -> Tensor:
 def nan_to_num(x: Operand, /, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """x with numbers for NaN and the infinities; for those the dtype's greatest and least unless given."""
     x = tensor_operand("nan_to_num", x)
-    if x.array.dtype not in FLOATING:
+    if x.dtype not in FLOATING:
         return clone(x)
-    limit = GREATEST[x.array.dtype]
+    limit = GREATEST[x.dtype]
     x = where(isnan(x), nan, x)
     x = where(equal(x, math.inf), limit if posinf is None else posinf, x)
     return where(equal(x, -math.inf), -limit if neginf is None else neginf, x)

@@ -45,7 +45,7 @@ def imag(x: Operand, /) -> Tensor:
         tensor([ 2., -4.])
     """
     x = tensor_operand("imag", x)
-    return dispatch("imag", x) if is_complex(x) else broadcast_to(scalar(0, x.array.dtype), x.array.shape)
+    return dispatch("imag", x) if is_complex(x) else broadcast_to(scalar(0, x.dtype), x.shape)
 
 
 def conj(x: Operand, /) -> Tensor:
@@ -79,7 +79,7 @@ def angle(x: Operand, /) -> Tensor:
         nothing = equal(x, 0)
         return where(nothing, 0.0, dispatch("imag", log(where(nothing, 1.0, x))))
     x = floating(x)
-    return where(not_equal(x, x), x, where(less(x, 0.0), pi, scalar(0, x.array.dtype)))
+    return where(not_equal(x, x), x, where(less(x, 0.0), pi, scalar(0, x.dtype)))
 
 
 def polar(abs: Operand, angle: Operand, /) -> Tensor:
@@ -89,7 +89,7 @@ def polar(abs: Operand, angle: Operand, /) -> Tensor:
         tensor([2.+0.j])
     """
     r, phi = pair("polar", floating(tensor_operand("polar", abs)), floating(tensor_operand("polar", angle)))
-    return multiply(r, exp(dispatch("complex", scalar(0, phi.array.dtype), phi)))
+    return multiply(r, exp(dispatch("complex", scalar(0, phi.dtype), phi)))
 
 
 def view_as_real(x: Tensor, /) -> Tensor:
@@ -103,8 +103,8 @@ def view_as_real(x: Tensor, /) -> Tensor:
 
 def view_as_complex(x: Tensor, /) -> Tensor:
     """The complex numbers whose parts lie along the last axis, which has size 2; unlike PyTorch's, a copy."""
-    if x.array.ndim == 0 or x.array.shape[-1] != 2:
-        raise TypeRuleError(at_user_line(f"view_as_complex: the last axis of {type_of(x.array)} does not have size 2"))
+    if x.ndim == 0 or x.shape[-1] != 2:
+        raise TypeRuleError(at_user_line(f"view_as_complex: the last axis of {type_of(x)} does not have size 2"))
     return dispatch("complex", get(x, (..., 0)), get(x, (..., 1)))
 
 
@@ -126,6 +126,6 @@ def adjoint(x: Operand, /) -> Tensor:
 def hermitian(x: Operand, /) -> Tensor:
     """The conjugate transpose of a matrix; what has fewer axes is only conjugated: x.H."""
     x = tensor_operand("H", x)
-    if x.array.ndim > 2:
-        raise TypeRuleError(at_user_line(f"H: {type_of(x.array)} has more than 2 axes; use mH"))
-    return conj(dispatch("transpose", x, axes=tuple(reversed(range(x.array.ndim)))))
+    if x.ndim > 2:
+        raise TypeRuleError(at_user_line(f"H: {type_of(x)} has more than 2 axes; use mH"))
+    return conj(dispatch("transpose", x, axes=tuple(reversed(range(x.ndim)))))

@@ -91,13 +91,13 @@ def _path(optimize: Any, count: int) -> list[tuple[int, ...]]:
 
 def _best_pair(parts: list[Labeled], result: Labels) -> tuple[int, ...]:
     """The two parts whose product is smaller than they are by the most."""
-    sizes = {label: size for x, labels in parts for label, size in zip(labels, x.array.shape)}
+    sizes = {label: size for x, labels in parts for label, size in zip(labels, x.shape)}
 
     def growth(two: tuple[int, int]) -> tuple[int, int]:
         elsewhere = {*result, *(label for k, (_, labels) in enumerate(parts) if k not in two for label in labels)}
         together = {*parts[two[0]][1], *parts[two[1]][1]}
         after = prod(sizes[label] for label in together & elsewhere)
-        before = [prod(x.array.shape) for x, _ in (parts[k] for k in two)]
+        before = [prod(x.shape) for x, _ in (parts[k] for k in two)]
         return after - before[0] - before[1], prod(sizes[label] for label in together)
 
     return min(combinations(range(len(parts)), 2), key=growth)
@@ -120,13 +120,13 @@ def _product(left: Labeled, right: Labeled, kept: set[Any], result: Labels) -> L
     y = multiply(*(_spaced(_arranged(x, names, tuple(label for label in labels if label in names)), names, labels)
                    for x, names in (left, right)))
     n = len(labels)
-    y = functional.sum(y, axis=tuple(range(n - len(over), n)), dtype=y.array.dtype) if over else y
+    y = functional.sum(y, axis=tuple(range(n - len(over), n)), dtype=y.dtype) if over else y
     return y, labels[:n - len(over)]
 
 
 def _matmul(left: Labeled, right: Labeled, batch: Sequence[Any], over: Sequence[Any], own: list[list[Any]]) -> Tensor:
     """The product summed over the labels `over`, [*batch, *own of left, *own of right]."""
-    sizes = {label: size for x, labels in (left, right) for label, size in zip(labels, x.array.shape)}
+    sizes = {label: size for x, labels in (left, right) for label, size in zip(labels, x.shape)}
     k = prod(sizes[label] for label in over)
     outer = (prod(sizes[label] for label in batch),) if batch else ()
     matrices = []
@@ -150,7 +150,7 @@ def _summed(x: Tensor, labels: Labels, kept: set[Any]) -> Labeled:
     axes = tuple(k for k, label in enumerate(labels) if label not in kept)
     if not axes:
         return x, labels
-    return functional.sum(x, axis=axes, dtype=x.array.dtype), tuple(label for label in labels if label in kept)
+    return functional.sum(x, axis=axes, dtype=x.dtype), tuple(label for label in labels if label in kept)
 
 
 def _arranged(x: Tensor, labels: Labels, order: Labels) -> Tensor:
@@ -160,7 +160,7 @@ def _arranged(x: Tensor, labels: Labels, order: Labels) -> Tensor:
 
 def _spaced(x: Tensor, own: Labels, labels: Labels) -> Tensor:
     """x, whose labels are in the order of `labels`, with axes of size 1 for those that it lacks."""
-    sizes = iter(x.array.shape)
+    sizes = iter(x.shape)
     return reshape(x, tuple(next(sizes) if label in own else 1 for label in labels))
 
 
@@ -175,16 +175,16 @@ def tensordot(x1: Operand, x2: Operand, /, axes: Any = 2, **names: Any) -> Tenso
     """
     refuse_names("tensordot", names)
     a, b = _common("tensordot", x1, x2)
-    m, n = a.array.ndim, b.array.ndim
+    m, n = a.ndim, b.ndim
     if isinstance(axes, Sequence):
         lists = [(k,) if isinstance(k, int) else tuple(k) for k in axes]
     else:
         lists = [tuple(range(m - index(axes), m)), tuple(range(index(axes)))]
-    first, second = (tuple(one_axis("tensordot", x, k, x.array.ndim) for k in ks) for x, ks in zip((a, b), lists))
-    sizes = [[x.array.shape[k] for k in ks] for x, ks in ((a, first), (b, second))]
+    first, second = (tuple(one_axis("tensordot", x, k, x.ndim) for k in ks) for x, ks in zip((a, b), lists))
+    sizes = [[x.shape[k] for k in ks] for x, ks in ((a, first), (b, second))]
     if sizes[0] != sizes[1] or len(set(first)) < len(first):
         raise TypeRuleError(at_user_line(
-            f"tensordot: axes {list(first)} of {type_of(a.array)} and {list(second)} of {type_of(b.array)} do not fit"))
+            f"tensordot: axes {list(first)} of {type_of(a)} and {list(second)} of {type_of(b)} do not fit"))
     places = {k: j for j, k in zip(first, second)}
     ours, theirs = tuple(range(m)), tuple(places.get(k, m + k) for k in range(n))
     left = tuple(k for k in ours if k not in first)
@@ -207,11 +207,11 @@ def vecdot(x1: Operand, x2: Operand, /, *, axis: int = -1, **names: Any) -> Tens
     a, b = _common("vecdot", x1, x2)
     k = index(axis)
     for x in (a, b):
-        one_axis("vecdot", x, k, x.array.ndim)
-    if k >= 0 and a.array.ndim != b.array.ndim or a.array.shape[k] != b.array.shape[k]:
-        raise TypeRuleError(at_user_line(f"vecdot: axis {k} of {type_of(a.array)} and {type_of(b.array)} do not fit"))
+        one_axis("vecdot", x, k, x.ndim)
+    if k >= 0 and a.ndim != b.ndim or a.shape[k] != b.shape[k]:
+        raise TypeRuleError(at_user_line(f"vecdot: axis {k} of {type_of(a)} and {type_of(b)} do not fit"))
     y = multiply(conj(a), b)
-    return functional.sum(y, axis=k, dtype=y.array.dtype)
+    return functional.sum(y, axis=k, dtype=y.dtype)
 
 
 def outer(x1: Operand, x2: Operand, /) -> Tensor:
@@ -231,7 +231,7 @@ def inner(x1: Operand, x2: Operand, /) -> Tensor:
         tensor([21, 43])
     """
     a, b = _common("inner", x1, x2)
-    return tensordot(a, b, axes=(-1, -1)) if a.array.ndim and b.array.ndim else multiply(a, b)
+    return tensordot(a, b, axes=(-1, -1)) if a.ndim and b.ndim else multiply(a, b)
 
 
 def dot(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
@@ -243,7 +243,7 @@ def dot(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     if out is not None:
         return deliver(out, dot(x1, x2), "dot")
     a, b = _common("dot", x1, x2)
-    m, n = a.array.ndim, b.array.ndim
+    m, n = a.ndim, b.ndim
     if not m or not n:
         return multiply(a, b)
     return inner(a, b) if m == n == 1 else tensordot(a, b, axes=(-1, -2 if n > 1 else 0))
@@ -256,8 +256,8 @@ def kron(x1: Operand, x2: Operand, /) -> Tensor:
         tensor([ 1,  2, 10, 20])
     """
     a, b = _common("kron", x1, x2)
-    n = max(a.array.ndim, b.array.ndim)
-    ours, theirs = ((1,) * (n - x.array.ndim) + x.array.shape for x in (a, b))
+    n = max(a.ndim, b.ndim)
+    ours, theirs = ((1,) * (n - x.ndim) + x.shape for x in (a, b))
     y = multiply(reshape(a, _interleaved(ours, (1,) * n)), reshape(b, _interleaved((1,) * n, theirs)))
     return reshape(y, tuple(p * q for p, q in zip(ours, theirs)))
 
@@ -272,10 +272,10 @@ def _interleaved(first: Iterable[int], second: Iterable[int]) -> tuple[int, ...]
 def _matrices(op: str, a: Operand, b: Operand, m: int, n: int) -> Tensor:
     """matmul of operands of m and n axes, TypeRuleError for others; a batch does not broadcast."""
     x, y = _common(op, a, b)
-    if (x.array.ndim, y.array.ndim) != (m, n) or m == n == 3 and x.array.shape[0] != y.array.shape[0]:
+    if (x.ndim, y.ndim) != (m, n) or m == n == 3 and x.shape[0] != y.shape[0]:
         same = " and one batch" if m == 3 else ""
         raise TypeRuleError(at_user_line(
-            f"{op}: {type_of(x.array)} and {type_of(y.array)} must have {m} and {n} axes{same}"))
+            f"{op}: {type_of(x)} and {type_of(y)} must have {m} and {n} axes{same}"))
     return matmul(x, y)
 
 

@@ -31,11 +31,11 @@ def _convolution(name: str, n: int) -> Callable[..., Tensor]:
               dilation: Any = 1, groups: int = 1) -> Tensor:
         x, weight = _operands(name, x, weight, n)
         step, apart = one_for_each(name, "stride", stride, n), one_for_each(name, "dilation", dilation, n)
-        size = weight.array.shape[2:]
+        size = weight.shape[2:]
         low, high = _edges(name, padding, size, step, apart)
-        _require_channels(name, x, weight, n, weight.array.shape[1] * groups, weight.array.shape[0], groups)
+        _require_channels(name, x, weight, n, weight.shape[1] * groups, weight.shape[0], groups)
         y = _convolved(name, padded(_batch(x, n), low, high), weight, bias, step, apart, groups)
-        return y if x.array.ndim == n + 2 else reshape(y, y.array.shape[1:])
+        return y if x.ndim == n + 2 else reshape(y, y.shape[1:])
 
     spaces = ",".join("dhw"[3 - n:])
     apply.__doc__ = f"""Filters over {n} {'axis' if n == 1 else 'axes'}.
@@ -60,12 +60,12 @@ def _transposed(name: str, n: int) -> Callable[..., Tensor]:
         if any(k >= max(s, d) for k, s, d in zip(more, step, apart)):
             raise ValueError(at_user_line(
                 f"{name}: output_padding {more} is not smaller than stride {step} or dilation {apart}"))
-        _require_channels(name, x, weight, n, weight.array.shape[0], weight.array.shape[1] * groups, groups)
+        _require_channels(name, x, weight, n, weight.shape[0], weight.shape[1] * groups, groups)
         y = _spread_out(_batch(x, n), weight, step, apart, groups)
         y = cropped(padded(y, (0,) * n, more), cut)
         if bias is not None:
             y = add(y, reshape(tensor_operand(name, bias), (-1, *(1,) * n)))
-        return y if x.array.ndim == n + 2 else reshape(y, y.array.shape[1:])
+        return y if x.ndim == n + 2 else reshape(y, y.shape[1:])
 
     spaces = ",".join("dhw"[3 - n:])
     apply.__doc__ = f"""The adjoint of a conv{n}d of those filters.
@@ -92,22 +92,22 @@ def _operands(op: str, x: Operand, weight: Operand, n: int) -> tuple[Tensor, Ten
     a: Tensor
     b: Tensor
     a, b = pair(op, tensor_operand(op, x), tensor_operand(op, weight))
-    if a.array.ndim not in (n + 1, n + 2) or b.array.ndim != n + 2:
+    if a.ndim not in (n + 1, n + 2) or b.ndim != n + 2:
         raise TypeRuleError(at_user_line(
-            f"{op}: x {type_of(a.array)} must have {n + 1} or {n + 2} axes, weight {type_of(b.array)} {n + 2}"))
+            f"{op}: x {type_of(a)} must have {n + 1} or {n + 2} axes, weight {type_of(b)} {n + 2}"))
     return a, b
 
 
 def _batch(x: Tensor, n: int) -> Tensor:
     """x with an axis for the batch."""
-    return x if x.array.ndim == n + 2 else reshape(x, (1, *x.array.shape))
+    return x if x.ndim == n + 2 else reshape(x, (1, *x.shape))
 
 
 def _require_channels(op: str, x: Tensor, weight: Tensor, n: int, into: int, out: int, groups: int) -> None:
-    channels = x.array.shape[-n - 1]
+    channels = x.shape[-n - 1]
     if groups < 1 or channels != into or channels % groups or out % groups:
         raise TypeRuleError(at_user_line(
-            f"{op}: x {type_of(x.array)} has {channels} channels; weight {type_of(weight.array)} in {groups} groups "
+            f"{op}: x {type_of(x)} has {channels} channels; weight {type_of(weight)} in {groups} groups "
             f"takes {into} to {out}"))
 
 
@@ -130,10 +130,10 @@ def cropped(x: Tensor, edge: Sizes) -> Tensor:
     """x without an edge around its last axes."""
     if not any(edge):
         return x
-    whole = (0,) * (x.array.ndim - len(edge))
+    whole = (0,) * (x.ndim - len(edge))
     start = (*whole, *edge)
-    stop = tuple(max(a, size - a) for size, a in zip(x.array.shape, start))
-    return dispatch("slice", x, start=start, stop=stop, step=(1,) * x.array.ndim)
+    stop = tuple(max(a, size - a) for size, a in zip(x.shape, start))
+    return dispatch("slice", x, start=start, stop=stop, step=(1,) * x.ndim)
 
 
 # ---- what they compute --------------------------------------------------------------------------------------------
@@ -142,10 +142,10 @@ def cropped(x: Tensor, edge: Sizes) -> Tensor:
 def _convolved(op: str, x: Tensor, weight: Tensor, bias: Operand | None, step: Sizes, dilation: Sizes,
                groups: int) -> Tensor:
     n = len(step)
-    space, size = tuple(range(2, n + 2)), weight.array.shape[2:]
-    batch, channels, out = x.array.shape[0], x.array.shape[1], weight.array.shape[0]
+    space, size = tuple(range(2, n + 2)), weight.shape[2:]
+    batch, channels, out = x.shape[0], x.shape[1], weight.shape[0]
     w = windows(op, x, space, size, step, dilation)
-    places = w.array.shape[n + 2:]
+    places = w.shape[n + 2:]
     if channels == groups > 1:
         return _filtered(w, weight, bias, n)
     order = (n + 1, *range(n), n, *range(n + 2, 2 * n + 2))                 # channels, size, batch, places
@@ -160,8 +160,8 @@ def _convolved(op: str, x: Tensor, weight: Tensor, bias: Operand | None, step: S
 
 def _filtered(w: Tensor, weight: Tensor, bias: Operand | None, n: int) -> Tensor:
     """One channel to a group: windows w [*size, batch, channels, *places] times weight [out, 1, *size], summed."""
-    size, (batch, channels, *places) = w.array.shape[:n], w.array.shape[n:]
-    out = weight.array.shape[0]
+    size, (batch, channels, *places) = w.shape[:n], w.shape[n:]
+    out = weight.shape[0]
     if out != channels:
         w = reshape(w, (*size, batch, channels, 1, *places))
     fan = (channels, out // channels) if out != channels else (channels,)
@@ -173,14 +173,14 @@ def _filtered(w: Tensor, weight: Tensor, bias: Operand | None, n: int) -> Tensor
 
 def _spread_out(x: Tensor, weight: Tensor, step: Sizes, dilation: Sizes, groups: int) -> Tensor:
     n = len(step)
-    size, space = weight.array.shape[2:], tuple(range(2, n + 2))
-    batch, channels, *places = x.array.shape
-    out, fan = weight.array.shape[1] * groups, channels // groups
-    count, terms = batch * prod(places), weight.array.shape[1] * prod(size)
+    size, space = weight.shape[2:], tuple(range(2, n + 2))
+    batch, channels, *places = x.shape
+    out, fan = weight.shape[1] * groups, channels // groups
+    count, terms = batch * prod(places), weight.shape[1] * prod(size)
     rows = reshape(_channels_second(x), _grouped(groups, fan, count))
     filters = reshape(weight, _grouped(groups, fan, terms))
-    columns = matmul(dispatch("transpose", filters, axes=(*range(filters.array.ndim - 2), -1 + filters.array.ndim,
-                                                          -2 + filters.array.ndim)), rows)
+    columns = matmul(dispatch("transpose", filters, axes=(*range(filters.ndim - 2), -1 + filters.ndim,
+                                                          -2 + filters.ndim)), rows)
     columns = reshape(columns, (out, *size, batch, *places))
     order = (*range(1, n + 1), n + 1, 0, *range(n + 2, 2 * n + 2))          # size, batch, channels, places
     length = tuple((p - 1) * s + d * (k - 1) + 1 for p, s, d, k in zip(places, step, dilation, size))
@@ -194,7 +194,7 @@ def _grouped(groups: int, rows: int, columns: int) -> Sizes:
 
 def _channels_second(x: Tensor) -> Tensor:
     """The first two axes exchanged."""
-    return dispatch("transpose", x, axes=(1, 0, *range(2, x.array.ndim)))
+    return dispatch("transpose", x, axes=(1, 0, *range(2, x.ndim)))
 
 
 conv1d, conv2d, conv3d = (_convolution(f"conv{n}d", n) for n in (1, 2, 3))

@@ -241,12 +241,12 @@ def vander(x: Operand, n: int | None = None, /, increasing: bool = False) -> Ten
                 [9., 3., 1.]])
     """
     line = tensor_operand("vander", x)
-    if line.array.ndim != 1:
-        raise TypeRuleError(at_user_line(f"vander: {type_of(line.array)} is not a line"))
-    count = line.array.size if n is None else index(n)
+    if line.ndim != 1:
+        raise TypeRuleError(at_user_line(f"vander: {type_of(line)} is not a line"))
+    count = line.size if n is None else index(n)
     powers = [power(line, k) for k in range(count)]
     if not powers:
-        return zeros(line.array.size, 0, dtype=line.dtype)
+        return zeros(line.size, 0, dtype=line.dtype)
     return stack(powers if increasing else powers[::-1], 1)
 
 

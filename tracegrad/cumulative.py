@@ -23,8 +23,8 @@ def widened(x: Tensor, dtype: Any) -> Tensor:
     """x in the dtype that it is added up and multiplied in."""
     if dtype is not None:
         return convert(x, dtype_of(dtype))
-    if x.array.dtype.kind in "biu":
-        return convert(x, dtypes.uint64 if x.array.dtype.kind == "u" else dtypes.int64)
+    if x.dtype.kind in "biu":
+        return convert(x, dtypes.uint64 if x.dtype.kind == "u" else dtypes.int64)
     return x
 
 
@@ -41,7 +41,7 @@ def prod(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool 
         return deliver(out, prod(x, axis, dtype=dtype, keepdims=keepdims, **names), "prod")
     refuse_names("prod", names)
     x = widened(tensor_operand("prod", x), dtype)
-    return dispatch("prod", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+    return dispatch("prod", x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
 
 
 # ---- running results --------------------------------------------------------------------------------------------
@@ -95,14 +95,14 @@ def cumulative(op: str, function: Any, first: int, x: Operand, axis: int | None,
                names: dict[str, Any]) -> Tensor:
     refuse_names(op, names)
     x = tensor_operand(op, x)
-    if axis is None and x.array.ndim != 1:
-        raise TypeRuleError(at_user_line(f"{op}: axis= must say along which of the axes of {type_of(x.array)}"))
-    k = one_axis(op, x, 0 if axis is None else axis, x.array.ndim)
+    if axis is None and x.ndim != 1:
+        raise TypeRuleError(at_user_line(f"{op}: axis= must say along which of the axes of {type_of(x)}"))
+    k = one_axis(op, x, 0 if axis is None else axis, x.ndim)
     result = function(x, k, dtype=dtype)
     if not include_initial:
         return result
-    shape = tuple(1 if j == k else size for j, size in enumerate(result.array.shape))
-    return concat([broadcast_to(scalar(first, result.array.dtype), shape), result], k)
+    shape = tuple(1 if j == k else size for j, size in enumerate(result.shape))
+    return concat([broadcast_to(scalar(first, result.dtype), shape), result], k)
 
 
 def nancumsum(x: Operand, /, axis: int | None = None, *, dtype: Any = None) -> Tensor:
@@ -118,7 +118,7 @@ def nancumprod(x: Operand, /, axis: int | None = None, *, dtype: Any = None) -> 
 def without_nan(op: str, x: Operand, number: float) -> Tensor:
     """x with this number in place of NaNs."""
     x = tensor_operand(op, x)
-    return x if x.array.dtype.kind in "biu" else choose(not_equal(x, x), number, x)
+    return x if x.dtype.kind in "biu" else choose(not_equal(x, x), number, x)
 
 
 def cummax(x: Operand, axis: int, /, **names: Any) -> Chosen:
@@ -138,11 +138,11 @@ def cummin(x: Operand, axis: int, /, **names: Any) -> Chosen:
 def extremum(op: str, x: Operand, axis: int, names: dict[str, Any]) -> Chosen:
     refuse_names(op, names)
     line, k = lines(op, x, axis)
-    flag = real(op, line).array.dtype is bool_
+    flag = real(op, line).dtype is bool_
     line = convert(line, dtypes.uint8) if flag else line
     values = dispatch(op, line, axis=k)
     found = dispatch("or", dispatch("eq", line, values), dispatch("ne", line, line))
-    place = dispatch("iota", shape=line.array.shape, axis=k, dtype="i64")
+    place = dispatch("iota", shape=line.shape, axis=k, dtype="i64")
     places = dispatch("cummax", dispatch("where", found, place, 0), axis=k)
     return chosen(convert(values, bool_) if flag else values, places)
 
@@ -158,7 +158,7 @@ def logcumsumexp(x: Operand, axis: int, /, **names: Any) -> Tensor:
     line = floating(line)
     largest = detach(dispatch("cummax", line, axis=k))
     center = choose(less(abs(largest), float("inf")), largest, 0.0)
-    n = line.array.shape[k]
+    n = line.shape[k]
     first = part(center, k, 0, min(n, 1))
     shrunk = exp(subtract(concat([first, part(center, k, 0, max(n - 1, 0))], k), center))
     return add(log(dispatch("recurrence", shrunk, exp(subtract(line, center)), axis=k)), center)
@@ -172,6 +172,6 @@ def linear_recurrence(a: Operand, b: Operand, /, axis: int = -1, **names: Any) -
     """
     refuse_names("linear_recurrence", names)
     factors, terms = (tensor_operand("linear_recurrence", x) for x in pair("linear_recurrence", a, b))
-    shape = broadcast_shapes("linear_recurrence", factors.array.shape, terms.array.shape)
+    shape = broadcast_shapes("linear_recurrence", factors.shape, terms.shape)
     factors, terms = (widened(broadcast_to(x, shape), None) for x in (factors, terms))
     return dispatch("recurrence", factors, terms, axis=one_axis("linear_recurrence", terms, axis, len(shape)))

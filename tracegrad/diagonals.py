@@ -38,12 +38,12 @@ def triangle(op: str, comparison: str, x: Operand, k: int, names: dict[str, Any]
     k = index(names.pop("diagonal", k))         # PyTorch's name for it
     refuse_names(op, names)
     x = tensor_operand(op, x)
-    if x.array.ndim < 2:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} has fewer than 2 axes"))
-    n, m = x.array.shape[-2:]
+    if x.ndim < 2:
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} has fewer than 2 axes"))
+    n, m = x.shape[-2:]
     rows = dispatch("iota", shape=(n, 1), axis=0, dtype="i64")
     columns = dispatch("iota", shape=(1, m), axis=1, dtype="i64")
-    return dispatch("where", dispatch(comparison, dispatch("add", rows, k), columns), x, scalar(0, x.array.dtype))
+    return dispatch("where", dispatch(comparison, dispatch("add", rows, k), columns), x, scalar(0, x.dtype))
 
 
 def diagonal(x: Operand, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
@@ -53,11 +53,11 @@ def diagonal(x: Operand, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
         tensor([2, 6])
     """
     x, offset = tensor_operand("diagonal", x), index(offset)
-    a, b = (one_axis("diagonal", x, axis, x.array.ndim) for axis in (axis1, axis2))
+    a, b = (one_axis("diagonal", x, axis, x.ndim) for axis in (axis1, axis2))
     if a == b:
         raise TypeRuleError(at_user_line(f"diagonal: axes {a} and {b} are one"))
     x = moveaxis(x, (a, b), (-2, -1))
-    *batch, n, m = x.array.shape
+    *batch, n, m = x.shape
     start = offset if offset >= 0 else -offset * m
     count = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
     stop = start + (count - 1) * (m + 1) + 1 if count else 0
@@ -75,16 +75,16 @@ def diag_embed(x: Operand, /, offset: int = 0, axis1: int = -2, axis2: int = -1)
                 [0, 0, 0]])
     """
     x, offset = tensor_operand("diag_embed", x), index(offset)
-    if x.array.ndim == 0:
-        raise TypeRuleError(at_user_line(f"diag_embed: {type_of(x.array)} has no axis"))
-    *batch, count = x.array.shape
+    if x.ndim == 0:
+        raise TypeRuleError(at_user_line(f"diag_embed: {type_of(x)} has no axis"))
+    *batch, count = x.shape
     n = count + (offset if offset >= 0 else -offset)
     start = offset if offset >= 0 else -offset * n
     none = (0,) * len(batch)
     rest = n * n - start - (count + (count - 1) * n if count else 0)
     line = dispatch("pad", x, low=(*none, start), high=(*none, rest), interior=(*none, n))
     matrices = reshape(line, (*batch, n, n))
-    ndim = matrices.array.ndim
+    ndim = matrices.ndim
     a, b = (one_axis("diag_embed", x, axis, ndim) for axis in (axis1, axis2))
     return moveaxis(matrices, (ndim - 2, ndim - 1), (a, b))
 
@@ -97,10 +97,10 @@ def diag(x: Operand, /, k: int = 0) -> Tensor:
                 [0, 2]])
     """
     x = tensor_operand("diag", x)
-    if x.array.ndim == 1:
+    if x.ndim == 1:
         return diag_embed(x, k)
-    if x.array.ndim != 2:
-        raise TypeRuleError(at_user_line(f"diag: {type_of(x.array)} has neither 1 axis nor 2"))
+    if x.ndim != 2:
+        raise TypeRuleError(at_user_line(f"diag: {type_of(x)} has neither 1 axis nor 2"))
     return diagonal(x, k)
 
 

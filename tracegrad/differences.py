@@ -27,18 +27,18 @@ def diff(x: Operand, /, n: int = 1, axis: int = -1, *, prepend: Operand | None =
     """
     refuse_names("diff", names)
     x = tensor_operand("diff", x)
-    k = one_axis("diff", x, axis, x.array.ndim)
+    k = one_axis("diff", x, axis, x.ndim)
     if n < 0:
         raise ValueError(at_user_line(f"diff: {n} times"))
     ends = [None if end is None else tensor_operand("diff", end) for end in (prepend, append)]
-    line = tuple(1 if j == k else size for j, size in enumerate(x.array.shape))
-    before, after = (end if end is None or end.array.ndim else broadcast_to(end, line) for end in ends)
+    line = tuple(1 if j == k else size for j, size in enumerate(x.shape))
+    before, after = (end if end is None or end.ndim else broadcast_to(end, line) for end in ends)
     if ends != [None, None]:
         x = concat([part for part in (before, x, after) if part is not None], k)
     for _ in range(n):
-        size = x.array.shape[k]
+        size = x.shape[k]
         later, earlier = part(x, k, min(1, size), size), part(x, k, 0, max(size - 1, 0))
-        x = not_equal(later, earlier) if x.array.dtype is bool_ else subtract(later, earlier)
+        x = not_equal(later, earlier) if x.dtype is bool_ else subtract(later, earlier)
     return x
 
 
@@ -56,19 +56,19 @@ def trapezoid(y: Operand, /, x: Operand | None = None, dx: float = 1.0, axis: in
         tensor(4.)
     """
     y = floating(tensor_operand("trapezoid", y))
-    k = one_axis("trapezoid", y, axis, y.array.ndim)
-    n = y.array.shape[k]
+    k = one_axis("trapezoid", y, axis, y.ndim)
+    n = y.shape[k]
     means = (part(y, k, min(1, n), n) + part(y, k, 0, max(n - 1, 0))) / 2
     if x is None:
         return sum(means * dx, k)
     places = tensor_operand("trapezoid", x)
-    steps = diff(along(places, y, k) if places.array.ndim == 1 else places, 1, k)
+    steps = diff(along(places, y, k) if places.ndim == 1 else places, 1, k)
     return sum(means * steps, k)
 
 
 def along(line: Tensor, x: Tensor, axis: int) -> Tensor:
     """A line of numbers laid along an axis of x."""
-    return reshape(line, tuple(-1 if k == axis else 1 for k in range(x.array.ndim)))
+    return reshape(line, tuple(-1 if k == axis else 1 for k in range(x.ndim)))
 
 
 def gradient(f: Operand, /, *spacing: Operand, axis: int | Sequence[int] | None = None, edge_order: int = 1) -> Any:
@@ -81,12 +81,12 @@ def gradient(f: Operand, /, *spacing: Operand, axis: int | Sequence[int] | None 
         tensor([1.0000, 1.5000, 2.5000, 3.0000])
     """
     f = floating(tensor_operand("gradient", f))
-    axes = [one_axis("gradient", f, k, f.array.ndim) for k in axes_of(
-        axis if axis is None or isinstance(axis, int) else tuple(axis), f.array.ndim)]
+    axes = [one_axis("gradient", f, k, f.ndim) for k in axes_of(
+        axis if axis is None or isinstance(axis, int) else tuple(axis), f.ndim)]
     if edge_order not in (1, 2):
         raise ValueError(at_user_line(f"gradient: edge_order {edge_order} is neither 1 nor 2"))
     steps = list(spacing) or [1.0]
-    if len(steps) == 1 and (len(axes) == 1 or tensor_operand("gradient", steps[0]).array.ndim == 0):
+    if len(steps) == 1 and (len(axes) == 1 or tensor_operand("gradient", steps[0]).ndim == 0):
         steps *= len(axes)
     if len(steps) != len(axes):
         raise TypeError(at_user_line(f"gradient: {len(steps)} spacings for {len(axes)} axes"))
@@ -96,13 +96,13 @@ def gradient(f: Operand, /, *spacing: Operand, axis: int | Sequence[int] | None 
 
 def along_axis(f: Tensor, k: int, spacing: Operand, edge_order: int) -> Tensor:
     """The gradient along one axis."""
-    n = f.array.shape[k]
+    n = f.shape[k]
     if n < edge_order + 1:
         raise ValueError(at_user_line(f"gradient: {n} elements along axis {k}; at least {edge_order + 1} are needed"))
     step = tensor_operand("gradient", spacing)
-    if step.array.ndim > 1 or step.array.ndim == 1 and step.array.shape[0] != n:
-        raise TypeRuleError(at_user_line(f"gradient: places {type_of(step.array)} for {n} elements along axis {k}"))
-    uneven = step.array.ndim == 1
+    if step.ndim > 1 or step.ndim == 1 and step.shape[0] != n:
+        raise TypeRuleError(at_user_line(f"gradient: places {type_of(step)} for {n} elements along axis {k}"))
+    uneven = step.ndim == 1
     widths = along(diff(step), f, k) if uneven else None
     slopes = divide(diff(f, 1, k), spacing if widths is None else widths)       # between neighbors
     inner, outer = part(slopes, k, 0, n - 2), part(slopes, k, 1, n - 1)
@@ -135,10 +135,10 @@ def interp(x: Operand, /, xp: Operand, fp: Operand, left: Operand | None = None,
     """
     at, places = (floating(tensor_operand("interp", o)) for o in pair("interp", x, xp))
     values = floating(tensor_operand("interp", fp))
-    if places.array.ndim != 1 or places.array.shape != values.array.shape or not places.array.size:
+    if places.ndim != 1 or places.shape != values.shape or not places.size:
         raise TypeRuleError(at_user_line(
-            f"interp: {type_of(places.array)} and {type_of(values.array)} are not the coordinates of points"))
-    n, flat = places.array.shape[0], reshape(at, (-1,))
+            f"interp: {type_of(places)} and {type_of(values)} are not the coordinates of points"))
+    n, flat = places.shape[0], reshape(at, (-1,))
     below = clip(searchsorted(places, flat, side="right") - 1, 0, max(n - 2, 0))
     above = below + min(1, n - 1)
     x0, x1, y0, y1 = (dispatch("gather", o, k, axis=0) for o in (places, values) for k in (below, above))
@@ -148,4 +148,4 @@ def interp(x: Operand, /, xp: Operand, fp: Operand, left: Operand | None = None,
     start, end = (part(values, 0, k, k + 1) for k in (0, n - 1))
     line = choose(flat < first, start if left is None else left, line)
     line = choose(flat == last, end, choose(flat > last, end if right is None else right, line))
-    return reshape(line, at.array.shape)
+    return reshape(line, at.shape)

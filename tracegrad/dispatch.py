@@ -172,7 +172,7 @@ def view(op: str, x: Tensor, array: np.ndarray, attrs: dict[str, Any]) -> Tensor
 def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
     """A number as NumPy takes it beside the Tensors of args: itself; an array beside bfloat16, where it is not weak."""
     beside = next((a for a in reversed(args) if isinstance(a, Tensor)), None)
-    return number if beside is None or beside.array.dtype is not bfloat16 else np.asarray(number, bfloat16)
+    return number if beside is None or beside.dtype is not bfloat16 else np.asarray(number, bfloat16)
 
 
 def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tens
 
 def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> None:
     """Give `result`, which is `op` of `args`, its history; nothing if it has none."""
-    if result.array.dtype not in INEXACT:
+    if result.dtype not in INEXACT:
         return
     rules = VJPS.get(op)
     if rules is None:
@@ -204,19 +204,19 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
             edges.append(None)
     if not wanted:
         return
-    kind = result.array.dtype.kind              # rules of complex numbers read more
+    kind = result.dtype.kind                    # rules of complex numbers read more
     used = _USED.get((op, wanted, kind))
     if used is None:
         used = _USED[op, wanted, kind] = used_values(op, wanted, args, attrs, result)
     operands = []
     for k, a in enumerate(args):
         if isinstance(a, Tensor):
-            operands.append(a.save() if used[k] else Like(a.array.shape, a.array.dtype, a.by_columns))
+            operands.append(a.save() if used[k] else Like(a.shape, a.dtype, a.by_columns))
         else:
             operands.append(a)
     result.requires_grad = True
     node = Node(op, attrs, tuple(edges), tuple(operands), None)
-    node.result = result.save() if used[-1] else Like(result.array.shape, result.array.dtype)
+    node.result = result.save() if used[-1] else Like(result.shape, result.dtype)
     result.grad_fn = node
 
 
@@ -229,9 +229,9 @@ def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, An
     The rules themselves say: they are run once, writing a graph, and what its nodes use is what they read.
     """
     b = Builder(op)
-    dtype = type_of(result.array).dtype
-    types = [type_of(a.array) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
-    *operands, y, g = [b.input(t) for t in (*types, type_of(result.array), type_of(result.array))]
+    dtype = type_of(result).dtype
+    types = [type_of(a) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
+    *operands, y, g = [b.input(t) for t in (*types, type_of(result), type_of(result))]
     outputs: list[Value] = []
     for k, rule in enumerate(VJPS[op]):
         if wanted >> k & 1 and rule is not None:
@@ -254,8 +254,8 @@ def failure(op: str, args: tuple[Any, ...], attrs: dict[str, Any], error: Except
 def check(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> None:
     """TypeRuleError, with the user's line, if the op's type rule refuses."""
     tensors = [a for a in args if isinstance(a, Tensor)]
-    dtype = type_of(tensors[-1].array).dtype if tensors else "f32"
-    types = [type_of(a.array) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
+    dtype = type_of(tensors[-1]).dtype if tensors else "f32"
+    types = [type_of(a) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
     try:
         OPS[op].type_rule(*types, **attrs)
     except TypeRuleError as refusal:

@@ -80,7 +80,7 @@ def rounding(op: str, doc: str) -> Unary:
         if out is not None:
             return deliver(out, apply(operand), op)
         x: Tensor = numbers(op, tensor_operand(op, operand))[0]
-        return dispatch(op, x) if x.array.dtype in FLOATING else clone(x)
+        return dispatch(op, x) if x.dtype in FLOATING else clone(x)
     return named(apply, op, doc)
 
 
@@ -150,13 +150,13 @@ def round(number: Operand, /, decimals: int = 0, *, out: Tensor | None = None) -
     if out is not None:
         return deliver(out, round(number, decimals), "round")
     given = tensor_operand("round", number)
-    if given.array.dtype in COMPLEX_NUMBERS:
+    if given.dtype in COMPLEX_NUMBERS:
         return dispatch("complex", round(real(given), decimals), round(imag(given), decimals))
     x: Tensor = numbers("round", given)[0]
-    if x.array.dtype not in FLOATING:
+    if x.dtype not in FLOATING:
         if decimals >= 0:
             return clone(x)
-        return convert(round(convert(x, dtypes.float64), decimals), x.array.dtype)
+        return convert(round(convert(x, dtypes.float64), decimals), x.dtype)
     if decimals == 0:
         return dispatch("round", x)
     scale = 10.0 ** math.fabs(decimals)
@@ -196,7 +196,7 @@ def of_number(x: Tensor, n: int | float) -> Tensor | None:
         x = floating(x)
     if math.fabs(n) == 0.5:
         return sqrt(x) if n > 0 else 1.0 / sqrt(x)
-    if not float(n).is_integer() or math.fabs(n) > 4 and x.array.dtype in FLOATING:
+    if not float(n).is_integer() or math.fabs(n) > 4 and x.dtype in FLOATING:
         return None
     return power(x, int(n)) if n >= 0 else 1.0 / power(x, -int(n))
 

@@ -44,34 +44,34 @@ OTHER = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 def real_operand(op: str, x: Operand) -> Tensor:
     """x as float32 or float64; TypeRuleError for complex numbers."""
     x = floating(tensor_operand(op, x))
-    if x.array.dtype in COMPLEX_NUMBERS:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} is not real"))
-    return convert(x, float32) if x.array.itemsize == 2 else x
+    if x.dtype in COMPLEX_NUMBERS:
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} is not real"))
+    return convert(x, float32) if x.itemsize == 2 else x
 
 
 def complex_operand(op: str, x: Operand) -> Tensor:
     """x as complex64 or complex128."""
     x = floating(tensor_operand(op, x))
-    return convert(x, promote(x.array.dtype, complex64))
+    return convert(x, promote(x.dtype, complex64))
 
 
 def resized(op: str, x: Tensor, axis: int, n: int | None) -> Tensor:
     """x cut or filled up with zeros to n along an axis."""
-    size = x.array.shape[axis]
+    size = x.shape[axis]
     if n is None or n == size:
         return x
     if n < 1:
         raise ValueError(at_user_line(f"{op}: {n} is no number of points"))
-    none = (0,) * x.array.ndim
+    none = (0,) * x.ndim
     if n < size:
-        stop = (*x.array.shape[:axis], n, *x.array.shape[axis + 1:])
-        return dispatch("slice", x, start=none, stop=stop, step=(1,) * x.array.ndim)
+        stop = (*x.shape[:axis], n, *x.shape[axis + 1:])
+        return dispatch("slice", x, start=none, stop=stop, step=(1,) * x.ndim)
     return dispatch("pad", x, low=none, high=(*none[:axis], n - size, *none[axis + 1:]), interior=none)
 
 
 def axes_and_sizes(op: str, x: Tensor, s: Sequence[int] | None, axes: Axis) -> tuple[tuple[int, ...], list[int | None]]:
     """The axes of a transform over several, and the size that each is to have (None: its own)."""
-    ndim = x.array.ndim
+    ndim = x.ndim
     sizes: list[int | None] = [] if s is None else [None if n == -1 else index(n) for n in s]
     if axes is None:
         chosen = tuple(range(0 if s is None else ndim - len(sizes), ndim))
@@ -98,7 +98,7 @@ def transform(op: str, x: Tensor, axes: tuple[int, ...], sizes: Sequence[int | N
         x = resized(op, x, k, n)
     attrs = {"axes": axes, "inverse": inverse}
     check("fft", (x,), attrs)
-    count = prod(x.array.shape[k] for k in axes)
+    count = prod(x.shape[k] for k in axes)
     return scaled(op, dispatch("fft", x, **attrs), count, norm, inverse)
 
 
@@ -112,13 +112,13 @@ def fft(x: Operand, /, n: int | None = None, axis: int = -1, norm: str | None = 
         tensor([1.+0.j, 1.+0.j, 1.+0.j, 1.+0.j])
     """
     x = complex_operand("fft", x)
-    return transform("fft", x, (one_axis("fft", x, axis, x.array.ndim),), (n,), norm, False)
+    return transform("fft", x, (one_axis("fft", x, axis, x.ndim),), (n,), norm, False)
 
 
 def ifft(x: Operand, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse transform along an axis."""
     x = complex_operand("ifft", x)
-    return transform("ifft", x, (one_axis("ifft", x, axis, x.array.ndim),), (n,), norm, True)
+    return transform("ifft", x, (one_axis("ifft", x, axis, x.ndim),), (n,), norm, True)
 
 
 def fftn(x: Operand, /, s: Sequence[int] | None = None, axes: Axis = None, norm: str | None = None) -> Tensor:
@@ -143,10 +143,10 @@ def rfft(x: Operand, /, n: int | None = None, axis: int = -1, norm: str | None =
         tensor([10.+0.j, -2.+2.j, -2.+0.j])
     """
     x = real_operand("rfft", x)
-    k = one_axis("rfft", x, axis, x.array.ndim)
+    k = one_axis("rfft", x, axis, x.ndim)
     x = resized("rfft", x, k, n)
     check("rfft", (x,), {"axis": k})
-    return scaled("rfft", dispatch("rfft", x, axis=k), x.array.shape[k], norm, False)
+    return scaled("rfft", dispatch("rfft", x, axis=k), x.shape[k], norm, False)
 
 
 def irfft(x: Operand, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
@@ -156,8 +156,8 @@ def irfft(x: Operand, /, n: int | None = None, axis: int = -1, norm: str | None 
         tensor([1., 2., 3.])
     """
     x = complex_operand("irfft", x)
-    k = one_axis("irfft", x, axis, x.array.ndim)
-    size = 2 * (x.array.shape[k] - 1) if n is None else index(n)
+    k = one_axis("irfft", x, axis, x.ndim)
+    size = 2 * (x.shape[k] - 1) if n is None else index(n)
     if size < 1:
         raise ValueError(at_user_line(f"irfft: {size} is no number of points"))
     x = resized("irfft", x, k, size // 2 + 1)
@@ -239,12 +239,12 @@ def fftshift(x: Operand, /, axes: Axis = None) -> Tensor:
         tensor([-2, -1,  0,  1])
     """
     x = tensor_operand("fftshift", x)
-    chosen = axes_of(axes, x.array.ndim)
-    return roll(x, tuple(x.array.shape[k] // 2 for k in chosen), axis=chosen)
+    chosen = axes_of(axes, x.ndim)
+    return roll(x, tuple(x.shape[k] // 2 for k in chosen), axis=chosen)
 
 
 def ifftshift(x: Operand, /, axes: Axis = None) -> Tensor:
     """The inverse of fftshift."""
     x = tensor_operand("ifftshift", x)
-    chosen = axes_of(axes, x.array.ndim)
-    return roll(x, tuple(-(x.array.shape[k] // 2) for k in chosen), axis=chosen)
+    chosen = axes_of(axes, x.ndim)
+    return roll(x, tuple(-(x.shape[k] // 2) for k in chosen), axis=chosen)

@@ -100,12 +100,12 @@ def ends(array: np.ndarray, count: int) -> np.ndarray:
 
 def table(x: Tensor, /) -> str | None:
     """HTML for notebooks: a small matrix or vector as a table; None for others, which are shown as text."""
-    if x.array.ndim not in (1, 2) or max(x.array.shape, default=0) > LARGEST_TABLE or x.array.size == 0:
+    if x.ndim not in (1, 2) or max(x.shape, default=0) > LARGEST_TABLE or x.size == 0:
         return None
     with printoptions(threshold=LARGEST_TABLE**2, linewidth=2**30):
         lines = values(x).splitlines()
     rows = ["".join(f"<td>{escape(cell.strip())}</td>" for cell in line.strip(" [],").split(",")) for line in lines]
-    kind = escape(", ".join([str(type_of(x.array)), *(n for n in notes(x) if not n.startswith("dtype"))]))
+    kind = escape(", ".join([str(type_of(x)), *(n for n in notes(x) if not n.startswith("dtype"))]))
     return f"<table><caption>{kind}</caption>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
@@ -166,7 +166,7 @@ def format_spec(x: Tensor, spec: str, /) -> str:
     """f"{loss:.3f}": a tensor with one element formats as its number. TypeError for a spec with more elements."""
     if not spec:
         return representation(x)
-    if x.array.size != 1:
+    if x.size != 1:
         raise TypeError(at_user_line(f"format: a tensor of shape {list(x.shape)} does not take {spec!r}"))
     recorder = ACTIVE.get()
     if recorder is not None:

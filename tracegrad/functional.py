@@ -42,9 +42,10 @@ def _binary(op: str, name: str, doc: str) -> Binary:
             return deliver(out, apply(x1, x2), name)
         if isinstance(x1, Tensor):
             if isinstance(x2, Tensor):
-                if x1.array.dtype is x2.array.dtype and x1.array.dtype in REAL:
+                dtype = x1.dtype
+                if dtype is x2.dtype and dtype in REAL:
                     return dispatch(op, x1, x2)
-            elif type(x2) is float and x1.array.dtype in INEXACT:
+            elif type(x2) is float and x1.dtype in INEXACT:
                 return dispatch(op, x1, x2)
         return dispatch(op, *numbers(op, *pair(op, x1, x2)))
     return _named(apply, name, doc)
@@ -66,7 +67,7 @@ def numbers(op: str, *operands: Any) -> tuple[Any, ...]:
 
 
 def all_real(operands: tuple[Any, ...]) -> bool:
-    return next((x.array.dtype for x in operands if isinstance(x, Tensor)), float32) in REAL
+    return next((x.dtype for x in operands if isinstance(x, Tensor)), float32) in REAL
 
 
 def _unary_floating(op: str, doc: str) -> Unary:
@@ -117,7 +118,7 @@ def divide(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     """
     if out is not None:
         return deliver(out, divide(x1, x2), "divide")
-    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.array.dtype is x2.array.dtype:
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype is x2.dtype:
         return dispatch("div", floating(x1), floating(x2))
     a, b = pair("divide", x1, x2)
     return dispatch("div", floating(a) if isinstance(a, Tensor) else a, floating(b) if isinstance(b, Tensor) else b)
@@ -169,14 +170,14 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -
     if device is not None:
         device_of(device)
     target = dtypes.dtype_of(dtype)
-    if x.array.dtype == target:
+    if x.dtype == target:
         return clone(x) if copy else x
     return dispatch("cast", x, dtype=name_of(target))
 
 
 def clone(x: Tensor, /) -> Tensor:
     """A copy with memory of its own; its gradient goes to x."""
-    return complete("reshape", (x,), {"shape": x.array.shape}, Tensor(x.array.copy("C")))
+    return complete("reshape", (x,), {"shape": x.shape}, Tensor(x.array.copy("C")))
 
 
 def contiguous(x: Tensor, /) -> Tensor:
@@ -217,9 +218,9 @@ def sum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
     x = tensor_operand("sum", x)
     if dtype is not None:
         x = convert(x, dtypes.dtype_of(dtype))
-    elif x.array.dtype not in INEXACT:
-        x = convert(x, dtypes.uint64 if x.array.dtype.kind == "u" else dtypes.int64)
-    return dispatch("sum", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+    elif x.dtype not in INEXACT:
+        x = convert(x, dtypes.uint64 if x.dtype.kind == "u" else dtypes.int64)
+    return dispatch("sum", x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
 
 
 def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
@@ -233,9 +234,9 @@ def max(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor
         return deliver(out, max(x, axis, keepdims=keepdims, **names), "max")
     refuse_names("max", names)
     x = ordered("max", x)
-    if x.array.dtype is bool_:
+    if x.dtype is bool_:
         return any(x, axis, keepdims=keepdims)
-    return dispatch("max", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+    return dispatch("max", x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
 
 
 def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
@@ -244,22 +245,22 @@ def min(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor
         return deliver(out, min(x, axis, keepdims=keepdims, **names), "min")
     refuse_names("min", names)
     x = ordered("min", x)
-    if x.array.dtype is bool_:
+    if x.dtype is bool_:
         return all(x, axis, keepdims=keepdims)
-    return dispatch("min", x, axis=axes_of(axis, x.array.ndim), keepdims=keepdims)
+    return dispatch("min", x, axis=axes_of(axis, x.ndim), keepdims=keepdims)
 
 
 def ordered(op: str, x: Operand) -> Tensor:
     """x as a Tensor; TypeRuleError for complex numbers, of which NumPy would compare the real parts."""
     x = tensor_operand(op, x)
-    if x.array.dtype in COMPLEX_NUMBERS:
+    if x.dtype in COMPLEX_NUMBERS:
         check(op, (x,), {"axis": () if op != "argmax" else 0, "keepdims": False})
     return x
 
 
 def in_single(function: Callable[..., Tensor], x: Tensor, axis: Axis, **options: Any) -> Tensor:
     """A reduction of half precision, whose sums may be beyond what that holds: in float32, rounded once."""
-    return convert(function(convert(x, dtypes.float32), axis, **options), x.array.dtype)
+    return convert(function(convert(x, dtypes.float32), axis, **options), x.dtype)
 
 
 def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False,
@@ -273,7 +274,7 @@ def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False,
         return deliver(out, mean(x, axis, keepdims=keepdims, **names), "mean")
     refuse_names("mean", names)
     x = floating(tensor_operand("mean", x))
-    if x.array.itemsize == 2:
+    if x.itemsize == 2:
         return in_single(mean, x, axis, keepdims=keepdims)
     return dispatch("div", sum(x, axis, keepdims=keepdims), float(count(x, axis)))
 
@@ -291,10 +292,10 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
         return deliver(out, var(x, axis, correction=correction, keepdims=keepdims, **names), "var")
     refuse_names("var", names)
     x = floating(tensor_operand("var", x))
-    if x.array.itemsize == 2:
+    if x.itemsize == 2:
         return in_single(var, x, axis, correction=correction, keepdims=keepdims)
     away = x - mean(x, axis, keepdims=True)
-    if x.array.dtype in COMPLEX_NUMBERS:
+    if x.dtype in COMPLEX_NUMBERS:
         away = abs(away)
     n = count(x, axis) - correction
     return sum(away * away, axis, keepdims=keepdims) / float(n if n > 0 else 0)
@@ -307,7 +308,7 @@ def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
         return deliver(out, std(x, axis, correction=correction, keepdims=keepdims, **names), "std")
     refuse_names("std", names)
     x = floating(tensor_operand("std", x))
-    if x.array.itemsize == 2:
+    if x.itemsize == 2:
         return in_single(std, x, axis, correction=correction, keepdims=keepdims)
     return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
 
@@ -323,12 +324,12 @@ def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False,
         return deliver(out, argmax(x, axis, keepdims=keepdims, **names), "argmax")
     refuse_names("argmax", names)
     x = ordered("argmax", x)
-    if x.array.dtype is bool_:
+    if x.dtype is bool_:
         x = convert(x, dtypes.uint8)
     if axis is not None:
-        return dispatch("argmax", x, axis=axes_of(axis, x.array.ndim)[0], keepdims=keepdims)
+        return dispatch("argmax", x, axis=axes_of(axis, x.ndim)[0], keepdims=keepdims)
     position = dispatch("argmax", reshape(x, (-1,)), axis=0, keepdims=False)
-    return reshape(position, (1,) * x.array.ndim) if keepdims else position
+    return reshape(position, (1,) * x.ndim) if keepdims else position
 
 
 def any(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, out: Tensor | None = None, **names: Any) -> Tensor:
@@ -363,29 +364,29 @@ def matmul(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     if out is not None:
         return deliver(out, matmul(x1, x2), "matmul")
     a, b = tensor_operand("matmul", x1), tensor_operand("matmul", x2)
-    if a.array.dtype is not b.array.dtype:
+    if a.dtype is not b.dtype:
         a, b = pair("matmul", a, b)
-    if a.array.dtype is bool_:
+    if a.dtype is bool_:
         check("matmul", (a, b), {})
-    m, n = a.array.ndim, b.array.ndim
+    m, n = a.ndim, b.ndim
     if m == 2 and n == 2:
         return dispatch("matmul", a, b)
-    if m == 0 or n == 0 or a.array.shape[-1] != b.array.shape[-2 if n > 1 else 0]:
+    if m == 0 or n == 0 or a.shape[-1] != b.shape[-2 if n > 1 else 0]:
         raise contraction_error(a, b)
     if m == 1 or n == 1:
         product = matmul(expand_dims(a, 0) if m == 1 else a, expand_dims(b, 1) if n == 1 else b)
         return squeeze(product, (-2,) * (m == 1) + (-1,) * (n == 1))
     if n == 2:                                      # one matrix for the whole batch: one large product
-        rows = reshape(a, (prod(a.array.shape[:-1]), a.array.shape[-1]))
-        return reshape(dispatch("matmul", rows, b), (*a.array.shape[:-1], b.array.shape[-1]))
-    batch = broadcast_shapes("matmul", a.array.shape[:-2], b.array.shape[:-2])
-    a, b = (broadcast_to(x, (*batch, *x.array.shape[-2:])) for x in (a, b))
+        rows = reshape(a, (prod(a.shape[:-1]), a.shape[-1]))
+        return reshape(dispatch("matmul", rows, b), (*a.shape[:-1], b.shape[-1]))
+    batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
+    a, b = (broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
     return dispatch("matmul", a, b)
 
 
 def contraction_error(a: Tensor, b: Tensor) -> Exception:
     """What is wrong with matmul's operands."""
-    x, y = type_of(a.array), type_of(b.array)
+    x, y = type_of(a), type_of(b)
     if not x.shape or not y.shape:
         return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} must have at least 1 axis"))
     sizes = f"{x.shape[-1]} vs {y.shape[-2 if y.ndim > 1 else 0]}"
@@ -406,7 +407,7 @@ def square(x: Operand, /, *, out: Tensor | None = None) -> Tensor:
 def power(x: Tensor, n: int) -> Tensor:
     """x ** n for n >= 0, by squaring: x**13 == x * x**4 * x**8; always a tensor of its own. x**0 is 1, even of NaN."""
     if n == 0:
-        everywhere = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=x.array.shape)
+        everywhere = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=x.shape)
         return dispatch("where", everywhere, 1, x)
     if n == 1:
         return clone(x)
@@ -441,7 +442,7 @@ def clip(x: Operand, /, min: Operand | None = None, max: Operand | None = None, 
     x = tensor_operand("clip", x)
     if min is None and max is None:
         return clone(x)
-    if x.array.dtype not in INEXACT:
+    if x.dtype not in INEXACT:
         x = x if min is None else maximum(x, min)
         return x if max is None else minimum(x, max)
     x = x if min is None else where(less(x, min), min, x)

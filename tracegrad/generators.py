@@ -68,8 +68,8 @@ class Generator:
     def set_state(self, state: Tensor) -> Generator:
         """Go on where a stream was. TypeError for what is no u64[2]."""
         state = tensor_operand("set_state", state)
-        if state.array.shape != (2,) or state.array.dtype != dtypes.uint64:
-            raise TypeError(at_user_line(f"set_state: {type_of(state.array)} is not u64[2]"))
+        if state.shape != (2,) or state.dtype != dtypes.uint64:
+            raise TypeError(at_user_line(f"set_state: {type_of(state)} is not u64[2]"))
         for k, own in enumerate((self.key, self.counter)):
             write(own, clone(get(state, k)))
         return self

@@ -24,8 +24,8 @@ from tracegrad.tensors import Tensor
 def counted(places: Tensor, weights: Tensor | None, size: int) -> Tensor:
     """How often each place 0 .. size - 1 is there, or the sum of its weights; others are left out."""
     places = reshape(places, (-1,))
-    dtype = dtypes.int64 if weights is None else weights.array.dtype
-    terms = broadcast_to(scalar(1, dtype), places.array.shape) if weights is None else reshape(weights, (-1,))
+    dtype = dtypes.int64 if weights is None else weights.dtype
+    terms = broadcast_to(scalar(1, dtype), places.shape) if weights is None else reshape(weights, (-1,))
     slots = choose((places >= 0) & (places < size), places, size)
     nothing = broadcast_to(scalar(0, dtype), (size + 1,))
     return part(dispatch("scatter_add", nothing, slots, terms, axis=0), 0, 0, size)
@@ -45,8 +45,8 @@ def bincount(x: Operand, /, weights: Operand | None = None, minlength: int = 0) 
         raise ValueError(at_user_line(f"bincount: {array.min()} is below 0"))
     size = np.maximum(array.max(initial=-1) + 1, index(minlength)) if array.size else index(minlength)
     terms = None if weights is None else tensor_operand("bincount", weights)
-    if terms is not None and terms.array.shape != array.shape:
-        raise TypeRuleError(at_user_line(f"bincount: weights {type_of(terms.array)} for {type_of(array)}"))
+    if terms is not None and terms.shape != array.shape:
+        raise TypeRuleError(at_user_line(f"bincount: weights {type_of(terms)} for {type_of(array)}"))
     return counted(convert(x, dtypes.int64), terms, int(size))
 
 
@@ -60,15 +60,15 @@ def histogram_bin_edges(x: Operand, /, bins: int | Operand = 10, range: tuple[An
     values = floating(x)
     count = index(bins)
     if range is not None:
-        low, high = (convert(tensor_operand("histogram", end), values.array.dtype) for end in range)
-    elif x.array.size:
+        low, high = (convert(tensor_operand("histogram", end), values.dtype) for end in range)
+    elif x.size:
         low, high = min(values), max(values)
     else:
-        low, high = scalar(0, values.array.dtype), scalar(1, values.array.dtype)
+        low, high = scalar(0, values.dtype), scalar(1, values.dtype)
     same = low == high
     low, high = choose(same, low - 0.5, low), choose(same, high + 0.5, high)
     place = dispatch("iota", shape=(count + 1,), axis=0, dtype="i64")
-    return choose(place == count, high, low + (high - low) * (astype(place, values.array.dtype) / float(count)))
+    return choose(place == count, high, low + (high - low) * (astype(place, values.dtype) / float(count)))
 
 
 def histogram(x: Operand, /, bins: int | Operand = 10, range: tuple[Any, Any] | None = None, *,
@@ -82,14 +82,14 @@ def histogram(x: Operand, /, bins: int | Operand = 10, range: tuple[Any, Any] | 
     """
     x = tensor_operand("histogram", x)
     edges = histogram_bin_edges(x, bins, range)
-    n = edges.array.shape[0]
+    n = edges.shape[0]
     place = searchsorted(edges, convert(x, result_type(x, edges)), side="right") - 1
     place = choose(x == part(edges, 0, n - 1, n), n - 2, place)
     counts = counted(place, None if weights is None else tensor_operand("histogram", weights), n - 1)
     if not density:
         return counts, edges
     widths = subtract(part(edges, 0, 1, n), part(edges, 0, 0, n - 1))
-    share = convert(counts, edges.array.dtype) / convert(sum(counts), edges.array.dtype)
+    share = convert(counts, edges.dtype) / convert(sum(counts), edges.dtype)
     return share / widths, edges
 
 
@@ -101,4 +101,4 @@ def histc(x: Operand, /, bins: int = 100, min: float = 0.0, max: float = 0.0) ->
     """
     x = floating(tensor_operand("histc", x))
     counts, _ = histogram(x, bins, None if min == max == 0 else (min, max))
-    return convert(counts, x.array.dtype)
+    return convert(counts, x.dtype)

@@ -29,9 +29,9 @@ def only(x: Tensor, what: str) -> Any:
 
 def truth_value(x: Tensor, /) -> bool:
     """Is the one element not 0?"""
-    if x.array.size != 1:
+    if x.size != 1:
         raise ValueError(at_user_line(
-            f"bool: {type_of(x.array)} has {x.array.size} elements, its truth is ambiguous; use tg.any or tg.all"))
+            f"bool: {type_of(x)} has {x.size} elements, its truth is ambiguous; use tg.any or tg.all"))
     return bool(only(x, "bool"))
 
 
@@ -52,8 +52,8 @@ def to_int(x: Tensor, /) -> int:
 
 def to_index(x: Tensor, /) -> int:
     """The one element of a 0-d integer tensor, where Python needs an int."""
-    if x.array.ndim or x.array.dtype.kind not in "iu":
-        raise TypeError(at_user_line(f"index: {type_of(x.array)} is not a 0-d integer tensor"))
+    if x.ndim or x.dtype.kind not in "iu":
+        raise TypeError(at_user_line(f"index: {type_of(x)} is not a 0-d integer tensor"))
     return int(only(x, "index"))
 
 
@@ -84,9 +84,9 @@ def as_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarr
 
 def length(x: Tensor, /) -> int:
     """The size of the first axis."""
-    if x.array.ndim == 0:
+    if x.ndim == 0:
         raise TypeError(at_user_line("len: a 0-d tensor has no length"))
-    return x.array.shape[0]
+    return x.shape[0]
 
 
 def contains(x: Tensor, value: Any, /) -> bool:

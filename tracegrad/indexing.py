@@ -34,7 +34,7 @@ from tracegrad.tensors import Tensor
 
 def get(x: Tensor, key: Any, /) -> Tensor:
     """x[key]: a view for ints, slices, None and Ellipsis, else a copy. IndexError out of bounds."""
-    if type(key) is int and x.array.ndim:
+    if type(key) is int and x.ndim:
         return row(x, key)
     form = normal_form(x, key)
     if not form.advanced:
@@ -64,29 +64,29 @@ class Places:
     @property
     def order(self) -> tuple[int, ...]:
         """The axes of `whole` as `lined_up` has them: the indexed ones together, at `at`."""
-        others = [k for k in range(self.whole.array.ndim) if k not in self.axes]
+        others = [k for k in range(self.whole.ndim) if k not in self.axes]
         return (*others[:self.at], *self.axes, *others[self.at:])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result."""
-        others = [n for k, n in enumerate(self.whole.array.shape) if k not in self.axes]
-        return (*others[:self.at], *self.index.array.shape, *others[self.at:])
+        others = [n for k, n in enumerate(self.whole.shape) if k not in self.axes]
+        return (*others[:self.at], *self.index.shape, *others[self.at:])
 
     def lined_up(self, whole: Tensor) -> Tensor:
         """`whole` with the indexed axes made one, axis `at`; an axis of size 1 where none is."""
-        order, shape = self.order, whole.array.shape
+        order, shape = self.order, whole.shape
         if order != tuple(range(len(order))):
             whole = dispatch("transpose", whole, axes=order)
         if len(self.axes) == 1:
             return whole
         line = prod(shape[k] for k in self.axes)
-        turned, n = whole.array.shape, len(self.axes)
+        turned, n = whole.shape, len(self.axes)
         return dispatch("reshape", whole, shape=(*turned[:self.at], line, *turned[self.at + n:]))
 
     def put_back(self, line: Tensor) -> Tensor:
         """What `lined_up` made `line` of."""
-        order, shape = self.order, self.whole.array.shape
+        order, shape = self.order, self.whole.shape
         if len(self.axes) != 1:
             line = dispatch("reshape", line, shape=tuple(shape[k] for k in order))
         if order == tuple(range(len(order))):
@@ -100,7 +100,7 @@ def picked_directly(x: Tensor, form: Key) -> Tensor:
     try:
         if len(narrowed) == 1:
             k = form.entries[narrowed[0]]
-            if isinstance(k, Tensor) and k.array.dtype in (int32, int64):       # faster than NumPy's x[..]
+            if isinstance(k, Tensor) and k.dtype in (int32, int64):       # faster than NumPy's x[..]
                 return Tensor(np.asarray(x.array.take(k.array, narrowed[0])))
         return Tensor(x.array[plain(form)])
     except IndexError as error:
@@ -142,7 +142,7 @@ def picked(x: Tensor, form: Key) -> Tensor:
     if not any(isinstance(k, ARRAYS) for k in form.entries):            # only bools beside ints and slices: no index
         array = np.broadcast_to(line.array, found.shape)
         return complete("broadcast", (line,), {"shape": found.shape}, Tensor(array.copy())) if array.size else (
-            dispatch("slice", line, start=(0,) * line.array.ndim, stop=found.shape, step=(1,) * line.array.ndim))
+            dispatch("slice", line, start=(0,) * line.ndim, stop=found.shape, step=(1,) * line.ndim))
     return take(line, found.index, found.at)
 
 
@@ -163,14 +163,14 @@ def places(x: Tensor, form: Key) -> Places:
     assert at is not None
     bools = [(int(k),) for k in keys if isinstance(k, bool)]
     try:
-        shape = cast(tuple[int, ...], broadcast_shapes(*(k.array.shape for k in indices), *bools))
+        shape = cast(tuple[int, ...], broadcast_shapes(*(k.shape for k in indices), *bools))
     except TypeRuleError:
-        texts = " and ".join(str(list(k.array.shape)) for k in indices)
+        texts = " and ".join(str(list(k.shape)) for k in indices)
         raise IndexError(at_user_line(f"indexing: indices of the shapes {texts} do not broadcast together")) from None
-    check_bounds([k for k in keys if k is not None and not isinstance(k, bool)], x.array.shape, 0 in shape)
+    check_bounds([k for k in keys if k is not None and not isinstance(k, bool)], x.shape, 0 in shape)
     if not indices:
         return Places(whole, (), at, known(np.zeros(shape, np.int64)))
-    sizes = [whole.array.shape[k] for k in axes]
+    sizes = [whole.shape[k] for k in axes]
     return Places(whole, tuple(axes), at, broadcast_to(joint_index(indices, sizes, shape), shape))
 
 
@@ -185,7 +185,7 @@ def positions(mask: Any) -> tuple[Any, ...]:
 def check_bounds(keys: list[Any], shape: tuple[int, ...], empty: bool) -> None:
     """IndexError if an index, one entry for each axis, is out of bounds. Where nothing is taken, only 0-d ones do."""
     for axis, (k, size) in enumerate(zip(keys, shape)):
-        if isinstance(k, Tensor) and k.array.size and not (empty and k.array.ndim):
+        if isinstance(k, Tensor) and k.size and not (empty and k.ndim):
             low, high = k.array.min(), k.array.max()
             if low < -size or high >= size:
                 position(int(low if low < -size else high), size, axis)
@@ -213,5 +213,5 @@ def joint_index(indices: list[Tensor], sizes: list[int], shape: tuple[int, ...])
 
 def bounded(index: Tensor, size: int) -> Tensor:
     """Indices that keep their meaning when they are made i64: u64 beyond its range stays out of bounds."""
-    return dispatch("minimum", index, size) if index.array.dtype is uint64 else index
+    return dispatch("minimum", index, size) if index.dtype is uint64 else index
 

@@ -83,9 +83,9 @@ def normal_form(x: Tensor, key: Any) -> Key:
         else:
             entries.append(entry_of(k))
     used = sum(axes_used(k) for k in entries if k is not Ellipsis)
-    shape = x.array.shape
+    shape = x.shape
     if used > len(shape):
-        raise IndexError(at_user_line(f"indexing: {used} indices for the {len(shape)} axes of {type_of(x.array)}"))
+        raise IndexError(at_user_line(f"indexing: {used} indices for the {len(shape)} axes of {type_of(x)}"))
     ellipses = [place for place, k in enumerate(entries) if k is Ellipsis]
     if len(ellipses) > 1:
         raise IndexError(at_user_line("indexing: an index can only have one ellipsis"))
@@ -107,9 +107,9 @@ def is_apart(entries: Sequence[Any]) -> bool:
 def entry_of(k: Any) -> Entry:
     """What one part of a key stands for."""
     if isinstance(k, Tensor):
-        if k.array.dtype.kind not in "iub":
-            raise IndexError(at_user_line(f"indexing: indices {type_of(k.array)} are neither integers nor a mask"))
-        if k.array.dtype == bool_ and k.array.shape == (0,):        # NumPy takes it along an axis of any size
+        if k.dtype.kind not in "iub":
+            raise IndexError(at_user_line(f"indexing: indices {type_of(k)} are neither integers nor a mask"))
+        if k.dtype == bool_ and k.shape == (0,):        # NumPy takes it along an axis of any size
             return dispatch("iota", shape=(0,), axis=0, dtype="i64")
         return k
     if isinstance(k, bool | np.bool_):

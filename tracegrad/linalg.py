@@ -97,10 +97,10 @@ def matrices(op: str, *operands: Operand) -> tuple[Tensor, ...]:
 def side_by_side(op: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     """Two stacks of matrices of one batch."""
     x, y = matrices(op, a, b)
-    if x.array.ndim < 2 or y.array.ndim < 2:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} and {type_of(y.array)} are no two matrices"))
-    batch = broadcast_shapes(op, x.array.shape[:-2], y.array.shape[:-2])
-    return tuple(broadcast_to(z, (*batch, *z.array.shape[-2:])) for z in (x, y))        # type: ignore[return-value]
+    if x.ndim < 2 or y.ndim < 2:
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} and {type_of(y)} are no two matrices"))
+    batch = broadcast_shapes(op, x.shape[:-2], y.shape[:-2])
+    return tuple(broadcast_to(z, (*batch, *z.shape[-2:])) for z in (x, y))        # type: ignore[return-value]
 
 
 # ---- equations ------------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def solve(x1: Operand, x2: Operand, /) -> Tensor:
         tensor([1.0000, 0.5000])
     """
     b = tensor_operand("solve", x2)
-    if b.array.ndim == 1:
+    if b.ndim == 1:
         return squeeze(solve(x1, expand_dims(b, -1)), -1)
     return apply("solve", *side_by_side("solve", x1, b))
 
@@ -127,18 +127,18 @@ def inv(x: Operand, /) -> Tensor:
     """
     x, = matrices("inv", x)
     require_square("inv", x)
-    return apply("solve", x, broadcast_to(identity(x.array.shape[-1], x), x.array.shape))
+    return apply("solve", x, broadcast_to(identity(x.shape[-1], x), x.shape))
 
 
 def require_square(op: str, x: Tensor) -> None:
-    if x.array.ndim < 2 or x.array.shape[-1] != x.array.shape[-2]:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} is not square"))
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} is not square"))
 
 
 def identity(n: int, like: Tensor) -> Tensor:
     """The unit matrix of n rows, in the dtype of `like`."""
     row, column = (dispatch("iota", shape=(n, n), axis=k, dtype="i64") for k in (0, 1))
-    return convert(dispatch("eq", row, column), like.array.dtype)
+    return convert(dispatch("eq", row, column), like.dtype)
 
 
 def det(x: Operand, /) -> Tensor:
@@ -153,7 +153,7 @@ def det(x: Operand, /) -> Tensor:
 def slogdet(x: Operand, /) -> SlogdetResult:
     """The sign of the determinant and the logarithm of its size."""
     x, = matrices("slogdet", x)
-    sign, size = unpacked(apply("slogdet", x), packing("slogdet", x.array.shape))
+    sign, size = unpacked(apply("slogdet", x), packing("slogdet", x.shape))
     return SlogdetResult(sign, real(size))
 
 
@@ -194,24 +194,24 @@ def pinv(x: Operand, /, *, rtol: Any = None, rcond: Any = None, hermitian: bool 
     """
     x, = matrices("pinv", x)
     check("svdvals", (x,), {})
-    m, n = x.array.shape[-2:]
+    m, n = x.shape[-2:]
     dtype = real_dtype(x)
     given = rcond if rtol is None else rtol
     default = (m if m > n else n) * float(np.finfo(dtype).eps)
     tolerance = scalar(default, dtype) if given is None else tensor_operand("pinv", given)
-    return apply("pinv", x, broadcast_to(convert(tolerance, dtype), x.array.shape[:-2]))
+    return apply("pinv", x, broadcast_to(convert(tolerance, dtype), x.shape[:-2]))
 
 
 def lstsq(a: Operand, b: Operand, /, rcond: Any = None) -> LstsqResult:
     """The x that minimizes |a x - b|, of all such the shortest, by the Moore-Penrose inverse of a."""
     y = tensor_operand("lstsq", b)
-    if y.array.ndim == 1:
+    if y.ndim == 1:
         found = lstsq(a, expand_dims(y, -1), rcond)
         return found._replace(solution=squeeze(found.solution, -1))
     x, y = side_by_side("lstsq", a, y)
     solution = matmul(pinv(x, rtol=rcond), y)
     away = abs(matmul(x, solution) - y)
-    m, n = x.array.shape[-2:]
+    m, n = x.shape[-2:]
     residuals = sum(away * away, axis=-2)
     if m <= n:
         residuals = reshape(residuals[..., :0], (0,))
@@ -231,10 +231,10 @@ def qr(x: Operand, /, mode: str = "reduced") -> Any:
     if mode not in ("reduced", "complete", "r"):
         raise ValueError(at_user_line(f"qr: mode {mode!r} is none of 'reduced', 'complete' and 'r'"))
     complete = mode == "complete"
-    if complete and x.requires_grad and GRAD.enabled and x.array.ndim > 1 and x.array.shape[-2] > x.array.shape[-1]:
+    if complete and x.requires_grad and GRAD.enabled and x.ndim > 1 and x.shape[-2] > x.shape[-1]:
         raise NotImplementedError(at_user_line(
-            f"qr: mode 'complete' of {type_of(x.array)} has no derivative, its last columns can be any: detach() it"))
-    q, r = unpacked(apply("qr", x, complete=complete), packing("qr", x.array.shape, complete=complete))
+            f"qr: mode 'complete' of {type_of(x)} has no derivative, its last columns can be any: detach() it"))
+    q, r = unpacked(apply("qr", x, complete=complete), packing("qr", x.shape, complete=complete))
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -247,7 +247,7 @@ def svd(x: Operand, /, full_matrices: bool = True, compute_uv: bool = True) -> A
     if not compute_uv:
         return svdvals(x)
     x, = matrices("svd", x)
-    u, s, vh = unpacked(apply("svd", x, full=full_matrices), packing("svd", x.array.shape, full=full_matrices))
+    u, s, vh = unpacked(apply("svd", x, full=full_matrices), packing("svd", x.shape, full=full_matrices))
     return SVDResult(u, real(s), vh)
 
 
@@ -263,7 +263,7 @@ def eigh(x: Operand, /, UPLO: str = "L") -> EighResult:
         tensor([1., 2.])
     """
     x = triangle_of("eigh", x, UPLO)
-    w, v = unpacked(apply("eigh", x), packing("eigh", x.array.shape))
+    w, v = unpacked(apply("eigh", x), packing("eigh", x.shape))
     return EighResult(real(w), v)
 
 
@@ -283,7 +283,7 @@ def triangle_of(op: str, x: Operand, name: str) -> Tensor:
 def eig(x: Operand, /) -> EighResult:
     """The eigenvalues, in no order, and eigenvectors, of length 1: complex, as in PyTorch, whatever x is."""
     x, = matrices("eig", x)
-    return EighResult(*unpacked(apply("eig", x), packing("eig", x.array.shape)))
+    return EighResult(*unpacked(apply("eig", x), packing("eig", x.shape)))
 
 
 def eigvals(x: Operand, /) -> Tensor:
@@ -329,7 +329,7 @@ def matrix_power(x: Operand, n: int, /) -> Tensor:
     if n < 0:
         return matrix_power(inv(x), -n)
     if n == 0:
-        return broadcast_to(identity(x.array.shape[-1], x), x.array.shape)
+        return broadcast_to(identity(x.shape[-1], x), x.shape)
     result = None
     while n:
         if n & 1:
@@ -349,12 +349,12 @@ def multi_dot(arrays: Sequence[Operand], /) -> Tensor:
     factors = [tensor_operand("multi_dot", x) for x in arrays]
     if len(factors) < 2:
         raise ValueError(at_user_line(f"multi_dot: {len(factors)} matrices are no product"))
-    ends = [x.array.ndim == 1 for x in (factors[0], factors[-1])]
+    ends = [x.ndim == 1 for x in (factors[0], factors[-1])]
     if ends[0]:
         factors[0] = expand_dims(factors[0], 0)
     if ends[1]:
         factors[-1] = expand_dims(factors[-1], 1)
-    sizes = [factors[0].array.shape[0], *(x.array.shape[-1] for x in factors)]
+    sizes = [factors[0].shape[0], *(x.shape[-1] for x in factors)]
     product = multiplied(factors, cheapest(sizes), 0, len(factors) - 1)
     return squeeze(product, (0,) * ends[0] + (-1,) * ends[1])
 
@@ -389,10 +389,10 @@ def cross(x1: Operand, x2: Operand, /, *, axis: int = -1, **names: Any) -> Tenso
     refuse_names("cross", names)
     a, b = tensor_operand("cross", x1), tensor_operand("cross", x2)
     for x in (a, b):
-        if not -x.array.ndim <= axis < x.array.ndim or x.array.shape[axis] != 3:
-            raise TypeRuleError(at_user_line(f"cross: axis {axis} of {type_of(x.array)} does not have size 3"))
-    a0, a1, a2 = (a[(*(slice(None),) * (axis % a.array.ndim), k)] for k in range(3))
-    b0, b1, b2 = (b[(*(slice(None),) * (axis % b.array.ndim), k)] for k in range(3))
+        if not -x.ndim <= axis < x.ndim or x.shape[axis] != 3:
+            raise TypeRuleError(at_user_line(f"cross: axis {axis} of {type_of(x)} does not have size 3"))
+    a0, a1, a2 = (a[(*(slice(None),) * (axis % a.ndim), k)] for k in range(3))
+    b0, b1, b2 = (b[(*(slice(None),) * (axis % b.ndim), k)] for k in range(3))
     return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=axis)
 
 

@@ -35,8 +35,8 @@ def reduced(op: str, losses: Tensor, reduction: str) -> Tensor:
 def alike(op: str, x: Operand, y: Operand) -> tuple[Tensor, Tensor]:
     """Two floating-point Tensors of one dtype and one shape."""
     a, b = pair(op, tensor_operand(op, x), tensor_operand(op, y))
-    if a.array.shape != b.array.shape:
-        raise TypeRuleError(at_user_line(f"{op}: shapes of {type_of(a.array)} and {type_of(b.array)} differ"))
+    if a.shape != b.shape:
+        raise TypeRuleError(at_user_line(f"{op}: shapes of {type_of(a)} and {type_of(b)} differ"))
     return floating(a), floating(b)
 
 
@@ -85,23 +85,23 @@ def smooth_l1_loss(x: Operand, target: Operand, /, *, reduction: str = "mean", b
 
 def class_axis(scores: Tensor) -> int:
     """Where the classes are: [n, c, ...], or [c] alone."""
-    return 1 if scores.array.ndim > 1 else 0
+    return 1 if scores.ndim > 1 else 0
 
 
 def along(weight: Tensor, scores: Tensor) -> Tensor:
     """weight [c] as it broadcasts against scores."""
     axis = class_axis(scores)
-    return reshape(weight, tuple(-1 if k == axis else 1 for k in range(scores.array.ndim)))
+    return reshape(weight, tuple(-1 if k == axis else 1 for k in range(scores.ndim)))
 
 
 def weight_operand(op: str, weight: Operand | None, scores: Tensor) -> Tensor | None:
     """A weight for each class, or None."""
     if weight is None:
         return None
-    weight = convert(tensor_operand(op, weight), scores.array.dtype)
-    if weight.array.shape != (classes := scores.array.shape[class_axis(scores)],):
+    weight = convert(tensor_operand(op, weight), scores.dtype)
+    if weight.shape != (classes := scores.shape[class_axis(scores)],):
         raise TypeRuleError(at_user_line(
-            f"{op}: {type_of(weight.array)} is not a weight for each of {classes} classes"))
+            f"{op}: {type_of(weight)} is not a weight for each of {classes} classes"))
     return weight
 
 
@@ -109,11 +109,11 @@ def label_losses(op: str, logs: Tensor, labels: Tensor, weight: Tensor | None,
                  ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """The loss of each label, what it weighs in the mean, and whether it counts."""
     axis = class_axis(logs)
-    shape = logs.array.shape
-    if labels.array.shape != (*shape[:axis], *shape[axis + 1:]) or labels.array.dtype.kind not in "iu":
+    shape = logs.shape
+    if labels.shape != (*shape[:axis], *shape[axis + 1:]) or labels.dtype.kind not in "iu":
         raise TypeRuleError(at_user_line(
-            f"{op}: labels {type_of(labels.array)} are not one class for each row of {type_of(logs.array)}"))
-    if labels.array.dtype not in (dtypes.int32, dtypes.int64):
+            f"{op}: labels {type_of(labels)} are not one class for each row of {type_of(logs)}"))
+    if labels.dtype not in (dtypes.int32, dtypes.int64):
         labels = convert(labels, dtypes.int64)
     kept = labels != ignore_index
     # gather would count a label below 0 from the end: it goes past the end, where it is refused.
@@ -123,7 +123,7 @@ def label_losses(op: str, logs: Tensor, labels: Tensor, weight: Tensor | None,
     except IndexError:
         raise IndexError(at_user_line(
             f"{op}: a label is none of the classes 0 to {shape[axis] - 1}, nor {ignore_index}")) from None
-    weights = convert(kept, logs.array.dtype)
+    weights = convert(kept, logs.dtype)
     if weight is not None:
         of_label = take(weight, places)
         chosen, weights = chosen * of_label, weights * of_label
@@ -149,14 +149,14 @@ def cross_entropy(logits: Operand, target: Operand, weight: Operand | None = Non
     """
     op = "cross_entropy"
     logits, target = floating(tensor_operand(op, logits)), tensor_operand(op, target)
-    if logits.array.ndim == 0:
-        raise TypeRuleError(at_user_line(f"{op}: logits {type_of(logits.array)} have no axis of classes"))
+    if logits.ndim == 0:
+        raise TypeRuleError(at_user_line(f"{op}: logits {type_of(logits)} have no axis of classes"))
     if not 0 <= label_smoothing <= 1:
         raise ValueError(at_user_line(f"{op}: label_smoothing = {label_smoothing} is not between 0 and 1"))
     axis = class_axis(logits)
-    logs, classes = log_softmax(logits, axis), logits.array.shape[axis]
+    logs, classes = log_softmax(logits, axis), logits.shape[axis]
     weight = weight_operand(op, weight, logits)
-    if target.array.dtype in FLOATING:
+    if target.dtype in FLOATING:
         logs, chances = alike(op, logs, target)
         if label_smoothing:
             chances = chances * (1 - label_smoothing) + label_smoothing / classes
@@ -186,7 +186,7 @@ def multi_margin_loss(x: Operand, target: Operand, p: int = 1, margin: float = 1
     x, target = floating(tensor_operand(op, x)), tensor_operand(op, target)
     if p not in (1, 2):
         raise ValueError(at_user_line(f"{op}: p = {p} is neither 1 nor 2"))
-    axis, classes = x.array.ndim - 1, x.array.shape[-1]
+    axis, classes = x.ndim - 1, x.shape[-1]
     own, _, _ = label_losses(op, x, target, None, classes)
     over = maximum(x + expand_dims(own, axis) + margin, 0.0)
     over = over if p == 1 else over * over
@@ -249,7 +249,7 @@ def kl_div(log_p: Operand, target: Operand, *, reduction: str = "mean", log_targ
         positive = q > 0
         losses = where(positive, q * log(where(positive, q, 1.0)), 0.0) - q * log_p
     if reduction == "batchmean":
-        return sum(losses) / float(losses.array.shape[0] if losses.array.ndim else 1)
+        return sum(losses) / float(losses.shape[0] if losses.ndim else 1)
     return reduced("kl_div", losses, reduction)
 
 

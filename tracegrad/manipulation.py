@@ -43,7 +43,7 @@ def moveaxis(x: Operand, source: int | Sequence[int], destination: int | Sequenc
         (3, 4, 2)
     """
     x = tensor_operand("moveaxis", x)
-    n = x.array.ndim
+    n = x.ndim
     sources = [source] if isinstance(source, int) else list(source)
     places = [destination] if isinstance(destination, int) else list(destination)
     sources, places = ([one_axis("moveaxis", x, k, n) for k in axes] for axes in (sources, places))
@@ -58,7 +58,7 @@ def moveaxis(x: Operand, source: int | Sequence[int], destination: int | Sequenc
 def rollaxis(x: Operand, axis: int, start: int = 0, /) -> Tensor:
     """`axis` moved so that it stands before what was axis `start` (NumPy's; moveaxis says it better)."""
     x = tensor_operand("rollaxis", x)
-    n = x.array.ndim
+    n = x.ndim
     k, place = one_axis("rollaxis", x, axis, n), one_axis("rollaxis", x, start, n + 1)
     return moveaxis(x, k, place - 1 if k < place else place)
 
@@ -79,24 +79,24 @@ def unflatten(x: Operand, axis: int, sizes: Sequence[int], /) -> Tensor:
         (2, 3, 4)
     """
     x = tensor_operand("unflatten", x)
-    k, shape = one_axis("unflatten", x, axis, x.array.ndim), x.array.shape
+    k, shape = one_axis("unflatten", x, axis, x.ndim), x.shape
     return reshape(x, (*shape[:k], *shape_of((sizes,)), *shape[k + 1:]))
 
 
 def atleast_1d(*tensors: Operand) -> Tensor | tuple[Tensor, ...]:
     """Each tensor, a 0-d one with an axis."""
-    return at_least("atleast_1d", tensors, lambda x: reshape(x, (1,)) if x.array.ndim == 0 else x)
+    return at_least("atleast_1d", tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
 
 
 def atleast_2d(*tensors: Operand) -> Tensor | tuple[Tensor, ...]:
     """Each tensor, one of fewer than 2 axes as a row."""
-    return at_least("atleast_2d", tensors, lambda x: reshape(x, (1, -1)) if x.array.ndim < 2 else x)
+    return at_least("atleast_2d", tensors, lambda x: reshape(x, (1, -1)) if x.ndim < 2 else x)
 
 
 def atleast_3d(*tensors: Operand) -> Tensor | tuple[Tensor, ...]:
     """Each tensor with 3 axes or more: [n] becomes [1,n,1], [m,n] becomes [m,n,1]."""
     def three(x: Tensor) -> Tensor:
-        return expand_dims(x if x.array.ndim == 2 else reshape(x, (1, -1)), 2) if x.array.ndim < 3 else x
+        return expand_dims(x if x.ndim == 2 else reshape(x, (1, -1)), 2) if x.ndim < 3 else x
     return at_least("atleast_3d", tensors, three)
 
 
@@ -112,7 +112,7 @@ def broadcast_arrays(*tensors: Operand) -> list[Tensor]:
         [(3, 4), (3, 4)]
     """
     operands = [tensor_operand("broadcast_arrays", x) for x in tensors]
-    shape = broadcast_shapes("broadcast_arrays", *(x.array.shape for x in operands))
+    shape = broadcast_shapes("broadcast_arrays", *(x.shape for x in operands))
     return [broadcast_to(x, shape) for x in operands]
 
 
@@ -138,7 +138,7 @@ def meshgrid(*tensors: Operand, indexing: str = "xy") -> list[Tensor]:
 def hstack(tensors: Sequence[Operand], /) -> Tensor:
     """Joined along axis 1; 1-d tensors along axis 0."""
     parts = [atleast_1d(x) for x in tensors]
-    return concat(parts, 0 if parts and parts[0].array.ndim == 1 else 1)  # type: ignore[union-attr, arg-type]
+    return concat(parts, 0 if parts and parts[0].ndim == 1 else 1)  # type: ignore[union-attr, arg-type]
 
 
 def vstack(tensors: Sequence[Operand], /) -> Tensor:
@@ -162,7 +162,7 @@ def dstack(tensors: Sequence[Operand], /) -> Tensor:
 def column_stack(tensors: Sequence[Operand], /) -> Tensor:
     """Joined along axis 1; 1-d tensors are columns."""
     columns = [tensor_operand("column_stack", x) for x in tensors]
-    return concat([reshape(x, (-1, 1)) if x.array.ndim < 2 else x for x in columns], 1)
+    return concat([reshape(x, (-1, 1)) if x.ndim < 2 else x for x in columns], 1)
 
 
 def tile(x: Operand, /, *repetitions: Any) -> Tensor:
@@ -174,8 +174,8 @@ def tile(x: Operand, /, *repetitions: Any) -> Tensor:
     """
     x = tensor_operand("tile", x)
     times = shape_of(repetitions)
-    n = max(len(times), x.array.ndim)
-    times, shape = (1,) * (n - len(times)) + times, (1,) * (n - x.array.ndim) + x.array.shape
+    n = max(len(times), x.ndim)
+    times, shape = (1,) * (n - len(times)) + times, (1,) * (n - x.ndim) + x.shape
     laid = broadcast_to(reshape(x, tuple(size for s in shape for size in (1, s))),
                         tuple(size for t, s in zip(times, shape) for size in (t, s)))
     return dispatch("reshape", laid, shape=tuple(t * s for t, s in zip(times, shape)))
@@ -201,7 +201,7 @@ def repeat(x: Operand, repeats: int | Sequence[int] | Operand, /, *more: Any, ax
     x = tensor_operand("repeat", x)
     if axis is None:
         x, axis = ravel(x), 0
-    k, shape = one_axis("repeat", x, axis, x.array.ndim), x.array.shape
+    k, shape = one_axis("repeat", x, axis, x.ndim), x.shape
     if isinstance(repeats, int):
         times = index(repeats)
         if times < 0:
@@ -236,15 +236,15 @@ def roll(x: Operand, /, shift: int | tuple[int, ...], axis: Axis = None, **names
     refuse_names("roll", names)
     x = tensor_operand("roll", x)
     if axis is None:
-        return reshape(roll(ravel(x), shift, 0), x.array.shape)
-    axes = [one_axis("roll", x, k, x.array.ndim) for k in axes_of(axis, x.array.ndim)]
+        return reshape(roll(ravel(x), shift, 0), x.shape)
+    axes = [one_axis("roll", x, k, x.ndim) for k in axes_of(axis, x.ndim)]
     shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
     if len(axes) == 1:
         axes *= len(shifts)
     if len(shifts) != len(axes):
         raise ValueError(at_user_line(f"roll: {len(shifts)} shifts for {len(axes)} axes"))
     for s, k in zip(shifts, axes):
-        n = x.array.shape[k]
+        n = x.shape[k]
         by = index(s) % n if n else 0
         if by:
             x = concat([part(x, k, n - by, n), part(x, k, 0, n - by)], k)
@@ -269,7 +269,7 @@ def rot90(x: Operand, k: int = 1, /, axes: tuple[int, int] = (0, 1)) -> Tensor:
                 [1, 3]])
     """
     x = tensor_operand("rot90", x)
-    a, b = (one_axis("rot90", x, axis, x.array.ndim) for axis in axes)
+    a, b = (one_axis("rot90", x, axis, x.ndim) for axis in axes)
     if a == b:
         raise TypeRuleError(at_user_line(f"rot90: axes {a} and {b} are one"))
     match k % 4:

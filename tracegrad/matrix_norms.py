@@ -25,7 +25,7 @@ Order = int | float | str | None
 
 def real_dtype(x: Tensor) -> np.dtype:
     """The dtype of the size of an element."""
-    return x.array.real.dtype if x.array.dtype.kind == "c" else x.array.dtype
+    return x.array.real.dtype if x.dtype.kind == "c" else x.dtype
 
 
 def vector_norm(x: Operand, /, ord: Order = 2, axis: Axis = None, keepdims: bool = False, **names: Any) -> Tensor:
@@ -37,7 +37,7 @@ def vector_norm(x: Operand, /, ord: Order = 2, axis: Axis = None, keepdims: bool
     """
     refuse_names("vector_norm", names)
     x = floating(tensor_operand("vector_norm", x))
-    axes = axes_of(axis, x.array.ndim)
+    axes = axes_of(axis, x.ndim)
     if ord == 2:
         return euclidean(x, axes, keepdims)
     size = abs(x)
@@ -46,24 +46,24 @@ def vector_norm(x: Operand, /, ord: Order = 2, axis: Axis = None, keepdims: bool
     if ord == -inf:
         return min(size, axes, keepdims=keepdims)
     if ord == 0:
-        return sum(convert(dispatch("ne", size, 0), size.array.dtype), axes, keepdims=keepdims)
+        return sum(convert(dispatch("ne", size, 0), size.dtype), axes, keepdims=keepdims)
     if ord == 1:
         return sum(size, axes, keepdims=keepdims)
     if not isinstance(ord, int | float):
         raise ValueError(at_user_line(f"vector_norm: there is no norm of vectors of order {ord!r}"))
-    return root(sum(in_single(size) ** float(ord), axes, keepdims=keepdims), float(ord), size.array.dtype)
+    return root(sum(in_single(size) ** float(ord), axes, keepdims=keepdims), float(ord), size.dtype)
 
 
 def in_single(x: Tensor) -> Tensor:
     """Half precision, whose powers are soon beyond what that holds, in float32; else x itself."""
-    return convert(x, float32) if x.array.itemsize == 2 else x
+    return convert(x, float32) if x.itemsize == 2 else x
 
 
 def euclidean(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
     """The root of the sum of squares."""
-    size = abs(x) if x.array.dtype.kind == "c" else x
+    size = abs(x) if x.dtype.kind == "c" else x
     wide = in_single(size)
-    return root(sum(wide * wide, axes, keepdims=keepdims), 2.0, size.array.dtype)
+    return root(sum(wide * wide, axes, keepdims=keepdims), 2.0, size.dtype)
 
 
 def root(total: Tensor, degree: float, dtype: np.dtype) -> Tensor:
@@ -71,7 +71,7 @@ def root(total: Tensor, degree: float, dtype: np.dtype) -> Tensor:
     nothing = dispatch("eq", total, 0)
     safe = where(nothing, 1.0, total)
     found = sqrt(safe) if degree == 2 else safe ** (1 / degree)
-    return convert(where(nothing, scalar(0, total.array.dtype), found), dtype)
+    return convert(where(nothing, scalar(0, total.dtype), found), dtype)
 
 
 def matrix_norm(x: Operand, /, ord: Order = "fro", axis: Any = (-2, -1), keepdims: bool = False,
@@ -83,7 +83,7 @@ def matrix_norm(x: Operand, /, ord: Order = "fro", axis: Any = (-2, -1), keepdim
     """
     refuse_names("matrix_norm", names)
     x = floating(tensor_operand("matrix_norm", x))
-    a, b = (one_axis("matrix_norm", x, index(k), x.array.ndim) for k in axis)
+    a, b = (one_axis("matrix_norm", x, index(k), x.ndim) for k in axis)
     if ord == "fro":
         return euclidean(x, (a, b), keepdims)
     if ord in (1, -1, inf, -inf):
@@ -116,9 +116,9 @@ def norm(x: Operand, /, ord: Order = None, axis: Any = None, keepdims: bool = Fa
     """
     refuse_names("norm", names)
     x = floating(tensor_operand("norm", x))
-    n = x.array.ndim
+    n = x.ndim
     if axis is None and ord is not None and n not in (1, 2):
-        raise ValueError(at_user_line(f"norm: of order {ord!r} of {type_of(x.array)}: say which axis"))
+        raise ValueError(at_user_line(f"norm: of order {ord!r} of {type_of(x)}: say which axis"))
     axes = axes_of(axis, n)
     if ord is None:
         return euclidean(x, axes, keepdims)
@@ -133,12 +133,12 @@ def matrix_rank(x: Operand, /, *, rtol: Any = None, tol: Any = None) -> Tensor:
     """
     x = floating(tensor_operand("matrix_rank", x))
     values = singular_values(x)
-    m, n = x.array.shape[-2:]
+    m, n = x.shape[-2:]
     if tol is None:
         relative = max_of(m, n) * float(np.finfo(real_dtype(x)).eps) if rtol is None else rtol
         if isinstance(relative, Tensor):
             relative = expand_dims(relative, -1)
-        largest = max(values, -1, keepdims=True) if m and n else reshape(values, (*values.array.shape[:-1], 0))
+        largest = max(values, -1, keepdims=True) if m and n else reshape(values, (*values.shape[:-1], 0))
         tol = largest * relative
     elif isinstance(tol, Tensor):
         tol = expand_dims(tol, -1)

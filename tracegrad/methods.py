@@ -70,7 +70,7 @@ def emit(x: Tensor, op: str, *args: Any, **attrs: Any) -> Tensor:
 
 def constant(x: Tensor, number: int | float | complex, /) -> Tensor:
     """A 0-d Tensor of the dtype of x."""
-    return scalar(number, x.array.dtype)
+    return scalar(number, x.dtype)
 
 
 def iota(x: Tensor, shape: tuple[int, ...], axis: int, /) -> Tensor:
@@ -80,9 +80,9 @@ def iota(x: Tensor, shape: tuple[int, ...], axis: int, /) -> Tensor:
 
 def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
     """Set requires_grad of a leaf."""
-    if requires_grad and x.array.dtype not in INEXACT:
+    if requires_grad and x.dtype not in INEXACT:
         raise TypeError(at_user_line(
-            f"requires_grad_: {type_of(x.array)} is neither floating-point nor complex: it has no derivative"))
+            f"requires_grad_: {type_of(x)} is neither floating-point nor complex: it has no derivative"))
     if not requires_grad and x.grad_fn is not None:
         raise RuntimeError(at_user_line("requires_grad_: the tensor is not a leaf; use detach()"))
     x.requires_grad = requires_grad
@@ -134,12 +134,12 @@ def retain_grad(x: Tensor, /) -> None:
 
 def element_size(x: Tensor, /) -> int:
     """Bytes of one element."""
-    return x.array.itemsize
+    return x.itemsize
 
 
 def numel(x: Tensor, /) -> int:
     """The number of elements."""
-    return x.array.size
+    return x.size
 
 
 def reversed_operands(op: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
@@ -231,7 +231,7 @@ _METHODS: dict[str, Callable] = {
         "addmm", "addmv", "baddbmm", "bmm", "dot", "inner", "kron", "mm", "mv", "outer", "vecdot")},
     "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_,
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
-    "numel": numel, "element_size": element_size, "dim": lambda x: x.array.ndim, "cpu": lambda x: x,
+    "numel": numel, "element_size": element_size, "dim": lambda x: x.ndim, "cpu": lambda x: x,
     "is_contiguous": lambda x: x.array.flags.c_contiguous,
     # manipulation
     **{name: getattr(manipulation, name) for name in (

@@ -51,7 +51,7 @@ def one_axis(op: str, x: Tensor, axis: int, ndim: int) -> int:
     """The axis, counted from the end if below 0; AxisError if it is none of `ndim`."""
     k = axis if type(axis) is int else axes_of(axis, 0)[0]
     if not -ndim <= k < ndim:
-        raise AxisError(at_user_line(f"{op}: axis {k} is out of range for {type_of(x.array)}"))
+        raise AxisError(at_user_line(f"{op}: axis {k} is out of range for {type_of(x)}"))
     return k % ndim
 
 
@@ -68,15 +68,15 @@ def reshape(x: Operand, /, shape: Any, *more: Any, copy: bool | None = None) -> 
     sizes = shape_of((shape, *more))
     if -1 in sizes:
         known = prod(size for size in sizes if size != -1)
-        if sizes.count(-1) > 1 or known == 0 or x.array.size % known:
-            raise TypeRuleError(at_user_line(f"reshape: {type_of(x.array)} does not reshape to {list(sizes)}"))
-        sizes = tuple(x.array.size // known if size == -1 else size for size in sizes)
+        if sizes.count(-1) > 1 or known == 0 or x.size % known:
+            raise TypeRuleError(at_user_line(f"reshape: {type_of(x)} does not reshape to {list(sizes)}"))
+        sizes = tuple(x.size // known if size == -1 else size for size in sizes)
     result = dispatch("reshape", x, shape=sizes)
     if copy is None:
         return result
     shared = np.may_share_memory(result.array, x.array)
-    if copy is False and not shared and x.array.size:
-        raise ValueError(at_user_line(f"reshape: a copy is needed to reshape {type_of(x.array)} to {list(sizes)}"))
+    if copy is False and not shared and x.size:
+        raise ValueError(at_user_line(f"reshape: a copy is needed to reshape {type_of(x)} to {list(sizes)}"))
     return complete("reshape", (result,), {"shape": sizes}, Tensor(result.array.copy())) if copy and shared else result
 
 
@@ -87,10 +87,10 @@ def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
         (2, 12)
     """
     x = tensor_operand("flatten", x)
-    if x.array.ndim == 0:
+    if x.ndim == 0:
         return reshape(x, (1,))
-    a, b = one_axis("flatten", x, start, x.array.ndim), one_axis("flatten", x, end, x.array.ndim)
-    shape = x.array.shape
+    a, b = one_axis("flatten", x, start, x.ndim), one_axis("flatten", x, end, x.ndim)
+    shape = x.shape
     return dispatch("reshape", x, shape=(*shape[:a], prod(shape[a:b + 1]), *shape[b + 1:]))
 
 
@@ -101,13 +101,13 @@ def permute_dims(x: Operand, /, axes: Any, *more: Any) -> Tensor:
         (4, 2, 3)
     """
     x = tensor_operand("permute_dims", x)
-    return dispatch("transpose", x, axes=axes_of(shape_of((axes, *more)), x.array.ndim))
+    return dispatch("transpose", x, axes=axes_of(shape_of((axes, *more)), x.ndim))
 
 
 def swapaxes(x: Operand, axis1: int, axis2: int, /) -> Tensor:
     """Two axes exchanged."""
     x = tensor_operand("swapaxes", x)
-    n = x.array.ndim
+    n = x.ndim
     a, b = one_axis("swapaxes", x, axis1, n), one_axis("swapaxes", x, axis2, n)
     axes = list(range(n))
     axes[a], axes[b] = b, a
@@ -122,9 +122,9 @@ def matrix_transpose(x: Operand, /) -> Tensor:
 def t(x: Operand, /) -> Tensor:
     """The transpose of a matrix; what has fewer axes is itself."""
     x = tensor_operand("t", x)
-    if x.array.ndim > 2:
-        raise TypeRuleError(at_user_line(f"t: {type_of(x.array)} has more than 2 axes; use mT or permute_dims"))
-    return dispatch("transpose", x, axes=tuple(reversed(range(x.array.ndim))))
+    if x.ndim > 2:
+        raise TypeRuleError(at_user_line(f"t: {type_of(x)} has more than 2 axes; use mT or permute_dims"))
+    return dispatch("transpose", x, axes=tuple(reversed(range(x.ndim))))
 
 
 def squeeze(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
@@ -135,14 +135,14 @@ def squeeze(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
     """
     refuse_names("squeeze", names)
     x = tensor_operand("squeeze", x)
-    shape = x.array.shape
+    shape = x.shape
     if axis is None:
         drop = {k for k, size in enumerate(shape) if size == 1}
     else:
         drop = {one_axis("squeeze", x, k, len(shape)) for k in axes_of(axis, len(shape))}
     for k in drop:
         if shape[k] != 1:
-            raise TypeRuleError(at_user_line(f"squeeze: axis {k} of {type_of(x.array)} does not have size 1"))
+            raise TypeRuleError(at_user_line(f"squeeze: axis {k} of {type_of(x)} does not have size 1"))
     return dispatch("reshape", x, shape=tuple(size for k, size in enumerate(shape) if k not in drop))
 
 
@@ -155,11 +155,11 @@ def expand_dims(x: Operand, /, axis: int | tuple[int, ...] = 0, **names: Any) ->
     refuse_names("expand_dims", names)
     x = tensor_operand("expand_dims", x)
     places = axis if isinstance(axis, tuple | list) else (axis,)
-    n = x.array.ndim + len(places)
+    n = x.ndim + len(places)
     new = {one_axis("expand_dims", x, k, n) for k in places}
     if len(new) < len(places):
         raise TypeRuleError(at_user_line(f"expand_dims: axis {list(places)} names an axis twice"))
-    sizes = iter(x.array.shape)
+    sizes = iter(x.shape)
     return dispatch("reshape", x, shape=tuple(1 if k in new else next(sizes) for k in range(n)))
 
 
@@ -172,14 +172,14 @@ def broadcast_to(x: Operand, /, shape: Any, *more: Any) -> Tensor:
     """
     x = tensor_operand("broadcast_to", x)
     sizes = shape_of((shape, *more))
-    return x if x.array.shape == sizes else dispatch("broadcast", x, shape=sizes)
+    return x if x.shape == sizes else dispatch("broadcast", x, shape=sizes)
 
 
 def expand(x: Operand, /, *shape: Any) -> Tensor:
     """broadcast_to, where -1 keeps a size."""
     x = tensor_operand("expand", x)
     sizes = shape_of(shape)
-    known = (1,) * (len(sizes) - x.array.ndim) + x.array.shape
+    known = (1,) * (len(sizes) - x.ndim) + x.shape
     return broadcast_to(x, tuple(known[k] if size == -1 else size for k, size in enumerate(sizes)))
 
 
@@ -187,15 +187,15 @@ def flip(x: Operand, /, axis: Axis = None, **names: Any) -> Tensor:
     """The elements along `axis` (None: every axis) in reverse."""
     refuse_names("flip", names)
     x = tensor_operand("flip", x)
-    return dispatch("flip", x, axes=axes_of(axis, x.array.ndim))
+    return dispatch("flip", x, axes=axes_of(axis, x.ndim))
 
 
 def index_operand(op: str, indices: Operand) -> Tensor:
     """Indices in a dtype that gather takes."""
     indices = tensor_operand(op, indices)
-    if indices.array.dtype.kind not in "iu":
-        raise TypeRuleError(at_user_line(f"{op}: indices {type_of(indices.array)} are not integers"))
-    return indices if indices.array.dtype in (int32, int64) else convert(indices, int64)
+    if indices.dtype.kind not in "iu":
+        raise TypeRuleError(at_user_line(f"{op}: indices {type_of(indices)} are not integers"))
+    return indices if indices.dtype in (int32, int64) else convert(indices, int64)
 
 
 def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: Any) -> Tensor:
@@ -207,11 +207,11 @@ def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: An
     """
     refuse_names("take_along_axis", names)
     x, indices = tensor_operand("take_along_axis", x), index_operand("take_along_axis", indices)
-    k = one_axis("take_along_axis", x, axis, x.array.ndim)
-    a, b = list(x.array.shape), list(indices.array.shape)
+    k = one_axis("take_along_axis", x, axis, x.ndim)
+    a, b = list(x.shape), list(indices.shape)
     if len(a) != len(b):
         raise TypeRuleError(at_user_line(
-            f"take_along_axis: {type_of(x.array)} and its indices {type_of(indices.array)} differ in rank"))
+            f"take_along_axis: {type_of(x)} and its indices {type_of(indices)} differ in rank"))
     common = list(broadcast_shapes("take_along_axis", (*a[:k], 1, *a[k + 1:]), (*b[:k], 1, *b[k + 1:])))
     x = broadcast_to(x, (*common[:k], a[k], *common[k + 1:]))
     indices = broadcast_to(indices, (*common[:k], b[k], *common[k + 1:]))
@@ -221,8 +221,8 @@ def take_along_axis(x: Operand, indices: Operand, /, axis: int = -1, **names: An
 def gather(x: Operand, axis: int, indices: Operand, /) -> Tensor:
     """PyTorch's take_along_axis: along the other axes `indices` may be shorter than x, which is cut to fit."""
     x, indices = tensor_operand("gather", x), index_operand("gather", indices)
-    k = one_axis("gather", x, axis, x.array.ndim)
-    shape, wanted = x.array.shape, indices.array.shape
+    k = one_axis("gather", x, axis, x.ndim)
+    shape, wanted = x.shape, indices.shape
     if len(shape) == len(wanted) and all(j == k or n <= m for j, (m, n) in enumerate(zip(shape, wanted))):
         stop = (*wanted[:k], shape[k], *wanted[k + 1:])
         if stop != shape:
@@ -241,10 +241,10 @@ def take(x: Operand, indices: Operand, /, axis: int = 0, *, out: Tensor | None =
         return deliver(out, take(x, indices, axis, **names), "take")
     refuse_names("take", names)
     x, indices = tensor_operand("take", x), index_operand("take", indices)
-    k = one_axis("take", x, axis, x.array.ndim)
-    shape, places = x.array.shape, indices.array.shape
-    column = reshape(indices, tuple(indices.array.size if j == k else 1 for j in range(len(shape))))
-    taken = dispatch("gather", x, broadcast_to(column, (*shape[:k], indices.array.size, *shape[k + 1:])), axis=k)
+    k = one_axis("take", x, axis, x.ndim)
+    shape, places = x.shape, indices.shape
+    column = reshape(indices, tuple(indices.size if j == k else 1 for j in range(len(shape))))
+    taken = dispatch("gather", x, broadcast_to(column, (*shape[:k], indices.size, *shape[k + 1:])), axis=k)
     return taken if len(places) == 1 else dispatch("reshape", taken, shape=(*shape[:k], *places, *shape[k + 1:]))
 
 
@@ -266,12 +266,12 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor |
         parts, axis = [flatten(x) for x in parts], 0
     common = result_type(*parts)
     parts = [convert(x, common) for x in parts]
-    k = one_axis("concat", parts[0], axis, parts[0].array.ndim)
-    outer = [x.array.shape[:k] + x.array.shape[k + 1:] for x in parts]
+    k = one_axis("concat", parts[0], axis, parts[0].ndim)
+    outer = [x.shape[:k] + x.shape[k + 1:] for x in parts]
     for x, shape in zip(parts, outer):
-        if shape != outer[0] or x.array.ndim != parts[0].array.ndim:
+        if shape != outer[0] or x.ndim != parts[0].ndim:
             raise TypeRuleError(at_user_line(
-                f"concat: {type_of(parts[0].array)} and {type_of(x.array)} differ in an axis other than {k}"))
+                f"concat: {type_of(parts[0])} and {type_of(x)} differ in an axis other than {k}"))
     if ACTIVE.get() is None and not (GRAD.enabled and any(x.requires_grad for x in parts)):
         return Tensor(np.concatenate([x.array for x in parts], k))
     return placed(parts, k)
@@ -279,12 +279,12 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor |
 
 def placed(parts: list[Tensor], k: int) -> Tensor:
     """concat by ops: each part padded to the whole, and chosen where it belongs."""
-    shape = parts[0].array.shape
-    total, n = sum(x.array.shape[k] for x in parts), len(shape)
+    shape = parts[0].shape
+    total, n = sum(x.shape[k] for x in parts), len(shape)
     place = dispatch("iota", shape=tuple(total if j == k else 1 for j in range(n)), axis=k, dtype="i64")
     result, before = None, 0
     for x in parts:
-        size = x.array.shape[k]
+        size = x.shape[k]
         low = tuple(before if j == k else 0 for j in range(n))
         high = tuple(total - before - size if j == k else 0 for j in range(n))
         padded = dispatch("pad", x, low=low, high=high, interior=(0,) * n)

@@ -39,7 +39,7 @@ def write(target: Tensor, value: Tensor) -> None:
 
 def another(value: Tensor) -> Tensor:
     """`value` as the result of an operation, to be written: what is written to must not become the value's twin."""
-    return complete("reshape", (value,), {"shape": value.array.shape}, Tensor(value.array))
+    return complete("reshape", (value,), {"shape": value.shape}, Tensor(value.array))
 
 
 def store(target: Tensor, array: np.ndarray) -> None:
@@ -53,7 +53,7 @@ def store(target: Tensor, array: np.ndarray) -> None:
 
 def read_only(target: Tensor) -> ValueError:
     return ValueError(at_user_line(
-        f"in place: {type_of(target.array)} is a broadcast or a read-only array; write to a clone()"))
+        f"in place: {type_of(target)} is a broadcast or a read-only array; write to a clone()"))
 
 
 def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Recorder | None) -> None:
@@ -140,7 +140,7 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
     """`parent` as it is when `member`, a view of it, has `value`."""
     view = member.view_of
     assert view is not None
-    shape, attrs = parent.array.shape, view.attrs
+    shape, attrs = parent.shape, view.attrs
     match view.op:
         case "reshape":
             return dispatch("reshape", value, shape=shape)
@@ -157,7 +157,7 @@ def put_back(parent: Tensor, member: Tensor, value: Tensor) -> Tensor:
             return dispatch("flip", value, axes=attrs["axes"])
         case "slice":
             start, step = attrs["start"], attrs["step"]
-            sizes = value.array.shape
+            sizes = value.shape
             high = tuple(n - (a + (k - 1) * s + 1 if k else a) for n, a, s, k in zip(shape, start, step, sizes))
             pad = {"low": start, "high": high, "interior": tuple(s - 1 for s in step)}
             inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=sizes)
@@ -182,19 +182,19 @@ def beside(dtype: np.dtype, value: Operand, what: str) -> Tensor:
 
 def fitted(target: Tensor, value: Operand, what: str) -> Tensor:
     """`value` in the dtype and shape of target; TypeError if that would drop a fraction or an imaginary part."""
-    value = beside(target.array.dtype, value, what)
-    if rank_of(value.array.dtype) > rank_of(target.array.dtype):
+    value = beside(target.dtype, value, what)
+    if rank_of(value.dtype) > rank_of(target.dtype):
         raise TypeRuleError(at_user_line(
-            f"{what}: {type_of(value.array)} cannot be written to {type_of(target.array)} in place; cast it"))
-    return spread(value, target.array.dtype, target.array.shape, what)
+            f"{what}: {type_of(value)} cannot be written to {type_of(target)} in place; cast it"))
+    return spread(value, target.dtype, target.shape, what)
 
 
 def assigned(dtype: np.dtype, shape: tuple[int, ...], value: Operand, what: str) -> Tensor:
     """`value` as NumPy assigns it: in any real dtype, truncated; axes of size 1 in front are dropped."""
     value = beside(dtype, value, what)
-    if rank_of(value.array.dtype) == 3 > rank_of(dtype):
-        raise TypeError(at_user_line(f"{what}: {type_of(value.array)} has an imaginary part, {dtype} has none"))
-    given = value.array.shape
+    if rank_of(value.dtype) == 3 > rank_of(dtype):
+        raise TypeError(at_user_line(f"{what}: {type_of(value)} has an imaginary part, {dtype} has none"))
+    given = value.shape
     surplus = len(given) - len(shape)
     if surplus > 0 and given[:surplus] == (1,) * surplus:
         value = dispatch("reshape", value, shape=given[surplus:])
@@ -204,7 +204,7 @@ def assigned(dtype: np.dtype, shape: tuple[int, ...], value: Operand, what: str)
 def spread(value: Tensor, dtype: np.dtype, shape: tuple[int, ...], what: str) -> Tensor:
     """`value` cast and broadcast; TypeRuleError if it does not broadcast."""
     value = convert(value, dtype)
-    given = value.array.shape
+    given = value.shape
     if given == shape:
         return value
     if len(given) > len(shape) or any(n not in (1, size) for n, size in zip(given[::-1], shape[::-1])):
@@ -213,7 +213,7 @@ def spread(value: Tensor, dtype: np.dtype, shape: tuple[int, ...], what: str) ->
 
 
 def does_not_fit(value: Tensor, shape: tuple[int, ...], what: str) -> TypeRuleError:
-    return TypeRuleError(at_user_line(f"{what}: {type_of(value.array)} does not broadcast to {list(shape)}"))
+    return TypeRuleError(at_user_line(f"{what}: {type_of(value)} does not broadcast to {list(shape)}"))
 
 
 class Unary(Protocol):
@@ -232,8 +232,8 @@ def deliver(out: Tensor, value: Tensor, what: str) -> Tensor:
     """`out`, now with the value of an operation: what out= means. TypeError where shape or dtype do not fit."""
     if not isinstance(out, Tensor):
         raise TypeError(at_user_line(f"{what}: out is a {type(out).__name__}, not a Tensor"))
-    if out.array.shape != value.array.shape:
+    if out.shape != value.shape:
         raise TypeRuleError(at_user_line(
-            f"{what}: the result {type_of(value.array)} does not fit into out, {type_of(out.array)}"))
+            f"{what}: the result {type_of(value)} does not fit into out, {type_of(out)}"))
     write(out, another(fitted(out, value, what)))
     return out

@@ -20,21 +20,21 @@ def dropped(op: str, x: Tensor, p: float, mask: tuple[int, ...]) -> Tensor:
         raise ValueError(at_user_line(f"{op}: p = {p} is not a probability"))
     if p == 1:
         return x * 0.0
-    return where(rand(mask, dtype=x.array.dtype) >= p, x * (1 / (1 - p)), 0.0)
+    return where(rand(mask, dtype=x.dtype) >= p, x * (1 / (1 - p)), 0.0)
 
 
 def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
     """While training, each element is 0 with probability p and x / (1 - p) otherwise; else x."""
     x = floating(tensor_operand("dropout", x))
-    return dropped("dropout", x, p, x.array.shape) if training and p != 0 else x
+    return dropped("dropout", x, p, x.shape) if training and p != 0 else x
 
 
 def channel_dropout(op: str, x: Operand, p: float, training: bool, spatial: int) -> Tensor:
     """Dropout of whole channels: x [n, c, *spatial], or without n."""
     x = floating(tensor_operand(op, x))
-    if x.array.ndim not in (spatial + 1, spatial + 2):
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} does not have {spatial + 1} or {spatial + 2} axes"))
-    mask = (*x.array.shape[:x.array.ndim - spatial], *(1,) * spatial)
+    if x.ndim not in (spatial + 1, spatial + 2):
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} does not have {spatial + 1} or {spatial + 2} axes"))
+    mask = (*x.shape[:x.ndim - spatial], *(1,) * spatial)
     return dropped(op, x, p, mask) if training and p != 0 else x
 
 
@@ -64,7 +64,7 @@ def alpha_dropout(x: Operand, p: float = 0.5, training: bool = False) -> Tensor:
     if not 0 <= p < 1:
         raise ValueError(at_user_line(f"alpha_dropout: p = {p} is not a probability below 1"))
     scale = ((1 - p) * (1 + p * ALPHA**2)) ** -0.5
-    return where(rand(x.array.shape, dtype=x.array.dtype) >= p, x, ALPHA) * scale - scale * p * ALPHA
+    return where(rand(x.shape, dtype=x.dtype) >= p, x, ALPHA) * scale - scale * p * ALPHA
 
 
 def gumbel_softmax(logits: Operand, tau: float = 1.0, hard: bool = False, axis: int = -1, **names: Any) -> Tensor:
@@ -74,8 +74,8 @@ def gumbel_softmax(logits: Operand, tau: float = 1.0, hard: bool = False, axis: 
     """
     refuse_names("gumbel_softmax", names)
     x = floating(tensor_operand("gumbel_softmax", logits))
-    noise = -log(-log1p(-rand(x.array.shape, dtype=x.array.dtype)))
+    noise = -log(-log1p(-rand(x.shape, dtype=x.dtype)))
     soft = softmax((x + noise) / tau, axis)
     if not hard:
         return soft
-    return convert(equal(soft, max(soft, axis, keepdims=True)), soft.array.dtype) - soft.detach() + soft
+    return convert(equal(soft, max(soft, axis, keepdims=True)), soft.dtype) - soft.detach() + soft

@@ -26,12 +26,12 @@ from tracegrad.tensors import Tensor
 def working(op: str, x: Operand) -> Tensor:
     """x as floating-point numbers, those of 16 bits as float32."""
     x = floating(tensor_operand(op, x))
-    return convert(x, dtypes.float32) if x.array.itemsize == 2 else x
+    return convert(x, dtypes.float32) if x.itemsize == 2 else x
 
 
 def like_operand(op: str, x: Operand, y: Tensor) -> Tensor:
     """y in the dtype that the result for x has."""
-    return convert(y, floating(tensor_operand(op, x)).array.dtype)
+    return convert(y, floating(tensor_operand(op, x)).dtype)
 
 
 def standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
@@ -43,18 +43,18 @@ def standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 def affine(y: Tensor, weight: Operand | None, bias: Operand | None, shape: tuple[int, ...]) -> Tensor:
     """y * weight + bias, both brought to `shape` and to the dtype of y."""
     if weight is not None:
-        y = y * convert(reshape(weight, shape), y.array.dtype)
+        y = y * convert(reshape(weight, shape), y.dtype)
     if bias is not None:
-        y = y + convert(reshape(bias, shape), y.array.dtype)
+        y = y + convert(reshape(bias, shape), y.dtype)
     return y
 
 
 def last_axes(op: str, x: Tensor, normalized_shape: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(sizes, axes) that `normalized_shape` says; TypeRuleError if x does not end in them."""
     sizes = shape_of((normalized_shape,))
-    n = x.array.ndim
-    if not sizes or len(sizes) > n or x.array.shape[n - len(sizes):] != sizes:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} does not end in {list(sizes)}"))
+    n = x.ndim
+    if not sizes or len(sizes) > n or x.shape[n - len(sizes):] != sizes:
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} does not end in {list(sizes)}"))
     return sizes, tuple(range(n - len(sizes), n))
 
 
@@ -81,14 +81,14 @@ def rms_norm(x: Operand, normalized_shape: Any, weight: Operand | None = None, e
     z = working("rms_norm", x)
     sizes, axes = last_axes("rms_norm", z, normalized_shape)
     if eps is None:
-        eps = 2.0**-52 if z.array.itemsize == 8 else 2.0**-23
+        eps = 2.0**-52 if z.itemsize == 8 else 2.0**-23
     y = z * (1 / sqrt(mean(z * z, axes, keepdims=True) + eps))
     return like_operand("rms_norm", x, affine(y, weight, None, sizes))
 
 
 def per_channel(x: Tensor) -> tuple[int, ...]:
     """The shape of one number for each channel, [1, c, 1, ...]."""
-    return (1, x.array.shape[1], *(1,) * (x.array.ndim - 2))
+    return (1, x.shape[1], *(1,) * (x.ndim - 2))
 
 
 def group_norm(x: Operand, num_groups: int, weight: Operand | None = None, bias: Operand | None = None,
@@ -98,9 +98,9 @@ def group_norm(x: Operand, num_groups: int, weight: Operand | None = None, bias:
     Y. Wu, K. He (2018), ECCV.
     """
     z = working("group_norm", x)
-    shape = z.array.shape
+    shape = z.shape
     if len(shape) < 2 or num_groups < 1 or shape[1] % num_groups:
-        raise TypeRuleError(at_user_line(f"group_norm: {type_of(z.array)} does not have {num_groups} equal groups"
+        raise TypeRuleError(at_user_line(f"group_norm: {type_of(z)} does not have {num_groups} equal groups"
                                          " of channels"))
     grouped = reshape(z, (shape[0], num_groups, prod(shape[1:]) // num_groups))
     y = reshape(standardized(grouped, (2,), eps), shape)
@@ -110,7 +110,7 @@ def group_norm(x: Operand, num_groups: int, weight: Operand | None = None, bias:
 def blend(running: Tensor, new: Tensor, momentum: Operand) -> None:
     """running = (1 - momentum) * running + momentum * new, in place."""
     with no_grad():
-        old = convert(running, new.array.dtype)
+        old = convert(running, new.dtype)
         running.copy_(old * (1 - momentum) + new * momentum)
 
 
@@ -123,26 +123,26 @@ def batch_norm(x: Operand, running_mean: Tensor | None, running_var: Tensor | No
     estimated for the population (n - 1). S. Ioffe, C. Szegedy (2015), ICML.
     """
     z = working("batch_norm", x)
-    if z.array.ndim < 2:
-        raise TypeRuleError(at_user_line(f"batch_norm: {type_of(z.array)} has no channels: it needs [n, c, ...]"))
+    if z.ndim < 2:
+        raise TypeRuleError(at_user_line(f"batch_norm: {type_of(z)} has no channels: it needs [n, c, ...]"))
     shape = per_channel(z)
     if training:
-        axes = (0, *range(2, z.array.ndim))
-        n = z.array.size // max(shape[1], 1)
+        axes = (0, *range(2, z.ndim))
+        n = z.size // max(shape[1], 1)
         if n == 1:
             raise ValueError(at_user_line(
-                f"batch_norm: {type_of(z.array)} has one value for each channel, which has no variance"))
+                f"batch_norm: {type_of(z)} has one value for each channel, which has no variance"))
         center = mean(z, axes, keepdims=True)
         away = z - center
         var = mean(away * away, axes, keepdims=True)
         if running_mean is not None and running_var is not None:
-            blend(running_mean, reshape(center.detach(), running_mean.array.shape), momentum)
-            blend(running_var, reshape(var.detach(), running_var.array.shape) * (n / max(n - 1, 1)), momentum)
+            blend(running_mean, reshape(center.detach(), running_mean.shape), momentum)
+            blend(running_var, reshape(var.detach(), running_var.shape) * (n / max(n - 1, 1)), momentum)
     elif running_mean is None or running_var is None:
         raise ValueError(at_user_line("batch_norm: without running statistics there is only training=True"))
     else:
-        away = z - convert(reshape(running_mean, shape), z.array.dtype)
-        var = convert(reshape(running_var, shape), z.array.dtype)
+        away = z - convert(reshape(running_mean, shape), z.dtype)
+        var = convert(reshape(running_var, shape), z.dtype)
     return like_operand("batch_norm", x, affine(away * (1 / sqrt(var + eps)), weight, bias, shape))
 
 
@@ -154,18 +154,18 @@ def instance_norm(x: Operand, running_mean: Tensor | None = None, running_var: T
     D. Ulyanov, A. Vedaldi, V. Lempitsky (2016), arXiv:1607.08022.
     """
     z = working("instance_norm", x)
-    if z.array.ndim < 3:
-        raise TypeRuleError(at_user_line(f"instance_norm: {type_of(z.array)} is not [n, c, ...]"))
+    if z.ndim < 3:
+        raise TypeRuleError(at_user_line(f"instance_norm: {type_of(z)} is not [n, c, ...]"))
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    axes, shape = tuple(range(2, z.array.ndim)), per_channel(z)
+    axes, shape = tuple(range(2, z.ndim)), per_channel(z)
     center = mean(z, axes, keepdims=True)
     away = z - center
     var = mean(away * away, axes, keepdims=True)
     if running_mean is not None and running_var is not None:
-        n = prod(z.array.shape[2:])
-        blend(running_mean, reshape(mean(center.detach(), 0), running_mean.array.shape), momentum)
-        blend(running_var, reshape(mean(var.detach(), 0), running_var.array.shape) * (n / max(n - 1, 1)), momentum)
+        n = prod(z.shape[2:])
+        blend(running_mean, reshape(mean(center.detach(), 0), running_mean.shape), momentum)
+        blend(running_var, reshape(mean(var.detach(), 0), running_var.shape) * (n / max(n - 1, 1)), momentum)
     return like_operand("instance_norm", x, affine(away * (1 / sqrt(var + eps)), weight, bias, shape))
 
 

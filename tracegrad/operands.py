@@ -70,12 +70,12 @@ def number_dtype(number: Number | complex) -> np.dtype:
 
 def convert(x: Tensor, dtype: np.dtype) -> Tensor:
     """x in `dtype`: x itself if it has it."""
-    return x if x.array.dtype == dtype else dispatch("cast", x, dtype=name_of(dtype))
+    return x if x.dtype == dtype else dispatch("cast", x, dtype=name_of(dtype))
 
 
 def floating(x: Tensor) -> Tensor:
     """x itself if it is floating-point or complex, else in the default floating-point dtype."""
-    return x if x.array.dtype in INEXACT else convert(x, dtypes.default_float())
+    return x if x.dtype in INEXACT else convert(x, dtypes.default_float())
 
 
 def beside(dtype: np.dtype, number: Number | complex) -> np.dtype:
@@ -99,17 +99,17 @@ def lifted(number: LiftedNumber, dtype: np.dtype) -> Tensor | Number:
 def pair(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     """Two operands in their common dtype, at least one a Tensor."""
     if type(y) is LiftedNumber and isinstance(x, Tensor):
-        y = lifted(y, beside(x.array.dtype, y.number))
+        y = lifted(y, beside(x.dtype, y.number))
     elif type(x) is LiftedNumber and isinstance(y, Tensor):
-        x = lifted(x, beside(y.array.dtype, x.number))
+        x = lifted(x, beside(y.dtype, x.number))
     x, y = operand(op, x), operand(op, y)
     if isinstance(x, Tensor):
         if isinstance(y, Tensor):
-            common = promote(x.array.dtype, y.array.dtype)
+            common = promote(x.dtype, y.dtype)
             return convert(x, common), convert(y, common)
-        return convert(x, beside(x.array.dtype, y)), y
+        return convert(x, beside(x.dtype, y)), y
     if isinstance(y, Tensor):
-        return x, convert(y, beside(y.array.dtype, x))
+        return x, convert(y, beside(y.dtype, x))
     dtype = promote(number_dtype(x), number_dtype(y))
     return scalar(x, dtype), y
 
@@ -132,7 +132,7 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def count(x: Tensor, axis: Axis) -> int:
     """How many elements a reduction over `axis` combines."""
-    return prod(x.array.shape[k] for k in axes_of(axis, x.array.ndim) if 0 <= k < x.array.ndim)
+    return prod(x.shape[k] for k in axes_of(axis, x.ndim) if 0 <= k < x.ndim)
 
 
 def refuse_names(op: str, names: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def pad(x: Operand, pad_width: Any, mode: str = "constant", **options: Any) -> T
         raise ValueError(at_user_line(f"pad: there is no mode {mode!r}; there are {', '.join(_KEYWORDS)}"))
     refuse_names("pad", {name: value for name, value in options.items() if name not in _KEYWORDS[mode]})
     x = tensor_operand("pad", x)
-    n = x.array.ndim
+    n = x.ndim
     widths = [(index(a), index(b)) for a, b in _pairs("pad_width", pad_width, x)]
     if any(a < 0 or b < 0 for a, b in widths):
         raise ValueError(at_user_line(f"pad: widths {widths} must not be negative"))
@@ -63,14 +63,14 @@ _pad = pad
 
 def _pairs(what: str, given: Any, x: Tensor) -> list[tuple[Any, Any]]:
     """A pair for each axis of x."""
-    n = x.array.ndim
+    n = x.ndim
     if isinstance(given, dict):
         places = {one_axis("pad", x, k, n): pair for k, pair in given.items()}
         return [_pair(places.get(k, 0)) for k in range(n)]
     if not isinstance(given, Sequence) or not any(isinstance(entry, Sequence) for entry in given):
         return [_pair(given)] * n
     if len(given) not in (1, n):
-        raise TypeRuleError(at_user_line(f"pad: {len(given)} {what} for the {n} axes of {type_of(x.array)}"))
+        raise TypeRuleError(at_user_line(f"pad: {len(given)} {what} for the {n} axes of {type_of(x)}"))
     return [_pair(entry) for entry in given] * (n if len(given) == 1 else 1)
 
 
@@ -85,8 +85,8 @@ def padded(x: Tensor, low: Sizes, high: Sizes) -> Tensor:
     """Zeros around the last axes of x."""
     if not any(low) and not any(high):
         return x
-    rest = (0,) * (x.array.ndim - len(low))
-    return dispatch("pad", x, low=(*rest, *low), high=(*rest, *high), interior=(0,) * x.array.ndim)
+    rest = (0,) * (x.ndim - len(low))
+    return dispatch("pad", x, low=(*rest, *low), high=(*rest, *high), interior=(0,) * x.ndim)
 
 
 def filled(x: Tensor, low: Sizes, high: Sizes, fill: Any) -> Tensor:
@@ -94,7 +94,7 @@ def filled(x: Tensor, low: Sizes, high: Sizes, fill: Any) -> Tensor:
     y = padded(x, low, high)
     if y is x or fill == 0:
         return y
-    inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=x.array.shape[-len(low):])
+    inside = dispatch("broadcast", dispatch("constant", value="true", dtype="bool"), shape=x.shape[-len(low):])
     return functional.where(padded(inside, low, high), y, fill)
 
 
@@ -102,11 +102,11 @@ def filled(x: Tensor, low: Sizes, high: Sizes, fill: Any) -> Tensor:
 
 
 def _along(x: Tensor, k: int, width: tuple[int, int], mode: str, value: tuple[Any, Any], kind: str) -> Tensor:
-    size = x.array.shape[k]
+    size = x.shape[k]
     if mode == "constant":
         parts = [_filled(x, k, n, v) for n, v in zip(width, value)]
     elif size == 0:
-        raise ValueError(at_user_line(f'pad: axis {k} of {type_of(x.array)} has nothing to be padded with: '
+        raise ValueError(at_user_line(f'pad: axis {k} of {type_of(x)} has nothing to be padded with: '
                                       'only mode="constant" and "empty" need nothing'))
     elif mode == "edge":
         parts = [_repeated(piece, k, n) for piece, n in zip(_ends(x, k, 1, 1), width)]
@@ -124,42 +124,42 @@ def _along(x: Tensor, k: int, width: tuple[int, int], mode: str, value: tuple[An
 
 def part(x: Tensor, k: int, start: int, stop: int) -> Tensor:
     """x[start:stop] along axis k."""
-    n, shape = x.array.ndim, x.array.shape
+    n, shape = x.ndim, x.shape
     return dispatch("slice", x, start=tuple(start if j == k else 0 for j in range(n)),
                     stop=tuple(stop if j == k else size for j, size in enumerate(shape)), step=(1,) * n)
 
 
 def _ends(x: Tensor, k: int, first: int, last: int) -> tuple[Tensor, Tensor]:
-    size = x.array.shape[k]
+    size = x.shape[k]
     return part(x, k, 0, first), part(x, k, size - last, size)
 
 
 def _repeated(x: Tensor, k: int, n: int) -> Tensor:
     """x, of size 1 along axis k, n times."""
-    return broadcast_to(x, (*x.array.shape[:k], n, *x.array.shape[k + 1:]))
+    return broadcast_to(x, (*x.shape[:k], n, *x.shape[k + 1:]))
 
 
 def _filled(x: Tensor, k: int, n: int, value: Any) -> Tensor:
     """`value` n times along axis k."""
-    number = convert(tensor_operand("pad", value), x.array.dtype)
-    return broadcast_to(number, (*x.array.shape[:k], n, *x.array.shape[k + 1:]))
+    number = convert(tensor_operand("pad", value), x.dtype)
+    return broadcast_to(number, (*x.shape[:k], n, *x.shape[k + 1:]))
 
 
 def _statistic(x: Tensor, k: int, mode: str) -> Tensor:
-    if mode == "mean" and x.array.dtype not in FLOATING:
+    if mode == "mean" and x.dtype not in FLOATING:
         raise NotImplementedError(at_user_line(
-            f'pad: tracegrad has no mode="mean" for {type_of(x.array)} yet; cast it'))
+            f'pad: tracegrad has no mode="mean" for {type_of(x)} yet; cast it'))
     of = {"maximum": functional.max, "minimum": functional.min, "mean": functional.mean}[mode]
     return of(x, axis=k, keepdims=True)
 
 
 def _ramp(x: Tensor, k: int, n: int, end: Any, at_end: bool) -> Tensor:
     """From `end`, at the edge of the result, towards the last element of x."""
-    if x.array.dtype not in FLOATING:
+    if x.dtype not in FLOATING:
         raise NotImplementedError(at_user_line(
-            f'pad: tracegrad has no mode="linear_ramp" for {type_of(x.array)} yet; cast it'))
-    places = dispatch("iota", shape=(n,), axis=0, dtype=name_of(x.array.dtype))
-    share = reshape(places, (n, *(1,) * (x.array.ndim - k - 1))) * (1 / n if n else 0.0)
+            f'pad: tracegrad has no mode="linear_ramp" for {type_of(x)} yet; cast it'))
+    places = dispatch("iota", shape=(n,), axis=0, dtype=name_of(x.dtype))
+    share = reshape(places, (n, *(1,) * (x.ndim - k - 1))) * (1 / n if n else 0.0)
     edge = _ends(x, k, 1, 1)[at_end]
     ramp = (edge - end) * share + end
     return flip(ramp, axis=k) if at_end else ramp
@@ -167,7 +167,7 @@ def _ramp(x: Tensor, k: int, n: int, end: Any, at_end: bool) -> Tensor:
 
 def _wrapped(x: Tensor, k: int, n: int, at_end: bool) -> Tensor:
     """n elements that follow x, or go before it, where it is repeated."""
-    size = x.array.shape[k]
+    size = x.shape[k]
     times, rest = divmod(n, size)
     piece = part(x, k, 0, rest) if at_end else part(x, k, size - rest, size)
     return concat([x] * times + [piece] if at_end else [piece] + [x] * times, axis=k)
@@ -181,7 +181,7 @@ def _mirrored(x: Tensor, k: int, n: int, mode: str, kind: str, at_end: bool) -> 
 
 def _reflections(x: Tensor, k: int, n: int, skipped: int, kind: str, at_end: bool) -> Iterator[Tensor]:
     """Stretches of the reflections, the nearest to x first; the edge itself, if skipped, does not come again."""
-    size = x.array.shape[k]
+    size = x.shape[k]
     if kind not in ("even", "odd"):
         raise ValueError(at_user_line(f'pad: reflect_type is "even" or "odd", not {kind!r}'))
     if size == 1 and skipped:                               # nothing but the edge
@@ -215,16 +215,16 @@ def pad_last(x: Operand, pad: Sequence[int], mode: str = "constant", value: floa
     """
     x, ends = tensor_operand("pad", x), [index(n) for n in pad]
     count = len(ends) // 2
-    if len(ends) % 2 or count > x.array.ndim:
-        raise ValueError(at_user_line(f"pad: {ends} are not pairs for the last axes of {type_of(x.array)}"))
+    if len(ends) % 2 or count > x.ndim:
+        raise ValueError(at_user_line(f"pad: {ends} are not pairs for the last axes of {type_of(x)}"))
     if mode == "constant":
         return _cut_and_filled(x, ends, 0.0 if value is None else value)
     names = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode not in names or value is not None:
         raise ValueError(at_user_line(
             f'pad: mode {mode!r} with value {value}: there are "constant" with a value and {", ".join(names)} without'))
-    widths = [(0, 0)] * (x.array.ndim - count) + [(a, b) for a, b in zip(ends[::2], ends[1::2])][::-1]
-    for size, two in zip(x.array.shape, widths):
+    widths = [(0, 0)] * (x.ndim - count) + [(a, b) for a, b in zip(ends[::2], ends[1::2])][::-1]
+    for size, two in zip(x.shape, widths):
         most = {"reflect": size - 1, "circular": size}.get(mode, max(two))
         if min(two) < 0 or max(two) > most and any(two):
             raise ValueError(at_user_line(f"pad: an axis of {size} is not padded by {two} in mode {mode!r}"))
@@ -232,14 +232,14 @@ def pad_last(x: Operand, pad: Sequence[int], mode: str = "constant", value: floa
 
 
 def _cut_and_filled(x: Tensor, ends: list[int], value: float) -> Tensor:
-    n = x.array.ndim
+    n = x.ndim
     low, high = [0] * n, [0] * n
     for k, (a, b) in enumerate(zip(ends[::2], ends[1::2])):
         low[n - 1 - k], high[n - 1 - k] = a, b
     start = tuple(max(0, -a) for a in low)
-    stop = tuple(size - max(0, -b) for size, b in zip(x.array.shape, high))
+    stop = tuple(size - max(0, -b) for size, b in zip(x.shape, high))
     if any(b < a for a, b in zip(start, stop)):
-        raise ValueError(at_user_line(f"pad: {ends} cut more off than {type_of(x.array)} has"))
-    if any(start) or stop != x.array.shape:
+        raise ValueError(at_user_line(f"pad: {ends} cut more off than {type_of(x)} has"))
+    if any(start) or stop != x.shape:
         x = dispatch("slice", x, start=start, stop=stop, step=(1,) * n)
     return filled(x, tuple(max(0, a) for a in low), tuple(max(0, b) for b in high), value)

@@ -44,7 +44,7 @@ def put_(x: Tensor, indices: Operand, source: Operand, accumulate: bool = False)
     line = reshape(x, (-1,))
     (add_at if accumulate else set_item)(line, index_operand("put_", indices), source)
     if line.view_of is None:                # a copy, since x does not lie in order
-        write(x, reshape(line, x.array.shape))
+        write(x, reshape(line, x.shape))
     return x
 
 
@@ -57,7 +57,7 @@ def put(x: Tensor, indices: Operand, values: Operand, /) -> None:
         tensor([5., 6., 0., 5.])
     """
     places, given = (reshape(tensor_operand("put", k), (-1,)) for k in (indices, values))
-    n, count = given.array.size, places.array.size
+    n, count = given.size, places.size
     if n != count and count:
         if n == 0:
             raise TypeRuleError(at_user_line(f"put: there is no value for {count} indices"))
@@ -73,18 +73,18 @@ def masked_scatter_(x: Tensor, mask: Operand, source: Operand, /) -> Tensor:
         tensor([1., 0., 2., 0.])
     """
     given = reshape(tensor_operand("masked_scatter_", source), (-1,))
-    chosen = reshape(broadcast_to(truth(mask), x.array.shape), (-1,))
-    n = given.array.size
+    chosen = reshape(broadcast_to(truth(mask), x.shape), (-1,))
+    n = given.size
     values = chosen.array if n else read(chosen, "masked_scatter_ of nothing")
     wanted = int(values.sum())              # no read: where a replay wants more than n, its gather refuses
     if wanted > n:
         raise TypeRuleError(at_user_line(
-            f"masked_scatter_: the mask holds at {wanted} places, {type_of(given.array)} has {n} elements"))
-    if n and x.array.size:
+            f"masked_scatter_: the mask holds at {wanted} places, {type_of(given)} has {n} elements"))
+    if n and x.size:
         place = dispatch("sub", cumsum(convert(chosen, int64), 0), 1)
-        taken = take(assigned(x.array.dtype, given.array.shape, given, "masked_scatter_"),
+        taken = take(assigned(x.dtype, given.shape, given, "masked_scatter_"),
                      dispatch("where", chosen, place, 0))
-        whole = (reshape(k, x.array.shape) for k in (chosen, taken))
+        whole = (reshape(k, x.shape) for k in (chosen, taken))
         write(x, dispatch("where", *whole, x))
     return x
 
@@ -96,15 +96,15 @@ def fill_diagonal_(x: Tensor, value: Operand, /) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
     """
-    shape = x.array.shape
+    shape = x.shape
     if len(shape) < 2 or len(shape) > 2 and len(set(shape)) > 1:
-        raise TypeRuleError(at_user_line(f"fill_diagonal_: {type_of(x.array)} has no diagonal"))
+        raise TypeRuleError(at_user_line(f"fill_diagonal_: {type_of(x)} has no diagonal"))
     sizes = [tuple(n if j == k else 1 for j, n in enumerate(shape)) for k in range(len(shape))]
     first, *others = (dispatch("iota", shape=size, axis=k, dtype="i64") for k, size in enumerate(sizes))
     inside = dispatch("eq", first, others[0])
     for other in others[1:]:
         inside = dispatch("and", inside, dispatch("eq", first, other))
-    write(x, dispatch("where", inside, assigned(x.array.dtype, (), value, "fill_diagonal_"), x))
+    write(x, dispatch("where", inside, assigned(x.dtype, (), value, "fill_diagonal_"), x))
     return x
 
 

@@ -31,13 +31,13 @@ def _max_pool(name: str, n: int) -> Callable[..., Any]:
               ceil_mode: bool = False, return_indices: bool = False) -> Any:
         x, size, step, edge = _arguments(name, x, kernel_size, stride, padding, n)
         apart = one_for_each(name, "dilation", dilation, n)
-        w = _pool_windows(name, x, size, step, edge, apart, ceil_mode, lowest(x.array.dtype))
+        w = _pool_windows(name, x, size, step, edge, apart, ceil_mode, lowest(x.dtype))
         within = tuple(range(n))
         if not return_indices and not (x.requires_grad and GRAD.enabled):
             return functional.max(w, axis=within)
         first = first_largest(w, n)
-        y = functional.sum(functional.where(first, w, 0), axis=within, dtype=x.array.dtype)
-        return (y, _positions(first, x.array.shape[-n:], step, edge, apart)) if return_indices else y
+        y = functional.sum(functional.where(first, w, 0), axis=within, dtype=x.dtype)
+        return (y, _positions(first, x.shape[-n:], step, edge, apart)) if return_indices else y
 
     apply.__doc__ = f"""The largest element of each window of x [..., *space] over its last {n} axes.
 
@@ -60,8 +60,8 @@ def _avg_pool(name: str, n: int) -> Callable[..., Tensor]:
         total = functional.sum(w, axis=tuple(range(n)))
         if divisor_override is not None:
             return total / float(divisor_override)
-        for k, (length, s, p, m) in enumerate(zip(x.array.shape[-n:], size, edge, step)):
-            count = _counts(total.array.shape[k - n], length, s, m, p, count_include_pad, total.array.dtype)
+        for k, (length, s, p, m) in enumerate(zip(x.shape[-n:], size, edge, step)):
+            count = _counts(total.shape[k - n], length, s, m, p, count_include_pad, total.dtype)
             total = total / (count if isinstance(count, float) else reshape(count, (-1, *(1,) * (n - 1 - k))))
         return total
 
@@ -112,8 +112,8 @@ def _arguments(op: str, x: Operand, kernel_size: Any, stride: Any, padding: Any,
 
 def _spatial(op: str, x: Operand, n: int) -> Tensor:
     x = tensor_operand(op, x)
-    if x.array.ndim not in (n + 1, n + 2):
-        raise TypeRuleError(at_user_line(f"{op}: x {type_of(x.array)} must have {n + 1} or {n + 2} axes"))
+    if x.ndim not in (n + 1, n + 2):
+        raise TypeRuleError(at_user_line(f"{op}: x {type_of(x)} must have {n + 1} or {n + 2} axes"))
     return x
 
 
@@ -121,16 +121,16 @@ def _pool_windows(op: str, x: Tensor, size: Sizes, step: Sizes, edge: Sizes, dil
                   fill: Any) -> Tensor:
     """The windows [*size, ..., *places], in which `fill` stands for what is not in x."""
     n, beyond = len(size), []
-    for length, k, s, p, d in zip(x.array.shape[-n:], size, step, edge, dilation):
+    for length, k, s, p, d in zip(x.shape[-n:], size, step, edge, dilation):
         span = d * (k - 1) + 1
         room = length + 2 * p - span
         places = (room + s - 1 if ceil_mode else room) // s + 1
         if ceil_mode and (places - 1) * s >= length + p:
             places -= 1
         if room < 0 or places < 1:
-            raise TypeRuleError(at_user_line(f"{op}: windows of {size} do not fit into {type_of(x.array)}"))
+            raise TypeRuleError(at_user_line(f"{op}: windows of {size} do not fit into {type_of(x)}"))
         beyond.append(max(0, (places - 1) * s + span - length - p))
-    axes = tuple(range(x.array.ndim - n, x.array.ndim))
+    axes = tuple(range(x.ndim - n, x.ndim))
     return windows(op, filled(x, edge, tuple(beyond), fill), axes, size, step, dilation)
 
 
@@ -144,12 +144,12 @@ def lowest(dtype: np.dtype) -> Any:
 def first_largest(w: Tensor, n: int) -> Tensor:
     """True at the first of the largest elements over the first n axes, or at the first NaN."""
     w, axes = functional.detach(w), tuple(range(n))
-    size = w.array.shape[:n]
+    size = w.shape[:n]
     found = functional.equal(w, functional.max(w, axis=axes, keepdims=True))
-    if w.array.dtype in FLOATING:
+    if w.dtype in FLOATING:
         found = dispatch("or", found, dispatch("ne", w, w))
     number = dispatch("iota", shape=(prod(size),), axis=0, dtype="i32")
-    number = reshape(number, (*size, *(1,) * (w.array.ndim - n)))
+    number = reshape(number, (*size, *(1,) * (w.ndim - n)))
     earliest = functional.min(functional.where(found, number, prod(size)), axis=axes, keepdims=True)
     return functional.equal(number, earliest)
 
@@ -157,12 +157,12 @@ def first_largest(w: Tensor, n: int) -> Tensor:
 def _positions(first: Tensor, space: Sizes, step: Sizes, edge: Sizes, dilation: Sizes) -> Tensor:
     """Where in the flattened space the only true element of each window is."""
     n = len(space)
-    size, places = first.array.shape[:n], first.array.shape[-n:]
+    size, places = first.shape[:n], first.shape[-n:]
     total: Any = 0
     for k in range(n):
         stride = prod(space[k + 1:])
         start = _numbers(places[k], n - 1 - k) * (step[k] * stride)
-        within = _numbers(size[k], first.array.ndim - 1 - k) * (dilation[k] * stride)
+        within = _numbers(size[k], first.ndim - 1 - k) * (dilation[k] * stride)
         total = total + start + within - edge[k] * stride
     return functional.sum(functional.where(first, total, 0), axis=tuple(range(n)))
 
@@ -188,14 +188,14 @@ def _adaptive(name: str, n: int, doc: str, pool: Callable[[Tensor, int, Tensor],
               even: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def apply(x: Operand, output_size: Any) -> Tensor:
         x = _spatial(name, x, n)
-        shape = x.array.shape[-n:]
+        shape = x.shape[-n:]
         wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * n
         filled_in = tuple(own if size is None else size for own, size in zip(shape, wanted, strict=True))
         out = one_for_each(name, "output_size", filled_in, n)
         if all(own and own % size == 0 for own, size in zip(shape, out)):
             return even(x, tuple(own // size for own, size in zip(shape, out)))
         for k in reversed(range(n)):
-            x = pool(x, x.array.ndim - n + k, _parts(shape[k], out[k]))
+            x = pool(x, x.ndim - n + k, _parts(shape[k], out[k]))
         return x
 
     apply.__doc__ = doc
@@ -210,21 +210,21 @@ def _parts(length: int, out: int) -> Tensor:
 
 def _beside(x: Tensor, axis: int, parts: Tensor) -> tuple[Tensor, Tensor]:
     """x and parts with their axes beside each other: [.., 1, length, ..] and [out, length, 1..]."""
-    shape = x.array.shape
+    shape = x.shape
     return reshape(x, (*shape[:axis], 1, *shape[axis:])), reshape(
-        parts, (*parts.array.shape, *(1,) * (len(shape) - axis - 1)))
+        parts, (*parts.shape, *(1,) * (len(shape) - axis - 1)))
 
 
 def _mean_of_parts(x: Tensor, axis: int, parts: Tensor) -> Tensor:
     x, inside = _beside(floating(x), axis, parts)
     count = functional.sum(functional.where(inside, 1.0, 0.0), axis=1)
-    return functional.sum(functional.where(inside, x, 0.0), axis=axis + 1) / count.to(x.array.dtype)
+    return functional.sum(functional.where(inside, x, 0.0), axis=axis + 1) / count.to(x.dtype)
 
 
 def _max_of_parts(x: Tensor, axis: int, parts: Tensor) -> Tensor:
     x, inside = _beside(x, axis, parts)
-    w = functional.where(inside, x, lowest(x.array.dtype))
-    w = dispatch("transpose", w, axes=(axis + 1, *(k for k in range(w.array.ndim) if k != axis + 1)))
+    w = functional.where(inside, x, lowest(x.dtype))
+    w = dispatch("transpose", w, axes=(axis + 1, *(k for k in range(w.ndim) if k != axis + 1)))
     if not (x.requires_grad and GRAD.enabled):
         return functional.max(w, axis=0)
     return functional.sum(functional.where(first_largest(w, 1), w, 0), axis=0)

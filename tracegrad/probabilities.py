@@ -21,7 +21,7 @@ def softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     """
     refuse_names("softmax", names)
     x = floating(tensor_operand("softmax", x))
-    axis = one_axis("softmax", x, axis, x.array.ndim)
+    axis = one_axis("softmax", x, axis, x.ndim)
     e = exp(x - detach(max(x, axis, keepdims=True)))
     return e / sum(e, axis, keepdims=True)
 
@@ -35,7 +35,7 @@ def log_softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     """log(softmax(x)) along `axis`, accurate where softmax underflows."""
     refuse_names("log_softmax", names)
     x = floating(tensor_operand("log_softmax", x))
-    axis = one_axis("log_softmax", x, axis, x.array.ndim)
+    axis = one_axis("log_softmax", x, axis, x.ndim)
     away = x - detach(max(x, axis, keepdims=True))
     return away - log(sum(exp(away), axis, keepdims=True))
 
@@ -51,7 +51,7 @@ def logsumexp(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **nam
     largest = detach(max(x, axis, keepdims=True))
     center = where(abs(largest) < float("inf"), largest, 0.0)
     result = log(sum(exp(x - center), axis, keepdims=True)) + center
-    return result if keepdims else squeeze(result, axes_of(axis, x.array.ndim))
+    return result if keepdims else squeeze(result, axes_of(axis, x.ndim))
 
 
 def one_hot(labels: Operand, num_classes: int, /) -> Tensor:
@@ -62,7 +62,7 @@ def one_hot(labels: Operand, num_classes: int, /) -> Tensor:
                 [0, 0, 1]])
     """
     labels = tensor_operand("one_hot", labels)
-    classes = dispatch("iota", shape=(num_classes,), axis=0, dtype=name_of(labels.array.dtype))
+    classes = dispatch("iota", shape=(num_classes,), axis=0, dtype=name_of(labels.dtype))
     return convert(equal(expand_dims(labels, -1), classes), dtypes.int64)
 
 

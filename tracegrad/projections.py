@@ -17,15 +17,15 @@ from tracegrad.tensors import Tensor
 def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """x @ weight.T + bias: x [..., k], weight [n, k] or [k], bias [n] or []: [..., n] or [...]."""
     weight = tensor_operand("linear", weight)
-    y = matmul(x, weight if weight.array.ndim == 1 else swapaxes(weight, -2, -1))
+    y = matmul(x, weight if weight.ndim == 1 else swapaxes(weight, -2, -1))
     return y if bias is None else y + bias
 
 
 def bilinear(x1: Operand, x2: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """sum over i, j of x1[.., i] weight[k, i, j] x2[.., j], plus bias[k]: [..., k]."""
     x1, x2, weight = (tensor_operand("bilinear", x) for x in (x1, x2, weight))
-    out, rows, columns = weight.array.shape
-    lead = x1.array.shape[:-1]
+    out, rows, columns = weight.shape
+    lead = x1.shape[:-1]
     half = matmul(reshape(x1, (-1, rows)), reshape(permute_dims(weight, (1, 0, 2)), (rows, out * columns)))
     y = sum(reshape(half, (*lead, out, columns)) * expand_dims(x2, -2), -1)
     return y if bias is None else y + bias
@@ -43,9 +43,9 @@ def embedding(indices: Operand, weight: Operand, padding_idx: int | None = None,
                 [1., 2.]])
     """
     indices, weight = index_operand("embedding", indices), tensor_operand("embedding", weight)
-    if weight.array.ndim != 2:
-        raise TypeRuleError(at_user_line(f"embedding: weight {type_of(weight.array)} is not [rows, columns]"))
-    rows = weight.array.shape[0]
+    if weight.ndim != 2:
+        raise TypeRuleError(at_user_line(f"embedding: weight {type_of(weight)} is not [rows, columns]"))
+    rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise IndexError(at_user_line(f"embedding: padding_idx {padding_idx} is none of the {rows} rows"))
     indices = where(indices < 0, rows, indices)         # take would count them from the end
@@ -65,8 +65,8 @@ def shorten(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) 
     if norm_type != 2:
         raise NotImplementedError(at_user_line(f"embedding: norm_type = {norm_type} is not 2"))
     with no_grad():
-        flat = reshape(indices, (prod(indices.array.shape),))
-        rows = weight.array.shape[0]
+        flat = reshape(indices, (prod(indices.shape),))
+        rows = weight.shape[0]
         none = dispatch("iota", shape=(rows,), axis=0, dtype="i64") * 0
         uses = dispatch("scatter_add", none, flat, flat * 0 + 1, axis=0)
         norms = sqrt(sum(weight * weight, 1))

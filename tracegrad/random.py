@@ -153,7 +153,7 @@ def size_of(op: str, size: Any, *parameters: Operand) -> tuple[int, ...]:
     """The shape of a draw: `size`, or that to which the parameters broadcast."""
     if size is not None:
         return sizes_of(op, (size,))
-    return broadcast_shapes(op, *(p.array.shape for p in parameters if isinstance(p, Tensor)), ())
+    return broadcast_shapes(op, *(p.shape for p in parameters if isinstance(p, Tensor)), ())
 
 
 def uniform(low: Operand = 0.0, high: Operand = 1.0, size: Any = None, *, dtype: Any = None,
@@ -192,8 +192,8 @@ def bernoulli(p: Operand, /, *, generator: Generator | None = None) -> Tensor:
         tensor([0., 1.])
     """
     p = floating(tensor_operand("bernoulli", p))
-    u = uniforms(p.array.shape, dtypes.float64 if p.array.itemsize == 8 else dtypes.float32, source(generator))
-    return convert(less(u, convert(p, u.array.dtype)), p.array.dtype)
+    u = uniforms(p.shape, dtypes.float64 if p.itemsize == 8 else dtypes.float32, source(generator))
+    return convert(less(u, convert(p, u.dtype)), p.dtype)
 
 
 def multinomial(weights: Operand, num_samples: int, replacement: bool = False, *,
@@ -207,9 +207,9 @@ def multinomial(weights: Operand, num_samples: int, replacement: bool = False, *
         tensor([2, 2])
     """
     weights = floating(tensor_operand("multinomial", weights))
-    shape = weights.array.shape
+    shape = weights.shape
     if len(shape) not in (1, 2):
-        raise TypeRuleError(at_user_line(f"multinomial: {type_of(weights.array)} is neither [classes] nor [n,classes]"))
+        raise TypeRuleError(at_user_line(f"multinomial: {type_of(weights)} is neither [classes] nor [n,classes]"))
     classes, wide = shape[-1], convert(weights, dtypes.float64)
     if replacement:
         u = uniforms((*shape[:-1], num_samples, classes), dtypes.float64, source(generator))
@@ -228,7 +228,7 @@ def permutation(x: int | Operand, /, *, axis: int = 0, generator: Generator | No
     if isinstance(x, int):
         return randperm(x, generator=generator)
     x = tensor_operand("permutation", x)
-    return take(x, randperm(x.array.shape[axis], generator=generator), axis=axis)
+    return take(x, randperm(x.shape[axis], generator=generator), axis=axis)
 
 
 def shuffle(x: Tensor, /, *, axis: int = 0, generator: Generator | None = None) -> None:
@@ -244,7 +244,7 @@ def choice(a: int | Operand, size: Any = (), replace: bool = True, p: Operand | 
         tensor([8, 8, 8])
     """
     values = None if isinstance(a, int) else tensor_operand("choice", a)
-    n = index(a) if values is None else values.array.shape[axis]      # type: ignore[arg-type]
+    n = index(a) if values is None else values.shape[axis]      # type: ignore[arg-type]
     shape = sizes_of("choice", (size,))
     count = prod(shape)
     if not replace and count > n:

@@ -18,7 +18,7 @@ State = tuple[Tensor, ...]
 
 def parts(gates: Tensor, count: int) -> tuple[Tensor, ...]:
     """The gates [n, count * h], one by one."""
-    h = gates.array.shape[-1] // count
+    h = gates.shape[-1] // count
     return tuple(gates[..., k * h:(k + 1) * h] for k in range(count))
 
 
@@ -68,7 +68,7 @@ def sequence(mode: str, xs: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_
     if mode != "GRU" and b_ih is not None and b_hh is not None:     # there b_hh goes into a product
         b_ih, b_hh = b_ih + b_hh, None
     from_xs = linear(xs, w_ih, b_ih)
-    order = range(xs.array.shape[0])
+    order = range(xs.shape[0])
     hidden: list[Tensor] = []
     for t in reversed(order) if backwards else order:
         state = step(from_xs[t], state, w_hh, b_hh)

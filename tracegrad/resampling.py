@@ -37,12 +37,12 @@ def interpolate(x: Operand, size: Any = None, scale_factor: Any = None, mode: st
         tensor([[[1., 2., 3.]]])
     """
     x = tensor_operand("interpolate", x)
-    n = x.array.ndim - 2
+    n = x.ndim - 2
     if n < 1 or _LINEAR.get(mode, n) != n:
-        raise TypeRuleError(at_user_line(f"interpolate: {type_of(x.array)} is not interpolated in mode {mode!r}"))
+        raise TypeRuleError(at_user_line(f"interpolate: {type_of(x)} is not interpolated in mode {mode!r}"))
     if (size is None) == (scale_factor is None) or align_corners and mode not in _LINEAR:
         raise ValueError(at_user_line("interpolate: give size or scale_factor; align_corners is for linear modes"))
-    space = x.array.shape[2:]
+    space = x.shape[2:]
     if size is not None:
         out, scales = one_for_each("interpolate", "size", size, n), [k / m for k, m in zip(space, _sizes(size, n))]
     else:
@@ -68,7 +68,7 @@ def _sizes(size: Any, n: int) -> Sizes:
 
 
 def _nearest(x: Tensor, axis: int, out: int, scale: float, offset: float) -> Tensor:
-    shape = x.array.shape
+    shape = x.shape
     own = shape[axis]
     if out % own == 0 and scale == own / out:
         apart = reshape(x, (*shape[:axis + 1], 1, *shape[axis + 1:]))
@@ -80,7 +80,7 @@ def _nearest(x: Tensor, axis: int, out: int, scale: float, offset: float) -> Ten
 
 def _between(x: Tensor, axis: int, out: int, scale: float, align_corners: bool) -> Tensor:
     """A weighted mean of the two elements beside each place."""
-    own, dtype = x.array.shape[axis], float64 if x.array.dtype == float64 else float32
+    own, dtype = x.shape[axis], float64 if x.dtype == float64 else float32
     places = _places(out, name_of(dtype))
     if align_corners:
         places = places * ((own - 1) / (out - 1) if out > 1 else 0.0)
@@ -88,7 +88,7 @@ def _between(x: Tensor, axis: int, out: int, scale: float, align_corners: bool) 
         places = maximum((places + 0.5) * scale - 0.5, 0.0)
     before = minimum(dispatch("cast", places, dtype="i64"), own - 1)
     share = clip(places - convert(before, dtype), 0.0, 1.0)
-    share = reshape(convert(share, x.array.dtype), (out, *(1,) * (x.array.ndim - axis - 1)))
+    share = reshape(convert(share, x.dtype), (out, *(1,) * (x.ndim - axis - 1)))
     return take(x, before, axis=axis) * (1.0 - share) + take(x, minimum(before + 1, own - 1), axis=axis) * share
 
 
@@ -106,9 +106,9 @@ def pixel_shuffle(x: Operand, upscale_factor: int) -> Tensor:
         (1, 2, 4, 6)
     """
     x, r = tensor_operand("pixel_shuffle", x), upscale_factor
-    if x.array.ndim < 3 or r < 1 or x.array.shape[-3] % (r * r):
-        raise TypeRuleError(at_user_line(f"pixel_shuffle: {type_of(x.array)} has no channels for a factor of {r}"))
-    *batch, c, h, w = x.array.shape
+    if x.ndim < 3 or r < 1 or x.shape[-3] % (r * r):
+        raise TypeRuleError(at_user_line(f"pixel_shuffle: {type_of(x)} has no channels for a factor of {r}"))
+    *batch, c, h, w = x.shape
     n = len(batch)
     apart = reshape(x, (*batch, c // (r * r), r, r, h, w))
     mixed = dispatch("transpose", apart, axes=(*range(n + 1), n + 3, n + 1, n + 4, n + 2))
@@ -122,9 +122,9 @@ def pixel_unshuffle(x: Operand, downscale_factor: int) -> Tensor:
         (1, 8, 2, 3)
     """
     x, r = tensor_operand("pixel_unshuffle", x), downscale_factor
-    if x.array.ndim < 3 or r < 1 or x.array.shape[-1] % r or x.array.shape[-2] % r:
-        raise TypeRuleError(at_user_line(f"pixel_unshuffle: {type_of(x.array)} has no height and width for {r}"))
-    *batch, c, h, w = x.array.shape
+    if x.ndim < 3 or r < 1 or x.shape[-1] % r or x.shape[-2] % r:
+        raise TypeRuleError(at_user_line(f"pixel_unshuffle: {type_of(x)} has no height and width for {r}"))
+    *batch, c, h, w = x.shape
     n = len(batch)
     apart = reshape(x, (*batch, c, h // r, r, w // r, r))
     return reshape(dispatch("transpose", apart, axes=(*range(n + 1), n + 2, n + 4, n + 1, n + 3)),
@@ -141,11 +141,11 @@ def unfold(x: Operand, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
         (1, 18, 9)
     """
     x = tensor_operand("unfold", x)
-    if x.array.ndim != 4:
-        raise TypeRuleError(at_user_line(f"unfold: {type_of(x.array)} must have 4 axes"))
+    if x.ndim != 4:
+        raise TypeRuleError(at_user_line(f"unfold: {type_of(x)} must have 4 axes"))
     size, apart, edge, step = _patches("unfold", kernel_size, dilation, padding, stride)
     w = windows("unfold", padded(x, edge, edge), (2, 3), size, step, apart)
-    batch, channels, *places = w.array.shape[2:]
+    batch, channels, *places = w.shape[2:]
     ordered = dispatch("transpose", w, axes=(2, 3, 0, 1, 4, 5))
     return reshape(ordered, (batch, channels * prod(size), prod(places)))
 
@@ -163,10 +163,10 @@ def fold(x: Operand, output_size: Any, kernel_size: Any, dilation: Any = 1, padd
     size, apart, edge, step = _patches("fold", kernel_size, dilation, padding, stride)
     whole = tuple(n + 2 * p for n, p in zip(one_for_each("fold", "output_size", output_size, 2), edge))
     places = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(whole, size, step, apart))
-    if x.array.ndim != 3 or x.array.shape[1] % prod(size) or x.array.shape[2] != prod(places):
+    if x.ndim != 3 or x.shape[1] % prod(size) or x.shape[2] != prod(places):
         raise TypeRuleError(at_user_line(
-            f"fold: {type_of(x.array)} are not columns of patches {size} at {places} places"))
-    batch, rows, _ = x.array.shape
+            f"fold: {type_of(x)} are not columns of patches {size} at {places} places"))
+    batch, rows, _ = x.shape
     w = reshape(x, (batch, rows // prod(size), *size, *places))
     return cropped(spread(dispatch("transpose", w, axes=(2, 3, 0, 1, 4, 5)), (2, 3), whole, step, apart), edge)
 

@@ -73,17 +73,17 @@ def over(op: str) -> Write:
 def written(op: str, x: Operand, axis: int, indices: Operand, updates: Operand, write: Write) -> Tensor:
     """PyTorch's rules for shapes: the write is made to the part of x that the indices cover."""
     x, indices = tensor_operand(op, x), index_operand(op, indices)
-    k = one_axis(op, x, axis, x.array.ndim)
-    updates = convert(beside(x.array.dtype, updates, op), x.array.dtype)
-    shape, covered, given = x.array.shape, indices.array.shape, updates.array.shape
-    if updates.array.ndim == 0:
+    k = one_axis(op, x, axis, x.ndim)
+    updates = convert(beside(x.dtype, updates, op), x.dtype)
+    shape, covered, given = x.shape, indices.shape, updates.shape
+    if updates.ndim == 0:
         updates, given = broadcast_to(updates, covered), covered
     fits = len(shape) == len(covered) == len(given) and all(
         n <= m and (j == k or n <= size) for j, (size, n, m) in enumerate(zip(shape, covered, given)))
     if not fits:
         raise TypeRuleError(at_user_line(
-            f"{op}: indices {type_of(indices.array)} and updates {type_of(updates.array)} do not fit into "
-            f"{type_of(x.array)} along axis {k}"))
+            f"{op}: indices {type_of(indices)} and updates {type_of(updates)} do not fit into "
+            f"{type_of(x)} along axis {k}"))
     zeros, ones = (0,) * len(shape), (1,) * len(shape)
     if given != covered:
         updates = dispatch("slice", updates, start=zeros, stop=covered, step=ones)
@@ -102,7 +102,7 @@ def written(op: str, x: Operand, axis: int, indices: Operand, updates: Operand, 
 
 def filled(x: Tensor, indices: Tensor, axis: int, number: int) -> Tensor:
     """x with a number wherever it has an update."""
-    return dispatch("scatter", x, indices, broadcast_to(scalar(number, x.array.dtype), indices.array.shape), axis=axis)
+    return dispatch("scatter", x, indices, broadcast_to(scalar(number, x.dtype), indices.shape), axis=axis)
 
 
 def summed(x: Tensor, indices: Tensor, updates: Tensor, axis: int, include_self: bool) -> Tensor:
@@ -111,12 +111,12 @@ def summed(x: Tensor, indices: Tensor, updates: Tensor, axis: int, include_self:
 
 
 def averaged(x: Tensor, indices: Tensor, updates: Tensor, axis: int, include_self: bool) -> Tensor:
-    if x.array.dtype not in FLOATING:
-        raise TypeRuleError(at_user_line(f"scatter_reduce: mean of {type_of(x.array)}, which is not floating-point"))
+    if x.dtype not in FLOATING:
+        raise TypeRuleError(at_user_line(f"scatter_reduce: mean of {type_of(x)}, which is not floating-point"))
     total = summed(x, indices, updates, axis, include_self)
-    start = scalar(int(include_self), x.array.dtype)
-    ones = broadcast_to(scalar(1, x.array.dtype), indices.array.shape)
-    count = dispatch("scatter_add", broadcast_to(start, x.array.shape), indices, ones, axis=axis)
+    start = scalar(int(include_self), x.dtype)
+    ones = broadcast_to(scalar(1, x.dtype), indices.shape)
+    count = dispatch("scatter_add", broadcast_to(start, x.shape), indices, ones, axis=axis)
     return total / maximum(count, 1)
 
 
@@ -126,7 +126,7 @@ def greatest(x: Tensor, indices: Tensor, updates: Tensor, axis: int, include_sel
 
 
 def least(x: Tensor, indices: Tensor, updates: Tensor, axis: int, include_self: bool) -> Tensor:
-    floating = updates.array.dtype in FLOATING
+    floating = updates.dtype in FLOATING
     places = order(-updates, axis, False) if floating else order(updates, axis, True)       # NaNs last: they win
     last = in_order(x, indices, updates, axis, places)
     return minimum(x, last) if include_self else last
@@ -143,27 +143,27 @@ def multiplied(x: Tensor, indices: Tensor, updates: Tensor, axis: int, include_s
 
     Doubling: after step d, an update is the product of up to 2*d that end with it.
     """
-    size, n = x.array.shape[axis], indices.array.shape[axis]
+    size, n = x.shape[axis], indices.shape[axis]
     indices = choose(dispatch("lt", indices, 0), indices + size, indices)
     places = order(indices, axis, False)
     indices, updates = (dispatch("gather", o, places, axis=axis) for o in (indices, updates))
     d = 1
     while d < n:
         same = logical_and(equal(indices, earlier(indices, axis, d)),
-                           greater(dispatch("iota", shape=indices.array.shape, axis=axis, dtype="i64"), d - 1))
+                           greater(dispatch("iota", shape=indices.shape, axis=axis, dtype="i64"), d - 1))
         updates = choose(same, multiply(updates, earlier(updates, axis, d)), updates)
         d *= 2
     start = x if include_self else filled(x, indices, axis, 1)
-    ones = broadcast_to(scalar(1, x.array.dtype), x.array.shape)
+    ones = broadcast_to(scalar(1, x.dtype), x.shape)
     return multiply(start, dispatch("scatter", ones, indices, updates, axis=axis))
 
 
 def earlier(x: Tensor, axis: int, d: int) -> Tensor:
     """x[i-d] at i."""
-    ndim = x.array.ndim
+    ndim = x.ndim
     none = (0,) * ndim
     moved = dispatch("pad", x, low=tuple(d if k == axis else 0 for k in range(ndim)), high=none, interior=none)
-    return dispatch("slice", moved, start=none, stop=x.array.shape, step=(1,) * ndim)
+    return dispatch("slice", moved, start=none, stop=x.shape, step=(1,) * ndim)
 
 
 REDUCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, int, bool], Tensor]] = {
@@ -201,12 +201,12 @@ def index_fill(x: Operand, axis: int, indices: Operand, value: Operand, /) -> Te
 
 def slices(op: str, x: Operand, axis: int, indices: Operand, source: Operand, write: Write) -> Tensor:
     x, indices = tensor_operand(op, x), reshape(index_operand(op, indices), (-1,))
-    k = one_axis(op, x, axis, x.array.ndim)
-    shape = tuple(indices.array.size if j == k else n for j, n in enumerate(x.array.shape))
-    source = convert(beside(x.array.dtype, source, op), x.array.dtype)
-    if source.array.ndim and source.array.shape != shape:
+    k = one_axis(op, x, axis, x.ndim)
+    shape = tuple(indices.size if j == k else n for j, n in enumerate(x.shape))
+    source = convert(beside(x.dtype, source, op), x.dtype)
+    if source.ndim and source.shape != shape:
         raise TypeRuleError(at_user_line(
-            f"{op}: the source {type_of(source.array)} is not {list(shape)}, slices of {type_of(x.array)}"))
+            f"{op}: the source {type_of(source)} is not {list(shape)}, slices of {type_of(x)}"))
     column = reshape(indices, tuple(-1 if j == k else 1 for j in range(len(shape))))
     return write(x, broadcast_to(column, shape), broadcast_to(source, shape), k)
 
@@ -221,13 +221,13 @@ def masked_fill(x: Operand, mask: Operand, value: Operand, /) -> Tensor:
         tensor([0., 2.])
     """
     x = tensor_operand("masked_fill", x)
-    return dispatch("where", truth(mask), convert(beside(x.array.dtype, value, "masked_fill"), x.array.dtype), x)
+    return dispatch("where", truth(mask), convert(beside(x.dtype, value, "masked_fill"), x.dtype), x)
 
 
 def put_along_axis(x: Tensor, indices: Operand, values: Operand, /, axis: int) -> None:
     """Write values at the indices along `axis` into x itself (NumPy's)."""
     indices = index_operand("put_along_axis", indices)
-    values = broadcast_to(tensor_operand("put_along_axis", values), indices.array.shape)
+    values = broadcast_to(tensor_operand("put_along_axis", values), indices.shape)
     writes.copy_(x, scatter(x, axis, indices, values))
 
 

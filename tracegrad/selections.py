@@ -51,12 +51,12 @@ class Masked:
     @property
     def after(self) -> int:
         """How many axes come after those of the mask."""
-        return self.whole.array.ndim - self.start - self.array.ndim
+        return self.whole.ndim - self.start - self.array.ndim
 
     def matches(self, other: Masked) -> bool:
         """Do both select the same elements, of wholes of one shape?"""
         recorder = ACTIVE.get()
-        return (self.whole.array.shape == other.whole.array.shape and self.start == other.start
+        return (self.whole.shape == other.whole.shape and self.start == other.start
                 and self.array.shape == other.array.shape and recorder is not None
                 and self.key is not None and other.key is not None and recorder.same_value(self.key, other.key))
 
@@ -65,7 +65,7 @@ class Masked:
         recorder = ACTIVE.get()
         if recorder is not None:
             recorder.abort(Abort.HOST_READ, f"indexing by a mask {type_of(self.array)}")
-        shape, n = full.array.shape, self.array.ndim
+        shape, n = full.shape, self.array.ndim
         line = reshape(full, (*shape[:self.start], self.array.size, *shape[self.start + n:]))
         return take(line, known(np.flatnonzero(self.array)), self.start)
 
@@ -84,7 +84,7 @@ def masked(x: Tensor, form: Key, anywhere: bool = False) -> Masked | None:
     n = mask.array.ndim
     whole = basic(x, [*entries[:here], *[WHOLE] * n, *entries[here + 1:]])
     start = sum(k is None or isinstance(k, slice) for k in entries[:here])
-    shape = (*(1,) * start, *mask.array.shape, *(1,) * (whole.array.ndim - start - n))
+    shape = (*(1,) * start, *mask.array.shape, *(1,) * (whole.ndim - start - n))
     array = mask.array.copy()               # and `wide` is a copy: the mask itself may be written to
     wide = complete("reshape", (mask,), {"shape": shape}, Tensor(array.reshape(shape)))
     recorder = ACTIVE.get()
@@ -116,12 +116,12 @@ class Selection(Tensor):
 
     @property
     def dtype(self) -> np.dtype:
-        return self.full.array.dtype if self.mask is not None else self.array.dtype
+        return self.full.dtype if self.mask is not None else self.array.dtype
 
 
 def selected(part: Masked) -> Selection:
     """The elements under a mask."""
-    one = scalar(1, part.whole.array.dtype)
+    one = scalar(1, part.whole.dtype)
     return Selection(dispatch("where", part.wide, part.whole, one), part)
 
 
@@ -189,14 +189,14 @@ def sum_of(x: Selection, axis: Any = None, **options: Any) -> Tensor:
     """x.sum()."""
     if x.mask is None or axis is not None or options:
         return functional.sum(x, axis, **options)
-    return functional.sum(dispatch("where", x.mask.wide, x.full, scalar(0, x.full.array.dtype)))
+    return functional.sum(dispatch("where", x.mask.wide, x.full, scalar(0, x.full.dtype)))
 
 
 def mean_of(x: Selection, axis: Any = None, **options: Any) -> Tensor:
     """x.mean(): NaN where nothing is selected."""
-    if x.mask is None or axis is not None or options or x.full.array.dtype not in INEXACT:
+    if x.mask is None or axis is not None or options or x.full.dtype not in INEXACT:
         return functional.mean(x, axis, **options)
-    everywhere = dispatch("broadcast", x.mask.wide, shape=x.full.array.shape)
+    everywhere = dispatch("broadcast", x.mask.wide, shape=x.full.shape)
     return functional.divide(sum_of(x), functional.sum(everywhere))
 
 

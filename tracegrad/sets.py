@@ -48,7 +48,7 @@ def distinct(op: str, x: Operand, equal_nan: bool, axis: int | None = None) -> U
     array = host.read(x, op)
     if array.dtype == bfloat16:
         array = array.astype(np.float32)            # NumPy cannot sort bfloat16
-    k = None if axis is None else one_axis(op, x, axis, x.array.ndim)
+    k = None if axis is None else one_axis(op, x, axis, x.ndim)
     _, first, inverse, counts = np.unique(array, return_index=True, return_inverse=True, return_counts=True, axis=k,
                                           equal_nan=equal_nan)
     found = [known(part) for part in (

@@ -21,7 +21,7 @@ def convolve(a: Operand, v: Operand, /, mode: str = "full") -> Tensor:
         tensor([0.0000, 1.0000, 2.5000, 4.0000, 1.5000])
     """
     a, v = _lines("convolve", a, v)
-    return _slid(*((v, a) if v.array.size > a.array.size else (a, v)), mode, "convolve")
+    return _slid(*((v, a) if v.size > a.size else (a, v)), mode, "convolve")
 
 
 def correlate(a: Operand, v: Operand, /, mode: str = "valid") -> Tensor:
@@ -31,26 +31,26 @@ def correlate(a: Operand, v: Operand, /, mode: str = "valid") -> Tensor:
         tensor([3.5000])
     """
     a, v = _lines("correlate", a, v)
-    if v.array.size > a.array.size:                         # with the roles exchanged the result runs backwards
+    if v.size > a.size:                         # with the roles exchanged the result runs backwards
         return flip(_slid(conj(v), flip(a), mode, "correlate"))
     return _slid(a, conj(flip(v)), mode, "correlate")
 
 
 def _lines(op: str, a: Operand, v: Operand) -> tuple[Tensor, Tensor]:
     x, y = pair(op, a, v)
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.array.ndim == y.array.ndim == 1
-            and x.array.size and y.array.size):
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim == y.ndim == 1
+            and x.size and y.size):
         raise TypeRuleError(at_user_line(f"{op}: {_described(x)} and {_described(y)} must be lines with elements"))
     return x, y
 
 
 def _described(x: object) -> str:
-    return str(type_of(x.array)) if isinstance(x, Tensor) else f"the number {x}"
+    return str(type_of(x)) if isinstance(x, Tensor) else f"the number {x}"
 
 
 def _slid(a: Tensor, v: Tensor, mode: str, op: str) -> Tensor:
     """convolve, for a v that is no longer than a."""
-    n = v.array.size - 1
+    n = v.size - 1
     around = {"full": (n, n), "same": (n - n // 2, n // 2), "valid": (0, 0)}.get(mode)
     if around is None:
         raise ValueError(at_user_line(f"{op}: mode is {mode!r}, not full, same or valid"))

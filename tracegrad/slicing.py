@@ -24,9 +24,9 @@ def row(x: Tensor, k: int) -> Tensor:
 
 def rows(x: Tensor, /) -> Iterator[Tensor]:
     """The tensors along the first axis."""
-    if x.array.ndim == 0:
+    if x.ndim == 0:
         raise TypeError(at_user_line("iter: a 0-d tensor cannot be iterated over"))
-    return (row(x, k) for k in range(x.array.shape[0]))
+    return (row(x, k) for k in range(x.shape[0]))
 
 
 def basic(x: Tensor, keys: Sequence[Any]) -> Tensor:
@@ -34,7 +34,7 @@ def basic(x: Tensor, keys: Sequence[Any]) -> Tensor:
     cuts: list[slice] = []                  # one for each axis, from a start below the stop, forwards
     shape: list[int] = []
     reversed_axes: list[int] = []
-    sizes = x.array.shape
+    sizes = x.shape
     for k in keys:
         axis = len(cuts)
         if k is None:
@@ -59,7 +59,7 @@ def basic(x: Tensor, keys: Sequence[Any]) -> Tensor:
         return view("reshape", x, part, {"shape": sizes})               # x[...]: a view of the whole
     if reversed_axes:
         x = dispatch("flip", x, axes=tuple(reversed_axes))
-    return x if x.array.shape == wanted else view("reshape", x, x.array.reshape(wanted), {"shape": wanted})
+    return x if x.shape == wanted else view("reshape", x, x.array.reshape(wanted), {"shape": wanted})
 
 
 def position(k: int, size: int, axis: int) -> int:

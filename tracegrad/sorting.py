@@ -49,15 +49,15 @@ def chosen(values: Tensor, indices: Tensor) -> Chosen:
 def lines(op: str, x: Operand, axis: int | None) -> tuple[Tensor, int]:
     """x and an axis of it; None: x flattened."""
     x = tensor_operand(op, x)
-    if axis is None or x.array.ndim == 0 and axis in (0, -1):
+    if axis is None or x.ndim == 0 and axis in (0, -1):
         return reshape(x, (-1,)), 0
-    return x, one_axis(op, x, axis, x.array.ndim)
+    return x, one_axis(op, x, axis, x.ndim)
 
 
 def real(op: str, x: Tensor) -> Tensor:
     """x; TypeRuleError if it is complex, which NumPy would order by real parts."""
-    if x.array.dtype.kind == "c":
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} is not a real number or bool"))
+    if x.dtype.kind == "c":
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} is not a real number or bool"))
     return x
 
 
@@ -69,7 +69,7 @@ def sort(x: Operand, /, axis: int | None = -1, *, descending: bool = False, stab
         tensor([3, 2, 1])
     """
     refuse_names("sort", names)
-    shape = tensor_operand("sort", x).array.shape
+    shape = tensor_operand("sort", x).shape
     line, k = lines("sort", x, axis)
     result = dispatch("sort", real("sort", line), axis=k)
     result = flip(result, k) if descending else result
@@ -84,7 +84,7 @@ def argsort(x: Operand, /, axis: int | None = -1, *, descending: bool = False, s
         tensor([0, 2, 1])
     """
     refuse_names("argsort", names)
-    shape = tensor_operand("argsort", x).array.shape
+    shape = tensor_operand("argsort", x).shape
     line, k = lines("argsort", x, axis)
     result = order(line, k, descending)
     return result if axis is None else reshape(result, shape)
@@ -96,7 +96,7 @@ def order(x: Tensor, axis: int, descending: bool) -> Tensor:
     if not descending:
         return dispatch("argsort", x, axis=axis)
     backwards = flip(dispatch("argsort", flip(x, axis), axis=axis), axis)
-    return subtract(x.array.shape[axis] - 1, backwards)
+    return subtract(x.shape[axis] - 1, backwards)
 
 
 def topk(x: Operand, /, k: int, axis: int = -1, *, largest: bool = True, sorted: bool = True, **names: Any) -> Chosen:
@@ -108,8 +108,8 @@ def topk(x: Operand, /, k: int, axis: int = -1, *, largest: bool = True, sorted:
     refuse_names("topk", names)
     line, along = lines("topk", x, axis)
     count = index(k)
-    if not 0 <= count <= line.array.shape[along]:
-        raise ValueError(at_user_line(f"topk: {count} of the {line.array.shape[along]} elements along axis {along}"))
+    if not 0 <= count <= line.shape[along]:
+        raise ValueError(at_user_line(f"topk: {count} of the {line.shape[along]} elements along axis {along}"))
     places = part(order(line, along, largest), along, 0, count)
     return chosen(take_along_axis(line, places, axis=along), places)
 
@@ -118,7 +118,7 @@ def kthvalue(x: Operand, /, k: int, axis: int = -1, *, keepdims: bool = False, *
     """The k-th smallest element along `axis`, counted from 1, and where it is (PyTorch's)."""
     refuse_names("kthvalue", names)
     line, along = lines("kthvalue", x, axis)
-    place, n = index(k), line.array.shape[along]
+    place, n = index(k), line.shape[along]
     if not 1 <= place <= n:
         raise ValueError(at_user_line(f"kthvalue: {place} of the {n} elements along axis {along}"))
     places = part(order(line, along, False), along, place - 1, place)
@@ -134,9 +134,9 @@ def argmin(x: Operand, /, axis: int | None = None, *, keepdims: bool = False, **
     """
     refuse_names("argmin", names)
     x = tensor_operand("argmin", x)
-    line, k = lines("argmin", convert(x, dtypes.uint8) if x.array.dtype is bool_ else x, axis)
+    line, k = lines("argmin", convert(x, dtypes.uint8) if x.dtype is bool_ else x, axis)
     result = dispatch("argmin", line, axis=k, keepdims=keepdims)
-    return reshape(result, (1,) * x.array.ndim) if axis is None and keepdims else result
+    return reshape(result, (1,) * x.ndim) if axis is None and keepdims else result
 
 
 # ---- searches ---------------------------------------------------------------------------------------------------
@@ -157,10 +157,10 @@ def searchsorted(x1: Operand, x2: Operand, /, *, side: str = "left", right: bool
     x, values = (tensor_operand("searchsorted", o) for o in pair("searchsorted", x1, x2))
     if sorter is not None:
         x = take_along_axis(x, sorter, axis=-1)
-    shape = values.array.shape
-    if real("searchsorted", x).array.ndim == 0:
-        raise TypeRuleError(at_user_line(f"searchsorted: {type_of(x.array)} has no axis"))
-    if x.array.ndim == 1:
+    shape = values.shape
+    if real("searchsorted", x).ndim == 0:
+        raise TypeRuleError(at_user_line(f"searchsorted: {type_of(x)} has no axis"))
+    if x.ndim == 1:
         values = reshape(values, (-1,))
     found = dispatch("searchsorted", x, values, right=right or side == "right")
     return reshape(found, shape)
@@ -180,9 +180,9 @@ def digitize(x: Operand, bins: Operand, /, right: bool = False) -> Tensor:
         tensor([1, 2, 3])
     """
     bins = tensor_operand("digitize", bins)
-    n = bins.array.shape[0] if bins.array.ndim == 1 else 0
+    n = bins.shape[0] if bins.ndim == 1 else 0
     if n == 0:
-        raise TypeRuleError(at_user_line(f"digitize: bins {type_of(bins.array)} are not a line of numbers"))
+        raise TypeRuleError(at_user_line(f"digitize: bins {type_of(bins)} are not a line of numbers"))
     up = searchsorted(bins, x, right=not right)
     down = subtract(n, searchsorted(flip(bins), x, right=not right))
     ascending = less_equal(part(bins, 0, 0, 1), part(bins, 0, n - 1, n))
@@ -199,15 +199,15 @@ def nonzero(x: Operand, /) -> tuple[Tensor, ...]:
         (tensor([0, 1]), tensor([1, 0]))
     """
     x = tensor_operand("nonzero", x)
-    if x.array.ndim == 0:
-        raise TypeRuleError(at_user_line(f"nonzero: {type_of(x.array)} has no axis"))
+    if x.ndim == 0:
+        raise TypeRuleError(at_user_line(f"nonzero: {type_of(x)} has no axis"))
     return tuple(map(known, np.nonzero(host.read(x, "nonzero"))))
 
 
 def argwhere(x: Operand, /) -> Tensor:
     """i64[n,axes]: the places of the n elements that are not 0."""
     x = tensor_operand("argwhere", x)
-    return stack(nonzero(x), 1) if x.array.ndim else known(np.argwhere(host.read(x, "argwhere")))
+    return stack(nonzero(x), 1) if x.ndim else known(np.argwhere(host.read(x, "argwhere")))
 
 
 def flatnonzero(x: Operand, /) -> Tensor:
@@ -241,13 +241,13 @@ def isin(x: Operand, elements: Operand, /, *, assume_unique: bool = False, inver
         tensor([ True, False,  True])
     """
     a, b = (tensor_operand("isin", o) for o in pair("isin", x, elements))
-    n = b.array.size
+    n = b.size
     if n == 0:
-        found = broadcast_to(tensor_operand("isin", False), a.array.shape)
+        found = broadcast_to(tensor_operand("isin", False), a.shape)
     else:
         line, wanted = dispatch("sort", real("isin", reshape(b, (-1,))), axis=0), reshape(a, (-1,))
         place = functional.minimum(dispatch("searchsorted", line, wanted, right=False), n - 1)
-        found = reshape(dispatch("eq", dispatch("gather", line, place, axis=0), wanted), a.array.shape)
+        found = reshape(dispatch("eq", dispatch("gather", line, place, axis=0), wanted), a.shape)
     return logical_not(found) if invert else found
 
 
@@ -258,7 +258,7 @@ def masked_select(x: Operand, mask: Operand, /) -> Tensor:
         tensor([1, 3])
     """
     x, mask = tensor_operand("masked_select", x), truth(mask)
-    shape = broadcast_shapes("masked_select", x.array.shape, mask.array.shape)
+    shape = broadcast_shapes("masked_select", x.shape, mask.shape)
     places = flatnonzero(broadcast_to(mask, shape))
     return dispatch("gather", reshape(broadcast_to(x, shape), (-1,)), places, axis=0)
 
@@ -272,5 +272,5 @@ def compress(condition: Operand, x: Operand, /, axis: int | None = None) -> Tens
     """The slices of x along `axis` (None: flattened) where the condition, a line, holds."""
     line, k = lines("compress", x, axis)
     places = flatnonzero(condition)
-    column = reshape(places, tuple(-1 if j == k else 1 for j in range(line.array.ndim)))
+    column = reshape(places, tuple(-1 if j == k else 1 for j in range(line.ndim)))
     return take_along_axis(line, column, axis=k)

@@ -33,8 +33,8 @@ def unstack(x: Operand, /, axis: int = 0, **names: Any) -> tuple[Tensor, ...]:
     """
     refuse_names("unstack", names)
     x = tensor_operand("unstack", x)
-    k = one_axis("unstack", x, axis, x.array.ndim)
-    return tuple(get(x, (*[slice(None)] * k, i)) for i in range(x.array.shape[k]))
+    k = one_axis("unstack", x, axis, x.ndim)
+    return tuple(get(x, (*[slice(None)] * k, i)) for i in range(x.shape[k]))
 
 
 def narrow(x: Operand, axis: int, start: int, length: int, /) -> Tensor:
@@ -44,8 +44,8 @@ def narrow(x: Operand, axis: int, start: int, length: int, /) -> Tensor:
         tensor([1, 2, 3])
     """
     x = tensor_operand("narrow", x)
-    k = one_axis("narrow", x, axis, x.array.ndim)
-    size = x.array.shape[k]
+    k = one_axis("narrow", x, axis, x.ndim)
+    size = x.shape[k]
     start, length = index(start), index(length)
     first = start + size if start < 0 else start
     if length < 0 or not 0 <= first <= first + length <= size:
@@ -61,7 +61,7 @@ def select(x: Operand, axis: int, place: int, /) -> Tensor:
         tensor([1, 3])
     """
     x = tensor_operand("select", x)
-    return get(x, (*[slice(None)] * one_axis("select", x, axis, x.array.ndim), index(place)))
+    return get(x, (*[slice(None)] * one_axis("select", x, axis, x.ndim), index(place)))
 
 
 def split(x: Operand, sizes: int | Sequence[int], /, axis: int = 0, **names: Any) -> tuple[Tensor, ...]:
@@ -72,8 +72,8 @@ def split(x: Operand, sizes: int | Sequence[int], /, axis: int = 0, **names: Any
     """
     refuse_names("split", names)
     x = tensor_operand("split", x)
-    k = one_axis("split", x, axis, x.array.ndim)
-    n = x.array.shape[k]
+    k = one_axis("split", x, axis, x.ndim)
+    n = x.shape[k]
     if isinstance(sizes, int):
         sizes = index(sizes)
         if sizes < 1:
@@ -87,7 +87,7 @@ def split(x: Operand, sizes: int | Sequence[int], /, axis: int = 0, **names: Any
 
 def cut_at(x: Tensor, axis: int, places: list[int]) -> tuple[Tensor, ...]:
     """The parts between places, which go from 0 to the size of the axis."""
-    ends = [0, *places, x.array.shape[axis]]
+    ends = [0, *places, x.shape[axis]]
     return tuple(part(x, axis, a, max(a, b)) for a, b in zip(ends, ends[1:]))
 
 
@@ -101,8 +101,8 @@ def array_split(x: Operand, parts: int | Sequence[int], /, axis: int = 0, **name
     """
     refuse_names("array_split", names)
     x = tensor_operand("array_split", x)
-    k = one_axis("array_split", x, axis, x.array.ndim)
-    n = x.array.shape[k]
+    k = one_axis("array_split", x, axis, x.ndim)
+    n = x.shape[k]
     if not isinstance(parts, int):
         ends = [0, *(index(p) for p in parts), n]
         spans = [slice(a, b).indices(n) for a, b in zip(ends, ends[1:])]
@@ -127,14 +127,14 @@ def chunk(x: Operand, chunks: int, /, axis: int = 0, **names: Any) -> tuple[Tens
     x = tensor_operand("chunk", x)
     if chunks < 1:
         raise ValueError(at_user_line(f"chunk: {chunks} chunks"))
-    k = one_axis("chunk", x, axis, x.array.ndim)
-    return split(x, max(1, -(-x.array.shape[k] // index(chunks))), k)
+    k = one_axis("chunk", x, axis, x.ndim)
+    return split(x, max(1, -(-x.shape[k] // index(chunks))), k)
 
 
 def hsplit(x: Operand, parts: int | Sequence[int], /) -> tuple[Tensor, ...]:
     """Parts along axis 1; of a 1-d tensor, along axis 0. A number of parts must divide the axis."""
     x = tensor_operand("hsplit", x)
-    return even_split("hsplit", x, parts, 0 if x.array.ndim == 1 else 1)
+    return even_split("hsplit", x, parts, 0 if x.ndim == 1 else 1)
 
 
 def vsplit(x: Operand, parts: int | Sequence[int], /) -> tuple[Tensor, ...]:
@@ -149,8 +149,8 @@ def dsplit(x: Operand, parts: int | Sequence[int], /) -> tuple[Tensor, ...]:
 
 def even_split(op: str, x: Tensor, parts: int | Sequence[int], axis: int, axes: int = 1) -> tuple[Tensor, ...]:
     """NumPy's split."""
-    if x.array.ndim < max(axis + 1, axes):
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} has fewer than {max(axis + 1, axes)} axes"))
-    if isinstance(parts, int) and (parts < 1 or x.array.shape[axis] % parts):
-        raise ValueError(at_user_line(f"{op}: axis {axis} of {type_of(x.array)} is not {parts} equal parts"))
+    if x.ndim < max(axis + 1, axes):
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} has fewer than {max(axis + 1, axes)} axes"))
+    if isinstance(parts, int) and (parts < 1 or x.shape[axis] % parts):
+        raise ValueError(at_user_line(f"{op}: axis {axis} of {type_of(x)} is not {parts} equal parts"))
     return array_split(x, parts, axis)

@@ -53,19 +53,19 @@ def average(x: Operand, /, axis: Axis = None, weights: Operand | None = None, re
     refuse_names("average", names)
     x = floating(tensor_operand("average", x))
     if weights is None:
-        weight = broadcast_to(convert(tensor_operand("average", 1), x.array.dtype), x.array.shape)
+        weight = broadcast_to(convert(tensor_operand("average", 1), x.dtype), x.shape)
     else:
         weight = tensor_operand("average", weights)
-        if weight.array.shape != x.array.shape:
-            k = axes_of(axis, x.array.ndim)
-            if axis is None or len(k) != 1 or weight.array.shape != (x.array.shape[k[0]],):
+        if weight.shape != x.shape:
+            k = axes_of(axis, x.ndim)
+            if axis is None or len(k) != 1 or weight.shape != (x.shape[k[0]],):
                 raise TypeRuleError(at_user_line(
-                    f"average: weights {type_of(weight.array)} are neither of the shape of {type_of(x.array)} nor a "
+                    f"average: weights {type_of(weight)} are neither of the shape of {type_of(x)} nor a "
                     "line along the axis"))
-            weight = reshape(weight, tuple(-1 if j == k[0] else 1 for j in range(x.array.ndim)))
-    total = sum(broadcast_to(weight, x.array.shape), axis, keepdims=keepdims)
+            weight = reshape(weight, tuple(-1 if j == k[0] else 1 for j in range(x.ndim)))
+    total = sum(broadcast_to(weight, x.shape), axis, keepdims=keepdims)
     result = divide(sum(x * weight, axis, keepdims=keepdims), total)
-    return (result, convert(total, result.array.dtype)) if returned else result
+    return (result, convert(total, result.dtype)) if returned else result
 
 
 # ---- without NaNs -----------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def average(x: Operand, /, axis: Axis = None, weights: Operand | None = None, re
 
 def there(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """How many elements are no NaN, in the dtype of x."""
-    return convert(sum(logical_not(isnan(x)), axis, keepdims=keepdims), x.array.dtype)
+    return convert(sum(logical_not(isnan(x)), axis, keepdims=keepdims), x.dtype)
 
 
 def nansum(x: Operand, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **names: Any) -> Tensor:
@@ -106,7 +106,7 @@ def extremum(op: str, reduce: Callable[..., Tensor], least: float, x: Operand, a
              names: dict[str, Any]) -> Tensor:
     refuse_names(op, names)
     x = tensor_operand(op, x)
-    if x.array.dtype.kind in "biu":
+    if x.dtype.kind in "biu":
         return reduce(x, axis, keepdims=keepdims)
     found = reduce(without_nan(op, x, least), axis, keepdims=keepdims)
     return choose(there(x, axis, keepdims) > 0, found, NAN)
@@ -201,12 +201,12 @@ def at_shares(op: str, x: Operand, q: Operand, axis: Axis, method: str, keepdims
     x = floating(tensor_operand(op, x))
     shares = scalar(float(q), dtypes.float64) if isinstance(q, int | float) else convert(
         tensor_operand(op, q), dtypes.float64)
-    axes = tuple(one_axis(op, x, k, x.array.ndim) for k in axes_of(axis, x.array.ndim))
-    kept = [size for k, size in enumerate(x.array.shape) if k not in axes]
+    axes = tuple(one_axis(op, x, k, x.ndim) for k in axes_of(axis, x.ndim))
+    kept = [size for k, size in enumerate(x.shape) if k not in axes]
     rows = reshape(moveaxis(x, axes, tuple(range(-len(axes), 0))), (*kept, -1)) if axes else expand_dims(x, -1)
-    n = rows.array.shape[-1]
+    n = rows.shape[-1]
     if n == 0:
-        raise TypeRuleError(at_user_line(f"{op}: {type_of(x.array)} has no element along axis {list(axes)}"))
+        raise TypeRuleError(at_user_line(f"{op}: {type_of(x)} has no element along axis {list(axes)}"))
     rows = dispatch("sort", rows, axis=len(kept))
     if skip:
         count = sum(logical_not(isnan(rows)), -1, keepdims=True)
@@ -220,8 +220,8 @@ def at_shares(op: str, x: Operand, q: Operand, axis: Axis, method: str, keepdims
     result = choose(isnan(end) if count is None else count == 0, NAN, result)
     inside = (shares >= 0) & (shares <= 1)
     result = moveaxis(choose(reshape(inside, (-1,)), result, NAN), -1, 0)
-    shape = [1 if k in axes else size for k, size in enumerate(x.array.shape)] if keepdims else kept
-    return reshape(result, (*shares.array.shape, *shape))
+    shape = [1 if k in axes else size for k, size in enumerate(x.shape)] if keepdims else kept
+    return reshape(result, (*shares.shape, *shape))
 
 
 def between(rows: Tensor, places: Tensor, method: str) -> Tensor:
@@ -235,7 +235,7 @@ def between(rows: Tensor, places: Tensor, method: str) -> Tensor:
     if method in ("lower", "higher"):
         return below if method == "lower" else above
     weight = choose(low == high, 0.0, 0.5) if method == "midpoint" else places - low
-    return choose(below == above, below, lerp(below, above, convert(weight, rows.array.dtype)))
+    return choose(below == above, below, lerp(below, above, convert(weight, rows.dtype)))
 
 
 def mode(x: Operand, /, axis: int = -1, *, keepdims: bool = False, **names: Any) -> Chosen:
@@ -248,13 +248,13 @@ def mode(x: Operand, /, axis: int = -1, *, keepdims: bool = False, **names: Any)
     line, k = lines("mode", x, axis)
     places = dispatch("argsort", line, axis=k)
     ordered = take_along_axis(line, places, axis=k)
-    n = line.array.shape[k]
+    n = line.shape[k]
     if n == 0:
-        raise TypeRuleError(at_user_line(f"mode: {type_of(line.array)} has no element along axis {k}"))
-    number = dispatch("iota", shape=line.array.shape, axis=k, dtype="i64")
+        raise TypeRuleError(at_user_line(f"mode: {type_of(line)} has no element along axis {k}"))
+    number = dispatch("iota", shape=line.shape, axis=k, dtype="i64")
     differs = dispatch("ne", part(ordered, k, 1, n), part(ordered, k, 0, n - 1))
     first = tensor_operand("mode", True)
-    starts = concat([broadcast_to(first, part(line, k, 0, 1).array.shape), differs], k)
+    starts = concat([broadcast_to(first, part(line, k, 0, 1).shape), differs], k)
     run = number - dispatch("cummax", choose(starts, number, 0), axis=k)        # how many equal ones come before
     best = dispatch("argmax", run, axis=k, keepdims=True)
     values, indices = (take_along_axis(o, best, axis=k) for o in (ordered, places))
@@ -276,28 +276,28 @@ def cov(x: Operand, y: Operand | None = None, /, *, rowvar: bool = True, bias: b
     """
     operands = [tensor_operand("cov", o) for o in (x, y) if o is not None]
     common = result_type(*operands, dtypes.default_float()) if all(
-        o.array.dtype.kind in "biu" for o in operands) else result_type(*operands)
+        o.dtype.kind in "biu" for o in operands) else result_type(*operands)
     parts = []
     for o in operands:
-        if o.array.ndim > 2:
-            raise TypeRuleError(at_user_line(f"cov: {type_of(o.array)} has more than 2 axes"))
-        rows = reshape(o, (1, -1)) if o.array.ndim < 2 else o if rowvar else swapaxes(o, 0, 1)
+        if o.ndim > 2:
+            raise TypeRuleError(at_user_line(f"cov: {type_of(o)} has more than 2 axes"))
+        rows = reshape(o, (1, -1)) if o.ndim < 2 else o if rowvar else swapaxes(o, 0, 1)
         parts.append(convert(rows, common))
     rows = concat(parts, 0)
-    n = rows.array.shape[1]
+    n = rows.shape[1]
     off = ddof if ddof is not None else correction if correction is not None else 0 if bias else 1
     away = rows - functional.mean(rows, 1, keepdims=True)
     result = matmul(away, swapaxes(dispatch("conj", away) if common.kind == "c" else away, 0, 1)) / float(
         n - off if n > off else 0)
-    return reshape(result, ()) if result.array.size == 1 else result
+    return reshape(result, ()) if result.size == 1 else result
 
 
 def corrcoef(x: Operand, y: Operand | None = None, /, *, rowvar: bool = True) -> Tensor:
     """The correlations of variables, one in each row: their covariances over the product of their deviations."""
     c = cov(x, y, rowvar=rowvar)
-    if c.array.ndim == 0:
+    if c.ndim == 0:
         return c / c
-    n = c.array.shape[0]
+    n = c.shape[0]
     deviation = sqrt(diagonal(c))
     return clip(c / reshape(deviation, (n, 1)) / reshape(deviation, (1, n)), -1.0, 1.0)
 

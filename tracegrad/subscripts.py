@@ -57,16 +57,16 @@ def labeled(terms: list[Labels], tensors: list[Tensor]) -> tuple[list[Labels], i
     found: list[Labels] = []
     longest = 0
     for term, x in zip(terms, tensors):
-        rest = x.array.ndim - len(term)
+        rest = x.ndim - len(term)
         if ... in term:
             rest += 1
             if rest < 0 or term.count(...) > 1:
-                raise error(f"{type_of(x.array)} does not have the axes {_text(term)}")
+                raise error(f"{type_of(x)} does not have the axes {_text(term)}")
             k = term.index(...)
             term = (*term[:k], *(("...", j) for j in reversed(range(rest))), *term[k + 1:])
             longest = max(longest, rest)
         elif rest:
-            raise error(f"{type_of(x.array)} does not have the axes {_text(term)}")
+            raise error(f"{type_of(x)} does not have the axes {_text(term)}")
         found.append(term)
     return found, longest
 
@@ -95,10 +95,10 @@ def diagonals(x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
     while len(set(labels)) < len(labels):
         a = next(k for k, label in enumerate(labels) if label in labels[k + 1:])
         b = labels.index(labels[a], a + 1)
-        if x.array.shape[a] != x.array.shape[b]:
-            raise error(f"the axes {labels[a]} of {type_of(x.array)} differ in size")
+        if x.shape[a] != x.shape[b]:
+            raise error(f"the axes {labels[a]} of {type_of(x)} differ in size")
         x = dispatch("shear", x, axes=(a,), along=(b,), step=(1,), dilation=(1,))
-        x = reshape(x, (*x.array.shape[:a], *x.array.shape[a + 1:]))
+        x = reshape(x, (*x.shape[:a], *x.shape[a + 1:]))
         labels = (*labels[:a], *labels[a + 1:])
     return x, labels
 
@@ -107,7 +107,7 @@ def without_ones(parts: list[tuple[Tensor, Labels]]) -> list[tuple[Tensor, Label
     """The operands without the axes of size 1 that others have longer; ValueError where sizes differ otherwise."""
     sizes: dict[Any, int] = {}
     for x, labels in parts:
-        for label, size in zip(labels, x.array.shape):
+        for label, size in zip(labels, x.shape):
             known = sizes.setdefault(label, size)
             if known == 1:
                 sizes[label] = size
@@ -116,9 +116,9 @@ def without_ones(parts: list[tuple[Tensor, Labels]]) -> list[tuple[Tensor, Label
                              f"{known} in one operand and {size} in another")
     result = []
     for x, labels in parts:
-        kept = [k for k, label in enumerate(labels) if x.array.shape[k] == sizes[label]]
+        kept = [k for k, label in enumerate(labels) if x.shape[k] == sizes[label]]
         if len(kept) < len(labels):
-            x = reshape(x, tuple(x.array.shape[k] for k in kept))
+            x = reshape(x, tuple(x.shape[k] for k in kept))
         result.append((x, tuple(labels[k] for k in kept)))
     return result
 

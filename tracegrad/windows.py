@@ -39,18 +39,18 @@ def windows(op: str, x: Tensor, axes: Sizes, size: Sizes, step: Sizes, dilation:
 
     TypeRuleError, naming `op`, where not one window fits.
     """
-    shape = x.array.shape
+    shape = x.shape
     for a, k, d in zip(axes, size, dilation):
         if shape[a] < (k - 1) * d + 1:
             raise TypeRuleError(at_user_line(
-                f"{op}: windows of {k}, {d} apart, do not fit into axis {a} of {type_of(x.array)}"))
+                f"{op}: windows of {k}, {d} apart, do not fit into axis {a} of {type_of(x)}"))
     alone = [_side_by_side(*numbers) for numbers in zip(size, step, dilation)]
     if any(alone):
         x = _split(x, axes, size, step, alone)
     moved = [k for k, one in enumerate(alone) if not one]
     if not moved:
         return x
-    x = dispatch("broadcast", x, shape=(*size, *x.array.shape[-len(shape):]))
+    x = dispatch("broadcast", x, shape=(*size, *x.shape[-len(shape):]))
     return dispatch("shear", x, axes=tuple(len(axes) + axes[k] for k in moved), along=tuple(moved),
                     step=tuple(step[k] for k in moved), dilation=tuple(dilation[k] for k in moved))
 
@@ -66,7 +66,7 @@ def _split(x: Tensor, axes: Sizes, size: Sizes, step: Sizes, alone: list[bool]) 
     wide = {a: k for a, k, one in zip(axes, size, alone) if one}
     apart: list[int] = []                               # the shape with those axes in two
     places, within = [], {}
-    for k, length in enumerate(x.array.shape):
+    for k, length in enumerate(x.shape):
         places.append(len(apart))
         within[k] = len(apart) + 1
         apart += [length // wide[k], wide[k]] if k in wide else [length]
@@ -74,26 +74,26 @@ def _split(x: Tensor, axes: Sizes, size: Sizes, step: Sizes, alone: list[bool]) 
     x = dispatch("transpose", x, axes=(*(within[a] for a in axes if a in wide), *places))
     if all(alone):
         return x
-    return dispatch("reshape", x, shape=(*(wide.get(a, 1) for a in axes), *x.array.shape[len(wide):]))
+    return dispatch("reshape", x, shape=(*(wide.get(a, 1) for a in axes), *x.shape[len(wide):]))
 
 
 def _cut(x: Tensor, tiles: dict[int, tuple[int, int]]) -> Tensor:
     """x without what is in no window of a size and step, along the axes of `tiles`, where windows are side by side."""
-    stop, stride = list(x.array.shape), [1] * x.array.ndim
+    stop, stride = list(x.shape), [1] * x.ndim
     for a, (size, step) in tiles.items():
         if size == 1:
             stride[a] = step
         else:
             stop[a] -= stop[a] % size
-    if tuple(stop) == x.array.shape and all(s == 1 for s in stride):
+    if tuple(stop) == x.shape and all(s == 1 for s in stride):
         return x
-    return dispatch("slice", x, start=(0,) * x.array.ndim, stop=tuple(stop), step=tuple(stride))
+    return dispatch("slice", x, start=(0,) * x.ndim, stop=tuple(stop), step=tuple(stride))
 
 
 def spread(x: Tensor, axes: Sizes, length: Sizes, step: Sizes, dilation: Sizes) -> Tensor:
     """The adjoint of windows: x [*size, .., places, ..] added up to `length` along each of the axes."""
     n = len(axes)
-    size = x.array.shape[:n]
+    size = x.shape[:n]
     if all(k == s and d == 1 for k, s, d in zip(size, step, dilation)):
         return _joined(x, axes, length)
     apart = dispatch("unshear", x, axes=tuple(n + a for a in axes), along=tuple(range(n)), step=step,
@@ -104,10 +104,10 @@ def spread(x: Tensor, axes: Sizes, length: Sizes, step: Sizes, dilation: Sizes) 
 def _joined(x: Tensor, axes: Sizes, length: Sizes) -> Tensor:
     """spread, where windows are side by side."""
     n = len(axes)
-    shape, order = list(x.array.shape[n:]), []
+    shape, order = list(x.shape[n:]), []
     for k in range(len(shape)):
         order += [n + k, axes.index(k)] if k in axes else [n + k]
-    for a, k in zip(axes, x.array.shape):
+    for a, k in zip(axes, x.shape):
         shape[a] *= k
     x = dispatch("reshape", dispatch("transpose", x, axes=tuple(order)), shape=tuple(shape))
     missing = tuple(dict(zip(axes, length)).get(k, own) - own for k, own in enumerate(shape))
@@ -119,7 +119,7 @@ def _joined(x: Tensor, axes: Sizes, length: Sizes) -> Tensor:
 
 def _last(x: Tensor, n: int) -> Tensor:
     """x with its first n axes last."""
-    return dispatch("transpose", x, axes=(*range(n, x.array.ndim), *range(n)))
+    return dispatch("transpose", x, axes=(*range(n, x.ndim), *range(n)))
 
 
 def sliding_window_view(x: Operand, window_shape: int | Sequence[int], axis: int | Sequence[int] | None = None,
@@ -137,7 +137,7 @@ def sliding_window_view(x: Operand, window_shape: int | Sequence[int], axis: int
     refuse_names(op, names)
     x = tensor_operand(op, x)
     size = tuple(map(index, window_shape)) if isinstance(window_shape, Sequence) else (index(window_shape),)
-    n = x.array.ndim
+    n = x.ndim
     if axis is None:
         axes = tuple(range(n))
     else:
@@ -157,7 +157,7 @@ def unfold(x: Tensor, dimension: int, size: int, step: int, /) -> Tensor:
         tensor([[0, 1, 2],
                 [2, 3, 4]])
     """
-    a = one_axis("unfold", x, dimension, x.array.ndim)
+    a = one_axis("unfold", x, dimension, x.ndim)
     width, distance = (one_for_each("unfold", what, given, 1) for what, given in (("size", size), ("step", step)))
     return _last(windows("unfold", x, (a,), width, distance, (1,)), 1)
 

@@ -35,25 +35,25 @@ def copy_(target: Tensor, value: Operand, /) -> Tensor:
         tensor([[1., 2.],
                 [1., 2.]])
     """
-    write(target, another(assigned(target.array.dtype, target.array.shape, value, "copy_")))
+    write(target, another(assigned(target.dtype, target.shape, value, "copy_")))
     return target
 
 
 def set_real(target: Tensor, value: Operand, /) -> None:
     """x.real = value; the imaginary part stays. Of a real tensor, all of it."""
-    copy_(target, complex(broadcast_to(value, target.array.shape), imag(target)) if is_complex(target) else value)
+    copy_(target, complex(broadcast_to(value, target.shape), imag(target)) if is_complex(target) else value)
 
 
 def set_imag(target: Tensor, value: Operand, /) -> None:
     """x.imag = value; the real part stays. TypeError for a real tensor."""
     if not is_complex(target):
-        raise TypeError(at_user_line(f"imag: {type_of(target.array)} has no imaginary part to write to"))
-    copy_(target, complex(real(target), broadcast_to(value, target.array.shape)))
+        raise TypeError(at_user_line(f"imag: {type_of(target)} has no imaginary part to write to"))
+    copy_(target, complex(real(target), broadcast_to(value, target.shape)))
 
 
 def zero_(target: Tensor, /) -> Tensor:
     """Write zeros."""
-    return copy_(target, scalar(0, target.array.dtype))
+    return copy_(target, scalar(0, target.dtype))
 
 
 def fill_(target: Tensor, number: Any, /) -> Tensor:
@@ -67,15 +67,15 @@ UFUNCS = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divi
 
 def fits_directly(x: Tensor, other: Any) -> bool:
     """Is x op= other nothing but a write to memory: no history, no recording, no conversion?"""
-    if x.array.dtype not in INEXACT or not x.array.flags.writeable or ACTIVE.get() is not None:
+    if x.dtype not in INEXACT or not x.array.flags.writeable or ACTIVE.get() is not None:
         return False
     if GRAD.enabled and x.requires_grad:
         return False
     if isinstance(other, Tensor):
         y = other.array
         followed = GRAD.enabled and other.requires_grad
-        return y.dtype is x.array.dtype and y.shape in (x.array.shape, ()) and not followed
-    return type(other) is float and x.array.dtype is not bfloat16
+        return y.dtype is x.dtype and y.shape in (x.shape, ()) and not followed
+    return type(other) is float and x.dtype is not bfloat16
 
 
 def update(op: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
@@ -104,10 +104,10 @@ def in_place(op: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
 
 def put(x: Tensor, value: Tensor, name: str) -> Tensor:
     """x, now with the result of an operation on it."""
-    if value.array.shape != x.array.shape:
+    if value.shape != x.shape:
         raise TypeRuleError(at_user_line(
-            f"{name}: the result {type_of(value.array)} does not fit into {type_of(x.array)}"))
-    write(x, value if value.array.dtype == x.array.dtype else fitted(x, value, name))
+            f"{name}: the result {type_of(value)} does not fit into {type_of(x)}"))
+    write(x, value if value.dtype == x.dtype else fitted(x, value, name))
     return x
 
 

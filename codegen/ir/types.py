@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import ml_dtypes
 import numpy as np
@@ -54,8 +55,17 @@ class TensorType:
         return frozenset().union(*map(symbols, self.shape)) if self.shape else frozenset()
 
 
-def type_of(array: np.ndarray) -> TensorType:
-    """The type of a NumPy array; TypeError for a dtype the IR does not have."""
+class Typed(Protocol):
+    """What has an element type and a shape: a NumPy array, say."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def type_of(array: Typed) -> TensorType:
+    """The type of an array; TypeError for a dtype the IR does not have."""
     dtype = array.dtype
     name = NAMES.get(dtype)
     if name is None:

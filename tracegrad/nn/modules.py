@@ -38,7 +38,7 @@ class Parameter(Tensor):
             raise TypeError(f"Parameter takes a Tensor, not {type(data).__name__}; make one with tg.tensor(...)")
         super().__init__(data.array.copy())
         with no_grad():
-            complete("reshape", (data,), {"shape": data.array.shape}, self)
+            complete("reshape", (data,), {"shape": data.shape}, self)
         self.requires_grad_(requires_grad)
 
 

@@ -2,7 +2,7 @@
 
     with recording() as recorder:
         y = x * 2
-    recorder.graph("f", [y], derivatives=False)
+    recorder.graph("f", [y])
 """
 from __future__ import annotations
 

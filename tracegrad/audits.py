@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.replay import Trace
+from tracegrad.replay import Root, Trace
 from tracegrad.tensors import Tensor
 from tracegrad.verification import Verification, compared, first_difference, left_behind
 
@@ -42,18 +42,20 @@ class Audit:
         return Aborted(Abort.QUARANTINED, f"{differences[0]}{more}{begins}", line if ":" in line else None)
 
 
-def audit(function: Callable[..., Any], trace: Trace, leaves: tuple[Tensor, ...], args: tuple,
+def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], args: tuple,
           kwargs: Mapping[str, Any]) -> Audit | None:
-    """Run a call of `function`, which `trace` could replay, and compare; None, and nothing done, if it would exit."""
+    """Run a call of `function`, which `root` could replay, and compare; None, and nothing done, if it would exit."""
     twins = tuple(map(_twin, leaves))
-    inputs = [source.fetch(twins, args, kwargs).copy() for source in trace.sources]
+    inputs = [array.copy() for array in root.fetch(twins, args, dict(kwargs))]
     failure = None
+    trace = root.traces[0]
     try:
-        exited, kept = _keeping(trace).replay(twins, args, dict(kwargs))
-        if exited:
+        left_at, kept = replace(root, traces=tuple(map(_keeping, root.traces))).replay(twins, args, dict(kwargs))
+        if left_at >= 0:
             return None
+        trace = root.traces[-1 - left_at]
         result, stored = kept
-        replayed = left_behind(trace, leaves, result, stored, twins)
+        replayed = left_behind(root, trace, leaves, result, stored, twins)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a replay, the Python has the say
         failure, replayed = f"the replay raised {type(error).__name__}: {error}", {}
     trace.replays += 1
@@ -62,8 +64,8 @@ def audit(function: Callable[..., Any], trace: Trace, leaves: tuple[Tensor, ...]
     except Exception as error:  # noqa: BLE001 - it is raised again when the path is out of the way
         return Audit(None, error, Verification(False, (f"the Python raised {type(error).__name__}",), None))
     stored = [effect.slot.read(args, kwargs) for effect in trace.slot_effects]
-    differences = (failure,) if failure else compared(left_behind(trace, leaves, result, stored), replayed)
-    first = first_difference(trace, inputs) if differences else None
+    differences = (failure,) if failure else compared(left_behind(root, trace, leaves, result, stored), replayed)
+    first = first_difference(root, trace, inputs) if differences else None
     return Audit(result, None, Verification(not differences, differences, first))
 
 

@@ -21,9 +21,12 @@ def read(x: Tensor, what: str) -> np.ndarray:
 
 def only(x: Tensor, what: str) -> Any:
     """The one element of x as a Python number; ValueError if it has more or none."""
-    array = read(x, what)
+    array = x.array
     if array.size != 1:
         raise ValueError(at_user_line(f"{what}: {type_of(array)} has {array.size} elements, not 1"))
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.read_number(x, what)
     return array.item()
 
 

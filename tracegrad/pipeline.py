@@ -1,7 +1,9 @@
-"""A run, watched, then made a Trace: where values that entered are found, what it left behind, one graph, compiled.
+"""A run, watched, then made a Trace: where values that entered are found, what it left behind, one graph.
 
     record(function, args, kwargs)   ->   Run          the eager result, the recorder, what purity saw
-    compile_run(run, ...)            ->   Compiled | list[Aborted]
+    compile_run(run, ...)            ->   Grafted | list[Aborted]
+
+A run that was recorded because a call left a root by an unknown way is added to that root (see grafting).
 """
 from __future__ import annotations
 
@@ -14,23 +16,27 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from codegen import CannotLower, CompileError, compile_program
+from codegen import CannotLower, CompileError
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.dtypes import default_float
+from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.generators import Generator, default_generator
+from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain
+from tracegrad.made import Made, MadeView
 from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
-from tracegrad.purity.observation import observe
+from tracegrad.purity.observation import Observation, observe
 from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
 from tracegrad.recorder import ACTIVE, Input, Recorder
-from tracegrad.replay import GradEffect, GradExpected, Made, MadeView, SlotEffect, Source, Trace, own_memory
+from tracegrad.replay import GradEffect, SlotEffect, Trace
 from tracegrad.results import Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
+from tracegrad.segments import Path
 from tracegrad.tensors import Tensor
 
 LIBRARY = Library(
@@ -68,18 +74,22 @@ class Run:
     reads: ReadSet | None
     replaced: tuple[Effect, ...]            # slots in which it replaced a Tensor
     known: frozenset[int]                   # ids of the objects in reach before it
-    numbers_read: frozenset[str]            # lifted arguments whose value Python asked for
+    lifted: frozenset[str]                  # arguments that were made inputs
+    numbers_read: frozenset[str]            # those of them whose value Python asked for
+    seen: Observation
     codes: frozenset[CodeType]
     seconds: float                          # what running the Python took
     front: Front | None = None
+    departure: Departure | None = None      # the root it left, and how
     undoable: bool = False                  # did it change nothing but its arguments?
 
 
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
-           lifted: frozenset[str], strict: bool, front: Front | None = None) -> Run:
+           lifted: frozenset[str], strict: bool, front: Front | None = None,
+           departure: Departure | None = None) -> Run:
     """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs.
 
-    `front` runs it on arrays that stand for the Tensors of args and kwargs.
+    `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left.
     """
     recorder = Recorder(strict)
     numbers = _Numbers(lifted, recorder)
@@ -117,14 +127,20 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     if front is not None:
         _mend(front, changes)
     if seen.error is None and not aborts:
-        if not any(e.tensor is default_generator.counter for e in recorder.inputs):
+        inputs = [entry.tensor for entry in recorder.inputs]
+        written = list(recorder.written.values())
+        if departure is not None:           # what is guarded from now on is what any path of the root depends on
+            seen.include(departure.root.seen)
+            inputs += departure.leaves
+            written += departure.written
+        if not any(t is default_generator.counter for t in inputs):
             prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
-        reads = read_set(prediction, seen, changes, lifted=lifted - numbers.read, written=recorder.written.values())
+        reads = read_set(prediction, seen, changes, lifted=lifted - numbers.read, written=written)
     aborts += seen.refusals if reads is None else reads.refusals
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
                tuple(e for e in changes if e.kind is Kind.SLOT),
-               frozenset(id(entry.object) for entry in prediction.snapshot), frozenset(numbers.read),
-               codes | frozenset(seen.codes.values()), seconds, front,
+               frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
+               codes | frozenset(seen.codes.values()), seconds, front, departure,
                not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
 
 
@@ -153,14 +169,6 @@ class _Numbers:
         return LiftedNumber(argument, tensor, lambda: self.read.add(route))
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A new path, and how many kernels had to be compiled for it."""
-
-    trace: Trace
-    kernels_compiled: int
-
-
 class Declined(Exception):
     """This run cannot become a trace."""
 
@@ -168,7 +176,7 @@ class Declined(Exception):
         self.aborted = Aborted(reason, detail, line)
 
 
-def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Compiled | list[Aborted]:
+def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Grafted | list[Aborted]:
     """Make a Trace of a run, or say why not."""
     if run.aborts:
         return list(run.aborts)
@@ -186,7 +194,7 @@ def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Compiled |
         return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
 
 
-def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
+def _compile(run: Run, name: str, target: str, fast_math: bool) -> Grafted:
     recorder, reads = run.recorder, run.reads
     assert reads is not None
     leaves, texts = reads.tensors, reads.guards.sources
@@ -211,7 +219,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
     if any(entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
     live = [k for k, m in enumerate(m for m in made.makes if isinstance(m, Made)) if m.has_history]
-    recording = recorder.recording(name, [*recorder.written.values(), *made.tensors], derivatives=bool(live))
+    recording = recorder.recording(name, [*recorder.written.values(), *made.tensors])
     graph, route = recording.graph, None
     if live:
         if not recording.lost.isdisjoint(_history([made.tensors[k] for k in live], recorder.nodes())):
@@ -220,11 +228,11 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Compiled:
         carries = tuple(entry.carries for entry in recorder.inputs)
         route = Route(with_outputs(graph, outputs), carries, target, recording.freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
-    executable = compile_program(graph, target, aliases=tuple(enumerate(written)), fast_math=fast_math)
+    path = Path(graph, recording.reads, tuple(range(len(sources))), tuple(written))
+    trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
-    trace = Trace(graph, executable, reads.guards, sources, grads_expected, tuple(written), tuple(made.makes), route,
-                  grad_effects, slot_effects, rebuild)
-    return Compiled(trace, executable.kernels_compiled)
+    new = NewPath(trace, reads, sources, grads_expected, run.lifted, run.seen)
+    return grafted(new, run.departure, name, target, fast_math)
 
 
 def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...]) -> Source:

@@ -3,7 +3,8 @@
     y = x * 2               record_op("mul", (x, 2), {}, y)          %2 = mul %0, %1
     w -= g                  record_write(w, w - g)                   w is %5 from here on
     w.grad                  read_grad(w)                             the grad w had on entry is an input
-    bool(y)                 host_read(y, "bool")                     the recording is aborted
+    bool(y)                 read_number(y, ...)                      switch %2 {1: ...}: this run is one way of several
+    y.numpy()               host_read(y, "numpy")                    the recording is aborted
 
 1. A Tensor that the run did not make is an input, in the order of first use.
 2. In-place writes are made functional: a Tensor stands for one value at a time, and a write gives it another.
@@ -20,8 +21,9 @@ import numpy as np
 
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Attr, Graph
+from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
-from codegen.ir.types import TensorType, type_of
+from codegen.ir.types import FLOATS, TensorType, type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.source_lines import user_line
 
@@ -48,6 +50,33 @@ class RecordedOp:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberRead:
+    """One number that Python was given: after `ops` operations it asked for `what` of a 0-d value and got `number`.
+
+    The number is written as that of a case: see codegen.ir.program.case_number; of a bool it is 0 or 1.
+    """
+
+    ops: int
+    value: Key
+    dtype: str
+    number: int
+    what: str
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The same in a graph: after `nodes` nodes, `number` was read of `value`."""
+
+    nodes: int
+    value: int
+    dtype: str
+    number: int
+    what: str
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
 
@@ -66,11 +95,13 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A run as a graph. `freed`: values whose history a backward of the run has freed; `lost`: by id, operations of
-    eager autograd that lead to a tensor where the graph does not, since the run made it or had overwritten it.
+    """A run as a graph, and what Python read of its values on the way. `freed`: values whose history a backward of the
+    run has freed; `lost`: by id, operations of eager autograd that lead to a tensor where the graph does not, since the
+    run made it or had overwritten it.
     """
 
     graph: Graph
+    reads: tuple[Read, ...]
     freed: frozenset[int]
     lost: frozenset[int]
 
@@ -82,12 +113,14 @@ class Recorder:
         self.strict = strict
         self.ops: list[RecordedOp] = []
         self.inputs: list[Input] = []
+        self.reads: list[NumberRead] = []
         self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity
         self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # whose grad on entry was read: was there one?
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
         self.aborts: list[Aborted] = []
         self._fixed: list[bool] = []                           # for each op: does it follow from guards alone?
         self._keys: dict[int, Key] = {}
+        self._answered: set[Key] = set()                       # values that Python knows
         self._stale: dict[int, tuple[str, Tensor, dict[str, Attr]]] = {}    # views whose memory was written since
         self._written_storages: list[Storage] = []             # shared memory that was written
         self._postponed: list[weakref.ref[Tensor]] = []        # that have their array yet to be made
@@ -156,6 +189,31 @@ class Recorder:
         if not self.is_fixed(self.key(tensor)):
             self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
 
+    def read_number(self, tensor: Tensor, what: str) -> None:
+        """Python is given the one element of `tensor`, as a bool, an int or a float: from here on it knows it."""
+        key, array = self.key(tensor), tensor.array
+        if self.is_fixed(key):
+            return
+        line, dtype = user_line(), type_of(array).dtype
+        value: Any = array.reshape(())[()]
+        if array.ndim:
+            key = self._derived("reshape", (key,), {"shape": ()}, line)
+        if what == "bool" and dtype != "bool":
+            key = self._derived("ne", (key, self._number(0, dtype)), {}, line)
+            value, dtype = np.bool_(value != 0), "bool"
+        elif what == "int" and dtype in FLOATS and abs(float(value)) < 2**53:
+            difference = self._derived("sub", (key, key), {}, line)
+            finite = self._derived("eq", (difference, self._number(0, dtype)), {}, line)
+            self._answer(finite, "bool", 1, "is finite", line)
+            key = self._derived("cast", (key,), {"dtype": "i64"}, line)
+            value, dtype = np.int64(int(value)), "i64"
+        if dtype == "bool":
+            self._answer(key, dtype, int(value), what, line)
+        elif dtype in SWITCHED:
+            self._answer(key, dtype, case_number(value), what, line)
+        else:
+            self.abort(Abort.HOST_READ, f"{what} of {type_of(array)}")
+
     def refuse(self, what: str) -> None:
         """Eager execution did something that recording cannot follow."""
         self.abort(Abort.VIEW_WRITE if "view" in what else Abort.HOOK if "hook" in what else Abort.NOT_RECORDED, what)
@@ -213,16 +271,16 @@ class Recorder:
         """The ids of the operations of eager autograd that the run made."""
         return {id(recorded.node) for recorded in self.ops if recorded.node is not None}
 
-    def graph(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> Graph:
+    def graph(self, name: str, outputs: list[Tensor]) -> Graph:
         """The run as a Graph whose outputs are the values these Tensors stand for now.
 
-        With `derivatives`, `detach` stands wherever eager autograd stopped (detach(), no_grad, constants of a
-        Function), so that differentiating the graph gives what differentiating the run would have given.
+        `detach` stands wherever eager autograd stopped (detach(), no_grad, constants of a Function), so that
+        differentiating the graph gives what differentiating the run would have given.
         """
-        return self.recording(name, outputs, derivatives=derivatives).graph
+        return self.recording(name, outputs).graph
 
-    def recording(self, name: str, outputs: list[Tensor], *, derivatives: bool) -> Recording:
-        """The graph, and what is known of its derivatives."""
+    def recording(self, name: str, outputs: list[Tensor]) -> Recording:
+        """The graph, what was read, and what is known of its derivatives."""
         b = Builder(name)
         ends = [self.key(t) for t in outputs]           # first: a view that was not used since is recorded now
         freed: set[int] = set()
@@ -241,11 +299,17 @@ class Recorder:
                 values[key] = b.emit("constant", value=text, dtype=dtype)
             return values[key]
 
+        reads: list[Read] = []
+        waiting = iter(self.reads)
+        read = next(waiting, None)
         for k, recorded in enumerate(self.ops):
+            while read is not None and read.ops == k:
+                reads.append(_read_of(read, len(b), value(read.value)))
+                read = next(waiting, None)
             b.line = recorded.line
             args = [value(key) for key in recorded.args]
             result = b.emit(recorded.op, *args, **recorded.attrs)
-            if derivatives and any(a.id in carrying for a in args):
+            if any(a.id in carrying for a in args):
                 if recorded.carries:
                     carrying.add(result.id)
                 elif recorded.op != "detach":
@@ -260,9 +324,12 @@ class Recorder:
                 seen.add(id(node))          # it comes again where a view is derived again after a write
             values["op", k] = result
         b.line = None
+        for last in (read, *waiting):
+            if last is not None:
+                reads.append(_read_of(last, len(b), value(last.value)))
         found = [value(key) for key in ends]
         lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
-        return Recording(b.graph(found), frozenset(freed), frozenset(lost))
+        return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost))
 
     def is_fixed(self, key: Key) -> bool:
         """Does a value follow from numbers and constants of the run, and from no input?"""
@@ -270,6 +337,16 @@ class Recorder:
         return kind == "number" or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
 
     # ---- inside -------------------------------------------------------------------------------------------
+
+    def _derived(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], line: str | None) -> Key:
+        """A value that only a read needs, which eager execution did not compute."""
+        self._append(RecordedOp(op, args, attrs, False, line))
+        return "op", len(self.ops) - 1
+
+    def _answer(self, key: Key, dtype: str, number: int, what: str, line: str | None) -> None:
+        if key not in self._answered:
+            self._answered.add(key)
+            self.reads.append(NumberRead(len(self.ops), key, dtype, number, what, line))
 
     def _append(self, recorded: RecordedOp) -> None:
         self.ops.append(recorded)
@@ -296,6 +373,10 @@ class Recorder:
         self._stale.pop(id(tensor), None)
         self._keys[id(tensor)] = key
         return key
+
+
+def _read_of(read: NumberRead, nodes: int, value: Value) -> Read:
+    return Read(nodes, value.id, read.dtype, read.number, read.what, read.line)
 
 
 def _dtype_beside(op: str, args: tuple[Any, ...]) -> str:

@@ -1,17 +1,17 @@
-"""Replay: run a known path without its Python.
+"""Replay: run known paths without their Python.
 
-    leaves = trace.guards.check(args, kwargs)        the Tensors the path reads, found again, or None
-    result = trace.replay(leaves)                    one native call, then effects, then the result
+    leaves = root.match(args, kwargs)           the Tensors that its paths read, found again, or None
+    left_at, result = root.replay(leaves, ...)  one native call goes one of the ways; then effects, then the result
 
 1. Nothing that the caller can see changes before the native call, and nothing after its last exit is undone: the call
-   either returns an exit number with everything as it was, or all effects follow.
+   either returns an exit number with everything as it was, or all effects of the path that it went follow.
 2. Tensors that the run wrote in place are written in their own storage.
 3. An output's storage is used again when nothing else holds it.
+4. A Root is never changed but for its counts: one more path makes another root, and threads in this one go on.
 """
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,143 +19,20 @@ import numpy as np
 
 from codegen import Executable
 from codegen.ir.graph import Graph
-from codegen.ir.types import DTYPES, TensorType
-from tracegrad.dispatch import GRAD, dispatch
-from tracegrad.functional import detach
+from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.guards import Guards, Slot
 from tracegrad.lifted import may_be_lifted
-from tracegrad.purity.memory import NotOwned, owner
+from tracegrad.made import Made, MadeView, OutputPool
+from tracegrad.purity.observation import Observation
 from tracegrad.results import Rebuild
-from tracegrad.routes import Route
+from tracegrad.routes import Kept, Route, kept_tensor, way_of
+from tracegrad.segments import Path, Segment
 from tracegrad.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where an input of the graph is found: a leaf, the grad of one, a number argument, or an array the trace owns."""
-
-    text: str
-    leaf: int | None = None
-    of_grad: bool = False
-    number: int | str | None = None         # position or name of the argument
-    array: np.ndarray | None = None
-    dtype: np.dtype | None = None           # of a number
-    contiguous: bool = False                # guards say that its storage is
-
-    def tensor(self, leaves: Sequence[Tensor]) -> Tensor:
-        """The Tensor itself; only for an input with a leaf."""
-        assert self.leaf is not None
-        found = leaves[self.leaf]
-        return found._grad if self.of_grad else found       # type: ignore[return-value]
-
-    def fetch(self, leaves: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> np.ndarray:
-        """Its storage, made contiguous where it is not."""
-        if self.leaf is not None:
-            array = self.tensor(leaves).array
-            return array if array.flags.c_contiguous else np.ascontiguousarray(array)
-        if self.array is not None:
-            return self.array
-        return np.asarray(self.argument(args, kwargs), self.dtype)
-
-    def argument(self, args: tuple, kwargs: Mapping[str, Any]) -> Any:
-        """The argument itself; only for a number."""
-        return args[self.number] if isinstance(self.number, int) else kwargs[str(self.number)]
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?
-
-    `strides` and `writeable` are those of its array, None and True where that is nothing special.
-    """
-
-    type: TensorType
-    requires_grad: bool
-    has_history: bool
-    strides: tuple[int, ...] | None = None
-    writeable: bool = True
-
-    def tensor(self, values: np.ndarray) -> Tensor:
-        """The Tensor, of these values."""
-        array = values if self.strides is None else laid_out(values, self.strides)
-        if not self.writeable:
-            array = array.view()
-            array.flags.writeable = False
-        return Tensor(array, self.requires_grad)
-
-
-@dataclass(frozen=True, slots=True)
-class MadeView:
-    """A Tensor that every call makes anew on the memory of tensor `parent` (see Trace.replay): `op` of it."""
-
-    parent: int
-    op: str
-    attrs: Mapping[str, Any]
-    tracked: bool                           # does differentiation see it as a view?
-    writeable: bool = True                  # may it be written to, if the parent may?
-
-    def tensor(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The view."""
-        parent = tensors[self.parent]
-        if self.op == "detach":
-            return detach(parent)
-        before, GRAD.enabled = GRAD.enabled, self.tracked
-        try:
-            view = dispatch(self.op, parent, **self.attrs)
-        finally:
-            GRAD.enabled = before
-        if not self.writeable:
-            view.array.flags.writeable = False
-        return view
-
-
-def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
-    """The values in memory of their own with these strides, so that what is a view of them, or a copy, stays so."""
-    reach = [(n - 1) * stride for n, stride in zip(values.shape, strides)]
-    before = -sum(r for r in reach if r < 0)
-    memory = np.empty(before + sum(r for r in reach if r > 0) + values.itemsize, np.uint8)
-    array: np.ndarray = np.ndarray(values.shape, values.dtype, memory, before, strides)
-    array[...] = values
-    return array
-
-
-@dataclass(frozen=True, slots=True)
-class GradExpected:
-    """The grad that leaf `leaf` has on entry: none, or a Tensor of this type; does it require grad, by a history?"""
-
-    leaf: int
-    type: TensorType | None = None
-    requires_grad: bool = False
-    has_history: bool = False
-
-    def is_met(self, grad: Tensor | None) -> bool:
-        """Is it this one?"""
-        if grad is None or self.type is None:
-            return grad is None and self.type is None
-        array = grad.array
-        return (array.shape == self.type.shape and array.dtype is DTYPES[self.type.dtype]
-                and grad.requires_grad is self.requires_grad
-                and (grad.grad_fn is not None) is self.has_history and grad.hooks is None)
-
-
-def own_memory(leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
-    """Has each of the grads memory that no other of these Tensors has?"""
-    try:
-        owners = {id(t.array if t.array.base is None else owner(t.array)) for t in leaves}
-        for grad in grads:
-            whole = id(grad.array if grad.array.base is None else owner(grad.array))
-            if whole in owners:
-                return False
-            owners.add(whole)
-    except NotOwned:
-        others = (*grads, *leaves)
-        return not any(np.may_share_memory(g.array, t.array) for k, g in enumerate(grads) for t in others[k + 1:])
-    return True
-
-
-@dataclass(frozen=True, slots=True)
 class GradEffect:
-    """After the call, the grad of leaf `leaf` is made tensor `tensor` (see Trace.replay), or None."""
+    """After the call, the grad of leaf `leaf` is made tensor `tensor` (see Trace), or None."""
 
     leaf: int
     tensor: int | None
@@ -169,48 +46,16 @@ class SlotEffect:
     rebuild: Rebuild
 
 
-class OutputPool:
-    """Arrays for one output. An array is free again when only the pool holds it.
-
-    One that left as a result of NumPy code may come back with another shape or dtype: it is not used again.
-    """
-
-    __slots__ = ("shape", "dtype", "flags", "_arrays")
-    SPARE = 2       # a training step's gradient lives until the next call has made its successor
-
-    def __init__(self, type: TensorType):
-        self.shape: tuple = type.shape
-        self.dtype = DTYPES[type.dtype]
-        self.flags = -1
-        self._arrays: list[np.ndarray] = []
-
-    def take(self) -> np.ndarray:
-        """An uninitialized C-contiguous array that nobody else holds."""
-        for array in self._arrays:
-            if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
-                if array.flags.num == self.flags and array.shape == self.shape and array.dtype is self.dtype:
-                    return array
-        array = np.empty(self.shape, self.dtype)
-        self.flags = array.flags.num
-        if len(self._arrays) == self.SPARE:
-            del self._arrays[0]
-        self._arrays.append(array)
-        return array
-
-
 @dataclass(slots=True, eq=False, repr=False)
 class Trace:
-    """One path of a traced function: what it assumes, what it runs, what it leaves behind.
+    """One path of a traced function: what Python read on it, what it leaves behind.
 
-    Positions of tensors in effects and in the result count the leaves first, then what the call `makes`.
+    Positions of tensors in effects and in the result count its leaves first, then what the call `makes`. `leaves`:
+    which of the root's leaves those are.
     """
 
-    graph: Graph
-    executable: Executable
-    guards: Guards
-    sources: tuple[Source, ...]
-    grads_expected: tuple[GradExpected, ...]                     # where the grad on entry was read
-    written: tuple[int, ...]                                     # inputs overwritten in place
+    path: Path
+    leaves: tuple[int, ...]
     makes: tuple[Made | MadeView, ...]                           # a view comes after what it is a view of
     route: Route | None                                          # what differentiates made tensors with a history
     grad_effects: tuple[GradEffect, ...]
@@ -218,21 +63,94 @@ class Trace:
     rebuild: Rebuild
     seconds: float = 0.0                                         # what recording and compiling took
     replays: int = 0
-    exits: int = 0
-    made: tuple[Made, ...] = field(init=False)                   # the executable's outputs after the written ones
+    made: tuple[Made, ...] = field(init=False)                   # the path's outputs after the written ones
+
+    def __post_init__(self) -> None:
+        self.made = tuple(m for m in self.makes if isinstance(m, Made))
+
+    @property
+    def graph(self) -> Graph:
+        """The whole path."""
+        return self.path.graph
+
+    def finish(self, arrays: Sequence[np.ndarray], leaves: Sequence[Tensor], kept: Kept | None,
+               args: tuple, kwargs: dict) -> Any:
+        """Do what comes after the native call, which filled `arrays` (made ones, then saved ones); the result."""
+        made = [m.tensor(array) for array, m in zip(arrays, self.made)]
+        if self.route is not None and kept is not None:
+            live = [t for t, m in zip(made, self.made) if m.has_history]
+            self.route.attach(self._of_path(kept), arrays[len(made):], live)
+        tensors = [*(leaves[k] for k in self.leaves), *made]
+        if len(made) < len(self.makes):
+            self._add_views(tensors)
+        for g in self.grad_effects:
+            tensors[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
+        result = self.rebuild(tensors, args, kwargs)        # all of it before slots change what it finds
+        stored = [effect.rebuild(tensors, args, kwargs) for effect in self.slot_effects]
+        for effect, value in zip(self.slot_effects, stored):
+            effect.slot.assign(args, kwargs, value)
+        return result
+
+    def _of_path(self, kept: Kept) -> Kept:
+        """What was kept of the root's inputs, for those of the path."""
+        edges, values = kept
+        inputs = self.path.inputs
+        assert self.route is not None
+        if values is None or self.route.spent(self.route.freed):
+            return tuple(edges[k] for k in inputs), None
+        return tuple(edges[k] for k in inputs), tuple(values[k] for k in inputs)
+
+    def _add_views(self, tensors: list[Tensor]) -> None:
+        """Put the views where they belong among what the call has made."""
+        for place, entry in enumerate(self.makes, len(self.leaves)):
+            if isinstance(entry, MadeView):
+                tensors.insert(place, entry.tensor(tensors))
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Root:
+    """Paths that assume the same on entry, as one program that goes one of the known ways, or leaves.
+
+    Leaves are the Tensors that the guards find; `sources`: where each input of the program is found. `traces`: by end
+    of the program; `exits`: the segment that each exit leaves, from exit 1.
+    """
+
+    guards: Guards
+    sources: tuple[Source, ...]
+    grads_expected: tuple[GradExpected, ...]                     # where a grad on entry was read
+    lifted: frozenset[str]                                       # routes of numbers that are inputs
+    seen: Observation                                            # what its runs did
+    tree: Segment
+    exits: tuple[Segment, ...]
+    traces: tuple[Trace, ...]
+    executable: Executable
+    refusals: int = 0                                            # how often a checked op refused its operands
     pools: tuple[OutputPool, ...] = field(init=False)
+    written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
+    _outputs: tuple[tuple[int, ...], ...] = field(init=False)    # for each end, where what it made and saved is found
+    _carries: tuple[bool, ...] = field(init=False)               # inputs that a derivative of a result leads to
+    _keeps: bool = field(init=False)                             # does a backward need their values?
     _leaf_of: tuple[int | None, ...] = field(init=False)         # inputs that are the storage of a leaf as it is
     _numbers: tuple[Source, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        saved = self.route.saved_types if self.route else ()
-        self.made = tuple(m for m in self.makes if isinstance(m, Made))
-        self.pools = tuple(OutputPool(type) for type in (*(m.type for m in self.made), *saved))
+        self.pools = tuple(map(OutputPool, self.executable.slots))
+        self.written = tuple(sorted({t.path.inputs[k] for t in self.traces for k in t.path.written}))
+        self._outputs = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
+        routes = [(t.path, t.route) for t in self.traces if t.route is not None]
+        carrying = {path.inputs[k] for path, route in routes for k, c in enumerate(route.carries) if c}
+        self._carries = tuple(k in carrying for k in range(len(self.sources))) if routes else ()
+        self._keeps = any(not route.spent(route.freed) for _, route in routes)
         self._leaf_of = tuple(s.leaf if s.contiguous else None for s in self.sources)
         self._numbers = tuple(s for s in self.sources if s.number is not None)
 
+    @property
+    def replays(self) -> int:
+        """How many calls went one of its ways to the end."""
+        return sum(trace.replays for trace in self.traces)
+
     def match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
-        """The leaves of this call if everything the trace assumes holds."""
+        """The leaves of this call if everything that is assumed on entry holds."""
         leaves = self.guards.check(args, kwargs)
         if leaves is None:
             return None
@@ -258,36 +176,33 @@ class Trace:
         leaf = self._leaf_of[k]
         return self.sources[k].tensor(leaves) if leaf is None else leaves[leaf]
 
-    def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[bool, Any]:
-        """Run the path. (True, None) if it left at an exit, with nothing changed; else (False, the result)."""
-        inputs = [source.fetch(leaves, args, kwargs) if leaf is None else leaves[leaf].array
-                  for leaf, source in zip(self._leaf_of, self.sources)]
-        if self.route is not None:
-            kept = self.route.keep([a if s.leaf is None else s.tensor(leaves) for s, a in zip(self.sources, inputs)])
+    def fetch(self, leaves: Sequence[Tensor], args: tuple, kwargs: dict) -> list[np.ndarray]:
+        """The inputs of the program."""
+        return [source.fetch(leaves, args, kwargs) if leaf is None else leaves[leaf].array
+                for leaf, source in zip(self._leaf_of, self.sources)]
+
+    def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[int, Any]:
+        """Go one of the ways: (-1 - its end, the result); or (the number of an exit, None), with nothing changed."""
+        inputs = self.fetch(leaves, args, kwargs)
+        kept = None if not self._carries else self._keep(inputs, leaves)
         for k in self.written:
             self.written_tensor(k, leaves).prepare_write()
-        outputs = [pool.take() for pool in self.pools]
-        if self.executable.run((*inputs, *outputs)) >= 0:
-            self.exits += 1
-            return True, None
-        self.replays += 1
-        made = [m.tensor(array) for array, m in zip(outputs, self.made)]
-        if self.route is not None:
-            live = [t for t, m in zip(made, self.made) if m.has_history]
-            self.route.attach(kept, outputs[len(made):], live)
-        tensors = [*leaves, *made]
-        if len(made) < len(self.makes):
-            self._add_views(tensors, len(leaves))
-        for g in self.grad_effects:
-            leaves[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
-        result = self.rebuild(tensors, args, kwargs)        # all of it before slots change what it finds
-        stored = [effect.rebuild(tensors, args, kwargs) for effect in self.slot_effects]
-        for effect, value in zip(self.slot_effects, stored):
-            effect.slot.assign(args, kwargs, value)
-        return False, result
+        arrays = (*inputs, *[pool.take() for pool in self.pools])
+        left_at = self.executable.run(arrays)
+        if left_at >= 0:
+            if left_at:
+                self.exits[left_at - 1].growth.exits += 1
+            else:
+                self.refusals += 1
+            return left_at, None
+        trace = self.traces[-1 - left_at]
+        trace.replays += 1
+        outputs = [arrays[k] for k in self._outputs[-1 - left_at]]
+        return left_at, trace.finish(outputs, leaves, kept, args, kwargs)
 
-    def _add_views(self, tensors: list[Tensor], leaves: int) -> None:
-        """Put the views where they belong among what the call has made."""
-        for place, entry in enumerate(self.makes, leaves):
-            if isinstance(entry, MadeView):
-                tensors.insert(place, entry.tensor(tensors))
+    def _keep(self, inputs: Sequence[np.ndarray], leaves: Sequence[Tensor]) -> Kept:
+        """The inputs of a call about to run, for its backward: before anything is written."""
+        operands = [array if source.leaf is None else source.tensor(leaves)
+                    for source, array in zip(self.sources, inputs)]
+        edges = tuple(way_of(t) if c and isinstance(t, Tensor) else None for t, c in zip(operands, self._carries))
+        return edges, tuple(map(kept_tensor, operands)) if self._keeps else None

@@ -136,12 +136,10 @@ class Route:
             self.attach(self.keep(operands), made[len(results):], results)
         return results
 
-    def keep(self, operands: Sequence[Tensor | np.ndarray]) -> Kept:
-        """The inputs of a call about to run, for its backward: before anything is written."""
-        edges = tuple(_edge(t) if c and isinstance(t, Tensor) else None for t, c in zip(operands, self.carries))
-        if self.spent(self.freed):
-            return edges, None
-        return edges, tuple(t.save() if isinstance(t, Tensor) else Tensor(t) for t in operands)
+    def keep(self, operands: Sequence[Tensor]) -> Kept:
+        """The inputs of a call about to run, for its backward."""
+        edges = tuple(way_of(t) if c else None for t, c in zip(operands, self.carries))
+        return edges, None if self.spent(self.freed) else tuple(map(kept_tensor, operands))
 
     def attach(self, kept: Kept, saved: Sequence[np.ndarray], results: Sequence[Tensor]) -> None:
         """Give the `results` of a call that derivatives lead through their history."""
@@ -312,7 +310,13 @@ class RouteNode(Node):
         return Tensor(array, True, RouteNode(call, call.route.saved[k]))
 
 
-def _edge(tensor: Tensor) -> Node | Tensor | None:
+def kept_tensor(operand: Tensor | np.ndarray) -> Saved | Tensor:
+    """The value of an input, for backward."""
+    return operand.save() if isinstance(operand, Tensor) else Tensor(operand)
+
+
+def way_of(tensor: Tensor) -> Node | Tensor | None:
+    """Where a gradient of a Tensor goes."""
     if not tensor.requires_grad:
         return None
     return tensor if tensor.grad_fn is None else tensor.grad_fn

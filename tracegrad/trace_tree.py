@@ -3,75 +3,68 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracegrad.replay import Trace
+from tracegrad.replay import Root, Trace
+from tracegrad.segments import Growth
 from tracegrad.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far a traced function may grow: how many paths it keeps, how many of them may be such as no call has come
-    back to, and how often it may fail to record in a row.
+    """How far a traced function may grow.
+
+    paths: how many it keeps; unused: how many of them may be such as no call has come back to; failures: how often it
+    may fail to record in a row, from the start or at one exit; values: how many values of a float that Python reads at
+    one place may each be a way of its own.
     """
 
     paths: int = 64
     unused: int = 16
     failures: int = 8
+    values: int = 4
 
 
 class TraceTree:
-    """The traces of one function, the one that matched last first.
+    """The roots of one function, the one that matched last first.
 
-    `traces` is replaced, never changed, so that a reader in another thread sees one whole tuple.
+    `roots` is replaced, never changed, so that a reader in another thread sees one whole tuple.
     """
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.traces: tuple[Trace, ...] = ()
-        self.quarantined: tuple[Trace, ...] = ()        # that an audit found to be wrong
-        self._failures = 0
-        self._skip = 0
+        self.roots: tuple[Root, ...] = ()
+        self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
+        self.growth = Growth()
 
-    def find(self, args: tuple, kwargs: dict) -> tuple[Trace, tuple[Tensor, ...]] | None:
-        """The trace whose assumptions hold for this call, with the Tensors it reads."""
-        for trace in self.traces:
-            leaves = trace.match(args, kwargs)
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """Every path."""
+        return tuple(trace for root in self.roots for trace in root.traces)
+
+    def find(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
+        """The root whose assumptions hold for this call, with the Tensors its paths read."""
+        for root in self.roots:
+            leaves = root.match(args, kwargs)
             if leaves is not None:
-                if trace is not self.traces[0]:
-                    self.traces = (trace, *(t for t in self.traces if t is not trace))
-                return trace, leaves
+                if root is not self.roots[0]:
+                    self.roots = (root, *(r for r in self.roots if r is not root))
+                return root, leaves
         return None
 
-    def add(self, trace: Trace) -> None:
-        """Graft a new trace."""
-        self.traces = (trace, *self.traces)
-        self._failures = self._skip = 0
+    def add(self, root: Root, replaces: Root | None) -> None:
+        """A path has been grafted: `root` has it, and every path of `replaces`."""
+        self.roots = (root, *(r for r in self.roots if r is not replaces))
 
-    def quarantine(self, trace: Trace) -> None:
-        """Never replay this path again, nor record it anew."""
-        self.traces = tuple(t for t in self.traces if t is not trace)
-        self.quarantined = (*self.quarantined, trace)
+    def quarantine(self, root: Root) -> None:
+        """Never replay its paths again, nor record them anew."""
+        self.roots = tuple(r for r in self.roots if r is not root)
+        self.quarantined = (*self.quarantined, root)
 
     def is_quarantined(self, args: tuple, kwargs: dict) -> bool:
         """Would this call take a path that is not to be replayed?"""
-        return any(trace.match(args, kwargs) is not None for trace in self.quarantined)
+        return any(root.match(args, kwargs) is not None for root in self.quarantined)
 
     @property
     def full(self) -> bool:
         """Has the function as many paths as its limits allow?"""
-        return len(self.traces) >= min(self.limits.paths, self.limits.unused) and (
-            len(self.traces) >= self.limits.paths
-            or sum(not trace.replays for trace in self.traces) >= self.limits.unused)
-
-    def may_record(self) -> bool:
-        """Should this call be recorded? After n failures in a row 2**n - 1 calls are not, after the last none is."""
-        if self.full or self._failures >= self.limits.failures:
-            return False
-        if self._skip:
-            self._skip -= 1
-            return False
-        return True
-
-    def failed(self) -> None:
-        """A recording was aborted."""
-        self._failures += 1
-        self._skip = 2 ** self._failures - 1
+        traces = self.traces
+        return len(traces) >= self.limits.paths or sum(not trace.replays for trace in traces) >= self.limits.unused

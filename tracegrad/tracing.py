@@ -22,18 +22,21 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numpy as np
 
 from codegen import TARGETS
+from codegen.ir.types import FLOATS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback
+from tracegrad.grafting import Departure, Grafted
 from tracegrad.lifted import may_be_lifted
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
-from tracegrad.replay import Trace
+from tracegrad.replay import Root
+from tracegrad.segments import Segment
 from tracegrad.source_lines import is_inside, user_level
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits, TraceTree
@@ -111,27 +114,30 @@ class Traced:
             return self._without_path(args, kwargs)
         return self._replay(self._tree, *found, args, kwargs)
 
-    def _replay(self, tree: TraceTree, trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Any:
+    def _replay(self, tree: TraceTree, root: Root, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict,
+                adopted: Adopted | None = None) -> Any:
         stats = self.stats
-        if self._audit and trace.replays % self._audit == 0:
-            audited = audit(self.eager, trace, leaves, args, kwargs)
+        if self._audit and root.replays % self._audit == 0:
+            audited = audit(self.eager, root, leaves, args, kwargs)
             if audited is not None:
-                return self._end_audit(tree, trace, audited)
-        exited, result = trace.replay(leaves, args, kwargs)
-        if exited:
-            stats.side_exits += 1
-            stats.eager_calls += 1
-            return self.eager(*args, **kwargs)
-        stats.replays += 1
-        return result
+                return self._end_audit(tree, root, audited)
+        left_at, result = root.replay(leaves, args, kwargs)
+        if left_at < 0:
+            stats.replays += 1
+            return result
+        stats.side_exits += 1
+        if left_at:
+            return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
+        stats.eager_calls += 1                      # the values were refused: the Python raises
+        return self.eager(*args, **kwargs)
 
-    def _end_audit(self, tree: TraceTree, trace: Trace, audited: Audit) -> Any:
+    def _end_audit(self, tree: TraceTree, root: Root, audited: Audit) -> Any:
         """The call has run as Python: give what it gave; a path that gives something else is never replayed again."""
         self.stats.audits += 1
         self.stats.eager_calls += 1
         if not audited.verification.agrees:
             with self._lock:
-                tree.quarantine(trace)
+                tree.quarantine(root)
                 self._note([audited.aborted])
             warnings.warn(f"{self.name}: {audited.aborted}", AuditFailed, stacklevel=user_level())
         if audited.error is not None:
@@ -152,14 +158,14 @@ class Traced:
                       self._tree.limits)
 
     def __repr__(self) -> str:
-        return f"<traced {self.name}: {len(self._traces())} paths>"
+        return f"<traced {self.name}: {sum(len(root.traces) for root in self._roots())} paths>"
 
-    def _traces(self) -> tuple[Trace, ...]:
-        return tuple(trace for tree in (self._tree, *self._array_trees.values()) for trace in tree.traces)
+    def _roots(self) -> tuple[Root, ...]:
+        return tuple(root for tree in (self._tree, *self._array_trees.values()) for root in tree.roots)
 
     def explain(self) -> Explanation:
         """What is known about this function: every path with its guards, steps and cost, every abort with its cure."""
-        return explain(self, self._traces(), tuple(self._aborted))
+        return explain(self, self._roots(), tuple(self._aborted))
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
         """Run this call both ways on copies and compare; str() of the result says what differs first, and where."""
@@ -191,25 +197,28 @@ class Traced:
         found = tree.find(adopted.args, adopted.kwargs)
         if found is None:
             return self._miss(tree, args, kwargs, adopted)
-        return self._replay(tree, *found, args, kwargs)
+        return self._replay(tree, *found, args, kwargs, adopted)
 
-    def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None) -> Any:
-        """No known path: record this run if that may succeed, else run eagerly."""
+    def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None,
+              departure: Departure | None = None) -> Any:
+        """No known path: record this run if that may succeed, else run eagerly. `departure`: how it left a root."""
         if not self._lock.acquire(blocking=False):          # another thread is recording
             self.stats.eager_calls += 1
             return self.eager(*args, **kwargs)
         try:
-            reason = self._reason_not_to_record(tree, args, kwargs, adopted)
+            if departure is not None and departure.root not in tree.roots:      # another thread has grafted meanwhile
+                departure = None
+            reason = self._reason_not_to_record(tree, args, kwargs, adopted, departure)
             if reason is not None:
                 self._give_up(reason)
                 self.stats.eager_calls += 1
                 return self.eager(*args, **kwargs)
-            return self._record(tree, args, kwargs, adopted)
+            return self._record(tree, args, kwargs, adopted, departure)
         finally:
             self._lock.release()
 
     def _reason_not_to_record(self, tree: TraceTree, args: tuple, kwargs: dict,
-                              adopted: Adopted | None) -> Sequence[Aborted] | None:
+                              adopted: Adopted | None, departure: Departure | None) -> Sequence[Aborted] | None:
         if adopted is None:
             for argument in (*args, *kwargs.values()):
                 if isinstance(argument, np.ndarray):
@@ -223,10 +232,15 @@ class Traced:
             return [next(a for a in self._aborted if a.reason is Abort.QUARANTINED)]
         if tree.full:
             return [Aborted(Abort.TOO_MANY_PATHS, f"{len(tree.traces)} paths")]
-        return None if tree.may_record() else self._reason
+        if departure is not None and (reason := changing_float(departure.segment, tree.limits.values)):
+            return [reason]
+        growth = tree.growth if departure is None else departure.segment.growth
+        return None if growth.may_record(tree.limits.failures) else self._reason
 
-    def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
+    def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None,
+                departure: Departure | None) -> Any:
         start = time.perf_counter()
+        growth = tree.growth if departure is None else departure.segment.growth
         if adopted is not None and not self._rehearsed:
             rehearsal = rehearse(self.eager, args, kwargs, pipeline.LIBRARY, self._codes)
             self._rehearsed = rehearsal is None or not rehearsal.aborts
@@ -234,8 +248,8 @@ class Traced:
                 return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
         given_args, given_kwargs = (args, kwargs) if adopted is None else adopted[:2]
-        run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, self._lift(tree, args, kwargs),
-                              self._strict, front)
+        lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
+        run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, lifted, self._strict, front, departure)
         self.stats.recordings += 1
         self._codes = run.codes
         self._constant |= run.numbers_read
@@ -244,21 +258,24 @@ class Traced:
         if run.error is not None:
             self.stats.eager_calls += 1
             self._note(run.aborts)
+            if departure is not None:
+                growth.failed()
             if front is not None and run.undoable:      # it may be the Arrays that do not please
-                tree.failed()
+                growth.failed()
                 front.undo()
                 return self.eager(*args, **kwargs)
             raise run.error
         outcome = pipeline.compile_run(run, self.name, self._target, self._fast_math)
         seconds = time.perf_counter() - start
         self.stats.compile_seconds += seconds - run.seconds
-        if isinstance(outcome, pipeline.Compiled):
+        if isinstance(outcome, Grafted):
             outcome.trace.seconds = seconds
-            self.stats.kernels_compiled += outcome.kernels_compiled
-            tree.add(outcome.trace)
+            self.stats.kernels_compiled += outcome.root.executable.kernels_compiled
+            tree.add(outcome.root, outcome.replaces)
+            growth.succeeded()
             return run.result if front is None else front.result(run.result)
         self.stats.eager_calls += 1
-        tree.failed()
+        growth.failed()
         if front is not None and run.undoable:
             front.undo()
         self._give_up(outcome)
@@ -274,7 +291,7 @@ class Traced:
             self._note(rehearsal.aborts)
             raise rehearsal.error
         if rehearsal.aborts:
-            tree.failed()
+            tree.growth.failed()
             self._give_up(rehearsal.aborts)
         return rehearsal.result
 
@@ -289,7 +306,7 @@ class Traced:
             if type(argument) in (int, float):
                 self._numbers.setdefault(route, set()).add(argument)
         looks_at_types = any("type" in code.co_names and not is_inside(code.co_filename) for code in self._codes)
-        if looks_at_types or not tree.traces:
+        if looks_at_types or not tree.roots:
             return frozenset()
         if self._aborted:                   # a lifted run that raises is run again: only what is pure may be
             return frozenset()
@@ -312,6 +329,14 @@ class Traced:
             self.stats.aborts[aborted.reason.name] += 1
             if aborted not in self._aborted:
                 self._aborted.append(aborted)
+
+
+def changing_float(segment: Segment, values: int) -> Aborted | None:
+    """Why a float that Python reads at the end of `segment` is not recorded with yet another value, if that is so."""
+    read = segment.read
+    if read is None or read.dtype not in FLOATS or len(segment.ways) < values:
+        return None
+    return Aborted(Abort.HOST_READ, f"{read.what}, which has had {values} values", read.line)
 
 
 pipeline.LIBRARY.follow[Traced] = ("eager",)       # inside another traced function it runs as the function it is

@@ -15,7 +15,7 @@ from codegen.ir.interpret import interpret
 from tracegrad import dtypes
 from tracegrad.numpy_front.boundary import adopt
 from tracegrad.pytrees import opened
-from tracegrad.replay import Trace
+from tracegrad.replay import Root, Trace
 from tracegrad.results import CONSTANTS
 from tracegrad.tensors import Tensor
 
@@ -94,18 +94,19 @@ def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     found = traced._tree.find(args, kwargs)
     if found is None:
         raise ValueError(f"{traced.name}: no path is known for this call; call it once with these arguments first")
-    trace, leaves = found
-    with _on_copies(trace, leaves, args, kwargs):
-        inputs = [s.fetch(leaves, args, kwargs).copy() for s in trace.sources]
-        exited, result = trace.replay(leaves, args, kwargs)
-        replayed = None if exited else left_behind(trace, leaves, result, _stored(trace, args, kwargs))
-    with _on_copies(trace, leaves, args, kwargs):
+    root, leaves = found
+    with _on_copies(root, leaves, args, kwargs):
+        inputs = [array.copy() for array in root.fetch(leaves, args, kwargs)]
+        left_at, result = root.replay(leaves, args, kwargs)
+        if left_at >= 0:
+            return Verification(True, (), None)     # a call that leaves at an exit is run eagerly: nothing to compare
+        trace = root.traces[-1 - left_at]
+        replayed = left_behind(root, trace, leaves, result, _stored(trace, args, kwargs))
+    with _on_copies(root, leaves, args, kwargs):
         result = traced.eager(*args, **kwargs)
-        expected = left_behind(trace, leaves, result, _stored(trace, args, kwargs))
-    if replayed is None:
-        return Verification(True, (), None)         # a call that leaves at an exit is run eagerly: nothing to compare
+        expected = left_behind(root, trace, leaves, result, _stored(trace, args, kwargs))
     differences = compared(expected, replayed)
-    return Verification(not differences, differences, first_difference(trace, inputs) if differences else None)
+    return Verification(not differences, differences, first_difference(root, trace, inputs) if differences else None)
 
 
 def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
@@ -117,22 +118,25 @@ def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     found = None if tree is None else tree.find(adopted.args, adopted.kwargs)
     if found is None:
         raise ValueError(f"{traced.name}: no path is known for this call; call it once with these arguments first")
-    trace, leaves = found
-    inputs = [s.fetch(leaves, *ours).copy() for s in trace.sources]
-    exited, result = trace.replay(leaves, *ours)
-    if exited:
+    root, leaves = found
+    inputs = [array.copy() for array in root.fetch(leaves, *ours)]
+    left_at, result = root.replay(leaves, *ours)
+    if left_at >= 0:
         return Verification(True, (), None)
+    trace = root.traces[-1 - left_at]
     expected = dict(_parts((traced.eager(*theirs[0], **theirs[1]), *theirs), "", {}))
     replayed = dict(_parts((result, *ours), "", {}))
     differences = compared(expected, replayed)
-    return Verification(not differences, differences, first_difference(trace, inputs) if differences else None)
+    return Verification(not differences, differences, first_difference(root, trace, inputs) if differences else None)
 
 
-def first_difference(trace: Trace, inputs: list[np.ndarray]) -> str | None:
+def first_difference(root: Root, trace: Trace, inputs: list[np.ndarray]) -> str | None:
     """The first operation whose compiled value differs from its reference's, as text with the user's line.
 
-    Where none does, each compiled by itself, it is the one that makes the first wrong output of the path.
+    Where none does, each compiled by itself, it is the one that makes the first wrong output of the path. `inputs`:
+    those of the root.
     """
+    given, inputs = inputs, [inputs[k] for k in trace.path.inputs]
     graph, k = trace.graph, len(trace.graph.inputs)
     whole = Graph(graph.name, graph.inputs, graph.nodes, tuple(range(k, k + len(graph.nodes))))
     expected = interpret(whole, inputs)
@@ -140,7 +144,7 @@ def first_difference(trace: Trace, inputs: list[np.ndarray]) -> str | None:
     for node, e, a in zip(graph.nodes, expected, _outputs(compile_program(whole), inputs)):
         if (difference := differs(e, a)) is not None:
             return _operation(node, difference)
-    for output, a in zip(graph.outputs, _outputs(trace.executable, inputs)):
+    for output, a in zip(graph.outputs, _outputs(root.executable, given)):
         maker = graph.node_of(output)
         if maker is not None and (difference := differs(expected[output - k], a)) is not None:
             return _operation(maker, difference)
@@ -159,11 +163,12 @@ def _operation(node: Node, difference: str) -> str:
 
 
 @contextmanager
-def _on_copies(trace: Trace, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Iterator[None]:
-    """Give every Tensor that the trace reads a copy of its storage; put storage, grads and slots back at the end."""
+def _on_copies(root: Root, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> Iterator[None]:
+    """Give every Tensor that the paths read a copy of its storage; put storage, grads and slots back at the end."""
     held = [(t, t.array, t._grad) for t in leaves]
     grads = [(g, g.array) for _, _, g in held if g is not None]
-    slots = [(effect.slot, effect.slot.read(args, kwargs)) for effect in trace.slot_effects]
+    slots = [(effect.slot, effect.slot.read(args, kwargs)) for trace in root.traces
+             for effect in trace.slot_effects]
     try:
         for t, array in (*((t, array) for t, array, _ in held), *grads):
             t.array = array.copy()
@@ -181,7 +186,7 @@ def _stored(trace: Trace, args: tuple, kwargs: dict) -> list[Any]:
     return [effect.slot.read(args, kwargs) for effect in trace.slot_effects]
 
 
-def left_behind(trace: Trace, leaves: Sequence[Tensor], result: Any, stored: Sequence[Any],
+def left_behind(root: Root, trace: Trace, leaves: Sequence[Tensor], result: Any, stored: Sequence[Any],
                 twins: Sequence[Tensor] | None = None) -> dict[str, Any]:
     """Everything a call leaves behind, by name: `result`, the leaves and their grads, what was `stored` in slots.
 
@@ -193,7 +198,7 @@ def left_behind(trace: Trace, leaves: Sequence[Tensor], result: Any, stored: Seq
         if isinstance(leaf.array.base, np.ndarray) and leaf.array.base.shape == leaf.array.shape:
             standing_in[id(leaf.array.base)] = twin.array       # an argument, of which the leaf is a view
     state = dict(_parts(result, "result", standing_in))
-    for text, leaf in zip(trace.guards.sources, twins or leaves):
+    for text, leaf in zip(root.guards.sources, twins or leaves):
         state[text] = leaf.array.copy()
         if leaf._grad is not None:
             state[f"{text}.grad"] = leaf._grad.array.copy()

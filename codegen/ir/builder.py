@@ -74,6 +74,10 @@ class Builder:
 
     line: str | None
 
+    def __len__(self) -> int:
+        """How many nodes there are so far."""
+        return len(self._nodes)
+
     def input(self, type: TensorType) -> Value:
         """A new input; inputs come before the first node."""
         if self._nodes:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from codegen import TARGETS, CannotLower
-from tracegrad import pipeline, tracing
+from codegen import TARGETS, CannotLower, CompileError
+from tracegrad import grafting, tracing
 from tracegrad.aborts import Abort
 
 X = tg.arange(4, dtype=tg.float32)
@@ -18,7 +18,7 @@ counter = [0]
 
 
 def host_read(x):
-    return x if x.sum() > 0 else -x
+    return x * len(x.tolist())
 
 
 def unknown_call(x):
@@ -164,8 +164,8 @@ def test_too_many_paths():
 def test_a_path_that_an_audit_finds_wrong():
     traced = tg.trace(lambda x: x * 2.0, audit=1)
     traced(X)
-    trace, = traced.explain().traces
-    trace.executable = replace(trace.executable, run=lambda arrays: -1)     # it leaves the outputs as they are
+    root, = traced.explain().roots
+    root.executable = replace(root.executable, run=lambda arrays: -1)     # it leaves the outputs as they are
     with pytest.warns(tg.AuditFailed):
         assert traced(X).tolist() == (X * 2.0).tolist()
     assert call(traced, X).tolist() == (X * 2.0).tolist()
@@ -174,9 +174,9 @@ def test_a_path_that_an_audit_finds_wrong():
 
 def test_a_failing_compiler_is_a_fallback(monkeypatch):
     def fails(*args, **kwargs):
-        raise pipeline.CompileError("made to fail")
+        raise CompileError("made to fail")
 
-    monkeypatch.setattr(pipeline, "compile_program", fails)
+    monkeypatch.setattr(grafting, "compile_program", fails)
     traced = tg.trace(lambda x: x * 2.0)
     np.testing.assert_array_equal(np.asarray(call(traced, X)), np.asarray(X) * 2.0)
     assert traced.stats.aborts["COMPILER_FAILED"] == 1

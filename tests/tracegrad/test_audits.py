@@ -12,15 +12,15 @@ import tracegrad as tg
 
 def break_executables(traced, output=-1):
     """From now on every known path of `traced` computes one of its output arrays wrong, or the first it writes."""
-    for trace in traced.explain().traces:
-        right, at = trace.executable, output if output != "written" else trace.written[0]
+    for root in traced.explain().roots:
+        right, at = root.executable, output if output != "written" else root.written[0]
 
         def run(arrays, right=right, at=at):
             left_at = right.run(arrays)
             arrays[at][...] += 1.0
             return left_at
 
-        trace.executable = replace(right, run=run)
+        root.executable = replace(right, run=run)
 
 
 def test_a_path_that_is_right_is_audited_in_one_replay_of_n():
@@ -117,8 +117,8 @@ def test_effects_happen_once(wrong):
 def test_everything_that_a_call_leaves_behind_is_compared(position, name):
     traced, m = tg.trace(train, audit=1), model()
     traced(m, tg.ones(3))
-    trace, = traced.explain().traces
-    assert [trace.sources[k].text for k in trace.written] == ["args[0].w"] and len(trace.pools) == 3
+    root, = traced.explain().roots
+    assert [root.sources[k].text for k in root.written] == ["args[0].w"] and len(root.pools) == 3
     break_executables(traced, position - 4 if position else "written")
     with pytest.warns(tg.AuditFailed) as caught:
         traced(model(), tg.ones(3))

@@ -85,9 +85,9 @@ def steps(case: Case) -> str:
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
     if traced.stats.replays != 2:
         return "eager: " + ", ".join(sorted(traced.stats.aborts))
-    (trace,) = traced._tree.traces
-    hosts = sorted({step.op for step in trace.executable.plan.steps if isinstance(step, Host)})
-    return ", ".join(hosts) or ("kernels" if trace.made else "view")
+    (root,) = traced._tree.roots
+    hosts = sorted({step.op for step in root.executable.plan.steps if isinstance(step, Host)})
+    return ", ".join(hosts) or ("kernels" if root.traces[0].made else "view")
 
 
 VALUES_READ = ("unique", "masked_select(", "bincount(", "x[c]", "nonzero(", "flatnonzero(", "argwhere(", "compress(",

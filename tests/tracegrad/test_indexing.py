@@ -114,7 +114,7 @@ def test_a_recorded_selection_is_the_same(case: tuple[tuple[int, ...], Any]) -> 
         assert {abort.reason.name for abort in recorder.aborts} == {"HOST_READ"}
         return
     assert not recorder.aborts
-    graph = recorder.graph("f", [found], derivatives=False)
+    graph = recorder.graph("f", [found])
     values = interpret(graph, [entry.tensor.array for entry in recorder.inputs])
     assert not isinstance(values, Exit)
     np.testing.assert_array_equal(values[0], x.array[key])

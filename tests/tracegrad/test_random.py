@@ -50,7 +50,7 @@ def test_a_recorded_draw_advances_the_counter_it_reads(draw: Callable[[tg.Genera
     with recording() as recorder:
         found = draw(g)
     assert not recorder.aborts
-    graph = recorder.graph("draw", [found, g.counter], derivatives=False)
+    graph = recorder.graph("draw", [found, g.counter])
     inputs = [g.key.array if entry.tensor is g.key else before for entry in recorder.inputs]
     values = interpret(graph, inputs)
     assert not isinstance(values, Exit)

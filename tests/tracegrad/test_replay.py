@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad.replay import laid_out
+from tracegrad.made import laid_out
 
 
 def vector(*values: float, requires_grad: bool = False) -> tg.Tensor:

@@ -391,9 +391,7 @@ def test_two_arguments_that_become_one():
 def test_a_host_read_runs_eagerly_and_says_why():
     @tg.trace
     def f(x):
-        if x.sum() > 0:
-            return x * 2.0
-        return x / 2.0
+        return x * max(x.tolist())
 
     with pytest.warns(tg.FellBackToEager, match=r"test_tracing\.py:\d+: not compiled: the run read a tensor's value"):
         for seed in range(6):
@@ -405,7 +403,7 @@ def test_a_host_read_runs_eagerly_and_says_why():
 def test_strict_raises_the_same_sentence():
     @tg.trace(strict=True)
     def f(x):
-        return x * x.sum().item()
+        return x * x.tolist()[0]
 
     with pytest.raises(tg.NotCompiled, match="HOST_READ"):
         f(tensor(3))

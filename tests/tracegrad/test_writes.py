@@ -108,11 +108,11 @@ def test_a_recorded_run_is_functional_and_gives_the_same(program: list[Step]) ->
         pool = run(program, x, w)
         loss = tg.stack([(y * y).sum() for y in pool]).sum()
     assert not recorder.aborts
-    values = interpret(recorder.graph("f", [loss, *pool], derivatives=False), [DATA, WEIGHTS])
+    values = interpret(recorder.graph("f", [loss, *pool]), [DATA, WEIGHTS])
     assert not isinstance(values, Exit)
     for tensor, value in zip([loss, *pool], values, strict=True):
         np.testing.assert_array_equal(value, tensor.array)
-    backward = differentiate(recorder.graph("f", [loss], derivatives=True), (0, 1))
+    backward = differentiate(recorder.graph("f", [loss]), (0, 1))
     gradients = interpret(backward, [DATA, WEIGHTS, np.ones(())])
     assert not isinstance(gradients, Exit)
     found = tg.autograd.grad(loss, (x, w), allow_unused=True) if loss.requires_grad else (None, None)
@@ -128,7 +128,7 @@ def test_a_recorded_run_without_grad_is_functional_too(program: list[Step]) -> N
     with recording() as recorder:
         pool = run(program, x, w)
     assert not recorder.aborts
-    values = interpret(recorder.graph("f", pool, derivatives=False), [DATA, WEIGHTS])
+    values = interpret(recorder.graph("f", pool), [DATA, WEIGHTS])
     assert not isinstance(values, Exit)
     for tensor, value in zip(pool, values, strict=True):
         np.testing.assert_array_equal(value, tensor.array)

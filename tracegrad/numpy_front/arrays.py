@@ -29,6 +29,9 @@ from tracegrad.tensors import Tensor
 
 MOST_ABORTS = 20        # what follows the first abort changes nothing; a few are kept to tell
 
+NUMBERS = frozenset({"bool", "int", "float", "index", "item"})
+"""Reads that give Python one number."""
+
 
 class Uncounted(AttributeError):
     """There is no counterpart for what NumPy was asked to do. Of an attribute, Python then asks __getattr__."""
@@ -179,7 +182,10 @@ def read(operand: Operand, what: str) -> None:
     """A value of the run is given to Python."""
     recorder = ACTIVE.get()
     if recorder is not None and len(recorder.aborts) < MOST_ABORTS:
-        recorder.host_read(operand._tensor, what)
+        if what in NUMBERS and operand._tensor.array.size == 1:
+            recorder.read_number(operand._tensor, what)
+        else:
+            recorder.host_read(operand._tensor, what)
 
 
 @lru_cache(maxsize=64)

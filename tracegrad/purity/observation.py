@@ -55,6 +55,12 @@ class Observation:
     left_by_error: bool = False         # was any frame left by an exception?
     caught: bool = False                # was any given to an __exit__, which can swallow it?
 
+    def include(self, other: Observation) -> None:
+        """Count what another run of the function entered as seen in this one."""
+        self.codes |= other.codes
+        self.left_by_error |= other.left_by_error
+        self.caught |= other.caught
+
     def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:
         """Note why the run cannot be replayed."""
         aborted = Aborted(reason, detail, line)

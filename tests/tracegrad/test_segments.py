@@ -1,0 +1,85 @@
+"""Paths that share a beginning become one program, which the interpreter runs."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codegen.ir.builder import Builder
+from codegen.ir.interpret import interpret
+from codegen.ir.program import Exit, case_number
+from codegen.ir.types import TensorType
+from codegen.ir.verify import verify
+from tracegrad.recorder import Read
+from tracegrad.segments import NotThisTree, Path, Segment, added, lowered
+
+F64 = TensorType("f64")
+
+
+def halvings(n: int) -> Path:
+    """x is halved n times, until it is below 1: a path with n + 1 reads."""
+    b = Builder("halve")
+    x, reads = b.input(F64), []
+    for k in range(n + 1):
+        large = x.emit("ge", 1.0)
+        reads.append(Read(len(b), large.id, "bool", int(k < n), "bool", "halve.py:3"))
+        if k < n:
+            x = x / 2.0
+    return Path(b.graph([x]), tuple(reads), (0,), ())
+
+
+def by_number(number: float) -> Path:
+    """x is read as a float: its double is the result."""
+    b = Builder("number")
+    x = b.input(F64)
+    reads = (Read(0, x.id, "f64", case_number(np.float64(number)), "float", None),)
+    return Path(b.graph([b.constant(2 * number, "f64")]), reads, (0,), ())
+
+
+def tree_of(*paths: Path) -> Segment:
+    tree = None
+    for path in paths:
+        tree = added(tree, path)
+    assert tree is not None
+    return tree
+
+
+def test_paths_share_their_beginning() -> None:
+    low = lowered("halve", (F64,), tree_of(halvings(1), halvings(3), halvings(0)))
+    verify(low.program)
+    assert len(low.ends) == 3 and len(low.program.blocks) == 7
+    for x, expected in ((0.5, 0.5), (1.5, 0.75), (7.0, 0.875)):
+        assert interpret(low.program, [np.float64(x)]) == [expected]
+
+
+def test_a_way_that_is_not_known_is_an_exit_that_names_its_segment() -> None:
+    tree = tree_of(halvings(1), halvings(3))
+    low = lowered("halve", (F64,), tree)
+    left = {interpret(low.program, [np.float64(x)]).number for x in (0.5, 2.5, 9.0)}
+    assert left == {1, 2, 3}
+    assert low.exits[interpret(low.program, [np.float64(0.5)]).number - 1] is tree
+
+
+def test_a_float_that_is_read_is_a_way_of_its_own() -> None:
+    low = lowered("number", (F64,), tree_of(by_number(1.5), by_number(0.0), by_number(float("nan"))))
+    for x, expected in ((1.5, 3.0), (0.0, 0.0)):
+        assert interpret(low.program, [np.float64(x)]) == [expected]
+    assert np.isnan(interpret(low.program, [np.float64("nan")])[0])
+    assert isinstance(interpret(low.program, [np.float64(-0.0)]), Exit)
+
+
+def test_the_old_tree_stays_as_it_was() -> None:
+    tree = tree_of(halvings(2))
+    before = lowered("halve", (F64,), tree).program
+    added(tree, halvings(1))
+    assert lowered("halve", (F64,), tree).program == before
+
+
+@pytest.mark.parametrize("path", [halvings(2), by_number(1.0)], ids=["the same again", "another beginning"])
+def test_what_does_not_branch_off_at_a_read_is_no_way_of_the_tree(path: Path) -> None:
+    with pytest.raises(NotThisTree):
+        added(tree_of(halvings(2)), path)
+
+
+def test_a_long_path_does_not_recurse() -> None:
+    low = lowered("halve", (F64,), tree_of(halvings(1000)))
+    assert interpret(low.program, [np.float64(2.0**999)]) == [0.5]

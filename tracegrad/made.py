@@ -1,0 +1,100 @@
+"""What a replay makes: Tensors around the outputs of its program, views of them, and storage for the outputs."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from codegen.ir.types import DTYPES, TensorType
+from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.functional import detach
+from tracegrad.tensors import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?
+
+    `strides` and `writeable` are those of its array, None and True where that is nothing special.
+    """
+
+    type: TensorType
+    requires_grad: bool
+    has_history: bool
+    strides: tuple[int, ...] | None = None
+    writeable: bool = True
+
+    def tensor(self, values: np.ndarray) -> Tensor:
+        """The Tensor, of these values."""
+        array = values if self.strides is None else laid_out(values, self.strides)
+        if not self.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        return Tensor(array, self.requires_grad)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeView:
+    """A Tensor that every call makes anew on the memory of tensor `parent` (see Trace.replay): `op` of it."""
+
+    parent: int
+    op: str
+    attrs: Mapping[str, Any]
+    tracked: bool                           # does differentiation see it as a view?
+    writeable: bool = True                  # may it be written to, if the parent may?
+
+    def tensor(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The view."""
+        parent = tensors[self.parent]
+        if self.op == "detach":
+            return detach(parent)
+        before, GRAD.enabled = GRAD.enabled, self.tracked
+        try:
+            view = dispatch(self.op, parent, **self.attrs)
+        finally:
+            GRAD.enabled = before
+        if not self.writeable:
+            view.array.flags.writeable = False
+        return view
+
+
+def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
+    """The values in memory of their own with these strides, so that what is a view of them, or a copy, stays so."""
+    reach = [(n - 1) * stride for n, stride in zip(values.shape, strides)]
+    before = -sum(r for r in reach if r < 0)
+    memory = np.empty(before + sum(r for r in reach if r > 0) + values.itemsize, np.uint8)
+    array: np.ndarray = np.ndarray(values.shape, values.dtype, memory, before, strides)
+    array[...] = values
+    return array
+
+
+class OutputPool:
+    """Arrays for one output. An array is free again when only the pool holds it.
+
+    One that left as a result of NumPy code may come back with another shape or dtype: it is not used again.
+    """
+
+    __slots__ = ("shape", "dtype", "flags", "_arrays")
+    SPARE = 2       # a training step's gradient lives until the next call has made its successor
+
+    def __init__(self, type: TensorType):
+        self.shape: tuple = type.shape
+        self.dtype = DTYPES[type.dtype]
+        self.flags = -1
+        self._arrays: list[np.ndarray] = []
+
+    def take(self) -> np.ndarray:
+        """An uninitialized C-contiguous array that nobody else holds."""
+        for array in self._arrays:
+            if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
+                if array.flags.num == self.flags and array.shape == self.shape and array.dtype is self.dtype:
+                    return array
+        array = np.empty(self.shape, self.dtype)
+        self.flags = array.flags.num
+        if len(self._arrays) == self.SPARE:
+            del self._arrays[0]
+        self._arrays.append(array)
+        return array

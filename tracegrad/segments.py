@@ -1,0 +1,209 @@
+"""Segments: the paths of one root share what they have in common, a tree that lowers to a Program.
+
+    run 1:  sum, gt, read True, mul, return         segment 0: sum, gt ─┬─ True  ─ segment 1: mul, end 0
+    run 2:  sum, gt, read False, div, return                            └─ False ─ segment 2: div, end 1
+
+1. A segment is what happens between two reads of a value by Python. What is known of it holds for the whole prefix that
+   led there: segments are never shared by two prefixes, only their kernels are.
+2. Values are numbered along a path: input k of the root is ~k, the result of the n-th node is n. So a common prefix has
+   common numbers.
+3. A tree is never changed: adding a path makes a new one, and threads that run the old one go on with it.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from codegen.ir.graph import Graph, Node
+from codegen.ir.program import Block, Branch, Exit, Goto, Program, Return, Switch, Target
+from codegen.ir.types import TensorType
+from tracegrad.recorder import Read
+
+
+@dataclass(slots=True, eq=False)
+class Growth:
+    """How often calls left a segment by an unknown way, and how often recording what came then has failed."""
+
+    exits: int = 0
+    failures: int = 0
+    skip: int = 0
+
+    def may_record(self, most: int) -> bool:
+        """Should this call be recorded? After n failures 2**n - 1 calls are not; after `most` none is."""
+        if self.failures >= most:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        return True
+
+    def failed(self) -> None:
+        """A recording was aborted."""
+        self.failures += 1
+        self.skip = 2 ** self.failures - 1
+
+    def succeeded(self) -> None:
+        """A recording became a path."""
+        self.failures = self.skip = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """One recorded run: its graph, what Python read on the way, and which input of the root each of its inputs is.
+
+    Inputs `written` hold the values of the graph's first outputs when the run is over.
+    """
+
+    graph: Graph
+    reads: tuple[Read, ...]
+    inputs: tuple[int, ...]
+    written: tuple[int, ...]
+
+    @property
+    def aliases(self) -> tuple[tuple[int, int], ...]:
+        """(output, input of the root) pairs of one storage."""
+        return tuple((k, self.inputs[i]) for k, i in enumerate(self.written))
+
+    def number(self, value: int) -> int:
+        """The number of a value of the graph along the path."""
+        k = len(self.inputs)
+        return value - k if value >= k else ~self.inputs[value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Nodes, then a read with a way for each number that was read, or the end of a path.
+
+    `first` is the number of the first node. `read`: the value, its type, what was asked of it and where.
+    `end`: the values that the path gives.
+    """
+
+    first: int
+    nodes: tuple[Node, ...]
+    read: Read | None = None
+    ways: dict[int, Segment] = field(default_factory=dict)
+    end: tuple[int, ...] = ()
+    path: Path | None = None
+    growth: Growth = field(default_factory=Growth)
+
+    def leads_to(self, read: Read, nodes: Sequence[Node]) -> bool:
+        """Does a path with these nodes go through this segment and come to `read` at its end?"""
+        return (self.read is not None and (self.read.nodes, self.read.value) == (read.nodes, read.value)
+                and self.nodes == nodes[self.first:read.nodes])
+
+
+class NotThisTree(Exception):
+    """A path does not begin as the others do: the run depended on something that neither guards nor reads show."""
+
+
+def added(tree: Segment | None, path: Path) -> Segment:
+    """The tree with one more path. NotThisTree if it does not branch off at a read."""
+    nodes = tuple(replace(node, args=tuple(map(path.number, node.args))) for node in path.graph.nodes)
+    reads = [replace(read, value=path.number(read.value)) for read in path.reads]
+    passed: list[Segment] = []
+    at = tree
+    for read in reads:
+        if at is None or not at.leads_to(read, nodes):
+            break
+        passed.append(at)
+        at = at.ways.get(read.number)
+    if at is not None:
+        raise NotThisTree
+    bounds = [0, *(read.nodes for read in reads)]
+    segment = Segment(bounds[-1], nodes[bounds[-1]:], end=tuple(map(path.number, path.graph.outputs)), path=path)
+    for k in reversed(range(len(reads))):
+        if k < len(passed):
+            segment = replace(passed[k], ways={**passed[k].ways, reads[k].number: segment})
+        else:
+            segment = Segment(bounds[k], nodes[bounds[k]:bounds[k + 1]], reads[k], {reads[k].number: segment})
+    return segment
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A tree as a Program. `ends`: the path of each Return, `exits`: the segment that each exit leaves, from exit 1."""
+
+    program: Program
+    ends: tuple[Path, ...]
+    exits: tuple[Segment, ...]
+
+    @property
+    def aliases(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """For each Return, which of its outputs share the storage of an input."""
+        return tuple(path.aliases for path in self.ends)
+
+
+def lowered(name: str, inputs: Sequence[TensorType], tree: Segment) -> Lowered:
+    """The program that goes every known way of the tree, and leaves where a way is not known."""
+    order = in_order(tree)
+    needed = _needed(order)
+    number_of = {id(segment): k for k, segment in enumerate(order)}
+    params: list[list[int]] = [_params(segment, needed[id(segment)]) for segment in order]
+    params[0] = [~k for k in range(len(inputs))]
+    types: list[dict[int, TensorType]] = [{} for _ in order]
+    types[0] = {~k: type for k, type in enumerate(inputs)}
+    blocks: list[Block] = []
+    ends: list[Path] = []
+    exits: list[Segment] = []
+    for k, segment in enumerate(order):
+        local = {v: place for place, v in enumerate(params[k])}
+        known = types[k]
+        nodes: list[Node] = []
+        for n, node in enumerate(segment.nodes, segment.first):
+            nodes.append(replace(node, args=tuple(local[a] for a in node.args)))
+            local[n], known[n] = len(local), node.type
+
+        def way(number: int, segment: Segment = segment, local: dict[int, int] = local,
+                known: dict[int, TensorType] = known) -> Target:
+            after = segment.ways.get(number)
+            if after is None:
+                return leave(segment)
+            j = number_of[id(after)]
+            types[j] = {v: known[v] for v in params[j]}
+            return Goto(j, tuple(local[v] for v in params[j]))
+
+        def leave(segment: Segment) -> Exit:
+            exits.append(segment)
+            return Exit(len(exits))
+
+        read = segment.read
+        if read is None:
+            assert segment.path is not None
+            ends.append(segment.path)
+            end: Return | Branch | Switch = Return(tuple(local[v] for v in segment.end))
+        elif read.dtype == "bool":
+            end = Branch(local[read.value], way(1), way(0), read.line)
+        else:
+            cases = tuple((number, way(number)) for number in segment.ways)
+            end = Switch(local[read.value], cases, leave(segment), read.line)
+        blocks.append(Block(tuple(known[v] for v in params[k]), tuple(nodes), end))
+    return Lowered(Program(name, tuple(blocks)), tuple(ends), tuple(exits))
+
+
+def in_order(tree: Segment) -> list[Segment]:
+    """Every segment, each before those it leads to."""
+    order: list[Segment] = []
+    todo = [tree]
+    while todo:
+        segment = todo.pop()
+        order.append(segment)
+        todo += reversed(segment.ways.values())
+    return order
+
+
+def _needed(order: Sequence[Segment]) -> dict[int, set[int]]:
+    """For each segment, by id, the values from before it that it or what follows it uses."""
+    needed: dict[int, set[int]] = {}
+    for segment in reversed(order):
+        used = set(segment.end)
+        used.update(*(needed[id(after)] for after in segment.ways.values()), *(node.args for node in segment.nodes))
+        if segment.read is not None:
+            used.add(segment.read.value)
+        needed[id(segment)] = {v for v in used if v < segment.first}
+    return needed
+
+
+def _params(segment: Segment, needed: set[int]) -> list[int]:
+    """The needed values, those that the nodes use first, so that equal segments are equal blocks."""
+    first = dict.fromkeys(a for node in segment.nodes for a in node.args if a in needed)
+    return [*first, *sorted(needed - first.keys())]

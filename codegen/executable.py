@@ -25,6 +25,7 @@ from codegen.ir.program import Program, ends_of
 from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.schedule.plan import Plan
 from codegen.schedule.plan_text import print_plan
+from codegen.schedule.step_reports import StepReport, step_reports
 
 DONE = -1
 """What a run returns that came to the first end; at end k it is DONE - k. An exit is its number, 0 or more."""
@@ -72,6 +73,11 @@ class Executable:
     def describe(self) -> str:
         """What a run does, step by step, for people to read: buffers, kernels, and why they are as they are."""
         return "" if self.plan is None else print_plan(self.plan)
+
+    @property
+    def steps(self) -> tuple[tuple[StepReport, ...], ...]:
+        """For each block of the program, a report for each of its steps."""
+        return () if self.plan is None else (step_reports(self.plan),)
 
     def __call__(self, *inputs: object) -> tuple[np.ndarray, ...]:
         """The outputs for these inputs, which stay as they are; TypeError for wrong inputs, ExitTaken for an exit."""

@@ -13,6 +13,7 @@ is written when it is first asked for.
 """
 from __future__ import annotations
 
+import ast
 import collections
 import itertools
 import sys
@@ -21,17 +22,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tracegrad.purity.dict_versions import version
 from tracegrad.purity.instances import slot_value
 from tracegrad.purity.memory import apart, owner
-from tracegrad.purity.part import ABSENT
-from tracegrad.purity.values import bits, cell_contents, plain_items
+from tracegrad.purity.part import ABSENT, Absent
+from tracegrad.purity.read_lines import ReadLines
+from tracegrad.purity.values import PLAIN, bits, cell_contents, held, plain_items
+from tracegrad.source_lines import first_line
+
+NOTHING = object()      # what a test that compares nothing finds
+PAST = {"has": "had", "is": "was", "are": "were", "equals": "was", "holds": "held", "requires": "required",
+        "defines": "defined", "own": "owned", "share": "shared"}
+COMPARED_BY = ("bits", "repr", "plain_items")
+MOST_PARTS = 8          # of a container, in a sentence
 
 NAMES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (type, int, str, list, tuple, dict, set, frozenset, object, bytearray)},
     **{f.__name__: f for f in (len, id, repr, map, bits, plain_items, slot_value, cell_contents, owner, apart)},
     "deque": collections.deque, "OrderedDict": collections.OrderedDict, "FunctionType": types.FunctionType,
-    "ABSENT": ABSENT, "modules": sys.modules}
+    "ABSENT": ABSENT, "NOTHING": NOTHING, "modules": sys.modules}
 """What generated code may name beside its own variables and constants."""
 
 MISSING = (AttributeError, LookupError, TypeError, ValueError, RuntimeError)
@@ -40,14 +51,15 @@ MISSING = (AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One assumption: at `route`, `condition`; `expected` is what was seen."""
+    """One assumption: at `route`, `condition`; `expected` is what was seen, `line` where the user's program read it."""
 
     route: str
     condition: str
     expected: Any = None
+    line: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.route} {self.condition}"
+        return f"{self.line}: {self.route} {self.condition}" if self.line else f"{self.route} {self.condition}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +84,20 @@ class Slot:
 
 @dataclass(slots=True, eq=False)
 class Guards:
-    """The assumptions of one path. `sources` are the routes of the Tensors that `check` returns, in their order."""
+    """The assumptions of one path. `sources` are the routes of the Tensors that `check` returns, in their order.
+
+    `function` was called, and `codes` ran: who asks for the line that read something finds it there.
+    """
 
     sources: tuple[str, ...]
     lines: Sequence[Line]
     leaves: Sequence[str]
     constants: dict[str, Any]
     namespaces: Sequence[tuple[Mapping[str, Any], Sequence[Line]]] = ()
+    function: Callable[..., Any] | None = None
+    codes: Sequence[types.CodeType] = ()
     check: Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None] = field(init=False)
-    _explain: Callable[..., int] | None = field(init=False, default=None)
+    _explain: Callable[..., tuple[int, Any]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         statements: list[str] = []
@@ -98,25 +115,36 @@ class Guards:
 
     def explain(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
         """(route, sentence) of the first guard that does not hold for this call, or None if all hold."""
+        missed = self.missed(args, kwargs)
+        return None if missed is None else (missed.line.route, self._sentence(missed.line))
+
+    def missed(self, args: tuple, kwargs: Mapping[str, Any]) -> Missed | None:
+        """The first guard that does not hold for this call, and what is there instead; None if all hold."""
         if self._explain is None:
-            statements = (f"if not ({line.text}): return {k}" if line.test else f"at = {k}; {line.text}"
-                          for k, line in enumerate(self._all_lines()))
-            self._explain = self._compile("explain", statements, "return -1", "return at")
-        at = self._explain(args, kwargs)
+            statements = (f"if not ({line.text}): return {k}, {observed(line.text, line.says)}" if line.test
+                          else f"at = {k}; {line.text}" for k, line in enumerate(self._all_lines()))
+            self._explain = self._compile("explain", statements, "return -1, None", "return at, ABSENT")
+        at, now = self._explain(args, kwargs)
         if at < 0:
             return None
-        line = self._all_lines()[at]
-        return line.route, self._sentence(line)
+        text = ABSENT if now is ABSENT else None if now is NOTHING else shown(now)
+        return Missed(self, self._all_lines()[at], text)
 
     def sentences(self) -> tuple[str, ...]:
         """Every assumption as a sentence."""
-        return tuple(map(str, self.guards))
+        return tuple(f"{guard.route} {guard.condition}" for guard in self.guards)
 
     @property
     def guards(self) -> list[Guard]:
         """Every assumption, for display."""
-        return [Guard(line.route, self._sentence(line), line.expected[0] if line.expected else None)
+        lines = self.read_lines()
+        return [Guard(line.route, self._sentence(line), line.expected[0] if line.expected else None,
+                      lines.line_of(line.route))
                 for line in self._all_lines() if line.test]
+
+    def read_lines(self) -> ReadLines:
+        """Where the user's program reads what is guarded."""
+        return ReadLines(self.function, self.codes)
 
     def _all_lines(self) -> list[Line]:
         return [*(line for _, lines in self.namespaces for line in lines), *self.lines]
@@ -131,7 +159,7 @@ class Guards:
     def _sentence(line: Line) -> str:
         if not line.test:
             return "is no longer there"
-        return f"{line.says} {_shown(line.expected[0])}" if line.expected else line.says
+        return f"{line.says} {expected_text(line)}" if line.expected else line.says
 
     def _compile(self, name: str, statements: Iterable[str], last: str, otherwise: str | None,
                  more: str = "") -> Callable[..., Any]:
@@ -153,20 +181,82 @@ def _tested(lines: Iterable[Line]) -> list[str]:
     return statements
 
 
-def _shown(expected: Any) -> str:
-    """A short text of an expected value, which runs no code of the user's."""
-    match expected:
-        case type():
-            return expected.__qualname__
-        case types.FunctionType() | types.BuiltinFunctionType():
-            return f"the function {expected.__qualname__}"
-        case types.ModuleType():
-            return f"the module {expected.__name__}"
-        case frozenset():
-            names = sorted(map(str, expected))
-            return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        case None | bool() | int() | float() | complex() | str() | bytes() | tuple() | list() | types.CodeType():
-            text = repr(expected)
-            return text if len(text) <= 80 else text[:77] + "..."
-        case _:
-            return f"the same {type(expected).__qualname__}"
+@dataclass(frozen=True, slots=True, eq=False)
+class Missed:
+    """A guard that did not hold for a call. `now`: what was there instead, as text; None if the test compares nothing,
+    ABSENT if it could not be read."""
+
+    guards: Guards
+    line: Line
+    now: str | Absent | None
+
+    def __str__(self) -> str:
+        where = self.guards.read_lines().line_of(self.line.route)
+        before = f"{where}: " if where else ""
+        if not self.line.test or isinstance(self.now, Absent):
+            return f"{before}{self.line.route} is no longer there, or is something else"
+        verb, _, rest = self.line.says.removesuffix(" still").partition(" ")
+        says = f"{PAST.get(verb, verb)} {rest}".rstrip()
+        was = f" {expected_text(self.line)}" if self.line.expected else ""
+        now = f", now {self.now}" if self.now is not None else "" if was else ", and no longer"
+        return f"{before}{self.line.route} {says}{was}{now}"
+
+
+def observed(test: str, says: str) -> str:
+    """An expression for what a test compares with what it expects; None where it tells nothing.
+
+        type(v1) is int and v1 == 3     ->   v1
+        v2.shape == k7                  ->   v2.shape
+    """
+    node: ast.expr = ast.parse(test, mode="eval").body
+    while isinstance(node, ast.BoolOp):
+        node = node.values[-1 if says == "equals" else 0]
+    if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.Is):
+        return "NOTHING"
+    seen = node.left
+    if isinstance(seen, ast.Call) and isinstance(seen.func, ast.Name) and seen.func.id in COMPARED_BY:
+        seen = seen.args[0]
+    return ast.unparse(seen)
+
+
+def expected_text(line: Line) -> str:
+    """What a test expects."""
+    expected = line.expected[0]
+    if line.says in ("holds", "holds in this order") and type(expected) is tuple:
+        return shown(held(expected))
+    return expected if line.says == "is the same object as" else shown(expected)
+
+
+def shown(value: Any) -> str:
+    """A short text of a value, which runs no code of the user's."""
+    kind = type(value)
+    if issubclass(kind, type):
+        return _name_of(value)
+    if kind is types.FunctionType or kind is types.BuiltinFunctionType:
+        return f"the function {value.__qualname__}"
+    if kind is types.CodeType:
+        return f"of {first_line(value)}"
+    if kind is types.ModuleType:
+        return f"the module {value.__dict__.get('__name__')}"
+    if kind is frozenset:
+        names = sorted(name for name in value if type(name) is str)
+        return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    if issubclass(kind, np.dtype):
+        return str(value)
+    if kind in PLAIN or kind in (tuple, list):
+        text = _text(value)
+        return text if len(text) <= 80 else text[:77] + "..."
+    return f"the same {_name_of(kind)}"
+
+
+def _name_of(cls: type) -> str:
+    name: str = vars(type)["__qualname__"].__get__(cls)
+    return name
+
+
+def _text(value: Any) -> str:
+    """The repr of plain values, and of tuples and lists of them."""
+    if type(value) in (tuple, list):
+        parts = [_text(part) for part in value[:MOST_PARTS]] + ["..."] * (len(value) > MOST_PARTS)
+        return f"[{', '.join(parts)}]" if type(value) is list else f"({', '.join(parts)}{',' * (len(value) == 1)})"
+    return repr(value) if type(value) in PLAIN else shown(value)

@@ -4,8 +4,10 @@ A frame belongs to the user unless its code lies in this package, in codegen or 
 """
 from __future__ import annotations
 
+import linecache
 import os
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -44,12 +46,26 @@ def user_level() -> int:
 
 def line_of(frame: FrameType | None) -> str | None:
     """The line that a frame is at."""
-    return frame and f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return frame and line_in(frame.f_code, frame.f_lineno)
+
+
+def line_in(code: CodeType, number: int) -> str:
+    """The line of that number in the file of `code`."""
+    return f"{os.path.basename(code.co_filename)}:{number}"
 
 
 def first_line(code: CodeType) -> str:
     """The line where `code` begins."""
-    return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
+    return line_in(code, code.co_firstlineno)
+
+
+def source_of(line: str | None, codes: Iterable[CodeType]) -> str | None:
+    """What a line such as `model.py:42` says, if it lies in the file of one of these codes and can be read."""
+    name, _, number = (line or "").rpartition(":")
+    for file in {code.co_filename for code in codes if os.path.basename(code.co_filename) == name}:
+        if text := linecache.getline(file, int(number)).strip():
+            return text
+    return None
 
 
 def at_user_line(sentence: str) -> str:

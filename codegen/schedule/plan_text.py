@@ -22,7 +22,7 @@ def print_plan(plan: Plan, decisions: bool = True) -> str:
     lines += [f"  output {o} in the storage of input {i}" for o, i in plan.aliases]
     lines += [f"  buffer {k} = {_buffer_text(buffer)}" for k, buffer in enumerate(plan.buffers)]
     for step in plan.steps:
-        lines += [f"  {line}" for line in _step_text(step).splitlines()]
+        lines += [f"  {line}" for line in step_text(step).splitlines()]
     if decisions:
         lines += [f"  # {decision}" for decision in plan.decisions]
     return "\n".join([*lines, "}"]) + "\n"
@@ -41,7 +41,8 @@ def _buffer_text(buffer: Buffer) -> str:
     return f"{buffer.dtype}[{buffer.size}] in {place}"
 
 
-def _step_text(step: Step) -> str:
+def step_text(step: Step) -> str:
+    """The text of one step."""
     match step:
         case Launch(kernel, buffers):
             return f"launch on {', '.join(map(str, buffers))}, {kernel.chunks} chunks\n{print_kernel(kernel)}"

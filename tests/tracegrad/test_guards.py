@@ -6,6 +6,7 @@ import sys
 import threading
 import weakref
 
+import pytest
 from hazards import record
 
 SOURCE = """
@@ -28,7 +29,30 @@ def test_every_guard_is_a_route_and_a_sentence():
     assert "names has length 2" in sentences
     assert "args[0] has shape (2,)" in sentences
     assert "args has length 1" in sentences
-    assert [str(g) for g in guards.guards] == list(sentences)
+    assert [f"{g.route} {g.condition}" for g in guards.guards] == list(sentences)
+    lines = {g.route: g.line for g in guards.guards if g.line is not None}
+    assert {text.rpartition(":")[2] for text in (lines["config"], lines["names"], lines["args[0]"])} == {"7"}
+    assert all(str(g).startswith(f"{g.line}: {g.route} ") for g in guards.guards if g.line)
+
+
+@pytest.mark.parametrize("change, sentence", [
+    ("config.scale = 3.0", "config.scale was 2.0, now 3.0"),
+    ("config.scale = 'much'", "config.scale was 2.0, now 'much'"),
+    ("config.on = False", "config.on was True, now False"),
+    ("names.append('c')", "names had length 2, now 3"),
+    ("names[1] = 'c'", "names[1] was 'b', now 'c'"),
+    ("del config.scale", "config.scale is no longer there, or is something else"),
+    ("Config = 3; config.__class__ = type('Other', (), {})", "config had type Config, now Other"),
+    ("args = (tg.ones(3),)", "args[0] had shape (2,), now (3,)"),
+    ("args = (tg.ones(2, dtype=tg.float64),)", "args[0] had dtype float32, now float64"),
+    ("args = (tg.ones(2), 1)", "args had length 1, now 2"),
+])
+def test_what_failed_is_said_with_what_is_there_now(change, sentence):
+    program = record(SOURCE)
+    program.change(change)
+    text = str(program.reads.guards.missed(program.namespace["args"], {}))
+    assert text.endswith(sentence), text
+    assert text.startswith("args had") or ":7: " in text
 
 
 def test_explain_names_the_first_guard_that_fails():

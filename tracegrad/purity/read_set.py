@@ -68,7 +68,9 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     refusals = [*seen.refusals, *(e.refusal for e in changes if e.refusal is not None), *writer.refusals]
     refusals += [Aborted(Abort.EFFECT, f"{e.what}, which cannot be found again") for e in slots
                  if e.place not in writer.places]
-    guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants, writer.watched())
+    codes = tuple(code for code in seen.codes.values() if prediction.library.trust(code) is None)
+    guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants, writer.watched(),
+                    prediction.fn, codes)
     found = {key: guards.slot(*place) for key, place in writer.places.items()}
     return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), found, writer)
 

@@ -41,6 +41,17 @@ def plain_items(items: Any) -> tuple[Any, ...] | None:
     return kinds, tuple(items)
 
 
+def held(plain: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values that plain_items took apart."""
+    kinds, items = plain
+    return tuple(_number(kind, item) if kind in (float, complex) else item for kind, item in zip(kinds, items))
+
+
+def _number(kind: type, bits: bytes) -> float | complex:
+    real, imag = struct.unpack("dd", bits)
+    return complex(real, imag) if kind is complex else real
+
+
 # ---- values ----------------------------------------------------------------------------------------------------------
 
 def of_singleton(view: View, o: Any) -> Part:

@@ -127,13 +127,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A program and what happens to it."""
+    """A program and what happens to it. What is its own begins at position `start` of the source."""
 
     source: str
     events: tuple[Event, ...]
+    start: int = len(PRELUDE)
 
     def __repr__(self) -> str:
-        return "\n".join((self.source[len(PRELUDE):], *(f"{e.kind} {e.times} {e.then}\n{e.text}" for e in self.events)))
+        return "\n".join((self.source[self.start:], *(f"{e.kind} {e.times} {e.then}\n{e.text}" for e in self.events)))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))

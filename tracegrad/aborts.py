@@ -41,6 +41,10 @@ class Abort(Enum):
     HOOK = (
         "a tensor has a gradient hook",
         "call the hook's code on the gradient after backward")
+    CALLBACK = (
+        "what looks inside the run cannot be called again",
+        "give tg.debug.callback a function or a method that the traced function finds where it was, and what it needs "
+        "as operands")
     NOT_RECORDED = (
         "the run did something that eager execution supports and recording does not",
         "move it out of the traced function")

@@ -21,6 +21,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
+from tracegrad.callbacks import Callback, Recipes
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.generators import Generator, default_generator
@@ -112,6 +113,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     start = time.perf_counter()
     seen = observe(prediction, call)
     seconds = time.perf_counter() - start
+    seen.callbacks += [noted.function for noted in recorder.callbacks]
+    seen.held_cells += [cell for noted in recorder.callbacks for cell in noted.cells]
     changes = effects(prediction)
     if lifted:
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
@@ -136,6 +139,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         if not any(t is default_generator.counter for t in inputs):
             prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
         reads = read_set(prediction, seen, changes, lifted=lifted - numbers.read, written=written)
+        changes = list(reads.own_changes)
     aborts += seen.refusals if reads is None else reads.refusals
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
                tuple(e for e in changes if e.kind is Kind.SLOT),
@@ -205,6 +209,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Grafted:
         held = set(run.known)
         rebuild = _recipe(run, run.result, reads, made, held)
         slot_effects = tuple(_slot_effect(run, reads, effect, made, held) for effect in run.replaced)
+        callbacks = tuple(_callbacks(run, reads, made))
         grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
         shared = _shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
         if shared is None:
@@ -229,7 +234,8 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Grafted:
         route = Route(with_outputs(graph, outputs), carries, target, recording.freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     path = Path(graph, recording.reads, tuple(range(len(sources))), tuple(written))
-    trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild)
+    trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild,
+                  callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
     new = NewPath(trace, reads, sources, grads_expected, run.lifted, run.seen)
     return grafted(new, run.departure, name, target, fast_math)
@@ -326,6 +332,16 @@ def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[
         return recipe(value, made.place, reads.source, held, leaves_as)
     except UnknownResult as unknown:
         raise Declined(reason, str(unknown)) from None
+
+
+def _callbacks(run: Run, reads: ReadSet, made: _MadeTensors) -> Iterator[Callback]:
+    """What looks inside the run, made again."""
+    recipes = Recipes(run.recorder, made.place, reads.source, None if run.front is None else run.front.recipe)
+    for noted in run.recorder.callbacks:
+        try:
+            yield recipes.callback(noted)
+        except UnknownResult as unknown:
+            raise Declined(Abort.CALLBACK, str(unknown), noted.site.line) from None
 
 
 def _grad_on_entry(recorder: Recorder, tensor: Tensor) -> Tensor | None:

@@ -28,6 +28,7 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.source_lines import user_line
 
 if TYPE_CHECKING:
+    from tracegrad.callbacks import Noted
     from tracegrad.tensors import Storage, Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
@@ -118,6 +119,7 @@ class Recorder:
         self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # whose grad on entry was read: was there one?
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
         self.aborts: list[Aborted] = []
+        self.callbacks: list[Noted] = []                       # functions that look inside, in order
         self._fixed: list[bool] = []                           # for each op: does it follow from guards alone?
         self._keys: dict[int, Key] = {}
         self._answered: set[Key] = set()                       # values that Python knows

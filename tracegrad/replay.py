@@ -19,6 +19,7 @@ import numpy as np
 
 from codegen import Executable
 from codegen.ir.graph import Graph
+from tracegrad.callbacks import Callback
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.guards import Guards, Slot
 from tracegrad.lifted import may_be_lifted
@@ -61,6 +62,7 @@ class Trace:
     grad_effects: tuple[GradEffect, ...]
     slot_effects: tuple[SlotEffect, ...]
     rebuild: Rebuild
+    callbacks: tuple[Callback, ...] = ()                         # what looks inside, in order
     seconds: float = 0.0                                         # what recording and compiling took
     replays: int = 0
     made: tuple[Made, ...] = field(init=False)                   # the path's outputs after the written ones
@@ -89,6 +91,8 @@ class Trace:
         stored = [effect.rebuild(tensors, args, kwargs) for effect in self.slot_effects]
         for effect, value in zip(self.slot_effects, stored):
             effect.slot.assign(args, kwargs, value)
+        for callback in self.callbacks:
+            callback(tensors, args, kwargs)
         return result
 
     def _of_path(self, kept: Kept) -> Kept:

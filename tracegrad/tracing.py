@@ -121,7 +121,11 @@ class Traced:
             audited = audit(self.eager, root, leaves, args, kwargs)
             if audited is not None:
                 return self._end_audit(tree, root, audited)
-        left_at, result = root.replay(leaves, args, kwargs)
+        try:
+            left_at, result = root.replay(leaves, args, kwargs)
+        except BaseException:               # a callback's, or Ctrl-C
+            stats.replays += 1
+            raise
         if left_at < 0:
             stats.replays += 1
             return result

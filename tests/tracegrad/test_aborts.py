@@ -70,6 +70,17 @@ def hook(x):
     return x * 1.0
 
 
+def callback(x):
+    count = 0
+
+    def look(v):
+        nonlocal count
+        count += 1
+
+    tg.debug.callback(look, x)
+    return x * count
+
+
 def not_recorded(x):
     FORTRAN.add_(1.0)
     return x * 1.0
@@ -105,7 +116,7 @@ def test_every_reason_is_in_a_test():
     (unseen_code, Abort.UNSEEN_CODE), (hidden_state, Abort.HIDDEN_STATE),
     (unknown_tensor, Abort.UNKNOWN_TENSOR), (shared_output, Abort.SHARED_OUTPUT),
     (result_type, Abort.RESULT_TYPE), (foreign_array, Abort.FOREIGN_ARRAY), (hook, Abort.HOOK),
-    (not_recorded, Abort.NOT_RECORDED),
+    (callback, Abort.CALLBACK), (not_recorded, Abort.NOT_RECORDED),
 ], ids=lambda p: getattr(p, "__name__", ""))
 def test_a_reason_is_said_with_its_cure(function, reason):
     traced = tg.trace(function)

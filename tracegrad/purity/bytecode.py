@@ -33,6 +33,7 @@ OPCODES = {
     "two locals": ("LOAD_FAST_LOAD_FAST",),
     "store and local": ("STORE_FAST_LOAD_FAST",),
     "cell": ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"),
+    "set cell": ("STORE_DEREF", "DELETE_DEREF"),
     "constant": ("LOAD_CONST", "RETURN_CONST"),
     "format": ("FORMAT_VALUE", "FORMAT_SIMPLE", "CONVERT_VALUE"),
     "format with spec": ("FORMAT_WITH_SPEC",),
@@ -117,7 +118,7 @@ def _steps(code: CodeType) -> Iterator[Step]:
                 yield Step(kind, names[arg], True)
             case "global" | "set attribute" | "import" | "import from":
                 yield Step(kind, names[arg])
-            case "local":
+            case "local" | "cell" | "set cell":
                 yield Step(kind, _local(code, arg))
             case "two locals":
                 yield Step("local", _local(code, arg >> 4))

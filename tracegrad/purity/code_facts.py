@@ -35,6 +35,8 @@ REFLECTS = frozenset({"__globals__", "__closure__", "__code__", "__defaults__", 
                       "__subclasses__"})
 """Attributes that lead where the walk does not follow."""
 
+LOADING = frozenset({"global", "local", "cell", "set cell", "attribute", "set attribute", "import from"})
+
 LONGEST_TEXT = 200      # longer constants are messages, not lists of names
 WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -47,6 +49,7 @@ class Facts:
     nested: tuple[CodeType, ...]
     attributes: frozenset[str]
     globals: tuple[str, ...]        # sorted
+    cells: frozenset[str]           # variables shared with other code that it reads or sets, rather than passes on
     values: frozenset[str]          # names that are loaded other than to be called at once
     imports: frozenset[str]
     computed: bool                  # may read any attribute of anything
@@ -56,6 +59,8 @@ class Facts:
     compares: bool                  # ==, in, is: aliases can be told from copies
     formats_numbers: bool           # with a spec, which may ask for the locale's separators
     catches: bool                   # has a handler of exceptions, other than that of a `with`
+    handed: frozenset[tuple[str, str]]      # a and b, where a callback is given a.b; "" and b, where it is given b
+    loaded: frozenset[str]          # names that are read, or set, for anything but that
 
     @property
     def reflects(self) -> frozenset[str]:
@@ -152,8 +157,27 @@ def _find_facts(code: CodeType) -> Facts:
                 else:
                     computed = True
     nested = tuple(c for c in code.co_consts if isinstance(c, CodeType))
-    return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), frozenset(values), frozenset(imports),
-                 computed, on_self, by_identity, if_raised, compares, formats_numbers, catches)
+    chains = list(_given_to_callbacks(program))
+    given = {k for chain in chains for k in chain}
+    handed = frozenset((program[chain[-2]].value if len(chain) > 1 else "", program[chain[-1]].value)
+                       for chain in chains)
+    loaded = frozenset(value for k, (kind, value, _) in enumerate(program) if kind in LOADING and k not in given)
+    cells = frozenset(value for kind, value, _ in program if kind in ("cell", "set cell"))
+    return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), cells, frozenset(values),
+                 frozenset(imports), computed, on_self, by_identity, if_raised, compares, formats_numbers, catches,
+                 handed, loaded)
+
+
+def _given_to_callbacks(program: list[Step]) -> Iterator[range]:
+    """The steps that load the first operand of a call of something named `callback`: a name, and attributes of it."""
+    for k, (kind, value, called) in enumerate(program):
+        if value == "callback" and called and kind in ("global", "attribute"):
+            j = k + 1
+            while j < len(program) and not program[j].called and (
+                    program[j].kind == "attribute" or j == k + 1 and program[j].kind in ("local", "cell", "global")):
+                j += 1
+            if j > k + 1:
+                yield range(k + 1, j)
 
 
 def _strings(code: CodeType) -> list[str]:
@@ -228,6 +252,8 @@ class Mentions:
         self.values: set[str] = set()
         self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
         self.catches = False
+        self._handed: set[tuple[str, str]] = set()
+        self._loaded: set[str] = set()
         self.computes_on_self: set[int] = set()
         for code in codes:
             self.add(code)
@@ -246,6 +272,8 @@ class Mentions:
         self.compares |= facts.compares
         self.formats_numbers |= facts.formats_numbers
         self.catches |= facts.catches
+        self._handed |= facts.handed
+        self._loaded |= facts.loaded
         if facts.computed_on_self:
             self.computes_on_self.add(id(code))
         return True
@@ -253,6 +281,14 @@ class Mentions:
     def add_family(self, code: CodeType) -> bool:
         """Add `code` and all code nested in it; was any new?"""
         return sum(map(self.add, family(code))) > 0
+
+    def handed_by(self, method: str | None) -> set[str]:
+        """Names of what callbacks are given this method of, or by None, of what they are given itself.
+
+        Empty if any of the names is read for something else too.
+        """
+        names = {a if method is not None else b for a, b in self._handed if (method or "") == (b if a else "")}
+        return names if names.isdisjoint(self._loaded) else set()
 
     def covers(self, code: CodeType) -> bool:
         """Does the code count: did it run, or may it?"""

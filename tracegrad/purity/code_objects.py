@@ -37,6 +37,8 @@ __dataclass_params__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__
 __static_attributes__ __firstlineno__ __classcell__ __type_params__ __annotate__""".split())
 """Entries of a class's namespace that only code that names them reads."""
 
+SUPER = "__class__"         # the variable that super() reads without an instruction
+
 MODULE_NAMES = 200          # a module with more is not searched for a name that code computes
 MODULE_MACHINERY = frozenset({"__builtins__", "__spec__", "__loader__", "__cached__"})
 VIRTUAL_SUBCLASSES = Setting("the registered subclasses of abstract classes", abc.get_cache_token)
@@ -80,7 +82,10 @@ def _ran(view: View, f: types.FunctionType) -> Part:
                           Child(".__kwdefaults__", keyword_defaults, "{p}.__kwdefaults__")]
     if f.__closure__:
         part.namespace = "{p}.__closure__"
-        part.children += _cells(f, "{d}")
+        used = {SUPER}.union(*(facts_of(c).cells for c in family(code) if view.mentions.covers(c)))
+        part.children += [cell for cell in _cells(f, "{d}") if view.mentions.computed or cell.route in used]
+        part.conditions += [Condition(f"{{d}}[{k}] is {{0}}", "shares the variable", (cell,))
+                            for k, cell in enumerate(f.__closure__) if id(cell) in view.held_cells]
     for c in family(code):
         if view.mentions.covers(c):
             _add_globals(view, part, f, facts_of(c).globals)

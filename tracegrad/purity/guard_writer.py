@@ -22,6 +22,7 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.guards import Guards, Line
 from tracegrad.purity.anatomy import parts_of
 from tracegrad.purity.code_facts import family
+from tracegrad.purity.handed import of_handed
 from tracegrad.purity.part import Child, Condition, Part, View
 from tracegrad.purity.prediction import Root
 from tracegrad.purity.values import PLAIN
@@ -68,7 +69,9 @@ class GuardWriter:
         self.arrays: list[tuple[str, np.ndarray]] = []      # of them the arrays, and their variables
         self.reached: set[int] = set()                      # ids of the code of functions that were met
         self.places: dict[Hashable, Place] = {}
+        self.visited: set[Hashable] = set()                 # every place that was looked at, wanted or not
         self._wanted = wanted
+        self._handed_met: set[int] = set()                  # objects that are the same in every call
         self._names: dict[int, str] = {}                    # constant -> its name
         self._variables: dict[int, str] = {}                # object -> its variable
         self._routes: dict[str, str] = {}                   # variable -> where its object was met first
@@ -115,8 +118,14 @@ class GuardWriter:
             self.constants[name] = value
         return name
 
+    def has_met(self, o: Any) -> bool:
+        """Was it met on the walk?"""
+        return id(o) in self._variables
+
     def source(self, o: Any, guards: Guards) -> Callable[[tuple, Mapping[str, Any]], Any] | None:
         """How to find an object again; None for Tensors, plain values and what was not met."""
+        if id(o) in self._handed_met:
+            return lambda args, kwargs: o
         variable = self._variables.get(id(o))
         if variable is None or variable in self.leaves:
             return None
@@ -138,13 +147,18 @@ class GuardWriter:
         if as_value:
             self._values.add(id(o))
         if known is not None:
+            if id(o) in self.view.handed and (refusal := of_handed(self.view.handed[id(o)], route).refusal):
+                self.refuse(Abort.HIDDEN_STATE, f"{route}: {refusal}")
             if known != expression:
                 self.test(f"{expression} is {known}", route, "is the same object as", (self._routes[known],),
                           namespace if known in self.constants else None)
             if type(o) is not FunctionType or not new_as_value:
                 return []
             return self._write_part(o, parts_of(self.view, o, child.via), known, self._routes[known])
-        part = parts_of(self.view, o, child.via)
+        handed = self.view.handed.get(id(o))
+        if handed is not None:
+            self._handed_met.add(id(o))
+        part = parts_of(self.view, o, child.via) if handed is None else of_handed(handed, route)
         if part.refusal:
             self.refuse(Abort.HIDDEN_STATE, f"{route}: {part.refusal}")
         if part.conditions and part.conditions[0].test == IS_CONSTANT:
@@ -185,6 +199,7 @@ class GuardWriter:
             if isinstance(o, np.ndarray):
                 self.arrays.append((p, o))
         for child in part.children:
+            self.visited.add(child.place(o))
             if child.write is not None and child.place(o) in self._wanted:
                 self._note_place(o, child, child.write, p, d, route)
         unpacked = iter(self._unpack(part, p, route))

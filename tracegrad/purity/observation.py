@@ -1,6 +1,7 @@
 """observe: a run of the function under a profile hook, which sees the code that runs and the C functions it calls.
 
-What the reference of an op does is not looked at: it is what the op means, whatever it calls or imports.
+What the reference of an op does is not looked at: it is what the op means, whatever it calls or imports. Nor is what
+is run `outside`.
 Events of one thread are seen, calls made by C code (`map(f, xs)`, `a + b`) are not: what C code may call is judged by
 the walk. A profile function that was there before goes on getting every event.
 """
@@ -18,6 +19,7 @@ from numpy._core import umath
 
 from codegen.ir import references
 from tracegrad.aborts import Abort, Aborted
+from tracegrad.outside import outside
 from tracegrad.purity.bytecode import LEAVING
 from tracegrad.purity.declared_pure import is_of_module, is_pure_function
 from tracegrad.purity.library import Library, Trust
@@ -25,6 +27,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.source_lines import first_line, line_of, user_frame
 
 MOST_REFUSALS = 20
+OUTSIDE = outside.__code__
 REFERENCE_FILES = os.path.dirname(references.__file__) + os.sep
 ERROR_STATE = vars(umath).get("_extobj_contextvar")     # where NumPy keeps what np.errstate sets
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
@@ -54,12 +57,16 @@ class Observation:
     refusals: list[Aborted] = field(default_factory=list)
     left_by_error: bool = False         # was any frame left by an exception?
     caught: bool = False                # was any given to an __exit__, which can swallow it?
+    callbacks: list[Any] = field(default_factory=list)      # functions that were called outside of the run
+    held_cells: list[Any] = field(default_factory=list)     # variables that they share with the code that ran
 
     def include(self, other: Observation) -> None:
         """Count what another run of the function entered as seen in this one."""
         self.codes |= other.codes
         self.left_by_error |= other.left_by_error
         self.caught |= other.caught
+        self.callbacks += other.callbacks
+        self.held_cells += other.held_cells
 
     def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:
         """Note why the run cannot be replayed."""
@@ -101,7 +108,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
     codes, library = seen.codes, prediction.library
     trusted: dict[int, tuple[Trust, CodeType]] = {}     # code of the library that ran
     judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
-    reference: FrameType | None = None                  # of an op, running
+    reference: FrameType | None = None                  # of an op, running; or what runs outside
 
     def hook(frame: FrameType, event: str, arg: Any) -> None:
         nonlocal reference
@@ -113,7 +120,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             return
         key = id(frame.f_code)
         if event == "call":
-            if frame.f_code.co_filename.startswith(REFERENCE_FILES):
+            if frame.f_code.co_filename.startswith(REFERENCE_FILES) or frame.f_code is OUTSIDE:
                 reference = frame
                 return
             if key not in codes and key not in trusted:

@@ -3,6 +3,8 @@
 1. Guards use only the code that ran: the names it mentions, the functions it belongs to.
 2. The walk sees the state as it was before the run: the Tensors that the run replaced are put back while it goes.
 3. All code that ran belongs to a function that the walk reached, or is trusted; else the run is refused.
+4. What callbacks were given to call is not looked into where the function does nothing else with it; and where there
+   are callbacks, a change of what the code that ran cannot have read is theirs.
 """
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from tracegrad.guards import Guards, Slot
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.effects import Effect, Kind, store
 from tracegrad.purity.guard_writer import GuardWriter
+from tracegrad.purity.handed import handed
 from tracegrad.purity.library import Trust
 from tracegrad.purity.memory import NotOwned, apart, owner
 from tracegrad.purity.observation import Observation
@@ -34,6 +37,7 @@ class ReadSet:
     tensors: tuple[Any, ...]
     guards: Guards
     refusals: tuple[Aborted, ...]
+    own_changes: tuple[Effect, ...]     # those that the code that ran can have made
     _slots: dict[Hashable, Slot]
     _writer: GuardWriter
 
@@ -59,12 +63,17 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     their memory.
     """
     slots = [e for e in changes if e.kind is Kind.SLOT]
-    view = View(_mentions(prediction, seen), prediction.library, writes_guards=True,
-                grads_read=frozenset(map(id, grads_read)),
+    mentions = _mentions(prediction, seen)
+    view = View(mentions, prediction.library, writes_guards=True, grads_read=frozenset(map(id, grads_read)),
+                handed={id(h.object): h for h in handed(seen.callbacks, mentions, prediction.fn)},
+                held_cells=frozenset(map(id, seen.held_cells)),
                 tensor_states={id(entry.object): entry.state for entry in prediction.snapshot if entry.is_tensor})
     writer = GuardWriter(view, frozenset(lifted), frozenset(e.place for e in slots))
     with _as_before(slots):
         _write(writer, prediction, seen, frozenset(map(id, written)))
+    if seen.callbacks:
+        changes = [e for e in changes if _can_have_made(writer, e)]
+        slots = [e for e in slots if e in changes]
     refusals = [*seen.refusals, *(e.refusal for e in changes if e.refusal is not None), *writer.refusals]
     refusals += [Aborted(Abort.EFFECT, f"{e.what}, which cannot be found again") for e in slots
                  if e.place not in writer.places]
@@ -72,7 +81,17 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants, writer.watched(),
                     prediction.fn, codes)
     found = {key: guards.slot(*place) for key, place in writer.places.items()}
-    return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), found, writer)
+    return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), tuple(changes), found, writer)
+
+
+def _can_have_made(writer: GuardWriter, e: Effect) -> bool:
+    """Does the code that ran, callbacks left out, reach what changed?"""
+    if e.kind is Kind.GRAD:
+        return True
+    if id(e.owner) in writer.view.handed:
+        return False
+    return e.place in writer.visited or writer.has_met(e.owner) and (
+        e.child.route.removeprefix(".") in {"", *writer.view.mentions.attributes})
 
 
 def _mentions(prediction: Prediction, seen: Observation) -> Mentions:

@@ -1,13 +1,15 @@
 """Values that leave for Python: bool(x), float(x), x.item(), x.tolist(), x.numpy(). Each reports to the recorder."""
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
 from codegen.ir.types import type_of
-from tracegrad.recorder import ACTIVE
-from tracegrad.source_lines import at_user_line
+from tracegrad.recorder import ACTIVE, Recorder
+from tracegrad.returned import ReturnedNumber, is_called_from, is_only_returned
+from tracegrad.source_lines import at_user_line, user_frame, user_line
 from tracegrad.tensors import Tensor
 
 
@@ -40,6 +42,11 @@ def truth_value(x: Tensor, /) -> bool:
 
 def to_float(x: Tensor, /) -> float:
     """The one element as a float."""
+    recorder = ACTIVE.get()
+    if recorder is not None and is_returned(x, recorder):
+        number = float(x.array.item())
+        recorder.floats_given[id(number)] = number, copy_of(x, recorder), user_line()
+        return number
     return float(only(x, "float"))
 
 
@@ -62,7 +69,25 @@ def to_index(x: Tensor, /) -> int:
 
 def item(x: Tensor, /) -> bool | int | float | complex:
     """The one element as a Python number."""
+    recorder = ACTIVE.get()
+    if recorder is not None and is_returned(x, recorder):
+        return ReturnedNumber(copy_of(x, recorder), x.array.item())     # type: ignore[return-value]
     return only(x, "item")
+
+
+def is_returned(x: Tensor, recorder: Recorder) -> bool:
+    """Does the user's call that is being made, which reads the one element of x, only give it to be returned?"""
+    if x.array.size != 1 or recorder.is_fixed(recorder.key(x)):
+        return False
+    frame = user_frame(sys._getframe(2))
+    return frame is not None and is_called_from(frame, recorder.called_from) and is_only_returned(frame)
+
+
+def copy_of(x: Tensor, recorder: Recorder) -> Tensor:
+    """The element as it is now."""
+    value = Tensor(x.array.reshape(()).copy())
+    recorder.record_op("reshape", (x,), {"shape": ()}, value)
+    return value
 
 
 def tolist(x: Tensor, /) -> Any:

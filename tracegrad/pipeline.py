@@ -92,7 +92,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
 
     `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left.
     """
-    recorder = Recorder(strict)
+    recorder = Recorder(strict, called_from=None if front is not None else _run.__code__)
     numbers = _Numbers(lifted, recorder)
     given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
     given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
@@ -104,7 +104,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         try:
             if front is not None:
                 return front.call(function, given_args, given_kwargs)
-            result = function(*given_args, **given_kwargs)
+            result = _run(function, given_args, given_kwargs)
             recorder.settle()
             return result
         finally:
@@ -146,6 +146,11 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
                frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
                codes | frozenset(seen.codes.values()), seconds, front, departure,
                not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
+
+
+def _run(function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+    """The call itself: who is called from here is the traced function."""
+    return function(*args, **kwargs)
 
 
 def _mend(front: Front, changes: list[Effect]) -> None:
@@ -208,6 +213,7 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Grafted:
         made = _MadeTensors(recorder, place_of_leaf, len(leaves), views_of_made)
         held = set(run.known)
         rebuild = _recipe(run, run.result, reads, made, held)
+        made.require_floats()
         slot_effects = tuple(_slot_effect(run, reads, effect, made, held) for effect in run.replaced)
         callbacks = tuple(_callbacks(run, reads, made))
         grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
@@ -276,6 +282,7 @@ class _MadeTensors:
         self._views_of_made = views_of_made
         self.tensors: list[Tensor] = []         # those with memory of their own
         self.makes: list[Made | MadeView] = []
+        self._unmet = set(recorder.floats_given)
 
     def place(self, tensor: Tensor) -> int:
         """The position of a Tensor that outlives the run; Declined if nothing leads to it."""
@@ -289,6 +296,21 @@ class _MadeTensors:
         self.makes.append(self._view(tensor) or self._fresh(tensor))
         place = self._places[id(tensor)] = self._leaves + len(self.makes) - 1
         return place
+
+    def returned_float(self, value: Any, place: Callable[[Tensor], int],
+                       source: Callable[[Any], Read | None]) -> Rebuild | None:
+        """How to make a float that Python read only to return it."""
+        given = self._recorder.floats_given.get(id(value)) if type(value) is float else None
+        if given is None:
+            return None
+        self._unmet.discard(id(value))
+        k = place(given[1])
+        return lambda tensors, args, kwargs: float(tensors[k].array)
+
+    def require_floats(self) -> None:
+        """Declined if a float that was read to be returned is not in the result: something else was made of it."""
+        for _, tensor, line in (self._recorder.floats_given[k] for k in self._unmet):
+            raise Declined(Abort.HOST_READ, f"float of {type_of(tensor.array)}", line)
 
     def _fresh(self, tensor: Tensor) -> Made:
         self.tensors.append(tensor)
@@ -328,7 +350,7 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
 def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[int],
             reason: Abort = Abort.RESULT_TYPE) -> Rebuild:
     try:
-        leaves_as = None if run.front is None else run.front.recipe
+        leaves_as = made.returned_float if run.front is None else run.front.recipe
         return recipe(value, made.place, reads.source, held, leaves_as)
     except UnknownResult as unknown:
         raise Declined(reason, str(unknown)) from None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,16 +109,20 @@ class Recording:
 
 
 class Recorder:
-    """Collects what one run does. It watches while it is ACTIVE. `strict`: may nothing leave the graph?"""
+    """Collects what one run does. It watches while it is ACTIVE. `strict`: may nothing leave the graph?
 
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
+    `called_from`: the code that calls the traced function, if numbers that the function returns may be stood for.
+    """
+
+    def __init__(self, strict: bool = False, called_from: CodeType | None = None) -> None:
+        self.strict, self.called_from = strict, called_from
         self.ops: list[RecordedOp] = []
         self.inputs: list[Input] = []
         self.reads: list[NumberRead] = []
         self.written: dict[int, Tensor] = {}                   # inputs written in place, by identity
         self.grads_read: dict[int, tuple[Tensor, bool]] = {}   # whose grad on entry was read: was there one?
         self.grads_written: dict[int, Tensor] = {}             # Tensors whose grad was set
+        self.floats_given: dict[int, tuple[float, Tensor, str | None]] = {}     # to be returned, by id: of what, where
         self.aborts: list[Aborted] = []
         self.callbacks: list[Noted] = []                       # functions that look inside, in order
         self._fixed: list[bool] = []                           # for each op: does it follow from guards alone?

@@ -12,6 +12,7 @@ from typing import Any
 
 from tracegrad import pytrees
 from tracegrad.purity.declared_pure import c_base
+from tracegrad.returned import ReturnedNumber
 from tracegrad.tensors import Tensor
 
 Read = Callable[[tuple, Mapping[str, Any]], Any]
@@ -50,6 +51,9 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     if isinstance(result, Tensor):
         k = place(result)
         return lambda tensors, args, kwargs: tensors[k]
+    if kind is ReturnedNumber:
+        k = place(result.tensor)
+        return lambda tensors, args, kwargs: tensors[k].array.item()
     if kind in CONSTANTS:
         return lambda tensors, args, kwargs: result
     read = source(result)

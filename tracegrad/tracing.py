@@ -36,6 +36,7 @@ from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Root
+from tracegrad.returned import numbers_of
 from tracegrad.segments import Segment
 from tracegrad.source_lines import is_inside, user_level
 from tracegrad.tensors import Tensor
@@ -277,14 +278,14 @@ class Traced:
             self.stats.kernels_compiled += outcome.root.executable.kernels_compiled
             tree.add(outcome.root, outcome.replaces)
             growth.succeeded()
-            return run.result if front is None else front.result(run.result)
+            return numbers_of(run.result) if front is None else front.result(run.result)
         self.stats.eager_calls += 1
         growth.failed()
         if front is not None and run.undoable:
             front.undo()
         self._give_up(outcome)
         if front is None:
-            return run.result
+            return numbers_of(run.result)
         return self.eager(*args, **kwargs) if run.undoable else front.result(run.result)
 
     def _end_rehearsal(self, tree: TraceTree, rehearsal: Rehearsal) -> Any:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -28,7 +29,8 @@ from tracegrad.source_lines import first_line, line_of, user_frame
 
 MOST_REFUSALS = 20
 OUTSIDE = outside.__code__
-REFERENCE_FILES = os.path.dirname(references.__file__) + os.sep
+UNWATCHED = (os.path.dirname(references.__file__) + os.sep, str(Path(__file__).parents[1] / "returned.py"))
+"""Where code is that means nothing to the run: references, and what looks at the bytecode of the function itself."""
 ERROR_STATE = vars(umath).get("_extobj_contextvar")     # where NumPy keeps what np.errstate sets
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 
@@ -120,7 +122,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             return
         key = id(frame.f_code)
         if event == "call":
-            if frame.f_code.co_filename.startswith(REFERENCE_FILES) or frame.f_code is OUTSIDE:
+            if frame.f_code.co_filename.startswith(UNWATCHED) or frame.f_code is OUTSIDE:
                 reference = frame
                 return
             if key not in codes and key not in trusted:

@@ -50,13 +50,14 @@ class Site:
 class Noted:
     """What a recording knows of one callback: the function and its operands, with Tensors that nothing else writes to.
 
-    `held`: of a function that the calling frame made, what it holds of the run.
+    `code` is what called; `held`: of a function that the calling frame made, what it holds of the run.
     """
 
     function: Callable[..., Any]
     operands: tuple[Any, ...]
     site: Site
     every: int
+    code: CodeType
     held: Held | None
 
     @property
@@ -102,7 +103,7 @@ def hand_over(function: Any, operands: tuple[Any, ...], site: Site, every: int,
         return
     operands = tuple(_noted(operand, recorder) for operand in operands)
     held = held_by(function, frame, recorder)
-    recorder.callbacks.append(Noted(function, operands, site, every, held))
+    recorder.callbacks.append(Noted(function, operands, site, every, frame.f_code, held))
     if due:
         if held is not None:
             function = made_again(function, *(handed(part) for part in (held.cells, held.defaults,

@@ -113,7 +113,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     start = time.perf_counter()
     seen = observe(prediction, call)
     seconds = time.perf_counter() - start
-    seen.callbacks += [noted.function for noted in recorder.callbacks]
+    seen.handing |= {id(noted.code): noted.code for noted in recorder.callbacks}
     seen.held_cells += [cell for noted in recorder.callbacks for cell in noted.cells]
     changes = effects(prediction)
     if lifted:

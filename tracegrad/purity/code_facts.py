@@ -9,7 +9,7 @@ Facts are about the code alone. `Mentions` is their union over the code that may
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
 
@@ -61,6 +61,7 @@ class Facts:
     catches: bool                   # has a handler of exceptions, other than that of a `with`
     handed: frozenset[tuple[str, str]]      # a and b, where a callback is given a.b; "" and b, where it is given b
     loaded: frozenset[str]          # names that are read, or set, for anything but that
+    chains: frozenset[str]          # every name on the way to what a callback is given
 
     @property
     def reflects(self) -> frozenset[str]:
@@ -165,7 +166,7 @@ def _find_facts(code: CodeType) -> Facts:
     cells = frozenset(value for kind, value, _ in program if kind in ("cell", "set cell"))
     return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), cells, frozenset(values),
                  frozenset(imports), computed, on_self, by_identity, if_raised, compares, formats_numbers, catches,
-                 handed, loaded)
+                 handed, loaded, frozenset(program[k].value for k in given))
 
 
 def _given_to_callbacks(program: list[Step]) -> Iterator[range]:
@@ -244,16 +245,18 @@ def _is_text(step: Step) -> bool:
 
 
 class Mentions:
-    """The union of the facts of some code objects. `covers` tells for which functions they were gathered."""
+    """The union of the facts of some code objects. `covers` tells for which functions they were gathered.
 
-    def __init__(self, codes: Iterable[CodeType] = ()):
+    `handing`: the ids of code that is known to have called tg.debug.callback.
+    """
+
+    def __init__(self, codes: Iterable[CodeType] = (), handing: Container[int] = ()):
         self.codes: dict[int, CodeType] = {}
         self.attributes: set[str] = set()
         self.values: set[str] = set()
         self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
         self.catches = False
-        self._handed: set[tuple[str, str]] = set()
-        self._loaded: set[str] = set()
+        self._handing, self._handed, self._loaded = handing, set[tuple[str, str]](), set[str]()
         self.computes_on_self: set[int] = set()
         for code in codes:
             self.add(code)
@@ -272,8 +275,11 @@ class Mentions:
         self.compares |= facts.compares
         self.formats_numbers |= facts.formats_numbers
         self.catches |= facts.catches
-        self._handed |= facts.handed
         self._loaded |= facts.loaded
+        if id(code) in self._handing:
+            self._handed |= facts.handed
+        else:
+            self._loaded |= facts.chains
         if facts.computed_on_self:
             self.computes_on_self.add(id(code))
         return True
@@ -282,13 +288,17 @@ class Mentions:
         """Add `code` and all code nested in it; was any new?"""
         return sum(map(self.add, family(code))) > 0
 
-    def handed_by(self, method: str | None) -> set[str]:
-        """Names of what callbacks are given this method of, or by None, of what they are given itself.
+    def only_handed(self) -> dict[str, set[str]]:
+        """Names of what is given to callbacks and used for nothing else, with the methods that they are given of it.
 
-        Empty if any of the names is read for something else too.
+        Of what is itself to be called the method is __call__.
         """
-        names = {a if method is not None else b for a, b in self._handed if (method or "") == (b if a else "")}
-        return names if names.isdisjoint(self._loaded) else set()
+        found: dict[str, set[str]] = {}
+        for a, b in self._handed:
+            name, method = (a, b) if a else (b, "__call__")
+            if name not in self._loaded:
+                found.setdefault(name, set()).add(method)
+        return found
 
     def covers(self, code: CodeType) -> bool:
         """Does the code count: did it run, or may it?"""

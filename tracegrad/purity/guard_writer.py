@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, CellType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.guards import Guards, Line
 from tracegrad.purity.anatomy import parts_of
 from tracegrad.purity.code_facts import family
-from tracegrad.purity.handed import of_handed
+from tracegrad.purity.handed import methods_handed, of_handed
 from tracegrad.purity.part import Child, Condition, Part, View
 from tracegrad.purity.prediction import Root
 from tracegrad.purity.values import PLAIN
@@ -119,8 +119,8 @@ class GuardWriter:
         return name
 
     def has_met(self, o: Any) -> bool:
-        """Was it met on the walk?"""
-        return id(o) in self._variables
+        """Was it met on the walk, and looked into?"""
+        return id(o) in self._variables and id(o) not in self._handed_met
 
     def source(self, o: Any, guards: Guards) -> Callable[[tuple, Mapping[str, Any]], Any] | None:
         """How to find an object again; None for Tensors, plain values and what was not met."""
@@ -141,24 +141,26 @@ class GuardWriter:
         if route in self.lifted:
             self.test(f"type({expression}) is {self.constant(type(o))}", route, "has type", (type(o),))
             return []
+        handed = None if type(o) in (FunctionType, CellType) else methods_handed(self.view.handed, route)
         known, namespace = None if simple else self._variables.get(id(o)), _namespace_of(child)
         as_value = self.view.is_value(child.via)
         new_as_value = as_value and id(o) not in self._values
         if as_value:
             self._values.add(id(o))
         if known is not None:
-            if id(o) in self.view.handed and (refusal := of_handed(self.view.handed[id(o)], route).refusal):
-                self.refuse(Abort.HIDDEN_STATE, f"{route}: {refusal}")
+            if handed is None and id(o) in self._handed_met:
+                self.refuse(Abort.HIDDEN_STATE, f"{route}: a callback may change it, and the function reads it")
             if known != expression:
                 self.test(f"{expression} is {known}", route, "is the same object as", (self._routes[known],),
                           namespace if known in self.constants else None)
             if type(o) is not FunctionType or not new_as_value:
                 return []
             return self._write_part(o, parts_of(self.view, o, child.via), known, self._routes[known])
-        handed = self.view.handed.get(id(o))
-        if handed is not None:
+        if handed is None:
+            part = parts_of(self.view, o, child.via)
+        else:
+            part = of_handed(o, handed)
             self._handed_met.add(id(o))
-        part = parts_of(self.view, o, child.via) if handed is None else of_handed(handed, route)
         if part.refusal:
             self.refuse(Abort.HIDDEN_STATE, f"{route}: {part.refusal}")
         if part.conditions and part.conditions[0].test == IS_CONSTANT:

@@ -59,7 +59,7 @@ class Observation:
     refusals: list[Aborted] = field(default_factory=list)
     left_by_error: bool = False         # was any frame left by an exception?
     caught: bool = False                # was any given to an __exit__, which can swallow it?
-    callbacks: list[Any] = field(default_factory=list)      # functions that were called outside of the run
+    handing: dict[int, CodeType] = field(default_factory=dict)      # code that gave functions to callbacks, by id
     held_cells: list[Any] = field(default_factory=list)     # variables that they share with the code that ran
 
     def include(self, other: Observation) -> None:
@@ -67,7 +67,7 @@ class Observation:
         self.codes |= other.codes
         self.left_by_error |= other.left_by_error
         self.caught |= other.caught
-        self.callbacks += other.callbacks
+        self.handing |= other.handing
         self.held_cells += other.held_cells
 
     def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:

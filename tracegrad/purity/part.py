@@ -92,27 +92,19 @@ def unwatched(o: Any, why: str) -> Part:
     return Part([is_same(o)], refusal=why)
 
 
-class Handed(NamedTuple):
-    """What a callback is given to call, or its object. `method`: of a class in Python, its name; `names` lead to it."""
-
-    object: Any
-    method: str | None
-    names: frozenset[str]
-
-
 class View:
     """What decides how far an object is taken apart: the names that code mentions, and the library.
 
     `grads_read` are the ids of the Tensors whose grads count, None for all; `tensor_states` is what is known of
-    Tensors from before a run; `handed` are, by id, objects that callbacks may change, `held_cells` the ids of the
-    variables that they share with the function. A view also collects what the walk finds beside objects: ambient
+    Tensors from before a run; `handed` tells by which names objects are found that are only given to
+    callbacks, `held_cells` are the ids of the variables that these share with the function. A view also collects what the walk finds beside objects: ambient
     `settings` that matter, `names_met`, which C code reads on behalf of objects that were met, and the `globals_met`
     so far.
     """
 
     def __init__(self, mentions: Mentions, library: Library, *, writes_guards: bool = False,
                  tensor_states: dict[int, Any] | None = None, grads_read: frozenset[int] | None = None,
-                 handed: dict[int, Handed] | None = None, held_cells: frozenset[int] = frozenset()):
+                 handed: dict[str, set[str]] | None = None, held_cells: frozenset[int] = frozenset()):
         self.mentions, self.library, self.writes_guards = mentions, library, writes_guards
         self.tensor_states, self.handed, self.held_cells = tensor_states or {}, handed or {}, held_cells
         self.grads_read = grads_read

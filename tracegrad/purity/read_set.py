@@ -19,7 +19,7 @@ from tracegrad.guards import Guards, Slot
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.effects import Effect, Kind, store
 from tracegrad.purity.guard_writer import GuardWriter
-from tracegrad.purity.handed import handed
+from tracegrad.purity.handed import handed_routes
 from tracegrad.purity.library import Trust
 from tracegrad.purity.memory import NotOwned, apart, owner
 from tracegrad.purity.observation import Observation
@@ -65,13 +65,13 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     slots = [e for e in changes if e.kind is Kind.SLOT]
     mentions = _mentions(prediction, seen)
     view = View(mentions, prediction.library, writes_guards=True, grads_read=frozenset(map(id, grads_read)),
-                handed={id(h.object): h for h in handed(seen.callbacks, mentions, prediction.fn)},
+                handed=handed_routes(mentions, prediction.fn),
                 held_cells=frozenset(map(id, seen.held_cells)),
                 tensor_states={id(entry.object): entry.state for entry in prediction.snapshot if entry.is_tensor})
     writer = GuardWriter(view, frozenset(lifted), frozenset(e.place for e in slots))
     with _as_before(slots):
         _write(writer, prediction, seen, frozenset(map(id, written)))
-    if seen.callbacks:
+    if seen.handing:
         changes = [e for e in changes if _can_have_made(writer, e)]
         slots = [e for e in slots if e in changes]
     refusals = [*seen.refusals, *(e.refusal for e in changes if e.refusal is not None), *writer.refusals]
@@ -88,8 +88,6 @@ def _can_have_made(writer: GuardWriter, e: Effect) -> bool:
     """Does the code that ran, callbacks left out, reach what changed?"""
     if e.kind is Kind.GRAD:
         return True
-    if id(e.owner) in writer.view.handed:
-        return False
     return e.place in writer.visited or writer.has_met(e.owner) and (
         e.child.route.removeprefix(".") in {"", *writer.view.mentions.attributes})
 
@@ -97,7 +95,8 @@ def _can_have_made(writer: GuardWriter, e: Effect) -> bool:
 def _mentions(prediction: Prediction, seen: Observation) -> Mentions:
     """What the code that ran mentions."""
     library = prediction.library
-    mentions = Mentions(code for code in seen.codes.values() if library.trust(code) in (None, Trust.STANDARD))
+    mentions = Mentions((code for code in seen.codes.values() if library.trust(code) in (None, Trust.STANDARD)),
+                        seen.handing)
     mentions.attributes |= prediction.names_met
     mentions.catches |= seen.caught
     mentions.by_identity |= seen.left_by_error and mentions.by_identity_if_raised

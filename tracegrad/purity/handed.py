@@ -17,7 +17,7 @@ from tracegrad.purity.part import Child, Condition, Part, is_same
 
 
 def handed_routes(mentions: Mentions, fn: Any) -> dict[str, set[str]]:
-    """How what is only handed over is found in a run of `fn`: the last name on the route, or an argument, and methods."""
+    """Where a run of `fn` finds what is only handed over (a name that ends a route, an argument), and its methods."""
     names = mentions.only_handed()
     code = fn.__code__ if type(fn) is FunctionType else None
     parameters = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount] if code is not None else ()

@@ -96,10 +96,10 @@ class View:
     """What decides how far an object is taken apart: the names that code mentions, and the library.
 
     `grads_read` are the ids of the Tensors whose grads count, None for all; `tensor_states` is what is known of
-    Tensors from before a run; `handed` tells by which names objects are found that are only given to
-    callbacks, `held_cells` are the ids of the variables that these share with the function. A view also collects what the walk finds beside objects: ambient
-    `settings` that matter, `names_met`, which C code reads on behalf of objects that were met, and the `globals_met`
-    so far.
+    Tensors from before a run; `handed` tells by which names objects are found that are only given to callbacks,
+    `held_cells` are the ids of the variables that these share with the function. A view also collects what the walk
+    finds beside objects: ambient `settings` that matter, `names_met`, which C code reads on behalf of objects that were
+    met, and the `globals_met` so far.
     """
 
     def __init__(self, mentions: Mentions, library: Library, *, writes_guards: bool = False,

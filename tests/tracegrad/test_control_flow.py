@@ -1,6 +1,7 @@
 """Control flow that depends on values: traced, a program gives and is differentiated to what its Python gives."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -53,10 +54,16 @@ def assert_same(found: Any, expected: Any, tolerance: float) -> None:
         assert found == expected
 
 
-def play(program: Program, function: Callable[..., Any], afterwards: Callable[[Any, Sequence[tg.Tensor]], Any]) -> None:
-    """Three rounds over the inputs, each call traced and eager, with what is done `afterwards` to its result."""
-    traced = tg.trace(function)
-    for _ in range(3):
+def play(program: Program, function: Callable[..., Any], target: str,
+         afterwards: Callable[[Any, Sequence[tg.Tensor]], Any] = lambda result, wrt: None) -> None:
+    """Three rounds over the inputs, each call traced and eager, with what is done `afterwards` to its result.
+
+    After the first round every path is known: each call is a replay, but for those that raise.
+    """
+    traced = tg.trace(function, target=target)
+    raising = len(program.raises)
+    for turn in range(3):
+        before = copy.copy(traced.stats)
         for k in range(len(program.inputs)):
             came: list[Any] = []
             for f in (traced, traced.eager):
@@ -64,19 +71,25 @@ def play(program: Program, function: Callable[..., Any], afterwards: Callable[[A
                 result = outcome(f, args)
                 wrt = [*(t for t in tensors_in(args) if t.requires_grad), *program.parameters]
                 came.append((result, None if k in program.raises else afterwards(result, wrt)))
-            assert_same(came[0], came[1], 0.0 if program.exact else 1e-12)
+            assert_same(came[0][0], came[1][0], 0.0 if program.exact or target == "interpret" else 1e-12)
+            assert_same(came[0][1], came[1][1], 1e-12)      # gradients may be added up in another order
             assert isinstance(came[1][0], str) == (k in program.raises)
+        if turn and target == "interpret":
+            assert traced.stats.replays - before.replays == len(program.inputs) - raising, traced.explain()
+            assert traced.stats.side_exits - before.side_exits <= raising, traced.explain()
 
 
+@pytest.mark.parametrize("target", ("interpret", "llvm_cpu"))
 @each_program
-def test_results_and_their_gradients_are_those_of_the_python(program: Program) -> None:
-    play(program, program.function, gradients if program.differentiable else lambda result, wrt: None)
+def test_results_and_their_gradients_are_those_of_the_python(program: Program, target: str) -> None:
+    play(program, program.function, target, *([gradients] if program.differentiable else []))
 
 
+@pytest.mark.parametrize("target", ("interpret", "llvm_cpu"))
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if p.differentiable], ids=lambda program: program.name)
-def test_the_program_may_differentiate_itself(program: Program) -> None:
+def test_the_program_may_differentiate_itself(program: Program, target: str) -> None:
     def function(*args):
         result = program.function(*args)
         return result, gradients(result, [*(t for t in tensors_in(args) if t.requires_grad), *program.parameters])
 
-    play(program, function, lambda result, wrt: None)
+    play(program, function, target)

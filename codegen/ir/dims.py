@@ -6,12 +6,18 @@
 2. A symbol is never 0 or 1 (the frontend guards that), so broadcasting is decided without knowing it.
 3. A product or a floor-division of symbols is a Derived symbol, computed from the others at entry.
 4. Equal polynomials are equal Dims: products are multiplied out, their factors sorted and nested to the left.
+5. Two sizes are compared if one is the larger whatever the symbols stand for, 2 or more each; else it is Undecided.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from functools import lru_cache
+from math import gcd, prod
+
+
+class Undecided(Exception):
+    """Which of two sizes is the larger depends on what the symbols stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +81,29 @@ class Dim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Size) -> Size:
-        if isinstance(other, int) and self.constant % other == 0 and all(c % other == 0 for _, c in self.terms):
-            return affine({s: c // other for s, c in self.terms}, self.constant // other)
-        quotient = _exact_quotient(self, other) if isinstance(other, Dim) else None
+        quotient = exact_quotient(self, other)
         return Dim(((Derived("//", self, other), 1),)) if quotient is None else quotient
 
     def __rfloordiv__(self, other: int) -> Size:
         return 0 if other == 0 else Dim(((Derived("//", other, self), 1),))
 
+    def __lt__(self, other: Size) -> bool:
+        return _decided(self, other, 1)
+
+    def __le__(self, other: Size) -> bool:
+        return _decided(self, other, 0)
+
+    def __gt__(self, other: Size) -> bool:
+        return _decided(other, self, 1)
+
+    def __ge__(self, other: Size) -> bool:
+        return _decided(other, self, 0)
+
 
 Size = int | Dim
+
+TYPICAL = 256
+"""What a symbol is taken for where something has to be chosen that is right for every size, and best for some."""
 
 
 def symbol(name: str) -> Dim:
@@ -126,8 +145,19 @@ def _product(factors: list[Symbol]) -> Symbol:
     return first
 
 
-def _exact_quotient(size: Dim, divisor: Dim) -> Size | None:
-    """size / divisor where that is seen at once: they are equal, or every term has the divisor's factors."""
+def exact_quotient(size: Size, divisor: Size) -> Size | None:
+    """size / divisor where it is a size that is seen at once; None where there is a rest, or may be one."""
+    if isinstance(divisor, Dim):
+        return _quotient_of_polynomials(size, divisor) if isinstance(size, Dim) else None if size else 0
+    if isinstance(size, int):
+        return size // divisor if size % divisor == 0 else None
+    if size.constant % divisor or any(c % divisor for _, c in size.terms):
+        return None
+    return affine({s: c // divisor for s, c in size.terms}, size.constant // divisor)
+
+
+def _quotient_of_polynomials(size: Dim, divisor: Dim) -> Size | None:
+    """Where they are equal, or every term has the divisor's factors."""
     if size == divisor:
         return 1
     if len(divisor.terms) > 1 or divisor.constant or size.constant:
@@ -173,3 +203,81 @@ def symbols(size: Size) -> frozenset[str]:
 def element_count(shape: tuple[Size, ...]) -> Size:
     """The product of the sizes of a shape."""
     return prod(shape, start=1)
+
+
+def number_of(size: Size) -> int:
+    """The number that a size without symbols is."""
+    assert isinstance(size, int), f"{size} is no number"
+    return size
+
+
+# ---- sizes compared ------------------------------------------------------------------------------------------------
+
+
+def surely_below(a: Size, b: Size) -> bool:
+    """Is a < b whatever the symbols stand for?"""
+    return a < b if isinstance(a, int) and isinstance(b, int) else _is_least(b - a, 1)
+
+
+def surely_at_most(a: Size, b: Size) -> bool:
+    """Is a <= b whatever the symbols stand for?"""
+    return a <= b if isinstance(a, int) and isinstance(b, int) else _is_least(b - a, 0)
+
+
+def _is_least(size: Size, number: int) -> bool:
+    least = least_of(size)
+    return least is not None and least >= number
+
+
+def _decided(a: Size, b: Size, distance: int) -> bool:
+    """Is a + distance <= b? Undecided where the symbols decide."""
+    if _is_least(b - a, distance):
+        return True
+    if _is_least(a - b, 1 - distance):
+        return False
+    raise Undecided(f"whether {a} is {'below' if distance else 'at most'} {b} depends on the sizes")
+
+
+@lru_cache(maxsize=1 << 14)
+def least_of(size: Size) -> int | None:
+    """A number that a size is never below, with symbols of 2 or more; None where none is seen.
+
+    Each symbol is written as its own least number and what it is beyond that: if nothing is taken away from the sum
+    then, its constant is the least.
+    """
+    if isinstance(size, int):
+        return size
+    total: Size = size.constant
+    for s, c in size.terms:
+        product: Size = c
+        for factor in _factors(s):
+            least = 2 if isinstance(factor, str) else _least_quotient(factor)
+            if least is None:
+                return None
+            product = product * (Dim(((factor, 1),)) + least)
+        total = total + product
+    if isinstance(total, int):
+        return total
+    return total.constant if all(c > 0 for _, c in total.terms) else None
+
+
+def _least_quotient(s: Derived) -> int | None:
+    left, right = least_of(s.left), least_of(s.right)
+    if left is None or right is None or left < 0 or right < 1:
+        return None
+    return left // s.right if isinstance(s.right, int) else 0
+
+
+def typical(size: Size) -> int:
+    """The size when every symbol is TYPICAL, at least 1: for choices that are right in any case."""
+    return size if isinstance(size, int) else max(1, evaluate(size, dict.fromkeys(symbols(size), TYPICAL)))
+
+
+def ceil_div(size: Size, by: Size) -> Size:
+    """size / by, rounded up."""
+    return -(-size // by) if isinstance(size, int) and isinstance(by, int) else (size + by - 1) // by
+
+
+def content(size: Size) -> int:
+    """The greatest number that divides a size whatever its symbols stand for; 0 for 0."""
+    return abs(size) if isinstance(size, int) else gcd(size.constant, *(c for _, c in size.terms))

@@ -31,7 +31,7 @@ COMPLEX_OF = {part: whole for whole, part in PARTS.items()}
 def packing(op: str, shape: Shape, **attrs: bool) -> tuple[Shape, ...]:
     """The shapes of the parts of a packed result for a matrix (of the last two axes of `shape`), without the batch."""
     m, n = shape[-2:]
-    k = min(m, n)                   # type: ignore[type-var]
+    k = min(m, n)
     match op:
         case "slogdet":
             return (), ()
@@ -111,7 +111,7 @@ def decomposed(x: TensorType, *, full: bool) -> TensorType:
 
 def singular_values(x: TensorType) -> TensorType:
     _matrices(x)
-    return TensorType(PARTS.get(x.dtype, x.dtype), (*x.shape[:-2], min(x.shape[-2:])))      # type: ignore[type-var]
+    return TensorType(PARTS.get(x.dtype, x.dtype), (*x.shape[:-2], min(x.shape[-2:])))
 
 
 def hermitian_vectors(x: TensorType) -> TensorType:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from codegen.ir.dims import Size
+
 ELEMENTS = {
     "bool": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
     "u64": "i64", "f16": "float", "bf16": "float", "f32": "float", "f64": "double", "half": "half", "ptr": "ptr",
@@ -88,6 +90,7 @@ class Assembler:
     """Writes the body of one function."""
 
     def __init__(self) -> None:
+        self.words: dict[str, Value] = {}           # the sizes that the function is given, by name
         self.declarations: set[str] = set()
         self._scopes = [_Scope("entry", 0)]
         self._count = 0
@@ -105,6 +108,26 @@ class Assembler:
         else:
             text = str(int(number))
         return Value(text if type.lanes == 1 else f"splat ({type.element} {text})", type)
+
+    def size(self, size: Size) -> Value:
+        """A size as i64: a number, or computed from the words that the function is given."""
+        if isinstance(size, int):
+            return self.constant(I64, size)
+        total: Value | None = None
+        for symbol, c in size.terms:
+            assert isinstance(symbol, str), "a word is one symbol"
+            word = self.words[symbol]
+            part = word if c == 1 else self.binary("mul nsw", word, self.constant(I64, c))
+            total = part if total is None else self.binary("add nsw", total, part)
+        assert total is not None
+        return self.binary("add nsw", total, self.constant(I64, size.constant)) if size.constant else total
+
+    def size_in_lanes(self, size: Size, type: Type) -> Value:
+        """A size in every lane of an integer type, which it fits."""
+        if isinstance(size, int):
+            return self.constant(type, size)
+        number, one = self.size(size), vector(type.dtype)
+        return self.splat(number if one.element == "i64" else self.convert("trunc", number, one), type.lanes)
 
     def lane_numbers(self, type: Type, step: int = 1) -> Value:
         """0, step, 2*step, ... : one number for each lane."""

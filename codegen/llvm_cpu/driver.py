@@ -23,12 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codegen.ir.dims import number_of
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import matmul
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.host_calls import HostCalls
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.memory import LiveRange
+from codegen.schedule.plan import Arena, Buffer, Check, Constant, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.sizes import chunks_at
 
 DONE, CHECK, LAUNCH = range(3)
 """The first word of each instruction."""
@@ -47,7 +50,8 @@ FRAME_SLOTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `frame_words`: a frame's size.
+    """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `constant_slots`: (slot, content)
+    of what is in neither it nor the arguments; `frame_words`: a frame's size.
 
     `host_calls`: the functions in Python that it launches.
     """
@@ -55,6 +59,7 @@ class Encoding:
     words: np.ndarray
     arguments: int
     arena_slots: tuple[tuple[int, int], ...]
+    constant_slots: tuple[tuple[int, np.ndarray], ...]
     frame_words: int
     host_calls: HostCalls
 
@@ -67,7 +72,10 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int]
     offsets = sorted({b.place.offset for b in plan.buffers if isinstance(b.place, Arena)})
     slot_of_offset = {offset: arguments + k for k, offset in enumerate(offsets)}
 
-    def slot(place: Input | Output | Arena) -> int:
+    constants = {buffer.place.data: 0 for buffer in plan.buffers if isinstance(buffer.place, Constant)}
+    slot_of_constant = {data: arguments + len(offsets) + k for k, data in enumerate(constants)}
+
+    def slot(place: Input | Output | Arena | Constant | LiveRange) -> int:
         match place:
             case Input(index):
                 return index
@@ -75,6 +83,10 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int]
                 return owner[index] if index in owner else len(plan.inputs) + fresh.index(index)
             case Arena(offset):
                 return slot_of_offset[offset]
+            case Constant(data):
+                return slot_of_constant[data]
+            case LiveRange():
+                raise ValueError("a plan with symbols has to be bound to numbers first")
 
     slots = [slot(buffer.place) for buffer in plan.buffers]
     instructions: list[int] = []
@@ -89,19 +101,26 @@ def encode(plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int]
             operands = [len(buffers), *(slots[b] for b in buffers), *literals]
             instructions += [LAUNCH, 4 + len(operands), address, chunks, *operands]
             widest = max(widest, len(buffers) + 1)
-    room = FRAME_SLOTS + arguments + len(offsets)
+    room = FRAME_SLOTS + arguments + len(offsets) + len(constants)
     multiplies = any(isinstance(step, Matmul) for step in plan.steps)
     words = np.array([arguments, int(multiplies), room, *instructions, DONE], np.int64)
-    return Encoding(words, arguments, tuple((slot, offset) for offset, slot in slot_of_offset.items()), room + widest,
-                    host_calls)
+    held = tuple((slot, _held(data)) for data, slot in slot_of_constant.items())
+    return Encoding(words, arguments, tuple((slot, offset) for offset, slot in slot_of_offset.items()), held,
+                    room + widest, host_calls)
+
+
+def _held(data: bytes) -> np.ndarray:
+    """Bytes as words: aligned for whatever they are, and with room to be read as a word."""
+    return np.frombuffer(data.ljust(-(-len(data) // 8) * 8, bytes(1)), np.int64).copy()
 
 
 def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int],
             blas: Blas, host_calls: HostCalls) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
     """(address, chunks, buffers, literals) of a step; no chunks when there is nothing to do."""
     match step:
-        case Launch(kernel, buffers):
-            return kernels[kernel], kernel.chunks, buffers, ()
+        case Launch(kernel, buffers, words):
+            numbers = tuple(map(number_of, words))
+            return kernels[kernel], chunks_at(kernel, numbers), buffers, numbers
         case Matmul() if 0 in (step.batch, step.m, step.n):
             return 0, 0, (), ()
         case Matmul(k=0):
@@ -118,7 +137,7 @@ def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[Ke
 
 
 def _bytes(buffer: Buffer) -> int:
-    return buffer.size * DTYPES[buffer.dtype].itemsize
+    return number_of(buffer.size) * DTYPES[buffer.dtype].itemsize
 
 
 def unsupported(step: Step) -> str | None:

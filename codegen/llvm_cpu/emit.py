@@ -2,8 +2,9 @@
 
     define void @symbol(ptr %buffers, i64 %first_chunk, i64 %last_chunk, ptr %failed)
 
-%buffers points to the data pointers of the kernel's params, in order. The function runs the chunks first_chunk ..
-last_chunk - 1. Where a check fails it stores i32 1 to %failed, which it never writes otherwise.
+%buffers points to the data pointers of the kernel's params, in order, and that of the words it is given. The function
+runs the chunks first_chunk .. last_chunk - 1. Where a check fails it stores i32 1 to %failed, which it never writes
+otherwise.
 
 1. A value along the vector axis is a vector, or a scalar if it is the same in every lane.
 2. What is invariant in a loop is computed before it, and nothing is computed twice: the assembler sees to that.
@@ -44,6 +45,7 @@ from codegen.schedule.kernel import (
     Unary,
     makes_value,
 )
+from codegen.schedule.sizes import words_of
 
 _PARAMETERS = "ptr noalias readonly %buffers, i64 %first_chunk, i64 %last_chunk, ptr noalias %failed"
 _FIRST_CHUNK, _LAST_CHUNK = Value("%first_chunk", I64), Value("%last_chunk", I64)
@@ -76,6 +78,10 @@ class _Writer:
         table = Value("%buffers", PTR)
         entries = [self.a.address(table, PTR, self.a.constant(I64, k)) for k in range(len(kernel.params))]
         pointers = tuple(self.a.load(PTR, entry, invariant=True) for entry in entries)
+        if count := words_of(kernel):
+            words = self.a.load(PTR, self.a.address(table, PTR, self.a.constant(I64, len(entries))), invariant=True)
+            places = [self.a.address(words, I64, self.a.constant(I64, k)) for k in range(count)]
+            self.a.words = {f"n{k}": self.a.load(I64, at, invariant=True) for k, at in enumerate(places)}
         self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR), features)
 
     def passes(self, point: Point, carried: list[Value]) -> list[Value]:

@@ -108,6 +108,8 @@ class Frame:
         words[0] = encoding.words.ctypes.data
         for slot, offset in encoding.arena_slots:
             words[FRAME_SLOTS + slot] = arena + offset
+        for slot, content in encoding.constant_slots:
+            words[FRAME_SLOTS + slot] = content.ctypes.data
 
 
 Run = Callable[[tuple[np.ndarray, ...]], int]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import overload
 
-from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
+from codegen.ir.dims import Dim, Size, content, exact_quotient, number_of, surely_at_most, surely_below
+from codegen.llvm_cpu.assembler import I32, Assembler, Value, vector
 from codegen.schedule.index import bounds
 from codegen.schedule.kernel import Index, Quotient, Remainder, Term, Within
 
@@ -25,7 +26,7 @@ class Point:
     """
 
     indices: Mapping[str, Value]
-    extents: Mapping[str, int]
+    extents: Mapping[str, Size]
     vector: str | None
     lanes: int = 1
     aligned: int = 1
@@ -47,26 +48,26 @@ class Affine:
 def affine(a: Assembler, point: Point, index: Index) -> Affine | None:
     """`index` in affine form, None where it has none."""
     parts = []
-    step, aligned = 0, abs(index.constant)
+    step, aligned = 0, content(index.constant)
     for term, coefficient in index.terms:
         part = _affine_term(a, point, term)
-        if part is None:
+        if part is None or part.step and not isinstance(coefficient, int):
             return None
         parts.append((part.base, coefficient))
-        step += coefficient * part.step
-        aligned = gcd(aligned, coefficient * part.aligned)
+        step += coefficient * part.step if isinstance(coefficient, int) else 0
+        aligned = gcd(aligned, content(coefficient) * part.aligned)
     return Affine(_sum(a, parts, index.constant), step, aligned)
 
 
-def _sum(a: Assembler, parts: list[tuple[Value, int]], constant: int) -> Value:
+def _sum(a: Assembler, parts: list[tuple[Value, Size]], constant: Size) -> Value:
     """sum of value * coefficient + constant; what is known furthest out is added first."""
     total: Value | None = None
     for value, coefficient in sorted(parts, key=lambda part: part[0].scope):
-        product = value if coefficient == 1 else a.binary("mul nsw", value, a.constant(I64, coefficient))
+        product = value if coefficient == 1 else a.binary("mul nsw", value, a.size(coefficient))
         total = product if total is None else a.binary("add nsw", total, product)
     if total is None:
-        return a.constant(I64, constant)
-    return a.binary("add nsw", total, a.constant(I64, constant)) if constant else total
+        return a.size(constant)
+    return a.binary("add nsw", total, a.size(constant)) if constant else total
 
 
 def _affine_term(a: Assembler, point: Point, term: Term) -> Affine | None:
@@ -77,15 +78,15 @@ def _affine_term(a: Assembler, point: Point, term: Term) -> Affine | None:
     if inner is None:
         return None
     base, step, divisor = inner.base, inner.step, term.divisor
-    number = a.constant(I64, divisor)
-    whole_steps = step % divisor == 0
-    room = gcd(inner.aligned, divisor)      # lane 0 is at least this far below the next multiple of the divisor
+    number = a.size(divisor)
+    whole_steps = exact_quotient(step, divisor)
+    room = gcd(inner.aligned, content(divisor))     # lane 0 is at least this far below the next multiple of the divisor
     together = 0 <= step * (point.lanes - 1) < room
-    if not whole_steps and not together:
+    if whole_steps is None and not together:
         return None
     if isinstance(term, Quotient):
-        return Affine(a.binary("udiv", base, number), step // divisor if whole_steps else 0, 1)
-    return Affine(a.binary("urem", base, number), 0 if whole_steps else step, gcd(inner.aligned, divisor))
+        return Affine(a.binary("udiv", base, number), number_of(whole_steps or 0), 1)
+    return Affine(a.binary("urem", base, number), step if whole_steps is None else 0, room)
 
 
 def lanes(a: Assembler, point: Point, index: Index) -> Value:
@@ -93,8 +94,10 @@ def lanes(a: Assembler, point: Point, index: Index) -> Value:
     return _lanes(a, point, index, "i32" if _fits_i32(index, point.extents) else "i64")
 
 
-def _fits_i32(index: Index, extents: Mapping[str, int]) -> bool:
+def _fits_i32(index: Index, extents: Mapping[str, Size]) -> bool:
     low, high = bounds(index, extents)
+    if isinstance(low, Dim) or isinstance(high, Dim):
+        return True                         # as whoever gives the words has made sure
     inner = (term.index for term, _ in index.terms if not isinstance(term, str))
     return -(1 << 30) < low and high < 1 << 30 and all(_fits_i32(i, extents) for i in inner)
 
@@ -115,8 +118,8 @@ def _lanes(a: Assembler, point: Point, index: Index, dtype: str) -> Value:
         else:
             assert isinstance(term, Quotient | Remainder)
             opcode = "udiv" if isinstance(term, Quotient) else "urem"
-            lane = a.binary(opcode, _lanes(a, point, term.index, dtype), a.constant(type, term.divisor))
-        product = lane if coefficient == 1 else a.binary("mul", lane, a.constant(type, coefficient))
+            lane = a.binary(opcode, _lanes(a, point, term.index, dtype), a.size_in_lanes(term.divisor, type))
+        product = lane if coefficient == 1 else a.binary("mul", lane, a.size_in_lanes(coefficient, type))
         total = product if total is None else a.binary("add", total, product)
     assert total is not None
     rest = spread(a, Affine(_sum(a, scalars, index.constant), 0, 1), dtype, point.lanes)
@@ -156,17 +159,18 @@ def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[
     vectors: Value | None = None
     for guard in guards:
         low, high = bounds(guard.index, point.extents)
-        if guard.low <= low and high < guard.high:
+        if surely_at_most(guard.low, low) and surely_below(high, guard.high):
             continue
         shifted = Index(guard.index.terms, guard.index.constant - guard.low)
-        width = min(max(guard.high - guard.low, 0), (1 << 31) - 1)      # low <= i < high, as i - low < width unsigned
+        width = guard.high - guard.low                      # low <= i < high, as i - low < width unsigned
+        width = min(max(width, 0), (1 << 31) - 1) if isinstance(width, int) else width
         form = affine(a, point, shifted)
         if form is not None and form.step == 0:
-            test = a.compare("icmp ult", form.base, a.constant(I64, width))
+            test = a.compare("icmp ult", form.base, a.size(width))
             scalar = test if scalar is None else a.binary("and", scalar, test)
         else:
             lane = lanes(a, point, shifted)
-            test = a.compare("icmp ult", lane, a.constant(lane.type, width))
+            test = a.compare("icmp ult", lane, a.size_in_lanes(width, lane.type))
             vectors = test if vectors is None else a.binary("and", vectors, test)
     return scalar, vectors
 

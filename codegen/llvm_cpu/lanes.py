@@ -1,6 +1,7 @@
 """How many lanes the values of a kernel have."""
 from __future__ import annotations
 
+from codegen.ir.dims import Dim
 from codegen.llvm_cpu.assembler import BYTES, ELEMENTS
 from codegen.llvm_cpu.features import Features
 from codegen.schedule.kernel import Axis, Kernel
@@ -26,7 +27,8 @@ def lane_count(kernel: Kernel, dtypes: list[str], features: Features) -> int:
     widest = max((BYTES[ELEMENTS[dtype]] for dtype in dtypes), default=1)
     registers = REGISTERS_PER_VALUE if len(dtypes) < LONG else REGISTERS_PER_VALUE // 2
     lanes = registers * features.vector_bytes // widest
-    extent = max(axis.extent for axis in all_axes(kernel) if axis.name == kernel.vector)
-    while lanes > 1 and lanes // 2 >= extent:
+    extents = [axis.extent for axis in all_axes(kernel) if axis.name == kernel.vector]
+    extent = max((n for n in extents if isinstance(n, int)), default=0)
+    while lanes > 1 and lanes // 2 >= extent and not any(isinstance(n, Dim) for n in extents):
         lanes //= 2
     return lanes

@@ -83,7 +83,8 @@ def launch(step: Matmul, blas: Blas) -> MatmulLaunch:
 
 def _own_launch(step: Matmul) -> MatmulLaunch:
     """For gemm.emit_gemm. c of one column is computed as the row that it also is: c' = b' a'."""
-    a, b, m, n, k, transpose_a, transpose_b = step.a, step.b, step.m, step.n, step.k, step.transpose_a, step.transpose_b
+    a, b, transpose_a, transpose_b = step.a, step.b, step.transpose_a, step.transpose_b
+    batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
     rows, columns = panel(m, n, k, OWN_CUT)
@@ -97,17 +98,18 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
         "dots": m == 1 and transpose_b,
     }
     literals = tuple(int(value[name]) for name in gemm.LITERALS)
-    return MatmulLaunch(f"gemm_{step.dtype}", step.batch * across * down, (a, b, step.c), literals)
+    return MatmulLaunch(f"gemm_{step.dtype}", batch * across * down, (a, b, step.c), literals)
 
 
 def _blas_launch(step: Matmul) -> MatmulLaunch:
     """For the functions of `blas_text`; their literals: m, n, k, transpose_a, transpose_b, rows and columns of a panel,
     panels across, panels of one product."""
-    rows, columns = panel(step.m, step.n, step.k, BLAS_CUT)
-    across, down = -(-step.n // columns), -(-step.m // rows)
-    sizes = (step.m, step.n, step.k, int(step.transpose_a), int(step.transpose_b))
+    batch, m, n, k = step.sizes
+    rows, columns = panel(m, n, k, BLAS_CUT)
+    across, down = -(-n // columns), -(-m // rows)
+    sizes = (m, n, k, int(step.transpose_a), int(step.transpose_b))
     literals = (*sizes, rows, columns, across, across * down)
-    return MatmulLaunch(f"blas_matmul_{step.dtype}", step.batch * across * down, (step.a, step.b, step.c), literals)
+    return MatmulLaunch(f"blas_matmul_{step.dtype}", batch * across * down, (step.a, step.b, step.c), literals)
 
 
 # ---- calling BLAS ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codegen.ir.dims import Dim, Size
 from codegen.ir.types import SIGNED
 from codegen.llvm_cpu import halves, indexing, operations
 from codegen.llvm_cpu.assembler import I32, I64, Assembler, Type, Value, vector
@@ -41,7 +42,8 @@ class Buffers:
 
     def narrow(self, buffer: int) -> bool:
         """Do all indices of it fit i32?"""
-        return self.params[buffer].size < 1 << 30
+        size = self.params[buffer].size
+        return isinstance(size, Dim) or size < 1 << 30
 
 
 def _from_memory(a: Assembler, buffers: Buffers, buffer: int, x: Value) -> Value:
@@ -99,7 +101,7 @@ def _read_scalar(a: Assembler, buffers: Buffers, buffer: int, index: Value, held
 
 def _read_anyway(a: Assembler, buffers: Buffers, buffer: int, index: Value) -> Value:
     """One element, some other one where the index is outside: a guard that differs from lane to lane decides later."""
-    type, size = buffers.element(buffer), a.constant(I64, buffers.params[buffer].size)
+    type, size = buffers.element(buffer), a.size(buffers.params[buffer].size)
     where = a.select(a.compare("icmp ult", index, size), index, a.constant(I64, 0))
     return a.load(type, a.address(buffers.pointers[buffer], type, where), buffers.read_only(buffer))
 
@@ -133,9 +135,10 @@ def _read_guarded(a: Assembler, buffers: Buffers, buffer: int, type: Type, form:
 
     def read() -> list[Value]:
         room = buffers.params[buffer].size - type.lanes + 1
-        if vectors is None or room < 1:
+        if vectors is None or isinstance(room, int) and room < 1:
             return whole() if vectors is None else [_read_contiguous(a, buffers, buffer, type, form, vectors)]
-        inside = a.compare("icmp ult", form.base, a.constant(I64, room))
+        most = a.size(room) if isinstance(room, int) else a.intrinsic("smax", a.size(room), a.constant(I64, 0))
+        inside = a.compare("icmp ult", form.base, most)
         outside = a.binary("xor", inside, a.constant(vector("bool"), True))
         x = a.when(inside, [zero], whole)
         return a.when(outside, x, lambda: [_read_contiguous(a, buffers, buffer, type, form, vectors)])
@@ -183,14 +186,15 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
 # ---- indirect ------------------------------------------------------------------------------------------------------
 
 
-def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: int, held: Value | None,
+def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: Size, held: Value | None,
              dtype: str) -> tuple[Value, Value]:
     """k counted from the start, as `dtype`, and where it is in bounds (and held); else the check fails."""
     signed = k.type.dtype in SIGNED
     k = operations.to_integer(a, k, dtype)
+    count = a.size_in_lanes(size, k.type)
     if signed:
-        k = a.select(a.compare("icmp slt", k, a.constant(k.type, 0)), a.binary("add", k, a.constant(k.type, size)), k)
-    good = a.compare("icmp ult", k, a.constant(k.type, size))
+        k = a.select(a.compare("icmp slt", k, a.constant(k.type, 0)), a.binary("add", k, count), k)
+    good = a.compare("icmp ult", k, count)
     bad = indexing.both(a, a.binary("xor", good, a.constant(good.type, True)), held)
     if bad.type.lanes > 1:
         bad = a.intrinsic("vector.reduce.or", indexing.both(a, bad, point.mask), type=vector("bool"))
@@ -198,8 +202,8 @@ def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: int, 
     return k, indexing.both(a, good, held)
 
 
-def _index_dtype(buffers: Buffers, buffer: int, k: Value, size: int) -> str:
-    small = k.type.dtype in ("i8", "u8", "i16", "u16", "i32") and size < 1 << 30
+def _index_dtype(buffers: Buffers, buffer: int, k: Value, size: Size) -> str:
+    small = k.type.dtype in ("i8", "u8", "i16", "u16", "i32") and (isinstance(size, Dim) or size < 1 << 30)
     return "i32" if small and buffers.narrow(buffer) else "i64"
 
 
@@ -216,7 +220,7 @@ def gather(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value) ->
     dtype = _index_dtype(buffers, s.buffer, k, s.size)
     k, usable = _checked(a, buffers, point, k, s.size, held, dtype)
     type = buffers.element(s.buffer, point.lanes)
-    row = a.splat(a.binary("mul", k, a.constant(k.type, s.stride)), point.lanes)
+    row = a.splat(a.binary("mul", k, a.size_in_lanes(s.stride, k.type)), point.lanes)
     base = operations.to_integer(a, indexing.lanes(a, point, s.base), dtype)
     address = a.address(buffers.pointers[s.buffer], type, a.binary("add", base, row))
     mask = indexing.both(a, usable, point.mask)
@@ -228,7 +232,7 @@ def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Valu
                 held: Value | None) -> Value:
     """One k for all lanes: a direct load whose index is moved by it, to row 0 where k is out of bounds."""
     k, usable = _checked(a, buffers, point, k, s.size, held, "i64")
-    row = a.binary("mul", k, a.constant(I64, s.stride))
+    row = a.binary("mul", k, a.size(s.stride))
     if form.step == 0:
         x = _read_scalar(a, buffers, s.buffer, a.binary("add", form.base, row), usable)
     else:
@@ -246,7 +250,7 @@ def scatter(a: Assembler, buffers: Buffers, point: Point, s: Scatter, k: Value, 
     type = buffers.element(s.buffer)
 
     def write() -> list[Value]:
-        index = a.binary("add", form.base, a.binary("mul", k, a.constant(I64, s.stride)))
+        index = a.binary("add", form.base, a.binary("mul", k, a.size(s.stride)))
         address = a.address(buffers.pointers[s.buffer], type, index)
         after = x
         if s.kind == "add":

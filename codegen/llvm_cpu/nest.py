@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import gcd
 
+from codegen.ir.dims import Size, content, number_of
 from codegen.llvm_cpu import indexing
 from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
 from codegen.llvm_cpu.indexing import Point
@@ -39,7 +40,7 @@ class Nest:
     a: Assembler
     vector: str | None
     lanes: int
-    extents: dict[str, int]
+    extents: dict[str, Size]
 
     def outside(self) -> Point:
         """The point outside of all loops."""
@@ -59,25 +60,28 @@ class Nest:
         loop = self._vector_loop if axis.name == self.vector and not inner else self._scalar_loop
         return loop(axis.name, part, point, carried, inside)
 
-    def chunks(self, axis: Axis, grain: int, first_chunk: Value, last_chunk: Value) -> Range:
+    def chunks(self, axis: Axis, grain: Size, first_chunk: Value, last_chunk: Value) -> Range:
         """The points of the parallel axis in the chunks first_chunk .. last_chunk - 1."""
-        a, size = self.a, self.a.constant(I64, grain)
+        a, size = self.a, self.a.size(grain)
         start, end = a.binary("mul nsw", first_chunk, size), a.binary("mul nsw", last_chunk, size)
-        stop = a.intrinsic("smin", end, a.constant(I64, axis.extent))
-        return Range(start, stop, axis.extent % grain or grain, gcd(grain, axis.extent), grain)
+        stop = a.intrinsic("smin", end, a.size(axis.extent))
+        known = isinstance(axis.extent, int) and isinstance(grain, int)
+        least = number_of(axis.extent) % number_of(grain) or number_of(grain) if known else 1
+        return Range(start, stop, least, gcd(content(grain), content(axis.extent)), content(grain))
 
     def _points(self, axis: Axis, point: Point) -> Range:
         a, zero = self.a, self.a.constant(I64, 0)
         if axis.clip is None:
-            return Range(zero, a.constant(I64, axis.extent), axis.extent, axis.extent)
+            least = axis.extent if isinstance(axis.extent, int) else 1
+            return Range(zero, a.size(axis.extent), least, content(axis.extent))
         index, bound = axis.clip      # coefficient * axis + rest < bound
         coefficient = dict(index.terms)[axis.name]
         others = Index(tuple(term for term in index.terms if term[0] != axis.name), index.constant)
         rest = indexing.affine(a, replace(point, lanes=1), others)
         assert rest is not None and coefficient > 0
-        room = a.binary("sub nsw", a.constant(I64, bound + coefficient - 1), rest.base)
-        count = a.binary("sdiv", room, a.constant(I64, coefficient)) if coefficient > 1 else room
-        count = a.intrinsic("smax", a.intrinsic("smin", count, a.constant(I64, axis.extent)), zero)
+        room = a.binary("sub nsw", a.size(bound + coefficient - 1), rest.base)
+        count = a.binary("sdiv", room, a.size(coefficient)) if coefficient > 1 else room
+        count = a.intrinsic("smax", a.intrinsic("smin", count, a.size(axis.extent)), zero)
         return Range(zero, count, 0)
 
     def _scalar_loop(self, name: str, part: Range, point: Point, carried: list[Value], body: Body) -> list[Value]:

@@ -47,6 +47,8 @@ def host_machine() -> Machine:
 def build(plan: Plan, cache: Cache, emit: Emit = emit_kernel) -> Executable:
     """An executable that runs `plan`, whose kernels are written by `emit`."""
     start = perf_counter()
+    if plan.symbolic:
+        raise CannotLower(f"the size {plan.symbolic[0]} has to be bound to a number first")
     for step in plan.steps:
         if reason := driver.unsupported(step):
             raise CannotLower(reason)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
+from codegen.ir.dims import Size
 from codegen.ir.graph import Node
 from codegen.ir.types import TensorType
 from codegen.schedule.forms import Form, StaticGraph
@@ -27,10 +28,10 @@ class Product:
 
     a: int
     b: int
-    batch: int
-    m: int
-    n: int
-    k: int
+    batch: Size
+    m: Size
+    n: Size
+    k: Size
     transpose_a: bool
     transpose_b: bool
 
@@ -69,7 +70,7 @@ class _Content:
     """Matrices of shape `shape` that are elements of `base`: where each lies there, by axes a0, a1, ..."""
 
     base: int
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...]
     place: Index
 
     def turned(self) -> _Content:
@@ -167,5 +168,5 @@ def _views(graph: StaticGraph, operand: int) -> list[_View]:
     return found
 
 
-def _axis(name: str, extents: dict[str, int]) -> Index:
+def _axis(name: str, extents: dict[str, Size]) -> Index:
     return axis(name, extents[name])

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from codegen.ir.dims import typical
 from codegen.ir.ops import CHECKED, OPS
 from codegen.schedule.forms import Form, StaticGraph
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """For each value: is it live; how many values use it; the most points at which one of them does.
+    """For each value: is it live; how many values use it; about the most points at which one of them does.
 
     `kept`: values that have to be stored: those asked for, and those with a check of points that nothing needs.
     """
@@ -31,7 +32,8 @@ def demand_of(graph: StaticGraph, asked: Iterable[int]) -> Demand:
     """The demand on each value when those `asked` for have to be stored."""
     kept = set(asked)
     live, whole = [False] * len(graph.forms), [False] * len(graph.forms)
-    uses, reach = [0] * len(graph.forms), list(graph.sizes)
+    size = tuple(map(typical, graph.sizes))
+    uses, reach = [0] * len(graph.forms), list(size)
     for v, node in reversed(list(graph.nodes())):
         form = graph.forms[v]
         if form in (Form.ZERO, Form.EMPTY):
@@ -53,5 +55,5 @@ def demand_of(graph: StaticGraph, asked: Iterable[int]) -> Demand:
             if through:
                 reach[a] = max(reach[a], reach[v])
             elif form is Form.LIGHT:
-                reach[a] = max(reach[a], graph.sizes[v])
+                reach[a] = max(reach[a], size[v])
     return Demand(tuple(live), tuple(uses), tuple(reach), frozenset(kept))

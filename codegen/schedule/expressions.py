@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from codegen.ir.dims import Size, surely_at_most, surely_below
 from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, flatten, substitute
+from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, constant, flatten, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -67,7 +68,7 @@ class Expressions:
     reduction r, in kept axes, and `wholes[r]` that of its operand.
     """
 
-    def __init__(self, graph: StaticGraph, loaded: Callable[[int], bool], extents: dict[str, int],
+    def __init__(self, graph: StaticGraph, loaded: Callable[[int], bool], extents: dict[str, Size],
                  rows: dict[int, Point], wholes: dict[int, Point]):
         self.graph, self.loaded, self.extents = graph, loaded, extents
         self.rows, self.wholes = rows, wholes
@@ -102,6 +103,10 @@ class Expressions:
     def number(self, value: bool | int | float, dtype: str) -> int:
         """A constant."""
         return self.add(Const(literal_text(value, dtype), dtype))
+
+    def size(self, size: Size, dtype: str) -> int:
+        """A size as a value."""
+        return self.number(size, dtype) if isinstance(size, int) else self.add(Position(constant(size), dtype))
 
     def binary(self, op: str, x: int, y: int) -> int:
         return self.add(Binary(op, x, y), x, y)
@@ -170,10 +175,10 @@ class Expressions:
         for guard in guards:
             position = self.add(Position(guard.index, "i64"))
             least, greatest = bounds(guard.index, self.extents)
-            if least < guard.low:
-                parts.append(self.binary("ge", position, self.number(guard.low, "i64")))
-            if greatest >= guard.high:
-                parts.append(self.binary("lt", position, self.number(guard.high, "i64")))
+            if not surely_at_most(guard.low, least):
+                parts.append(self.binary("ge", position, self.size(guard.low, "i64")))
+            if not surely_below(greatest, guard.high):
+                parts.append(self.binary("lt", position, self.size(guard.high, "i64")))
         result = parts[0]
         for part in parts[1:]:
             result = self.binary("and", result, part)
@@ -252,14 +257,14 @@ class Expressions:
         k = self.value(indices, line, guards)
         self._check(k, size, guards, indices)
         negative = self.binary("lt", k, self.number(0, dtype))
-        counted = self.select(negative, self.binary("add", k, self.number(size, dtype)), k)
+        counted = self.select(negative, self.binary("add", k, self.size(size, dtype)), k)
         here = self.binary("eq", self._position(point[along], dtype), counted)
         before = self.value(x, point, guards)
         update = self.value(updates, line, guards)
         after = self.binary("add", before, update) if node.op == "scatter_add" else update
         return self.select(here, after, before)
 
-    def _check(self, k: int, size: int, guards: Guards, indices: int) -> None:
+    def _check(self, k: int, size: Size, guards: Guards, indices: int) -> None:
         """A Gather that reads nothing of interest: it refuses k out of bounds."""
         below = [k]
         while below:

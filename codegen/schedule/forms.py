@@ -10,22 +10,21 @@
     %7 = sum of nothing            ZERO        0 everywhere, or for a prod 1: what is combined is nothing
     %8 : f32[0,3]                  EMPTY       no element, so nothing to do
 
-Only symbolic sizes have no form: CannotLower.
+A size that is a symbol is any number from 1 on: what has no elements, or a single one, is known to have.
 """
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from math import prod
 
+from codegen.ir.dims import Size, element_count
 from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
-from codegen.ir.types import COMPLEX, TensorType
+from codegen.ir.types import COMPLEX
 from codegen.schedule.kernel import SCANS
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import MAPS, Shape, reduced_axes
-from codegen.schedule.plan import CannotLower
 
 
 class Form(Enum):
@@ -53,12 +52,12 @@ _REDUCTIONS = frozenset({"sum", "prod", "max", "min"})
 
 @dataclass(frozen=True, slots=True)
 class StaticGraph:
-    """A graph all of whose sizes are numbers, with the form, the shape and the number of elements of each value."""
+    """A graph with the form, the shape and the number of elements of each value, none of which a run changes."""
 
     graph: Graph
     forms: tuple[Form, ...]
     shapes: tuple[Shape, ...]
-    sizes: tuple[int, ...]
+    sizes: tuple[Size, ...]
 
     @property
     def first(self) -> int:
@@ -95,14 +94,14 @@ class StaticGraph:
 
 
 def static_graph(graph: Graph, machine: Machine) -> StaticGraph:
-    """The graph with the forms of its values; CannotLower for a size that is a symbol."""
-    shapes = [_shape(type, None) for type in graph.inputs]
+    """The graph with the forms of its values."""
+    shapes = [type.shape for type in graph.inputs]
     forms = [Form.INPUT] * len(graph.inputs)
     for node in graph.nodes:
-        shapes.append(_shape(node.type, node))
+        shapes.append(node.type.shape)
         operands = [graph.type_of(a).dtype for a in node.args]
         forms.append(_form([shapes[a] for a in node.args], operands, shapes[-1], node, machine))
-    found = StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(prod, shapes)))
+    found = StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(element_count, shapes)))
     return replace(found, forms=tuple(_on_host(found)))
 
 
@@ -114,14 +113,6 @@ def _on_host(graph: StaticGraph) -> Iterator[Form]:
         foreign = node.type.dtype in UNSUPPORTED or any(graph.dtype(a) in UNSUPPORTED for a in node.args)
         renames = form is Form.EMPTY or form is Form.MOVE and graph.keeps_order(v, node)
         yield Form.HOST if foreign and not renames else form
-
-
-def _shape(type: TensorType, node: Node | None) -> Shape:
-    sizes = tuple(size for size in type.shape if isinstance(size, int))
-    if len(sizes) < len(type.shape):
-        what = "an input" if node is None else f"{node.line}: " * bool(node.line) + f"the result of {node.op}"
-        raise CannotLower(f"{what} is {type}: kernels of symbolic sizes do not exist yet")
-    return sizes
 
 
 def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, machine: Machine) -> Form:

@@ -6,7 +6,8 @@ An Index comes out of these functions canonical: terms in the order of their tex
 remainder that the bounds of the axes decide, and a*d*(x//d) + a*(x%d) folded to a*x. So equal texts mean equal
 indices, and indices that are equal by these laws compare equal.
 
-`extents` maps the name of an axis to its extent: the axis is 0 .. extent-1, and extents are at least 1.
+`extents` maps the name of an axis to its extent: the axis is 0 .. extent-1, and extents are at least 1. Sizes may have
+symbols in them: then whatever the symbols decide is left as it is, and bounds are what holds for all of them.
 """
 from __future__ import annotations
 
@@ -14,21 +15,22 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
+from codegen.ir.dims import Dim, Size, Undecided, exact_quotient, number_of, surely_at_most, surely_below
 from codegen.schedule.kernel import Index, Quotient, Remainder, Term
 
-Extents = Mapping[str, int]
+Extents = Mapping[str, Size]
 
 ZERO = Index()
 
 
-def constant(value: int) -> Index:
+def constant(value: Size) -> Index:
     """The index that is always `value`."""
     return Index((), value) if value else ZERO
 
 
-def axis(name: str, extent: int) -> Index:
+def axis(name: str, extent: Size) -> Index:
     """The index that is the axis `name` itself; 0 when there is nothing but 0 to count."""
-    return Index(((name, 1),)) if extent > 1 else ZERO
+    return ZERO if extent in (0, 1) else Index(((name, 1),))
 
 
 def index_text(index: Index) -> str:
@@ -39,20 +41,26 @@ def index_text(index: Index) -> str:
     return "+".join(parts).replace("+-", "-")
 
 
-def _product_text(term: Term, coefficient: int) -> str:
+def _product_text(term: Term, coefficient: Size) -> str:
     text = term_text(term)
     if coefficient == 1:
         return text
-    return f"-{text}" if coefficient == -1 else f"{coefficient}*{text}"
+    return f"-{text}" if coefficient == -1 else f"{size_text(coefficient)}*{text}"
+
+
+def size_text(size: Size) -> str:
+    """The text of a size where it is a factor: in parentheses where it is a sum."""
+    sum_of_parts = isinstance(size, Dim) and (len(size.terms) > 1 or bool(size.constant))
+    return f"({size})" if sum_of_parts else str(size)
 
 
 def term_text(term: Term) -> str:
     """The text of what an index multiplies; a quotient or remainder stands in parentheses."""
     match term:
         case Quotient(index, divisor):
-            return f"({_operand_text(index)}//{divisor})"
+            return f"({_operand_text(index)}//{size_text(divisor)})"
         case Remainder(index, divisor):
-            return f"({_operand_text(index)}%{divisor})"
+            return f"({_operand_text(index)}%{size_text(divisor)})"
         case _:
             return term
 
@@ -62,7 +70,7 @@ def _operand_text(index: Index) -> str:
     return index_text(index) if single else f"({index_text(index)})"
 
 
-def canonical(terms: Mapping[Term, int], constant: int) -> Index:
+def canonical(terms: Mapping[Term, Size], constant: Size) -> Index:
     """constant + sum of coefficient * term, canonical: a quotient and a remainder that make a whole are folded."""
     kept = {term: c for term, c in terms.items() if c}
     remainders = [term for term in kept if isinstance(term, Remainder)]
@@ -82,7 +90,7 @@ def canonical(terms: Mapping[Term, int], constant: int) -> Index:
     return Index(tuple(sorted(kept.items(), key=lambda item: term_text(item[0]))), constant)
 
 
-def _take_whole(terms: dict[Term, int], rest: Remainder) -> Index | None:
+def _take_whole(terms: dict[Term, Size], rest: Remainder) -> Index | None:
     """x for a*d*(x//d) + a*(x%d), x%(d*m) for a*d*((x//d)%m) + a*(x%d); the first of the two terms is taken away."""
     x, d, a = rest.index, rest.divisor, terms[rest]
     over = _quotient_term(x, d)
@@ -96,7 +104,7 @@ def _take_whole(terms: dict[Term, int], rest: Remainder) -> Index | None:
     return None
 
 
-def _quotient_term(index: Index, divisor: int) -> Quotient:
+def _quotient_term(index: Index, divisor: Size) -> Quotient:
     """index // divisor as a term: (x//a)//b is x//(a*b)."""
     inner = _single(index)
     if isinstance(inner, Quotient):
@@ -121,7 +129,7 @@ def add(a: Index, b: Index) -> Index:
     return canonical(sums, a.constant + b.constant)
 
 
-def scale(a: Index, factor: int) -> Index:
+def scale(a: Index, factor: Size) -> Index:
     """a * factor."""
     if factor == 1:
         return a
@@ -130,55 +138,83 @@ def scale(a: Index, factor: int) -> Index:
     return Index(tuple((term, c * factor) for term, c in a.terms), a.constant * factor)
 
 
-def shift(a: Index, offset: int) -> Index:
+def shift(a: Index, offset: Size) -> Index:
     """a + offset."""
     return Index(a.terms, a.constant + offset) if offset else a
 
 
-def quotient(a: Index, divisor: int, extents: Extents) -> Index:
+def quotient(a: Index, divisor: Size, extents: Extents) -> Index:
     """a // divisor for an a that is never negative."""
     if divisor == 1:
         return a
     whole, rest, low, high = _divided(a, divisor, extents)
-    if low // divisor == high // divisor:
-        return shift(whole, low // divisor)
+    only = _only_quotient(low, high, divisor)
+    if only is not None:
+        return shift(whole, only)
     inner = _single(rest)
-    if isinstance(inner, Remainder) and inner.divisor % divisor == 0:
-        return add(whole, remainder(quotient(inner.index, divisor, extents), inner.divisor // divisor, extents))
+    if isinstance(inner, Remainder) and (times := exact_quotient(inner.divisor, divisor)) is not None:
+        return add(whole, remainder(quotient(inner.index, divisor, extents), times, extents))
     return add(whole, Index(((_quotient_term(rest, divisor), 1),)))
 
 
-def remainder(a: Index, divisor: int, extents: Extents) -> Index:
+def remainder(a: Index, divisor: Size, extents: Extents) -> Index:
     """a % divisor for an a that is never negative."""
     if divisor == 1:
         return ZERO
     _, rest, low, high = _divided(a, divisor, extents)
-    if low // divisor == high // divisor:
-        return shift(rest, -(low // divisor) * divisor)
+    only = _only_quotient(low, high, divisor)
+    if only is not None:
+        return shift(rest, -only * divisor)
     inner = _single(rest)
-    if isinstance(inner, Remainder) and inner.divisor % divisor == 0:
+    if isinstance(inner, Remainder) and exact_quotient(inner.divisor, divisor) is not None:
         return remainder(inner.index, divisor, extents)
     return Index(((Remainder(rest, divisor), 1),))
 
 
-def _divided(a: Index, divisor: int, extents: Extents) -> tuple[Index, Index, int, int]:
+def _only_quotient(low: Size, high: Size, divisor: Size) -> Size | None:
+    """What everything from low to high is divided by the divisor, if that is one number."""
+    if isinstance(low, int) and isinstance(high, int) and isinstance(divisor, int):
+        return low // divisor if low // divisor == high // divisor else None
+    return 0 if surely_at_most(0, low) and surely_below(high, divisor) else None
+
+
+def _divided(a: Index, divisor: Size, extents: Extents) -> tuple[Index, Index, Size, Size]:
     """whole and rest with a == divisor * whole + rest, rest never negative and as small as it gets, and its bounds."""
-    outside: dict[Term, int] = {}
-    inside: list[tuple[Term, int]] = []
+    outside: dict[Term, Size] = {}
+    inside: list[tuple[Term, Size]] = []
     for term, c in a.terms:
-        times = c // divisor if c > 0 else -(-c // divisor)
+        times = _times(c, divisor)
         if times:
             outside[term] = times
         if c != times * divisor:
             inside.append((term, c - times * divisor))
-    rest = Index(tuple(inside), a.constant % divisor)
+    times = _times_below(a.constant, divisor)
+    rest = Index(tuple(inside), a.constant - times * divisor)
     low, high = bounds(rest, extents)
-    raised = -(low // divisor) * divisor if low < 0 else 0
-    whole = canonical(outside, a.constant // divisor - raised // divisor)
+    raised: Size = 0
+    if not surely_at_most(0, low):
+        if isinstance(low, Dim) or isinstance(divisor, Dim):
+            raise Undecided(f"whether {index_text(rest)} is negative depends on the sizes")
+        raised = -(low // divisor) * divisor
+    whole = canonical(outside, times - raised // divisor)
     return whole, shift(rest, raised), low + raised, high + raised
 
 
-def bounds(index: Index, extents: Extents) -> tuple[int, int]:
+def _times(c: Size, divisor: Size) -> Size:
+    """How often a coefficient has the divisor in it, towards 0; what is left over need not be smaller than it."""
+    if isinstance(c, int) and isinstance(divisor, int):
+        return c // divisor if c > 0 else -(-c // divisor)
+    return exact_quotient(c, divisor) or 0
+
+
+def _times_below(constant: Size, divisor: Size) -> Size:
+    """How often a constant has the divisor in it, rounded down where that is known."""
+    if isinstance(constant, int) and isinstance(divisor, int):
+        return constant // divisor
+    return exact_quotient(constant, divisor) or 0
+
+
+def bounds(index: Index, extents: Extents) -> tuple[Size, Size]:
     """The least and the greatest value of an index, by interval arithmetic; exact when each axis occurs once."""
     low = high = index.constant
     for term, c in index.terms:
@@ -188,27 +224,29 @@ def bounds(index: Index, extents: Extents) -> tuple[int, int]:
     return low, high
 
 
-def _term_bounds(term: Term, extents: Extents) -> tuple[int, int]:
+def _term_bounds(term: Term, extents: Extents) -> tuple[Size, Size]:
     match term:
         case Quotient(index, divisor):
             low, high = bounds(index, extents)
             return low // divisor, high // divisor
         case Remainder(index, divisor):
             low, high = bounds(index, extents)
-            return (low % divisor, high % divisor) if low // divisor == high // divisor else (0, divisor - 1)
+            only = _only_quotient(low, high, divisor)
+            return (0, divisor - 1) if only is None else (low - only * divisor, high - only * divisor)
         case _:
             return 0, extents[term] - 1
 
 
 def index_values(index: Index, points: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The index at many points at once, from the numbers of the axes there; arrays broadcast."""
-    total = np.asarray(index.constant, np.int64)
-    for term, c in index.terms:
+    """The index, without symbols, at many points at once, from the numbers of the axes there; arrays broadcast."""
+    total = np.asarray(number_of(index.constant), np.int64)
+    for term, size in index.terms:
+        c = number_of(size)
         match term:
             case Quotient(inner, divisor):
-                total = total + c * (index_values(inner, points) // divisor)
+                total = total + c * (index_values(inner, points) // number_of(divisor))
             case Remainder(inner, divisor):
-                total = total + c * (index_values(inner, points) % divisor)
+                total = total + c * (index_values(inner, points) % number_of(divisor))
             case _:
                 total = total + c * points[term]
     return total
@@ -244,9 +282,9 @@ def axes_of(index: Index) -> frozenset[str]:
     return frozenset(found)
 
 
-def coefficient(index: Index, name: str) -> int | None:
+def coefficient(index: Index, name: str) -> Size | None:
     """How far the index moves when axis `name` takes a step; None where that is not one number."""
-    step = 0
+    step: Size = 0
     for term, c in index.terms:
         if isinstance(term, str):
             step += c if term == name else 0
@@ -255,17 +293,17 @@ def coefficient(index: Index, name: str) -> int | None:
     return step
 
 
-def flatten(point: tuple[Index, ...], shape: tuple[int, ...]) -> Index:
+def flatten(point: tuple[Index, ...], shape: tuple[Size, ...]) -> Index:
     """The place of a point of `shape` in row-major order."""
     result = ZERO
-    stride = 1
+    stride: Size = 1
     for index, size in zip(reversed(point), reversed(shape)):
         result = add(result, scale(index, stride))
         stride *= size
     return result
 
 
-def unflatten(place: Index, shape: tuple[int, ...], extents: Extents) -> tuple[Index, ...]:
+def unflatten(place: Index, shape: tuple[Size, ...], extents: Extents) -> tuple[Index, ...]:
     """The point of `shape` that has a place in row-major order."""
     point: list[Index] = []
     for k, size in reversed(list(enumerate(shape))):

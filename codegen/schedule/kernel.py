@@ -33,12 +33,16 @@ around straight-line statements.
    A chunk is `grain` consecutive points; chunks are decided here, from shapes alone, never from the number of threads.
 6. Every unguarded index lies inside its buffer; a guarded one lies inside wherever its guards hold.
 7. Distinct params never overlap in memory. An `inout` param is one buffer, read and written at the same index only.
+8. Extents, and whatever indices are made of, are numbers, or sizes made of the words n0, n1, ... that a launch is given
+   (see sizes); an extent is at least 1 even so.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
+
+from codegen.ir.dims import Size, ceil_div
 
 # ---- quasi-affine indices ------------------------------------------------------------------------------------------
 
@@ -48,7 +52,7 @@ class Quotient:
     """index // divisor, both non-negative."""
 
     index: Index
-    divisor: int
+    divisor: Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Remainder:
     """index % divisor, both non-negative."""
 
     index: Index
-    divisor: int
+    divisor: Size
 
 
 Term = str | Quotient | Remainder
@@ -67,8 +71,8 @@ Term = str | Quotient | Remainder
 class Index:
     """constant + sum of coefficient * term; terms in the order of their text, coefficients not 0."""
 
-    terms: tuple[tuple[Term, int], ...] = ()
-    constant: int = 0
+    terms: tuple[tuple[Term, Size], ...] = ()
+    constant: Size = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,8 @@ class Within:
     """A guard: low <= index < high."""
 
     index: Index
-    low: int
-    high: int
+    low: Size
+    high: Size
 
 
 # ---- statements; an operand `int` is the number of a value ---------------------------------------------------------
@@ -115,8 +119,8 @@ class Gather:
     buffer: int
     base: Index
     k: int
-    stride: int
-    size: int
+    stride: Size
+    size: Size
     guards: tuple[Within, ...] = ()
 
 
@@ -203,8 +207,8 @@ class Scatter:
     buffer: int
     base: Index
     k: int
-    stride: int
-    size: int
+    stride: Size
+    size: Size
     x: int
 
 
@@ -305,7 +309,7 @@ class Param:
     """A flat buffer of `size` elements; access is in, out or inout."""
 
     dtype: str
-    size: int
+    size: Size
     access: str
 
 
@@ -314,8 +318,8 @@ class Axis:
     """A loop: name = 0 .. extent-1. With `clip` = (index, bound) only while index < bound (the ragged last tile)."""
 
     name: str
-    extent: int
-    clip: tuple[Index, int] | None = None
+    extent: Size
+    clip: tuple[Index, Size] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,12 +338,12 @@ class Kernel:
     axes: tuple[Axis, ...]
     passes: tuple[Pass, ...]
     vector: str | None
-    grain: int
+    grain: Size
 
     @property
-    def chunks(self) -> int:
+    def chunks(self) -> Size:
         """How many chunks the launch is made of."""
-        return -(-self.axes[0].extent // self.grain) if self.grain else 1
+        return ceil_div(self.axes[0].extent, self.grain) if self.grain else 1
 
     @property
     def checked(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from codegen.ir.dims import number_of
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal
 from codegen.ir.types import DTYPES, FLOATS, NAMES, TensorType
@@ -36,7 +37,9 @@ from codegen.schedule.kernel import (
     Unary,
     Within,
 )
-from codegen.schedule.plan import Arena, Check, Copy, Host, Input, Launch, Matmul, Output, Plan
+from codegen.schedule.memory import LiveRange
+from codegen.schedule.plan import Arena, Check, Constant, Copy, Host, Input, Launch, Matmul, Output, Plan
+from codegen.schedule.sizes import kernel_at
 
 IDENTITIES = {"sum": lambda dtype: 0, "prod": lambda dtype: 1,
               "max": lambda dtype: _limits(dtype)[0], "min": lambda dtype: _limits(dtype)[1]}
@@ -91,7 +94,7 @@ class _Run:
         result = self.alive
         for guard in guards:
             at = self.index(guard.index)
-            result = result & (guard.low <= at) & (at < guard.high)
+            result = result & (number_of(guard.low) <= at) & (at < number_of(guard.high))
         return result
 
     def value(self, k: int) -> np.ndarray:
@@ -110,9 +113,10 @@ class _Run:
     def picked(self, s: Gather | Scatter, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The places that a statement indexes by a value, and where the value is in bounds."""
         k = self.value(s.k).astype(np.int64)
-        inside = (-s.size <= k) & (k < s.size)
+        size = number_of(s.size)
+        inside = (-size <= k) & (k < size)
         self.failed = self.failed or bool((valid & ~inside).any())
-        return self.index(s.base) + s.stride * np.where(k < 0, k + s.size, k), valid & inside
+        return self.index(s.base) + number_of(s.stride) * np.where(k < 0, k + size, k), valid & inside
 
     def statement(self, s: Statement) -> None:
         match s:
@@ -168,7 +172,7 @@ class _Run:
 
 def _grid(axes: tuple[Axis, ...]) -> dict[str, np.ndarray]:
     """For each axis its number at every point, the last axis changing fastest."""
-    shape = [axis.extent for axis in axes]
+    shape = [number_of(axis.extent) for axis in axes]
     return {axis.name: grid.reshape(-1) for axis, grid in zip(axes, np.indices(shape))} if axes else {}
 
 
@@ -177,6 +181,8 @@ def _grid(axes: tuple[Axis, ...]) -> dict[str, np.ndarray]:
 
 def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | None:
     """The outputs of a plan, None where it leaves at its check. Aliased inputs are written; they are C-contiguous."""
+    if plan.symbolic:
+        raise ValueError("a plan with symbols has to be bound to numbers first")
     outputs = [_poisoned(type) for type in plan.outputs]
     for output, input in plan.aliases:
         outputs[output] = inputs[input]
@@ -191,13 +197,18 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
                 buffers.append(outputs[k].reshape(-1))
             case Arena(offset):
                 assert offset % 64 == 0
-                buffers.append(arena[offset:offset + buffer.size * dtype.itemsize].view(dtype))
+                buffers.append(arena[offset:offset + number_of(buffer.size) * dtype.itemsize].view(dtype))
+            case Constant(data):
+                buffers.append(np.frombuffer(data, dtype))
+            case LiveRange():
+                raise AssertionError("only plans with symbols have these")
         assert buffers[-1].shape == (buffer.size,) and buffers[-1].dtype == dtype
     holds = True
     for step in plan.steps:
         match step:
-            case Launch(kernel, numbers):
-                holds = run_kernel(kernel, [buffers[n] for n in numbers]) and holds
+            case Launch(kernel, numbers, words):
+                known = kernel_at(kernel, tuple(map(number_of, words)))
+                holds = run_kernel(known, [buffers[n] for n in numbers]) and holds
             case Matmul():
                 _matmul(step, buffers)
             case Host():
@@ -228,9 +239,10 @@ def _poisoned(type: TensorType) -> np.ndarray:
 
 
 def _matmul(step: Matmul, buffers: Sequence[np.ndarray]) -> None:
-    a = buffers[step.a].reshape(step.batch, *((step.k, step.m) if step.transpose_a else (step.m, step.k)))
-    b = buffers[step.b].reshape(step.batch, *((step.n, step.k) if step.transpose_b else (step.k, step.n)))
+    batch, m, n, k = step.sizes
+    a = buffers[step.a].reshape(batch, *((k, m) if step.transpose_a else (m, k)))
+    b = buffers[step.b].reshape(batch, *((n, k) if step.transpose_b else (k, n)))
     a = a.swapaxes(1, 2) if step.transpose_a else a
     b = b.swapaxes(1, 2) if step.transpose_b else b
     with np.errstate(all="ignore"):
-        buffers[step.c].reshape(step.batch, step.m, step.n)[:] = a @ b
+        buffers[step.c].reshape(batch, m, n)[:] = a @ b

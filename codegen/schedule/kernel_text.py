@@ -1,17 +1,18 @@
 """The text of Kernels, also their cache key: a printer and a parser that round-trip, `parse(print(k)) == k`.
 
     kernel    = "kernel" "(" [param ("," param)*] ")" "{" ("for" axis ":")* pass* "}"
-    param     = "b"K ":" DTYPE "[" INT "]" ("in" | "out" | "inout")
+    param     = "b"K ":" DTYPE "[" size "]" ("in" | "out" | "inout")
     pass      = "pass" [axis ("," axis)*] ":" statement*
-    axis      = NAME "<" INT ["vector"] ["parallel" "grain" INT] ["while" index "<" INT]
+    axis      = NAME "<" size ["vector"] ["parallel" "grain" size] ["while" index "<" size]
     statement = "v"K "=" value | "store" place "v"K | ("scatter_add" | "scatter_set") place at "v"K
     value     = "const" LITERAL DTYPE | "position" index DTYPE | "load" place ["if" guard ("," guard)*]
               | "gather" place at ["if" guard ("," guard)*] | "cast" "v"K DTYPE
               | "select" "v"K "v"K "v"K | "random" index "key" "v"K "counter" "v"K | "accumulate" KIND "v"K
               | "scan" OP "v"K+ | OP "v"K | OP "v"K "v"K
-    place     = "b"K "[" index "]"       at = "at" "v"K "*" INT "of" INT       guard = INT "<=" index "<" INT
-    index     = ["-"] product (("+" | "-") product)*       product = INT | [INT "*"] term
-    term      = NAME | "(" operand ("//" | "%") INT ")"    operand = NAME | "(" operand ... ")" | "(" index ")"
+    place     = "b"K "[" index "]"       at = "at" "v"K "*" size "of" size     guard = size "<=" index "<" size
+    index     = ["-"] product (("+" | "-") product)*       product = size | [size "*"] term
+    size      = ["-"] INT | ["-"] [INT "*"] "n"K           a word that the kernel is given, a number of times
+    term      = NAME | "(" operand ("//" | "%") size ")"   operand = NAME | "(" operand ... ")" | "(" index ")"
 
 Line ends and indentation separate words and mean nothing else. The outer axes come first, a line for each; then the
 passes, each with its own axes.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn, assert_never
 
+from codegen.ir.dims import Dim, Size, symbol
 from codegen.schedule.index import index_text
 from codegen.schedule.kernel import (
     Accumulate,
@@ -71,7 +73,7 @@ def print_kernel(kernel: Kernel) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _axis_text(axis: Axis, vector: str | None, grain: int) -> str:
+def _axis_text(axis: Axis, vector: str | None, grain: Size) -> str:
     words = [f"{axis.name} < {axis.extent}"]
     if axis.name == vector:
         words.append("vector")
@@ -144,7 +146,7 @@ class _Parser:
         self.words.append(("end of the text", len(text.splitlines())))
         self.at = 0
         self.vector: str | None = None
-        self.grain = 0
+        self.grain: Size = 0
         self.number = 0
 
     # words
@@ -181,6 +183,16 @@ class _Parser:
         sign = -1 if self.accept("-") else 1
         return sign * int(self.matched(r"\d+", "an integer"))
 
+    def size(self) -> Size:
+        sign = -1 if self.accept("-") else 1
+        if not self.peek().isdigit():
+            return sign * self.word()
+        factor = sign * self.integer()
+        return factor * self.word() if self.accept("*") else factor
+
+    def word(self) -> Dim:
+        return symbol(self.matched(r"n\d+", "an integer"))
+
     def numbered(self, letter: str) -> int:
         return int(self.matched(letter + r"\d+", f"{letter} with a number")[1:])
 
@@ -198,7 +210,7 @@ class _Parser:
             self.mark(f"b{len(params)}", ":")
             dtype = self.name()
             self.mark("[")
-            size = self.integer()
+            size = self.size()
             self.mark("]")
             params.append(Param(dtype, size, self.matched("in|out|inout", "in, out or inout")))
         self.mark("{")
@@ -215,16 +227,16 @@ class _Parser:
     def axis(self) -> Axis:
         name, clip = self.name(), None
         self.mark("<")
-        extent = self.integer()
+        extent = self.size()
         if self.vector in (None, name) and self.accept("vector"):
             self.vector = name
         if self.grain == 0 and self.accept("parallel"):
             self.mark("grain")
-            self.grain = self.integer()
+            self.grain = self.size()
         if self.accept("while"):
             index = self.index()
             self.mark("<")
-            clip = (index, self.integer())
+            clip = (index, self.size())
         return Axis(name, extent, clip)
 
     def one_pass(self) -> Pass:
@@ -243,7 +255,8 @@ class _Parser:
             return Store(*self.place(), self.value())
         for kind in ("add", "set"):
             if self.accept(f"scatter_{kind}"):
-                return Scatter(kind, *self.place(), *self.indexed(), self.value())
+                (buffer, index), (k, stride, size) = self.place(), self.indexed()
+                return Scatter(kind, buffer, index, k, stride, size, self.value())
         self.mark(f"v{self.number}", "=")
         self.number += 1
         op = self.name()
@@ -255,7 +268,8 @@ class _Parser:
             case "load":
                 return Load(*self.place(), self.guards())
             case "gather":
-                return Gather(*self.place(), *self.indexed(), self.guards())
+                (buffer, index), (k, stride, size) = self.place(), self.indexed()
+                return Gather(buffer, index, k, stride, size, self.guards())
             case "cast":
                 return Cast(self.value(), self.name())
             case "select":
@@ -295,34 +309,38 @@ class _Parser:
         self.mark("]")
         return buffer, index
 
-    def indexed(self) -> tuple[int, int, int]:
+    def indexed(self) -> tuple[int, Size, Size]:
         self.mark("at")
         k = self.value()
         self.mark("*")
-        stride = self.integer()
+        stride = self.size()
         self.mark("of")
-        return k, stride, self.integer()
+        return k, stride, self.size()
 
     def guards(self) -> tuple[Within, ...]:
         guards: list[Within] = []
         while self.accept("," if guards else "if"):
-            low = self.integer()
+            low = self.size()
             self.mark("<=")
             index = self.index()
             self.mark("<")
-            guards.append(Within(index, low, self.integer()))
+            guards.append(Within(index, low, self.size()))
         return tuple(guards)
 
     def index(self) -> Index:
-        terms: list[tuple[Term, int]] = []
-        constant = 0
+        terms: list[tuple[Term, Size]] = []
+        constant: Size = 0
         sign = -1 if self.accept("-") else 1
         while True:
-            factor = int(self.matched(r"\d+", "an integer")) if self.peek().isdigit() else None
-            if factor is not None and not self.accept("*"):
-                constant += sign * factor
+            factor: Size = sign
+            ends = False
+            while not ends and (self.peek().isdigit() or re.fullmatch(r"n\d+", self.peek())):
+                factor = factor * (self.integer() if self.peek().isdigit() else self.word())
+                ends = not self.accept("*")
+            if ends:
+                constant = constant + factor
             else:
-                terms.append((self.term(), sign * (1 if factor is None else factor)))
+                terms.append((self.term(), factor))
             if self.accept("+"):
                 sign = 1
             elif self.accept("-"):
@@ -341,7 +359,7 @@ class _Parser:
         divides = self.accept("//")
         if not divides:
             self.mark("%")
-        divisor = self.integer()
+        divisor = self.size()
         self.mark(")")
         return Quotient(inner, divisor) if divides else Remainder(inner, divisor)
 

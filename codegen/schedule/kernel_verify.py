@@ -1,4 +1,4 @@
-"""verify_kernel: does a Kernel keep the rules that emission relies on? Blames the first line that does not.
+"""verify_kernel: does a Kernel without words keep the rules that emission relies on? Blames the first line if not.
 
     kernel (b0: f32[8] in) {
       for i < 9 vector:
@@ -16,6 +16,7 @@ from typing import assert_never
 
 import numpy as np
 
+from codegen.ir.dims import Size, number_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import DTYPES, TensorType
@@ -131,7 +132,7 @@ class _Verifier:
                     lasting.add(number)
         self.seen = lasting
 
-    def index(self, index: Index, extents: dict[str, int]) -> None:
+    def index(self, index: Index, extents: dict[str, Size]) -> None:
         missing = sorted(axes_of(index) - extents.keys())
         self.require(not missing, f"axes {missing} are not around it")
         texts = [str(term) for term, _ in index.terms]
@@ -142,7 +143,7 @@ class _Verifier:
                 self.require(bounds(term.index, extents)[0] >= 0, "what is divided can be negative")
                 self.index(term.index, extents)
 
-    def bounds(self, s: Statement, axes: tuple[Axis, ...], extents: dict[str, int]) -> None:
+    def bounds(self, s: Statement, axes: tuple[Axis, ...], extents: dict[str, Size]) -> None:
         match s:
             case Load(buffer, index, guards):
                 self.inside(buffer, [index], guards, axes, extents)
@@ -155,7 +156,7 @@ class _Verifier:
                 self.require(self.kernel.vector is None and not self.kernel.grain, "a scatter must run in order")
 
     def inside(self, buffer: int, places: Iterable[Index], guards: tuple[Within, ...], axes: tuple[Axis, ...],
-               extents: dict[str, int]) -> None:
+               extents: dict[str, Size]) -> None:
         self.require(buffer < len(self.kernel.params), f"there is no b{buffer}")
         size = self.kernel.params[buffer].size
         for place in places:
@@ -223,11 +224,11 @@ class _Verifier:
             self.require(at_one_index(self.kernel, {k}), "an element is read at another point than it is written")
 
 
-def _moved(index: Index, distance: int) -> Index:
+def _moved(index: Index, distance: Size) -> Index:
     return Index(index.terms, index.constant + distance)
 
 
-def _clipped(index: Index, axes: tuple[Axis, ...], extents: dict[str, int]) -> tuple[Index, dict[str, int]]:
+def _clipped(index: Index, axes: tuple[Axis, ...], extents: dict[str, Size]) -> tuple[Index, dict[str, Size]]:
     """The index with a clipped axis and those that its clip counts with it as one axis, which runs below the bound."""
     for axis in axes:
         if axis.clip is None:
@@ -248,14 +249,14 @@ def _bounds_by_points(index: Index, guards: tuple[Within, ...], axes: tuple[Axis
     around = [axis for axis in axes if any(axis.name in axes_of(i) for i in (index, *(g.index for g in guards)))]
     around += [axis for axis in axes if axis not in around and any(
         a.clip and axis.name in axes_of(a.clip[0]) for a in around)]
-    numbers = np.indices([axis.extent for axis in around]).reshape(len(around), -1)
+    numbers = np.indices([number_of(axis.extent) for axis in around]).reshape(len(around), -1)
     grid = dict(zip([axis.name for axis in around], numbers))
 
     def at(i: Index) -> np.ndarray:
         return index_values(i, grid)
 
-    holds = np.ones(max(1, prod(axis.extent for axis in around)), bool)
+    holds = np.ones(max(1, prod(number_of(axis.extent) for axis in around)), bool)
     for guard in (*guards, *(Within(a.clip[0], 0, a.clip[1]) for a in around if a.clip)):
-        holds &= (guard.low <= at(guard.index)) & (at(guard.index) < guard.high)
+        holds &= (number_of(guard.low) <= at(guard.index)) & (at(guard.index) < number_of(guard.high))
     values = np.broadcast_to(at(index), holds.shape)[holds]
     return (int(values.min()), int(values.max())) if values.size else (0, 0)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
+from codegen.ir.dims import Size, ceil_div, exact_quotient, typical
 from codegen.ir.graph import attrs_of
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import cost_of
@@ -28,7 +29,7 @@ from codegen.schedule.movement import Point, Shape
 from codegen.schedule.nest import Nest, blocks_of, coalesced, cut_in_blocks, depends_on, plain_axis
 from codegen.schedule.partition import Group
 from codegen.schedule.passes import Lowered, emitted
-from codegen.schedule.runs import Runs, prefix_products
+from codegen.schedule.runs import Runs, divides, prefix_products
 from codegen.schedule.tile import (
     ENOUGH_CHUNKS,
     POINT_LANES,
@@ -36,6 +37,7 @@ from codegen.schedule.tile import (
     TILE,
     Layout,
     chunks_wanted,
+    grain_of,
     layout,
     partial_blocks,
 )
@@ -93,13 +95,9 @@ def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], ma
     (store,) = nest.roots
     lines = nest.outer[-1] if nest.outer and coefficient(indices_of(store)[0], nest.outer[-1]) == 1 else None
     work = prod(shape) * (1 + sum(map(cost_of, nest.statements)))
-    wanted = chunks_wanted(work, machine)
-    grain = 0
-    if nest.outer and wanted > 1:
-        extent = nest.extents[nest.outer[0]]
-        grain = -(-extent // wanted)
-        grain = -(-grain // ROW_LANES) * ROW_LANES if nest.outer[0] == lines else grain
-        grain = grain if grain < extent else 0
+    grain: Size = 0
+    if nest.outer:
+        grain = grain_of(work, nest.extents[nest.outer[0]], ROW_LANES if nest.outer[0] == lines else 1, machine)
     return emitted(nest, Layout(nest.outer, nest.inner, lines, grain))
 
 
@@ -119,7 +117,7 @@ class _Domain:
         shapes = [wholes.get(v, graph.shapes[v]) for v in group.members] + _reshaped(graph, group, loaded)
         self.kept: list[str] = []
         self.reduced: list[str] = []
-        self.extents: dict[str, int] = {}
+        self.extents: dict[str, Size] = {}
         for (_, kept), marks in zip(runs, _marks(runs, shapes)):
             for small, large in zip(marks, marks[1:]):
                 name = f"a{len(self.extents)}"
@@ -143,14 +141,14 @@ class _Domain:
         return unflatten(place, self.graph.shapes[v], self.extents)
 
 
-def _marks(runs: Runs, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
+def _marks(runs: Runs, shapes: Sequence[Shape]) -> list[tuple[Size, ...]]:
     """For each run the places, as products of sizes, at which it is cut so that the axes of the shapes are its axes."""
     whole, rows = prod(n for n, _ in runs), prod(n for n, kept in runs if kept)
-    result: list[tuple[int, ...]] = []
+    result: list[tuple[Size, ...]] = []
     for k, (extent, kept) in enumerate(runs):
         before = prod(n for n, _ in runs[:k])
         rows_before = prod(n for n, is_kept in runs[:k] if is_kept)
-        chain = {1, extent}
+        chain: set[Size] = {1, extent}
         for shape in shapes:
             total = prod(shape)
             if total == whole:
@@ -159,10 +157,10 @@ def _marks(runs: Runs, shapes: Sequence[Shape]) -> list[tuple[int, ...]]:
                 start = rows_before
             else:
                 continue
-            for mark in (p // start for p in prefix_products(shape) if p % start == 0 and p < start * extent):
-                if all(mark % other == 0 or other % mark == 0 for other in chain):
+            for mark in (exact_quotient(p, start) for p in prefix_products(shape)):
+                if mark and divides(mark, extent) and all(divides(a, mark) or divides(mark, a) for a in chain):
                     chain.add(mark)
-        result.append(tuple(sorted(chain)))
+        result.append(tuple(sorted(chain, key=typical)))
     return result
 
 
@@ -191,10 +189,11 @@ def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Low
     chosen = _layout(nest, machine, parallel)
     if not nest.inner and len(chosen.outer) > 1 and chosen.vector:
         across = _across(nest, chosen.vector)
-        if across is not None and min(nest.extents[across], nest.extents[chosen.vector]) >= TILE[0]:
+        along = typical(nest.extents[chosen.vector])
+        if across is not None and min(typical(nest.extents[across]), along) >= TILE[0]:
             return _in_tiles(nest, chosen.vector, across, machine)
-        first, wanted = nest.extents[chosen.outer[0]], chunks_wanted(_work(nest), machine)
-        if first < min(wanted, ENOUGH_CHUNKS) and nest.extents[chosen.vector] >= 2 * POINT_LANES:
+        first, wanted = typical(nest.extents[chosen.outer[0]]), chunks_wanted(_work(nest), machine)
+        if first < min(wanted, ENOUGH_CHUNKS) and along >= 2 * POINT_LANES:
             return _kernel_of(_in_strips(nest, chosen.vector, wanted), machine, blocks_of(chosen.vector))
         if _worth_hoisting(nest, chosen.vector, machine):
             outer = tuple(name for name in nest.outer if name != chosen.vector)
@@ -205,8 +204,7 @@ def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Low
 
 def _in_strips(nest: Nest, vector: str, wanted: int) -> Nest:
     """The nest with its vector axis cut into about as many blocks as chunks are wanted, to be the parallel axis."""
-    extent = nest.extents[vector]
-    length = -(-extent // (wanted * POINT_LANES)) * POINT_LANES
+    length = -(-typical(nest.extents[vector]) // (wanted * POINT_LANES)) * POINT_LANES
     outer = tuple(name for name in nest.outer if name != vector)
     return cut_in_blocks(replace(nest, outer=outer, inner=(vector,)), vector, length)
 
@@ -227,7 +225,7 @@ def _in_tiles(nest: Nest, vector: str, across: str, machine: Machine) -> Lowered
     tiled = replace(nest, outer=outer, inner=(across, vector))
     for name, length in zip((across, vector), TILE):
         tiled = cut_in_blocks(tiled, name, length)
-    first = max((blocks_of(across), blocks_of(vector)), key=lambda name: tiled.extents[name])
+    first = max((blocks_of(across), blocks_of(vector)), key=lambda name: typical(tiled.extents[name]))
     return emitted(tiled, _layout(tiled, machine, first))
 
 
@@ -243,7 +241,7 @@ def _element_bytes(nest: Nest) -> int:
     return max(DTYPES[param.dtype].itemsize for param in nest.params)
 
 
-def _work(nest: Nest) -> int:
+def _work(nest: Nest) -> Size:
     """Elements of a launch, each counted once for every four operations: a load takes as long as four additions."""
     cost = sum(cost_of(s) for s, deep in zip(nest.statements, nest.deep) if deep or not nest.inner)
     return prod(nest.extents.values()) * max(1, cost // 4)
@@ -251,22 +249,21 @@ def _work(nest: Nest) -> int:
 
 def _worth_hoisting(nest: Nest, vector: str, machine: Machine) -> bool:
     """Is something computed that does not change along the vector axis, and is that axis long enough to gain by it?"""
-    if nest.extents[vector] * _element_bytes(nest) < 4 * machine.vector_bytes:
+    if typical(nest.extents[vector]) * _element_bytes(nest) < 4 * machine.vector_bytes:
         return False
     return any(cost_of(s) > 1 and not along for s, along in zip(nest.statements, depends_on(nest, [vector])))
 
 
-def _in_two(nest: Nest, blocks: int, machine: Machine) -> list[Lowered]:
+def _in_two(nest: Nest, wanted: int, machine: Machine) -> list[Lowered]:
     """A kernel that reduces blocks of the longest inner axis, and a kernel that combines what the first leaves.
 
-    The partial results of a reduction lie block after block, each like the kept points.
+    `wanted`: about how many blocks. Partial results of a reduction lie block after block, each like the kept points.
     """
-    cut = max(nest.inner, key=lambda name: nest.extents[name])
-    extent = nest.extents[cut]
-    length = -(-extent // blocks)
+    cut = max(nest.inner, key=lambda name: typical(nest.extents[name]))
+    length = -(-typical(nest.extents[cut]) // wanted)
     if length > 512:
         length = -(-length // 64) * 64
-    blocks = -(-extent // length)
+    blocks = ceil_div(nest.extents[cut], length)
     kept = tuple(nest.extents[name] for name in nest.outer)
     counter = blocks_of(cut)
     place = flatten((plain_axis(counter), *map(axis, nest.outer, kept)), (blocks, *kept))

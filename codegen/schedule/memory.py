@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codegen.ir.dims import Size, number_of
+
 ALIGNMENT = 64
 
 
@@ -19,18 +21,19 @@ class LiveRange:
 
     first: int
     last: int
-    bytes: int
+    bytes: Size
 
 
 def arena_offsets(ranges: Sequence[LiveRange]) -> tuple[list[int], int]:
     """The offset of each range in an arena, and the size of the arena."""
+    sizes = [-(-number_of(r.bytes) // ALIGNMENT) * ALIGNMENT for r in ranges]
     offsets = [0] * len(ranges)
     placed: list[int] = []
     total = 0
-    for k in sorted(range(len(ranges)), key=lambda k: (-ranges[k].bytes, ranges[k].first)):
-        size = -(-ranges[k].bytes // ALIGNMENT) * ALIGNMENT
+    for k in sorted(range(len(ranges)), key=lambda k: (-number_of(ranges[k].bytes), ranges[k].first)):
+        size = sizes[k]
         offset = 0
-        for start, end in sorted(_taken(ranges, offsets, placed, k)):
+        for start, end in sorted(_taken(ranges, sizes, offsets, placed, k)):
             if start - offset >= size:
                 break
             offset = max(offset, end)
@@ -40,7 +43,8 @@ def arena_offsets(ranges: Sequence[LiveRange]) -> tuple[list[int], int]:
     return offsets, total
 
 
-def _taken(ranges: Sequence[LiveRange], offsets: Sequence[int], placed: Sequence[int], k: int) -> list[tuple[int, int]]:
+def _taken(ranges: Sequence[LiveRange], sizes: Sequence[int], offsets: Sequence[int], placed: Sequence[int],
+           k: int) -> list[tuple[int, int]]:
     """The parts of the arena that are in use at some time of range `k`."""
-    return [(offsets[j], offsets[j] + -(-ranges[j].bytes // ALIGNMENT) * ALIGNMENT) for j in placed
+    return [(offsets[j], offsets[j] + sizes[j]) for j in placed
             if ranges[j].first <= ranges[k].last and ranges[k].first <= ranges[j].last]

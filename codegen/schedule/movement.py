@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from codegen.ir.dims import Size, ceil_div, surely_at_most, surely_below
 from codegen.ir.graph import Node, attrs_of
 from codegen.schedule.index import ZERO, Extents, add, bounds, flatten, quotient, remainder, scale, shift, unflatten
 from codegen.schedule.kernel import Index, Within
 
 Point = tuple[Index, ...]
-Shape = tuple[int, ...]
+Shape = tuple[Size, ...]
 Guards = tuple[Within, ...]
 
 
@@ -47,7 +48,7 @@ def _broadcast(node: Node, source: Shape, point: Point, extents: Extents) -> tup
 
 
 def _reshape(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
-    result = tuple(n for n in node.type.shape if isinstance(n, int))
+    result = node.type.shape
     if [n for n in source if n != 1] == [n for n in result if n != 1]:
         rest = iter([index for index, n in zip(point, result) if n != 1])
         return tuple(ZERO if n == 1 else next(rest) for n in source), ()
@@ -84,21 +85,23 @@ def _pad(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Poi
     return tuple(found), tuple(guards)
 
 
-def _spread(index: Index, size: int, low: int, step: int, extents: Extents) -> tuple[Index, Guards] | None:
+def _spread(index: Index, size: Size, low: Size, step: int, extents: Extents) -> tuple[Index, Guards] | None:
     """Which of `size` elements, `step` apart and the first at `low`, is at an index, and when; None for none ever."""
     last = low + (size - 1) * step
     least, most = bounds(index, extents)
-    if size == 0 or most < low or least > last:
+    if size == 0 or surely_below(most, low) or surely_below(last, least):
         return None
-    guards: Guards = () if least >= low and most <= last else (Within(index, low, last + 1),)
+    guards: Guards = ()
+    if not (surely_at_most(low, least) and surely_at_most(most, last)):
+        guards = (Within(index, low, last + 1),)
     if step == 1:
         return shift(index, -low), guards
-    raised = -(-(low - min(least, 0)) // step)      # makes the index to divide non-negative everywhere
+    raised = ceil_div(low - min(least, 0), step)    # makes the index to divide non-negative everywhere
     lifted = shift(index, raised * step - low)
     phase = remainder(lifted, step, extents)
     if phase.terms:
         guards += (Within(phase, 0, 1),)
-    elif phase.constant:
+    elif phase.constant != 0:
         return None
     return shift(quotient(lifted, step, extents), -raised), guards
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from codegen.ir.dims import Size, ceil_div
 from codegen.schedule.expressions import Storage
 from codegen.schedule.index import add, axes_of, scale, substitute, without_axes
 from codegen.schedule.kernel import (
@@ -42,8 +43,8 @@ class Nest:
     params: tuple[Param, ...]
     outer: tuple[str, ...]
     inner: tuple[str, ...]
-    extents: Mapping[str, int]
-    clips: Mapping[str, tuple[Index, int]] = field(default_factory=dict)
+    extents: Mapping[str, Size]
+    clips: Mapping[str, tuple[Index, Size]] = field(default_factory=dict)
 
     @property
     def deep(self) -> list[bool]:
@@ -106,7 +107,7 @@ def plain_axis(name: str) -> Index:
     return Index(((name, 1),))
 
 
-def _walks_as_one(index: Index, a: str, b: str, extent: int) -> bool:
+def _walks_as_one(index: Index, a: str, b: str, extent: Size) -> bool:
     """Does one step of axis `a` do to the index what `extent` steps of `b` do, also inside its quotients?"""
     steps = {term: c for term, c in index.terms if isinstance(term, str)}
     return steps.get(a, 0) == extent * steps.get(b, 0) and all(
@@ -127,10 +128,10 @@ def with_new_indices(nest: Nest, new: Callable[[Index], Index]) -> Nest:
                    roots=tuple(cast(Store | Scatter, with_indices(s, cached)) for s in nest.roots))
 
 
-def cut_in_blocks(nest: Nest, name: str, length: int) -> Nest:
+def cut_in_blocks(nest: Nest, name: str, length: Size) -> Nest:
     """The nest with an inner axis in blocks of a length, the last maybe shorter; its first axis counts them."""
     extent = nest.extents[name]
-    blocks = -(-extent // length)
+    blocks = ceil_div(extent, length)
     counter = blocks_of(name)
     whole = add(scale(plain_axis(counter), length), plain_axis(name))
     extents = {counter: blocks, **nest.extents, name: length}

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
+from codegen.ir.dims import typical
 from codegen.ir.graph import Node
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import CHEAP, op_cost
@@ -83,7 +84,7 @@ class _Partitioner:
     def __init__(self, graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: frozenset[int],
                  cut: frozenset[int], machine: Machine):
         self.graph, self.calls, self.cut, self.machine = graph, calls, cut, machine
-        self.size = graph.sizes
+        self.size = tuple(map(typical, graph.sizes))
         self.demand = demand_of(graph, {*required, *cut, *(v for whole in calls.values() for v in whole)})
         count = len(graph.forms)
         self.leaves: list[dict[int, bool]] = [{} for _ in range(count)]     # key values below; read point for point?
@@ -201,7 +202,7 @@ class _Partitioner:
 
         And what is only moved: the parts that a value is taken apart into are one kernel, however many.
         """
-        span = prod(self._domain(v))
+        span = typical(prod(self._domain(v)))
         moved = self.graph.forms[v] is Form.MOVE
         return [l for l, aligned in self.leaves[v].items() if (aligned or moved) and 2 * self.size[l] >= span]
 

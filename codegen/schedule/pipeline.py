@@ -6,6 +6,7 @@ The result is a function of the graph, the aliases and the machine. CannotLower,
 """
 from __future__ import annotations
 
+from codegen.ir.dims import Undecided
 from codegen.ir.graph import Graph
 from codegen.schedule.calls import HostCall, Product, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
@@ -23,10 +24,17 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
     """The plan of a graph whose ops are core ops.
 
     `aliases`: (output, input) pairs: the output is written into the input's storage, which has its type.
-    CannotLower for symbolic sizes. What kernels cannot be made of runs on the host.
+    Where sizes have symbols the plan has, too, and serves every size from 2 on; CannotLower where no plan does.
+    What kernels cannot be made of runs on the host.
     """
-    machine = machine or Machine()
     _require_aliases(graph, aliases)
+    try:
+        return _schedule(graph, aliases, machine or Machine())
+    except Undecided as undecided:
+        raise CannotLower(f"{graph.name}: {undecided}") from undecided
+
+
+def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machine) -> Plan:
     known = static_graph(graph, machine)
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}

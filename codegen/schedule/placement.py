@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
@@ -17,6 +18,7 @@ from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.sizes import given_sizes
 from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
 
 WORTH_OVERWRITING = 1 << 18
@@ -31,7 +33,8 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     buffers = _Buffers(graph, outputs, visible.at, order)
     steps = tuple(buffers.step(task) for task in order)
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
-    return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes,
+    symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
+    return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes, symbolic,
                 (*decisions, *visible.decisions))
 
 
@@ -119,8 +122,11 @@ class _Buffers:
                     own = self.owner.get(place, place)
                     times[own] = (times.get(own, (time, time))[0], time)
         ranges = [LiveRange(first, last, self._bytes(place)) for place, (first, last) in times.items()]
-        offsets, self.arena_bytes = arena_offsets(ranges)
-        self.where: dict[Place, Input | Output | Arena] = {**at, **{p: Arena(o) for p, o in zip(times, offsets)}}
+        self.where: dict[Place, Input | Output | Arena | LiveRange] = {**at, **dict(zip(times, ranges))}
+        self.arena_bytes = 0
+        if all(isinstance(r.bytes, int) for r in ranges):       # else it is planned for each binding of the symbols
+            offsets, self.arena_bytes = arena_offsets(ranges)
+            self.where.update((p, Arena(o)) for p, o in zip(times, offsets))
         self.buffers: list[Buffer] = []
         self.numbers: dict[Input | Output | Place, int] = {}
 
@@ -134,7 +140,7 @@ class _Buffers:
                 continue
             kernel, storages = task.work.kernel, task.work.storages
             free = [s for s in storages if s in task.reads and s not in at and first[s] < last[s] == time
-                    and self._bytes(s) >= WORTH_OVERWRITING]
+                    and typical(self._bytes(s)) >= WORTH_OVERWRITING]
             for result in (s for s in storages if s in task.writes and s not in at and first[s] == time):
                 for operand in free:
                     if can_overwrite(kernel, storages.index(operand), storages.index(result)):
@@ -148,7 +154,7 @@ class _Buffers:
         match task.work:
             case Lowered(kernel, storages):
                 kernel, numbers = _merged(kernel, [self.number(storage) for storage in storages])
-                return Launch(kernel, numbers)
+                return Launch(*_given(kernel, numbers))
             case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
                 (c,) = task.writes
                 operands = self.number(a), self.number(b), self.number(c)
@@ -167,13 +173,13 @@ class _Buffers:
         """The number of the buffer of a storage."""
         own = self.owner.get(place, place)
         spot = self.where[own]
-        key = own if isinstance(spot, Arena) else spot
+        key = own if isinstance(spot, Arena | LiveRange) else spot
         if key not in self.numbers:
             self.numbers[key] = len(self.buffers)
             self.buffers.append(Buffer(*self._extent(own), spot))
         return self.numbers[key]
 
-    def _extent(self, place: Place) -> tuple[str, int]:
+    def _extent(self, place: Place) -> tuple[str, Size]:
         """The dtype and size of a storage."""
         match place:
             case Partial():
@@ -186,9 +192,15 @@ class _Buffers:
                 value = place
         return self.graph.dtype(value), self.graph.sizes[value]
 
-    def _bytes(self, place: Place) -> int:
+    def _bytes(self, place: Place) -> Size:
         dtype, size = self._extent(place)
         return size * DTYPES[dtype].itemsize
+
+
+def _given(kernel: Kernel, numbers: tuple[int, ...]) -> tuple[Kernel, tuple[int, ...], tuple[Size, ...]]:
+    """What a launch is made of: a kernel that is given what symbols there are in its sizes."""
+    kernel, words = given_sizes(kernel)
+    return kernel, numbers, words
 
 
 def _merged(kernel: Kernel, numbers: list[int]) -> tuple[Kernel, tuple[int, ...]]:

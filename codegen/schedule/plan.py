@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from codegen.ir.dims import Dim, Size, number_of
 from codegen.ir.graph import Attr
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
+from codegen.schedule.memory import LiveRange
 
 
 class CannotLower(Exception):
@@ -39,20 +41,28 @@ class Arena:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """Storage of the executable's own that holds these bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Buffer:
-    """`size` elements of `dtype` at `place`."""
+    """`size` elements of `dtype` at `place`; in a plan with symbols, whose arena is not planned yet, a live range."""
 
     dtype: str
-    size: int
-    place: Input | Output | Arena
+    size: Size
+    place: Input | Output | Arena | Constant | LiveRange
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Run a kernel on the buffers that are its params, in order."""
+    """Run a kernel on the buffers that are its params, in order, and give it its words."""
 
     kernel: Kernel
     buffers: tuple[int, ...]
+    words: tuple[Size, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +73,17 @@ class Matmul:
     b: int
     c: int
     dtype: str
-    batch: int
-    m: int
-    n: int
-    k: int
+    batch: Size
+    m: Size
+    n: Size
+    k: Size
     transpose_a: bool
     transpose_b: bool
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """batch, m, n and k, as numbers."""
+        return number_of(self.batch), number_of(self.m), number_of(self.n), number_of(self.k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +121,8 @@ Step = Launch | Matmul | Host | Copy | Check
 class Plan:
     """`inputs` and `outputs` are the types of the graph; aliases maps an output to the input whose storage it shares.
 
+    Sizes may have symbols in them: then a plan is not run but bound to numbers for them (see binding). `symbolic`: the
+    sizes in the graph that have, each of which has to be at least 1.
     `decisions`: why the steps are as they are, one sentence each, for people.
     """
 
@@ -115,4 +132,5 @@ class Plan:
     buffers: tuple[Buffer, ...]
     steps: tuple[Step, ...]
     arena_bytes: int
+    symbolic: tuple[Dim, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)

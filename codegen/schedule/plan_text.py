@@ -5,7 +5,8 @@ from typing import assert_never
 
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel_text import print_kernel
-from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.memory import LiveRange
+from codegen.schedule.plan import Arena, Buffer, Check, Constant, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
 
 
 def print_plan(plan: Plan, decisions: bool = True) -> str:
@@ -36,6 +37,10 @@ def _buffer_text(buffer: Buffer) -> str:
             place = f"output {k}"
         case Arena(offset):
             place = f"arena at {offset}, {buffer.size * DTYPES[buffer.dtype].itemsize} bytes"
+        case Constant():
+            place = "the executable"
+        case LiveRange(first, last, bytes):
+            place = f"arena from step {first} to {last}, {bytes} bytes"
         case _:
             assert_never(buffer.place)
     return f"{buffer.dtype}[{buffer.size}] in {place}"
@@ -44,8 +49,9 @@ def _buffer_text(buffer: Buffer) -> str:
 def step_text(step: Step) -> str:
     """The text of one step."""
     match step:
-        case Launch(kernel, buffers):
-            return f"launch on {', '.join(map(str, buffers))}, {kernel.chunks} chunks\n{print_kernel(kernel)}"
+        case Launch(kernel, buffers, words):
+            given = "".join(f", n{k} = {word}" for k, word in enumerate(words))
+            return f"launch on {', '.join(map(str, buffers))}, {kernel.chunks} chunks{given}\n{print_kernel(kernel)}"
         case Matmul():
             a = f"{step.a} transposed" if step.transpose_a else f"{step.a}"
             b = f"{step.b} transposed" if step.transpose_b else f"{step.b}"

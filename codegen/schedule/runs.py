@@ -9,15 +9,16 @@ from itertools import accumulate
 from math import prod
 from operator import mul
 
+from codegen.ir.dims import Size, exact_quotient, typical
 from codegen.schedule.movement import Shape
 
-Runs = tuple[tuple[int, bool], ...]
+Runs = tuple[tuple[Size, bool], ...]
 """(extent, kept) of adjacent axes taken together, outermost first; no extent is 1 and neighbors differ in kept."""
 
 
 def runs_of(shape: Shape, reduced: Iterable[int] = ()) -> Runs:
     """The runs of a shape of which some axes are reduced."""
-    runs: list[tuple[int, bool]] = []
+    runs: list[tuple[Size, bool]] = []
     for k, size in enumerate(shape):
         kept = k not in reduced
         if size == 1:
@@ -34,7 +35,7 @@ def reduces(runs: Runs) -> bool:
     return not all(kept for _, kept in runs)
 
 
-def prefix_products(shape: Iterable[int]) -> tuple[int, ...]:
+def prefix_products(shape: Iterable[Size]) -> tuple[Size, ...]:
     """1, and the products of the first sizes of a shape, each once."""
     return tuple(dict.fromkeys(accumulate(shape, mul, initial=1)))
 
@@ -52,8 +53,13 @@ def splits_rows(shape: Shape, runs: Runs) -> bool:
 
 def aligns(a: Shape, b: Shape) -> bool:
     """Is there a set of axes finer than both shapes, so that each axis of either is some of these together?"""
-    marks = sorted({*prefix_products(a), *prefix_products(b)})
-    return prod(a) == prod(b) and all(large % small == 0 for small, large in zip(marks, marks[1:]))
+    marks = sorted({*prefix_products(a), *prefix_products(b)}, key=typical)
+    return prod(a) == prod(b) and all(divides(small, large) for small, large in zip(marks, marks[1:]))
+
+
+def divides(small: Size, large: Size) -> bool:
+    """Is `large` a multiple of `small`, as far as that is seen?"""
+    return exact_quotient(large, small) is not None
 
 
 def runs_text(runs: Runs) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from codegen.ir.dims import Size, ceil_div, typical
 from codegen.schedule.index import coefficient
 from codegen.schedule.kernel import Index
 from codegen.schedule.machine import Machine
@@ -34,25 +35,40 @@ FEW_APART = 4
 """Lanes at most so far apart are loaded as parts of a longer vector."""
 
 
-def partial_blocks(runs: Sequence[tuple[int, bool]], machine: Machine) -> int:
+def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine) -> int:
     """Into how many blocks a large reduction to few points is cut so that it has chunks; 0 when it is not."""
-    kept = prod(n for n, k in runs if k)
-    reduced = prod(n for n, k in runs if not k)
+    sizes = [(typical(n), k) for n, k in runs]
+    kept = prod(n for n, k in sizes if k)
+    reduced = prod(n for n, k in sizes if not k)
     work = kept * reduced
     if reduced == 1 or work < 4 * machine.serial_work:
         return 0
-    columns = runs[-1][0] if runs[-1][1] else 1         # the vector axis when the last axis is kept
+    columns = sizes[-1][0] if sizes[-1][1] else 1         # the vector axis when the last axis is kept
     chunks = kept // columns * max(1, columns // ROW_LANES)
     if chunks >= ENOUGH_CHUNKS:
         return 0
-    largest = max(n for n, k in runs if not k)
+    largest = max(n for n, k in sizes if not k)
     blocks = min(machine.most_chunks, work // machine.chunk_work, largest // 4)
     return blocks if blocks > 1 else 0
 
 
-def chunks_wanted(work: int, machine: Machine) -> int:
+def chunks_wanted(operations: Size, machine: Machine) -> int:
     """How many chunks a launch of so many operations is worth."""
+    work = typical(operations)
     return max(1, min(machine.most_chunks, work // machine.chunk_work)) if work >= machine.serial_work else 1
+
+
+def grain_of(work: Size, extent: Size, lanes: int, machine: Machine) -> Size:
+    """How many points of an axis make a chunk, a multiple of `lanes`; 0 where all of them do.
+
+    A known launch has as many chunks as its operations, `work`, are worth. Where symbols decide, a chunk is worth two.
+    """
+    if not isinstance(work, int) or not isinstance(extent, int):
+        return ceil_div(ceil_div(2 * machine.chunk_work, work // extent), lanes) * lanes
+    wanted = chunks_wanted(work, machine)
+    each = -(-extent // wanted)
+    grain = -(-each // lanes) * lanes
+    return grain if wanted > 1 and grain < extent else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +78,11 @@ class Layout:
     outer: tuple[str, ...]
     inner: tuple[str, ...]
     vector: str | None
-    grain: int
+    grain: Size
 
 
-def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int], accesses: Sequence[Index],
-           work: int, dtype_bytes: int, machine: Machine, parallel: str | None = None,
+def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, Size], accesses: Sequence[Index],
+           work: Size, dtype_bytes: int, machine: Machine, parallel: str | None = None,
            stores: Sequence[Index] = ()) -> Layout:
     """The order of the axes and the chunks of a kernel.
 
@@ -77,22 +93,19 @@ def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, int
     """
     lanes = 2 * machine.vector_bytes // dtype_bytes
     candidates = [name for name in (*inner, *outer) if name != parallel]
-    vector = min(candidates, key=lambda name: (_vector_cost(name, extents[name], accesses, stores, lanes),
+    vector = min(candidates, key=lambda name: (_vector_cost(name, typical(extents[name]), accesses, stores, lanes),
                                                name in outer, -([*outer, *inner].index(name))), default=None)
     inner_order = tuple(sorted(inner, key=lambda name: name == vector))
     rest = [name for name in outer if name not in (vector, parallel)]
     wanted = chunks_wanted(work, machine)
-    if parallel is None and rest and wanted > 1 and extents[rest[0]] < ENOUGH_CHUNKS:
-        rest.sort(key=lambda name: -extents[name])
+    if parallel is None and rest and wanted > 1 and typical(extents[rest[0]]) < ENOUGH_CHUNKS:
+        rest.sort(key=lambda name: -typical(extents[name]))
     outer_order = (*((parallel,) if parallel else ()), *rest, *((vector,) if vector in outer else ()))
-    if not outer_order or wanted == 1:
+    if not outer_order:
         return Layout(outer_order, inner_order, vector, 0)
     first = outer_order[0]
-    grain = -(-extents[first] // wanted)
-    if first == vector:
-        lane_points = ROW_LANES if inner else POINT_LANES
-        grain = -(-grain // lane_points) * lane_points
-    return Layout(outer_order, inner_order, vector, grain if grain < extents[first] else 0)
+    lane_points = 1 if first != vector else ROW_LANES if inner else POINT_LANES
+    return Layout(outer_order, inner_order, vector, grain_of(work, extents[first], lane_points, machine))
 
 
 def _vector_cost(name: str, extent: int, accesses: Sequence[Index], stores: Sequence[Index], lanes: int) -> float:
@@ -102,7 +115,7 @@ def _vector_cost(name: str, extent: int, accesses: Sequence[Index], stores: Sequ
     return cost / min(1.0, extent / lanes)
 
 
-def _load_cost(step: int | None) -> int:
-    if step is None or not 0 <= step <= FEW_APART:
+def _load_cost(step: Size | None) -> int:
+    if not isinstance(step, int) or not 0 <= step <= FEW_APART:
         return STRIDED
     return 1 if step < 2 else 2 * step - 1

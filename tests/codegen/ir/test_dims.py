@@ -7,7 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.ir.dims import Dim, Size, element_count, evaluate, symbol, symbol_name, symbols
+from codegen.ir.dims import (
+    Dim,
+    Size,
+    Undecided,
+    ceil_div,
+    content,
+    element_count,
+    evaluate,
+    exact_quotient,
+    least_of,
+    surely_at_most,
+    surely_below,
+    symbol,
+    symbol_name,
+    symbols,
+    typical,
+)
 
 B, C, D = map(symbol, "bcd")
 
@@ -73,3 +89,35 @@ def test_names() -> None:
     assert [symbol_name(s) for s in (3, 2 * B, B + 1, B * C, B + C)] == [None] * 5
     with pytest.raises(KeyError):
         evaluate(B + C, {"b": 3})
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(expressions(), expressions(), st.tuples(*[st.integers(2, 9)] * 3))
+def test_what_is_sure_of_sizes_holds_for_all_numbers(f: Callable, g: Callable, values: tuple[int, int, int]) -> None:
+    a, b, binding = f(B, C, D), g(B, C, D), dict(zip("bcd", values))
+    x, y = evaluate(a, binding), evaluate(b, binding)
+    least = least_of(a)
+    assert least is None or least <= x
+    assert not surely_below(a, b) or x < y
+    assert not surely_at_most(a, b) or x <= y
+    try:
+        assert (a < b) == (x < y)
+        assert (a >= b) == (x >= y)
+    except Undecided:
+        assert isinstance(a, Dim) or isinstance(b, Dim)
+    quotient = exact_quotient(a, b) if y else None
+    assert quotient is None or evaluate(quotient, binding) * y == x
+    assert content(a) == 0 or x % content(a) == 0
+    assert not isinstance(a, int) or typical(a) == a
+
+
+def test_sizes_that_are_compared() -> None:
+    assert B > 1 and B * C - C >= 2 and 2 * B < 2 * B + 1 and not B < 2 and max(B, 1) == B
+    assert surely_below(B - 1, B * C) and not surely_below(B, C)
+    with pytest.raises(Undecided, match="whether b is below 5 depends on the sizes"):
+        assert B < 5
+    with pytest.raises(Undecided):
+        assert B <= C
+    assert least_of(ceil_div(B, 64)) == 1 and least_of(C - B) is None and least_of(B - 2) == 0
+    assert evaluate(ceil_div(B, 64), {"b": 129}) == 3 == ceil_div(129, 64)
+    assert content(64 * B + 32) == 32 and exact_quotient(4 * B * C, 2 * C) == 2 * B and exact_quotient(B, 2) is None

@@ -1,0 +1,73 @@
+"""binding: a plan with symbols and numbers for them -> a plan of numbers, whose kernels are the same ones.
+
+    plan (f32[b,64], f32[]) -> ...          at b = 24, with 0.125 for input 1:
+      buffer 0 = f32[64*b] of input 0         buffer 0 = f32[1536] of input 0
+      buffer 1 = f32[] of input 1             buffer 1 = f32[1] in the executable
+      launch on 0, 1, 2, n0 = b               launch on 0, 1, 2, n0 = 24
+
+Nothing is compiled: words, chunks and places are data. CannotLower where the plan does not serve these numbers.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from codegen.ir.dims import evaluate
+from codegen.ir.graph import Attr
+from codegen.ir.types import TensorType
+from codegen.schedule.memory import LiveRange, arena_offsets
+from codegen.schedule.plan import Arena, Buffer, CannotLower, Constant, Host, Input, Launch, Matmul, Plan, Step
+from codegen.schedule.sizes import fits, kernel_at
+
+
+def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarray] = ()) -> Plan:
+    """The plan where each symbol is the number in `binding`, and the last inputs are these constants of their types."""
+    if any(number < 2 for number in binding.values()):
+        raise CannotLower(f"a symbol stands for sizes from 2 on, not for one of {dict(binding)}")
+    for size in plan.symbolic:
+        if evaluate(size, binding) < 1:
+            raise CannotLower(f"the size {size} is {evaluate(size, binding)} at {dict(binding)}")
+    first = len(plan.inputs) - len(constants)
+
+    def at(type: TensorType) -> TensorType:
+        return TensorType(type.dtype, tuple(evaluate(size, binding) for size in type.shape))
+
+    def attr_at(value: Attr) -> Attr:
+        return tuple(evaluate(size, binding) for size in value) if isinstance(value, tuple) else value
+
+    def step_at(step: Step) -> Step:
+        match step:
+            case Launch(kernel, buffers, words) if words:
+                numbers = tuple(evaluate(word, binding) for word in words)
+                if not fits(kernel_at(kernel, numbers)):
+                    raise CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
+                return Launch(kernel, buffers, numbers)
+            case Matmul():
+                batch, m, n, k = (evaluate(size, binding) for size in (step.batch, step.m, step.n, step.k))
+                return replace(step, batch=batch, m=m, n=n, k=k)
+            case Host(op, attrs, operands, result, type):
+                given = tuple((name, attr_at(value)) for name, value in attrs)
+                return Host(op, given, tuple((k, at(one)) for k, one in operands), result, at(type))
+            case _:
+                return step
+
+    ranges = [replace(b.place, bytes=evaluate(b.place.bytes, binding)) for b in plan.buffers
+              if isinstance(b.place, LiveRange)]
+    offsets, arena_bytes = arena_offsets(ranges) if ranges else ([], plan.arena_bytes)
+    rest = iter(offsets)
+
+    def buffer_at(buffer: Buffer) -> Buffer:
+        size = evaluate(buffer.size, binding)
+        match buffer.place:
+            case LiveRange():
+                return Buffer(buffer.dtype, size, Arena(next(rest)))
+            case Input(index) if index >= first:
+                return Buffer(buffer.dtype, size, Constant(constants[index - first].tobytes()))
+            case _:
+                return Buffer(buffer.dtype, size, buffer.place)
+
+    return replace(plan, inputs=tuple(map(at, plan.inputs[:first])), outputs=tuple(map(at, plan.outputs)),
+                   buffers=tuple(map(buffer_at, plan.buffers)), steps=tuple(map(step_at, plan.steps)),
+                   arena_bytes=arena_bytes, symbolic=())

@@ -1,0 +1,113 @@
+"""sizes: a kernel whose sizes have symbols -> a kernel that is given them as words, and back for one binding.
+
+    for i < 64*b: load b0[s*i+j]          ->    for i < 64*n0: load b0[n1*i+j]          words: (b, s)
+
+1. Kernels that differ in nothing but which sizes they have are one kernel, so it is compiled once.
+2. Each word stands for one size, divided by the greatest number that divides it always: what n0 is a word of can be
+   anything, and that 64*n0 is a multiple of 64 is still seen.
+3. Code for words takes it that every index fits 30 bits; `fits` says whether it does for a binding.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from codegen.ir.dims import Dim, Size, content, evaluate, symbol, symbols
+from codegen.schedule.index import bounds, canonical
+from codegen.schedule.kernel import (
+    Axis,
+    Gather,
+    Index,
+    Kernel,
+    Load,
+    Pass,
+    Scatter,
+    Statement,
+    Term,
+    Within,
+    indices_of,
+    with_indices,
+)
+
+LARGEST = 1 << 30
+"""Indices of a kernel that is given its sizes are below this, and above its negative."""
+
+
+def given_sizes(kernel: Kernel) -> tuple[Kernel, tuple[Size, ...]]:
+    """The kernel with a word for each size that has symbols, and what the words are."""
+    words: dict[Size, Dim] = {}
+
+    def word_for(size: Size) -> Size:
+        if isinstance(size, int):
+            return size
+        factor = content(size) if size.terms[0][1] > 0 else -content(size)
+        own = size // factor
+        return words.setdefault(own, symbol(f"n{len(words)}")) * factor
+
+    return with_sizes(kernel, word_for), tuple(words)
+
+
+def kernel_at(kernel: Kernel, words: Sequence[int]) -> Kernel:
+    """The kernel with numbers for its words."""
+    binding = {f"n{k}": word for k, word in enumerate(words)}
+    return with_sizes(kernel, lambda size: evaluate(size, binding)) if words else kernel
+
+
+def chunks_at(kernel: Kernel, words: Sequence[int]) -> int:
+    """How many chunks a launch with these words is made of."""
+    return evaluate(kernel.chunks, {f"n{k}": word for k, word in enumerate(words)})
+
+
+def words_of(kernel: Kernel) -> int:
+    """How many words a kernel is given."""
+    names: set[str] = set()
+
+    def look(size: Size) -> Size:
+        names.update(symbols(size))
+        return size
+
+    with_sizes(kernel, look)
+    return len(names)
+
+
+def fits(kernel: Kernel) -> bool:
+    """Are all indices of a kernel without symbols in the range that code for words takes for granted?"""
+    if any(not 0 <= p.size < LARGEST for p in kernel.params):
+        return False
+    for one in kernel.passes:
+        extents = {axis.name: axis.extent for axis in (*kernel.axes, *one.axes)}
+        for index in {index for s in one.body for index in indices_of(s)}:
+            low, high = bounds(index, extents)
+            if not -LARGEST < low <= high < LARGEST:
+                return False
+    return True
+
+
+def with_sizes(kernel: Kernel, new: Callable[[Size], Size]) -> Kernel:
+    """The kernel with another size in the place of each, in the order in which its text has them."""
+    def of_term(term: Term) -> Term:
+        return term if isinstance(term, str) else type(term)(of_index(term.index), new(term.divisor))
+
+    def of_index(index: Index) -> Index:
+        terms: dict[Term, Size] = {}
+        for term, c in index.terms:
+            key, size = of_term(term), new(c)
+            terms[key] = terms.get(key, 0) + size
+        return canonical(terms, new(index.constant))
+
+    def of_axis(axis: Axis) -> Axis:
+        clip = None if axis.clip is None else (of_index(axis.clip[0]), new(axis.clip[1]))
+        return Axis(axis.name, new(axis.extent), clip)
+
+    def of_statement(s: Statement) -> Statement:
+        s = with_indices(s, of_index)
+        if isinstance(s, Gather | Scatter):
+            s = replace(s, stride=new(s.stride), size=new(s.size))
+        if isinstance(s, Load | Gather):
+            s = replace(s, guards=tuple(Within(g.index, new(g.low), new(g.high)) for g in s.guards))
+        return s
+
+    params = tuple(replace(p, size=new(p.size)) for p in kernel.params)
+    axes = tuple(map(of_axis, kernel.axes))
+    passes = tuple(Pass(tuple(map(of_axis, p.axes)), tuple(map(of_statement, p.body))) for p in kernel.passes)
+    return Kernel(params, axes, passes, kernel.vector, new(kernel.grain))

@@ -1,4 +1,4 @@
-"""What the steps of a Plan do, for people: a line for each, and how many bytes it moves.
+"""What the steps of a Plan of known sizes do, for people: a line for each, and how many bytes it moves.
 
     kernel (b0: f32[18] in, b1: f32[1] out) { ... }   ->   "kernel over 18: tanh, mul, sum; mul", 76 bytes
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import assert_never
 
+from codegen.ir.dims import number_of
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel import (
     Accumulate,
@@ -28,6 +29,7 @@ from codegen.schedule.kernel import (
 )
 from codegen.schedule.plan import Check, Copy, Host, Launch, Matmul, Plan, Step
 from codegen.schedule.plan_text import step_text
+from codegen.schedule.sizes import kernel_at
 
 MOST_OPS = 12           # of a pass, the rest is counted
 
@@ -48,12 +50,12 @@ def step_reports(plan: Plan) -> tuple[StepReport, ...]:
 
 def _summary(step: Step) -> str:
     match step:
-        case Launch(kernel):
+        case Launch(kernel, _, words):
             passes = [text for one in kernel.passes if (text := _ops(one))]
-            return f"kernel over {_extents(kernel)}: {'; '.join(passes) or 'copies'}"
+            return f"kernel over {_extents(kernel_at(kernel, tuple(map(number_of, words))))}: {'; '.join(passes) or 'copies'}"
         case Matmul():
-            batch = f"{step.batch} times " if step.batch > 1 else ""
-            return f"matmul {batch}{step.m}x{step.k} @ {step.k}x{step.n} of {step.dtype}"
+            batch, m, n, k = step.sizes
+            return f"matmul {f'{batch} times ' if batch > 1 else ''}{m}x{k} @ {k}x{n} of {step.dtype}"
         case Host(op, _, operands, _, type):
             return f"{op} on the host: {', '.join(str(type) for _, type in operands)} -> {type}"
         case Copy():
@@ -65,7 +67,7 @@ def _summary(step: Step) -> str:
 
 
 def _extents(kernel: Kernel) -> str:
-    inner = max((tuple(axis.extent for axis in one.axes) for one in kernel.passes), key=prod, default=())
+    inner = max((tuple(number_of(axis.extent) for axis in one.axes) for one in kernel.passes), key=prod, default=())
     return "x".join(str(n) for n in (*(axis.extent for axis in kernel.axes), *inner)) or "1"
 
 
@@ -101,8 +103,9 @@ def _bytes_moved(step: Step, plan: Plan) -> int:
             ways = {"in": 1, "out": 1, "inout": 2}
             return sum(_bytes(plan, k) * ways[param.access] for k, param in zip(buffers, kernel.params))
         case Matmul():
-            elements = step.m * step.k + step.k * step.n + step.m * step.n
-            return step.batch * elements * DTYPES[step.dtype].itemsize
+            batch, m, n, k = step.sizes
+            elements = m * k + k * n + m * n
+            return batch * elements * DTYPES[step.dtype].itemsize
         case Host(_, _, operands, result, _):
             return sum(_bytes(plan, k) for k in (*(k for k, _ in operands), result) if k is not None)
         case Copy(source, target):
@@ -114,4 +117,4 @@ def _bytes_moved(step: Step, plan: Plan) -> int:
 
 
 def _bytes(plan: Plan, buffer: int) -> int:
-    return plan.buffers[buffer].size * DTYPES[plan.buffers[buffer].dtype].itemsize
+    return number_of(plan.buffers[buffer].size) * DTYPES[plan.buffers[buffer].dtype].itemsize

@@ -52,7 +52,8 @@ def _summary(step: Step) -> str:
     match step:
         case Launch(kernel, _, words):
             passes = [text for one in kernel.passes if (text := _ops(one))]
-            return f"kernel over {_extents(kernel_at(kernel, tuple(map(number_of, words))))}: {'; '.join(passes) or 'copies'}"
+            known = kernel_at(kernel, tuple(map(number_of, words)))
+            return f"kernel over {_extents(known)}: {'; '.join(passes) or 'copies'}"
         case Matmul():
             batch, m, n, k = step.sizes
             return f"matmul {f'{batch} times ' if batch > 1 else ''}{m}x{k} @ {k}x{n} of {step.dtype}"

@@ -1,119 +1,162 @@
-"""Explanation: what is known about a traced function, as a report for a person."""
+"""Explanation: what is known about a traced function when it is asked for, as data and as a report for a person.
+
+    print(f.explain())                  what is assumed, which ways calls go, what that costs, what is not compiled
+    print(f.explain(verbose=True))      every guard, every operation, every kernel
+    f.explain().to_html("f.html")       the same as a page, the tree of paths and the graphs drawn
+
+An Explanation is a snapshot: later calls do not change it.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
+from types import CodeType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codegen.ir.text import print_graph
+from codegen import StepReport
 from codegen.ir.types import DTYPES, FLOATS
 from tracegrad.aborts import Aborted
+from tracegrad.explanation_page import page
+from tracegrad.explanation_text import report
+from tracegrad.guards import Guard
 from tracegrad.made import MadeView
+from tracegrad.path_tree import Stretch, Way, counted, lines_of, stretches
 from tracegrad.recorder import Read
 from tracegrad.replay import Root, Trace
-from tracegrad.source_lines import first_line
+from tracegrad.reports import ExitReport, ReadReport, RootReport, TraceReport
+from tracegrad.segments import Segment, in_order
+from tracegrad.source_lines import first_line, source_of
 
 if TYPE_CHECKING:
     from tracegrad.tracing import Traced
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Explanation:
     """`roots`: what is known from one set of assumptions on entry, the last used first; `aborts`: why not."""
 
     heading: str
-    summary: str
-    roots: tuple[Root, ...]
+    summary: tuple[str, ...]
+    roots: tuple[RootReport, ...]
     aborts: tuple[Aborted, ...]
+    verbose: bool = False
 
     @property
-    def traces(self) -> tuple[Trace, ...]:
-        """The known paths."""
-        return tuple(trace for root in self.roots for trace in root.traces)
+    def traces(self) -> tuple[TraceReport, ...]:
+        """The paths that are replayed."""
+        return tuple(trace for root in self.roots if not root.quarantined for trace in root.traces)
 
     @property
-    def guards(self) -> tuple[tuple[str, ...], ...]:
-        """For each root, its guards as sentences."""
-        return tuple(root.guards.sentences() for root in self.roots)
+    def guards(self) -> tuple[Guard, ...]:
+        """What the paths assume: each with its route, its condition, the value expected and the line that read it."""
+        return tuple(guard for root in self.roots for guard in root.guards)
 
     @property
-    def exits(self) -> tuple[int, ...]:
-        """For each root, how many calls left it."""
-        return tuple(map(left, self.roots))
+    def exits(self) -> tuple[ExitReport, ...]:
+        """Where calls leave, since no path goes that way, or left, before one did."""
+        return tuple(ExitReport(stretch.question, stretch.unseen, stretch.line, stretch.source, stretch.exits)
+                     for root in self.roots for stretch in stretches(root.tree) if stretch.unseen or stretch.exits)
 
     @property
-    def kernels(self) -> tuple[str, ...]:
-        """For each root, the steps of its one native call."""
-        return tuple(root.executable.describe() for root in self.roots)
+    def kernels(self) -> tuple[StepReport, ...]:
+        """The steps of the native calls: what each does, and the bytes it moves."""
+        return tuple(step for root in self.roots for block in root.steps for step in block)
 
     def __str__(self) -> str:
-        lines = [self.heading, "  " + self.summary]
-        for number, root in enumerate(self.roots, 1):
-            lines += ["", *_root(number, root)]
-        for aborted in self.aborts:
-            lines += ["", f"ran eagerly: {aborted}"]
-        if not self.roots and not self.aborts:
-            lines += ["", "it has not been called yet"]
-        return "\n".join(lines)
+        return report(self)
+
+    __repr__ = __str__          # at the prompt the report is what is wanted
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write the report as one page that is complete in itself: it loads nothing and runs no script."""
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page(self))
 
 
-def left(root: Root) -> int:
-    """How many calls left a root at an exit."""
-    return root.refusals + sum(segment.growth.exits for segment in set(root.exits))
-
-
-def explain(traced: Traced, roots: Sequence[Root], aborts: tuple[Aborted, ...]) -> Explanation:
+def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], aborts: tuple[Aborted, ...],
+            verbose: bool) -> Explanation:
     """The report of a traced function; see Traced.explain."""
     function, stats = traced.eager, traced.stats
     code = getattr(function, "__code__", None)
-    where = f" ({first_line(code)})" if code else ""
-    summary = (f"{stats.calls} calls: {stats.replays} replays, {stats.recordings} recordings, {stats.eager_calls} eager"
-               f"{f', {stats.side_exits} left at an exit' if stats.side_exits else ''}; "
-               f"{stats.kernels_compiled} kernels compiled, "
-               f"recording and compiling took {stats.compile_seconds * 1e3:.0f} ms")
-    return Explanation(f"traced function {traced.name}{where}", summary, tuple(roots), aborts)
+    where = f", {first_line(code)}" if code else ""
+    modes = [counted(n, what) for n, what in ((stats.replays, "replay"), (stats.follows, "follow"),
+                                              (stats.recordings, "recording")) if n]
+    modes += [f"{n} {what}" for n, what in ((stats.eager_calls, "eager"), (stats.side_exits, "left at an exit"),
+                                            (stats.audits, "audited")) if n]
+    summary = (f"{counted(stats.calls, 'call')}: {', '.join(modes)}",
+               f"{counted(stats.kernels_compiled, 'kernel')} compiled; recording and compiling took "
+               f"{stats.compile_seconds * 1e3:.0f} ms") if stats.calls else ()
+    found: list[RootReport] = []
+    for root in (*roots, *quarantined):
+        paths = sum(len(other.traces) for other in found)
+        found.append(_root(len(found) + 1, paths + 1, root, root in quarantined))
+    return Explanation(f"traced function {traced.name}{where}", summary, tuple(found), aborts, verbose)
 
 
-def _root(number: int, root: Root) -> list[str]:
-    """What its paths assume and read, what each does, and what their one native call does."""
-    lines = [f"root {number}: {root.replays} replays, each one native call; paths: {len(root.traces)}"]
-    lines += _section("reads", [f"{s.text}: {type}" for s, type in zip(root.sources, root.executable.inputs)])
-    lines += _section("guards", list(root.guards.sentences()))
-    for k, trace in enumerate(root.traces, 1):
-        lines.append(f"  path {number}.{k}: {trace.replays} replays; "
-                     f"recorded and compiled in {trace.seconds * 1e3:.0f} ms")
-        lines += (f"  {line}" for line in _path(root, trace))
-    lines += _section("native call", root.executable.describe().splitlines())
-    if root.refusals:
-        lines.append(f"  {root.refusals} calls left at an exit (an index was out of bounds) and ran eagerly")
-    return lines
+def _root(number: int, first_path: int, root: Root, quarantined: bool) -> RootReport:
+    segments, codes = in_order(root.tree), root.guards.codes
+    above = {id(after): k for k, segment in enumerate(segments) for after in segment.ways.values()}
+    numbers = {id(trace.path): number for number, trace in enumerate(root.traces, first_path)}
+    replays = {id(trace.path): trace.replays for trace in root.traces}
+    made: dict[int, Stretch] = {}
+    blocks: dict[int, tuple[int, ...]] = {}
+    for k in reversed(range(len(segments))):
+        segment = segments[k]
+        ways = tuple(Way(value_text(segment.read, n), made[id(to)].calls, made[id(to)])
+                     for n, to in segment.ways.items() if segment.read is not None)
+        path = id(segment.path)
+        made[id(segment)] = _stretch(k, segment, ways, replays.get(path, 0), numbers.get(path), codes)
+        if segment.path is not None:
+            chain = [k]
+            while (parent := above.get(id(segments[chain[0]]))) is not None:
+                chain.insert(0, parent)
+            blocks[path] = tuple(chain)
+    inputs = tuple((source.text, str(type)) for source, type in zip(root.sources, root.executable.inputs))
+    traces = tuple(_trace(numbers[id(t.path)], root, t, blocks[id(t.path)], codes) for t in root.traces)
+    return RootReport(number, inputs, tuple(root.guards.guards), made[id(root.tree)], traces, root.executable.steps,
+                      root.executable.describe(), root.refusals, quarantined)
 
 
-def _path(root: Root, trace: Trace) -> list[str]:
-    """One path: what was read on it, what it writes and gives."""
-    leaves = root.guards.sources
-    lines = _section("Python read", [f"{r.line or '?'}: {r.what} of %{r.value}: {_shown(r)}" for r in trace.path.reads])
-    lines += _section("writes in place", [root.sources[trace.path.inputs[k]].text for k in trace.path.written])
-    lines += _section("sets", [
-        *(f"{leaves[trace.leaves[e.leaf]]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects),
-        *(effect.slot.text for effect in trace.slot_effects)])
-    lines += _section("makes", [
-        *(f"{m.type}{', differentiable' if m.has_history else ''}" for m in trace.made),
-        *(f"a view by {m.op}" for m in trace.makes if isinstance(m, MadeView))])
-    return lines + _section("graph", print_graph(trace.graph).splitlines())
-
-
-def _shown(read: Read) -> str:
-    """The number that was read."""
+def _stretch(block: int, segment: Segment, ways: tuple[Way, ...], replays: int, path: int | None,
+             codes: Sequence[CodeType]) -> Stretch:
+    read, unseen = segment.read, tuple[str, ...]()
+    size = 1 + sum(way.to.size for way in ways)
+    calls = replays + sum(way.calls for way in ways)
+    operations, lines = len(segment.nodes), lines_of(node.line for node in segment.nodes)
+    if read is None:
+        return Stretch(operations, lines, block, calls, path=path)
     if read.dtype == "bool":
-        return str(bool(read.number))
+        unseen = tuple(value_text(read, n) for n in (0, 1) if n not in segment.ways)
+    else:
+        unseen = ("another value",)
+    return Stretch(operations, lines, block, calls, read.what, read.line, source_of(read.line, codes), ways, unseen,
+                   segment.growth.exits, path, size)
+
+
+def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes: Sequence[CodeType]) -> TraceReport:
+    routes = [root.guards.sources[k] for k in trace.leaves]
+    reads = tuple(ReadReport(read.what, value_text(read, read.number), read.line, source_of(read.line, codes))
+                  for read in trace.path.reads)
+    inputs = tuple(root.sources[k].text for k in trace.path.inputs)
+    writes = tuple(root.sources[trace.path.inputs[k]].text for k in trace.path.written)
+    sets = (*(f"{routes[e.leaf]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects),
+            *(effect.slot.text for effect in trace.slot_effects))
+    makes = (*(f"{m.type}{', differentiable' if m.has_history else ''}" for m in trace.made),
+             *(f"a view by {m.op}" for m in trace.makes if isinstance(m, MadeView)))
+    because = None if trace.because is None else str(trace.because)
+    return TraceReport(number, trace.replays, trace.seconds, because, reads, trace.graph, inputs, writes, sets, makes,
+                       blocks)
+
+
+def value_text(read: Read | None, number: int) -> str:
+    """A number that was read, as Python shows it."""
+    assert read is not None
+    if read.dtype == "bool":
+        return str(bool(number))
     if read.dtype not in FLOATS:
-        return str(read.number)
+        return str(number)
     dtype = DTYPES[read.dtype]
-    return repr(np.array(read.number, f"u{dtype.itemsize}").view(dtype)[()].item())
-
-
-def _section(title: str, lines: list[str]) -> list[str]:
-    return [f"  {title}", *(f"    {line}" for line in lines)] if lines else []
+    return repr(np.array(number, f"u{dtype.itemsize}").view(dtype)[()].item())

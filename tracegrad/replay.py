@@ -65,6 +65,7 @@ class Trace:
     callbacks: tuple[Callback, ...] = ()                         # what looks inside, in order
     seconds: float = 0.0                                         # what recording and compiling took
     replays: int = 0
+    because: object = None                                       # why it was recorded, for people: str() says it
     made: tuple[Made, ...] = field(init=False)                   # the path's outputs after the written ones
 
     def __post_init__(self) -> None:

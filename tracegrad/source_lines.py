@@ -64,7 +64,7 @@ def source_of(line: str | None, codes: Iterable[CodeType]) -> str | None:
     name, _, number = (line or "").rpartition(":")
     for file in {code.co_filename for code in codes if os.path.basename(code.co_filename) == name}:
         if text := linecache.getline(file, int(number)).strip():
-            return text
+            return text.removesuffix(":")
     return None
 
 

@@ -30,6 +30,7 @@ from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback
 from tracegrad.grafting import Departure, Grafted
 from tracegrad.lifted import may_be_lifted
+from tracegrad.misses import last_missed
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
@@ -163,14 +164,19 @@ class Traced:
                       self._tree.limits)
 
     def __repr__(self) -> str:
-        return f"<traced {self.name}: {sum(len(root.traces) for root in self._roots())} paths>"
+        return f"<traced {self.name}: {sum(len(tree.traces) for tree in self._trees())} paths>"
 
-    def _roots(self) -> tuple[Root, ...]:
-        return tuple(root for tree in (self._tree, *self._array_trees.values()) for root in tree.roots)
+    def _trees(self) -> tuple[TraceTree, ...]:
+        return self._tree, *self._array_trees.values()
 
-    def explain(self) -> Explanation:
-        """What is known about this function: every path with its guards, steps and cost, every abort with its cure."""
-        return explain(self, self._roots(), tuple(self._aborted))
+    def explain(self, verbose: bool = False) -> Explanation:
+        """What is known about this function: every path with its guards, steps and cost, every abort with its cure.
+
+        str() of it shortens what is long and leaves out guards that go without saying, unless `verbose`.
+        """
+        trees = self._trees()
+        return explain(self, [root for tree in trees for root in tree.roots],
+                       [root for tree in trees for root in tree.quarantined], tuple(self._aborted), verbose)
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
         """Run this call both ways on copies and compare; str() of the result says what differs first, and where."""
@@ -253,6 +259,7 @@ class Traced:
                 return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
         given_args, given_kwargs = (args, kwargs) if adopted is None else adopted[:2]
+        because = last_missed(tree, given_args, given_kwargs) if departure is None else None
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, lifted, self._strict, front, departure)
         self.stats.recordings += 1
@@ -274,7 +281,7 @@ class Traced:
         seconds = time.perf_counter() - start
         self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, Grafted):
-            outcome.trace.seconds = seconds
+            outcome.trace.seconds, outcome.trace.because = seconds, because
             self.stats.kernels_compiled += outcome.root.executable.kernels_compiled
             tree.add(outcome.root, outcome.replaces)
             growth.succeeded()

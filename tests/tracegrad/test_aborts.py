@@ -175,7 +175,7 @@ def test_too_many_paths():
 def test_a_path_that_an_audit_finds_wrong():
     traced = tg.trace(lambda x: x * 2.0, audit=1)
     traced(X)
-    root, = traced.explain().roots
+    root, = traced._tree.roots
     root.executable = replace(root.executable, run=lambda arrays: -1)     # it leaves the outputs as they are
     with pytest.warns(tg.AuditFailed):
         assert traced(X).tolist() == (X * 2.0).tolist()

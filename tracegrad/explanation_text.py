@@ -1,0 +1,185 @@
+"""The text of an Explanation: what a person asks first comes first, and what repeats is said once."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from codegen.ir.graph import Graph
+from codegen.ir.text import print_graph
+from tracegrad.assumptions import Assumption, assumptions, reads_and_rest
+from tracegrad.path_tree import Row, Stretch, Way, counted, rows, unseen
+from tracegrad.reports import RootReport, TraceReport
+
+if TYPE_CHECKING:
+    from tracegrad.explanation import Explanation
+
+MOST_LINES = 24         # of a section, where not everything is asked for
+FIRST_NODES, LAST_NODES = 16, 4
+MOST_PATHS = 6          # that are told one by one
+
+UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+def report(explanation: Explanation) -> str:
+    """The whole report."""
+    lines = [explanation.heading, *(f"  {line}" for line in explanation.summary)]
+    if not explanation.roots and not explanation.aborts:
+        lines += ["", "  it has not been called yet"]
+    for root in explanation.roots:
+        lines += ["", *_root(root, explanation.verbose)]
+    lines += ["", *map(str, explanation.aborts)] if explanation.aborts else []
+    return "\n".join(lines)
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes in the unit in which it is easiest to read."""
+    for size, name in UNITS:
+        if count >= size:
+            return f"{count / size:.1f} {name}"
+    return f"{count} bytes"
+
+
+def _root(root: RootReport, verbose: bool) -> list[str]:
+    title = f"root {root.number}: {counted(len(root.traces), 'path')}, {counted(root.replays, 'replay')}"
+    lines = [title + (", QUARANTINED: an audit found it wrong, it is not replayed again" if root.quarantined else "")]
+    told, untold = assumptions(root.guards)
+    reads, rest = reads_and_rest(root.inputs, told)
+    lines += _section("reads", _by_line(reads), verbose)
+    lines += _section("guards", list(map(str, root.guards)), verbose) if verbose else _guards(rest, untold)
+    if len(root.traces) > 1 or root.tree.ways:
+        lines += ["  ways", *(f"    {line}" for line in tree_lines(root.tree))]
+    shown = root.traces if verbose else root.traces[:MOST_PATHS]
+    for trace in shown:
+        lines += _trace(root, trace, verbose, len(root.traces) == 1)
+    lines += _more(len(root.traces) - len(shown), "path")
+    if verbose:
+        lines += _section("native call", root.plan.splitlines(), verbose)
+    if root.refusals:
+        lines.append(f"  {counted(root.refusals, 'call')} left because an index was out of bounds or an operand was "
+                     "refused, and ran eagerly")
+    return lines
+
+
+def _guards(told: Sequence[Assumption], untold: int) -> list[str]:
+    lines = _section("guards: it is replayed while these are as they were", _by_line(told), False)
+    return lines + [f"    and {counted(untold, 'guard')} on code, on absent names and on what is usual "
+                    "(explain(verbose=True))"] * (untold > 0)
+
+
+def _by_line(told: Sequence[Assumption]) -> list[str]:
+    width = max((len(a.line) for a in told if a.line), default=0)
+    return [f"{a.line or '':<{width}}  {a}" for a in told]
+
+
+def tree_lines(tree: Stretch) -> list[str]:
+    """The ways that calls go, along the trunk of the tree."""
+    lines: list[str] = []
+    for row in rows(tree):
+        lines += _row(row)
+    return lines
+
+
+def _row(row: Row) -> list[str]:
+    first, last = row.stretches[0], row.stretches[-1]
+    if not first.question:
+        return [_leaf(first)]
+    lines = []
+    if len(row.stretches) > 1:
+        lines.append(f"{len(row.stretches)} times, at first with {counted(first.calls, 'replay')}, "
+                     f"at last with {last.calls}:")
+    if first.operations:
+        lines.append(_work(first))
+    lines += [first.asked, *_ways(row)]
+    if row.trunk is not None:
+        lines.append(f"  {row.trunk.value}: {counted(row.trunk.calls, 'replay')}, then")
+    return lines
+
+
+def _ways(row: Row) -> list[str]:
+    """The ways beside the trunk."""
+    sides, lines = list(row.sides), []
+    if len(row.stretches) > 1 and sides:
+        ends = sorted(way.to.path or 0 for way in sides)
+        paths = f"path {ends[0]}" if len(ends) == 1 else f"{len(ends)} paths, from {ends[0]} to {ends[-1]}"
+        values = "/".join(dict.fromkeys(way.value for way in sides))
+        lines.append(f"  {values}: {counted(sum(way.calls for way in sides), 'replay')}, {paths}")
+    else:
+        for way in sides:
+            lines += _side(way)
+    if (beyond := unseen(row)) is not None:
+        values, exits = beyond
+        left = f"{counted(exits, 'call')} left here" if exits else "no call has gone there"
+        elsewhere = "elsewhere " if sides and len(row.stretches) > 1 else ""
+        lines.append(f"  {values}: {elsewhere}not known, {left}")
+    return lines
+
+
+def _side(way: Way) -> list[str]:
+    head = f"  {way.value}: {counted(way.calls, 'replay')}, "
+    if not way.to.question:
+        return [head + _leaf(way.to)]
+    return [head + "then", *(f"  | {line}" for line in tree_lines(way.to))]
+
+
+def _leaf(end: Stretch) -> str:
+    return f"{_work(end)}, end of path {end.path}" if end.operations else f"end of path {end.path}"
+
+
+def _work(stretch: Stretch) -> str:
+    return counted(stretch.operations, "operation") + (f", {stretch.lines}" if stretch.lines else "")
+
+
+def _trace(root: RootReport, trace: TraceReport, verbose: bool, alone: bool) -> list[str]:
+    lines = [f"  path {trace.number}: {counted(trace.replays, 'replay')}, each one native call; "
+             f"recorded and compiled in {trace.seconds * 1e3:.0f} ms"]
+    if trace.because:
+        lines.append(f"    recorded because {trace.because}")
+    for title, items in (("Python read", list(map(str, trace.reads))), ("writes in place", list(trace.writes)),
+                         ("sets", list(trace.sets)), ("makes", list(trace.makes))):
+        lines += _indented(_section(title, items, verbose))
+    steps = root.steps_of(trace)
+    if steps:
+        moved = bytes_text(sum(step.bytes_moved for step in steps))
+        width = min(max(len(step.summary) for step in steps), 72)
+        told = [f"{step.summary:<{width}}  {bytes_text(step.bytes_moved)}" for step in steps]
+        lines += _indented(_section(f"{counted(len(steps), 'step')}, which move {moved}", told, verbose))
+    if verbose or alone:            # the graphs of several paths have much in common
+        lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])
+    return lines
+
+
+def graph_lines(graph: Graph, verbose: bool) -> list[str]:
+    """The text of a graph; of a long one its beginning and its end."""
+    lines = print_graph(graph).splitlines()
+    left_out = len(graph.nodes) - FIRST_NODES - LAST_NODES
+    if verbose or left_out <= LAST_NODES:
+        return lines
+    return [*lines[:1 + FIRST_NODES], f"  ... {left_out} more (explain(verbose=True))", *lines[-2 - LAST_NODES:]]
+
+
+def _section(title: str, items: Sequence[str], verbose: bool) -> list[str]:
+    """A title and lines below it, equal neighbors once, and so many."""
+    if not items:
+        return []
+    lines = list(items) if verbose else list(counted_runs(items))
+    shown = lines if verbose or len(lines) <= MOST_LINES + 2 else lines[:MOST_LINES]
+    return [f"  {title}", *(f"    {line}" for line in shown), *_more(len(lines) - len(shown), "line", "    ")]
+
+
+def counted_runs(items: Iterable[str]) -> Iterable[str]:
+    """Items that are equal to their neighbors once, with how often."""
+    runs: list[tuple[str, int]] = []
+    for item in items:
+        if runs and runs[-1][0] == item:
+            runs[-1] = item, runs[-1][1] + 1
+        else:
+            runs.append((item, 1))
+    return (f"{item}  ({times} times)" if times > 1 else item for item, times in runs)
+
+
+def _more(count: int, thing: str, indent: str = "  ") -> list[str]:
+    return [f"{indent}... {count} more {thing}{'' if count == 1 else 's'} (explain(verbose=True))"] * (count > 0)
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]

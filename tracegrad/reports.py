@@ -1,0 +1,82 @@
+"""What an Explanation is made of: frozen reports of roots, traces, reads and exits."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen import StepReport
+from codegen.ir.graph import Graph
+from tracegrad.guards import Guard
+from tracegrad.path_tree import Stretch
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """Python was given a number: at `line`, which says `source`, it asked for `question` and got `value`."""
+
+    question: str
+    value: str
+    line: str | None
+    source: str | None
+
+    def __str__(self) -> str:
+        where = f"{self.line}: " if self.line else ""
+        return f"{where}{self.source or self.question} -> {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """Where `calls` calls left, since the way they had to go was not known; `unseen` are those that still are not."""
+
+    question: str
+    unseen: tuple[str, ...]
+    line: str | None
+    source: str | None
+    calls: int
+
+    def __str__(self) -> str:
+        where = f"{self.line}: " if self.line else ""
+        unseen = f", not known: {' or '.join(self.unseen)}" if self.unseen else ""
+        return f"{where}{self.source or self.question}: {self.calls} calls left here{unseen}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraceReport:
+    """One path. `because`: what was new in the call that recorded it; `inputs`: where those of the graph are found;
+    `blocks`: which of its root's it goes through."""
+
+    number: int
+    replays: int
+    seconds: float
+    because: str | None
+    reads: tuple[ReadReport, ...]
+    graph: Graph
+    inputs: tuple[str, ...]
+    writes: tuple[str, ...]
+    sets: tuple[str, ...]
+    makes: tuple[str, ...]
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RootReport:
+    """Paths that assume the same on entry. `inputs`: (where each is found, its type); `steps`: those of each block;
+    `refusals`: how many calls left because an index was out of bounds or an operand was refused."""
+
+    number: int
+    inputs: tuple[tuple[str, str], ...]
+    guards: tuple[Guard, ...]
+    tree: Stretch
+    traces: tuple[TraceReport, ...]
+    steps: tuple[tuple[StepReport, ...], ...]
+    plan: str
+    refusals: int = 0
+    quarantined: bool = False
+
+    @property
+    def replays(self) -> int:
+        """How many calls were one native call."""
+        return sum(trace.replays for trace in self.traces)
+
+    def steps_of(self, trace: TraceReport) -> list[StepReport]:
+        """What that native call does on one path."""
+        return [step for block in trace.blocks if block < len(self.steps) for step in self.steps[block]]

@@ -9,10 +9,11 @@ from codegen.ir.text import parse
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
 from codegen.schedule.plan import CannotLower
 from codegen.schedule.step_reports import StepReport
+from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS, Target, describe_host
 
 __all__ = [
     "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "CompileError", "DiskCache", "Executable", "ExitTaken",
-    "Graph", "Program", "StepReport", "Target", "compile_program", "default_cache",
+    "Graph", "Program", "SeenSizes", "StepReport", "Target", "compile_program", "default_cache",
     "describe_host", "get_num_threads", "parse", "set_num_threads",
 ]

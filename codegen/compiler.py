@@ -10,10 +10,12 @@ from codegen.cache import Cache, default_cache
 from codegen.executable import Aliases, Executable
 from codegen.ir.graph import Graph
 from codegen.ir.program import Program, ends_of, joins_of, program_of
+from codegen.ir.tree import closed, opened
 from codegen.ir.types import is_static
 from codegen.ir.verify import VerifyError, verify
 from codegen.optimize.pipeline import optimize_program
 from codegen.schedule.plan import CannotLower
+from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS
 
 
@@ -22,12 +24,14 @@ class CompileError(Exception):
 
 
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
-                    aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False) -> Executable:
+                    aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False,
+                    sizes: SeenSizes | None = None) -> Executable:
     """Compile `program`, a Graph or a Program that is a tree, for a target (a name in TARGETS).
 
     aliases: ((output, input), ...): that output shares that input's storage. Each output and each input at most once,
     and both of one type. For a Program one such tuple for each Return, in order of blocks, or none at all.
     `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the cache of the process.
+    `sizes`: what was compiled before for the same purpose: where only sizes differ, the kernels are made for all sizes.
     CannotLower, with a sentence, for what the target does not do; CompileError for a defect; ValueError for an unknown
     target or wrong aliases.
     """
@@ -41,12 +45,32 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     _require_tree(tree)
     _check_aliases(tree, shared)
     try:
-        executable = TARGETS[target].compile(optimize_program(tree, fast_math), shared, cache or default_cache())
+        executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, sizes)
+        if executable is None:
+            executable = TARGETS[target].compile(optimize_program(tree, fast_math), shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
         raise CompileError(f"{program.name}: {type(error).__name__}: {error}") from error
     return replace(executable, compile_seconds=perf_counter() - start)
+
+
+def _for_all_sizes(program: Program, target: str, aliases: tuple[Aliases, ...], cache: Cache, fast_math: bool,
+                   sizes: SeenSizes | None) -> Executable | None:
+    """An executable with kernels that serve other sizes too; None where no other sizes were seen, or none can be."""
+    compile_bound = TARGETS[target].compile_bound
+    if sizes is None or compile_bound is None or len(program.blocks) > 1:
+        return None
+    tree = opened(program)
+    found = sizes.generic_of(tree, (aliases, fast_math))
+    if found is None:
+        return None
+    generic, binding = found
+    try:
+        return compile_bound(optimize_program(closed(generic.tree), fast_math), aliases, cache, binding)
+    except CannotLower:
+        sizes.refuse(tree, (aliases, fast_math), generic)
+        return None
 
 
 def _verify(program: Graph | Program) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from codegen.cache import Cache
 from codegen.executable import DONE, Aliases, Executable, storage_of_ends
+from codegen.ir.generalize import Binding
 from codegen.ir.interpret import walk
 from codegen.ir.program import Exit, Program, ends_of
 
@@ -21,17 +22,27 @@ def describe_host() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`compile(program, aliases of each end, cache)` makes an Executable of a tree or raises CannotLower."""
+    """`compile(program, aliases of each end, cache)` makes an Executable of a tree or raises CannotLower.
+
+    `compile_bound` does for a program with symbols and what they stand for; None where sizes make no difference.
+    """
 
     name: str
     about: str
     compile: Callable[[Program, tuple[Aliases, ...], Cache], Executable]
+    compile_bound: Callable[[Program, tuple[Aliases, ...], Cache, Binding], Executable] | None = None
 
 
 def _llvm_cpu(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
     from codegen.llvm_cpu.target import compile_tree  # brings LLVM along, which only compiling needs
 
     return compile_tree(program, aliases, cache)
+
+
+def _llvm_cpu_bound(program: Program, aliases: tuple[Aliases, ...], cache: Cache, binding: Binding) -> Executable:
+    from codegen.llvm_cpu.target import compile_bound
+
+    return compile_bound(program, aliases, cache, binding)
 
 
 def _interpret(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
@@ -51,7 +62,7 @@ def _interpret(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> 
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in (
-    Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu),
+    Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu, _llvm_cpu_bound),
     Target("interpret", "the reference of every op, in NumPy: the oracle of the others", _interpret),
 )}
 """Every target by name."""

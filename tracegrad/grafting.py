@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codegen import compile_program
 from codegen.ir.types import TensorType
+from tracegrad.compiling import Compiling
 from tracegrad.entry import GradExpected, Source
 from tracegrad.purity.observation import Observation
 from tracegrad.purity.read_set import ReadSet
@@ -64,20 +64,20 @@ class Grafted:
     replaces: Root | None
 
 
-def grafted(new: NewPath, departure: Departure | None, name: str, target: str, fast_math: bool) -> Grafted:
+def grafted(new: NewPath, departure: Departure | None, name: str, compiling: Compiling) -> Grafted:
     """Add a path to the root that the call left, or where that cannot be, make a root of it."""
     if departure is not None:
         try:
-            return _joined(new, departure, name, target, fast_math)
+            return _joined(new, departure, name, compiling)
         except (NotThisTree, DoesNotJoin):
             pass
     tree = added(None, new.trace.path)
     inputs = new.trace.path.graph.inputs
-    root = _built(new, new.sources, new.grads_expected, inputs, tree, [new.trace], name, target, fast_math)
+    root = _built(new, new.sources, new.grads_expected, inputs, tree, [new.trace], name, compiling)
     return Grafted(root, new.trace, None)
 
 
-def _joined(new: NewPath, departure: Departure, name: str, target: str, fast_math: bool) -> Grafted:
+def _joined(new: NewPath, departure: Departure, name: str, compiling: Compiling) -> Grafted:
     """The root that the call left, with one more path."""
     old = departure.root
     place_of_leaf = {id(t): k for k, t in enumerate(new.reads.tensors)}
@@ -98,7 +98,7 @@ def _joined(new: NewPath, departure: Departure, name: str, target: str, fast_mat
     tree = added(old.tree, trace.path)
     expected = dict.fromkeys((*(replace(e, leaf=places[e.leaf]) for e in old.grads_expected), *new.grads_expected))
     traces = [*(_moved(trace, places) for trace in old.traces), trace]
-    root = _built(new, tuple(sources), tuple(expected), inputs, tree, traces, name, target, fast_math)
+    root = _built(new, tuple(sources), tuple(expected), inputs, tree, traces, name, compiling)
     return Grafted(root, trace, old)
 
 
@@ -108,10 +108,10 @@ def _moved(trace: Trace, places: Sequence[int]) -> Trace:
 
 
 def _built(new: NewPath, sources: tuple[Source, ...], grads_expected: tuple[GradExpected, ...],
-           inputs: Sequence[TensorType], tree: Segment, traces: Sequence[Trace], name: str, target: str,
-           fast_math: bool) -> Root:
+           inputs: Sequence[TensorType], tree: Segment, traces: Sequence[Trace], name: str,
+           compiling: Compiling) -> Root:
     low = lowered(name, inputs, tree)
-    executable = compile_program(low.program, target, aliases=low.aliases, fast_math=fast_math)
+    executable = compiling.executable(low.program, low.aliases)
     by_path = {id(trace.path): trace for trace in traces}
     return Root(new.reads.guards, sources, grads_expected, new.lifted, new.seen, tree, low.exits,
                 tuple(by_path[id(path)] for path in low.ends), executable)

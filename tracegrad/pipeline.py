@@ -22,6 +22,7 @@ from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import Callback, Recipes
+from tracegrad.compiling import Compiling
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.generators import Generator, default_generator
@@ -185,12 +186,12 @@ class Declined(Exception):
         self.aborted = Aborted(reason, detail, line)
 
 
-def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Grafted | list[Aborted]:
+def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Aborted]:
     """Make a Trace of a run, or say why not."""
     if run.aborts:
         return list(run.aborts)
     try:
-        return _compile(run, name, target, fast_math)
+        return _compile(run, name, compiling)
     except Declined as declined:
         return [declined.aborted]
     except CannotLower as reason:
@@ -203,7 +204,7 @@ def compile_run(run: Run, name: str, target: str, fast_math: bool) -> Grafted | 
         return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
 
 
-def _compile(run: Run, name: str, target: str, fast_math: bool) -> Grafted:
+def _compile(run: Run, name: str, compiling: Compiling) -> Grafted:
     recorder, reads = run.recorder, run.reads
     assert reads is not None
     leaves, texts = reads.tensors, reads.guards.sources
@@ -237,14 +238,14 @@ def _compile(run: Run, name: str, target: str, fast_math: bool) -> Grafted:
             raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
         outputs = [graph.outputs[len(written) + k] for k in live]
         carries = tuple(entry.carries for entry in recorder.inputs)
-        route = Route(with_outputs(graph, outputs), carries, target, recording.freed)
+        route = Route(with_outputs(graph, outputs), carries, replace(compiling, fast_math=False), recording.freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     path = Path(graph, recording.reads, tuple(range(len(sources))), tuple(written))
     trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild,
                   callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
     new = NewPath(trace, reads, sources, grads_expected, run.lifted, run.seen)
-    return grafted(new, run.departure, name, target, fast_math)
+    return grafted(new, run.departure, name, compiling)
 
 
 def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...]) -> Source:

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from codegen import CannotLower, CompileError, Executable, compile_program
+from codegen import CannotLower, CompileError, Executable
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import INEXACT, TensorType
 from tracegrad import dtypes
 from tracegrad.autodiff import carrying, differentiate, rules_of
+from tracegrad.compiling import Compiling
 from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -89,13 +90,14 @@ def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int,
 
 
 class Route:
-    """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for; `target`: what compiles it.
+    """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for.
 
     `freed`: values whose history was used up while the graph was recorded.
     """
 
-    def __init__(self, graph: Graph, carries: tuple[bool, ...], target: str, freed: frozenset[int] = frozenset()):
-        self.graph, self.carries, self.target, self.freed = graph, carries, target, freed
+    def __init__(self, graph: Graph, carries: tuple[bool, ...], compiling: Compiling,
+                 freed: frozenset[int] = frozenset()):
+        self.graph, self.carries, self.compiling, self.freed = graph, carries, compiling, freed
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
         self._executables: dict[bool, Executable | None] = {}
         self._derivatives: dict[int, Route] = {}
@@ -202,7 +204,7 @@ class Route:
             earlier = [v for v in self.saved if v < output or output not in self.saved]
             graph = cut(backward, [v + 1 for v in earlier])
             carries = (*self.carries, True, *(self.graph.type_of(v).dtype in INEXACT for v in earlier))
-            found = self._derivatives[output] = Route(graph, carries, self.target)
+            found = self._derivatives[output] = Route(graph, carries, self.compiling)
         return found
 
     def saved_before(self, output: int) -> tuple[int, ...]:
@@ -216,7 +218,7 @@ class Route:
         if saving not in self._executables:
             try:
                 graph = self.saving_graph() if saving else self.graph
-                self._executables[saving] = compile_program(graph, self.target)
+                self._executables[saving] = self.compiling.executable(graph)
             except (CannotLower, CompileError):
                 self._executables[saving] = None
         return self._executables[saving]

@@ -26,6 +26,7 @@ from codegen.ir.types import FLOATS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit
+from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback
 from tracegrad.grafting import Departure, Grafted
@@ -93,7 +94,7 @@ class Traced:
         self.name = getattr(function, "__name__", type(function).__name__)
         self.eager = function
         self.stats = Stats()
-        self._target, self._strict, self._fast_math = target, strict, fast_math
+        self._compiling, self._strict = Compiling(target, fast_math), strict
         self._audit = audit                                         # one replay of a path in so many; 0: none
         self._tree = TraceTree(limits)
         self._array_trees: dict[tuple[Any, ...], TraceTree] = {}    # of calls with ndarrays, by which are scalars
@@ -160,7 +161,7 @@ class Traced:
         function = copy.deepcopy(self.eager, memo)
         if function is self.eager:
             return self
-        return Traced(function, self._target, self._strict, self._fast_math, self._audit,
+        return Traced(function, self._compiling.target, self._strict, self._compiling.fast_math, self._audit,
                       self._tree.limits)
 
     def __repr__(self) -> str:
@@ -186,6 +187,7 @@ class Traced:
         """Forget every path, and every reason not to record."""
         with self._lock:
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
+            self._compiling = Compiling(self._compiling.target, self._compiling.fast_math)
             self._aborted.clear()
             self._reason = ()
             self._codes, self._constant = frozenset(), frozenset()
@@ -277,7 +279,7 @@ class Traced:
                 front.undo()
                 return self.eager(*args, **kwargs)
             raise run.error
-        outcome = pipeline.compile_run(run, self.name, self._target, self._fast_math)
+        outcome = pipeline.compile_run(run, self.name, self._compiling)
         seconds = time.perf_counter() - start
         self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, Grafted):

@@ -5,12 +5,18 @@ A kernel is compiled once for a process and, with a disk cache, once for a machi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
+
+import numpy as np
 
 from codegen.cache import Cache, content_key, default_cache
 from codegen.executable import Aliases, Executable, storage_of_outputs
+from codegen.ir.generalize import Binding
 from codegen.ir.graph import Graph
 from codegen.ir.program import Program, Return
+from codegen.ir.references import literal
+from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import driver, gemm
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import make_run, object_layout
@@ -20,6 +26,7 @@ from codegen.llvm_cpu.matmul import multiplier
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
 from codegen.llvm_cpu.threads import THREADS
+from codegen.schedule.binding import plan_at
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.machine import Machine
@@ -37,6 +44,20 @@ def compile_tree(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -
         raise CannotLower(f"{program.name} has branches; only straight-line programs are compiled")
     graph = Graph(program.name, first.inputs, first.nodes, first.terminator.values)
     return build(schedule(graph, aliases[0], host_machine()), cache)
+
+
+def compile_bound(program: Program, aliases: tuple[Aliases, ...], cache: Cache, binding: Binding) -> Executable:
+    """An executable for a program with symbols, at what they stand for."""
+    first = program.blocks[0]
+    assert isinstance(first.terminator, Return)
+    graph = Graph(program.name, first.inputs, first.nodes, first.terminator.values)
+    constants = [np.asarray(literal(text), DTYPES[dtype]) for text, dtype in binding.constants]
+    return build(plan_at(_planned(graph, aliases[0], host_machine()), binding.numbers, constants), cache)
+
+
+@lru_cache(maxsize=256)
+def _planned(graph: Graph, aliases: Aliases, machine: Machine) -> Plan:
+    return schedule(graph, aliases, machine)
 
 
 def host_machine() -> Machine:

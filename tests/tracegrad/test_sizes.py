@@ -1,0 +1,117 @@
+"""Promise 3: the second size of a dimension compiles once more, the third and all later ones compile nothing."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import tracegrad as tg
+
+
+def compiled_at(traced: Callable, eager: Callable, calls: list[tuple]) -> list[int]:
+    """How many kernels each of these calls compiled; each is made twice, and its result is the eager one."""
+    counts = []
+    for given in calls:
+        before = traced.stats.kernels_compiled
+        expected = eager(*given)
+        for _ in range(2):
+            assert_allclose(traced(*given).numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+        counts.append(traced.stats.kernels_compiled - before)
+    assert traced.stats.replays == len(calls) and not traced.stats.aborts
+    return counts
+
+
+def learner() -> Callable:
+    tg.manual_seed(0)
+    model = tg.nn.Sequential(tg.nn.Linear(20, 32), tg.nn.Tanh(), tg.nn.Linear(32, 10))
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def test_a_training_step_at_many_batch_sizes() -> None:
+    eager, step = learner(), tg.trace(learner())
+    compiled = []
+    for b in (8, 16, 24, 33, 7, 2):
+        before = step.stats.kernels_compiled
+        x, y = tg.randn(b, 20), tg.randn(b, 10)
+        for _ in range(2):
+            assert_allclose(step(x, y).item(), eager(x, y).item(), rtol=1e-4)
+        compiled.append(step.stats.kernels_compiled - before)
+    assert compiled[0] and not any(compiled[2:]) and step.stats.replays == 6
+
+
+def attention(q, k, v):
+    return tg.nn.functional.softmax(q @ k.mT / 4.0, axis=-1) @ v
+
+
+def normalized(x, w):
+    return tg.nn.functional.layer_norm(tg.tanh(x @ w), (w.shape[1],))
+
+
+def shifted(x, w):
+    return tg.concat([x[:, 1:], x[:, :1] * 2], axis=1).cumsum(axis=1).T @ w
+
+
+def picked(x, w):
+    return (x.max(axis=1) + x.mean(axis=1))[:, None] * w[1] + x.flip(1).sum(axis=0)[:2].sum()
+
+
+CALLS = {
+    "attention": (attention, lambda s: tuple(tg.randn(2, s, 16) for _ in range(3))),
+    "normalized": (normalized, lambda s: (tg.randn(s, 6), tg.randn(6, 40))),
+    "shifted": (shifted, lambda s: (tg.randn(s, 2 * s), tg.randn(s, 3))),
+    "picked": (picked, lambda s: (tg.randn(s, s + 3), tg.randn(2, 5))),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_sequences_of_any_length(name: str) -> None:
+    function, inputs = CALLS[name]
+    tg.manual_seed(0)
+    compiled = compiled_at(tg.trace(function), function, [inputs(s) for s in (5, 9, 16, 33, 64, 3)])
+    assert compiled[0] and not any(compiled[2:])
+
+
+def test_a_size_that_python_reads_is_right_at_every_size() -> None:
+    def scaled(x):
+        total = x.sum() / len(x)
+        return total + (1.0 if x.shape[0] > 10 else 0.0)
+
+    tg.manual_seed(0)
+    compiled_at(tg.trace(scaled), scaled, [(tg.randn(s),) for s in (5, 9, 16, 33, 8, 12)])
+
+
+def test_backward_of_a_result_at_many_sizes() -> None:
+    def forward(x, w):
+        return tg.tanh(x @ w).sum()
+
+    tg.manual_seed(0)
+    w, traced = tg.randn(6, 3, requires_grad=True), tg.trace(forward)
+    for b in (4, 8, 12, 5):
+        x = tg.randn(b, 6)
+        for _ in range(2):
+            w.grad = None
+            traced(x, w).backward()
+            found, w.grad = w.grad.numpy().copy(), None
+            forward(x, w).backward()
+            assert_allclose(found, w.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_reset_forgets_sizes() -> None:
+    double = tg.trace(lambda x: x * 2)
+    for n in (3, 4):
+        double(tg.zeros(n))
+    sizes = double._compiling.sizes
+    double.reset()
+    assert double._compiling.sizes is not sizes
+    assert np.array_equal(double(tg.ones(5)).numpy(), np.full(5, 2.0))

@@ -1,0 +1,26 @@
+"""Compiling: how one traced function's programs become executables.
+
+Programs that differ only in sizes from what the function was before share kernels, from the second size on: whatever
+they are of, paths of the function or backwards of its results.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from codegen import Executable, Graph, Program, SeenSizes, compile_program
+
+Aliases = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiling:
+    """A target, what it may do, and the sizes seen before."""
+
+    target: str
+    fast_math: bool = False
+    sizes: SeenSizes = field(default_factory=SeenSizes)
+
+    def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = ()) -> Executable:
+        """The executable of a program; what compile_program raises."""
+        return compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes)

@@ -14,6 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("info", help="versions, processor, BLAS, threads, native entry")
     explain = commands.add_parser("explain", help="import a module and print the explain() of a traced function in it")
     explain.add_argument("function", metavar="module:function")
+    explain.add_argument("--verbose", action="store_true", help="every guard, operation and kernel")
+    explain.add_argument("--html", metavar="FILE", help="write the report as a page")
     cache = commands.add_parser("cache", help="where compiled objects are kept, and how many bytes they take")
     cache.add_argument("action", nargs="?", choices=["clear"])
     options = parser.parse_args(arguments)
@@ -21,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         case "info":
             return info()
         case "explain":
-            return explain_function(options.function)
+            return explain_function(options.function, options.verbose, options.html)
         case _:
             return show_cache(options.action == "clear")
 
@@ -39,8 +41,8 @@ def info() -> int:
     return 0
 
 
-def explain_function(name: str) -> int:
-    """Print the report of `module:function` after importing the module (which has to call it)."""
+def explain_function(name: str, verbose: bool = False, html: str | None = None) -> int:
+    """Print the report of `module:function` after importing the module (which has to call it), or write its page."""
     from tracegrad.tracing import Traced
 
     module, _, attribute = name.partition(":")
@@ -56,7 +58,11 @@ def explain_function(name: str) -> int:
         print(f"cannot explain {name}: it is not a traced function (decorate it with @tracegrad.trace)",
               file=sys.stderr)
         return 2
-    print(found.explain())
+    explanation = found.explain(verbose)
+    if html is None:
+        print(explanation)
+    else:
+        explanation.to_html(html)
     return 0
 
 

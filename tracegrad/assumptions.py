@@ -21,6 +21,7 @@ UNSAID = ("defines none", "has none", "has the bases", "has no defaults", "is th
           "is not a global", "is not in", "are distinct", "own their memory", "share", "is contiguous",
           "has the attributes", "is in its module")
 OF_CODE = (type, FunctionType, BuiltinFunctionType, ModuleType)
+BUILTIN = ("list", "tuple", "dict", "set", "deque", "slice", "method")
 MOST_ROUTES = 4         # named in one sentence
 
 
@@ -91,7 +92,7 @@ def _together(guards: list[Guard]) -> str:
         words.append(f"{NAMES.get(dtype.expected, str(dtype.expected))}[{sizes}]")
     elif kind is not None and (length is not None or not by_kind):
         name, size = kind.condition.removeprefix("has type "), by_kind.pop("has length", None)
-        words.append(f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+        words.append((f"a {name}" if name in BUILTIN else f"an instance of {name}")
                      + (f" of {size.condition.removeprefix('has ')}" if size is not None else ""))
     for guard in by_kind.values():
         words.append(_briefly(guard.condition))

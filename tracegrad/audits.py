@@ -17,7 +17,7 @@ from typing import Any
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.replay import Root, Trace
 from tracegrad.tensors import Tensor
-from tracegrad.verification import Verification, compared, first_difference, left_behind
+from tracegrad.verification import Verification, compared, exit_taken, first_difference, left_behind
 
 
 class AuditFailed(UserWarning):
@@ -52,6 +52,7 @@ def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], 
     try:
         left_at, kept = replace(root, traces=tuple(map(_keeping, root.traces))).replay(twins, args, dict(kwargs))
         if left_at >= 0:
+            exit_taken(root, left_at)           # the call itself will count it
             return None
         trace = root.traces[-1 - left_at]
         result, stored = kept
@@ -62,7 +63,7 @@ def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], 
     try:
         result = function(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - it is raised again when the path is out of the way
-        return Audit(None, error, Verification(False, (f"the Python raised {type(error).__name__}",), None))
+        return Audit(None, error, Verification(False, (f"the Python raised {type(error).__name__}",)))
     stored = [effect.slot.read(args, kwargs) for effect in trace.slot_effects]
     differences = (failure,) if failure else compared(left_behind(root, trace, leaves, result, stored), replayed)
     first = first_difference(root, trace, inputs) if differences else None

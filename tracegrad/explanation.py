@@ -82,11 +82,9 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
     function, stats = traced.eager, traced.stats
     code = getattr(function, "__code__", None)
     where = f", {first_line(code)}" if code else ""
-    modes = [counted(n, what) for n, what in ((stats.replays, "replay"), (stats.follows, "follow"),
-                                              (stats.recordings, "recording")) if n]
-    modes += [f"{n} {what}" for n, what in ((stats.eager_calls, "eager"), (stats.side_exits, "left at an exit"),
-                                            (stats.audits, "audited")) if n]
-    summary = (f"{counted(stats.calls, 'call')}: {', '.join(modes)}",
+    modes = {"replays": stats.replays, "follows": stats.follows, "recordings": stats.recordings,
+             "eager": stats.eager_calls, "left at an exit": stats.side_exits, "audited": stats.audits}
+    summary = (f"{counted(stats.calls, 'call')}; " + ", ".join(f"{what}: {n}" for what, n in modes.items() if n),
                f"{counted(stats.kernels_compiled, 'kernel')} compiled; recording and compiling took "
                f"{stats.compile_seconds * 1e3:.0f} ms") if stats.calls else ()
     found: list[RootReport] = []
@@ -138,8 +136,9 @@ def _stretch(block: int, segment: Segment, ways: tuple[Way, ...], replays: int, 
 
 def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes: Sequence[CodeType]) -> TraceReport:
     routes = [root.guards.sources[k] for k in trace.leaves]
-    reads = tuple(ReadReport(read.what, value_text(read, read.number), read.line, source_of(read.line, codes))
-                  for read in trace.path.reads)
+    reads = tuple(
+        ReadReport(read.value, read.what, value_text(read, read.number), read.line, source_of(read.line, codes))
+        for read in trace.path.reads)
     inputs = tuple(root.sources[k].text for k in trace.path.inputs)
     writes = tuple(root.sources[trace.path.inputs[k]].text for k in trace.path.written)
     sets = (*(f"{routes[e.leaf]}.grad{' = None' if e.tensor is None else ''}" for e in trace.grad_effects),

@@ -92,7 +92,7 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
         parts.append(_table((), [(title, text) for title, (_, text) in zip(titles, rows)]))
     if steps:
         parts.append(_folded("steps of the native call", _steps(steps), is_open=True))
-    drawn = draw_graph(trace.graph, trace.inputs)
+    drawn = draw_graph(trace.graph, trace.inputs, {read.of for read in trace.reads})
     if drawn is not None:
         parts.append(_folded("the graph, drawn", f'<div class="drawing">{drawn}</div>', is_open=True))
     parts.append(_folded("the graph as text", f"<pre>{escape(print_graph(trace.graph))}</pre>", is_open=drawn is None))

@@ -1,7 +1,8 @@
 """A graph, drawn: inputs on top, each operation below what it reads; constants are written where they are used."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import inf
 
 from codegen.ir.graph import Graph, Node, attrs_of
 from tracegrad.drawings import Box, Drawing, cut, width_of
@@ -13,8 +14,9 @@ GAP = 16
 MOST = 26               # characters in a box
 
 
-def draw_graph(graph: Graph, inputs: Sequence[str]) -> str | None:
-    """The SVG of a graph whose inputs have these names; None for one that is too large to be looked at."""
+def draw_graph(graph: Graph, inputs: Sequence[str], asked: Collection[int] = ()) -> str | None:
+    """The SVG of a graph whose inputs have these names, and of which Python `asked` for values; None for one that is
+    too large to be looked at."""
     if len(graph.nodes) > MOST_DRAWN:
         return None
     layers = _ordered(graph, _layers(graph))
@@ -25,7 +27,7 @@ def draw_graph(graph: Graph, inputs: Sequence[str]) -> str | None:
     for k, layer in enumerate(layers):
         x = (whole - sum(widths[v] + GAP for v in layer)) / 2
         for v in layer:
-            places[v] = drawing.box(x, k * DOWN, *texts[v], kind=_kind(graph, v), title=_title(graph, v, inputs))
+            places[v] = drawing.box(x, k * DOWN, *texts[v], kind=_kind(graph, v, asked), title=_title(graph, v, inputs))
             x += widths[v] + GAP
     for v, place in places.items():
         for a in dict.fromkeys(_operands(graph, v)):
@@ -45,28 +47,31 @@ def _operands(graph: Graph, value: int) -> list[int]:
 
 
 def _layers(graph: Graph) -> list[list[int]]:
-    """Values by the longest way to them from an input; inputs that only later layers use stay on top."""
-    depth: dict[int, int] = {}
-    layers: list[list[int]] = []
-    for v in range(len(graph.inputs) + len(graph.nodes)):
-        if _constant(graph, v) is not None:
-            continue
-        depth[v] = 1 + max((depth[a] for a in _operands(graph, v)), default=-1)
-        while len(layers) <= depth[v]:
-            layers.append([])
-        layers[depth[v]].append(v)
+    """Values by the longest way to them from an input; inputs just above what first uses them."""
+    inputs = range(len(graph.inputs))
+    depth = dict.fromkeys(inputs, 0)
+    first_use: dict[int, int] = {}
+    for v in range(len(inputs), len(inputs) + len(graph.nodes)):
+        if _constant(graph, v) is None:
+            read = _operands(graph, v)
+            depth[v] = 1 + max((depth[a] for a in read), default=-1)
+            for a in read:
+                first_use[a] = min(first_use.get(a, depth[v]), depth[v])
+    depth |= {v: first_use[v] - 1 for v in inputs if v in first_use}
+    layers: list[list[int]] = [[] for _ in range(1 + max(depth.values(), default=-1))]
+    for v, k in depth.items():
+        layers[k].append(v)
     return layers
 
 
 def _ordered(graph: Graph, layers: list[list[int]]) -> list[list[int]]:
-    """Within each layer, by the mean place of what is read."""
-    place = {v: float(k) for k, v in enumerate(layers[0])} if layers else {}
-    ordered = layers[:1]
-    for layer in layers[1:]:
-        means = {v: sum(place[a] for a in read) / len(read) if (read := _operands(graph, v)) else 0.0 for v in layer}
+    """Within each layer, by the mean place of what is read; inputs to the right."""
+    place: dict[int, float] = {}
+    ordered = []
+    for layer in layers:
+        means = {v: sum(place[a] for a in read) / len(read) if (read := _operands(graph, v)) else inf for v in layer}
         ordered.append(sorted(layer, key=lambda v: means[v]))
-        spread = max(len(layers[0]), 1) / len(layer)
-        place |= {v: (k + 0.5) * spread for k, v in enumerate(ordered[-1])}
+        place |= {v: (k + 0.5) / len(layer) for k, v in enumerate(ordered[-1])}
     return ordered
 
 
@@ -87,6 +92,6 @@ def _title(graph: Graph, value: int, inputs: Sequence[str]) -> str:
     return f"%{value} = {node.op} {read}{attrs} : {node.type}" + (f" @ {node.line}" if node.line else "")
 
 
-def _kind(graph: Graph, value: int) -> str:
-    kind = "input" if graph.node_of(value) is None else "op"
+def _kind(graph: Graph, value: int, asked: Collection[int]) -> str:
+    kind = "question" if value in asked else "input" if graph.node_of(value) is None else "op"
     return f"{kind} output" if value in graph.outputs else kind

@@ -11,8 +11,10 @@ from tracegrad.path_tree import Stretch
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """Python was given a number: at `line`, which says `source`, it asked for `question` and got `value`."""
+    """Python was given a number: at `line`, which says `source`, it asked for `question` of value `of` of the path's
+    graph, and got `value`."""
 
+    of: int
     question: str
     value: str
     line: str | None

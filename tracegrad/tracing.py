@@ -369,8 +369,8 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, 
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
     eagerly, and `f.explain()` says why. Called with ndarrays it is NumPy code: it sees arrays, gives arrays, and
     writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
-    rewrites that change rounding. `audit=n` runs one replay in n of each path, its first included, as Python too and
-    compares: a path that gives something else is reported and never replayed again. `target` is "auto" or a key of
+    rewrites that change rounding. `audit=n` runs one replay in n, the first of each root included, as Python too
+    and compares: a path that gives something else is reported and never replayed again. `target` is "auto" or a key of
     codegen.TARGETS. ValueError for a target or an audit that is none.
 
         @tg.trace

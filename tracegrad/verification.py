@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from codegen import Executable, ExitTaken, compile_program
 from codegen.ir.graph import Graph, Node
 from codegen.ir.interpret import interpret
+from codegen.ir.program import case_number
 from tracegrad import dtypes
 from tracegrad.numpy_front.boundary import adopt
 from tracegrad.pytrees import opened
@@ -29,13 +30,19 @@ TOLERANCE = {dtypes.float32: 2e-5, dtypes.float64: 1e-12, dtypes.complex64: 2e-5
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """`agrees`: did both ways give the same? `differences`: a sentence for each that does; `first_op`: where."""
+    """`agrees`: did both ways give the same? `differences`: a sentence for each that does not; `first_op`: where.
+
+    `left_at`: where the call would leave its path and be run as Python; then there is nothing to compare.
+    """
 
     agrees: bool
-    differences: tuple[str, ...]
-    first_op: str | None
+    differences: tuple[str, ...] = ()
+    first_op: str | None = None
+    left_at: str | None = None
 
     def __str__(self) -> str:
+        if self.left_at is not None:
+            return f"the call leaves its path {self.left_at}; it runs as Python, so there is nothing to compare"
         if self.agrees:
             return "replay and eager agree"
         first = f"\nthe first operation that differs: {self.first_op}" if self.first_op else ""
@@ -97,9 +104,9 @@ def verify(traced: Traced, args: tuple, kwargs: dict) -> Verification:
     root, leaves = found
     with _on_copies(root, leaves, args, kwargs):
         inputs = [array.copy() for array in root.fetch(leaves, args, kwargs)]
-        left_at, result = root.replay(leaves, args, kwargs)
+        left_at, result = uncounted(root).replay(leaves, args, kwargs)
         if left_at >= 0:
-            return Verification(True, (), None)     # a call that leaves at an exit is run eagerly: nothing to compare
+            return Verification(True, left_at=exit_taken(root, left_at))
         trace = root.traces[-1 - left_at]
         replayed = left_behind(root, trace, leaves, result, _stored(trace, args, kwargs))
     with _on_copies(root, leaves, args, kwargs):
@@ -120,14 +127,29 @@ def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
         raise ValueError(f"{traced.name}: no path is known for this call; call it once with these arguments first")
     root, leaves = found
     inputs = [array.copy() for array in root.fetch(leaves, *ours)]
-    left_at, result = root.replay(leaves, *ours)
+    left_at, result = uncounted(root).replay(leaves, *ours)
     if left_at >= 0:
-        return Verification(True, (), None)
+        return Verification(True, left_at=exit_taken(root, left_at))
     trace = root.traces[-1 - left_at]
     expected = dict(_parts((traced.eager(*theirs[0], **theirs[1]), *theirs), "", {}))
     replayed = dict(_parts((result, *ours), "", {}))
     differences = compared(expected, replayed)
     return Verification(not differences, differences, first_difference(root, trace, inputs) if differences else None)
+
+
+def uncounted(root: Root) -> Root:
+    """The same root, whose replays are not counted."""
+    return replace(root, traces=tuple(map(replace, root.traces)))
+
+
+def exit_taken(root: Root, left_at: int) -> str:
+    """Where an uncounted replay left: it is taken from the counts of the root's segments, and said in words."""
+    if left_at == 0:
+        return "because an index was out of bounds or an operand was refused"
+    segment = root.exits[left_at - 1]
+    segment.growth.exits -= 1
+    assert segment.read is not None
+    return f"at {segment.read.line or '?'}: {segment.read.what}, which goes a way that is not known"
 
 
 def first_difference(root: Root, trace: Trace, inputs: list[np.ndarray]) -> str | None:
@@ -144,6 +166,10 @@ def first_difference(root: Root, trace: Trace, inputs: list[np.ndarray]) -> str 
     for node, e, a in zip(graph.nodes, expected, _outputs(compile_program(whole), inputs)):
         if (difference := differs(e, a)) is not None:
             return _operation(node, difference)
+    for read in trace.path.reads:
+        value = inputs[read.value] if read.value < k else expected[read.value - k]
+        if case_number(value.reshape(())[()]) != read.number:
+            return f"{read.line or '?'}: {read.what}: the replay went another way than its value, {value}, does"
     for output, a in zip(graph.outputs, _outputs(root.executable, given)):
         maker = graph.node_of(output)
         if maker is not None and (difference := differs(expected[output - k], a)) is not None:

@@ -35,6 +35,10 @@ def test_a_function_is_explained(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert main(["explain", "mine:double"]) == 0
     assert "mul" in capsys.readouterr().out
+    assert main(["explain", "mine:double", "--verbose"]) == 0
+    assert "native call" in capsys.readouterr().out
+    assert main(["explain", "mine:double", "--html", "page.html"]) == 0
+    assert "traced function <code>double</code>" in (tmp_path / "page.html").read_text() and not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, sentence", [

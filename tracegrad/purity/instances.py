@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from tracegrad.purity.code_facts import family
+from tracegrad.purity.code_facts import Mentions, family
 from tracegrad.purity.declared_pure import c_base
 from tracegrad.purity.library import Trust
 from tracegrad.purity.part import ABSENT, Child, Condition, Part, View, is_same, unwatched
@@ -101,20 +101,22 @@ def slot_value(o: Any, member: Any) -> Any:
 def reads_every_attribute(view: View, cls: type) -> bool:
     """May any attribute of an instance of `cls` be read, whatever its name?"""
     m = view.mentions
-    if m.computed or m.computes_on_self and _has_method_in(cls, m.computes_on_self):
+    if m.computed or m.computes_on_self and not _codes_of(m, cls).isdisjoint(m.computes_on_self):
         return True
     if view.library.trust_class(cls) in (Trust.CORE, Trust.NUMPY):
         return True
     return c_base(cls) is types.SimpleNamespace and (m.by_identity or m.compares)      # its repr and == read them
 
 
-def _has_method_in(cls: type, codes: set[int]) -> bool:
-    for k in cls.__mro__:
-        for member in vars(k).values():
-            member = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-            if type(member) is types.FunctionType and any(id(c) in codes for c in family(member.__code__)):
-                return True
-    return False
+def _codes_of(mentions: Mentions, cls: type) -> frozenset[int]:
+    """The ids of all code of the methods of a class; looked up once for a prediction, which no class changes during."""
+    found = mentions.codes_of_class.get(cls)
+    if found is None:
+        members = [member for k in cls.__mro__ for member in vars(k).values()]
+        functions = [getattr(m, "fget", None) or getattr(m, "__func__", None) or m for m in members]
+        found = mentions.codes_of_class[cls] = frozenset(
+            id(code) for f in functions if type(f) is types.FunctionType for code in family(f.__code__))
+    return found
 
 
 def _hides_dict(cls: type) -> bool:

@@ -9,20 +9,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from codegen.ir.types import NAMES
 from tracegrad.guards import Guard
+from tracegrad.purity.values import PLAIN
 
 UNSAID = ("defines none", "has none", "has the bases", "has no defaults", "is the same object", "has the code",
           "is not a global", "is not in", "are distinct", "own their memory", "share", "is contiguous",
           "has the attributes", "is in its module")
-OF_CODE = (type, FunctionType, BuiltinFunctionType, ModuleType)
+NUMBERS = ("float", "int")      # whose value is an input
 BUILTIN = ("list", "tuple", "dict", "set", "deque", "slice", "method")
-MOST_ROUTES = 4         # named in one sentence
+WIDEST = 90             # characters of a list in one sentence
+
+
+def listed(items: Sequence[str]) -> str:
+    """`a, b, c and 3 more`."""
+    shown, width = 1, len(items[0])
+    while shown < len(items) and width + len(items[shown]) + 2 <= WIDEST:
+        width += len(items[shown]) + 2
+        shown += 1
+    more = len(items) - shown
+    return ", ".join(items[:shown]) + (f" and {more} more" if more else "")
 
 
 class Assumption(NamedTuple):
@@ -35,9 +45,7 @@ class Assumption(NamedTuple):
     def __str__(self) -> str:
         if self.routes == ("args",):
             return f"positional arguments: {self.says.removeprefix('of length ')}"
-        shown = ", ".join(self.routes[:MOST_ROUTES])
-        more = len(self.routes) - MOST_ROUTES
-        return f"{shown}{f' and {more} more' if more > 0 else ''}: {self.says}"
+        return f"{listed(self.routes)}: {self.says}"
 
 
 def assumptions(guards: Sequence[Guard]) -> tuple[list[Assumption], int]:
@@ -78,7 +86,7 @@ def goes_without_saying(guard: Guard) -> bool:
     if guard.condition in ("has a history: False", "has hooks: False", "requires grad: False", "is empty"):
         return True
     still = guard.condition.startswith("is still ")
-    return still and (isinstance(guard.expected, OF_CODE) or ".__" in guard.route) or ".__defaults__" in guard.route
+    return still and (type(guard.expected) not in PLAIN or ".__" in guard.route) or ".__defaults__" in guard.route
 
 
 def _together(guards: list[Guard]) -> str:
@@ -92,8 +100,8 @@ def _together(guards: list[Guard]) -> str:
         words.append(f"{NAMES.get(dtype.expected, str(dtype.expected))}[{sizes}]")
     elif kind is not None and (length is not None or not by_kind):
         name, size = kind.condition.removeprefix("has type "), by_kind.pop("has length", None)
-        words.append((f"a {name}" if name in BUILTIN else f"an instance of {name}")
-                     + (f" of {size.condition.removeprefix('has ')}" if size is not None else ""))
+        article = "any" if name in NUMBERS else "a" if name in BUILTIN else "an instance of"
+        words.append(f"{article} {name}" + (f" of {size.condition.removeprefix('has ')}" if size is not None else ""))
     for guard in by_kind.values():
         words.append(_briefly(guard.condition))
     return ", ".join(words)

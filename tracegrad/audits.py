@@ -16,6 +16,7 @@ from typing import Any
 
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.replay import Root, Trace
+from tracegrad.segments import Path
 from tracegrad.tensors import Tensor
 from tracegrad.verification import Verification, compared, exit_taken, first_difference, left_behind
 
@@ -26,11 +27,12 @@ class AuditFailed(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the Python gave or raised, and how the replay compares."""
+    """What the Python gave or raised, and how the replay compares. `path`: the one it went, None if it raised."""
 
     result: Any
     error: Exception | None
     verification: Verification
+    path: Path | None
 
     @property
     def aborted(self) -> Aborted:
@@ -47,14 +49,14 @@ def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], 
     """Run a call of `function`, which `root` could replay, and compare; None, and nothing done, if it would exit."""
     twins = tuple(map(_twin, leaves))
     inputs = [array.copy() for array in root.fetch(twins, args, dict(kwargs))]
-    failure = None
-    trace = root.traces[0]
+    failure, trace, path = None, root.traces[0], None
     try:
         left_at, kept = replace(root, traces=tuple(map(_keeping, root.traces))).replay(twins, args, dict(kwargs))
         if left_at >= 0:
             exit_taken(root, left_at)           # the call itself will count it
             return None
         trace = root.traces[-1 - left_at]
+        path = trace.path
         result, stored = kept
         replayed = left_behind(root, trace, leaves, result, stored, twins)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a replay, the Python has the say
@@ -63,11 +65,11 @@ def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], 
     try:
         result = function(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - it is raised again when the path is out of the way
-        return Audit(None, error, Verification(False, (f"the Python raised {type(error).__name__}",)))
+        return Audit(None, error, Verification(False, (f"the Python raised {type(error).__name__}",)), path)
     stored = [effect.slot.read(args, kwargs) for effect in trace.slot_effects]
     differences = (failure,) if failure else compared(left_behind(root, trace, leaves, result, stored), replayed)
     first = first_difference(root, trace, inputs) if differences else None
-    return Audit(result, None, Verification(not differences, differences, first))
+    return Audit(result, None, Verification(not differences, differences, first), path)
 
 
 def _twin(tensor: Tensor) -> Tensor:
@@ -78,9 +80,9 @@ def _twin(tensor: Tensor) -> Tensor:
 
 
 def _keeping(trace: Trace) -> Trace:
-    """The same path, that gives (its result, what it would store) and stores nothing."""
+    """The same path, that gives (its result, what it would store), stores nothing and calls nobody back."""
     def rebuild(tensors: Any, args: tuple, kwargs: Mapping[str, Any]) -> Any:
         return (trace.rebuild(tensors, args, kwargs),
                 [effect.rebuild(tensors, args, kwargs) for effect in trace.slot_effects])
 
-    return replace(trace, rebuild=rebuild, slot_effects=())
+    return replace(trace, rebuild=rebuild, slot_effects=(), callbacks=())

@@ -84,9 +84,9 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
     parts = []
     if trace.because:
         parts.append(f"<p>recorded because <code>{escape(trace.because)}</code></p>")
-    sections = (("Python read", counted_runs(map(str, trace.reads))), ("writes in place", trace.writes),
-                ("sets", trace.sets), ("makes", trace.makes))
-    rows = [(title, text) for title, texts in sections for text in texts]
+    rows = [("Python read", text) for text in counted_runs(map(str, trace.reads))]
+    rows += [(title, ", ".join(texts)) for title, texts in (("writes in place", trace.writes), ("sets", trace.sets),
+                                                            ("makes", trace.makes)) if texts]
     if rows:
         titles = [title if k == 0 or rows[k - 1][0] != title else "" for k, (title, _) in enumerate(rows)]
         parts.append(_table((), [(title, text) for title, (_, text) in zip(titles, rows)]))

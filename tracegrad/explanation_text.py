@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from codegen.ir.graph import Graph
 from codegen.ir.text import print_graph
-from tracegrad.assumptions import Assumption, assumptions, reads_and_rest
+from tracegrad.assumptions import Assumption, assumptions, listed, reads_and_rest
 from tracegrad.path_tree import Row, Stretch, Way, counted, rows, unseen
 from tracegrad.reports import RootReport, TraceReport
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MOST_LINES = 24         # of a section, where not everything is asked for
 FIRST_NODES, LAST_NODES = 16, 4
 MOST_PATHS = 6          # that are told one by one
+MOST_ROOTS = 3
+WIDEST, NARROWER = 110, 72
 
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
@@ -25,8 +27,12 @@ def report(explanation: Explanation) -> str:
     lines = [explanation.heading, *(f"  {line}" for line in explanation.summary)]
     if not explanation.roots and not explanation.aborts:
         lines += ["", "  it has not been called yet"]
-    for root in explanation.roots:
+    told = len(explanation.roots) if explanation.verbose else MOST_ROOTS
+    for root in explanation.roots[:told]:
         lines += ["", *_root(root, explanation.verbose)]
+    rest = [_heading(root) + (f"; recorded because {root.traces[0].because}" if root.traces[0].because else "")
+            for root in explanation.roots[told:]]
+    lines += ["", *rest, "(explain(verbose=True) tells all of them)"] if rest else []
     lines += ["", *map(str, explanation.aborts)] if explanation.aborts else []
     return "\n".join(lines)
 
@@ -40,8 +46,7 @@ def bytes_text(count: int) -> str:
 
 
 def _root(root: RootReport, verbose: bool) -> list[str]:
-    title = f"root {root.number}: {counted(len(root.traces), 'path')}, {counted(root.replays, 'replay')}"
-    lines = [title + (", QUARANTINED: an audit found it wrong, it is not replayed again" if root.quarantined else "")]
+    lines = [_heading(root)]
     told, untold = assumptions(root.guards)
     reads, rest = reads_and_rest(root.inputs, told)
     lines += _section("reads", _by_line(reads), verbose)
@@ -58,6 +63,11 @@ def _root(root: RootReport, verbose: bool) -> list[str]:
         lines.append(f"  {counted(root.refusals, 'call')} left because an index was out of bounds or an operand was "
                      "refused, and ran eagerly")
     return lines
+
+
+def _heading(root: RootReport) -> str:
+    title = f"root {root.number}: {counted(len(root.traces), 'path')}, {counted(root.replays, 'replay')}"
+    return title + (", QUARANTINED: an audit found it wrong, it is not replayed again" if root.quarantined else "")
 
 
 def _guards(told: Sequence[Assumption], untold: int) -> list[str]:
@@ -134,14 +144,15 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, alone: bool) -> 
              f"recorded and compiled in {trace.seconds * 1e3:.0f} ms"]
     if trace.because:
         lines.append(f"    recorded because {trace.because}")
-    for title, items in (("Python read", list(map(str, trace.reads))), ("writes in place", list(trace.writes)),
-                         ("sets", list(trace.sets)), ("makes", list(trace.makes))):
-        lines += _indented(_section(title, items, verbose))
+    lines += _indented(_section("Python read", list(map(str, trace.reads)), verbose))
+    for title, items in (("writes in place", trace.writes), ("sets", trace.sets), ("makes", trace.makes)):
+        if items:
+            lines.append(f"    {title}: {', '.join(items) if verbose else listed(items)}")
     steps = root.steps_of(trace)
     if steps:
         moved = bytes_text(sum(step.bytes_moved for step in steps))
-        width = min(max(len(step.summary) for step in steps), 72)
-        told = [f"{step.summary:<{width}}  {bytes_text(step.bytes_moved)}" for step in steps]
+        width = min(max(len(step.summary) for step in steps), WIDEST if verbose else NARROWER)
+        told = [f"{_fitted(step.summary, verbose):<{width}}  {bytes_text(step.bytes_moved)}" for step in steps]
         lines += _indented(_section(f"{counted(len(steps), 'step')}, which move {moved}", told, verbose))
     if verbose or alone:            # the graphs of several paths have much in common
         lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])
@@ -152,9 +163,16 @@ def graph_lines(graph: Graph, verbose: bool) -> list[str]:
     """The text of a graph; of a long one its beginning and its end."""
     lines = print_graph(graph).splitlines()
     left_out = len(graph.nodes) - FIRST_NODES - LAST_NODES
+    if not verbose:
+        lines = [_fitted(line, verbose) for line in lines]
     if verbose or left_out <= LAST_NODES:
         return lines
     return [*lines[:1 + FIRST_NODES], f"  ... {left_out} more (explain(verbose=True))", *lines[-2 - LAST_NODES:]]
+
+
+def _fitted(text: str, verbose: bool) -> str:
+    """The text, or its beginning."""
+    return text if verbose or len(text) <= WIDEST else text[:WIDEST - 3] + "..."
 
 
 def _section(title: str, items: Sequence[str], verbose: bool) -> list[str]:

@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codegen import CannotLower, CompileError
 from codegen.ir.types import TensorType
+from tracegrad.aborts import Aborted
 from tracegrad.compiling import Compiling
 from tracegrad.entry import GradExpected, Source
 from tracegrad.purity.observation import Observation
 from tracegrad.purity.read_set import ReadSet
 from tracegrad.replay import Root, Trace
-from tracegrad.segments import NotThisTree, Segment, added, lowered
+from tracegrad.segments import NotThisTree, Path, Segment, added, lowered, removed
 from tracegrad.tensors import Tensor
 
 
@@ -115,6 +117,21 @@ def _built(new: NewPath, sources: tuple[Source, ...], grads_expected: tuple[Grad
     by_path = {id(trace.path): trace for trace in traces}
     return Root(new.reads.guards, sources, grads_expected, new.lifted, new.seen, tree, low.exits,
                 tuple(by_path[id(path)] for path in low.ends), executable)
+
+
+def without(root: Root, path: Path, reason: Aborted, name: str, compiling: Compiling) -> Root | None:
+    """The root without one of its paths, for a reason; None if it was the only one."""
+    tree = removed(root.tree, path, reason)
+    if tree is None:
+        return None
+    low = lowered(name, root.executable.inputs, tree)
+    try:
+        executable = compiling.executable(low.program, low.aliases)
+    except (CannotLower, CompileError):
+        return None
+    by_path = {id(trace.path): trace for trace in root.traces}
+    return replace(root, tree=tree, exits=low.exits, traces=tuple(by_path[id(path)] for path in low.ends),
+                   executable=executable)
 
 
 def same_source(a: Source, b: Source) -> bool:

@@ -17,16 +17,21 @@ from dataclasses import dataclass, field, replace
 from codegen.ir.graph import Graph, Node
 from codegen.ir.program import Block, Branch, Exit, Goto, Program, Return, Switch, Target
 from codegen.ir.types import TensorType
+from tracegrad.aborts import Aborted
 from tracegrad.recorder import Read
 
 
 @dataclass(slots=True, eq=False)
 class Growth:
-    """How often calls left a segment by an unknown way, and how often recording what came then has failed."""
+    """How often calls left a segment by an unknown way, and how often recording what came then has failed.
+
+    `closed`: why what comes there is not recorded at all.
+    """
 
     exits: int = 0
     failures: int = 0
     skip: int = 0
+    closed: Aborted | None = None
 
     def may_record(self, most: int) -> bool:
         """Should this call be recorded? After n failures 2**n - 1 calls are not; after `most` none is."""
@@ -116,6 +121,22 @@ def added(tree: Segment | None, path: Path) -> Segment:
             segment = replace(passed[k], ways={**passed[k].ways, reads[k].number: segment})
         else:
             segment = Segment(bounds[k], nodes[bounds[k]:bounds[k + 1]], reads[k], {reads[k].number: segment})
+    return segment
+
+
+def removed(tree: Segment, path: Path, reason: Aborted) -> Segment | None:
+    """The tree without a path, of which nothing is recorded any more where it branched off; None if no path is left."""
+    numbers, chain = [read.number for read in path.reads], [tree]
+    for number in numbers:
+        chain.append(chain[-1].ways[number])
+    branching = max((k for k in range(len(numbers)) if len(chain[k].ways) > 1), default=None)
+    if branching is None:
+        return None
+    chain[branching].growth.closed = reason
+    ways = {number: to for number, to in chain[branching].ways.items() if number != numbers[branching]}
+    segment = replace(chain[branching], ways=ways)
+    for k in reversed(range(branching)):
+        segment = replace(chain[k], ways={**chain[k].ways, numbers[k]: segment})
     return segment
 
 

@@ -54,10 +54,11 @@ class TraceTree:
         """A path has been grafted: `root` has it, and every path of `replaces`."""
         self.roots = (root, *(r for r in self.roots if r is not replaces))
 
-    def quarantine(self, root: Root) -> None:
-        """Never replay its paths again, nor record them anew."""
-        self.roots = tuple(r for r in self.roots if r is not root)
-        self.quarantined = (*self.quarantined, root)
+    def quarantine(self, root: Root, smaller: Root | None) -> None:
+        """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
+        self.roots = tuple(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
+        if smaller is None:
+            self.quarantined = (*self.quarantined, root)
 
     def is_quarantined(self, args: tuple, kwargs: dict) -> bool:
         """Would this call take a path that is not to be replayed?"""

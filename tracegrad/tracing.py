@@ -29,7 +29,7 @@ from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback
-from tracegrad.grafting import Departure, Grafted
+from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.lifted import may_be_lifted
 from tracegrad.misses import last_missed
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
@@ -144,12 +144,21 @@ class Traced:
         self.stats.eager_calls += 1
         if not audited.verification.agrees:
             with self._lock:
-                tree.quarantine(root)
+                self._quarantine(tree, root, audited)
                 self._note([audited.aborted])
             warnings.warn(f"{self.name}: {audited.aborted}", AuditFailed, stacklevel=user_level())
         if audited.error is not None:
             raise audited.error
         return audited.result
+
+    def _quarantine(self, tree: TraceTree, root: Root, audited: Audit) -> None:
+        """Take the path out of its root, which may have been grafted on meanwhile; without a path, all of the root."""
+        path = audited.path
+        if path is None:
+            return tree.quarantine(root, None)
+        for now in tree.roots:
+            if any(trace.path is path for trace in now.traces):
+                tree.quarantine(now, without(now, path, audited.aborted, self.name, self._compiling))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -245,6 +254,8 @@ class Traced:
             return [next(a for a in self._aborted if a.reason is Abort.QUARANTINED)]
         if tree.full:
             return [Aborted(Abort.TOO_MANY_PATHS, f"{len(tree.traces)} paths")]
+        if departure is not None and departure.segment.growth.closed is not None:
+            return [departure.segment.growth.closed]
         if departure is not None and (reason := changing_float(departure.segment, tree.limits.values)):
             return [reason]
         growth = tree.growth if departure is None else departure.segment.growth

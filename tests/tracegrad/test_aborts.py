@@ -10,7 +10,7 @@ import pytest
 
 import tracegrad as tg
 from codegen import TARGETS, CannotLower, CompileError
-from tracegrad import grafting, tracing
+from tracegrad import compiling, tracing
 from tracegrad.aborts import Abort
 
 X = tg.arange(4, dtype=tg.float32)
@@ -187,7 +187,7 @@ def test_a_failing_compiler_is_a_fallback(monkeypatch):
     def fails(*args, **kwargs):
         raise CompileError("made to fail")
 
-    monkeypatch.setattr(grafting, "compile_program", fails)
+    monkeypatch.setattr(compiling, "compile_program", fails)
     traced = tg.trace(lambda x: x * 2.0)
     np.testing.assert_array_equal(np.asarray(call(traced, X)), np.asarray(X) * 2.0)
     assert traced.stats.aborts["COMPILER_FAILED"] == 1

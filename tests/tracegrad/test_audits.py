@@ -172,3 +172,56 @@ def test_a_python_that_raises_where_the_path_does_not(monkeypatch):
 def test_an_audit_is_a_number_of_calls(audit):
     with pytest.raises(ValueError, match="audit"):
         tg.trace(lambda x: x, audit=audit)
+
+
+def test_one_wrong_path_leaves_the_others():
+    def f(x):
+        y = x * 2.0
+        if y.sum() > 0:
+            if y.sum() > 10:
+                return y * 3.0
+            return y + 1.0
+        return -y
+
+    traced = tg.trace(f, target="interpret", audit=2)
+    inputs = [tg.full((3,), value) for value in (-1.0, 1.0, 5.0)]
+    for x in inputs:
+        traced(x)
+    root, = traced._tree.roots
+    right = root.executable
+    wrong_end = next(k for k, t in enumerate(root.traces) if [read.number for read in t.path.reads] == [1, 0])
+
+    def run(arrays):
+        end = right.run(arrays)
+        if end == -1 - wrong_end:
+            arrays[-1][...] += 1.0
+        return end
+
+    root.executable = replace(right, run=run)
+    wrong = root.traces[wrong_end]
+    with pytest.warns(tg.AuditFailed) as caught:
+        for x in inputs * 2:
+            traced(x)
+    assert len(caught) == 1 and len(traced.explain().traces) == 2
+    assert all(trace.path is not wrong.path for trace in traced._tree.traces)
+    replays = traced.stats.replays + traced.stats.audits
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tg.AuditFailed)
+        for x in inputs * 3:
+            np.testing.assert_array_equal(traced(x).numpy(), f(x).numpy())
+    assert traced.stats.replays + traced.stats.audits == replays + 6, traced.explain()
+    assert traced.stats.recordings == 3 and traced.stats.aborts["QUARANTINED"] >= 3
+
+
+def test_callbacks_are_called_once():
+    seen = []
+
+    def f(x):
+        y = x * 2.0
+        tg.debug.callback(lambda t: seen.append(t.tolist()), y)
+        return y + 1.0
+
+    traced = tg.trace(f, audit=1)
+    for k in range(4):
+        traced(tg.full((1,), float(k)))
+    assert seen == [[0.0], [2.0], [4.0], [6.0]] and traced.stats.audits == 3, traced.explain()

@@ -1,6 +1,8 @@
 """Replays: results have the memory that eager ones have, grads are met or the path is off, nothing recycled is seen."""
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -238,3 +240,10 @@ def test_results_that_are_views_are_views_after_a_replay(function: Callable) -> 
                 grads = [tg.autograd.grad(t.sum(), W, retain_graph=True)[0].tolist() for t in (a, b)]
                 assert grads[0] == grads[1]
     assert traced.stats.replays == 2, traced.explain()
+
+
+def test_a_path_does_not_keep_what_its_run_gave():
+    traced = tg.trace(lambda x: x * 2.0 if x.sum() > 0 else x * 3.0, target="interpret")
+    results = [weakref.ref(traced(x)) for x in (tg.ones(3), -tg.ones(3), tg.ones(3))]
+    gc.collect()
+    assert [r() for r in results] == [None] * 3

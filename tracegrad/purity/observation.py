@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -61,6 +61,10 @@ class Observation:
     caught: bool = False                # was any given to an __exit__, which can swallow it?
     handing: dict[int, CodeType] = field(default_factory=dict)      # code that gave functions to callbacks, by id
     held_cells: list[Any] = field(default_factory=list)     # variables that they share with the code that ran
+
+    def kept(self) -> Observation:
+        """What is needed of it to watch other runs: what it entered, not what it gave."""
+        return replace(self, result=None, error=None, unpredicted=[], refusals=[])
 
     def include(self, other: Observation) -> None:
         """Count what another run of the function entered as seen in this one."""

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, product
 from math import prod
 
-from codegen.ir.dims import Size, Undecided, evaluate, symbol, symbol_name
+from codegen.ir.dims import Dim, Size, Undecided, ceil_div, evaluate, symbol
 from codegen.ir.graph import Attr, Node, attrs_of
 from codegen.ir.ops import OPS
 from codegen.ir.tree import Tree, TreeBlock, with_values
@@ -27,6 +28,12 @@ from codegen.ir.types import TensorType
 
 SIZED = frozenset({"shape", "start", "stop", "low", "high", "size"})
 """Attrs whose numbers are sizes."""
+
+PARTS_TRIED = (1, 2, 4, 8, 3)
+"""A symbol may be a half of a size, say, where what is computed splits the size in two."""
+
+MOST_TRIED = 64
+"""So many ways to say what an attr is, where several sizes come to the same numbers."""
 
 Row = tuple[int, ...]
 """What a size is in each witness."""
@@ -67,9 +74,10 @@ class Generic:
         numbers: dict[str, int] = {}
         for symbolic, known in zip(inputs, tree.inputs, strict=True):
             for size, number in zip(symbolic.shape, known.shape, strict=True):
-                name = symbol_name(size)
-                if name is not None and isinstance(number, int):
-                    numbers.setdefault(name, number)
+                if isinstance(size, Dim) and isinstance(number, int) and not size.constant:
+                    (name, times), = size.terms         # as _Generalizer makes sizes of inputs
+                    assert isinstance(name, str)
+                    numbers.setdefault(name, number // times)
         if any(number < 2 for number in numbers.values()):
             return None
 
@@ -103,21 +111,32 @@ def _number(size: Size, numbers: Mapping[str, int]) -> int:
 
 
 def generalized(witnesses: Sequence[Tree]) -> Generic | None:
-    """The generic tree of which these are instances, all of them alike and without symbols; None if none is found."""
-    try:
-        found = _Generalizer(witnesses).run()
-    except (TypeRuleError, Undecided, ZeroDivisionError):
-        return None
-    return found if found is not None and all(found.binding_of(tree) is not None for tree in witnesses) else None
+    """The generic tree of which these are instances, all of them alike and without symbols; None if none is found.
+
+    Sizes of inputs are tried as symbols of their own first, then as far as possible as those of others and a number; a
+    symbol is all of a size first, then some part of it.
+    """
+    for related in (False, True):
+        for part in PARTS_TRIED:
+            try:
+                found = _Generalizer(witnesses, related, part).run()
+            except (TypeRuleError, Undecided, ZeroDivisionError):
+                continue
+            if found is not None and all(found.binding_of(tree) is not None for tree in witnesses):
+                return found
+    return None
 
 
 class _Generalizer:
-    """`sizes`: what is known so far, by row. `new`: the values of the generic tree, by those of the first witness."""
+    """`sizes`: what is known so far, by row. `new`: the values of the generic tree, by those of the first witness.
 
-    def __init__(self, witnesses: Sequence[Tree]):
-        self.witnesses = witnesses
+    `related`: may the size of an input be that of another and a number? `part`: of which part of a size is a symbol.
+    """
+
+    def __init__(self, witnesses: Sequence[Tree], related: bool, part: int):
+        self.witnesses, self.related, self.part = witnesses, related, part
         self.symbols: dict[Row, Size] = {}
-        self.sizes: dict[Row, Size] = {}
+        self.sizes: dict[Row, dict[Size, None]] = {}
         self.numbers: list[dict[str, int]] = [{} for _ in witnesses]
         self.new: dict[int, int] = {}
         self.types: list[TensorType] = []
@@ -157,47 +176,72 @@ class _Generalizer:
         node = row[0]
         args = tuple(self.new[v] for v in node.args)
         operands = [self.types[v] for v in args]
-        attrs: list[tuple[str, Attr]] = []
-        for k, (name, value) in enumerate(node.attrs):
+        if node.op == "slice":
+            self._look_at_steps(row, operands[0])
+        for attrs in islice(product(*self._attrs(row, operands)), MOST_TRIED):
+            try:
+                type = OPS[node.op].type_rule(*operands, **dict(attrs))
+            except TypeRuleError:
+                continue
+            if all(tuple(_number(size, numbers) for size in type.shape) == one.type.shape
+                   for one, numbers in zip(row, self.numbers)):
+                return replace(node, args=args, attrs=attrs, type=type)
+        return None
+
+    def _attrs(self, row: Sequence[Node], operands: Sequence[TensorType]) -> Iterator[list[tuple[str, Attr]]]:
+        """For each attr what it may be."""
+        for k, (name, value) in enumerate(row[0].attrs):
             if isinstance(value, tuple):
-                parts = zip(*(one.attrs[k][1] for one in row), strict=True)
-                sizes = [self._size(part, operands) for part in parts]
-                if any(size is None for size in sizes):
-                    return None
-                value = tuple(size for size in sizes if size is not None)
-            attrs.append((name, value))
-        type = OPS[node.op].type_rule(*operands, **dict(attrs))
-        for one, numbers in zip(row, self.numbers):
-            if tuple(_number(size, numbers) for size in type.shape) != one.type.shape:
-                return None
-        return replace(node, args=args, attrs=tuple(attrs), type=type)
+                sizes = [self._sizes(part, operands) for part in zip(*(n.attrs[k][1] for n in row), strict=True)]
+                yield [(name, choice) for choice in islice(product(*sizes), MOST_TRIED)]
+            else:
+                yield [(name, value)]
 
     def _size_of_input(self, row: Row) -> Size:
         if len(set(row)) == 1:
             return row[0]
-        if row not in self.symbols:
-            name = f"b{len(self.symbols)}"
-            self.symbols[row] = self.sizes[row] = symbol(name)
-            for numbers, number in zip(self.numbers, row):
-                numbers[name] = number
-        return self.symbols[row]
-
-    def _size(self, row: Row, operands: Sequence[TensorType]) -> Size | None:
-        """The size that comes to these numbers."""
-        if len(set(row)) == 1:
-            return row[0]
-        for size in _sizes_of(operands):
-            self.sizes.setdefault(tuple(_number(size, numbers) for numbers in self.numbers), size)
         if row not in self.sizes:
-            found = self._fit(row)
-            if found is None:
-                return None
-            self.sizes[row] = found
-        return self.sizes[row]
+            fit = self._fit(row) if self.related else None
+            if fit is None:
+                times = self.part if all(number % self.part == 0 for number in row) else 1
+                name, part = f"b{len(self.symbols)}", tuple(number // times for number in row)
+                self.symbols[part] = symbol(name)
+                for numbers, number in zip(self.numbers, part):
+                    numbers[name] = number
+                self._know(symbol(name))
+                fit = symbol(name) * times
+            self._know(fit)
+        return next(iter(self.sizes[row]))
+
+    def _row(self, size: Size) -> Row:
+        return tuple(_number(size, numbers) for numbers in self.numbers)
+
+    def _know(self, size: Size) -> None:
+        self.sizes.setdefault(self._row(size), {})[size] = None
+
+    def _sizes(self, row: Row, operands: Sequence[TensorType]) -> list[Size]:
+        """Sizes that come to these numbers, those of the operands first."""
+        if len(set(row)) == 1:
+            return [row[0]]
+        near = list(_sizes_of(operands))
+        for size in near:
+            self._know(size)
+        if row not in self.sizes and (fit := self._fit(row)) is not None:
+            self._know(fit)
+        return list(dict.fromkeys((*(size for size in near if self._row(size) == row), *self.sizes.get(row, ()))))
+
+    def _look_at_steps(self, row: Sequence[Node], operand: TensorType) -> None:
+        """Where a slice ends that takes one element in so many, to the end of an axis."""
+        starts = {attrs_of(node)["start"] for node in row}
+        if len(starts) == 1:
+            for size, start, step in zip(operand.shape, *starts, attrs_of(row[0])["step"]):
+                if step > 1 and isinstance(size, Dim):
+                    stop = start + (ceil_div(size - start, step) - 1) * step + 1
+                    self._know(stop)
 
     def _fit(self, row: Row) -> Size | None:
         """A known size and a number, as small as there is one; else a multiple of a symbol and a number."""
-        apart = [(row[0] - known[0], size) for known, size in self.sizes.items()
+        apart = [(row[0] - known[0], size) for known, sizes in self.sizes.items() for size in sizes
                  if len({n - m for n, m in zip(row, known)}) == 1]
         if apart:
             distance, size = min(apart, key=lambda found: abs(found[0]))

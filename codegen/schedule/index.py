@@ -191,13 +191,20 @@ def _divided(a: Index, divisor: Size, extents: Extents) -> tuple[Index, Index, S
     times = _times_below(a.constant, divisor)
     rest = Index(tuple(inside), a.constant - times * divisor)
     low, high = bounds(rest, extents)
-    raised: Size = 0
-    if not surely_at_most(0, low):
-        if isinstance(low, Dim) or isinstance(divisor, Dim):
-            raise Undecided(f"whether {index_text(rest)} is negative depends on the sizes")
-        raised = -(low // divisor) * divisor
-    whole = canonical(outside, times - raised // divisor)
-    return whole, shift(rest, raised), low + raised, high + raised
+    more = _times_missing(low, divisor)
+    raised = more * divisor
+    return canonical(outside, times - more), shift(rest, raised), low + raised, high + raised
+
+
+def _times_missing(low: Size, divisor: Size) -> Size:
+    """How often the divisor has to be added for what is `low` or more not to be negative."""
+    if surely_at_most(0, low):
+        return 0
+    if isinstance(low, int) and isinstance(divisor, int):
+        return -(low // divisor)
+    if surely_at_most(low, 0):
+        return -low                         # enough for any divisor
+    raise Undecided(f"whether {low} is negative depends on the sizes")
 
 
 def _times(c: Size, divisor: Size) -> Size:

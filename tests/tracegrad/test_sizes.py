@@ -17,7 +17,7 @@ def compiled_at(traced: Callable, eager: Callable, calls: list[tuple]) -> list[i
         before = traced.stats.kernels_compiled
         expected = eager(*given)
         for _ in range(2):
-            assert_allclose(traced(*given).numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+            assert_allclose(traced(*given).detach().numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-5)
         counts.append(traced.stats.kernels_compiled - before)
     assert traced.stats.replays == len(calls) and not traced.stats.aborts
     return counts
@@ -66,10 +66,22 @@ def picked(x, w):
     return (x.max(axis=1) + x.mean(axis=1))[:, None] * w[1] + x.flip(1).sum(axis=0)[:2].sum()
 
 
+def pooled(x):
+    return tg.nn.functional.max_pool2d(tg.tanh(x), 2)
+
+
+def joined(x, y):
+    return tg.concat([x, y, x], axis=0)[::2]
+
+
 CALLS = {
     "attention": (attention, lambda s: tuple(tg.randn(2, s, 16) for _ in range(3))),
     "normalized": (normalized, lambda s: (tg.randn(s, 6), tg.randn(6, 40))),
     "shifted": (shifted, lambda s: (tg.randn(s, 2 * s), tg.randn(s, 3))),
+    "pooled": (pooled, lambda s: (tg.randn(2, 1, 2 * s, 4 * s),)),
+    "joined": (joined, lambda s: (tg.randn(s, 3), tg.randn(s + 1, 3))),
+    "encoder": (tg.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).eval(),
+                lambda s: (tg.randn(2, s, 8),)),
     "picked": (picked, lambda s: (tg.randn(s, s + 3), tg.randn(2, 5))),
 }
 

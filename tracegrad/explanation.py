@@ -120,7 +120,7 @@ def _root(number: int, first_path: int, root: Root, quarantined: bool) -> RootRe
 
 def _stretch(block: int, segment: Segment, ways: tuple[Way, ...], replays: int, path: int | None,
              codes: Sequence[CodeType]) -> Stretch:
-    read, unseen = segment.read, tuple[str, ...]()
+    read, growth, unseen = segment.read, segment.growth, tuple[str, ...]()
     size = 1 + sum(way.to.size for way in ways)
     calls = replays + sum(way.calls for way in ways)
     operations, lines = len(segment.nodes), lines_of(node.line for node in segment.nodes)
@@ -131,7 +131,7 @@ def _stretch(block: int, segment: Segment, ways: tuple[Way, ...], replays: int, 
     else:
         unseen = ("another value",)
     return Stretch(operations, lines, block, calls, read.what, read.line, source_of(read.line, codes), ways, unseen,
-                   segment.growth.exits, path, size)
+                   growth.exits, growth.failures, None if growth.closed is None else str(growth.closed), path, size)
 
 
 def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes: Sequence[CodeType]) -> TraceReport:

@@ -77,8 +77,8 @@ def _guards(told: Sequence[Assumption], untold: int) -> list[str]:
 
 
 def _by_line(told: Sequence[Assumption]) -> list[str]:
-    width = max((len(a.line) for a in told if a.line), default=0)
-    return [f"{a.line or '':<{width}}  {a}" for a in told]
+    width = max((len(a.line) + 2 for a in told if a.line), default=0)
+    return [f"{a.line or '':<{width}}{a}" for a in told]
 
 
 def tree_lines(tree: Stretch) -> list[str]:
@@ -117,10 +117,9 @@ def _ways(row: Row) -> list[str]:
         for way in sides:
             lines += _side(way)
     if (beyond := unseen(row)) is not None:
-        values, exits = beyond
-        left = f"{counted(exits, 'call')} left here" if exits else "no call has gone there"
+        values, says = beyond
         elsewhere = "elsewhere " if sides and len(row.stretches) > 1 else ""
-        lines.append(f"  {values}: {elsewhere}not known, {left}")
+        lines.append(f"  {values}: {elsewhere}{says}")
     return lines
 
 

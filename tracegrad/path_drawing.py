@@ -92,9 +92,8 @@ def _draw_ways(drawing: Drawing, row: Row, question: Box, calls: int) -> float:
         drawing.words(x, y + LINE, f"and {len(sides) - MOST_SIDES} more")
         y += LINE + GAP
     if (beyond := unseen(row)) is not None:
-        values, exits = beyond
-        text = f"not known, {counted(exits, 'call')} left here" if exits else "not known, no call has gone there"
-        box = drawing.box(x, y, text, kind="unseen")
+        values, says = beyond
+        box = drawing.box(x, y, says, kind="unseen")
         drawing.right(question.right, box.left, kind="edge unseen")
         drawing.words(question.right[0] + TURN + 4, box.left[1] - 5, cut(values, 14))
         y = box.bottom[1] + GAP

@@ -28,8 +28,9 @@ class Way:
 class Stretch:
     """What happens between two reads: `operations` at `lines`, then `question` at `line`, or the end of path `path`.
 
-    `source` is what that line says. `block`: which of the root's program it is; `unseen`: ways that no call has gone;
-    `exits`: how many calls left here, since they had to go one; `size`: how many stretches it begins.
+    `source` is what that line says. `block`: which of the root's program it is; `unseen`: ways that no path goes;
+    `exits`: how many calls left here, since they had to go one; `given_up`: how often recording it was, `closed`: why
+    it is not tried again; `size`: how many stretches it begins.
     """
 
     operations: int
@@ -42,6 +43,8 @@ class Stretch:
     ways: tuple[Way, ...] = ()
     unseen: tuple[str, ...] = ()
     exits: int = 0
+    given_up: int = 0
+    closed: str | None = None
     path: int | None = None
     size: int = 1
 
@@ -76,13 +79,18 @@ def stretches(tree: Stretch) -> list[Stretch]:
     return found
 
 
-def unseen(row: Row) -> tuple[str, int] | None:
-    """The values at a row for which no way is known, and how many calls left there; None where all are known."""
-    open_ended = [stretch for stretch in row.stretches if stretch.unseen]
-    if not open_ended:
+def unseen(row: Row) -> tuple[str, str] | None:
+    """The values at a row for which no way is known, and what came of calls that left there; None if all are known."""
+    ends = [stretch for stretch in row.stretches if stretch.unseen]
+    if not ends:
         return None
-    values = dict.fromkeys(value for stretch in open_ended for value in stretch.unseen)
-    return " or ".join(values), sum(stretch.exits for stretch in open_ended)
+    exits, given_up = sum(stretch.exits for stretch in ends), sum(stretch.given_up for stretch in ends)
+    says = f"not known, {counted(exits, 'call')} left here" if exits else "not known, no call has gone there"
+    if given_up:
+        says += f", {counted(given_up, 'recording')} given up"
+    if any(stretch.closed for stretch in ends):
+        says += ", not recorded again after an audit"
+    return " or ".join(dict.fromkeys(value for stretch in ends for value in stretch.unseen)), says
 
 
 def rows(tree: Stretch) -> list[Row]:

@@ -85,8 +85,9 @@ def goes_without_saying(guard: Guard) -> bool:
         return True
     if guard.condition in ("has a history: False", "has hooks: False", "requires grad: False", "is empty"):
         return True
-    still = guard.condition.startswith("is still ")
-    return still and (type(guard.expected) not in PLAIN or ".__" in guard.route) or ".__defaults__" in guard.route
+    if ".__defaults__" in guard.route and not guard.condition.startswith("holds "):
+        return True
+    return guard.condition.startswith("is still ") and (type(guard.expected) not in PLAIN or ".__" in guard.route)
 
 
 def _together(guards: list[Guard]) -> str:

@@ -83,7 +83,7 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
     facts.append(f"recorded and compiled in {trace.seconds * 1e3:.0f} ms")
     parts = []
     if trace.because:
-        parts.append(f"<p>recorded because <code>{escape(trace.because)}</code></p>")
+        parts.append(f"<p>recorded again because <code>{escape(trace.because)}</code></p>")
     rows = [("Python read", text) for text in counted_runs(map(str, trace.reads))]
     rows += [(title, ", ".join(texts)) for title, texts in (("writes in place", trace.writes), ("sets", trace.sets),
                                                             ("makes", trace.makes)) if texts]

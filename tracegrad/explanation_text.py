@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from codegen.ir.graph import Graph
 from codegen.ir.text import print_graph
+from tracegrad.aborts import Abort, Aborted
 from tracegrad.assumptions import Assumption, assumptions, listed, reads_and_rest
 from tracegrad.path_tree import Row, Stretch, Way, counted, rows, unseen
 from tracegrad.reports import RootReport, TraceReport
@@ -30,10 +31,11 @@ def report(explanation: Explanation) -> str:
     told = len(explanation.roots) if explanation.verbose else MOST_ROOTS
     for root in explanation.roots[:told]:
         lines += ["", *_root(root, explanation.verbose)]
-    rest = [_heading(root) + (f"; recorded because {root.traces[0].because}" if root.traces[0].because else "")
+    rest = [_heading(root) + (f"; recorded again because {root.traces[0].because}" if root.traces[0].because else "")
             for root in explanation.roots[told:]]
     lines += ["", *rest, "(explain(verbose=True) tells all of them)"] if rest else []
-    lines += ["", *map(str, explanation.aborts)] if explanation.aborts else []
+    if explanation.aborts:
+        lines += ["", *_aborts(explanation.aborts, explanation.verbose)]
     return "\n".join(lines)
 
 
@@ -65,6 +67,19 @@ def _root(root: RootReport, verbose: bool) -> list[str]:
     return lines
 
 
+def _aborts(aborts: Sequence[Aborted], verbose: bool) -> list[str]:
+    """Every abort; of several for one reason at one line the first, since it led to the others."""
+    if verbose:
+        return list(map(str, aborts))
+    first: dict[tuple[Abort, str | None], list[Aborted]] = {}
+    for aborted in aborts:
+        first.setdefault((aborted.reason, aborted.line), []).append(aborted)
+    lines = []
+    for alike in first.values():
+        lines += [str(alike[0]), *_more(len(alike) - 1, "reason of this kind there")]
+    return lines
+
+
 def _heading(root: RootReport) -> str:
     title = f"root {root.number}: {counted(len(root.traces), 'path')}, {counted(root.replays, 'replay')}"
     return title + (", QUARANTINED: an audit found it wrong, it is not replayed again" if root.quarantined else "")
@@ -78,7 +93,9 @@ def _guards(told: Sequence[Assumption], untold: int) -> list[str]:
 
 def _by_line(told: Sequence[Assumption]) -> list[str]:
     width = max((len(a.line) + 2 for a in told if a.line), default=0)
-    return [f"{a.line or '':<{width}}{a}" for a in told]
+    lines = [f"{a.line:<{width}}{a}" for a in told if a.line]
+    everywhere = "; ".join(str(a) for a in told if not a.line)
+    return lines + [f"{'':<{width}}{everywhere}"] * bool(everywhere)
 
 
 def tree_lines(tree: Stretch) -> list[str]:
@@ -142,7 +159,7 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, alone: bool) -> 
     lines = [f"  path {trace.number}: {counted(trace.replays, 'replay')}, each one native call; "
              f"recorded and compiled in {trace.seconds * 1e3:.0f} ms"]
     if trace.because:
-        lines.append(f"    recorded because {trace.because}")
+        lines.append(f"    recorded again because {trace.because}")
     lines += _indented(_section("Python read", list(map(str, trace.reads)), verbose))
     for title, items in (("writes in place", trace.writes), ("sets", trace.sets), ("makes", trace.makes)):
         if items:
@@ -195,7 +212,10 @@ def counted_runs(items: Iterable[str]) -> Iterable[str]:
 
 
 def _more(count: int, thing: str, indent: str = "  ") -> list[str]:
-    return [f"{indent}... {count} more {thing}{'' if count == 1 else 's'} (explain(verbose=True))"] * (count > 0)
+    """What is left out; the plural of `thing` is made of its first word."""
+    word, space, rest = thing.partition(" ")
+    things = f"{word}{'' if count == 1 else 's'}{space}{rest}"
+    return [f"{indent}... {count} more {things} (explain(verbose=True))"] * (count > 0)
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

@@ -34,6 +34,7 @@ class TraceTree:
         self.roots: tuple[Root, ...] = ()
         self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
         self.growth = Growth()
+        self._many = ""
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -53,6 +54,15 @@ class TraceTree:
     def add(self, root: Root, replaces: Root | None) -> None:
         """A path has been grafted: `root` has it, and every path of `replaces`."""
         self.roots = (root, *(r for r in self.roots if r is not replaces))
+        self._many = ""
+
+    def many(self) -> str:
+        """How many paths there are, and an example of what keeps changing; said alike until there is another path."""
+        if not self._many:
+            traces = self.traces
+            because = next((trace.because for trace in traces if trace.because is not None), None)
+            self._many = f"{len(traces)} paths" + (f", one of them since {because}" if because is not None else "")
+        return self._many
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""

@@ -253,7 +253,7 @@ class Traced:
         if tree.is_quarantined(*given):
             return [next(a for a in self._aborted if a.reason is Abort.QUARANTINED)]
         if tree.full:
-            return [Aborted(Abort.TOO_MANY_PATHS, f"{len(tree.traces)} paths")]
+            return [Aborted(Abort.TOO_MANY_PATHS, tree.many())]
         if departure is not None and departure.segment.growth.closed is not None:
             return [departure.segment.growth.closed]
         if departure is not None and (reason := changing_float(departure.segment, tree.limits.values)):

@@ -170,6 +170,9 @@ def test_too_many_paths():
     for n in (2, 3, 4, 5):
         assert call(traced, tg.ones(n)).shape == (n,)
     assert traced.stats.aborts["TOO_MANY_PATHS"] == 2 and traced.stats.recordings == 2
+    aborted, = traced.explain().aborts
+    assert "2 paths, one of them since test_aborts.py:" in str(aborted)
+    assert "args[0] had shape (2,), now (3,)" in str(aborted)
 
 
 def test_a_path_that_an_audit_finds_wrong():

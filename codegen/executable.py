@@ -53,6 +53,7 @@ class Executable:
     `run(arrays)` takes inputs, then an array for each slot: C-contiguous, aligned, of the right types, no slot or
     aliased input overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may
     be called by several threads at once, and returns the number of the exit that was taken, or DONE - k at end k.
+    `shares_kernels`: they serve other sizes too, so to compile for one compiles none.
     ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
     """
 
@@ -64,6 +65,7 @@ class Executable:
     compile_seconds: float = 0.0
     kernels_compiled: int = 0
     kernels_reused: int = 0
+    shares_kernels: bool = False
 
     def outputs(self, end: int = 0) -> tuple[TensorType, ...]:
         """The types of the outputs at an end."""

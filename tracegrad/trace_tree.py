@@ -1,20 +1,28 @@
 """TraceTree: every path of one traced function, and the policy of its growth."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Growth
 from tracegrad.tensors import Tensor
+
+FEW = 4
+"""So many roots are tried one after the other."""
+
+MOST_HINTS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How far a traced function may grow.
 
-    paths: how many it keeps; unused: how many of them may be such as no call has come back to; failures: how often it
-    may fail to record in a row, from the start or at one exit; values: how many values of a float that Python reads at
-    one place may each be a way of its own.
+    paths: how many it keeps, where those that share kernels with other sizes give way to new ones as long as calls come
+    back to such; unused: how many of the others may be such as no call has come back to; failures: how often it may
+    fail to record in a row, from the start or at one exit; values: how many values of a float that Python reads at one
+    place may each be a way of its own.
     """
 
     paths: int = 64
@@ -32,6 +40,7 @@ class TraceTree:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.roots: tuple[Root, ...] = ()
+        self._hints: dict[tuple[Any, ...], Root] = {}   # by the shapes of arguments, where there are many roots
         self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
         self.growth = Growth()
         self._many = ""
@@ -43,17 +52,35 @@ class TraceTree:
 
     def find(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
         """The root whose assumptions hold for this call, with the Tensors its paths read."""
-        for root in self.roots:
+        roots = self.roots
+        for root in roots if len(roots) <= FEW else self._likeliest_first(roots, args):
             leaves = root.match(args, kwargs)
             if leaves is not None:
-                if root is not self.roots[0]:
+                if root is not roots[0]:
                     self.roots = (root, *(r for r in self.roots if r is not root))
+                    if len(roots) > FEW:
+                        self._hint(args, root)
                 return root, leaves
         return None
+
+    def _likeliest_first(self, roots: tuple[Root, ...], args: tuple) -> Iterator[Root]:
+        """The root of the last call, then that which a call with such shapes had last, then all."""
+        yield roots[0]
+        hinted = self._hints.get(_shapes(args))
+        if hinted is not None and any(root is hinted for root in roots):
+            yield hinted
+        yield from roots[1:]
+
+    def _hint(self, args: tuple, root: Root) -> None:
+        if len(self._hints) > MOST_HINTS:
+            self._hints.clear()
+        self._hints[_shapes(args)] = root
 
     def add(self, root: Root, replaces: Root | None) -> None:
         """A path has been grafted: `root` has it, and every path of `replaces`."""
         self.roots = (root, *(r for r in self.roots if r is not replaces))
+        while len(self.traces) > self.limits.paths and (idle := self._idle(root)) is not None:
+            self.roots = tuple(r for r in self.roots if r is not idle)
         self._many = ""
 
     def many(self) -> str:
@@ -63,6 +90,13 @@ class TraceTree:
             because = next((trace.because for trace in traces if trace.because is not None), None)
             self._many = f"{len(traces)} paths" + (f", one of them since {because}" if because is not None else "")
         return self._many
+
+    def _idle(self, but: Root | None = None) -> Root | None:
+        """The root longest unused of those that share kernels with other sizes, if calls come back to such at all."""
+        sharing = [root for root in self.roots if root.executable.shares_kernels]
+        if not any(trace.replays for root in sharing for trace in root.traces):
+            return None
+        return next((root for root in reversed(sharing) if root is not but), None)
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
@@ -77,5 +111,11 @@ class TraceTree:
     @property
     def full(self) -> bool:
         """Has the function as many paths as its limits allow?"""
-        traces = self.traces
-        return len(traces) >= self.limits.paths or sum(not trace.replays for trace in traces) >= self.limits.unused
+        own = [trace for root in self.roots if not root.executable.shares_kernels for trace in root.traces]
+        if sum(not trace.replays for trace in own) >= self.limits.unused:
+            return True
+        return len(self.traces) >= self.limits.paths and self._idle() is None
+
+
+def _shapes(args: tuple) -> tuple[Any, ...]:
+    return tuple([a.shape if isinstance(a, Tensor) else None for a in args])

@@ -5,6 +5,7 @@ A kernel is compiled once for a process and, with a disk cache, once for a machi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from time import perf_counter
 
@@ -52,7 +53,8 @@ def compile_bound(program: Program, aliases: tuple[Aliases, ...], cache: Cache, 
     assert isinstance(first.terminator, Return)
     graph = Graph(program.name, first.inputs, first.nodes, first.terminator.values)
     constants = [np.asarray(literal(text), DTYPES[dtype]) for text, dtype in binding.constants]
-    return build(plan_at(_planned(graph, aliases[0], host_machine()), binding.numbers, constants), cache)
+    plan = plan_at(_planned(graph, aliases[0], host_machine()), binding.numbers, constants)
+    return replace(build(plan, cache), shares_kernels=bool(binding.numbers))
 
 
 @lru_cache(maxsize=256)

@@ -55,6 +55,5 @@ svg .input rect { fill: var(--off); stroke: var(--edge); }
 svg .output rect { stroke: var(--end-rule); stroke-width: 2.5; }
 svg rect.frame { fill: none; stroke: var(--ask-rule); stroke-dasharray: 2 5; }
 svg .edge { fill: none; stroke: var(--edge); }
-svg .far { stroke-opacity: 0.35; }
 svg path.unseen { stroke-dasharray: 4 4; }
 """

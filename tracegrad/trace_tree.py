@@ -1,6 +1,7 @@
 """TraceTree: every path of one traced function, and the policy of its growth."""
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,8 @@ class Limits:
 class TraceTree:
     """The roots of one function, the one that matched last first.
 
-    `roots` is replaced, never changed, so that a reader in another thread sees one whole tuple.
+    `roots` is replaced, never changed, so that a reader in another thread sees one whole tuple; who replaces it holds
+    `_changing` from reading it on, so that no thread brings back what another has taken out.
     """
 
     def __init__(self, limits: Limits):
@@ -44,6 +46,7 @@ class TraceTree:
         self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
         self.growth = Growth()
         self._many = ""
+        self._changing = threading.Lock()
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -57,11 +60,16 @@ class TraceTree:
             leaves = root.match(args, kwargs)
             if leaves is not None:
                 if root is not roots[0]:
-                    self.roots = (root, *(r for r in self.roots if r is not root))
+                    self._put_first(root)
                     if len(roots) > FEW:
                         self._hint(args, root)
                 return root, leaves
         return None
+
+    def _put_first(self, root: Root) -> None:
+        with self._changing:
+            if any(r is root for r in self.roots):
+                self.roots = (root, *(r for r in self.roots if r is not root))
 
     def _likeliest_first(self, roots: tuple[Root, ...], args: tuple) -> Iterator[Root]:
         """The root of the last call, then that which a call with such shapes had last, then all."""
@@ -78,9 +86,10 @@ class TraceTree:
 
     def add(self, root: Root, replaces: Root | None) -> None:
         """A path has been grafted: `root` has it, and every path of `replaces`."""
-        self.roots = (root, *(r for r in self.roots if r is not replaces))
-        while len(self.traces) > self.limits.paths and (idle := self._idle(root)) is not None:
-            self.roots = tuple(r for r in self.roots if r is not idle)
+        with self._changing:
+            self.roots = (root, *(r for r in self.roots if r is not replaces))
+            while len(self.traces) > self.limits.paths and (idle := self._idle(root)) is not None:
+                self.roots = tuple(r for r in self.roots if r is not idle)
         self._many = ""
 
     def many(self) -> str:
@@ -100,9 +109,10 @@ class TraceTree:
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
-        self.roots = tuple(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
-        if smaller is None:
-            self.quarantined = (*self.quarantined, root)
+        with self._changing:
+            self.roots = tuple(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
+            if smaller is None:
+                self.quarantined = (*self.quarantined, root)
 
     def is_quarantined(self, args: tuple, kwargs: dict) -> bool:
         """Would this call take a path that is not to be replayed?"""

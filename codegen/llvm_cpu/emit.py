@@ -45,7 +45,6 @@ from codegen.schedule.kernel import (
     Unary,
     makes_value,
 )
-from codegen.schedule.sizes import words_of
 
 _PARAMETERS = "ptr noalias readonly %buffers, i64 %first_chunk, i64 %last_chunk, ptr noalias %failed"
 _FIRST_CHUNK, _LAST_CHUNK = Value("%first_chunk", I64), Value("%last_chunk", I64)
@@ -78,9 +77,9 @@ class _Writer:
         table = Value("%buffers", PTR)
         entries = [self.a.address(table, PTR, self.a.constant(I64, k)) for k in range(len(kernel.params))]
         pointers = tuple(self.a.load(PTR, entry, invariant=True) for entry in entries)
-        if count := words_of(kernel):
+        if kernel.words:
             words = self.a.load(PTR, self.a.address(table, PTR, self.a.constant(I64, len(entries))), invariant=True)
-            places = [self.a.address(words, I64, self.a.constant(I64, k)) for k in range(count)]
+            places = [self.a.address(words, I64, self.a.constant(I64, k)) for k in range(kernel.words)]
             self.a.words = {f"n{k}": self.a.load(I64, at, invariant=True) for k, at in enumerate(places)}
         self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR), features)
 

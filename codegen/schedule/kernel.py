@@ -332,13 +332,17 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """`vector`: the name of the vector axis or None. `grain`: points of axes[0] in a chunk, 0: all are one chunk."""
+    """`vector`: the name of the vector axis or None. `grain`: points of axes[0] in a chunk, 0: all are one chunk.
+
+    `words`: how many sizes a launch gives it.
+    """
 
     params: tuple[Param, ...]
     axes: tuple[Axis, ...]
     passes: tuple[Pass, ...]
     vector: str | None
     grain: Size
+    words: int = 0
 
     @property
     def chunks(self) -> Size:

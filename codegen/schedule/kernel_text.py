@@ -1,6 +1,6 @@
 """The text of Kernels, also their cache key: a printer and a parser that round-trip, `parse(print(k)) == k`.
 
-    kernel    = "kernel" "(" [param ("," param)*] ")" "{" ("for" axis ":")* pass* "}"
+    kernel    = "kernel" "(" [param ("," param)*] ")" ["given" INT] "{" ("for" axis ":")* pass* "}"
     param     = "b"K ":" DTYPE "[" size "]" ("in" | "out" | "inout")
     pass      = "pass" [axis ("," axis)*] ":" statement*
     axis      = NAME "<" size ["vector"] ["parallel" "grain" size] ["while" index "<" size]
@@ -57,7 +57,7 @@ from codegen.schedule.kernel import (
 def print_kernel(kernel: Kernel) -> str:
     """The text of a kernel."""
     params = ", ".join(f"b{k}: {p.dtype}[{p.size}] {p.access}" for k, p in enumerate(kernel.params))
-    lines = [f"kernel ({params}) {{"]
+    lines = [f"kernel ({params}){f' given {kernel.words}' if kernel.words else ''} {{"]
     indent = "  "
     for k, axis in enumerate(kernel.axes):
         lines.append(f"{indent}for {_axis_text(axis, kernel.vector, kernel.grain if k == 0 else 0)}:")
@@ -213,6 +213,7 @@ class _Parser:
             size = self.size()
             self.mark("]")
             params.append(Param(dtype, size, self.matched("in|out|inout", "in, out or inout")))
+        words = self.integer() if self.accept("given") else 0
         self.mark("{")
         axes: list[Axis] = []
         while self.accept("for"):
@@ -222,7 +223,7 @@ class _Parser:
         while self.accept("pass"):
             passes.append(self.one_pass())
         self.mark("}", "end of the text")
-        return Kernel(tuple(params), tuple(axes), tuple(passes), self.vector, self.grain)
+        return Kernel(tuple(params), tuple(axes), tuple(passes), self.vector, self.grain, words)
 
     def axis(self) -> Axis:
         name, clip = self.name(), None

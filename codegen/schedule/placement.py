@@ -111,6 +111,7 @@ class _Buffers:
     def __init__(self, graph: StaticGraph, outputs: Sequence[int], at: dict[Place, Input | Output],
                  order: Sequence[Task]):
         self.graph, self.outputs = graph, outputs
+        self.static = all(isinstance(size, int) for shape in graph.shapes for size in shape)
         launches = [task.work for task in order if isinstance(task.work, Lowered)]
         self.partials = {storage: param for one in launches for storage, param in zip(one.storages, one.kernel.params)
                          if isinstance(storage, Partial)}
@@ -154,7 +155,7 @@ class _Buffers:
         match task.work:
             case Lowered(kernel, storages):
                 kernel, numbers = _merged(kernel, [self.number(storage) for storage in storages])
-                return Launch(*_given(kernel, numbers))
+                return Launch(kernel, numbers) if self.static else Launch(*_given(kernel, numbers))
             case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
                 (c,) = task.writes
                 operands = self.number(a), self.number(b), self.number(c)

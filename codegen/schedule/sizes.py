@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from codegen.ir.dims import Dim, Size, content, evaluate, symbol, symbols
+from codegen.ir.dims import Dim, Size, content, evaluate, symbol
 from codegen.schedule.index import bounds, canonical
 from codegen.schedule.kernel import (
     Axis,
@@ -44,30 +44,18 @@ def given_sizes(kernel: Kernel) -> tuple[Kernel, tuple[Size, ...]]:
         own = size // factor
         return words.setdefault(own, symbol(f"n{len(words)}")) * factor
 
-    return with_sizes(kernel, word_for), tuple(words)
+    return replace(with_sizes(kernel, word_for), words=len(words)), tuple(words)
 
 
 def kernel_at(kernel: Kernel, words: Sequence[int]) -> Kernel:
     """The kernel with numbers for its words."""
     binding = {f"n{k}": word for k, word in enumerate(words)}
-    return with_sizes(kernel, lambda size: evaluate(size, binding)) if words else kernel
+    return replace(with_sizes(kernel, lambda size: evaluate(size, binding)), words=0) if words else kernel
 
 
 def chunks_at(kernel: Kernel, words: Sequence[int]) -> int:
     """How many chunks a launch with these words is made of."""
     return evaluate(kernel.chunks, {f"n{k}": word for k, word in enumerate(words)})
-
-
-def words_of(kernel: Kernel) -> int:
-    """How many words a kernel is given."""
-    names: set[str] = set()
-
-    def look(size: Size) -> Size:
-        names.update(symbols(size))
-        return size
-
-    with_sizes(kernel, look)
-    return len(names)
 
 
 def fits(kernel: Kernel) -> bool:
@@ -110,4 +98,4 @@ def with_sizes(kernel: Kernel, new: Callable[[Size], Size]) -> Kernel:
     params = tuple(replace(p, size=new(p.size)) for p in kernel.params)
     axes = tuple(map(of_axis, kernel.axes))
     passes = tuple(Pass(tuple(map(of_axis, p.axes)), tuple(map(of_statement, p.body))) for p in kernel.passes)
-    return Kernel(params, axes, passes, kernel.vector, new(kernel.grain))
+    return Kernel(params, axes, passes, kernel.vector, new(kernel.grain), kernel.words)

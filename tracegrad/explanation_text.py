@@ -18,7 +18,7 @@ MOST_LINES = 24         # of a section, where not everything is asked for
 FIRST_NODES, LAST_NODES = 16, 4
 MOST_PATHS = 6          # that are told one by one
 MOST_ROOTS = 3
-WIDEST, NARROWER = 110, 72
+WIDEST = 110            # characters of a step or an operation
 
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
@@ -56,8 +56,9 @@ def _root(root: RootReport, verbose: bool) -> list[str]:
     if len(root.traces) > 1 or root.tree.ways:
         lines += ["  ways", *(f"    {line}" for line in tree_lines(root.tree))]
     shown = root.traces if verbose else root.traces[:MOST_PATHS]
+    with_graphs = verbose or root.number == len(root.traces) == 1       # those of several paths are much alike
     for trace in shown:
-        lines += _trace(root, trace, verbose, len(root.traces) == 1)
+        lines += _trace(root, trace, verbose, with_graphs)
     lines += _more(len(root.traces) - len(shown), "path")
     if verbose:
         lines += _section("native call", root.plan.splitlines(), verbose)
@@ -155,7 +156,7 @@ def _work(stretch: Stretch) -> str:
     return counted(stretch.operations, "operation") + (f", {stretch.lines}" if stretch.lines else "")
 
 
-def _trace(root: RootReport, trace: TraceReport, verbose: bool, alone: bool) -> list[str]:
+def _trace(root: RootReport, trace: TraceReport, verbose: bool, with_graph: bool) -> list[str]:
     lines = [f"  path {trace.number}: {counted(trace.replays, 'replay')}, each one native call; "
              f"recorded and compiled in {trace.seconds * 1e3:.0f} ms"]
     if trace.because:
@@ -167,10 +168,9 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, alone: bool) -> 
     steps = root.steps_of(trace)
     if steps:
         moved = bytes_text(sum(step.bytes_moved for step in steps))
-        width = min(max(len(step.summary) for step in steps), WIDEST if verbose else NARROWER)
-        told = [f"{_fitted(step.summary, verbose):<{width}}  {bytes_text(step.bytes_moved)}" for step in steps]
+        told = [f"{bytes_text(step.bytes_moved):>10}  {_fitted(step.summary, verbose)}" for step in steps]
         lines += _indented(_section(f"{counted(len(steps), 'step')}, which move {moved}", told, verbose))
-    if verbose or alone:            # the graphs of several paths have much in common
+    if with_graph:
         lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])
     return lines
 

@@ -291,6 +291,7 @@ from tracegrad.manipulation import (
     unflatten,
     vstack,
 )
+from tracegrad.modes import eager
 from tracegrad.movement import (
     broadcast_to,
     concat,
@@ -417,7 +418,7 @@ from tracegrad.statistics import (
 )
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits
-from tracegrad.tracing import FellBackToEager, eager, trace
+from tracegrad.tracing import FellBackToEager, trace
 from tracegrad.windows import sliding_window_view
 
 __version__ = "0.1.0"

@@ -209,7 +209,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
         for edge, (_, g) in zip(edges, seeds):
             if needed is None or id(edge) in needed:
                 cotangents[id(edge)] = cotangents[id(edge)] + g if id(edge) in cotangents else g
-        reverse_walk(((id(node), node) for node in nodes), cotangents, needed, arrived)
+        steps = nodes if GRAD.anomaly is None else GRAD.anomaly.steps(nodes)
+        reverse_walk(((id(node), step) for node, step in zip(nodes, steps)), cotangents, needed, arrived)
         for key, g in cotangents.items():
             leaf = leaves[key]
             g = hooked(leaf.hooks, g, given_out)

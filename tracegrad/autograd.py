@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tracegrad.anomaly import AnomalyError, detect_anomaly  # noqa: F401 - public names
 from tracegrad.autodiff import pull_back, seed_of
 from tracegrad.complex_numbers import real
 from tracegrad.creation import zeros_like

@@ -24,7 +24,7 @@ from codegen.ir.types import TensorType, type_of
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.recorder import ACTIVE
-from tracegrad.source_lines import at_user_line
+from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.tensors import Saved, Tensor
 
 try:        # what np.errstate sets, in an eighth of its time
@@ -53,9 +53,10 @@ _sequence = itertools.count()
 
 
 class GradMode(threading.local):
-    """Are operations differentiated in this thread?"""
+    """Are operations differentiated in this thread? `anomaly`: what is told of each, if anything (see anomaly.py)."""
 
     enabled = True
+    anomaly: Any = None
 
 
 GRAD = GradMode()
@@ -130,6 +131,16 @@ class Node:
         return Tensor(saved.array, True, edge)
 
 
+class LinedNode(Node):
+    """One that knows the user's line it was done at."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, *of_node: Any):
+        super().__init__(*of_node)
+        self.line = user_line()
+
+
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
     errors = silence()
@@ -142,6 +153,8 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     if type(array) is not _ndarray:
         array = _asarray(array)
     result = Tensor(array)
+    if GRAD.anomaly is not None:
+        GRAD.anomaly.made(op, args, result)
     if GRAD.enabled:
         for a in args:
             if isinstance(a, Tensor) and a.requires_grad:
@@ -215,7 +228,8 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
         else:
             operands.append(a)
     result.requires_grad = True
-    node = Node(op, attrs, tuple(edges), tuple(operands), None)
+    make = Node if GRAD.anomaly is None else LinedNode
+    node = make(op, attrs, tuple(edges), tuple(operands), None)
     node.result = result.save() if used[-1] else Like(result.shape, result.dtype)
     result.grad_fn = node
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from codegen import Executable
 from codegen.ir.graph import Graph
+from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.guards import Guards, Slot
@@ -186,14 +187,22 @@ class Root:
         return [source.fetch(leaves, args, kwargs) if leaf is None else leaves[leaf].array
                 for leaf, source in zip(self._leaf_of, self.sources)]
 
-    def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[int, Any]:
-        """Go one of the ways: (-1 - its end, the result); or (the number of an exit, None), with nothing changed."""
+    def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict, watched: bool = False) -> tuple[int, Any]:
+        """Go one of the ways: (-1 - its end, the result); or (the number of an exit, None), with nothing changed.
+
+        `watched`: a NaN in anything that the call would leave behind is an exit, number 0.
+        """
         inputs = self.fetch(leaves, args, kwargs)
         kept = None if not self._carries else self._keep(inputs, leaves)
         for k in self.written:
             self.written_tensor(k, leaves).prepare_write()
         arrays = (*inputs, *[pool.take() for pool in self.pools])
+        before = [(arrays[k], arrays[k].copy()) for k in self.written] if watched else []
         left_at = self.executable.run(arrays)
+        if watched and left_at < 0 and any(has_nan(arrays[k]) for k in (*self.written, *self._outputs[-1 - left_at])):
+            for array, values in before:
+                np.copyto(array, values)
+            return 0, None
         if left_at >= 0:
             if left_at:
                 self.exits[left_at - 1].growth.exits += 1

@@ -286,11 +286,19 @@ class RouteNode(Node):
             raise RuntimeError(at_user_line(
                 "traced: backward through a graph that was freed: pass retain_graph=True to the first backward"))
         self._pulled = wanted
-        inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
-        saved = [self._saved(k) for k in route.saved_before(self.output)]
-        gradients = dict(zip(route._wrt, route.derivative(self.output)(*inputs, g, *saved)))
+        gradients = dict(zip(route._wrt, route.derivative(self.output)(*self._operands(g))))
         for k in wanted:
             yield id(self.edges[k]), gradients[k]
+
+    def derivation(self, g: Tensor) -> tuple[Graph, list[Tensor]]:
+        """What `pull` computes: a graph, and what its inputs are."""
+        return self.call.route.derivative(self.output).graph, self._operands(g)
+
+    def _operands(self, g: Tensor) -> list[Tensor]:
+        call = self.call
+        assert call.inputs is not None
+        inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
+        return [*inputs, g, *(self._saved(k) for k in call.route.saved_before(self.output))]
 
     @property
     def freed(self) -> bool:

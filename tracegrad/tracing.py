@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
 import threading
 import time
 import types
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -32,6 +29,7 @@ from tracegrad.fallbacks import report_fallback
 from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.lifted import may_be_lifted
 from tracegrad.misses import last_missed
+from tracegrad.modes import MODE, Mode
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
@@ -48,22 +46,9 @@ from tracegrad.verification import Verification, verify
 P = ParamSpec("P")
 R = TypeVar("R")
 
-EAGER: ContextVar[bool] = ContextVar("tracegrad_eager", default=os.environ.get("TRACEGRAD_EAGER", "") not in ("", "0"))
-"""Do traced functions run as plain Python in this context?"""
-
 
 class FellBackToEager(UserWarning):
     """A traced function ran eagerly; said once for each function."""
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """In the body, every traced function runs as plain Python: breakpoints, prints and steps behave as written."""
-    token = EAGER.set(True)
-    try:
-        yield
-    finally:
-        EAGER.reset(token)
 
 
 @dataclass(slots=True)
@@ -108,8 +93,8 @@ class Traced:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if EAGER.get() or ACTIVE.get() is not None:
-            return self.eager(*args, **kwargs)
+        if MODE.get() is not None or ACTIVE.get() is not None:
+            return self._in_mode(args, kwargs)
         stats = self.stats
         stats.calls += 1
         found = self._tree.find(args, kwargs)
@@ -137,6 +122,38 @@ class Traced:
             return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
         stats.eager_calls += 1                      # the values were refused: the Python raises
         return self.eager(*args, **kwargs)
+
+    def _in_mode(self, args: tuple, kwargs: dict) -> Any:
+        """As plain Python; watched for NaN, a replay may do, but nothing is recorded."""
+        if MODE.get() is not Mode.WATCHED or ACTIVE.get() is not None:
+            return self.eager(*args, **kwargs)
+        stats = self.stats
+        stats.calls += 1
+        known = self._known(args, kwargs)
+        if known is not None:
+            try:
+                left_at, result = known[0].replay(known[1], args, kwargs, watched=True)
+            except BaseException:           # a callback's, or Ctrl-C
+                stats.replays += 1
+                raise
+            if left_at < 0:
+                stats.replays += 1
+                return result
+            stats.side_exits += 1
+        stats.eager_calls += 1
+        with np.errstate(invalid="raise"):          # no operation on Tensors heeds it, and NumPy's own are not watched
+            return self.eager(*args, **kwargs)
+
+    def _known(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
+        """What is known to fit this call, on Tensors or on ndarrays."""
+        try:
+            adopted = adopt(args, kwargs, self._makes_arrays)
+        except NotAdopted:
+            return None
+        if adopted is None:
+            return self._tree.find(args, kwargs)
+        tree = self._array_trees.get(adopted.scalars)
+        return None if tree is None else tree.find(adopted.args, adopted.kwargs)
 
     def _end_audit(self, tree: TraceTree, root: Root, audited: Audit) -> Any:
         """The call has run as Python: give what it gave; a path that gives something else is never replayed again."""

@@ -67,7 +67,7 @@ UFUNCS = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divi
 
 def fits_directly(x: Tensor, other: Any) -> bool:
     """Is x op= other nothing but a write to memory: no history, no recording, no conversion?"""
-    if x.dtype not in INEXACT or not x.array.flags.writeable or ACTIVE.get() is not None:
+    if x.dtype not in INEXACT or not x.array.flags.writeable or ACTIVE.get() is not None or GRAD.anomaly is not None:
         return False
     if GRAD.enabled and x.requires_grad:
         return False

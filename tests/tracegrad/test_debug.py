@@ -30,11 +30,12 @@ def plain(value: Any) -> Any:
     return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
-def agree(make: Callable[[list], Callable[..., Any]], calls: list[tuple], replays: int) -> list:
+def agree(make: Callable[[list], Callable[..., Any]], calls: list[tuple], replays: int,
+          target: str = "auto") -> list:
     """Make the function twice, around a list that it hands things to; call one plainly, one traced. What was handed."""
     expected: list[Any] = []
     found: list[Any] = []
-    eager, traced = make(expected), tg.trace(make(found))
+    eager, traced = make(expected), tg.trace(target=target)(make(found))
     for args in calls:
         results = [run(*args) for run in (eager, traced)]
         np.testing.assert_allclose(*(r.detach().numpy() for r in results), rtol=1e-12)
@@ -426,4 +427,4 @@ def test_only_what_the_taken_path_comes_to_is_handed_over() -> None:
         return f
 
     calls = [(tg.full((2,), v),) for v in (1.0, -1.0, -3.0, 2.0, -1.0, -3.0, -2.0, -3.0, 1.0)]
-    agree(make, calls, replays=5)
+    agree(make, calls, replays=5, target="interpret")

@@ -193,6 +193,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
 
     def arrived(key: int, g: Tensor) -> Tensor:
         node = by_id[key]
+        if node.hooks and (recorder := ACTIVE.get()) is not None:
+            recorder.refuse("a gradient hook of a tensor that is no leaf")      # no guard sees where it is kept
         g = hooked(node.hooks, g, given_out)
         if needed is None or any(id(e) in needed for e in node.edges):
             walked.append(node)
@@ -227,13 +229,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
 
 
 def hooked(hooks: list[Callable[[Tensor], Tensor | None]] | None, g: Tensor, given_out: set[int]) -> Tensor:
-    """g as the hooks leave it; a recorder is told that they run."""
-    if not hooks:
-        return g
-    recorder = ACTIVE.get()
-    if recorder is not None:
-        recorder.refuse("a gradient hook")
-    for hook in hooks:
+    """g as the hooks leave it."""
+    for hook in hooks or ():
         given_out.add(id(g))
         changed = hook(g)
         if changed is not None:

@@ -98,7 +98,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Hand
         raise RuntimeError(at_user_line("register_hook: the tensor does not require grad"))
     recorder = ACTIVE.get()
     if recorder is not None:
-        recorder.refuse("a gradient hook")
+        recorder.refuse("it registered a gradient hook")
     owner = x if x.grad_fn is None else x.grad_fn
     if owner.hooks is None:
         owner.hooks = []

@@ -363,8 +363,6 @@ class Recorder:
         self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, tensor.grad_fn, **how))
         if any(tensor.storage is storage for storage in self._written_storages):
             self.abort(Abort.VIEW_WRITE, f"{type_of(tensor.array)} shares memory that the run has written")
-        if tensor.hooks:
-            self.abort(Abort.HOOK, f"of {type_of(tensor.array)}")
         return self._bind(tensor, ("input", len(self.inputs) - 1))
 
     def _number(self, number: Any, dtype: str) -> Key:

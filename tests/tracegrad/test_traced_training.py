@@ -222,3 +222,44 @@ def test_a_model_of_half_precision_learns_alike_eager_and_traced(dtype: np.dtype
     eager, traced = losses(False), losses(True)
     np.testing.assert_allclose(traced, eager, rtol=0.05)
     assert traced[-1] < 0.3 * traced[0]
+
+
+def test_hooks_of_parameters_are_part_of_the_path():
+    factor = [2.0]
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    x = tg.tensor([3.0, 4.0])
+
+    @tg.trace
+    def step(x):
+        w.grad = None
+        loss = (w * x).sum()
+        loss.backward()
+        return loss
+
+    def gradients(times):
+        found = []
+        for _ in range(times):
+            step(x)
+            found.append(w.grad.tolist())
+        return found
+
+    handle = w.register_hook(lambda g: g * factor[0])
+    assert gradients(3) == [[6.0, 8.0]] * 3 and step.stats.replays == 2
+    factor[0] = 3.0
+    assert gradients(3) == [[9.0, 12.0]] * 3 and step.stats.replays == 4
+    w.register_hook(lambda g: g + 1.0)
+    assert gradients(2) == [[10.0, 13.0]] * 2 and step.stats.replays == 5
+    handle.remove()
+    assert gradients(2) == [[4.0, 5.0]] * 2 and step.stats.replays == 6
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+def test_a_hook_that_does_more_than_compute_is_called_every_time():
+    calls = []
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    w.register_hook(lambda g: calls.append(g))
+    step = tg.trace(lambda x: (w * x).sum().backward())
+    for n in range(1, 5):
+        step(tg.ones(2))
+        assert len(calls) == n
+    assert w.grad.tolist() == [4.0, 4.0] and step.stats.replays == 0

@@ -226,6 +226,8 @@ def of_tensor(view: View, o: Any) -> Part:
         Condition(f"{layout.history} is {'not ' if history else ''}None", "has a history:", (history,)),
         Condition(f"{layout.hooks} is {'not ' if hooks else ''}None", "has hooks:", (hooks,))],
         namespace=layout.array, state=state, mutable=True, is_tensor=True)
+    if hooks:       # a backward calls them
+        part.children.append(Child(".hooks", _attribute(o, layout.hooks), layout.hooks, via="hooks"))
     if view.grads_read is None or id(o) in view.grads_read:
         part.children.append(Child(".grad", _attribute(o, layout.grad), layout.grad, via="grad"))
     return part

@@ -114,7 +114,7 @@ class Nest:
         if part.multiple % lanes == 0:
             return carried
         rest = a.convert("trunc", a.binary("sub nsw", part.stop, middle), I32)
-        mask = a.compare("icmp ult", a.lane_numbers(vector("i32", lanes)), a.splat(rest, lanes))
+        mask = a.compare("icmp slt", a.lane_numbers(vector("i32", lanes)), a.splat(rest, lanes))
         return a.when(a.compare("icmp slt", middle, part.stop), carried, partial(at, middle, carried, mask))
 
     def _loop(self, start: Value, stop: Value, step: int, certain: bool, carried: list[Value],

@@ -56,11 +56,11 @@ def graphs(draw, ops: Sequence[str] = OPS_DRAWN, dtypes: Sequence[str] = DTYPES_
     return b.graph([*draw(st.lists(st.sampled_from(values), max_size=3)), values[-1]])
 
 
-def arrays_for(graph: Graph, seed: int) -> list[np.ndarray]:
-    """Inputs for `graph`: small numbers and special ones; symbols get sizes from 2 to 4."""
+def arrays_for(graph: Graph, seed: int, largest: int = 4) -> list[np.ndarray]:
+    """Inputs for `graph`: small numbers and special ones; symbols get sizes from 2 to the largest."""
     rng = np.random.default_rng(seed)
     names = sorted(set().union(*(type.symbols for type in graph.inputs))) if graph.inputs else []
-    binding = {name: int(rng.integers(2, 5)) for name in names}
+    binding = {name: int(rng.integers(2, largest + 1)) for name in names}
     arrays = []
     for type in graph.inputs:
         shape = tuple(evaluate(size, binding) for size in type.shape)

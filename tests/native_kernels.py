@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -20,6 +20,7 @@ from codegen.llvm_cpu import link
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
 from codegen.schedule.kernel import Axis, Binary, Cast, Index, Kernel, Load, Param, Pass, Select, Store, Unary
+from codegen.schedule.sizes import chunks_at, kernel_at
 
 _symbols = itertools.count()
 
@@ -88,18 +89,21 @@ def _machine(cpu: str) -> llvm.TargetMachine:
 def compile_kernel(kernel: Kernel, features: Features) -> Callable[..., bool]:
     """run(arrays, first=0, last=all) runs chunks on contiguous arrays in the order of the params: did a check fail?
 
-    A kernel is compiled once for each Features.
+    `words`: those that the kernel is given. A kernel is compiled once for each Features.
     """
     symbol = f"kernel_{next(_symbols)}"
     code = object_code(emit_kernel(kernel, symbol, features), features)
     prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
     native = prototype(link.link(code, [symbol])[symbol])
 
-    def run(arrays: list[np.ndarray], first: int = 0, last: int | None = None) -> bool:
-        assert all(a.flags.c_contiguous and a.size == p.size for a, p in zip(arrays, kernel.params, strict=True))
-        table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
+    def run(arrays: list[np.ndarray], first: int = 0, last: int | None = None, words: Sequence[int] = ()) -> bool:
+        params = kernel_at(kernel, words).params
+        assert all(a.flags.c_contiguous and a.size == p.size for a, p in zip(arrays, params, strict=True))
+        given = np.array(words, np.int64)
+        table = (ctypes.c_void_p * (len(arrays) + 1))(*[a.ctypes.data for a in (*arrays, given)])
         failed = ctypes.c_int32(0)
-        native(ctypes.addressof(table), first, kernel.chunks if last is None else last, ctypes.addressof(failed))
+        last = chunks_at(kernel, words) if last is None else last
+        native(ctypes.addressof(table), first, last, ctypes.addressof(failed))
         assert failed.value in (0, 1)
         return bool(failed.value)
 

@@ -123,7 +123,7 @@ def test_what_has_no_plan_for_all_sizes_is_compiled_as_it_is(monkeypatch: pytest
 def test_random_graphs(graph: Graph, seeds: list[int]) -> None:
     sizes = SeenSizes()
     for seed in seeds:
-        inputs = arrays_for(graph, seed)
+        inputs = arrays_for(graph, seed, 20)
         known = at(graph, bind(graph.inputs, [x.shape for x in inputs]))
         expected = interpret(known, inputs)
         if isinstance(expected, Exit):

@@ -1,21 +1,26 @@
 """Random graphs, scheduled: every kernel computes what the kernel interpreter computes, on each instruction set."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-from graph_strategies import graphs
+from graph_strategies import arrays_for, graphs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from native_kernels import compile_kernel, runnable
 
+from codegen.ir.interpret import bind
 from codegen.ir.ops import OPS
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO
+from codegen.schedule.binding import plan_at
 from codegen.schedule.kernel import Accumulate, Binary, Kernel, Param, Unary
 from codegen.schedule.kernel_interpret import run_kernel
 from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Launch
+from codegen.schedule.sizes import kernel_at
 
 SIZES = (0, 1, 2, 3, 5, 33, 70)
 LARGE = 1 << 14
@@ -65,6 +70,29 @@ def test_kernels_agree_with_the_interpreter(graph, seed, features):
                 np.testing.assert_array_equal(a, e)
             else:
                 np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(graphs(KERNEL_OPS, symbolic=True), st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2),
+       st.sampled_from(list(runnable().values())), st.sampled_from([Machine(), Machine(serial_work=8, chunk_work=4)]))
+def test_kernels_that_are_given_sizes_agree(graph, seeds, features, machine):
+    plan = schedule(graph, machine=replace(machine, computes=computes))
+    for seed in seeds:
+        bound = plan_at(plan, bind(graph.inputs, [x.shape for x in arrays_for(graph, seed, 40)]))
+        generator = np.random.default_rng(seed)
+        for step in dict.fromkeys(step for step in bound.steps if isinstance(step, Launch)):
+            kernel = kernel_at(step.kernel, step.words)
+            if rounds_differently(kernel) and compares(kernel):
+                continue
+            expected = [contents(p, generator) for p in kernel.params]
+            actual = [x.copy() for x in expected]
+            good = run_kernel(kernel, expected)
+            assert compile_kernel(step.kernel, features)(actual, words=step.words) == (not good)
+            for param, a, e in zip(kernel.params, actual, expected) if good else ():
+                if param.access == "in" or not rounds_differently(kernel) or a.dtype.kind != "f":
+                    np.testing.assert_array_equal(a, e)
+                else:
+                    np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
 
 
 NARROW = ("f16", "bf16", "i8", "i16", "u8", "u16", "u64", "bool")

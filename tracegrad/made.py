@@ -1,9 +1,11 @@
 """What a replay makes: Tensors around the outputs of its program, views of them, and storage for the outputs."""
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,9 +48,8 @@ class MadeView:
     tracked: bool                           # does differentiation see it as a view?
     writeable: bool = True                  # may it be written to, if the parent may?
 
-    def tensor(self, tensors: Sequence[Tensor]) -> Tensor:
+    def tensor(self, parent: Tensor) -> Tensor:
         """The view."""
-        parent = tensors[self.parent]
         if self.op == "detach":
             return detach(parent)
         before, GRAD.enabled = GRAD.enabled, self.tracked
@@ -69,6 +70,18 @@ def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
     array: np.ndarray = np.ndarray(values.shape, values.dtype, memory, before, strides)
     array[...] = values
     return array
+
+
+POOLED_BYTES = 1 << 15
+"""From here on it is cheaper to use an array again than to ask for memory and touch it for the first time."""
+
+
+def storage(type: TensorType) -> Callable[[], np.ndarray]:
+    """What gives uninitialized C-contiguous arrays of this type that nobody else holds."""
+    dtype = DTYPES[type.dtype]
+    if math.prod(type.shape) * dtype.itemsize < POOLED_BYTES:
+        return partial(np.empty, type.shape, dtype)
+    return OutputPool(type).take
 
 
 class OutputPool:

@@ -11,7 +11,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,11 @@ from tracegrad.callbacks import Callback
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.guards import Guards, Slot
 from tracegrad.lifted import may_be_lifted
-from tracegrad.made import Made, MadeView, OutputPool
+from tracegrad.made import Made, MadeView, storage
 from tracegrad.purity.observation import Observation
+from tracegrad.replay_code import Replay, write_replay
 from tracegrad.results import Rebuild
-from tracegrad.routes import Kept, Route, kept_tensor, way_of
+from tracegrad.routes import Kept, Route
 from tracegrad.segments import Path, Segment
 from tracegrad.tensors import Tensor
 
@@ -77,25 +78,10 @@ class Trace:
         """The whole path."""
         return self.path.graph
 
-    def finish(self, arrays: Sequence[np.ndarray], leaves: Sequence[Tensor], kept: Kept | None,
-               args: tuple, kwargs: dict) -> Any:
-        """Do what comes after the native call, which filled `arrays` (made ones, then saved ones); the result."""
-        made = [m.tensor(array) for array, m in zip(arrays, self.made)]
-        if self.route is not None and kept is not None:
-            live = [t for t, m in zip(made, self.made) if m.has_history]
-            self.route.attach(self._of_path(kept), arrays[len(made):], live)
-        tensors = [*(leaves[k] for k in self.leaves), *made]
-        if len(made) < len(self.makes):
-            self._add_views(tensors)
-        for g in self.grad_effects:
-            tensors[g.leaf]._grad = None if g.tensor is None else tensors[g.tensor]
-        result = self.rebuild(tensors, args, kwargs)        # all of it before slots change what it finds
-        stored = [effect.rebuild(tensors, args, kwargs) for effect in self.slot_effects]
-        for effect, value in zip(self.slot_effects, stored):
-            effect.slot.assign(args, kwargs, value)
-        for callback in self.callbacks:
-            callback(tensors, args, kwargs)
-        return result
+    def attach(self, kept: Kept, saved: Sequence[np.ndarray], live: Sequence[Tensor]) -> None:
+        """Give the tensors that derivatives lead through their history."""
+        assert self.route is not None
+        self.route.attach(self._of_path(kept), saved, live)
 
     def _of_path(self, kept: Kept) -> Kept:
         """What was kept of the root's inputs, for those of the path."""
@@ -106,12 +92,6 @@ class Trace:
             return tuple(edges[k] for k in inputs), None
         return tuple(edges[k] for k in inputs), tuple(values[k] for k in inputs)
 
-    def _add_views(self, tensors: list[Tensor]) -> None:
-        """Put the views where they belong among what the call has made."""
-        for place, entry in enumerate(self.makes, len(self.leaves)):
-            if isinstance(entry, MadeView):
-                tensors.insert(place, entry.tensor(tensors))
-
 
 @dataclass(slots=True, eq=False, repr=False)
 class Root:
@@ -119,6 +99,10 @@ class Root:
 
     Leaves are the Tensors that the guards find; `sources`: where each input of the program is found. `traces`: by end
     of the program; `exits`: the segment that each exit leaves, from exit 1.
+
+    `match(args, kwargs)`: the leaves of this call if everything that is assumed on entry holds.
+    `replay(leaves, args, kwargs)` goes one of the ways: (-1 - its end, the result); or (the number of an exit, None),
+    with nothing changed.
     """
 
     guards: Guards
@@ -131,32 +115,35 @@ class Root:
     traces: tuple[Trace, ...]
     executable: Executable
     refusals: int = 0                                            # how often a checked op refused its operands
-    pools: tuple[OutputPool, ...] = field(init=False)
+    outputs: tuple[Callable[[], np.ndarray], ...] = field(init=False)       # give storage for what its paths make
     written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
-    _outputs: tuple[tuple[int, ...], ...] = field(init=False)    # for each end, where what it made and saved is found
-    _carries: tuple[bool, ...] = field(init=False)               # inputs that a derivative of a result leads to
-    _keeps: bool = field(init=False)                             # does a backward need their values?
-    _leaf_of: tuple[int | None, ...] = field(init=False)         # inputs that are the storage of a leaf as it is
+    places: tuple[tuple[int, ...], ...] = field(init=False)      # for each end, where what it made and saved is found
+    carries: tuple[bool, ...] = field(init=False)                # inputs that a derivative of a result leads to
+    keeps: bool = field(init=False)                              # does a backward need their values?
+    match: Callable[[tuple, dict], tuple[Tensor, ...] | None] = field(init=False)
+    replay: Replay = field(init=False)
     _numbers: tuple[Source, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pools = tuple(map(OutputPool, self.executable.slots))
+        self.outputs = tuple(map(storage, self.executable.slots))
         self.written = tuple(sorted({t.path.inputs[k] for t in self.traces for k in t.path.written}))
-        self._outputs = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
+        self.places = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
         routes = [(t.path, t.route) for t in self.traces if t.route is not None]
         carrying = {path.inputs[k] for path, route in routes for k, c in enumerate(route.carries) if c}
-        self._carries = tuple(k in carrying for k in range(len(self.sources))) if routes else ()
-        self._keeps = any(not route.spent(route.freed) for _, route in routes)
-        self._leaf_of = tuple(s.leaf if s.contiguous else None for s in self.sources)
+        self.carries = tuple(k in carrying for k in range(len(self.sources))) if routes else ()
+        self.keeps = any(not route.spent(route.freed) for _, route in routes)
         self._numbers = tuple(s for s in self.sources if s.number is not None)
+        more = self._numbers or self.grads_expected or self.written
+        self.match = self._match if more else self.guards.check
+        self.replay = write_replay(self, self.executable.run)
 
     @property
     def replays(self) -> int:
         """How many calls went one of its ways to the end."""
         return sum(trace.replays for trace in self.traces)
 
-    def match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
-        """The leaves of this call if everything that is assumed on entry holds."""
+    def _match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
+        """Beside the guards: numbers that can be inputs, grads as they were, memory that can be written."""
         leaves = self.guards.check(args, kwargs)
         if leaves is None:
             return None
@@ -179,44 +166,36 @@ class Root:
 
     def written_tensor(self, k: int, leaves: Sequence[Tensor]) -> Tensor:
         """The Tensor whose storage input k is."""
-        leaf = self._leaf_of[k]
-        return self.sources[k].tensor(leaves) if leaf is None else leaves[leaf]
+        return self.sources[k].tensor(leaves)
 
     def fetch(self, leaves: Sequence[Tensor], args: tuple, kwargs: dict) -> list[np.ndarray]:
         """The inputs of the program."""
-        return [source.fetch(leaves, args, kwargs) if leaf is None else leaves[leaf].array
-                for leaf, source in zip(self._leaf_of, self.sources)]
+        return [source.fetch(leaves, args, kwargs) for source in self.sources]
 
-    def replay(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict, watched: bool = False) -> tuple[int, Any]:
-        """Go one of the ways: (-1 - its end, the result); or (the number of an exit, None), with nothing changed.
+    def replay_watched(self, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict) -> tuple[int, Any]:
+        """Like replay; but a NaN in anything that the call would leave behind is an exit, number 0."""
+        def run(arrays: tuple[np.ndarray, ...]) -> int:
+            before = [(arrays[k], arrays[k].copy()) for k in self.written]
+            left_at = self.executable.run(arrays)
+            if left_at < 0 and any(has_nan(arrays[k]) for k in (*self.written, *self.places[-1 - left_at])):
+                for array, values in before:
+                    np.copyto(array, values)
+                raise _NaNMet
+            return left_at
 
-        `watched`: a NaN in anything that the call would leave behind is an exit, number 0.
-        """
-        inputs = self.fetch(leaves, args, kwargs)
-        kept = None if not self._carries else self._keep(inputs, leaves)
-        for k in self.written:
-            self.written_tensor(k, leaves).prepare_write()
-        arrays = (*inputs, *[pool.take() for pool in self.pools])
-        before = [(arrays[k], arrays[k].copy()) for k in self.written] if watched else []
-        left_at = self.executable.run(arrays)
-        if watched and left_at < 0 and any(has_nan(arrays[k]) for k in (*self.written, *self._outputs[-1 - left_at])):
-            for array, values in before:
-                np.copyto(array, values)
+        try:
+            return write_replay(self, run)(leaves, args, kwargs)
+        except _NaNMet:
             return 0, None
-        if left_at >= 0:
-            if left_at:
-                self.exits[left_at - 1].growth.exits += 1
-            else:
-                self.refusals += 1
-            return left_at, None
-        trace = self.traces[-1 - left_at]
-        trace.replays += 1
-        outputs = [arrays[k] for k in self._outputs[-1 - left_at]]
-        return left_at, trace.finish(outputs, leaves, kept, args, kwargs)
 
-    def _keep(self, inputs: Sequence[np.ndarray], leaves: Sequence[Tensor]) -> Kept:
-        """The inputs of a call about to run, for its backward: before anything is written."""
-        operands = [array if source.leaf is None else source.tensor(leaves)
-                    for source, array in zip(self.sources, inputs)]
-        edges = tuple(way_of(t) if c and isinstance(t, Tensor) else None for t, c in zip(operands, self._carries))
-        return edges, tuple(map(kept_tensor, operands)) if self._keeps else None
+    def left(self, exit: int) -> int:
+        """A call has left at this exit."""
+        if exit:
+            self.exits[exit - 1].growth.exits += 1
+        else:
+            self.refusals += 1
+        return exit
+
+
+class _NaNMet(Exception):
+    """A watched replay has computed a NaN."""

@@ -34,6 +34,16 @@ class UnknownResult(TypeError):
     """A result that a replay cannot make again."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class TensorAt:
+    """The recipe of a result that is a Tensor: the one at this position."""
+
+    place: int
+
+    def __call__(self, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
+        return tensors[self.place]
+
+
 def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], Read | None],
            held: set[int], leaves_as: Leaves | None = None) -> Rebuild:
     """How to make `result` again; `place` gives each Tensor in it its position. UnknownResult for anything else.
@@ -49,8 +59,7 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     if leaves_as is not None and (made := leaves_as(result, place, source)) is not None:
         return made
     if isinstance(result, Tensor):
-        k = place(result)
-        return lambda tensors, args, kwargs: tensors[k]
+        return TensorAt(place(result))
     if kind is ReturnedNumber:
         k = place(result.tensor)
         return lambda tensors, args, kwargs: tensors[k].array.item()

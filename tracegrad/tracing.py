@@ -132,7 +132,7 @@ class Traced:
         known = self._known(args, kwargs)
         if known is not None:
             try:
-                left_at, result = known[0].replay(known[1], args, kwargs, watched=True)
+                left_at, result = known[0].replay_watched(known[1], args, kwargs)
             except BaseException:           # a callback's, or Ctrl-C
                 stats.replays += 1
                 raise

@@ -21,6 +21,7 @@ def break_executables(traced, output=-1):
             return left_at
 
         root.executable = replace(right, run=run)
+        root.__post_init__()
 
 
 def test_a_path_that_is_right_is_audited_in_one_replay_of_n():
@@ -118,7 +119,7 @@ def test_everything_that_a_call_leaves_behind_is_compared(position, name):
     traced, m = tg.trace(train, audit=1), model()
     traced(m, tg.ones(3))
     root, = traced._tree.roots
-    assert [root.sources[k].text for k in root.written] == ["args[0].w"] and len(root.pools) == 3
+    assert [root.sources[k].text for k in root.written] == ["args[0].w"] and len(root.outputs) == 3
     break_executables(traced, position - 4 if position else "written")
     with pytest.warns(tg.AuditFailed) as caught:
         traced(model(), tg.ones(3))
@@ -198,6 +199,7 @@ def test_one_wrong_path_leaves_the_others():
         return end
 
     root.executable = replace(right, run=run)
+    root.__post_init__()
     wrong = root.traces[wrong_end]
     with pytest.warns(tg.AuditFailed) as caught:
         for x in inputs * 2:

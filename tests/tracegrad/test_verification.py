@@ -65,6 +65,7 @@ def test_the_first_operation_that_differs_is_named_with_its_line(value, op, line
         return end
 
     root.executable = replace(right, run=run)
+    root.__post_init__()
     verification = traced.verify(tg.full((3,), value))
     assert not verification.agrees and verification.differences[0].startswith("result: ")
     assert str(verification.first_op).startswith(
@@ -76,6 +77,7 @@ def test_a_replay_that_goes_the_wrong_way_is_named_by_what_was_read():
     root, = traced._tree.roots
     right, other = root.executable, np.full(3, 3.0, np.float32)
     root.executable = replace(right, run=lambda arrays: right.run((other, *arrays[1:])))
+    root.__post_init__()
     verification = traced.verify(tg.full((3,), 0.0))
     line = choose.__code__.co_firstlineno + 2
     assert not verification.agrees

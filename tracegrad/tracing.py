@@ -11,9 +11,7 @@ import threading
 import time
 import types
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -27,6 +25,7 @@ from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback
 from tracegrad.grafting import Departure, Grafted, without
+from tracegrad.kept_calls import KeptCalls
 from tracegrad.lifted import may_be_lifted
 from tracegrad.misses import last_missed
 from tracegrad.modes import MODE, Mode
@@ -38,7 +37,8 @@ from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Root
 from tracegrad.returned import numbers_of
 from tracegrad.segments import Segment
-from tracegrad.source_lines import is_inside, user_level
+from tracegrad.source_lines import at_user_line, is_inside, user_level
+from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import Limits, TraceTree
 from tracegrad.verification import Verification, verify
@@ -51,28 +51,10 @@ class FellBackToEager(UserWarning):
     """A traced function ran eagerly; said once for each function."""
 
 
-@dataclass(slots=True)
-class Stats:
-    """What the calls of a traced function came to.
-
-    `aborts` counts by Abort name; `compile_seconds` is what recording and compiling cost in all. An audited call counts
-    among the `audits` and, since its result is the Python's, among the `eager_calls`.
-    """
-
-    calls: int = 0
-    replays: int = 0
-    follows: int = 0
-    eager_calls: int = 0
-    recordings: int = 0
-    side_exits: int = 0
-    audits: int = 0
-    kernels_compiled: int = 0
-    compile_seconds: float = 0.0
-    aborts: Counter[str] = field(default_factory=Counter)
-
-
 class Traced:
     """A traced function. Calling it gives what the function gives, always."""
+
+    _kept: KeptCalls | None = None
 
     def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, audit: int, limits: Limits):
         functools.update_wrapper(self, function)
@@ -187,8 +169,10 @@ class Traced:
         function = copy.deepcopy(self.eager, memo)
         if function is self.eager:
             return self
-        return Traced(function, self._compiling.target, self._strict, self._compiling.fast_math, self._audit,
-                      self._tree.limits)
+        options = (self._compiling.target, self._strict, self._compiling.fast_math, self._audit, self._tree.limits)
+        if self._kept is None:
+            return Traced(function, *options)
+        return KeepingTraced(KeptCalls(self._kept.most), function, *options)
 
     def __repr__(self) -> str:
         return f"<traced {self.name}: {sum(len(tree.traces) for tree in self._trees())} paths>"
@@ -209,9 +193,21 @@ class Traced:
         """Run this call both ways on copies and compare; str() of the result says what differs first, and where."""
         return verify(self, args, kwargs)
 
+    def rerun(self, index: int = -1) -> Any:
+        """Run one of the calls that trace(keep=n) has kept again, as plain Python: the last, or kept call `index`.
+
+        On copies of what it was given, in its grad mode, drawing what it drew; captured state is read and changed as it
+        is now. No call is counted or kept. IndexError if there is no such call, ValueError if none are kept.
+        """
+        if self._kept is None:
+            raise ValueError(at_user_line(f"rerun: {self.name} keeps no calls: make it with trace(keep=8)"))
+        return self._kept.rerun(self.eager, index)
+
     def reset(self) -> None:
-        """Forget every path, and every reason not to record."""
+        """Forget every path, every call that was kept, and every reason not to record."""
         with self._lock:
+            if self._kept is not None:
+                self._kept.clear()
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self._compiling = Compiling(self._compiling.target, self._compiling.fast_math)
             self._aborted.clear()
@@ -381,25 +377,39 @@ def changing_float(segment: Segment, values: int) -> Aborted | None:
     return Aborted(Abort.HOST_READ, f"{read.what}, which has had {values} values", read.line)
 
 
-pipeline.LIBRARY.follow[Traced] = ("eager",)       # inside another traced function it runs as the function it is
+class KeepingTraced(Traced):
+    """One that keeps what its last calls were given."""
+
+    def __init__(self, kept: KeptCalls, *of_traced: Any):
+        super().__init__(*of_traced)
+        self._kept = kept
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if ACTIVE.get() is None:
+            self._kept.add(args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+pipeline.LIBRARY.follow.update(dict.fromkeys((Traced, KeepingTraced), ("eager",)))    # in another it is its function
 
 
 @overload
 def trace(fn: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def trace(*, target: str = ..., strict: bool = ..., fast_math: bool = ..., audit: int = ...,
-          limits: Limits | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+          keep: int = ..., limits: Limits | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
-def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, limits=None):
+def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, keep=0, limits=None):
     """Make `fn` fast: its runs are recorded and replayed as native code, forward, backward and update alike.
 
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
     eagerly, and `f.explain()` says why. Called with ndarrays it is NumPy code: it sees arrays, gives arrays, and
     writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
     rewrites that change rounding. `audit=n` runs one replay in n, the first of each root included, as Python too
-    and compares: a path that gives something else is reported and never replayed again. `target` is "auto" or a key of
-    codegen.TARGETS. ValueError for a target or an audit that is none.
+    and compares: a path that gives something else is reported and never replayed again. `keep=n` keeps what the last n
+    calls were given, so that `f.rerun(-1)` runs one of them again as plain Python. `target` is "auto" or a key of
+    codegen.TARGETS. ValueError for a target, an audit or a keep that is none.
 
         @tg.trace
         def step(x, y):
@@ -412,13 +422,14 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, 
     if target != "auto" and target not in TARGETS:
         raise ValueError(f"trace: there is no target {target!r}; the targets are auto, {', '.join(TARGETS)}")
 
-    if type(audit) is not int or audit < 0:
-        raise ValueError(f"trace: audit is a number of calls, 0 or more, not {audit!r}")
+    for name, number in (("audit", audit), ("keep", keep)):
+        if type(number) is not int or number < 0:
+            raise ValueError(f"trace: {name} is a number of calls, 0 or more, not {number!r}")
 
     def decorate(function):
         if not callable(function):
             raise TypeError(f"trace takes a function, not {function!r}; options go by name: trace(fn, strict=True)")
-        return Traced(function, "llvm_cpu" if target == "auto" else target, strict, fast_math, audit,
-                      limits or Limits())
+        options = ("llvm_cpu" if target == "auto" else target, strict, fast_math, audit, limits or Limits())
+        return KeepingTraced(KeptCalls(keep), function, *options) if keep else Traced(function, *options)
 
     return decorate if fn is None else decorate(fn)

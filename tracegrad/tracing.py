@@ -385,7 +385,7 @@ class KeepingTraced(Traced):
         self._kept = kept
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if ACTIVE.get() is None:
+        if ACTIVE.get() is None and self._kept is not None:
             self._kept.add(args, kwargs)
         return super().__call__(*args, **kwargs)
 

@@ -41,7 +41,7 @@ def test_the_last_calls_are_kept_as_they_were_given():
         assert f.rerun(index).tolist() == results[2:][index]
     assert f.stats == stats and f.rerun().tolist() == results[-1]
     for index in (3, -4):
-        with pytest.raises(IndexError, match=f"test_kept_calls.py:.*there is no call {index}: 3 are kept, of at most 3"):
+        with pytest.raises(IndexError, match=f"calls.py:.*there is no call {index}: 3 are kept, of at most 3"):
             f.rerun(index)
     f.reset()
     with pytest.raises(IndexError, match="0 are kept"):

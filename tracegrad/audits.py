@@ -65,7 +65,8 @@ def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], 
     try:
         result = function(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - it is raised again when the path is out of the way
-        return Audit(None, error, Verification(False, (f"the Python raised {type(error).__name__}",)), path)
+        says = () if trace.callbacks else (f"the Python raised {type(error).__name__}",)    # they may have raised it
+        return Audit(None, error, Verification(not says, says), path)
     stored = [effect.slot.read(args, kwargs) for effect in trace.slot_effects]
     differences = (failure,) if failure else compared(left_behind(root, trace, leaves, result, stored), replayed)
     first = first_difference(root, trace, inputs) if differences else None

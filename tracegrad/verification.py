@@ -70,10 +70,24 @@ def differs(expected: np.ndarray, actual: np.ndarray) -> str | None:
     return f"{wrong} of {close.size} elements, first at {list(at)}: {expected[at]} against {actual[at]}"
 
 
+class Found:
+    """A container that is part of a result. If it is one and the same in two calls, both found it: the run did not make
+    it, and what the run changed in it is told by effects."""
+
+    __slots__ = ("container",)
+
+    def __init__(self, container: Any):
+        self.container = container
+
+
 def compared(expected: dict[str, Any], actual: dict[str, Any]) -> tuple[str, ...]:
     """A sentence for everything in which what two calls left behind is not the same."""
     differences = []
+    found = tuple(f"{name[:-1]}[" for name, value in expected.items() if isinstance(value, Found)
+                  and isinstance(actual.get(name), Found) and actual[name].container is value.container)
     for name in expected | actual:
+        if isinstance(expected.get(name, actual.get(name)), Found) or name.startswith(found):
+            continue
         if name not in actual or name not in expected:
             differences.append(f"{name}: only {'eager' if name in expected else 'the replay'} has it")
         elif (difference := _value_differs(expected[name], actual[name])) is not None:
@@ -250,6 +264,7 @@ def _parts(value: Any, path: str, standing_in: Mapping[int, Any]) -> Iterator[tu
     elif isinstance(value, np.ndarray | np.generic):
         yield path, np.array(value)
     elif (node := opened(value)) is not None and value is not None:
+        yield f"{path} ", Found(value)          # no part of it has such a name
         keys = value if isinstance(value, dict) else range(len(node.children))
         for key, part in zip(keys, node.children):
             yield from _parts(part, f"{path}[{key!r}]" if path else ("result", "args", "kwargs")[key], standing_in)

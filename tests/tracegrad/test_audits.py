@@ -227,3 +227,39 @@ def test_callbacks_are_called_once():
     for k in range(4):
         traced(tg.full((1,), float(k)))
     assert seen == [[0.0], [2.0], [4.0], [6.0]] and traced.stats.audits == 3, traced.explain()
+
+
+def test_what_a_callback_raises_is_no_mismatch():
+    def raises(t):
+        if t.item() > 2:
+            raise ArithmeticError("mine")
+
+    def f(x):
+        tg.debug.callback(raises, x.sum())
+        return x * 2.0
+
+    traced = tg.trace(f, audit=1)
+    traced(tg.ones(1)), traced(tg.ones(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ArithmeticError, match="mine"):
+            traced(tg.full((1,), 3.0))
+    assert traced(tg.ones(1)).tolist() == [2.0] and not traced.stats.aborts
+
+
+def test_captured_state_that_is_the_result():
+    kept = model()
+
+    def f(x):
+        kept.h = kept.h + x
+        return kept
+
+    traced, twin = tg.trace(f, audit=1), model()
+    for k in range(4):
+        assert traced(tg.full((3,), float(k))) is kept
+        twin.h = twin.h + float(k)
+        assert state(kept) == state(twin)
+    assert traced.stats.audits >= 2 and not traced.stats.aborts, traced.explain()
+    break_executables(traced)
+    with pytest.warns(tg.AuditFailed, match=r"kept\.h: "):
+        traced(tg.ones(3))

@@ -1,4 +1,4 @@
-"""compile_program: Program -> optimize -> target -> Executable. Whatever goes wrong inside is one of two exceptions."""
+"""compile_program: Program -> Tree -> optimize -> target -> Executable. What goes wrong is one of two exceptions."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from typing import cast
 from codegen.cache import Cache, default_cache
 from codegen.executable import Aliases, Executable
 from codegen.ir.graph import Graph
-from codegen.ir.program import Program, ends_of, joins_of, program_of
-from codegen.ir.tree import closed, opened
+from codegen.ir.program import Program, joins_of, program_of
+from codegen.ir.tree import Tree, opened
 from codegen.ir.types import is_static
 from codegen.ir.verify import VerifyError, verify
-from codegen.optimize.pipeline import optimize_program
+from codegen.optimize.blocks import optimize_tree
 from codegen.schedule.plan import CannotLower
 from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS
@@ -39,15 +39,14 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     if target not in TARGETS:
         raise ValueError(f"there is no target {target!r}; the targets are {', '.join(TARGETS)}")
     _verify(program)
-    tree = program_of(program) if isinstance(program, Graph) else program
-    given = (aliases,) if isinstance(program, Graph) else aliases or ((),) * len(ends_of(tree))
+    tree = _tree(program_of(program) if isinstance(program, Graph) else program)
+    given = (aliases,) if isinstance(program, Graph) else aliases or ((),) * len(tree.ends())
     shared = cast(tuple[Aliases, ...], tuple(given))
-    _require_tree(tree)
     _check_aliases(tree, shared)
     try:
         executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, sizes)
         if executable is None:
-            executable = TARGETS[target].compile(optimize_program(tree, fast_math), shared, cache or default_cache())
+            executable = TARGETS[target].compile(optimize_tree(tree, fast_math), shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -55,19 +54,18 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     return replace(executable, compile_seconds=perf_counter() - start)
 
 
-def _for_all_sizes(program: Program, target: str, aliases: tuple[Aliases, ...], cache: Cache, fast_math: bool,
+def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache: Cache, fast_math: bool,
                    sizes: SeenSizes | None) -> Executable | None:
     """An executable with kernels that serve other sizes too; None where no other sizes were seen, or none can be."""
     compile_bound = TARGETS[target].compile_bound
-    if sizes is None or compile_bound is None or len(program.blocks) > 1:
+    if sizes is None or compile_bound is None:
         return None
-    tree = opened(program)
     found = sizes.generic_of(tree, (aliases, fast_math))
     if found is None:
         return None
     generic, binding = found
     try:
-        return compile_bound(optimize_program(closed(generic.tree), fast_math), aliases, cache, binding)
+        return compile_bound(optimize_tree(generic.tree, fast_math), aliases, cache, binding)
     except CannotLower:
         sizes.refuse(tree, (aliases, fast_math), generic)
         return None
@@ -81,23 +79,24 @@ def _verify(program: Graph | Program) -> None:
         raise CompileError(str(error)) from error
 
 
-def _require_tree(program: Program) -> None:
+def _tree(program: Program) -> Tree:
     joins = joins_of(program)
     if joins:
         raise CannotLower(f"{program.name} is no tree, since not one way leads to block{joins[0]}; "
                           "only trees of blocks are compiled")
+    return opened(program)
 
 
-def _check_aliases(program: Program, aliases: Sequence[Aliases]) -> None:
-    ends = ends_of(program)
+def _check_aliases(tree: Tree, aliases: Sequence[Aliases]) -> None:
+    types, ends = tree.types(), tree.ends()
     if len(aliases) != len(ends):
-        raise ValueError(f"there are aliases for {len(aliases)} ends; {program.name} has {len(ends)}")
-    for (block, values), pairs in zip(ends.items(), aliases):
-        for side, count in ((0, len(values)), (1, len(program.inputs))):
+        raise ValueError(f"there are aliases for {len(aliases)} ends; {tree.name} has {len(ends)}")
+    for values, pairs in zip(ends.values(), aliases):
+        for side, count in ((0, len(values)), (1, len(tree.inputs))):
             numbers = [pair[side] for pair in pairs]
             if len(set(numbers)) < len(numbers) or not all(0 <= n < count for n in numbers):
                 raise ValueError(f"the aliases {pairs} name an output or an input twice, or one that is not there")
         for output, input in pairs:
-            own, shared = program.blocks[block].type_of(values[output]), program.inputs[input]
+            own, shared = types[values[output]], tree.inputs[input]
             if own != shared or not is_static(own):
                 raise ValueError(f"output {output} is {own} and cannot share the storage of input {input}, {shared}")

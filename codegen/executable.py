@@ -21,10 +21,9 @@ from typing import cast
 
 import numpy as np
 
-from codegen.ir.program import Program, ends_of
 from codegen.ir.types import DTYPES, TensorType, type_of
-from codegen.schedule.plan import Plan
-from codegen.schedule.plan_text import print_plan
+from codegen.schedule.plan import ProgramPlan
+from codegen.schedule.plan_text import print_program_plan
 from codegen.schedule.step_reports import StepReport, step_reports
 
 DONE = -1
@@ -42,10 +41,6 @@ class ExitTaken(Exception):
         self.exit = exit
 
 
-Storage = tuple[tuple[TensorType, ...], tuple[tuple[int, ...], ...]]
-"""Slots and ends of an Executable."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Executable:
     """What compile_program gives.
@@ -61,7 +56,7 @@ class Executable:
     slots: tuple[TensorType, ...]
     ends: tuple[tuple[int, ...], ...]
     run: Callable[[tuple[np.ndarray, ...]], int]
-    plan: Plan | None = None
+    plan: ProgramPlan | None = None
     compile_seconds: float = 0.0
     kernels_compiled: int = 0
     kernels_reused: int = 0
@@ -74,12 +69,15 @@ class Executable:
 
     def describe(self) -> str:
         """What a run does, step by step, for people to read: buffers, kernels, and why they are as they are."""
-        return "" if self.plan is None else print_plan(self.plan)
+        return "" if self.plan is None else print_program_plan(self.plan)
 
     @property
     def steps(self) -> tuple[tuple[StepReport, ...], ...]:
         """For each block of the program, a report for each of its steps."""
-        return () if self.plan is None else (step_reports(self.plan),)
+        if self.plan is None:
+            return ()
+        reports = {id(plan): step_reports(plan) for plan in self.plan.plans}
+        return tuple(reports[id(block.plan)] for block in self.plan.blocks)
 
     def __call__(self, *inputs: object) -> tuple[np.ndarray, ...]:
         """The outputs for these inputs, which stay as they are; TypeError for wrong inputs, ExitTaken for an exit."""
@@ -95,14 +93,9 @@ class Executable:
         return tuple(arrays[place] for place in self.ends[DONE - result])
 
 
-def storage_of_ends(program: Program, aliases: Sequence[Aliases]) -> Storage:
-    """The slots of a program, and for each of its ends the places of its outputs (see Executable)."""
-    outputs = [tuple(map(program.blocks[block].type_of, values)) for block, values in ends_of(program).items()]
-    return storage_of_outputs(len(program.inputs), outputs, aliases)
-
-
-def storage_of_outputs(inputs: int, outputs: Sequence[tuple[TensorType, ...]], aliases: Sequence[Aliases]) -> Storage:
-    """The same for ends with outputs of these types."""
+def storage_of_ends(inputs: int, outputs: Sequence[Sequence[TensorType]], aliases: Sequence[Aliases]
+                    ) -> tuple[tuple[TensorType, ...], tuple[tuple[int, ...], ...]]:
+    """The slots of a program whose ends have outputs of these types, and the places of these (see Executable)."""
     slots: list[TensorType] = []
     of_type: defaultdict[TensorType, list[int]] = defaultdict(list)
     ends: list[tuple[int, ...]] = []

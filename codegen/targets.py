@@ -10,7 +10,8 @@ from codegen.cache import Cache
 from codegen.executable import DONE, Aliases, Executable, storage_of_ends
 from codegen.ir.generalize import Binding
 from codegen.ir.interpret import walk
-from codegen.ir.program import Exit, Program, ends_of
+from codegen.ir.program import Exit
+from codegen.ir.tree import Tree, closed
 
 
 def describe_host() -> dict[str, str]:
@@ -22,32 +23,35 @@ def describe_host() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`compile(program, aliases of each end, cache)` makes an Executable of a tree or raises CannotLower.
+    """`compile(tree, aliases of each end, cache)` makes an Executable or raises CannotLower.
 
-    `compile_bound` does for a program with symbols and what they stand for; None where sizes make no difference.
+    `compile_bound` does for a tree with symbols and what they stand for; None where sizes make no difference.
     """
 
     name: str
     about: str
-    compile: Callable[[Program, tuple[Aliases, ...], Cache], Executable]
-    compile_bound: Callable[[Program, tuple[Aliases, ...], Cache, Binding], Executable] | None = None
+    compile: Callable[[Tree, tuple[Aliases, ...], Cache], Executable]
+    compile_bound: Callable[[Tree, tuple[Aliases, ...], Cache, Binding], Executable] | None = None
 
 
-def _llvm_cpu(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+def _llvm_cpu(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
     from codegen.llvm_cpu.target import compile_tree  # brings LLVM along, which only compiling needs
 
-    return compile_tree(program, aliases, cache)
+    return compile_tree(tree, aliases, cache)
 
 
-def _llvm_cpu_bound(program: Program, aliases: tuple[Aliases, ...], cache: Cache, binding: Binding) -> Executable:
+def _llvm_cpu_bound(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache, binding: Binding) -> Executable:
     from codegen.llvm_cpu.target import compile_bound
 
-    return compile_bound(program, aliases, cache, binding)
+    return compile_bound(tree, aliases, cache, binding)
 
 
-def _interpret(program: Program, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
-    slots, ends = storage_of_ends(program, aliases)
-    end_in_block = {block: end for end, block in enumerate(ends_of(program))}
+def _interpret(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    program = closed(tree)
+    types = tree.types()
+    outputs = [tuple(types[v] for v in values) for values in tree.ends().values()]
+    slots, ends = storage_of_ends(len(tree.inputs), outputs, aliases)
+    end_in_block = {block: end for end, block in enumerate(tree.ends())}
 
     def run(arrays: tuple[np.ndarray, ...]) -> int:
         block, results = walk(program, arrays[:len(program.inputs)])

@@ -141,11 +141,6 @@ def joins_of(program: Program) -> tuple[int, ...]:
     return tuple(k for k in range(len(program.blocks)) if ways[k] != (k > 0))
 
 
-def ends_of(program: Program) -> dict[int, tuple[int, ...]]:
-    """The blocks that return, in order, and the values they return."""
-    return {k: b.terminator.values for k, b in enumerate(program.blocks) if isinstance(b.terminator, Return)}
-
-
 def targets_of(terminator: Terminator) -> tuple[Target, ...]:
     """Where control can go, in order."""
     match terminator:

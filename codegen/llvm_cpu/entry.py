@@ -18,7 +18,8 @@ from functools import cache
 
 import numpy as np
 
-from codegen.llvm_cpu.driver import FRAME_SLOTS, Encoding
+from codegen.llvm_cpu.driver import FRAME_SLOTS
+from codegen.llvm_cpu.encoding import Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
 
 _HUGE_PAGE = 1 << 21

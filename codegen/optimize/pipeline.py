@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial, reduce
 
 from codegen.ir.graph import Graph
-from codegen.ir.program import Program, Return, program_of
 from codegen.optimize.contraction import CONTRACTION
 from codegen.optimize.expand import EXPANSIONS
 from codegen.optimize.fold import FOLDING
@@ -33,11 +32,3 @@ def optimize(graph: Graph, fast_math: bool = False) -> Graph:
     But the order in which sums and matmuls add is open, as is the sign of a zero that they or a maximum give.
     """
     return reduce(lambda g, run: run(g), FAST_PASSES if fast_math else PASSES, graph)
-
-
-def optimize_program(program: Program, fast_math: bool = False) -> Program:
-    """`program`, whose one block, if it has one, is optimized."""
-    first = program.blocks[0]
-    if not isinstance(first.terminator, Return):
-        return program
-    return program_of(optimize(Graph(program.name, first.inputs, first.nodes, first.terminator.values), fast_math))

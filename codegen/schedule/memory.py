@@ -7,7 +7,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from codegen.ir.dims import Size, number_of
@@ -26,21 +26,31 @@ class LiveRange:
 
 def arena_offsets(ranges: Sequence[LiveRange]) -> tuple[list[int], int]:
     """The offset of each range in an arena, and the size of the arena."""
-    sizes = [-(-number_of(r.bytes) // ALIGNMENT) * ALIGNMENT for r in ranges]
+    sizes = [aligned(number_of(r.bytes)) for r in ranges]
     offsets = [0] * len(ranges)
     placed: list[int] = []
     total = 0
     for k in sorted(range(len(ranges)), key=lambda k: (-number_of(ranges[k].bytes), ranges[k].first)):
-        size = sizes[k]
-        offset = 0
-        for start, end in sorted(_taken(ranges, sizes, offsets, placed, k)):
-            if start - offset >= size:
-                break
-            offset = max(offset, end)
-        offsets[k] = offset
+        offsets[k] = first_fit(_taken(ranges, sizes, offsets, placed, k), sizes[k])
         placed.append(k)
-        total = max(total, offset + size)
+        total = max(total, offsets[k] + sizes[k])
     return offsets, total
+
+
+def first_fit(taken: Iterable[tuple[int, int]], bytes: int) -> int:
+    """The lowest offset, a multiple of ALIGNMENT, of so many bytes beside the parts (start, end) that are taken."""
+    size = aligned(bytes)
+    offset = 0
+    for start, end in sorted(taken):
+        if start - offset >= size:
+            break
+        offset = max(offset, end)
+    return offset
+
+
+def aligned(bytes: int) -> int:
+    """So many bytes, and what is needed beyond them to be a multiple of ALIGNMENT."""
+    return -(-bytes // ALIGNMENT) * ALIGNMENT
 
 
 def _taken(ranges: Sequence[LiveRange], sizes: Sequence[int], offsets: Sequence[int], placed: Sequence[int],

@@ -1,5 +1,7 @@
 """Plan: what one run of a Graph does, as data: buffers, and steps in the order in which they run.
 
+A ProgramPlan has one for each block of a tree, and says where in the program's storage what it reads and writes is.
+
 1. A step reads only what the caller provided or an earlier step wrote.
 2. Arena buffers whose live ranges overlap do not overlap in the arena.
 3. No step after which a Check can still fail writes storage that the caller can see (an input or an aliased output).
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field
 
 from codegen.ir.dims import Dim, Size, number_of
 from codegen.ir.graph import Attr
+from codegen.ir.program import Terminator
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange
@@ -47,13 +50,16 @@ class Constant:
     data: bytes
 
 
+Place = Input | Output | Arena | Constant
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """`size` elements of `dtype` at `place`; in a plan with symbols, whose arena is not planned yet, a live range."""
 
     dtype: str
     size: Size
-    place: Input | Output | Arena | Constant | LiveRange
+    place: Place | LiveRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +140,56 @@ class Plan:
     arena_bytes: int
     symbolic: tuple[Dim, ...] = ()
     decisions: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBlock:
+    """A plan among others. `inputs`, `outputs`: where in the program the plan's are; `room`: where its arena begins.
+
+    `terminator`: its Gotos pass nothing. `decider`: where the value is that it looks at, and the dtype of that.
+    """
+
+    plan: Plan
+    inputs: tuple[Place, ...]
+    outputs: tuple[Place, ...]
+    room: int
+    terminator: Terminator
+    decider: tuple[Place, str] | None = None
+
+    def place(self, place: Place | LiveRange) -> Place:
+        """Where in the program a place of the plan is."""
+        match place:
+            case Input(index):
+                return self.inputs[index]
+            case Output(index):
+                return self.outputs[index]
+            case Arena(offset):
+                return Arena(self.room + offset)
+            case Constant():
+                return place
+            case LiveRange():
+                raise ValueError("a plan with symbols has to be bound to numbers first")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramPlan:
+    """What one run of a tree does. Input(k) is that of the program, Output(k) the array for slot k.
+
+    `ends`: for each block that returns, in order, the position of each output among inputs and slots.
+    """
+
+    inputs: tuple[TensorType, ...]
+    slots: tuple[TensorType, ...]
+    ends: tuple[tuple[int, ...], ...]
+    blocks: tuple[PlannedBlock, ...]
+    arena_bytes: int
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The plans of the blocks, in order, each once."""
+        return tuple({id(block.plan): block.plan for block in self.blocks}.values())
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of these plans."""
+        return tuple(step for plan in self.plans for step in plan.steps)

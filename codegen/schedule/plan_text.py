@@ -1,12 +1,30 @@
-"""The text of a Plan, for people: buffers, steps with their kernels, and why they are as they are."""
+"""The text of a Plan, for people: buffers, steps with their kernels, and why they are as they are; and of programs."""
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from codegen.ir.program import Branch, Exit, Jump, Return, Switch, Target
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.memory import LiveRange
-from codegen.schedule.plan import Arena, Buffer, Check, Constant, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.plan import (
+    Arena,
+    Buffer,
+    Check,
+    Constant,
+    Copy,
+    Host,
+    Input,
+    Launch,
+    Matmul,
+    Output,
+    Place,
+    Plan,
+    PlannedBlock,
+    ProgramPlan,
+    Step,
+)
 
 
 def print_plan(plan: Plan, decisions: bool = True) -> str:
@@ -27,6 +45,78 @@ def print_plan(plan: Plan, decisions: bool = True) -> str:
     if decisions:
         lines += [f"  # {decision}" for decision in plan.decisions]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def print_program_plan(program: ProgramPlan, decisions: bool = True) -> str:
+    """The text of a program's plan: its blocks, and the plans that they run; that of its plan if it is one block.
+
+        program (f32[3], bool[]) with slots (f32[3]), arena of 64 bytes {
+          block 0: plan A on input 0 into arena at 0
+            branch on input 1 -> block 1, exit 1
+          block 1: plan A on arena at 0 into slot 0
+            return at end 0
+        }
+        A: plan (f32[3]) -> (f32[3]), arena of 0 bytes {
+        ...
+    """
+    if len(program.blocks) == 1 and not any(isinstance(place, Constant) for place in program.blocks[0].inputs):
+        return print_plan(program.blocks[0].plan, decisions)
+    names = {id(plan): _name(k) for k, plan in enumerate(program.plans)}
+    inputs, slots = (", ".join(map(str, types)) for types in (program.inputs, program.slots))
+    lines = [f"program ({inputs}) with slots ({slots}), arena of {program.arena_bytes} bytes {{"]
+    ends = iter(range(len(program.ends)))
+    for number, block in enumerate(program.blocks):
+        parts = [f"  block {number}: plan {names[id(block.plan)]}"]
+        parts += [f"on {_places_text(block.inputs)}"] if block.inputs else []
+        parts += [f"into {_places_text(block.outputs)}"] if block.outputs else []
+        parts += [f"with room in arena at {block.room}"] if block.plan.arena_bytes else []
+        lines.append(" ".join(parts))
+        lines.append(f"    {_way_text(block, ends)}")
+    texts = [f"{names[id(plan)]}: {print_plan(plan, decisions)}" for plan in program.plans]
+    return "\n".join([*lines, "}", *texts])
+
+
+def _name(number: int) -> str:
+    """A, B, .. Z, AA, AB, .."""
+    first, last = divmod(number, 26)
+    return (_name(first - 1) if first else "") + chr(ord("A") + last)
+
+
+def _places_text(places: Iterable[Place]) -> str:
+    return ", ".join(map(_place_text, places))
+
+
+def _place_text(place: Place) -> str:
+    match place:
+        case Input(k):
+            return f"input {k}"
+        case Output(k):
+            return f"slot {k}"
+        case Arena(offset):
+            return f"arena at {offset}"
+        case Constant():
+            return "the executable"
+        case _:
+            assert_never(place)
+
+
+def _way_text(block: PlannedBlock, ends: Iterator[int]) -> str:
+    on = f" on {block.decider[1]} in {_place_text(block.decider[0])}" if block.decider else ""
+
+    def target(t: Target) -> str:
+        return f"exit {t.number}" if isinstance(t, Exit) else f"block {t.block}"
+
+    match block.terminator:
+        case Branch(_, then, else_):
+            return f"branch{on} -> {target(then)}, {target(else_)}"
+        case Switch(_, cases, default):
+            return f"switch{on} {{{', '.join(f'{n}: {target(t)}' for n, t in cases)}}}, {target(default)}"
+        case Jump(only):
+            return f"jump {target(only)}"
+        case Return():
+            return f"return at end {next(ends)}"
+        case _:
+            assert_never(block.terminator)
 
 
 def _buffer_text(buffer: Buffer) -> str:

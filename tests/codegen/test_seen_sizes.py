@@ -101,7 +101,7 @@ def test_different_aliases_are_different_programs() -> None:
 
 
 def test_what_has_no_plan_for_all_sizes_is_compiled_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    from codegen.llvm_cpu import target
+    from codegen.schedule import blocks
     from codegen.schedule.plan import CannotLower
 
     asked = []
@@ -110,7 +110,7 @@ def test_what_has_no_plan_for_all_sizes_is_compiled_as_it_is(monkeypatch: pytest
         asked.append(given)
         raise CannotLower("no")
 
-    monkeypatch.setattr(target, "plan_at", refuse)
+    monkeypatch.setattr(blocks, "plan_at", refuse)
     cache, sizes = Cache(None), SeenSizes()
     graph = parse("graph f(%0: f32[b]) {\n  %1 = neg %0 : f32[b]\n  return %1\n}")
     for b in (4, 5, 6):

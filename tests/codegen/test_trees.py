@@ -30,7 +30,7 @@ program ways {
 X = np.array([1, 2, 4], np.float32)
 
 
-@pytest.fixture(params=[name for name in TARGETS if name == "interpret"])
+@pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> str:
     return request.param
 

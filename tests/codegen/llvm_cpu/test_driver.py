@@ -11,12 +11,13 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.ir.types import TensorType
-from codegen.llvm_cpu import driver, entry
+from codegen.llvm_cpu import driver, encoding, entry
 from codegen.llvm_cpu.blas import OWN
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import runtime
 from codegen.llvm_cpu.target import build
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
+from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.kernel import Axis, Gather, Index, Kernel, Param, Pass
 from codegen.schedule.plan import Arena, Buffer, Check, Copy, Input, Launch, Matmul, Output, Plan
 
@@ -101,7 +102,8 @@ EIGHT_TIMES = Plan(
 
 
 def ready(plan: Plan, kernels: dict[Kernel, int], symbols: dict[str, int]) -> entry.Run:
-    return entry.make_run(driver.encode(plan, kernels, symbols, runtime().blas), plan.arena_bytes, symbols)
+    words = encoding.encode(program_of_plan(plan), kernels, symbols, runtime().blas)
+    return entry.make_run(words, plan.arena_bytes, symbols)
 
 
 def numbers(seed: int = 0) -> np.ndarray:
@@ -173,14 +175,15 @@ def test_a_large_arena_is_aligned_to_huge_pages() -> None:
     offsets = (0, 1 << 22)
     buffers = (row(Input(0)), *(row(Arena(offset)) for offset in offsets), row(Output(0)))
     steps = tuple(Copy(k, k + 1) for k in range(3))
-    encoding = driver.encode(Plan((TYPE,), (TYPE,), (), buffers, steps, 1 << 23), {}, runtime().symbols, OWN)
-    frame = entry.Frame(encoding, 1 << 23)
+    plan = Plan((TYPE,), (TYPE,), (), buffers, steps, 1 << 23)
+    program = encoding.encode(program_of_plan(plan), {}, runtime().symbols, OWN)
+    frame = entry.Frame(program, 1 << 23)
     start = frame.memory.ctypes.data
-    words = frame.memory[frame.address - start:][:8 * encoding.frame_words].view(np.int64)
-    arenas = [int(words[driver.FRAME_SLOTS + slot]) for slot, _ in encoding.arena_slots]
+    words = frame.memory[frame.address - start:][:8 * program.frame_words].view(np.int64)
+    arenas = [int(words[driver.FRAME_SLOTS + slot]) for slot, _ in program.arena_slots]
     assert [at % (1 << 21) for at in arenas] == [0, 0]
     assert all(start <= at and at + 4 * N <= start + frame.memory.size for at in arenas)
-    assert frame.address + 8 * encoding.frame_words <= start + frame.memory.size
+    assert frame.address + 8 * program.frame_words <= start + frame.memory.size
 
 
 def test_runs_that_overlap_have_arenas_of_their_own(kernels, symbols) -> None:
@@ -209,7 +212,7 @@ def test_a_forked_child_runs(kernels, symbols) -> None:
     places = Input(0), Input(1), Output(0)
     product = Plan((matrix, matrix), (matrix,), (), tuple(Buffer("f32", size * size, place) for place in places),
                    (Matmul(0, 1, 2, "f32", 1, size, size, size, False, False),), 0)
-    run, multiply = ready(EIGHT_TIMES, kernels, symbols), build(product, Cache(None)).run
+    run, multiply = ready(EIGHT_TIMES, kernels, symbols), build(program_of_plan(product), Cache(None)).run
     a = np.eye(size, dtype=np.float32)[None]
 
     def right() -> bool:
@@ -229,5 +232,5 @@ def test_a_forked_child_runs(kernels, symbols) -> None:
 
 def test_matmul_of_integers_is_declined() -> None:
     step = Matmul(0, 1, 2, "i32", 1, 2, 2, 2, False, False)
-    assert driver.unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
-    assert driver.unsupported(Copy(0, 1)) is None
+    assert encoding.unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
+    assert encoding.unsupported(Copy(0, 1)) is None

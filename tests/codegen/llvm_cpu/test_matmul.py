@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.ir.types import DTYPES, TensorType
-from codegen.llvm_cpu import driver, matmul, threads
+from codegen.llvm_cpu import encoding, matmul, threads
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
 from codegen.llvm_cpu.gemm import emit_gemm
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
+from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.plan import Buffer, Input, Matmul, Output, Plan
 
 SHAPES = [(1, 1, 1), (3, 5, 4), (64, 10, 512), (1, 512, 33), (130, 1, 70), (5, 33, 600),
@@ -69,7 +70,7 @@ def multiply(plan: Plan, base: Runtime, seed: int = 0) -> tuple[np.ndarray, np.n
     size = plan.buffers[2].size
     room = np.full(size + 128, np.nan, dtype)
     c = room[64:64 + size].reshape(plan.outputs[0].shape)
-    run = make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)
+    run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
     assert run((a, b, c)) == -1
     assert np.all(np.isnan(room[:64]))
     assert np.all(np.isnan(room[64 + size:]))
@@ -142,7 +143,7 @@ def test_one_row_or_column_reads_its_operands_and_no_more(
         plan = plan_of(dtype, 1, n, 1, k, False, False) if column else plan_of(dtype, 1, 1, n, k, False, True)
         c = guarded(np.full(n, np.nan, type), True)
         operands = guarded(vector, True), guarded(matrix[:n], True)
-        run = make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)
+        run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
         assert run((*(operands[::-1] if column else operands), c)) == -1
         whole = c if whole is None else whole
         assert np.array_equal(c, whole[:n])
@@ -166,7 +167,8 @@ def test_infinities_and_nans_stay_where_they_are() -> None:
     a[0, 4, 6], b[0, 6, 39] = np.inf, np.nan
     c = np.zeros((1, 5, 40), np.float32)
     base = own(host_features())
-    assert make_run(driver.encode(plan, {}, base.symbols, base.blas), 0, base.symbols)((a, b, c)) == -1
+    run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+    assert run((a, b, c)) == -1
     with np.errstate(invalid="ignore"):
         assert np.array_equal(c, a @ b, equal_nan=True)
 

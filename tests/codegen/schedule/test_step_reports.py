@@ -8,8 +8,9 @@ from codegen.schedule.step_reports import step_reports
 
 
 def reports(text):
-    plan = compile_program(parse(text)).plan
-    assert plan is not None
+    program = compile_program(parse(text)).plan
+    assert program is not None
+    plan, = program.plans
     return step_reports(plan)
 
 

@@ -1,0 +1,202 @@
+"""blocks: Tree -> ProgramPlan: every block planned by itself, and what later blocks read placed in one arena.
+
+    block0: %1 = exp %0                 input 0 --plan A--> arena at 0            plan A: launch exp
+            jump -> block1       ->     arena at 0 --plan A--> arena at 64
+    block1: %2 = exp %1                 arena at 64 --plan A--> slot 0
+            return exp %2
+
+1. Blocks that do the same share a Plan, which is made once.
+2. A value keeps its place from the block that makes it to the last ones that read it; whatever a block writes is beside
+   all that it or a later block reads. Values on ways that part may share a place.
+3. Only a block that returns writes slots, or inputs that outputs share, and the inputs after its own Check.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
+from codegen.ir.dims import Size, evaluate, symbols
+from codegen.ir.generalize import Binding
+from codegen.ir.graph import Graph
+from codegen.ir.program import Branch, Return, Switch, Terminator, values_read
+from codegen.ir.references import literal
+from codegen.ir.tree import Tree, foreign, graph_of, with_args
+from codegen.ir.types import DTYPES, TensorType, is_static
+from codegen.schedule.binding import plan_at
+from codegen.schedule.machine import Machine
+from codegen.schedule.memory import aligned, first_fit
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import (
+    Arena,
+    CannotLower,
+    Constant,
+    Input,
+    Output,
+    Place,
+    Plan,
+    PlannedBlock,
+    ProgramPlan,
+)
+
+Aliases = tuple[tuple[int, int], ...]
+
+
+class BoundTree:
+    """A tree and what its symbols stand for. `types`: those of its values with numbers for their sizes.
+
+    The last inputs of the tree are the constants of the binding: only `known_inputs` are inputs of a run.
+    """
+
+    def __init__(self, tree: Tree, binding: Binding):
+        self.tree, self.binding = tree, binding
+        self.known_inputs = len(tree.inputs) - len(binding.constants)
+        self.types = {v: self._bound(type) for v, type in tree.types().items()}
+        self.constants = tuple(Constant(np.asarray(literal(text), DTYPES[dtype]).tobytes())
+                               for text, dtype in binding.constants)
+
+    def outputs(self) -> list[tuple[TensorType, ...]]:
+        """The types of the outputs of each end."""
+        return [tuple(self.types[v] for v in values) for values in self.tree.ends().values()]
+
+    def _bound(self, type: TensorType) -> TensorType:
+        return type if is_static(type) else TensorType(type.dtype, tuple(self._number(size) for size in type.shape))
+
+    def _number(self, size: Size) -> int:
+        if symbols(size) - self.binding.numbers.keys():
+            raise CannotLower(f"the size {size} has to be bound to a number first")
+        return evaluate(size, self.binding.numbers)
+
+
+def schedule_tree(bound: BoundTree, slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...], machine: Machine
+                  ) -> ProgramPlan:
+    """The plan of a tree of core ops. `slots`, `ends`: see ProgramPlan. CannotLower for what has no plan."""
+    return _Linker(bound, slots, ends, machine).run()
+
+
+class _Linker:
+    """`places`: where each value is; `needed`: what blocks and those after them read but do not make, by block."""
+
+    def __init__(self, bound: BoundTree, slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...],
+                 machine: Machine):
+        self.tree, self.types, self.numbers = bound.tree, bound.types, bound.binding.numbers
+        self.slots, self.ends, self.machine = slots, ends, machine
+        self.symbolic = self.tree.types()
+        self.order = tuple(self.tree.preorder())
+        self.end_of_block = dict(zip(self.tree.ends(), ends))
+        self.first = bound.known_inputs             # position of the first slot
+        self.places: dict[int, Place] = {k: Input(k) for k in range(self.first)}
+        self.places.update(enumerate(bound.constants, self.first))
+        self.bound: dict[int, tuple[Plan, Plan]] = {}       # by its id, a plan with symbols, and with numbers for them
+        self.needed: dict[int, list[int]] = {}
+        self.arena_bytes = 0
+
+    def run(self) -> ProgramPlan:
+        for number in reversed(self.order):
+            block = self.tree.blocks[number]
+            self.needed[number] = foreign(block, (*values_read(block.terminator), *self._later(number)))
+        blocks = {number: self._end(number) if number in self.end_of_block else self._middle(number)
+                  for number in self.order}
+        inputs = tuple(self.types[v] for v in range(self.first))
+        return ProgramPlan(inputs, self.slots, self.ends, tuple(blocks[k] for k in range(len(blocks))),
+                           self.arena_bytes)
+
+    def _later(self, number: int) -> list[int]:
+        """What the blocks after one read, and did not make themselves."""
+        return [v for k in self.tree.blocks[number].successors for v in self.needed[k]]
+
+    def _middle(self, number: int) -> PlannedBlock:
+        """A block that goes on: what it makes and others read, or its terminator, is put into the arena."""
+        block = self.tree.blocks[number]
+        made = range(block.first, block.first + len(block.nodes))
+        outputs = sorted({v for v in (*values_read(block.terminator), *self._later(number)) if v in made})
+        graph, inputs = graph_of(self.tree, self.symbolic, number, outputs)
+        plan = self._plan(graph, ())
+        taken = self._taken(number)
+        for v in outputs:
+            self.places[v] = Arena(self._reserve(taken, bytes_of(self.types[v])))
+        return PlannedBlock(plan, self._places(inputs), self._places(outputs), self._reserve(taken, plan.arena_bytes),
+                            block.terminator, self._decider(block.terminator))
+
+    def _end(self, number: int) -> PlannedBlock:
+        """A block that returns: its outputs are in slots, or over inputs."""
+        block = self.tree.blocks[number]
+        positions = self.end_of_block[number]
+        owners = [k for k in positions if k < self.first]
+        graph, inputs = graph_of(self.tree, self.symbolic, number, values_read(block.terminator))
+        unread = [k for k in owners if k not in inputs]
+        if unread:
+            graph, inputs = _with_inputs(graph, [self.symbolic[k] for k in unread]), (*inputs, *unread)
+        aliases = tuple((k, inputs.index(place)) for k, place in enumerate(positions) if place in owners)
+        plan = self._plan(graph, aliases)
+        outputs = tuple(Input(k) if k in owners else Output(k - self.first) for k in positions)
+        return PlannedBlock(plan, self._places(inputs), outputs, self._reserve(self._taken(number), plan.arena_bytes),
+                            block.terminator)
+
+    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
+        """The plan of a graph, with numbers for its symbols."""
+        plan = _planned(graph, tuple([node.line for node in graph.nodes]), aliases, self.machine)
+        if not self.numbers:
+            return plan
+        if id(plan) not in self.bound:
+            self.bound[id(plan)] = plan, plan_at(plan, self.numbers)
+        return self.bound[id(plan)][1]
+
+    def _places(self, values: Sequence[int]) -> tuple[Place, ...]:
+        return tuple(self.places[v] for v in values)
+
+    def _decider(self, terminator: Terminator) -> tuple[Place, str] | None:
+        match terminator:
+            case Branch(value) | Switch(value):
+                return self.places[value], self.types[value].dtype
+        return None
+
+    def _taken(self, number: int) -> list[tuple[int, int]]:
+        """The parts of the arena that hold what a block and those after it read."""
+        found = []
+        for v in self.needed[number]:
+            place = self.places[v]
+            if isinstance(place, Arena):
+                found.append((place.offset, place.offset + aligned(bytes_of(self.types[v]))))
+        return found
+
+    def _reserve(self, taken: list[tuple[int, int]], bytes: int) -> int:
+        """The offset of so many bytes beside what is taken, which they are from now on."""
+        offset = first_fit(taken, bytes)
+        taken.append((offset, offset + aligned(bytes)))
+        self.arena_bytes = max(self.arena_bytes, taken[-1][1])
+        return offset
+
+
+def program_of_plan(plan: Plan) -> ProgramPlan:
+    """The program whose one block runs `plan`."""
+    owner = dict(plan.aliases)
+    fresh = [k for k in range(len(plan.outputs)) if k not in owner]
+    places = tuple(Input(owner[k]) if k in owner else Output(fresh.index(k)) for k in range(len(plan.outputs)))
+    ends = tuple(p.index + len(plan.inputs) * isinstance(p, Output) for p in places)
+    block = PlannedBlock(plan, tuple(map(Input, range(len(plan.inputs)))), places, 0, Return(()))
+    return ProgramPlan(plan.inputs, tuple(plan.outputs[k] for k in fresh), (ends,), (block,), plan.arena_bytes)
+
+
+def bytes_of(type: TensorType) -> int:
+    """The size of an array of a type without symbols."""
+    return prod(map(int, type.shape)) * DTYPES[type.dtype].itemsize         # type: ignore[arg-type]
+
+
+def _with_inputs(graph: Graph, types: Sequence[TensorType]) -> Graph:
+    """The graph with more inputs, after its own, that nothing reads."""
+    first, more = len(graph.inputs), len(types)
+
+    def moved(v: int) -> int:
+        return v if v < first else v + more
+
+    nodes = tuple(with_args(node, [moved(v) for v in node.args]) for node in graph.nodes)
+    return Graph(graph.name, (*graph.inputs, *types), nodes, tuple(map(moved, graph.outputs)))
+
+
+@lru_cache(maxsize=512)
+def _planned(graph: Graph, lines: tuple[str | None, ...], aliases: Aliases, machine: Machine) -> Plan:
+    """The plan of a graph, which graphs that do the same at the same lines share."""
+    return schedule(graph, aliases, machine)

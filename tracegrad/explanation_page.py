@@ -91,7 +91,7 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
         titles = [title if k == 0 or rows[k - 1][0] != title else "" for k, (title, _) in enumerate(rows)]
         parts.append(_table((), [(title, text) for title, (_, text) in zip(titles, rows)]))
     if steps:
-        parts.append(_folded("steps of the native call", _steps(steps), is_open=True))
+        parts.append(_folded("steps of the native call", _steps(root.turns_of(trace)), is_open=True))
     drawn = draw_graph(trace.graph, trace.inputs, {read.of for read in trace.reads})
     if drawn is not None:
         parts.append(_folded("the graph, drawn", f'<div class="drawing">{drawn}</div>', is_open=True))
@@ -100,11 +100,15 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
                    is_open=is_open, anchor=f"path-{trace.number}")
 
 
-def _steps(steps: Sequence[StepReport]) -> str:
-    most = max(max(step.bytes_moved for step in steps), 1)
-    rows = [f'<tr><td>{escape(step.summary)}</td><td class="number">{bytes_text(step.bytes_moved)}</td>'
-            f'<td><span class="bar" style="width: {160 * step.bytes_moved / most:.0f}px"></span></td></tr>'
-            for step in steps]
+def _steps(turns: Sequence[tuple[Sequence[StepReport], int]]) -> str:
+    most = max(1, *(step.bytes_moved for steps, _ in turns for step in steps))
+    rows = []
+    for steps, times in turns:
+        turn = ' class="turn"' if times > 1 else ""
+        rows += [f'<tr><td class="dim" colspan="3">{times} times:</td></tr>'] if times > 1 else []
+        rows += [f'<tr{turn}><td>{escape(step.summary)}</td><td class="number">{bytes_text(step.bytes_moved)}</td>'
+                 f'<td><span class="bar" style="width: {160 * step.bytes_moved / most:.0f}px"></span></td></tr>'
+                 for step in steps]
     return f'<div class="wide"><table>{"".join(rows)}</table></div>'
 
 

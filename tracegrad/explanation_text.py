@@ -168,7 +168,11 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, with_graph: bool
     steps = root.steps_of(trace)
     if steps:
         moved = bytes_text(sum(step.bytes_moved for step in steps))
-        told = [f"{bytes_text(step.bytes_moved):>10}  {_fitted(step.summary, verbose)}" for step in steps]
+        told = []
+        for turn, times in root.turns_of(trace):
+            told += [f"{times} times:"] if times > 1 else []
+            told += [f"{'|' if times > 1 else ' '}{bytes_text(step.bytes_moved):>11}  {_fitted(step.summary, verbose)}"
+                     for step in turn]
         lines += _indented(_section(f"{counted(len(steps), 'step')}, which move {moved}", told, verbose))
     if with_graph:
         lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])

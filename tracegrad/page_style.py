@@ -43,6 +43,7 @@ table { border-collapse: collapse; margin: 6px 0; }
 td, th { text-align: left; padding: 2px 18px 2px 0; vertical-align: top; }
 th { font-weight: normal; color: var(--dim); }
 td.number { text-align: right; white-space: nowrap; }
+tr.turn td:first-child { border-left: 3px solid var(--ask-rule); padding-left: 10px; }
 td .bar { display: inline-block; height: 9px; background: var(--work-rule); border-radius: 2px; }
 svg text { font-size: 12px; fill: var(--ink); }
 svg g text { text-anchor: middle; }

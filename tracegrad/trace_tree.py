@@ -56,13 +56,18 @@ class TraceTree:
     def find(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
         """The root whose assumptions hold for this call, with the Tensors its paths read."""
         roots = self.roots
-        for root in roots if len(roots) <= FEW else self._likeliest_first(roots, args):
+        if not roots:
+            return None
+        root = roots[0]
+        leaves = root.match(args, kwargs)
+        if leaves is not None:
+            return root, leaves
+        for root in roots[1:] if len(roots) <= FEW else self._likeliest_first(roots, args):
             leaves = root.match(args, kwargs)
             if leaves is not None:
-                if root is not roots[0]:
-                    self._put_first(root)
-                    if len(roots) > FEW:
-                        self._hint(args, root)
+                self._put_first(root)
+                if len(roots) > FEW:
+                    self._hint(args, root)
                 return root, leaves
         return None
 
@@ -72,8 +77,7 @@ class TraceTree:
                 self.roots = (root, *(r for r in self.roots if r is not root))
 
     def _likeliest_first(self, roots: tuple[Root, ...], args: tuple) -> Iterator[Root]:
-        """The root of the last call, then that which a call with such shapes had last, then all."""
-        yield roots[0]
+        """The root that a call with such shapes had last, then all but that of the last call."""
         hinted = self._hints.get(_shapes(args))
         if hinted is not None and any(root is hinted for root in roots):
             yield hinted

@@ -79,10 +79,12 @@ class Traced:
             return self._in_mode(args, kwargs)
         stats = self.stats
         stats.calls += 1
-        found = self._tree.find(args, kwargs)
+        tree = self._tree
+        found = tree.find(args, kwargs)
         if found is None:
             return self._without_path(args, kwargs)
-        return self._replay(self._tree, *found, args, kwargs)
+        root, leaves = found
+        return self._replay(tree, root, leaves, args, kwargs)
 
     def _replay(self, tree: TraceTree, root: Root, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict,
                 adopted: Adopted | None = None) -> Any:

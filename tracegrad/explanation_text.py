@@ -173,7 +173,7 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, with_graph: bool
             told += [f"{times} times:"] if times > 1 else []
             told += [f"{'|' if times > 1 else ' '}{bytes_text(step.bytes_moved):>11}  {_fitted(step.summary, verbose)}"
                      for step in turn]
-        lines += _indented(_section(f"{counted(len(steps), 'step')}, which move {moved}", told, verbose))
+        lines += _indented(_section(f"{counted(len(steps), 'step')}, {moved} moved", told, verbose))
     if with_graph:
         lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])
     return lines

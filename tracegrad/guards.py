@@ -97,7 +97,7 @@ class Guards:
     function: Callable[..., Any] | None = None
     codes: Sequence[types.CodeType] = ()
     check: Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None] = field(init=False)
-    _explain: Callable[..., tuple[int, Any]] | None = field(init=False, default=None)
+    _explain: Callable[..., int] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         statements: list[str] = []
@@ -121,14 +121,19 @@ class Guards:
     def missed(self, args: tuple, kwargs: Mapping[str, Any]) -> Missed | None:
         """The first guard that does not hold for this call, and what is there instead; None if all hold."""
         if self._explain is None:
-            statements = (f"if not ({line.text}): return {k}, {observed(line.text, line.says)}" if line.test
-                          else f"at = {k}; {line.text}" for k, line in enumerate(self._all_lines()))
-            self._explain = self._compile("explain", statements, "return -1, None", "return at, ABSENT")
-        at, now = self._explain(args, kwargs)
+            statements = (f"if not ({line.text}): return {k}" if line.test else f"at = {k}; {line.text}"
+                          for k, line in enumerate(self._all_lines()))
+            self._explain = self._compile("explain", statements, "return -1", "return at")
+        at = self._explain(args, kwargs)
         if at < 0:
             return None
-        text = ABSENT if now is ABSENT else None if now is NOTHING else shown(now)
-        return Missed(self, self._all_lines()[at], text)
+        *held, line = self._all_lines()[:at + 1]
+        now = ABSENT
+        if line.test:
+            reads = [one.text for one in held if not one.test]
+            observe = self._compile("observe", reads, f"return {observed(line.text, line.says)}", "return ABSENT")
+            now = observe(args, kwargs)
+        return Missed(self, line, ABSENT if now is ABSENT else None if now is NOTHING else shown(now))
 
     def sentences(self) -> tuple[str, ...]:
         """Every assumption as a sentence."""

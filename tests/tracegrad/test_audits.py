@@ -184,7 +184,7 @@ def test_one_wrong_path_leaves_the_others():
             return y + 1.0
         return -y
 
-    traced = tg.trace(f, target="interpret", audit=2)
+    traced = tg.trace(f, audit=2)
     inputs = [tg.full((3,), value) for value in (-1.0, 1.0, 5.0)]
     for x in inputs:
         traced(x)

@@ -10,7 +10,6 @@ import pytest
 
 import tracegrad as tg
 
-TARGET = "interpret"        # every program with branches runs there
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert('&\"</script>"
@@ -43,7 +42,7 @@ def parsed(text):
 
 @pytest.fixture
 def traced():
-    traced = tg.trace(newton, target=TARGET)
+    traced = tg.trace(newton)
     for value in (2.0, 3.0, 100.0, 2.0, 9.0, 1e6, 5.0):
         traced(tg.tensor(value, dtype=tg.float64))
     return traced
@@ -89,7 +88,7 @@ def test_nothing_is_drawn_over_something_else(traced, tmp_path):
 
 
 def test_what_is_the_users_is_escaped(tmp_path):
-    traced = tg.trace(strange, target=TARGET)
+    traced = tg.trace(strange)
     for sign in (1.0, -1.0, 1.0):
         traced(tg.ones(2) * sign, {HOSTILE: 2.0})
     _, text = page_of(traced, tmp_path)

@@ -8,8 +8,6 @@ import pytest
 
 import tracegrad as tg
 
-TARGET = "interpret"        # every program with branches runs there
-
 
 def choose(x):
     y = tg.exp(x)
@@ -19,7 +17,7 @@ def choose(x):
 
 
 def traced_choose(*values):
-    traced = tg.trace(choose, target=TARGET)
+    traced = tg.trace(choose)
     for value in values:
         traced(tg.full((3,), value))
     return traced

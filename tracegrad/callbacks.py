@@ -14,7 +14,9 @@ import dis
 import functools
 import itertools
 from ast import literal_eval
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -90,16 +92,43 @@ class Callback:
             outside(self.function(tensors, args, kwargs), self.operands(tensors, args, kwargs))
 
 
+class Again:
+    """How many callbacks a run has made that is being done once more: the first so many are not made again."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int):
+        self.left = left
+
+
+AGAIN: ContextVar[Again | None] = ContextVar("tracegrad_again", default=None)
+
+
+@contextmanager
+def made_before(count: int) -> Iterator[None]:
+    """In the body, a run is done again of which `count` callbacks have been made."""
+    token = AGAIN.set(Again(count))
+    try:
+        yield
+    finally:
+        AGAIN.reset(token)
+
+
 # ---- while Python runs ----------------------------------------------------------------------------------------------
 
 
 def hand_over(function: Any, operands: tuple[Any, ...], site: Site, every: int,
               frame: FrameType) -> None:
     """Call the function with operands of its own, if it is time; note it where a run is recorded."""
-    due, recorder = site.is_due(every), ACTIVE.get()
+    again, recorder = AGAIN.get(), ACTIVE.get()
+    if again is not None and again.left:
+        again.left -= 1
+        due = False
+    else:
+        due = site.is_due(every)
     if recorder is None:
         if due:
-            function(*handed(operands))
+            outside(function, handed(operands))
         return
     operands = tuple(_noted(operand, recorder) for operand in operands)
     held = held_by(function, frame, recorder)

@@ -21,7 +21,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
-from tracegrad.callbacks import Callback, Recipes
+from tracegrad.callbacks import Callback, Recipes, made_before
 from tracegrad.compiling import Compiling
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
@@ -120,7 +120,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     if lifted:
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
         if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
-            return replace(record(function, args, kwargs, codes, frozenset(), strict, front), numbers_read=lifted)
+            with made_before(len(recorder.callbacks)):
+                return replace(record(function, args, kwargs, codes, frozenset(), strict, front), numbers_read=lifted)
         seen.result = plain(seen.result)
         for e in changes:
             if plain(e.after) is not e.after and e.child.write is not None:

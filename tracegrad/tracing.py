@@ -21,6 +21,7 @@ from codegen.ir.types import FLOATS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit
+from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback
@@ -75,8 +76,11 @@ class Traced:
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if MODE.get() is not None or ACTIVE.get() is not None:
-            return self._in_mode(args, kwargs)
+        mode = MODE.get()
+        if mode is not None or ACTIVE.get() is not None:
+            if mode is Mode.WATCHED and ACTIVE.get() is None:
+                return self._watched(args, kwargs)
+            return self.eager(*args, **kwargs)
         stats = self.stats
         stats.calls += 1
         tree = self._tree
@@ -107,10 +111,8 @@ class Traced:
         stats.eager_calls += 1                      # the values were refused: the Python raises
         return self.eager(*args, **kwargs)
 
-    def _in_mode(self, args: tuple, kwargs: dict) -> Any:
-        """As plain Python; watched for NaN, a replay may do, but nothing is recorded."""
-        if MODE.get() is not Mode.WATCHED or ACTIVE.get() is not None:
-            return self.eager(*args, **kwargs)
+    def _watched(self, args: tuple, kwargs: dict) -> Any:
+        """A call that is watched for NaN: a replay may do, but nothing is recorded."""
         stats = self.stats
         stats.calls += 1
         known = self._known(args, kwargs)
@@ -223,8 +225,8 @@ class Traced:
         try:
             adopted = adopt(args, kwargs, self._makes_arrays)
         except NotAdopted as refusal:
-            self._give_up([Aborted(Abort.ARRAY_ARGUMENT, str(refusal))])
             self.stats.eager_calls += 1
+            self._give_up([Aborted(Abort.ARRAY_ARGUMENT, str(refusal))])
             return self.eager(*args, **kwargs)
         if adopted is None:
             return self._miss(self._tree, args, kwargs)
@@ -247,8 +249,8 @@ class Traced:
                 departure = None
             reason = self._reason_not_to_record(tree, args, kwargs, adopted, departure)
             if reason is not None:
-                self._give_up(reason)
                 self.stats.eager_calls += 1
+                self._give_up(reason)
                 return self.eager(*args, **kwargs)
             return self._record(tree, args, kwargs, adopted, departure)
         finally:
@@ -279,6 +281,7 @@ class Traced:
     def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None,
                 departure: Departure | None) -> Any:
         start = time.perf_counter()
+        self.stats.eager_calls += 1         # until it is known better
         growth = tree.growth if departure is None else departure.segment.growth
         if adopted is not None and not self._rehearsed:
             rehearsal = rehearse(self.eager, args, kwargs, pipeline.LIBRARY, self._codes)
@@ -289,21 +292,21 @@ class Traced:
         given_args, given_kwargs = (args, kwargs) if adopted is None else adopted[:2]
         because = last_missed(tree, given_args, given_kwargs) if departure is None else None
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
-        run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, lifted, self._strict, front, departure)
         self.stats.recordings += 1
+        run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, lifted, self._strict, front, departure)
         self._codes = run.codes
         self._constant |= run.numbers_read
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
             self._makes_arrays = True
         if run.error is not None:
-            self.stats.eager_calls += 1
             self._note(run.aborts)
             if departure is not None:
                 growth.failed()
             if front is not None and run.undoable:      # it may be the Arrays that do not please
                 growth.failed()
                 front.undo()
-                return self.eager(*args, **kwargs)
+                with made_before(len(run.recorder.callbacks)):
+                    return self.eager(*args, **kwargs)
             raise run.error
         outcome = pipeline.compile_run(run, self.name, self._compiling)
         seconds = time.perf_counter() - start
@@ -312,20 +315,23 @@ class Traced:
             outcome.trace.seconds, outcome.trace.because = seconds, because
             self.stats.kernels_compiled += outcome.root.executable.kernels_compiled
             tree.add(outcome.root, outcome.replaces)
+            self.stats.eager_calls -= 1
+            self.stats.new_paths += 1
             growth.succeeded()
             return numbers_of(run.result) if front is None else front.result(run.result)
-        self.stats.eager_calls += 1
         growth.failed()
         if front is not None and run.undoable:
             front.undo()
         self._give_up(outcome)
         if front is None:
             return numbers_of(run.result)
-        return self.eager(*args, **kwargs) if run.undoable else front.result(run.result)
+        if not run.undoable:
+            return front.result(run.result)
+        with made_before(len(run.recorder.callbacks)):
+            return self.eager(*args, **kwargs)
 
     def _end_rehearsal(self, tree: TraceTree, rehearsal: Rehearsal) -> Any:
         """The call was run as it is: give what it gave."""
-        self.stats.eager_calls += 1
         self._codes |= rehearsal.codes
         if rehearsal.error is not None:
             self._note(rehearsal.aborts)

@@ -100,6 +100,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the run's outcome
         seen.error = error
     finally:
+        if sys.getprofile() is not hook:        # it could not be called: the stack was too deep
+            seen.refuse(Abort.UNSEEN_CODE, "what ran after the recursion limit was met")
         sys.setprofile(before)
         if collects:
             gc.enable()

@@ -1,4 +1,4 @@
-"""The README runs as printed, and what it names exists."""
+"""The README and the page on tracing run as printed, and what they name exists."""
 from __future__ import annotations
 
 import re
@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, TRACING = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/tracing.md"))
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
-@pytest.mark.parametrize("code,printed", zip(blocks("python"), blocks("text"), strict=True))
+@pytest.mark.parametrize("code,printed", [
+    pair for page in (README, TRACING) for pair in zip(blocks("python", page), blocks("text", page), strict=True)])
 def test_the_examples_print_what_they_say(code, printed, tmp_path):
     file = tmp_path / "example.py"
     file.write_text(code)

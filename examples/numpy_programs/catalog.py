@@ -59,7 +59,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program(matrices.power_iteration, lambda r, n: (_positive(r, n),), 100),
     Program(matrices.principal_components, lambda r, n: (r.normal(size=(n, 6)),), 500),
     Program(matrices.conjugate_gradient, lambda r, n: (_positive(r, n), r.random(n)), 100),
-    Program(matrices.newton, lambda r, n: (_positive(r, n),), 16, Abort.HOST_READ),
+    Program(matrices.newton, lambda r, n: (_positive(r, n),), 16),
     Program(models.n_body, lambda r, n: (r.normal(size=(n, 3)), np.zeros((n, 3)), r.random(n)), 100),
     Program(models.k_means, lambda r, n: (r.normal(size=(n, 2)), r.normal(size=(4, 2))), 1000),
     Program(models.attention, lambda r, n: tuple(r.normal(size=(4, n, 32)) for _ in range(3)), 64),

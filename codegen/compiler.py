@@ -14,6 +14,7 @@ from codegen.ir.tree import Tree, opened
 from codegen.ir.types import is_static
 from codegen.ir.verify import VerifyError, verify
 from codegen.optimize.blocks import optimize_tree
+from codegen.optimize.iterations import cut_at_iterations
 from codegen.schedule.plan import CannotLower
 from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS
@@ -46,7 +47,8 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     try:
         executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, sizes)
         if executable is None:
-            executable = TARGETS[target].compile(optimize_tree(tree, fast_math), shared, cache or default_cache())
+            best = optimize_tree(cut_at_iterations(tree), fast_math)
+            executable = TARGETS[target].compile(best, shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -65,7 +67,8 @@ def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache:
         return None
     generic, binding = found
     try:
-        return compile_bound(optimize_tree(generic.tree, fast_math), aliases, cache, binding)
+        best = optimize_tree(cut_at_iterations(generic.tree), fast_math)
+        return compile_bound(best, aliases, cache, binding)
     except CannotLower:
         sizes.refuse(tree, (aliases, fast_math), generic)
         return None

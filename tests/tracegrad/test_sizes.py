@@ -154,3 +154,26 @@ def test_reset_forgets_sizes() -> None:
     double.reset()
     assert double._compiling.sizes is not sizes
     assert np.array_equal(double(tg.ones(5)).numpy(), np.full(5, 2.0))
+
+
+def test_a_loop_of_known_turns_compiles_nothing() -> None:
+    tg.manual_seed(0)
+    w, u, b = tg.randn(6, 8), tg.randn(8, 8) * 0.3, tg.zeros(8)
+    for weight in (w, u, b):
+        weight.requires_grad_()
+
+    def recurrent(xs):
+        h = tg.zeros(3, 8)
+        for x in xs:
+            h = tg.tanh(x @ w + h @ u + b)
+        loss = (h * h).sum()
+        return loss.detach(), *tg.autograd.grad(loss, (w, u, b))
+
+    traced, compiled = tg.trace(recurrent), []
+    for length in (2, 3, 4, 5, 6, 9, 20):
+        before, xs = traced.stats.kernels_compiled, [tg.randn(3, 6) for _ in range(length)]
+        for _ in range(2):
+            for found, expected in zip(traced(xs), recurrent(xs), strict=True):
+                assert_allclose(found.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
+        compiled.append(traced.stats.kernels_compiled - before)
+    assert all(compiled[:3]) and not any(compiled[3:]) and traced.stats.replays == 7

@@ -39,8 +39,8 @@ class Abort(Enum):
         "an array that is not a Tensor became one during the run",
         "convert it with tg.tensor outside the traced function")
     HOOK = (
-        "a gradient hook was registered, or one of a tensor that is no leaf was called",
-        "register hooks of leaves outside the traced function, or call the code on the gradient after backward")
+        "a gradient hook belongs to a result, or to a tensor that is no leaf and comes from outside",
+        "register hooks of leaves, or call backward where the hook is registered")
     CALLBACK = (
         "what looks inside the run cannot be called again",
         "give tg.debug.callback a function or a method that the traced function finds where it was, and what it needs "

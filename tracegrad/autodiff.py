@@ -193,7 +193,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
 
     def arrived(key: int, g: Tensor) -> Tensor:
         node = by_id[key]
-        if node.hooks and (recorder := ACTIVE.get()) is not None:
+        if node.hooks and (recorder := ACTIVE.get()) is not None and key not in recorder.nodes():
             recorder.refuse("a gradient hook of a tensor that is no leaf")      # no guard sees where it is kept
         g = hooked(node.hooks, g, given_out)
         if needed is None or any(id(e) in needed for e in node.edges):

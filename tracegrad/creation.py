@@ -66,7 +66,8 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
         made = Tensor(array_of(data, target))
         recorder = ACTIVE.get()
         if recorder is not None:
-            recorder.record_creation(made, data)
+            report = recorder.record_copy if type(data) is np.ndarray else recorder.record_creation
+            report(made, data)
     return made.requires_grad_() if requires_grad else made
 
 

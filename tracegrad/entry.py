@@ -60,7 +60,7 @@ class GradExpected:
         array = grad.array
         return (array.shape == self.type.shape and array.dtype is DTYPES[self.type.dtype]
                 and grad.requires_grad is self.requires_grad
-                and (grad.grad_fn is not None) is self.has_history and grad.hooks is None)
+                and (grad.grad_fn is not None) is self.has_history and not grad.hooks)
 
 
 def own_memory(leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import collections
 import itertools
+import operator
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,9 +41,9 @@ MOST_PARTS = 8          # of a container, in a sentence
 
 NAMES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (type, int, str, list, tuple, dict, set, frozenset, object, bytearray)},
-    **{f.__name__: f for f in (len, id, repr, map, bits, plain_items, slot_value, cell_contents, owner, apart)},
-    "deque": collections.deque, "OrderedDict": collections.OrderedDict, "FunctionType": types.FunctionType,
-    "ABSENT": ABSENT, "NOTHING": NOTHING, "modules": sys.modules}
+    **{f.__name__: f for f in (len, id, repr, map, all, bits, plain_items, slot_value, cell_contents, owner, apart)},
+    "is_": operator.is_, "deque": collections.deque, "OrderedDict": collections.OrderedDict,
+    "FunctionType": types.FunctionType, "ABSENT": ABSENT, "NOTHING": NOTHING, "modules": sys.modules}
 """What generated code may name beside its own variables and constants."""
 
 MISSING = (AttributeError, LookupError, TypeError, ValueError, RuntimeError)

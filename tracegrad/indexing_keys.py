@@ -115,7 +115,7 @@ def entry_of(k: Any) -> Entry:
     if isinstance(k, bool | np.bool_):
         return bool(k)
     if isinstance(k, np.ndarray):
-        return entry_of(adopt(k))
+        return entry_of(adopt(k, is_operand=True))
     if isinstance(k, list | tuple):
         return of_sequence(k)
     try:

@@ -40,7 +40,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class MadeView:
-    """A Tensor that every call makes anew on the memory of tensor `parent` (see Trace.replay): `op` of it."""
+    """A Tensor that every call makes anew on the memory of tensor `parent` (see Trace.replay): `op` of it.
+
+    The op "grad" is the grad that it has on entry, the same Tensor.
+    """
 
     parent: int
     op: str
@@ -50,6 +53,9 @@ class MadeView:
 
     def tensor(self, parent: Tensor) -> Tensor:
         """The view."""
+        if self.op == "grad":
+            assert parent._grad is not None
+            return parent._grad
         if self.op == "detach":
             return detach(parent)
         before, GRAD.enabled = GRAD.enabled, self.tracked

@@ -58,7 +58,6 @@ from tracegrad.dtypes import (
     uint8,
 )
 from tracegrad.operands import scalar
-from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -96,9 +95,6 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Hand
     """
     if not x.requires_grad:
         raise RuntimeError(at_user_line("register_hook: the tensor does not require grad"))
-    recorder = ACTIVE.get()
-    if recorder is not None:
-        recorder.refuse("it registered a gradient hook")
     owner = x if x.grad_fn is None else x.grad_fn
     if owner.hooks is None:
         owner.hooks = []

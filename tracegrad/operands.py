@@ -30,13 +30,17 @@ def scalar(number: Number | complex, dtype: np.dtype) -> Tensor:
     return dispatch("constant", value=literal_text(number, name), dtype=name)
 
 
-def adopt(array: np.ndarray) -> Tensor:
-    """A Tensor on the storage of an array that the caller keeps; TypeError for a dtype tensors do not have."""
+def adopt(array: np.ndarray, is_operand: bool = False) -> Tensor:
+    """A Tensor on the storage of an array that the caller keeps; TypeError for a dtype tensors do not have.
+
+    As an operand it is what the array holds now.
+    """
     tensor = Tensor(dtypes.canonical(array))
     tensor.mark_foreign()
     recorder = ACTIVE.get()
     if recorder is not None:
-        recorder.record_creation(tensor, array)
+        report = recorder.record_copy if is_operand and type(array) is np.ndarray else recorder.record_creation
+        report(tensor, array)
     return tensor
 
 
@@ -51,7 +55,7 @@ def operand(op: str, x: Any) -> Any:
     if isinstance(x, bool | int | float | complex):
         return x
     if isinstance(x, np.ndarray):
-        return adopt(x)
+        return adopt(x, is_operand=True)
     raise TypeError(at_user_line(f"{op}: {type(x).__name__} is neither a tensor nor a number"))
 
 

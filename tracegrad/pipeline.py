@@ -235,7 +235,10 @@ def _compile(run: Run, name: str, compiling: Compiling) -> Grafted:
     recording = recorder.recording(name, [*recorder.written.values(), *made.tensors])
     graph, route = recording.graph, None
     if live:
-        if not recording.lost.isdisjoint(_history([made.tensors[k] for k in live], recorder.nodes())):
+        history = _history([made.tensors[k] for k in live], recorder.nodes())
+        if not recorder.hooked().isdisjoint(history):
+            raise Declined(Abort.HOOK, "a result is differentiated through it")
+        if not recording.lost.isdisjoint(history):
             raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
         outputs = [graph.outputs[len(written) + k] for k in live]
         carries = tuple(entry.carries for entry in recorder.inputs)
@@ -291,11 +294,21 @@ class _MadeTensors:
         known = self._places.get(id(tensor))
         if known is not None:
             return known
+        owner = next((e.grad_of for e in self._recorder.inputs if e.tensor is tensor), None)
+        if owner is not None:                   # the grad that this tensor had on entry
+            self.makes.append(MadeView(self.place(owner), "grad", {}, False))
+            return self._placed(tensor)
         if not self._recorder.made(tensor):
             raise Declined(Abort.UNKNOWN_TENSOR, f"a result {type_of(tensor.array)}")
         if tensor._grad is not None:
             raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
+        if tensor.hooks:
+            raise Declined(Abort.HOOK, f"of {type_of(tensor.array)}, which the run made")
         self.makes.append(self._view(tensor) or self._fresh(tensor))
+        return self._placed(tensor)
+
+    def _placed(self, tensor: Tensor) -> int:
+        """The position of what was appended last."""
         place = self._places[id(tensor)] = self._leaves + len(self.makes) - 1
         return place
 
@@ -408,7 +421,7 @@ def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _Made
 
 def _shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> str | None:
     """The types of a result and of something else that the caller can reach on one memory: it would be a copy."""
-    inputs = [e.tensor for e in recorder.inputs if e.frozen is None]
+    inputs = [e.tensor for e in recorder.inputs if e.frozen is None or e.tensor.storage and e.tensor.storage.foreign]
     for k, t in enumerate(made):
         if id(t) in grads:
             continue

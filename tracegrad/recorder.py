@@ -168,6 +168,14 @@ class Recorder:
         else:
             self.abort(Abort.FOREIGN_ARRAY, f"{type(data).__name__} became {type_of(tensor.array)}")
 
+    def record_copy(self, tensor: Tensor, array: np.ndarray) -> None:
+        """`tensor` holds what `array` held at this moment, and nothing else comes to share its memory.
+
+        An array that the function captured is guarded by its contents, and one that it made was made from what is
+        guarded, since a read of a Tensor's values is noted: so the values are part of the trace.
+        """
+        self._enter(tensor, frozen=np.array(tensor.array, order="C"))
+
     def record_constant(self, tensor: Tensor) -> None:
         """`tensor` was made from values that follow from what is guarded: they are part of the trace."""
         self._enter(tensor, frozen=np.array(tensor.array, order="C"))
@@ -273,6 +281,11 @@ class Recorder:
             if entry.tensor is tensor:
                 return k
         raise ValueError("not an input")
+
+    def hooked(self) -> set[int]:
+        """The ids of those operations of the run whose results have hooks, and that may be differentiated yet."""
+        nodes = (recorded.node for recorded in self.ops if recorded.node is not None)
+        return {id(node) for node in nodes if node.hooks and not node.freed}
 
     def nodes(self) -> set[int]:
         """The ids of the operations of eager autograd that the run made."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tracegrad import pytrees
-from tracegrad.purity.declared_pure import c_base
+from tracegrad.devices import Device
+from tracegrad.purity.declared_pure import c_base, is_numpy_value
 from tracegrad.returned import ReturnedNumber
 from tracegrad.tensors import Tensor
 
@@ -21,7 +22,7 @@ Read = Callable[[tuple, Mapping[str, Any]], Any]
 Rebuild = Callable[[Sequence[Tensor], tuple, Mapping[str, Any]], Any]
 """Makes a result from the tensors and the arguments of a call."""
 
-CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
+CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), range, Device)
 """Types whose instances are returned as they are: they cannot change."""
 
 
@@ -63,7 +64,7 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     if kind is ReturnedNumber:
         k = place(result.tensor)
         return lambda tensors, args, kwargs: tensors[k].array.item()
-    if kind in CONSTANTS:
+    if kind in CONSTANTS or is_numpy_value(kind):
         return lambda tensors, args, kwargs: result
     read = source(result)
     if read is not None:

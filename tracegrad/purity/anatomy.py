@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from tracegrad.purity import code_objects, instances, values
+from tracegrad.purity.classes import is_intercepted, qualified_name
 from tracegrad.purity.declared_pure import METHODS_OF_C, is_numpy_value, is_of_python
-from tracegrad.purity.part import ABSENT, Child, Condition, Part, View, is_same
+from tracegrad.purity.part import ABSENT, Child, Condition, Part, View, is_same, unwatched
 
 Anatomist = Callable[[View, Any], Part]
 
@@ -86,6 +87,8 @@ def parts_of(view: View, o: Any, via: str | None = None) -> Part:
         return instances.with_attributes(view, o, values.of_tensor(view, o))
     if issubclass(cls, types.ModuleType):
         return code_objects.of_module(view, o)
+    if is_intercepted(cls) or issubclass(cls, type) and is_intercepted(o):
+        return unwatched(o, f"the metaclass of {qualified_name(cls)} answers for its attributes")
     if issubclass(cls, type):
         return code_objects.of_class(view, o)
     if issubclass(cls, np.generic):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import CodeType
 
 from tracegrad.purity.bytecode import Step, steps
+from tracegrad.purity.inside_tensors import read_inside
 
 COMPUTES_NAMES = frozenset({
     "getattr", "setattr", "delattr", "hasattr", "vars", "dir", "globals", "locals", "eval", "exec", "attrgetter",
@@ -59,6 +60,7 @@ class Facts:
     compares: bool                  # ==, in, is: aliases can be told from copies
     formats_numbers: bool           # with a spec, which may ask for the locale's separators
     catches: bool                   # has a handler of exceptions, other than that of a `with`
+    inside: frozenset[str]          # what is read that may be inside of a Tensor
     handed: frozenset[tuple[str, str]]      # a and b, where a callback is given a.b; "" and b, where it is given b
     loaded: frozenset[str]          # names that are read, or set, for anything but that
     chains: frozenset[str]          # every name on the way to what a callback is given
@@ -166,7 +168,7 @@ def _find_facts(code: CodeType) -> Facts:
     cells = frozenset(value for kind, value, _ in program if kind in ("cell", "set cell"))
     return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), cells, frozenset(values),
                  frozenset(imports), computed, on_self, by_identity, if_raised, compares, formats_numbers, catches,
-                 handed, loaded, frozenset(program[k].value for k in given))
+                 read_inside(program, this), handed, loaded, frozenset(program[k].value for k in given))
 
 
 def _given_to_callbacks(program: list[Step]) -> Iterator[range]:
@@ -253,6 +255,7 @@ class Mentions:
     def __init__(self, codes: Iterable[CodeType] = (), handing: Container[int] = ()):
         self.codes: dict[int, CodeType] = {}
         self.attributes: set[str] = set()
+        self.inside: set[str] = set()
         self.values: set[str] = set()
         self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
         self.catches = False
@@ -269,6 +272,7 @@ class Mentions:
         facts = facts_of(code)
         self.codes[id(code)] = code
         self.attributes |= facts.attributes
+        self.inside |= facts.inside
         self.values |= facts.values
         self.computed |= facts.computed
         self.by_identity |= facts.by_identity

@@ -26,7 +26,7 @@ from tracegrad.purity.declared_pure import (
 )
 from tracegrad.purity.instances import attribute, reads_every_attribute
 from tracegrad.purity.library import Setting, Trust
-from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, SPECIAL, Child, Condition, Part, View, is_same
+from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, SPECIAL, Child, Condition, Part, View, has_the_same, is_same
 from tracegrad.purity.values import cell_contents
 
 OUTSIDE_NAMESPACE = ("__name__", "__qualname__", "__doc__", "__module__")
@@ -41,6 +41,7 @@ SUPER = "__class__"         # the variable that super() reads without an instruc
 
 MODULE_NAMES = 200          # a module with more is not searched for a name that code computes
 MODULE_MACHINERY = frozenset({"__builtins__", "__spec__", "__loader__", "__cached__"})
+RECURSION_LIMIT = Setting("the recursion limit", sys.getrecursionlimit)
 VIRTUAL_SUBCLASSES = Setting("the registered subclasses of abstract classes", abc.get_cache_token)
 
 
@@ -155,6 +156,8 @@ def of_builtin(view: View, o: Any, via: str | None) -> Part:
     """A builtin function, or a method of an object of C. Called directly it is judged when it is called."""
     if is_of_module(o) or isinstance(o.__self__, type):
         judged = is_pure_function(o) or not view.is_value(via)
+        if o is sys.getrecursionlimit:
+            view.needs(RECURSION_LIMIT)
         condition = is_same(o) if not isinstance(o.__self__, type) else Condition("{p} == {0}", "is still", (o,))
         why = f"{_called(o)} is not known to be pure, and is used as a value"
         return Part([condition], refusal=None if judged else why)
@@ -211,6 +214,8 @@ def of_module(view: View, o: types.ModuleType) -> Part:
     part.children = [Child(f".{n}", names[n], "{0}[{1}]", (names, n), via=None if computed else n,
                            write="{0}[{1}] = t", once=("global", id(names), n)) for n in sorted(chosen)]
     if trust is not None:
+        if view.mentions.computed:
+            part.conditions.append(has_the_same(names))
         return part
     if "__getattr__" in names and "__getattr__" not in chosen:
         part.children.append(Child(".__getattr__", names["__getattr__"], "{0}[{1}]", (names, "__getattr__")))
@@ -232,6 +237,8 @@ def of_class(view: View, cls: type) -> Part:
         return Part([is_same(cls)], refusal=None if known else why)
     part = Part([is_same(cls)])
     if trust in (Trust.CORE, Trust.NUMPY):
+        if view.mentions.computed:
+            part.conditions.append(has_the_same(vars(cls)))
         _add_entries(view, part, cls, view.mentions.attributes & vars(cls).keys())
         return part
     same_bases = Condition("{1}.__mro__ is {0}", "has the bases", (cls.__mro__, cls), once=("bases", id(cls)))

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
+from tracegrad.purity.classes import flags, mro, namespace
+
 BUILTINS = """abs all any ascii bin callable chr divmod format hash hex isinstance issubclass iter len max min next oct
 ord pow repr round sorted sum getattr hasattr setattr delattr vars dir locals __build_class__ id""".split()
 
@@ -94,10 +96,10 @@ IMMUTABLE_TYPE = 1 << 8                     # Py_TPFLAGS_IMMUTABLETYPE
 
 
 def _c_base(cls: type) -> type:
-    for k in cls.__mro__:
-        if not k.__flags__ & HEAP_TYPE:
+    for k in mro(cls):
+        if not flags(k) & HEAP_TYPE:
             return k
-        if any(type(v) in METHODS_OF_C and v.__objclass__ is k for v in vars(k).values()):
+        if any(type(v) in METHODS_OF_C and v.__objclass__ is k for v in namespace(k).values()):
             return k
     return object
 

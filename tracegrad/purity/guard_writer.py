@@ -31,7 +31,7 @@ MOST_REFUSALS = 20
 SIMPLE = PLAIN | {BuiltinFunctionType}  # judged at each route anew; no second route is compared with the first
 INLINE = (int, bool, type(None))        # constants that are written into the text; so are short names
 IS_CONSTANT = "{p} is {0}"
-NAMESPACE_AT = {"global": 0, "entry": 0, "class": 1, "module": 1, "no global": 1}
+NAMESPACE_AT = {"global": 0, "entry": 0, "class": 1, "module": 1, "no global": 1, "namespace": 1}
 """Which constant of a child or a condition is the namespace, by the first word of its `once`."""
 
 

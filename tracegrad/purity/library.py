@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.purity.classes import namespace, qualified_name
+
 
 class Trust(Enum):
     """How much is taken for granted of code that the walk does not look into."""
@@ -148,12 +150,12 @@ class Library:
 
     def trust_class(self, cls: type) -> Trust | None:
         """The trust in a class: one that the module it claims to come from has under its name."""
-        name = cls.__dict__.get("__module__")
+        name = namespace(cls).get("__module__")
         module = sys.modules.get(name) if isinstance(name, str) else None
         if type(module) is not ModuleType or (trust := self.trust_module(module)) is None:
             return None
         found: Any = module
-        for part in cls.__qualname__.split("."):
+        for part in qualified_name(cls).split("."):
             found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
         return trust if found is cls else None
 

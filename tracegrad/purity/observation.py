@@ -92,8 +92,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
     own: Any = getattr(call, "__code__", None)
     seen.codes[id(own)] = own
     hook = _hook(seen, prediction, before)
-    collects = gc.isenabled()       # a collection would run callbacks and finalizers of others in the middle of the run
-    gc.disable()
+    thresholds = gc.get_threshold()     # a collection would run finalizers of others in the middle of the run
+    gc.set_threshold(0, *thresholds[1:])
     sys.setprofile(hook)
     try:
         seen.result = call()
@@ -103,8 +103,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
         if sys.getprofile() is not hook:        # it could not be called: the stack was too deep
             seen.refuse(Abort.UNSEEN_CODE, "what ran after the recursion limit was met")
         sys.setprofile(before)
-        if collects:
-            gc.enable()
+        if gc.get_threshold() == (0, *thresholds[1:]):
+            gc.set_threshold(*thresholds)
         if profiler is not None:
             profiler.enable()
     del seen.codes[id(own)]

@@ -87,6 +87,13 @@ def is_same(o: Any, says: str = "is still") -> Condition:
     return Condition("{p} is {0}", says, (o,))
 
 
+def has_the_same(names: Mapping[str, Any]) -> Condition:
+    """That a namespace holds what it holds now: any of it may be read by a name that is computed."""
+    values = tuple(names.values())
+    return Condition("len({1}) == len({0}) and all(map(is_, {1}.values(), {0}))", "has the attributes it had:",
+                     (values, names), once=("namespace", id(names)))
+
+
 def unwatched(o: Any, why: str) -> Part:
     """An object that guards cannot watch."""
     return Part([is_same(o)], refusal=why)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.purity.inside_tensors import HISTORY, VALUES
 from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, Child, Condition, Part, View, is_same, unwatched
 
 MOST_ITEMS = 20_000
@@ -206,7 +207,7 @@ def tensor_state(view: View, o: Any) -> tuple[Any, ...]:
     array = _attribute(o, layout.array)
     return (array.dtype, array.shape, None if array.flags.c_contiguous else array.strides,
             _attribute(o, layout.requires_grad), _attribute(o, layout.history) is not None,
-            _attribute(o, layout.hooks) is not None)
+            bool(_attribute(o, layout.hooks)))
 
 
 def of_tensor(view: View, o: Any) -> Part:
@@ -224,10 +225,15 @@ def of_tensor(view: View, o: Any) -> Part:
         Condition("{d}.strides == {0}", "has strides", (strides,)),
         Condition(f"{layout.requires_grad} is {requires_grad}", "requires grad:", (requires_grad,)),
         Condition(f"{layout.history} is {'not ' if history else ''}None", "has a history:", (history,)),
-        Condition(f"{layout.hooks} is {'not ' if hooks else ''}None", "has hooks:", (hooks,))],
+        Condition(f"{'not not' if hooks else 'not'} {layout.hooks}", "has hooks:", (hooks,))],
         namespace=layout.array, state=state, mutable=True, is_tensor=True)
-    if hooks:       # a backward calls them
+    if hooks:
         part.children.append(Child(".hooks", _attribute(o, layout.hooks), layout.hooks, via="hooks"))
+    for name in sorted(view.mentions.inside):
+        if name == VALUES or getattr(o, name) is not None:
+            part.refusal = f".{name} of a Tensor is read"
+        elif name != HISTORY:                   # whether there is one is guarded in any case
+            part.conditions.append(Condition(f"{{p}}.{name} is None", f"has no {name}"))
     if view.grads_read is None or id(o) in view.grads_read:
         part.children.append(Child(".grad", _attribute(o, layout.grad), layout.grad, via="grad"))
     return part

@@ -32,5 +32,4 @@ def test_traced_programs_go_the_way_that_they_go_eagerly(target: str, examples: 
         calls, replays = calls + stats.calls, replays + stats.replays
 
     run()
-    if target == "interpret":
-        assert replays > 0.3 * calls, "falling back too often would hide what replays get wrong"
+    assert replays > 0.3 * calls, "falling back too often would hide what replays get wrong"

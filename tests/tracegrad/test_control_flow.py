@@ -74,7 +74,7 @@ def play(program: Program, function: Callable[..., Any], target: str,
             assert_same(came[0][0], came[1][0], 0.0 if program.exact or target == "interpret" else 1e-12)
             assert_same(came[0][1], came[1][1], 1e-12)      # gradients may be added up in another order
             assert isinstance(came[1][0], str) == (k in program.raises)
-        if turn and target == "interpret":
+        if turn:
             assert traced.stats.replays - before.replays == len(program.inputs) - raising, traced.explain()
             assert traced.stats.side_exits - before.side_exits <= raising, traced.explain()
 

@@ -9,18 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from codegen import Executable, Graph, Program, SeenSizes, compile_program
+from tracegrad.stats import Stats
 
 Aliases = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Compiling:
-    """A target, what it may do, and the sizes seen before."""
+    """A target, what it may do, and the sizes seen before. Kernels that had to be compiled are counted in `stats`."""
 
     target: str
     fast_math: bool = False
+    stats: Stats = field(default_factory=Stats)
     sizes: SeenSizes = field(default_factory=SeenSizes)
 
     def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = ()) -> Executable:
         """The executable of a program; what compile_program raises."""
-        return compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes)
+        made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes)
+        self.stats.kernels_compiled += made.kernels_compiled
+        return made

@@ -218,7 +218,8 @@ class Route:
         if saving not in self._executables:
             try:
                 graph = self.saving_graph() if saving else self.graph
-                self._executables[saving] = self.compiling.executable(graph)
+                found = self._executables[saving] = self.compiling.executable(graph)
+                self.compiling.stats.compile_seconds += found.compile_seconds
             except (CannotLower, CompileError):
                 self._executables[saving] = None
         return self._executables[saving]

@@ -14,7 +14,8 @@ class Stats:
     2. `new_paths` are recordings that became a path: recordings >= new_paths, and a call whose recording was given up
        is among the `eager_calls` or the `follows`. An audited call counts among the `audits` and, since its result is
        the Python's, among the `eager_calls`. `side_exits` are calls that had left a path before.
-    3. `aborts` counts by Abort name; `compile_seconds` is what recording and compiling cost in all.
+    3. `aborts` counts by Abort name; `compile_seconds` is what recording and compiling cost in all, and with
+       `kernels_compiled` has what backwards of results cost.
     4. The counts are exact however many threads call: CPython switches threads at calls and at the ends of loops, never
        within `stats.calls += 1`.
     """

@@ -62,7 +62,7 @@ class Traced:
         self.name = getattr(function, "__name__", type(function).__name__)
         self.eager = function
         self.stats = Stats()
-        self._compiling, self._strict = Compiling(target, fast_math), strict
+        self._compiling, self._strict = Compiling(target, fast_math, self.stats), strict
         self._audit = audit                                         # one replay of a path in so many; 0: none
         self._tree = TraceTree(limits)
         self._array_trees: dict[tuple[Any, ...], TraceTree] = {}    # of calls with ndarrays, by which are scalars
@@ -213,12 +213,12 @@ class Traced:
             if self._kept is not None:
                 self._kept.clear()
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
-            self._compiling = Compiling(self._compiling.target, self._compiling.fast_math)
+            self.stats = Stats()
+            self._compiling = Compiling(self._compiling.target, self._compiling.fast_math, self.stats)
             self._aborted.clear()
             self._reason = ()
             self._codes, self._constant = frozenset(), frozenset()
             self._numbers, self._rehearsed, self._makes_arrays = {}, False, False
-            self.stats = Stats()
 
     def _without_path(self, args: tuple, kwargs: dict) -> Any:
         """A call on Tensors whose path is not known, or one on ndarrays."""
@@ -313,7 +313,6 @@ class Traced:
         self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, Grafted):
             outcome.trace.seconds, outcome.trace.because = seconds, because
-            self.stats.kernels_compiled += outcome.root.executable.kernels_compiled
             tree.add(outcome.root, outcome.replaces)
             self.stats.eager_calls -= 1
             self.stats.new_paths += 1

@@ -72,8 +72,13 @@ class Executable:
         return "" if self.plan is None else print_program_plan(self.plan)
 
     @property
+    def ways(self) -> tuple[tuple[int, ...], ...]:
+        """For each end, the blocks on the way to it, as `steps` has them; () where the target has no plan."""
+        return () if self.plan is None else self.plan.ways
+
+    @property
     def steps(self) -> tuple[tuple[StepReport, ...], ...]:
-        """For each block of the program, a report for each of its steps."""
+        """For each block of the plan, which may cut those of the program, a report for each of its steps."""
         if self.plan is None:
             return ()
         reports = {id(plan): step_reports(plan) for plan in self.plan.plans}

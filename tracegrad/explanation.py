@@ -96,41 +96,34 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
 
 def _root(number: int, first_path: int, root: Root, quarantined: bool) -> RootReport:
     segments, codes = in_order(root.tree), root.guards.codes
-    above = {id(after): k for k, segment in enumerate(segments) for after in segment.ways.values()}
     numbers = {id(trace.path): number for number, trace in enumerate(root.traces, first_path)}
     replays = {id(trace.path): trace.replays for trace in root.traces}
     made: dict[int, Stretch] = {}
-    blocks: dict[int, tuple[int, ...]] = {}
-    for k in reversed(range(len(segments))):
-        segment = segments[k]
+    for segment in reversed(segments):
         ways = tuple(Way(value_text(segment.read, n), made[id(to)].calls, made[id(to)])
                      for n, to in segment.ways.items() if segment.read is not None)
         path = id(segment.path)
-        made[id(segment)] = _stretch(k, segment, ways, replays.get(path, 0), numbers.get(path), codes)
-        if segment.path is not None:
-            chain = [k]
-            while (parent := above.get(id(segments[chain[0]]))) is not None:
-                chain.insert(0, parent)
-            blocks[path] = tuple(chain)
+        made[id(segment)] = _stretch(segment, ways, replays.get(path, 0), numbers.get(path), codes)
     inputs = tuple((source.text, str(type)) for source, type in zip(root.sources, root.executable.inputs))
-    traces = tuple(_trace(numbers[id(t.path)], root, t, blocks[id(t.path)], codes) for t in root.traces)
+    blocks = root.executable.ways or ((),) * len(root.traces)
+    traces = tuple(_trace(numbers[id(t.path)], root, t, way, codes) for t, way in zip(root.traces, blocks))
     return RootReport(number, inputs, tuple(root.guards.guards), made[id(root.tree)], traces, root.executable.steps,
                       root.executable.describe(), root.refusals, quarantined)
 
 
-def _stretch(block: int, segment: Segment, ways: tuple[Way, ...], replays: int, path: int | None,
+def _stretch(segment: Segment, ways: tuple[Way, ...], replays: int, path: int | None,
              codes: Sequence[CodeType]) -> Stretch:
     read, growth, unseen = segment.read, segment.growth, tuple[str, ...]()
     size = 1 + sum(way.to.size for way in ways)
     calls = replays + sum(way.calls for way in ways)
     operations, lines = len(segment.nodes), lines_of(node.line for node in segment.nodes)
     if read is None:
-        return Stretch(operations, lines, block, calls, path=path)
+        return Stretch(operations, lines, calls, path=path)
     if read.dtype == "bool":
         unseen = tuple(value_text(read, n) for n in (0, 1) if n not in segment.ways)
     else:
         unseen = ("another value",)
-    return Stretch(operations, lines, block, calls, read.what, read.line, source_of(read.line, codes), ways, unseen,
+    return Stretch(operations, lines, calls, read.what, read.line, source_of(read.line, codes), ways, unseen,
                    growth.exits, growth.failures, None if growth.closed is None else str(growth.closed), path, size)
 
 

@@ -28,14 +28,13 @@ class Way:
 class Stretch:
     """What happens between two reads: `operations` at `lines`, then `question` at `line`, or the end of path `path`.
 
-    `source` is what that line says. `block`: which of the root's program it is; `unseen`: ways that no path goes;
-    `exits`: how many calls left here, since they had to go one; `given_up`: how often recording it was, `closed`: why
-    it is not tried again; `size`: how many stretches it begins.
+    `source` is what that line says. `unseen`: ways that no path goes; `exits`: how many calls left here, since they had
+    to go one; `given_up`: how often recording it was, `closed`: why it is not tried again; `size`: how many stretches
+    it begins.
     """
 
     operations: int
     lines: str
-    block: int
     calls: int
     question: str = ""
     line: str | None = None

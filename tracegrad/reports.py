@@ -82,9 +82,9 @@ class RootReport:
 
     def steps_of(self, trace: TraceReport) -> list[StepReport]:
         """What that native call does on one path."""
-        return [step for block in trace.blocks if block < len(self.steps) for step in self.steps[block]]
+        return [step for block in trace.blocks for step in self.steps[block]]
 
     def turns_of(self, trace: TraceReport) -> list[tuple[tuple[StepReport, ...], int]]:
         """The same by block, equal neighbors once, with how often: a loop does the same on every turn."""
-        blocks = [self.steps[block] for block in trace.blocks if block < len(self.steps) and self.steps[block]]
+        blocks = [self.steps[block] for block in trace.blocks if self.steps[block]]
         return [(steps, len(list(alike))) for steps, alike in groupby(blocks)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from codegen.ir.dims import Dim, Size, number_of
 from codegen.ir.graph import Attr
-from codegen.ir.program import Terminator
+from codegen.ir.program import Goto, Return, Terminator, targets_of
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange
@@ -183,6 +183,20 @@ class ProgramPlan:
     ends: tuple[tuple[int, ...], ...]
     blocks: tuple[PlannedBlock, ...]
     arena_bytes: int
+
+    @property
+    def ways(self) -> tuple[tuple[int, ...], ...]:
+        """For each block that returns, in order, the blocks on the way to it, itself included."""
+        above = {target.block: k for k, block in enumerate(self.blocks) for target in targets_of(block.terminator)
+                 if isinstance(target, Goto)}
+        found = []
+        for k, block in enumerate(self.blocks):
+            if isinstance(block.terminator, Return):
+                way = [k]
+                while way[-1] in above:
+                    way.append(above[way[-1]])
+                found.append(tuple(reversed(way)))
+        return tuple(found)
 
     @property
     def plans(self) -> tuple[Plan, ...]:

@@ -160,3 +160,24 @@ def test_an_explanation_is_a_snapshot():
     traced.reset()
     assert str(explanation) == before and str(traced.explain()) != before
     assert "not been called" in str(traced.explain())
+
+
+def test_steps_of_a_path_are_those_on_its_way_also_where_a_loop_is_cut_into_turns():
+    w = tg.ones(8, 8)
+
+    def rnn(xs):
+        h = tg.zeros(2, 8)
+        for x in xs:
+            h = tg.tanh(x @ w + h @ w)
+        if h.sum() > 0:
+            return h * 2.0
+        return h
+
+    traced = tg.trace(rnn)
+    for length, sign in ((12, 1.0), (12, -1.0), (12, 1.0)):
+        traced([tg.full((2, 8), sign) for _ in range(length)])
+    root, = traced.explain().roots
+    for trace in root.traces:
+        matmuls = [step for step in root.steps_of(trace) if step.summary.startswith("matmul")]
+        assert len(matmuls) == sum(node.op == "matmul" for node in trace.graph.nodes), traced.explain()
+    assert " times:\n" in str(traced.explain())

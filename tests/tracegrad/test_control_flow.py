@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from control_flow_programs import PROGRAMS as BRANCHES
-from control_flow_programs import Program
+from control_flow_programs import Program, numbers
 from loop_programs import PROGRAMS as LOOPS
 
 import tracegrad as tg
@@ -93,3 +93,31 @@ def test_the_program_may_differentiate_itself(program: Program, target: str) -> 
         return result, gradients(result, [*(t for t in tensors_in(args) if t.requires_grad), *program.parameters])
 
     play(program, function, target)
+
+
+@pytest.mark.parametrize("backward", (False, True))
+def test_other_lengths_of_a_list_need_no_other_kernels(backward: bool) -> None:
+    """A length is a path of its own, of steps that are known."""
+    weights = [tg.tensor(numbers(8, 8, seed=k) * 0.3, requires_grad=True) for k in range(2)]
+
+    @tg.trace
+    def loss_of(xs):
+        h = xs[0] * 0.0
+        for x in xs:
+            h = tg.tanh(x @ weights[0] + h @ weights[1])
+        loss = (h * h).sum()
+        if backward:
+            return loss, tg.autograd.grad(loss, weights)
+        return loss, ()
+
+    def call(length: int) -> None:
+        xs = [tg.tensor(numbers(4, 8, seed=k)) for k in range(length)]
+        found, expected = loss_of(xs), loss_of.eager(xs)
+        assert_same((found[0].detach(), found[1]), (expected[0].detach(), expected[1]), 1e-12)
+
+    for length in (2, 3, 4):
+        call(length)
+    known = loss_of.stats.kernels_compiled
+    for length in (5, 6, 11, 23, 50, 7, 23):
+        call(length)
+    assert loss_of.stats.kernels_compiled == known and loss_of.stats.replays == 1, loss_of.explain()

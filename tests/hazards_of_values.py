@@ -146,6 +146,21 @@ VALUES = (
         """,
         ("xs = (3, 2)", "xs = [9, 2]"),
         ("xs = (1, 2)",)),
+    Hazard("a view of a mapping", """
+        import types
+        d = {'a': 1, 'b': 2}
+        m = types.MappingProxyType(d)
+        def f(x): return m['a']
+        """,
+        ("d['a'] = 2", "d.clear(); d['a'] = 3", "m = types.MappingProxyType({'a': 4})"),
+        ("d['a'] = 1",)),
+    Hazard("a dict's view", """
+        d = {'a': 1}
+        v = d.values()
+        def f(x): return sum(v)
+        """,
+        ("d['a'] = 2", "d['b'] = 3", "v = {'a': 5}.values()"),
+        ("d['a'] = 1",)),
     Hazard("a dict", """
         d = {'a': 1, 'b': 2}
         def f(x): return [d, *d]

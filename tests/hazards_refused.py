@@ -394,19 +394,6 @@ REFUSED = (
         def f(x): return len(a[0])
         """,
         refused=Abort.HIDDEN_STATE),
-    Hazard("a view of a mapping", """
-        import types
-        d = {'a': 1}
-        m = types.MappingProxyType(d)
-        def f(x): return m['a']
-        """,
-        refused=Abort.HIDDEN_STATE),
-    Hazard("a dict's view", """
-        d = {'a': 1}
-        v = d.values()
-        def f(x): return sum(v)
-        """,
-        refused=Abort.HIDDEN_STATE),
     Hazard("a memoryview", """
         m = memoryview(bytearray(b'ab'))
         def f(x): return m[0]

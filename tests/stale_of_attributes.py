@@ -135,6 +135,17 @@ ATTRIBUTES = (
         """,
         ("c.scale = 3.0", "c.shifts[0] = 2.0", "c = replace(c, scale=4.0)", "c = Config(5.0, [6.0])",
          "Config.scale = 1.0; del c.scale")),
+    Hazard("the fields of a dataclass", """
+        from dataclasses import dataclass, fields
+        @dataclass
+        class C:
+            a: float = 2.0
+            b: float = 3.0
+        c = C()
+        def f(x): return sum((x * getattr(c, field.name) for field in fields(c)), x)
+        """,
+        ("c.a = 4.0", "C.__dataclass_fields__.pop('b')", "c.b = 9.0; c.a = 5.0", "c = 1; c = C(7.0)"),
+        ("other = C()",)),
     Hazard("frozen dataclasses", """
         from dataclasses import dataclass, replace
         @dataclass(frozen=True, slots=True)

@@ -208,7 +208,8 @@ CONTAINERS = (
         v = d.values()
         def f(x): return x * sum(v)
         """,
-        ("d['a'] = 3.0", "d['b'] = 4.0", "v = {'c': 5.0}.values()"), mode=FOLLOW),
+        ("d['a'] = 3.0", "d['b'] = 4.0", "v = {'c': 5.0}.values()"),
+        ("d['c'] = 6.0",)),
     Hazard("bytes and bytearrays", """
         b = bytearray(b'ab')
         t = b'xyz'

@@ -21,6 +21,7 @@ from tracegrad.tensors import Tensor
 
 Number: TypeAlias = bool | int | float
 Operand: TypeAlias = Tensor | np.ndarray | Number | complex
+NUMBERS = frozenset({bool, int, float, complex})
 Axis: TypeAlias = int | tuple[int, ...] | None
 
 
@@ -28,6 +29,12 @@ def scalar(number: Number | complex, dtype: np.dtype) -> Tensor:
     """A 0-d Tensor of a number that is part of the program."""
     name = name_of(dtype)
     return dispatch("constant", value=literal_text(number, name), dtype=name)
+
+
+def plain_number(number: int | float | complex) -> int | float | complex:
+    """The number that an instance of a derived class is, a member of an IntEnum say: it is as weak as any other."""
+    base = next(kind for kind in (int, float, complex) if issubclass(type(number), kind))
+    return base.__pos__(number)         # type: ignore[arg-type]
 
 
 def adopt(array: np.ndarray, is_operand: bool = False) -> Tensor:
@@ -53,7 +60,7 @@ def operand(op: str, x: Any) -> Any:
     if isinstance(x, np.generic):       # a NumPy scalar is as weak as a Python number
         x = x.item()
     if isinstance(x, bool | int | float | complex):
-        return x
+        return x if type(x) in NUMBERS else plain_number(x)
     if isinstance(x, np.ndarray):
         return adopt(x, is_operand=True)
     raise TypeError(at_user_line(f"{op}: {type(x).__name__} is neither a tensor nor a number"))

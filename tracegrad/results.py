@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,10 +51,10 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
 
     `leaves_as` is asked first: it knows what of the run leaves it as something else.
 
-    What has a `source` was there before the run and is found again. Tuples (named ones too), lists, dicts with
-    constant keys, instances of dataclasses and of registered classes, numbers, strings and None are rebuilt; what has
-    an identity is new on every call, as it would be if Python had run, so one whose id is in `held`, or that occurs
-    twice, is not.
+    What has a `source` was there before the run and is found again. Tuples (named ones too), lists, deques, dicts with
+    constant keys, sets of constants, slices, instances of dataclasses and of registered classes, numbers, strings and
+    None are rebuilt; what has an identity is new on every call, as it would be if Python had run, so one whose id is in
+    `held`, or that occurs twice, is not.
     """
     kind = type(result)
     if leaves_as is not None and (made := leaves_as(result, place, source)) is not None:
@@ -69,7 +69,7 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
     read = source(result)
     if read is not None:
         return lambda tensors, args, kwargs: read(args, kwargs)
-    if kind in (list, dict, OrderedDict) or is_instance_of_known(kind):
+    if kind in (list, dict, OrderedDict, set, deque) or is_instance_of_known(kind):
         if id(result) in held:
             raise UnknownResult(f"a {kind.__name__} that something else holds too")
         held.add(id(result))
@@ -77,6 +77,15 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
         parts = [recipe(part, place, source, held, leaves_as) for part in result]
         make = getattr(kind, "_make", kind)
         return lambda tensors, args, kwargs: make([part(tensors, args, kwargs) for part in parts])
+    if kind is slice:
+        ends = [recipe(end, place, source, held, leaves_as) for end in (result.start, result.stop, result.step)]
+        return lambda tensors, args, kwargs: slice(*(end(tensors, args, kwargs) for end in ends))
+    if kind is deque:
+        parts = [recipe(part, place, source, held, leaves_as) for part in result]
+        return lambda tensors, args, kwargs: deque((part(tensors, args, kwargs) for part in parts), result.maxlen)
+    if kind in (set, frozenset) and all(type(part) in CONSTANTS for part in result):
+        kept = kind(result)
+        return lambda tensors, args, kwargs: kind(kept)
     if kind in (dict, OrderedDict) and all(type(key) in CONSTANTS for key in result):
         items = [(key, recipe(part, place, source, held, leaves_as)) for key, part in result.items()]
         return lambda tensors, args, kwargs: kind((key, part(tensors, args, kwargs)) for key, part in items)

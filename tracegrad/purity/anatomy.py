@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import operator
 import re
 import types
@@ -28,8 +29,10 @@ def _of_partial(view: View, o: functools.partial) -> Part:
     return part
 
 
-def _of_mapping_proxy(view: View, o: Any) -> Part:
-    return Part([is_same(o)], refusal="a read-only view of a mapping hides the mapping")
+def _of_mapping_view(view: View, o: Any) -> Part:
+    """A view of a mapping, read-only or of its keys, values or items: it has one, and cannot exchange it."""
+    (mapping,) = gc.get_referents(o)
+    return Part([is_same(o)], [Child(" (its mapping)", mapping, "{0}", (mapping,))])
 
 
 def _of_ufunc(view: View, o: np.ufunc) -> Part:
@@ -70,7 +73,7 @@ BY_TYPE: dict[type, Anatomist] = {
     operator.itemgetter: code_objects.of_c_entry,
     operator.attrgetter: code_objects.of_operator_getter,
     operator.methodcaller: code_objects.of_operator_getter,
-    types.MappingProxyType: _of_mapping_proxy,
+    **dict.fromkeys((types.MappingProxyType, type({}.keys()), type({}.values()), type({}.items())), _of_mapping_view),
 }
 
 

@@ -37,6 +37,9 @@ __dataclass_params__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__
 __static_attributes__ __firstlineno__ __classcell__ __type_params__ __annotate__""".split())
 """Entries of a class's namespace that only code that names them reads."""
 
+FOUND_BY_OTHERS = frozenset({"__dataclass_fields__", "__match_args__"})
+"""Those of them that standard modules read by names which they compute: dataclasses.fields, asdict, replace."""
+
 SUPER = "__class__"         # the variable that super() reads without an instruction
 
 MODULE_NAMES = 200          # a module with more is not searched for a name that code computes
@@ -253,7 +256,8 @@ def of_class(view: View, cls: type) -> Part:
             view.names_met.update(n for n in names if type(n) is str)
         chosen = {n for n in entries if n in view.mentions.attributes}
         if not trusted:
-            chosen |= {n for n in entries if n not in BORING and (every or n in SPECIAL or n[:2] == "__" == n[-2:])}
+            unread = BORING - FOUND_BY_OTHERS if every else BORING
+            chosen |= {n for n in entries.keys() - unread if every or n in SPECIAL or n[:2] == "__" == n[-2:]}
             part.conditions += view.has_none_of(entries, of_class=k.__qualname__, once=("class", id(k)))
         _add_entries(view, part, k, chosen)
     if isinstance(cls, abc.ABCMeta):

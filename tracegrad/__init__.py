@@ -216,6 +216,7 @@ from tracegrad.elementary import (
     xlogy,
 )
 from tracegrad.exchange import from_dlpack
+from tracegrad.fallbacks import FellBackToEager
 from tracegrad.formatting import get_printoptions, printoptions, set_printoptions
 from tracegrad.functional import (
     abs,
@@ -267,6 +268,7 @@ from tracegrad.functional import (
 )
 from tracegrad.histograms import bincount, histc, histogram, histogram_bin_edges
 from tracegrad.io import load, save
+from tracegrad.limits import Limits
 from tracegrad.losses import cross_entropy, mse_loss
 from tracegrad.manipulation import (
     atleast_1d,
@@ -417,8 +419,7 @@ from tracegrad.statistics import (
     quantile,
 )
 from tracegrad.tensors import Tensor
-from tracegrad.trace_tree import Limits
-from tracegrad.tracing import FellBackToEager, trace
+from tracegrad.tracing import trace
 from tracegrad.windows import sliding_window_view
 
 __version__ = "0.1.0"

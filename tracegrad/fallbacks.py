@@ -16,6 +16,10 @@ from typing import NamedTuple
 from tracegrad.aborts import Aborted
 
 
+class FellBackToEager(UserWarning):
+    """A traced function ran eagerly; said once for each function."""
+
+
 class Fallback(NamedTuple):
     """One call of the traced function `name` that ran eagerly, and why."""
 

@@ -119,11 +119,14 @@ def _built(new: NewPath, sources: tuple[Source, ...], grads_expected: tuple[Grad
                 tuple(by_path[id(path)] for path in low.ends), executable)
 
 
-def without(root: Root, path: Path, reason: Aborted, name: str, compiling: Compiling) -> Root | None:
-    """The root without one of its paths, for a reason; None if it was the only one."""
-    tree = removed(root.tree, path, reason)
-    if tree is None:
-        return None
+def without(root: Root, paths: Sequence[Path], reason: Aborted | None, name: str, compiling: Compiling) -> Root | None:
+    """The root without some paths, for a reason if they are not to be recorded again; None if it has no other."""
+    tree = root.tree
+    for path in paths:
+        smaller = removed(tree, path, reason)
+        if smaller is None:
+            return None
+        tree = smaller
     low = lowered(name, root.executable.inputs, tree)
     try:
         executable = compiling.executable(low.program, low.aliases)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 
 from codegen.ir.graph import Graph, Node
 from codegen.ir.program import Block, Branch, Exit, Goto, Program, Return, Switch, Target
-from codegen.ir.types import TensorType
-from tracegrad.aborts import Aborted
+from codegen.ir.types import FLOATS, TensorType
+from tracegrad.aborts import Abort, Aborted
 from tracegrad.recorder import Read
 
 
@@ -96,6 +96,13 @@ class Segment:
         return (self.read is not None and (self.read.nodes, self.read.value) == (read.nodes, read.value)
                 and self.nodes == nodes[self.first:read.nodes])
 
+    def changing_float(self, values: int) -> Aborted | None:
+        """Why a float that Python reads at its end is not recorded with yet another value, if that is so."""
+        read = self.read
+        if read is None or read.dtype not in FLOATS or len(self.ways) < values:
+            return None
+        return Aborted(Abort.HOST_READ, f"{read.what}, which has had {values} values", read.line)
+
 
 class NotThisTree(Exception):
     """A path does not begin as the others do: the run depended on something that neither guards nor reads show."""
@@ -124,15 +131,17 @@ def added(tree: Segment | None, path: Path) -> Segment:
     return segment
 
 
-def removed(tree: Segment, path: Path, reason: Aborted) -> Segment | None:
-    """The tree without a path, of which nothing is recorded any more where it branched off; None if no path is left."""
+def removed(tree: Segment, path: Path, reason: Aborted | None) -> Segment | None:
+    """The tree without a path; None if no path is left. For a reason, none is recorded any more where it branched off.
+    """
     numbers, chain = [read.number for read in path.reads], [tree]
     for number in numbers:
         chain.append(chain[-1].ways[number])
     branching = max((k for k in range(len(numbers)) if len(chain[k].ways) > 1), default=None)
     if branching is None:
         return None
-    chain[branching].growth.closed = reason
+    if reason is not None:
+        chain[branching].growth.closed = reason
     ways = {number: to for number, to in chain[branching].ways.items() if number != numbers[branching]}
     segment = replace(chain[branching], ways=ways)
     for k in reversed(range(branching)):

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from tracegrad.limits import Limits, Wait, bytes_of
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Growth
 from tracegrad.tensors import Tensor
@@ -14,22 +14,6 @@ FEW = 4
 """So many roots are tried one after the other."""
 
 MOST_HINTS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How far a traced function may grow.
-
-    paths: how many it keeps, where those that share kernels with other sizes give way to new ones as long as calls come
-    back to such; unused: how many of the others may be such as no call has come back to; failures: how often it may
-    fail to record in a row, from the start or at one exit; values: how many values of a float that Python reads at one
-    place may each be a way of its own.
-    """
-
-    paths: int = 64
-    unused: int = 16
-    failures: int = 8
-    values: int = 4
 
 
 class TraceTree:
@@ -46,6 +30,7 @@ class TraceTree:
         self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
         self.growth = Growth()
         self._many = ""
+        self._wait = Wait()
         self._changing = threading.Lock()
 
     @property
@@ -101,8 +86,20 @@ class TraceTree:
         if not self._many:
             traces = self.traces
             because = next((trace.because for trace in traces if trace.because is not None), None)
-            self._many = f"{len(traces)} paths" + (f", one of them since {because}" if because is not None else "")
+            held = sum(map(bytes_of, self.roots))
+            self._many = f"{len(traces)} paths" + (f" that take {held} bytes" if held >= self.limits.bytes else "") + (
+                f", one of them since {because}" if because is not None else "")
         return self._many
+
+    def cold(self) -> list[tuple[Root, list[Trace]]]:
+        """A call had no path, and there is no room for one: paths that may give way, by root, once that is known."""
+        return self._wait.cold(self.roots)
+
+    def evict(self, root: Root, smaller: Root | None) -> None:
+        """Forget paths of `root`: `smaller` has the others, if there are any."""
+        with self._changing:
+            self.roots = tuple(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
+        self._many = ""
 
     def _idle(self, but: Root | None = None) -> Root | None:
         """The root longest unused of those that share kernels with other sizes, if calls come back to such at all."""
@@ -113,10 +110,9 @@ class TraceTree:
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
-        with self._changing:
-            self.roots = tuple(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
-            if smaller is None:
-                self.quarantined = (*self.quarantined, root)
+        self.evict(root, smaller)
+        if smaller is None:
+            self.quarantined = (*self.quarantined, root)
 
     def is_quarantined(self, args: tuple, kwargs: dict) -> bool:
         """Would this call take a path that is not to be replayed?"""
@@ -127,6 +123,8 @@ class TraceTree:
         """Has the function as many paths as its limits allow?"""
         own = [trace for root in self.roots if not root.executable.shares_kernels for trace in root.traces]
         if sum(not trace.replays for trace in own) >= self.limits.unused:
+            return True
+        if sum(map(bytes_of, self.roots)) >= self.limits.bytes:
             return True
         return len(self.traces) >= self.limits.paths and self._idle() is None
 

@@ -17,17 +17,17 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numpy as np
 
 from codegen import TARGETS
-from codegen.ir.types import FLOATS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
-from tracegrad.fallbacks import report_fallback
+from tracegrad.fallbacks import FellBackToEager, report_fallback
 from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.kept_calls import KeptCalls
 from tracegrad.lifted import may_be_lifted
+from tracegrad.limits import Limits
 from tracegrad.misses import last_missed
 from tracegrad.modes import MODE, Mode
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
@@ -37,19 +37,14 @@ from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Root
 from tracegrad.returned import numbers_of
-from tracegrad.segments import Segment
 from tracegrad.source_lines import at_user_line, is_inside, user_level
 from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
-from tracegrad.trace_tree import Limits, TraceTree
+from tracegrad.trace_tree import TraceTree
 from tracegrad.verification import Verification, verify
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class FellBackToEager(UserWarning):
-    """A traced function ran eagerly; said once for each function."""
 
 
 class Traced:
@@ -161,7 +156,7 @@ class Traced:
             return tree.quarantine(root, None)
         for now in tree.roots:
             if any(trace.path is path for trace in now.traces):
-                tree.quarantine(now, without(now, path, audited.aborted, self.name, self._compiling))
+                tree.quarantine(now, without(now, [path], audited.aborted, self.name, self._compiling))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -269,14 +264,22 @@ class Traced:
         given = (args, kwargs) if adopted is None else adopted[:2]
         if tree.is_quarantined(*given):
             return [next(a for a in self._aborted if a.reason is Abort.QUARANTINED)]
-        if tree.full:
+        if (much := tree.limits.reached(self.stats)) is not None:
+            return [Aborted(Abort.TOO_MANY_PATHS, much)]
+        if tree.full and not self._make_room(tree, departure):
             return [Aborted(Abort.TOO_MANY_PATHS, tree.many())]
         if departure is not None and departure.segment.growth.closed is not None:
             return [departure.segment.growth.closed]
-        if departure is not None and (reason := changing_float(departure.segment, tree.limits.values)):
+        if departure is not None and (reason := departure.segment.changing_float(tree.limits.values)):
             return [reason]
         growth = tree.growth if departure is None else departure.segment.growth
         return None if growth.may_record(tree.limits.failures) else self._reason
+
+    def _make_room(self, tree: TraceTree, departure: Departure | None) -> bool:
+        """Let what is cold give way; is there room now? Not yet for a call that left what is no longer there."""
+        for root, cold in tree.cold():
+            tree.evict(root, without(root, [trace.path for trace in cold], None, self.name, self._compiling))
+        return not tree.full and (departure is None or departure.root in tree.roots)
 
     def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None,
                 departure: Departure | None) -> Any:
@@ -374,14 +377,6 @@ class Traced:
             self.stats.aborts[aborted.reason.name] += 1
             if aborted not in self._aborted:
                 self._aborted.append(aborted)
-
-
-def changing_float(segment: Segment, values: int) -> Aborted | None:
-    """Why a float that Python reads at the end of `segment` is not recorded with yet another value, if that is so."""
-    read = segment.read
-    if read is None or read.dtype not in FLOATS or len(segment.ways) < values:
-        return None
-    return Aborted(Abort.HOST_READ, f"{read.what}, which has had {values} values", read.line)
 
 
 class KeepingTraced(Traced):

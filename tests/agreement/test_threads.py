@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tracegrad as tg
+from tracegrad import limits as limits_module
 
 ROOT = Path(__file__).parents[2]
 
@@ -238,3 +240,126 @@ def test_what_an_exception_leaves_behind_is_what_python_leaves() -> None:
         for name in expected:
             np.testing.assert_array_equal(expected[name].numpy(), found[name].numpy())
     assert traced.stats.replays >= 3       # type: ignore[attr-defined]
+
+
+# ---- many threads, few paths ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eager_switches() -> Iterator[None]:
+    """Threads take turns as often as the interpreter lets them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def is_exact(f: Any, calls: int) -> None:
+    """Was every call counted, once?"""
+    stats = f.stats
+    assert stats.calls == calls == stats.replays + stats.follows + stats.eager_calls + stats.new_paths
+    assert stats.new_paths <= stats.recordings
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.parametrize("limits", [tg.Limits(), tg.Limits(paths=3), tg.Limits(unused=2), tg.Limits(kernels=2)],
+                         ids=["wide", "paths", "unused", "kernels"])
+def test_threads_record_graft_and_evict(limits: tg.Limits, eager_switches: None,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call takes one of many paths, of its own shape and length; the paths come and go."""
+    monkeypatch.setattr(limits_module, "FIRST_WAIT", 3)
+    scale = vector(1, seed=7)
+
+    def steps(x: tg.Tensor, most: float) -> tg.Tensor:
+        while (x * x).sum() < most:
+            x = x * 2.0
+        return x * scale if x.sum() > 0 else x - scale
+
+    f = tg.trace(limits=limits)(steps)
+
+    def work(number: int) -> None:
+        rng = np.random.default_rng(number)
+        for _ in range(50):
+            x = tg.tensor(rng.standard_normal(1 + int(rng.integers(4))))
+            most = 4.0 ** int(rng.integers(4))
+            np.testing.assert_array_equal(f(x, most).numpy(), steps(x, most).numpy())
+
+    in_threads(4, work)
+    is_exact(f, 200)
+    in_threads(4, work)
+    is_exact(f, 400)
+
+
+def test_threads_forget_while_others_call(eager_switches: None) -> None:
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return tg.tanh(x) + x.sum()
+
+    def work(number: int) -> None:
+        for k in range(60):
+            if number == 0 and k % 10 == 9:
+                f.reset()
+            x = vector(1 + k % 3, seed=number * 100 + k)
+            np.testing.assert_allclose(f(x).numpy(), f.eager(x).numpy(), 1e-12)
+            if number == 1 and k % 7 == 0:
+                str(f.explain())
+
+    in_threads(4, work)
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+def test_errors_interrupt_no_count(eager_switches: None) -> None:
+    seen: list[int] = []
+
+    def look(v: tg.Tensor) -> None:
+        seen.append(1)
+        if v.item() > 6.0:
+            raise ArithmeticError
+
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        if x.sum() < -6.0:
+            raise ValueError
+        tg.debug.callback(look, x.sum())
+        return x * 2.0
+
+    def work(number: int) -> None:
+        for k in range(40):
+            x = tg.full((2,), float((number + k) % 9 - 4))
+            try:
+                assert f(x).tolist() == [2.0 * v for v in x.tolist()]
+                assert -6.0 <= x.sum().item() <= 6.0
+            except ValueError:
+                assert x.sum().item() < -6.0
+            except ArithmeticError:
+                assert x.sum().item() > 6.0
+
+    in_threads(4, work)
+    is_exact(f, 160)
+    assert len(seen) == sum((number + k) % 9 > 0 for number in range(4) for k in range(40))
+
+
+def test_each_thread_has_modes_of_its_own(eager_switches: None) -> None:
+    runs: list[str] = []
+
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return tg.log(x)
+
+    f(tg.ones(2))
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            if number == 0:
+                with tg.eager():
+                    f(-tg.ones(2))
+            elif number == 1:
+                with tg.autograd.detect_anomaly(), pytest.raises(tg.autograd.AnomalyError):
+                    f(-tg.ones(2))
+            else:
+                assert np.isnan(f(-tg.ones(2)).numpy()).all()
+        runs.append("done")
+
+    in_threads(4, work)
+    assert len(runs) == 4 and f.stats.calls == 61
+    is_exact(f, 61)

@@ -1,0 +1,96 @@
+"""Limits: how far a traced function may grow, and what gives way when it has.
+
+    64 paths, and a call that has none    ->   plain Python, and the reason said
+    64 more calls that have none          ->   paths that no call came back to meanwhile give way; recording goes on
+
+The wait doubles each time, so a function that never comes back to a path is recorded less and less.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from codegen.ir.types import DTYPES
+from tracegrad.replay import Root, Trace
+from tracegrad.segments import Path
+from tracegrad.stats import Stats
+
+FIRST_WAIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a traced function may grow.
+
+    paths: how many it keeps, where those that share kernels with other sizes give way to new ones as long as calls come
+    back to such; unused: how many of the others may be such as no call has come back to; bytes: how much memory their
+    native calls may work in and give results in, for each kind of call (arrays, Tensors). When one of these is reached,
+    a call without a path runs without being recorded, until cold paths give way to it.
+
+    kernels: how many may be compiled in all; seconds: how long recording and compiling may take in all. After these
+    nothing more is recorded.
+
+    failures: how often it may fail to record in a row, from the start or at one exit; values: how many values of a
+    float that Python reads at one place may each be a way of its own.
+
+        >>> tg.Limits(paths=8).unused
+        16
+    """
+
+    paths: int = 64
+    unused: int = 16
+    failures: int = 8
+    values: int = 4
+    kernels: int = 4096
+    seconds: float = 300.0
+    bytes: int = 1 << 34
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"Limits: {name}={value!r} is not a number from 0 on")
+
+    def reached(self, stats: Stats) -> str | None:
+        """A sentence if these numbers are such that nothing more is recorded."""
+        if stats.kernels_compiled >= self.kernels:
+            return f"{stats.kernels_compiled} kernels have been compiled, the limit is {self.kernels}"
+        if stats.compile_seconds >= self.seconds:
+            return f"recording and compiling has taken {stats.compile_seconds:.3g} s, the limit is {self.seconds:.3g}"
+        return None
+
+
+class Wait:
+    """How long a function that is full waits, and which of its paths turn out to be cold meanwhile."""
+
+    def __init__(self) -> None:
+        self._length = FIRST_WAIT
+        self._left = 0
+        self._replays: dict[int, tuple[Path, int]] = {}     # by id of the path, when the wait began; it keeps its id
+
+    def cold(self, roots: Iterable[Root]) -> list[tuple[Root, list[Trace]]]:
+        """One more call had no path and there was no room: the paths that nothing came back to, if the wait is over."""
+        if not self._left:
+            self._left = self._length
+            self._replays = {id(t.path): (t.path, t.replays) for root in roots for t in root.traces}
+        self._left -= 1
+        if self._left:
+            return []
+        self._length *= 2
+        found = []
+        for root in roots:
+            cold = [t for t in root.traces if self._replays.get(id(t.path), (t.path, -1))[1] == t.replays]
+            if cold:
+                found.append((root, cold))
+        return found
+
+
+def bytes_of(root: Root) -> int:
+    """The memory that one call of a root's program works in and gives results in."""
+    executable = root.executable
+    arena = 0 if executable.plan is None else executable.plan.arena_bytes
+    owned = sum(source.array.nbytes for source in root.sources if source.array is not None)
+    results = sum(math.prod(cast(tuple[int, ...], t.shape)) * DTYPES[t.dtype].itemsize for t in executable.slots)
+    return arena + owned + results

@@ -62,7 +62,7 @@ def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache:
     compile_bound = TARGETS[target].compile_bound
     if sizes is None or compile_bound is None:
         return None
-    found = sizes.generic_of(tree, (aliases, fast_math))
+    found = sizes.generic_of(tree, aliases, fast_math)
     if found is None:
         return None
     generic, binding = found
@@ -70,7 +70,7 @@ def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache:
         best = optimize_tree(cut_at_iterations(generic.tree), fast_math)
         return compile_bound(best, aliases, cache, binding)
     except CannotLower:
-        sizes.refuse(tree, (aliases, fast_math), generic)
+        sizes.refuse(generic)
         return None
 
 

@@ -11,27 +11,30 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from codegen.ir.generalize import Binding, Generic, generalized, likeness
+from codegen.ir.generalize import Binding, Generic, Witness, generalized, witness_of
 from codegen.ir.tree import Tree
 
 MOST_FAMILIES = 64
-"""So many programs that are not alike are kept; the one longest unused is forgotten first."""
+"""So many programs that begin differently are kept; the one longest unused is forgotten first."""
 
-MOST_WITNESSES = 5
-"""So often is a family made more general."""
+MOST_WITNESSES = 6
+"""At so many sizes a family is looked at."""
+
+MOST_TRIES = 5
+"""So often a generic tree is made for the same ways of a family, each time for more sizes."""
 
 
 @dataclass(slots=True)
 class _Family:
-    """Trees that are alike: those from which the generic one was made, and whether it could be compiled."""
+    """Trees that begin alike, at some sizes; generic ones, and how many were made, by the ways that are in them."""
 
-    witnesses: list[Tree]
-    generic: Generic | None = None
-    refused: set[Generic] = field(default_factory=set)
+    witnesses: list[Witness] = field(default_factory=list)
+    generics: dict[Hashable, Generic] = field(default_factory=dict)
+    tries: Counter[Hashable] = field(default_factory=Counter)
 
 
 class SeenSizes:
@@ -39,34 +42,41 @@ class SeenSizes:
 
     def __init__(self) -> None:
         self._families: OrderedDict[Hashable, _Family] = OrderedDict()
+        self._refused: set[Generic] = set()
         self._lock = threading.Lock()
 
-    def generic_of(self, tree: Tree, aliases: Hashable) -> tuple[Generic, Binding] | None:
+    def generic_of(self, tree: Tree, aliases: Sequence[Hashable], kind: Hashable = None
+                   ) -> tuple[Generic, Binding] | None:
         """A generic tree, and what makes it `tree`; None where that is the first of its kind, or there is none.
 
-        Programs are alike only with equal `aliases`.
+        Ends are alike only with equal `aliases`, trees only if they are of one `kind`.
         """
-        key = likeness(tree), aliases
+        own = witness_of(tree, aliases)
+        inputs = tuple((type.dtype, type.ndim) for type in tree.inputs)
         with self._lock:
-            family = self._families.setdefault(key, _Family([tree]))
-            self._families.move_to_end(key)
+            family = self._families.setdefault((inputs, own.blocks[()][0], kind), _Family())
+            self._families.move_to_end((inputs, own.blocks[()][0], kind))
             while len(self._families) > MOST_FAMILIES:
                 self._families.popitem(last=False)
-            if family.generic is not None and (binding := family.generic.binding_of(tree)) is not None:
-                return None if family.generic in family.refused else (family.generic, binding)
-            if tree in family.witnesses or len(family.witnesses) >= MOST_WITNESSES:
-                return None
-            family.witnesses.append(tree)
-            generic = generalized(family.witnesses)     # a witness more may tell what two left open
-            if generic is None:
-                return None
-            family.generic = generic
-            binding = generic.binding_of(tree)
-            return None if binding is None else (generic, binding)
+            others = self._met(family, own)
+            generic = family.generics.get(own.structure)
+            binding = None if generic is None else generic.binding_of(tree)
+            if binding is None and others and family.tries[own.structure] < MOST_TRIES:
+                family.tries[own.structure] += 1
+                generic = generalized(tree, aliases, others)
+                binding = None if generic is None else generic.binding_of(tree)
+                if generic is not None:
+                    family.generics[own.structure] = generic
+            return None if generic is None or binding is None or generic in self._refused else (generic, binding)
 
-    def refuse(self, tree: Tree, aliases: Hashable, generic: Generic) -> None:
+    def _met(self, family: _Family, own: Witness) -> list[Witness]:
+        """The other witnesses; this one is kept with them, in one with what was seen at the same sizes."""
+        joined = [(old, both) for old in family.witnesses if (both := old.joined(own)) is not None]
+        others = [old for old in family.witnesses if all(old is not one for one, _ in joined)]
+        family.witnesses = [*others, joined[0][1] if joined else own][-MOST_WITNESSES:]
+        return others
+
+    def refuse(self, generic: Generic) -> None:
         """No code can be made of this generic tree."""
         with self._lock:
-            family = self._families.get((likeness(tree), aliases))
-            if family is not None:
-                family.refused.add(generic)
+            self._refused.add(generic)

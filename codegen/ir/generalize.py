@@ -22,6 +22,7 @@ from math import prod
 from codegen.ir.dims import Dim, Size, Undecided, ceil_div, evaluate, symbol
 from codegen.ir.graph import Attr, Node, attrs_of
 from codegen.ir.ops import OPS
+from codegen.ir.program import Goto, Switch, Target, Terminator, targets_of, values_read
 from codegen.ir.tree import Tree, TreeBlock, with_values
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType
@@ -47,20 +48,64 @@ class Binding:
     constants: tuple[tuple[str, str], ...]
 
 
-def likeness(tree: Tree) -> Hashable:
-    """What trees have in common that differ in sizes and numbers only."""
+Way = tuple[Hashable, ...]
+"""How to come to a block: which way to take out of each block before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What a tree is at some sizes: its inputs, and by the way to it each block's likeness and its nodes.
+
+    Blocks are alike that differ in sizes and numbers only, and in which ways out of them are known.
+    """
+
+    inputs: tuple[TensorType, ...]
+    blocks: Mapping[Way, tuple[Hashable, tuple[Node, ...]]]
+
+    @property
+    def structure(self) -> Hashable:
+        """What whole trees have in common that are alike."""
+        return tuple((way, likeness) for way, (likeness, _) in self.blocks.items())
+
+    def joined(self, other: Witness) -> Witness | None:
+        """What both are, if it is at the same sizes and they do the same where both go."""
+        alike = all(other.blocks.get(way, block) == block for way, block in self.blocks.items())
+        if self.inputs != other.inputs or not alike:
+            return None
+        return Witness(self.inputs, {**self.blocks, **other.blocks})
+
+
+def witness_of(tree: Tree, aliases: Sequence[Hashable]) -> Witness:
+    """A tree as a witness. `aliases`: of each end; ends with other ones are not alike."""
+    ways: dict[int, Way] = {0: ()}
+    names: dict[int, Hashable] = {v: v for v in range(len(tree.inputs))}
+    blocks: dict[Way, tuple[Hashable, tuple[Node, ...]]] = {}
+    of_end = dict(zip(tree.ends(), aliases, strict=True))
+
     def node_key(node: Node) -> Hashable:
         if node.op == "constant":
             return node.op, node.type.dtype
         attrs = tuple((name, len(value) if name in SIZED and isinstance(value, tuple) else value)
                       for name, value in node.attrs)
-        return node.op, node.args, attrs, node.type.dtype, node.type.ndim
+        return node.op, tuple(names[v] for v in node.args), attrs, node.type.dtype, node.type.ndim
 
-    inputs = tuple((type.dtype, type.ndim) for type in tree.inputs)
-    return inputs, tuple((tuple(map(node_key, block.nodes)), block.terminator) for block in tree.blocks)
+    for number in tree.preorder():
+        block, way = tree.blocks[number], ways[number]
+        names.update((block.first + k, (len(way), k)) for k in range(len(block.nodes)))
+        read = tuple(names[v] for v in values_read(block.terminator))
+        end = type(block.terminator).__name__, read, of_end.get(number)
+        blocks[way] = (tuple(map(node_key, block.nodes)), end), block.nodes
+        ways.update((t.block, (*way, out)) for out, t in _ways_out(block.terminator) if isinstance(t, Goto))
+    return Witness(tree.inputs, {ways[number]: blocks[ways[number]] for number in range(len(tree.blocks))})
 
 
-@dataclass(frozen=True, slots=True)
+def _ways_out(terminator: Terminator) -> list[tuple[Hashable, Target]]:
+    if isinstance(terminator, Switch):
+        return [*terminator.cases, ("default", terminator.default)]
+    return list(enumerate(targets_of(terminator)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Generic:
     """A tree with symbols, `lifted` constants as its last inputs, and, block by block, which nodes these were."""
 
@@ -110,55 +155,64 @@ def _number(size: Size, numbers: Mapping[str, int]) -> int:
     return size if isinstance(size, int) else evaluate(size, numbers)
 
 
-def generalized(witnesses: Sequence[Tree]) -> Generic | None:
-    """The generic tree of which these are instances, all of them alike and without symbols; None if none is found.
+def generalized(tree: Tree, aliases: Sequence[Hashable], others: Sequence[Witness]) -> Generic | None:
+    """A generic tree of which `tree` is an instance, and what it is in the other witnesses too; None if none is found.
 
-    Sizes of inputs are tried as symbols of their own first, then as far as possible as those of others and a number; a
-    symbol is all of a size first, then some part of it.
+    Each block is compared with those like it, of whichever witnesses have been there. Sizes of inputs are tried as
+    symbols of their own first, then as far as possible as those of others and a number; a symbol is all of a size
+    first, then some part of it.
     """
+    own = witness_of(tree, aliases)
     for related in (False, True):
         for part in PARTS_TRIED:
             try:
-                found = _Generalizer(witnesses, related, part).run()
+                found = _Generalizer(tree, own, others, related, part).run()
             except (TypeRuleError, Undecided, ZeroDivisionError):
                 continue
-            if found is not None and all(found.binding_of(tree) is not None for tree in witnesses):
+            if found is not None and found.binding_of(tree) is not None:
                 return found
     return None
 
 
 class _Generalizer:
-    """`sizes`: what is known so far, by row. `new`: the values of the generic tree, by those of the first witness.
+    """`here`: the witnesses that have been at the block that is being written, the tree itself first.
 
+    `sizes`: what is known so far, by what it is in these. `new`: the values of the generic tree, by those of the tree.
     `related`: may the size of an input be that of another and a number? `part`: of which part of a size is a symbol.
     """
 
-    def __init__(self, witnesses: Sequence[Tree], related: bool, part: int):
-        self.witnesses, self.related, self.part = witnesses, related, part
-        self.symbols: dict[Row, Size] = {}
+    def __init__(self, tree: Tree, own: Witness, others: Sequence[Witness], related: bool, part: int):
+        self.tree, self.own, self.witnesses, self.related, self.part = tree, own, (own, *others), related, part
+        self.symbols: list[Size] = []
+        self.known: dict[Size, None] = {}
         self.sizes: dict[Row, dict[Size, None]] = {}
-        self.numbers: list[dict[str, int]] = [{} for _ in witnesses]
+        self.numbers: list[dict[str, int]] = [{} for _ in self.witnesses]
+        self.here = list(range(len(self.witnesses)))
         self.new: dict[int, int] = {}
         self.types: list[TensorType] = []
 
     def run(self) -> Generic | None:
-        first = self.witnesses[0]
-        for types in zip(*(tree.inputs for tree in self.witnesses), strict=True):
+        tree = self.tree
+        for types in zip(*(witness.inputs for witness in self.witnesses), strict=True):
             shape = tuple(map(self._size_of_input, zip(*(type.shape for type in types), strict=True)))
             self.types.append(TensorType(types[0].dtype, shape))
-        columns = [list(zip(*(tree.blocks[k].nodes for tree in self.witnesses), strict=True))
-                   for k in range(len(first.blocks))]
+        ways = list(self.own.blocks)
+        alike = [[k for k, w in enumerate(self.witnesses) if w.blocks.get(way, (None,))[0] == self.own.blocks[way][0]]
+                 for way in ways]
+        columns = [list(zip(*(self.witnesses[k].blocks[way][1] for k in here), strict=True))
+                   for way, here in zip(ways, alike)]
         constants = tuple(frozenset(k for k, row in enumerate(rows) if row[0].op == "constant"
                                     and len({node.attrs for node in row}) > 1) for rows in columns)
-        self.new = {v: v for v in range(len(first.inputs))}
-        for block, rows, lifted in zip(first.blocks, columns, constants):
+        self.new = {v: v for v in range(len(tree.inputs))}
+        for block, rows, lifted in zip(tree.blocks, columns, constants):
             for k in sorted(lifted):
                 self.new[block.first + k] = len(self.types)
                 self.types.append(rows[k][0].type)
         inputs = tuple(self.types)
         blocks: dict[int, TreeBlock] = {}
-        for number in first.preorder():
-            block, start, nodes = first.blocks[number], len(self.types), []
+        for number in tree.preorder():
+            self._enter(alike[number])
+            block, start, nodes = tree.blocks[number], len(self.types), []
             for k, row in enumerate(columns[number]):
                 if k not in constants[number]:
                     node = self._node(row)
@@ -168,8 +222,14 @@ class _Generalizer:
                     self.types.append(node.type)
                     nodes.append(node)
             blocks[number] = TreeBlock(start, tuple(nodes), with_values(block.terminator, self.new))
-        tree = Tree(first.name, inputs, tuple(blocks[k] for k in range(len(blocks))))
-        return Generic(tree, len(inputs) - len(first.inputs), constants)
+        generic = Tree(tree.name, inputs, tuple(blocks[k] for k in range(len(blocks))))
+        return Generic(generic, len(inputs) - len(tree.inputs), constants)
+
+    def _enter(self, here: list[int]) -> None:
+        """From here on sizes are compared in these witnesses."""
+        self.here, self.sizes = here, {}
+        for size in self.known:
+            self.sizes.setdefault(self._row(size), {})[size] = None
 
     def _node(self, row: Sequence[Node]) -> Node | None:
         """The node that is these in the witnesses."""
@@ -183,8 +243,8 @@ class _Generalizer:
                 type = OPS[node.op].type_rule(*operands, **dict(attrs))
             except TypeRuleError:
                 continue
-            if all(tuple(_number(size, numbers) for size in type.shape) == one.type.shape
-                   for one, numbers in zip(row, self.numbers)):
+            if all(tuple(_number(size, self.numbers[k]) for size in type.shape) == one.type.shape
+                   for one, k in zip(row, self.here)):
                 return replace(node, args=args, attrs=attrs, type=type)
         return None
 
@@ -203,32 +263,35 @@ class _Generalizer:
         if row not in self.sizes:
             fit = self._fit(row) if self.related else None
             if fit is None:
-                times = self.part if all(number % self.part == 0 for number in row) else 1
-                name, part = f"b{len(self.symbols)}", tuple(number // times for number in row)
-                self.symbols[part] = symbol(name)
-                for numbers, number in zip(self.numbers, part):
-                    numbers[name] = number
+                splits = all(number % self.part == 0 and number >= 2 * self.part for number in row)
+                times = self.part if splits else 1
+                name = f"b{len(self.symbols)}"
+                for numbers, number in zip(self.numbers, row):
+                    numbers[name] = number // times
+                self.symbols.append(symbol(name))
                 self._know(symbol(name))
                 fit = symbol(name) * times
             self._know(fit)
         return next(iter(self.sizes[row]))
 
     def _row(self, size: Size) -> Row:
-        return tuple(_number(size, numbers) for numbers in self.numbers)
+        return tuple(_number(size, self.numbers[k]) for k in self.here)
 
     def _know(self, size: Size) -> None:
+        self.known[size] = None
         self.sizes.setdefault(self._row(size), {})[size] = None
 
     def _sizes(self, row: Row, operands: Sequence[TensorType]) -> list[Size]:
         """Sizes that come to these numbers, those of the operands first."""
-        if len(set(row)) == 1:
+        if len(set(row)) == 1 < len(row):
             return [row[0]]
         near = list(_sizes_of(operands))
         for size in near:
             self._know(size)
         if row not in self.sizes and (fit := self._fit(row)) is not None:
             self._know(fit)
-        return list(dict.fromkeys((*(size for size in near if self._row(size) == row), *self.sizes.get(row, ()))))
+        found = (*(size for size in near if self._row(size) == row), *self.sizes.get(row, ()))
+        return list(dict.fromkeys((*found, *row) if len(row) == 1 else found))
 
     def _look_at_steps(self, row: Sequence[Node], operand: TensorType) -> None:
         """Where a slice ends that takes one element in so many, to the end of an axis."""
@@ -236,17 +299,18 @@ class _Generalizer:
         if len(starts) == 1:
             for size, start, step in zip(operand.shape, *starts, attrs_of(row[0])["step"]):
                 if step > 1 and isinstance(size, Dim):
-                    stop = start + (ceil_div(size - start, step) - 1) * step + 1
-                    self._know(stop)
+                    self._know(start + (ceil_div(size - start, step) - 1) * step + 1)
 
     def _fit(self, row: Row) -> Size | None:
         """A known size and a number, as small as there is one; else a multiple of a symbol and a number."""
+        if len(row) == 1:
+            return None                     # anything would do
         apart = [(row[0] - known[0], size) for known, sizes in self.sizes.items() for size in sizes
                  if len({n - m for n, m in zip(row, known)}) == 1]
         if apart:
             distance, size = min(apart, key=lambda found: abs(found[0]))
             return size + distance
-        fits = (fit for known, size in self.symbols.items() if (fit := _multiple(row, known, size)) is not None)
+        fits = (fit for size in self.symbols if (fit := _multiple(row, self._row(size), size)) is not None)
         return next(fits, None)
 
 
@@ -262,6 +326,8 @@ def _sizes_of(operands: Sequence[TensorType]) -> Iterator[Size]:
 
 def _multiple(row: Row, known: Row, size: Size) -> Size | None:
     """c * size + d where that comes to the numbers of `row`, for whole c and d."""
+    if len(set(known)) == 1:
+        return None
     a, b = next((a, b) for a in range(len(known)) for b in range(a) if known[a] != known[b])
     c, rest = divmod(row[a] - row[b], known[a] - known[b])
     d = row[a] - c * known[a]

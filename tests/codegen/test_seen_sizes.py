@@ -7,7 +7,7 @@ from graph_strategies import arrays_for, graphs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codegen import Cache, Executable, Graph, SeenSizes, compile_program, parse
+from codegen import Cache, Executable, ExitTaken, Graph, Program, SeenSizes, compile_program, parse
 from codegen.ir.dims import evaluate
 from codegen.ir.graph import Attr
 from codegen.ir.interpret import bind, interpret
@@ -133,3 +133,42 @@ def test_random_graphs(graph: Graph, seeds: list[int]) -> None:
             if x.dtype.kind not in "fc":
                 continue            # a cast or a comparison of rounded numbers may come out differently
             np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-3)
+
+
+def branching(b: int, then: bool, otherwise: bool) -> Program:
+    """exp(x) or -x, by the sign of the sum; ways that are not known are exits."""
+    text = f"""
+        program sides {{
+          block0(%0: f32[{b}]):
+            %1 = sum %0 axis=[0] keepdims=false : f32[]
+            %2 = constant value=0.0 dtype=f32 : f32[]
+            %3 = gt %1, %2 : bool[]
+            branch %3 -> {"block1(%0)" if then else "exit1"}, {f"block{1 + then}(%0)" if otherwise else "exit1"}
+    """
+    for op in ("exp",) * then + ("neg",) * otherwise:
+        text += f"""
+          block{1 + (then and op == "neg")}(%0: f32[{b}]):
+            %1 = {op} %0 : f32[{b}]
+            return %1
+        """
+    program = parse(text + "}")
+    assert isinstance(program, Program)
+    return program
+
+
+def test_ways_seen_at_different_sizes_come_together() -> None:
+    cache, sizes = Cache(None), SeenSizes()
+    known = ((4, True, False), (5, False, True), (6, True, False), (7, False, True), (8, True, True), (9, True, True))
+    compiled = []
+    for b, then, otherwise in known:
+        executable = compile_program(branching(b, then, otherwise), cache=cache, sizes=sizes)
+        compiled.append(executable.kernels_compiled)
+        for sign, is_known, expected in ((1, then, np.exp), (-1, otherwise, np.negative)):
+            x = np.full(b, 0.5 * sign, np.float32)
+            if is_known:
+                np.testing.assert_allclose(executable(x)[0], expected(x), rtol=1e-6)
+            else:
+                with pytest.raises(ExitTaken):
+                    executable(x)
+    # the sum and exp; for all sizes the sum, and neg, as it begins with what is for all sizes; exp; and nothing more
+    assert [count > 0 for count in compiled] == [True, True, True, False, False, False]

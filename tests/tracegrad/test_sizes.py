@@ -177,3 +177,20 @@ def test_a_loop_of_known_turns_compiles_nothing() -> None:
                 assert_allclose(found.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
         compiled.append(traced.stats.kernels_compiled - before)
     assert all(compiled[:3]) and not any(compiled[3:]) and traced.stats.replays == 7
+
+
+def test_branches_at_many_sizes() -> None:
+    def either(x):
+        y = tg.tanh(x).mean(axis=0)
+        return tg.exp(y) * 2 if y.sum() > 0 else y / 2
+
+    tg.manual_seed(0)
+    traced, compiled = tg.trace(either), []
+    for n in (8, 16, 24, 33, 7):
+        before = traced.stats.kernels_compiled
+        for sign in (1, -1) if n % 2 == 0 else (-1, 1):
+            x = tg.rand(n, 3) * sign
+            for _ in range(2):
+                assert_allclose(traced(x).numpy(), either(x).numpy(), rtol=1e-4)
+        compiled.append(traced.stats.kernels_compiled - before)
+    assert compiled[0] and not any(compiled[2:]) and traced.stats.replays == 10 and not traced.stats.eager_calls

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from codegen.ir.dims import evaluate, symbol
-from codegen.ir.generalize import generalized, likeness
+from codegen.ir.generalize import Generic, generalized, witness_of
 from codegen.ir.graph import Attr, Graph, Node
 from codegen.ir.interpret import bind
 from codegen.ir.program import program_of
@@ -25,6 +25,15 @@ def tree(text: str) -> Tree:
     return opened(program_of(graph))
 
 
+def generic_of(witnesses: list[Tree]) -> Generic | None:
+    *others, last = witnesses
+    return generalized(last, [()], [witness_of(other, [()]) for other in others])
+
+
+def likeness(tree: Tree) -> object:
+    return witness_of(tree, [()]).structure
+
+
 def rows(b: int, s: int, scale: float = 0.5, shift: int = 1) -> Tree:
     return tree(f"""graph rows(%0: f32[{b},{s},8], %1: f32[8]) {{
         %2 = constant value={scale} dtype=f32 : f32[]
@@ -39,7 +48,7 @@ def rows(b: int, s: int, scale: float = 0.5, shift: int = 1) -> Tree:
 
 
 def test_what_differs_becomes_a_symbol() -> None:
-    generic = generalized([rows(8, 5), rows(16, 7)])
+    generic = generic_of([rows(8, 5), rows(16, 7)])
     assert generic is not None and generic.tree.inputs == (TensorType("f32", (B, S, 8)), TensorType("f32", (8,)))
     types = [node.type.shape for node in generic.tree.blocks[0].nodes]
     assert (B * S, 8) in types and (B, S - 1, 8) in types
@@ -48,20 +57,20 @@ def test_what_differs_becomes_a_symbol() -> None:
 
 
 def test_what_stays_is_a_number() -> None:
-    generic = generalized([rows(8, 5), rows(16, 5)])
+    generic = generic_of([rows(8, 5), rows(16, 5)])
     assert generic is not None and generic.tree.inputs[0] == TensorType("f32", (B, 5, 8))
     assert generic.binding_of(rows(33, 5)) is not None and generic.binding_of(rows(33, 6)) is None
 
 
 def test_constants_that_differ_are_inputs() -> None:
-    generic = generalized([rows(8, 5, 0.125), rows(16, 5, 0.0625)])
+    generic = generic_of([rows(8, 5, 0.125), rows(16, 5, 0.0625)])
     assert generic is not None and generic.lifted == 1 and generic.tree.inputs[-1] == TensorType("f32")
     binding = generic.binding_of(rows(10, 5, 0.75))
     assert binding is not None and binding.constants == (("0.75", "f32"),)
 
 
 def test_only_instances_have_a_binding() -> None:
-    generic = generalized([rows(8, 5), rows(16, 7)])
+    generic = generic_of([rows(8, 5), rows(16, 7)])
     assert generic is not None
     assert generic.binding_of(rows(8, 5, shift=2)) is None      # another slice
     assert generic.binding_of(rows(8, 5, scale=2.0)) is None    # another constant
@@ -70,16 +79,16 @@ def test_only_instances_have_a_binding() -> None:
 
 
 def test_sizes_that_no_symbol_explains() -> None:
-    assert generalized([rows(8, 5, shift=1), rows(8, 5, shift=2)]) is None
-    third = generalized([rows(8, 5, shift=1), rows(16, 6, shift=2)])
+    assert generic_of([rows(8, 5, shift=1), rows(8, 5, shift=2)]) is None
+    third = generic_of([rows(8, 5, shift=1), rows(16, 6, shift=2)])
     assert third is not None, "two points are on a line"
     assert third.binding_of(rows(24, 6, shift=3)) is None, "and a third is looked at"
-    assert generalized([rows(8, 5, shift=1), rows(16, 6, shift=2), rows(24, 7, shift=3)]) is not None
-    assert generalized([rows(8, 5, shift=1), rows(16, 6, shift=2), rows(24, 6, shift=3)]) is None
+    assert generic_of([rows(8, 5, shift=1), rows(16, 6, shift=2), rows(24, 7, shift=3)]) is not None
+    assert generic_of([rows(8, 5, shift=1), rows(16, 6, shift=2), rows(24, 6, shift=3)]) is None
 
 
 def test_what_comes_to_nothing_is_no_instance() -> None:
-    generic = generalized([rows(8, 5, shift=3), rows(8, 6, shift=3)])
+    generic = generic_of([rows(8, 5, shift=3), rows(8, 6, shift=3)])
     assert generic is not None and generic.binding_of(rows(8, 4, shift=3)) is not None
     assert generic.binding_of(rows(8, 3, shift=3)) is None
 
@@ -115,7 +124,7 @@ def known(graph: Graph, seed: int) -> Graph:
 def test_random_graphs(graph: Graph, seeds: list[int]) -> None:
     first, second, *others = (opened(program_of(known(graph, seed))) for seed in seeds)
     assume(first != second)
-    generic = generalized([first, second])
+    generic = generic_of([first, second])
     for other in others if generic is not None else ():
         binding = generic.binding_of(other)
         if binding is not None:

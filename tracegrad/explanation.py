@@ -82,16 +82,22 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
     function, stats = traced.eager, traced.stats
     code = getattr(function, "__code__", None)
     where = f", {first_line(code)}" if code else ""
-    modes = {"replays": stats.replays, "follows": stats.follows, "recordings": stats.recordings,
-             "eager": stats.eager_calls, "left at an exit": stats.side_exits, "audited": stats.audits}
-    summary = (f"{counted(stats.calls, 'call')}; " + ", ".join(f"{what}: {n}" for what, n in modes.items() if n),
-               f"{counted(stats.kernels_compiled, 'kernel')} compiled; recording and compiling took "
-               f"{stats.compile_seconds * 1e3:.0f} ms") if stats.calls else ()
+    came_from = {"replays": stats.replays, "follows": stats.follows, "eager": stats.eager_calls,
+                 "new paths": stats.new_paths}
+    beside = {"recordings": stats.recordings, "left a path": stats.side_exits, "audited": stats.audits}
+    seconds = f"recording and compiling took {stats.compile_seconds * 1e3:.0f} ms"
+    summary = (f"{counted(stats.calls, 'call')}; {_numbers(came_from)}",
+               f"{_numbers(beside)}; {counted(stats.kernels_compiled, 'kernel')} compiled; {seconds}")
     found: list[RootReport] = []
     for root in (*roots, *quarantined):
         paths = sum(len(other.traces) for other in found)
         found.append(_root(len(found) + 1, paths + 1, root, root in quarantined))
-    return Explanation(f"traced function {traced.name}{where}", summary, tuple(found), aborts, verbose)
+    heading = f"traced function {traced.name}{where}"
+    return Explanation(heading, summary if stats.calls else (), tuple(found), aborts, verbose)
+
+
+def _numbers(counts: dict[str, int]) -> str:
+    return ", ".join(f"{what}: {n}" for what, n in counts.items() if n) or "nothing recorded"
 
 
 def _root(number: int, first_path: int, root: Root, quarantined: bool) -> RootReport:

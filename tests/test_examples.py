@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples import digits, linear_regression, second_order, softmax_rows
+from examples import adaptive_ode, digits, linear_regression, second_order, softmax_rows, tree_network
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,3 +73,14 @@ def test_softmax_rows(capsys):
 
 def test_second_order():
     assert second_order.main() == pytest.approx([1, 1])
+
+
+def test_a_comet_comes_back_by_steps_that_are_native_calls(capsys):
+    missed, steps, replays = adaptive_ode.main()
+    assert missed < 1e-4 and steps - replays < 8
+    assert "tried again, shorter" in capsys.readouterr().out
+
+
+def test_a_tree_network_reads_shapes_that_it_has_never_seen():
+    right, replays = tree_network.main()
+    assert right > 0.95 and replays == tree_network.STEPS - len(tree_network.SHAPES)

@@ -86,6 +86,9 @@ class Callback:
     site: Site
     every: int
 
+    def __str__(self) -> str:
+        return f"{self.site.line}" + (f" every {self.every} times" if self.every > 1 else "")
+
     def __call__(self, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> None:
         """Hand over what a replay has made, if it is time."""
         if self.site.is_due(self.every):

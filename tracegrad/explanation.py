@@ -146,7 +146,7 @@ def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes
              *(f"a view by {m.op}" for m in trace.makes if isinstance(m, MadeView)))
     because = None if trace.because is None else str(trace.because)
     return TraceReport(number, trace.replays, trace.seconds, because, reads, trace.graph, inputs, writes, sets, makes,
-                       blocks)
+                       tuple(map(str, trace.callbacks)), blocks)
 
 
 def value_text(read: Read | None, number: int) -> str:

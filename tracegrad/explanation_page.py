@@ -86,7 +86,8 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
         parts.append(f"<p>recorded again because <code>{escape(trace.because)}</code></p>")
     rows = [("Python read", text) for text in counted_runs(map(str, trace.reads))]
     rows += [(title, ", ".join(texts)) for title, texts in (("writes in place", trace.writes), ("sets", trace.sets),
-                                                            ("makes", trace.makes)) if texts]
+                                                            ("makes", trace.makes),
+                                                            ("calls back at", trace.calls_back)) if texts]
     if rows:
         titles = [title if k == 0 or rows[k - 1][0] != title else "" for k, (title, _) in enumerate(rows)]
         parts.append(_table((), [(title, text) for title, (_, text) in zip(titles, rows)]))

@@ -57,6 +57,7 @@ class TraceReport:
     writes: tuple[str, ...]
     sets: tuple[str, ...]
     makes: tuple[str, ...]
+    calls_back: tuple[str, ...]
     blocks: tuple[int, ...]
 
 

@@ -152,8 +152,8 @@ def _verify_arrays(traced: Traced, args: tuple, kwargs: dict) -> Verification:
 
 
 def uncounted(root: Root) -> Root:
-    """The same root, whose replays are not counted."""
-    return replace(root, traces=tuple(map(replace, root.traces)))
+    """The same root, whose replays are not counted, and call nobody back."""
+    return replace(root, traces=tuple(replace(trace, callbacks=()) for trace in root.traces))
 
 
 def exit_taken(root: Root, left_at: int) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -427,4 +428,25 @@ def test_only_what_the_taken_path_comes_to_is_handed_over() -> None:
         return f
 
     calls = [(tg.full((2,), v),) for v in (1.0, -1.0, -3.0, 2.0, -1.0, -3.0, -2.0, -3.0, 1.0)]
-    agree(make, calls, replays=5, target="interpret")
+    for target in ("interpret", "llvm_cpu"):
+        agree(make, calls, replays=5, target=target)
+
+
+def test_reports_name_the_places_and_checks_call_nobody_twice() -> None:
+    seen: list[int] = []
+
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        tg.debug.callback(lambda v: seen.append(1), x)
+        tg.debug.callback(lambda v: None, x, every=5)
+        return x * 2.0
+
+    for k in range(3):
+        f(vector(k))
+    where = re.search(r"calls back at: test_debug.py:(\d+), test_debug.py:(\d+) every 5 times", str(f.explain()))
+    assert where is not None and int(where[2]) == int(where[1]) + 1
+    assert f.verify(vector(0)).agrees and len(seen) == 4          # that of the Python run
+    audited = tg.trace(audit=1)(f.eager)
+    for k in range(3):
+        audited(vector(k))
+    assert audited.stats.audits == 2 and len(seen) == 7

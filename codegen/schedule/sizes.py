@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from codegen.ir.dims import Dim, Size, content, evaluate, symbol
-from codegen.schedule.index import bounds, canonical
+from codegen.schedule.index import Extents, bounds, canonical
 from codegen.schedule.kernel import (
     Axis,
     Gather,
@@ -64,11 +64,18 @@ def fits(kernel: Kernel) -> bool:
         return False
     for one in kernel.passes:
         extents = {axis.name: axis.extent for axis in (*kernel.axes, *one.axes)}
-        for index in {index for s in one.body for index in indices_of(s)}:
-            low, high = bounds(index, extents)
-            if not -LARGEST < low <= high < LARGEST:
-                return False
+        if not all(_fits(index, extents) for index in {index for s in one.body for index in indices_of(s)}):
+            return False
+        guards = (guard for s in one.body if isinstance(s, Load | Gather) for guard in s.guards)
+        if not all(-LARGEST < guard.low and guard.high < LARGEST for guard in guards):
+            return False
     return True
+
+
+def _fits(index: Index, extents: Extents) -> bool:
+    low, high = bounds(index, extents)
+    return -LARGEST < low <= high < LARGEST and all(
+        isinstance(term, str) or _fits(term.index, extents) for term, _ in index.terms)
 
 
 def with_sizes(kernel: Kernel, new: Callable[[Size], Size]) -> Kernel:

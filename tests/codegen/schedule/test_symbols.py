@@ -16,6 +16,7 @@ from codegen.ir.text import parse
 from codegen.optimize.expand import CORE
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.binding import plan_at
+from codegen.schedule.kernel import Axis, Index, Kernel, Load, Param, Pass, Quotient, Within
 from codegen.schedule.kernel_interpret import run_plan
 from codegen.schedule.kernel_text import parse_kernel, print_kernel
 from codegen.schedule.kernel_verify import verify_kernel
@@ -135,6 +136,21 @@ def test_fits_looks_at_every_index() -> None:
     for kernel, words in ((step.kernel, step.words) for step in plan.steps if isinstance(step, Launch)):
         small, large = ([evaluate(w, {"b": n, "s": n}) for w in words] for n in (9, 1 << 16))
         assert fits(kernel_at(kernel, small)) and not fits(kernel_at(kernel, large))
+
+
+def test_fits_looks_inside_quotients() -> None:
+    small, large = ((Index(((Quotient(Index((("i", n), ("j", 1))), 1 << 20), 1),)), n) for n in (1 << 8, 1 << 30))
+    for index, n in (small, large):
+        kernel = Kernel((Param("f32", 1 << 16, "in"),), (Axis("i", 3), Axis("j", n)), (Pass((), (Load(0, index),)),),
+                        "j", 0)
+        assert fits(kernel) == (n == 1 << 8)
+
+
+def test_fits_looks_at_guards() -> None:
+    i = Index((("i", 1),))
+    for high in (1 << 8, 1 << 30):
+        body = (Load(0, i, (Within(i, 0, high),)),)
+        assert fits(Kernel((Param("f32", 64, "in"),), (Axis("i", 64),), (Pass((), body),), "i", 0)) == (high == 1 << 8)
 
 
 def test_a_size_that_comes_to_nothing_is_refused() -> None:

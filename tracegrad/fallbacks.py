@@ -4,7 +4,8 @@
         f(x)
     seen        [Fallback("f", Aborted(...))]
 
-A call that records, one that takes a new path, one that follows and one that is audited are no fallbacks.
+A call that records or takes a new path, one that follows, one that is audited, and one that comes while another thread
+records are no fallbacks.
 """
 from __future__ import annotations
 

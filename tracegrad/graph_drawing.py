@@ -1,4 +1,4 @@
-"""A graph, drawn: each operation below what it reads, inputs just above what first uses them, constants inside.
+"""A graph, drawn: each operation just above what first uses it, constants inside.
 
     %0   %1            A value that is used further down goes there in a lane of its own, beside what lies between.
       %2    |          Layers are ordered, and places chosen, by the mean place of what is above, of what is below,
@@ -51,17 +51,17 @@ def draw_graph(graph: Graph, inputs: Sequence[str], asked: Collection[int] = ())
 
 
 def _depths(graph: Graph) -> dict[int, int]:
-    """The layer of each value that is drawn: the longest way to it from an input; inputs above their first use."""
-    inputs = range(len(graph.inputs))
-    depth = dict.fromkeys(inputs, 0)
-    first_use: dict[int, int] = {}
-    for v in range(len(inputs), len(inputs) + len(graph.nodes)):
+    """The layer of each value that is drawn: just above its first use, else the longest way to it from an input."""
+    depth: dict[int, int] = {}
+    for v in range(len(graph.inputs) + len(graph.nodes)):
         if _constant(graph, v) is None:
-            read = _operands(graph, v)
-            depth[v] = 1 + max((depth[a] for a in read), default=-1)
-            for a in read:
-                first_use[a] = min(first_use.get(a, depth[v]), depth[v])
-    return depth | {v: first_use[v] - 1 for v in inputs if v in first_use}
+            depth[v] = 1 + max((depth[a] for a in _operands(graph, v)), default=-1)
+    first_use: dict[int, int] = {}
+    for v in reversed(depth):
+        depth[v] = first_use.get(v, depth[v] + 1) - 1
+        for a in _operands(graph, v):
+            first_use[a] = min(first_use.get(a, depth[v]), depth[v])
+    return depth
 
 
 def _edges(graph: Graph, depth: Mapping[int, int]) -> list[tuple[Spot, Spot]]:

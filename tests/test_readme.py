@@ -1,4 +1,4 @@
-"""The README and the page on tracing run as printed, and what they name exists."""
+"""The README and the pages on tracing and debugging run as printed, and what they name exists."""
 from __future__ import annotations
 
 import re
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README, TRACING = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/tracing.md"))
+README, TRACING, DEBUGGING = ((ROOT / name).read_text(encoding="utf-8")
+                              for name in ("README.md", "docs/tracing.md", "docs/debugging.md"))
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -17,7 +18,8 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 
 @pytest.mark.parametrize("code,printed", [
-    pair for page in (README, TRACING) for pair in zip(blocks("python", page), blocks("text", page), strict=True)])
+    pair for page in (README, TRACING, DEBUGGING)
+    for pair in zip(blocks("python", page), blocks("text", page), strict=True)])
 def test_the_examples_print_what_they_say(code, printed, tmp_path):
     file = tmp_path / "example.py"
     file.write_text(code)

@@ -13,9 +13,10 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TypeVar
 
 from codegen.ir.graph import Graph, Node
 from codegen.ir.program import (
@@ -33,6 +34,8 @@ from codegen.ir.program import (
     values_read,
 )
 from codegen.ir.types import TensorType
+
+Anywhere = TypeVar("Anywhere", bound=Terminator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +172,28 @@ def with_args(node: Node, args: Sequence[int]) -> Node:
 def with_values(terminator: Terminator, value_of: Sequence[int] | Mapping[int, int],
                 arguments: Mapping[int, tuple[int, ...]] | None = None) -> Terminator:
     """The terminator on other values, passing `arguments` to blocks by number."""
-    def target(old: Target) -> Target:
+    def passing(old: Target) -> Target:
         return old if isinstance(old, Exit) else Goto(old.block, arguments[old.block] if arguments else ())
 
     match terminator:
         case Return(values, line):
             return Return(tuple([value_of[v] for v in values]), line)
-        case Branch(predicate, then, else_, line):
-            return Branch(value_of[predicate], target(then), target(else_), line)
-        case Switch(value, cases, default, line):
-            return Switch(value_of[value], tuple((number, target(t)) for number, t in cases), target(default), line)
-        case Jump(only, line):
-            return Jump(target(only), line)
+        case Branch(predicate):
+            return replace(with_targets(terminator, passing), predicate=value_of[predicate])
+        case Switch(value):
+            return replace(with_targets(terminator, passing), value=value_of[value])
+        case Jump():
+            return with_targets(terminator, passing)
+
+
+def with_targets(terminator: Anywhere, to: Callable[[Target], Target]) -> Anywhere:
+    """The terminator that leads where `to` says instead."""
+    match terminator:
+        case Branch(_, then, else_):
+            return replace(terminator, then=to(then), else_=to(else_))
+        case Switch(_, cases, default):
+            return replace(terminator, cases=tuple((number, to(t)) for number, t in cases), default=to(default))
+        case Jump(only):
+            return replace(terminator, target=to(only))
+        case _:
+            return terminator

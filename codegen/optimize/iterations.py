@@ -9,95 +9,141 @@
 Blocks that do the same share a plan and kernels, so a loop that Python has unrolled is compiled for one turn, and one
 more turn compiles nothing.
 
-1. A turn is cut off only where it has an op that kernels are not fused across, else one kernel for several is better;
-   and where it reads an array that the turn before read too: what shares none are layers, not turns of a loop.
-2. Where turns begin follows from what is before them, not from how many there are.
+1. A turn is a run of nodes that is alike the run after it: ops, attrs and types, node by node.
+2. Turns are told from equal layers by what they share: a dear op (a product, a reduction, ...) reads, through views,
+   the same array each time. Turns without dear ops are better done in one kernel, and stay in it, unless they are long,
+   go on from the one before, and each reads another array that came into the block: a longer sequence has more of them.
+3. Where turns begin follows from what is before them, not from how many there are.
+4. What a dear op computes in every turn from the same operands is computed in the first.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
 
-from codegen.ir.ops import ELEMENTWISE, OPS
-from codegen.ir.program import Branch, Exit, Goto, Jump, Return, Switch, Target, Terminator
-from codegen.ir.tree import Tree, TreeBlock
-from codegen.ir.types import TensorType
+from codegen.ir.graph import Node
+from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS
+from codegen.ir.program import Exit, Goto, Jump, Target
+from codegen.ir.tree import Tree, TreeBlock, with_args, with_targets
 
-SHORTEST = 4
-"""Nodes of the shortest turn that is worth a block."""
+SEEN_THROUGH = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) | {"detach", "cast"}
+"""Ops whose result is their operand in another form."""
 
-FUSED = frozenset({"constant", "iota", "random_bits", "broadcast", "reshape", "transpose", "slice", "flip", "pad",
-                   "shear", "unshear", "detach", "sum", "prod", "max", "min", "gather"})
-"""Ops beside the elementwise ones that kernels are fused across."""
+MOST_READS = 8
+"""So often may a turn read what tells it from others in ops that are alike."""
+
+LONG = 8
+"""The least nodes of a turn without dear ops."""
 
 
 def cut_at_iterations(tree: Tree) -> Tree:
     """The same tree, with a block for each turn of what is repeated."""
-    types = tree.types()
-    parts = [_parts(block, types) for block in tree.blocks]
-    if all(len(bounds) == 2 for bounds in parts):
+    roots = _roots(tree)
+    cuts = [_cuts(block, roots) for block in tree.blocks]
+    if not any(cuts):
         return tree
-    first_of = [0, *accumulate(len(bounds) - 1 for bounds in parts)]
+    first_of = [0, *accumulate(1 + len(found) for found in cuts)]
+
+    def moved(target: Target) -> Target:
+        return target if isinstance(target, Exit) else Goto(first_of[target.block], target.args)
+
     blocks: list[TreeBlock] = []
-    for block, bounds in zip(tree.blocks, parts):
-        for start, stop in zip(bounds, bounds[1:]):
-            last = stop == len(block.nodes)
-            terminator = _renumbered(block.terminator, first_of) if last else Jump(Goto(len(blocks) + 1, ()))
-            blocks.append(TreeBlock(block.first + start, block.nodes[start:stop], terminator))
-    return Tree(tree.name, tree.inputs, tuple(blocks))
+    for block, found in zip(tree.blocks, cuts):
+        nodes = _sharing(block) if found else block.nodes
+        for start, stop in pairwise((0, *found, len(nodes))):
+            terminator = with_targets(block.terminator, moved)
+            if stop < len(nodes):
+                terminator = Jump(Goto(len(blocks) + 1, ()), nodes[stop - 1].line)
+            blocks.append(TreeBlock(block.first + start, nodes[start:stop], terminator))
+    return replace(tree, blocks=tuple(blocks))
 
 
-def _parts(block: TreeBlock, types: Mapping[int, TensorType]) -> list[int]:
-    """Where the parts begin, and the end."""
-    nodes = block.nodes
-    numbers: dict[object, int] = {}
-    keys = [numbers.setdefault((node.op, node.attrs, node.type), len(numbers)) for node in nodes]
-    divides = [not (ELEMENTWISE in OPS[node.op].traits or node.op in FUSED) for node in nodes]
-    cuts: set[int] = set()
-    at = 0
-    while at < len(nodes):
-        length, turns = _turns(keys, divides, at)
-        if turns > 1 and _share_an_array(block, at, length, types):
-            cuts.update(range(at, at + length * turns + 1, length))
-        at += max(1, length * turns)
-    return [0, *sorted(cuts - {0, len(nodes)}), len(nodes)]
+def _sharing(block: TreeBlock) -> tuple[Node, ...]:
+    """The nodes, which read the first of equal results of dear ops instead of the later ones."""
+    same: dict[int, int] = {}                       # values that are equal to an earlier one
+    shared: dict[int, int] = {}                     # those that dear ops make
+    known: dict[Hashable, int] = {}
+    nodes: list[Node] = []
+    for value, node in enumerate(block.nodes, block.first):
+        key = node.op, node.attrs, tuple([same.get(v, v) for v in node.args])
+        same[value] = known.setdefault(key, value)
+        if is_dear(node) and same[value] != value:
+            shared[value] = same[value]
+        nodes.append(with_args(node, [shared.get(v, v) for v in node.args]))
+    return tuple(nodes)
 
 
-def _turns(keys: Sequence[int], divides: Sequence[bool], at: int) -> tuple[int, int]:
-    """How long a turn is that begins here, and how many follow each other; none if it is not repeated at once."""
-    length = SHORTEST
-    while at + 2 * length <= len(keys):
-        try:
-            length = keys.index(keys[at], at + length) - at
-        except ValueError:
-            break
-        turn = keys[at:at + length]
-        if any(divides[at:at + length]) and turn == keys[at + length:at + 2 * length]:
-            turns = 2
-            while turn == keys[at + turns * length:at + (turns + 1) * length]:
-                turns += 1
-            return length, turns
-        length += 1
-    return 0, 0
+def _roots(tree: Tree) -> dict[int, int]:
+    """For each value that is no constant what it is another form of; itself if it is of none."""
+    found = {v: v for v, type in enumerate(tree.inputs) if type.shape}
+    for number in tree.preorder():
+        block = tree.blocks[number]
+        for value, node in enumerate(block.nodes, block.first):
+            if node.op in SEEN_THROUGH and node.args[0] in found:
+                found[value] = found[node.args[0]]
+            elif node.op not in SEEN_THROUGH and node.type.shape and CREATION not in OPS[node.op].traits:
+                found[value] = value
+    return found
 
 
-def _share_an_array(block: TreeBlock, at: int, length: int, types: Mapping[int, TensorType]) -> bool:
-    """Do the turn that begins here and the next read the same array from before?"""
-    turn, following = block.nodes[at:at + length], block.nodes[at + length:at + 2 * length]
-    return any(a == b and a < block.first + at and types[a].ndim > 0
-               for one, other in zip(turn, following) for a, b in zip(one.args, other.args))
+def _cuts(block: TreeBlock, roots: Mapping[int, int]) -> tuple[int, ...]:
+    """Where in the block's nodes turns begin and end."""
+    numbers: dict[Hashable, int] = {}
+    kinds = [numbers.setdefault((node.op, node.type, None if node.op == "constant" else node.attrs), len(numbers))
+             for node in block.nodes]
+    cuts: list[int] = []
+    done = 0                                        # up to here turns have been found
+    refused: dict[int, int] = {}                    # up to here there are none of this period without dear ops
+    for at, period, shared in _reads_again(block, kinds, roots):
+        if at < done or shared is None and at < refused.get(period, 0):
+            continue
+        start, stop = at, at
+        while stop + period < len(kinds) and kinds[stop] == kinds[stop + period]:
+            stop += 1
+        while start > done and kinds[start - 1] == kinds[start - 1 + period]:
+            start -= 1
+        count = (stop + period - start) // period
+        if count > 1 and _is_loop(block, roots, start, period, shared):
+            cuts += [start + k * period for k in range(count + 1)]
+            done = cuts[-1]
+        elif shared is None:
+            refused[period] = stop
+    return tuple(c for c in dict.fromkeys(cuts) if 0 < c < len(kinds))
 
 
-def _renumbered(terminator: Terminator, first_of: Sequence[int]) -> Terminator:
-    def target(old: Target) -> Target:
-        return old if isinstance(old, Exit) else Goto(first_of[old.block], old.args)
+def _reads_again(block: TreeBlock, kinds: Sequence[int], roots: Mapping[int, int]) -> list[tuple[int, int, int | None]]:
+    """(where, how much later again, what): a dear op reads the same array, a cheap one another that came into the block
+    (then what is None); in order.
+    """
+    readers: defaultdict[tuple[int, int, int | None], list[int]] = defaultdict(list)
+    for at, node in enumerate(block.nodes):
+        for k, v in enumerate(node.args):
+            if v in roots:
+                if is_dear(node):
+                    readers[kinds[at], k, roots[v]].append(at)
+                elif ELEMENTWISE in OPS[node.op].traits and roots[v] < block.first:
+                    readers[kinds[at], k, None].append(at)
+    found = [(at, later - at, root) for (_, _, root), places in readers.items() for k, at in enumerate(places)
+             for later in places[k + 1:k + 1 + MOST_READS] if root is not None or later - at >= LONG]
+    return sorted(found, key=lambda read: read[:2])
 
-    match terminator:
-        case Return():
-            return terminator
-        case Branch(predicate, then, else_, line):
-            return Branch(predicate, target(then), target(else_), line)
-        case Switch(value, cases, default, line):
-            return Switch(value, tuple((number, target(t)) for number, t in cases), target(default), line)
-        case Jump(only, line):
-            return Jump(target(only), line)
+
+def _is_loop(block: TreeBlock, roots: Mapping[int, int], start: int, period: int, shared: int | None) -> bool:
+    """See invariant 2: for the runs of nodes from `start` on, in which `shared` is read if it is not None."""
+    if shared is not None:
+        return shared < block.first + start
+    turns = block.nodes[start:start + period], block.nodes[start + period:start + 2 * period]
+    if any(map(is_dear, turns[0])):
+        return False
+    own = range(block.first + start, block.first + start + period)
+    goes_on = any(roots.get(v) in own for node in turns[1] for v in node.args)
+    came_in = [{roots[v] for node in nodes for v in node.args if roots.get(v, block.first) < block.first}
+               for nodes in turns]
+    return goes_on and bool(came_in[1] - came_in[0])
+
+
+def is_dear(node: Node) -> bool:
+    """Is it more than arithmetic on elements, views and constants?"""
+    return not OPS[node.op].traits & {ELEMENTWISE, MOVEMENT, CREATION}

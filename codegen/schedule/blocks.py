@@ -8,7 +8,8 @@
 1. Blocks that do the same share a Plan, which is made once.
 2. A value keeps its place from the block that makes it to the last ones that read it; whatever a block writes is beside
    all that it or a later block reads. Values on ways that part may share a place.
-3. Only a block that returns writes slots, or inputs that outputs share, and the inputs after its own Check.
+3. What every end behind the block that makes it returns in one slot is made in that slot.
+4. Only a block that returns writes inputs that outputs share, and it does after its own Check.
 """
 from __future__ import annotations
 
@@ -91,12 +92,14 @@ class _Linker:
         self.places.update(enumerate(bound.constants, self.first))
         self.bound: dict[int, tuple[Plan, Plan]] = {}       # by its id, a plan with symbols, and with numbers for them
         self.needed: dict[int, list[int]] = {}
+        self.returned: dict[int, dict[int, Place]] = {}     # by block, what all ends behind it return, and where
         self.arena_bytes = 0
 
     def run(self) -> ProgramPlan:
         for number in reversed(self.order):
             block = self.tree.blocks[number]
             self.needed[number] = foreign(block, (*values_read(block.terminator), *self._later(number)))
+            self.returned[number] = self._returned(number)
         blocks = {number: self._end(number) if number in self.end_of_block else self._middle(number)
                   for number in self.order}
         inputs = tuple(self.types[v] for v in range(self.first))
@@ -107,6 +110,16 @@ class _Linker:
         """What the blocks after one read, and did not make themselves."""
         return [v for k in self.tree.blocks[number].successors for v in self.needed[k]]
 
+    def _returned(self, number: int) -> dict[int, Place]:
+        """The values that every end behind a block, or it, returns in the same slot."""
+        block = self.tree.blocks[number]
+        if isinstance(block.terminator, Return):
+            outputs = reversed([*zip(block.terminator.values, self.end_of_block[number])])
+            return {v: Output(k - self.first) for v, k in outputs if k >= self.first}
+        after = [self.returned[k] for k in block.successors]
+        common = after[0].items() if after else ()
+        return {v: place for v, place in common if all(other.get(v) == place for other in after)}
+
     def _middle(self, number: int) -> PlannedBlock:
         """A block that goes on: what it makes and others read, or its terminator, is put into the arena."""
         block = self.tree.blocks[number]
@@ -116,24 +129,24 @@ class _Linker:
         plan = self._plan(graph, ())
         taken = self._taken(number)
         for v in outputs:
-            self.places[v] = Arena(self._reserve(taken, bytes_of(self.types[v])))
+            self.places[v] = self.returned[number].get(v) or Arena(self._reserve(taken, bytes_of(self.types[v])))
         return PlannedBlock(plan, self._places(inputs), self._places(outputs), self._reserve(taken, plan.arena_bytes),
                             block.terminator, self._decider(block.terminator))
 
     def _end(self, number: int) -> PlannedBlock:
-        """A block that returns: its outputs are in slots, or over inputs."""
+        """A block that returns: its outputs are in slots, or over inputs, if they are not there already."""
         block = self.tree.blocks[number]
-        positions = self.end_of_block[number]
-        owners = [k for k in positions if k < self.first]
-        graph, inputs = graph_of(self.tree, self.symbolic, number, values_read(block.terminator))
-        unread = [k for k in owners if k not in inputs]
+        places = [Input(k) if k < self.first else Output(k - self.first) for k in self.end_of_block[number]]
+        missing = [(v, place) for v, place in zip(values_read(block.terminator), places)
+                   if isinstance(place, Input) or self.places.get(v) != place]
+        graph, inputs = graph_of(self.tree, self.symbolic, number, [v for v, _ in missing])
+        owners = {k: place.index for k, (_, place) in enumerate(missing) if isinstance(place, Input)}
+        unread = [v for v in owners.values() if v not in inputs]
         if unread:
-            graph, inputs = _with_inputs(graph, [self.symbolic[k] for k in unread]), (*inputs, *unread)
-        aliases = tuple((k, inputs.index(place)) for k, place in enumerate(positions) if place in owners)
-        plan = self._plan(graph, aliases)
-        outputs = tuple(Input(k) if k in owners else Output(k - self.first) for k in positions)
-        return PlannedBlock(plan, self._places(inputs), outputs, self._reserve(self._taken(number), plan.arena_bytes),
-                            block.terminator)
+            graph, inputs = _with_inputs(graph, [self.symbolic[v] for v in unread]), (*inputs, *unread)
+        plan = self._plan(graph, tuple((k, inputs.index(v)) for k, v in owners.items()))
+        return PlannedBlock(plan, self._places(inputs), tuple(place for _, place in missing),
+                            self._reserve(self._taken(number), plan.arena_bytes), block.terminator)
 
     def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
         """The plan of a graph, with numbers for its symbols."""

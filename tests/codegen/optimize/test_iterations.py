@@ -104,3 +104,49 @@ def test_random_graphs_repeated(graph: Graph) -> None:
     assert type(found) is type(expected)
     for x, y in zip(found, expected, strict=True) if isinstance(found, list | tuple) else ():
         np.testing.assert_array_equal(x, y)
+
+
+def test_long_turns_without_products_are_cut_where_each_reads_an_array_of_its_own() -> None:
+    def gated(turns: int, own: bool) -> Graph:
+        b = Builder("gated")
+        xs = [b.input(TensorType("f32", (8,))) for _ in range(turns)]
+        h = b.input(TensorType("f32", (8,)))
+        for x in xs:
+            g = (x if own else xs[0]).emit("tanh")
+            for _ in range(3):
+                g = (g * 0.5 + 0.25).emit("sin")
+            h = h * g + (x if own else xs[0])
+        return b.graph([h])
+
+    assert len(cut(gated(5, own=True)).blocks) > 4
+    assert len(cut(gated(5, own=False)).blocks) == 1
+    cache = Cache(None)
+    compiled = [compile_program(gated(turns, own=True), cache=cache).kernels_compiled for turns in (2, 3, 4, 5, 9)]
+    assert not any(compiled[3:])
+
+
+def test_what_every_turn_computes_from_the_same_is_computed_once() -> None:
+    b = Builder("normal")
+    a, x = b.input(TensorType("f32", (6, 4))), b.input(TensorType("f32", (4, 1)))
+    transposed = a.emit("transpose", axes=(1, 0))
+    for _ in range(4):
+        x = x - (transposed.emit("matmul", a)).emit("matmul", x) * 0.01
+    graph = b.graph([x])
+    assert len(cut(graph).blocks) > 4
+    executable = compile_program(graph, cache=Cache(None))
+    steps = [step.summary for block in executable.steps for step in block]
+    assert sum("4x6 @ 6x4" in step for step in steps) == 1
+    inputs = arrays_for(graph, 0)
+    expected = interpret(graph, inputs)
+    assert isinstance(expected, list)
+    np.testing.assert_allclose(executable(*inputs)[0], expected[0], rtol=1e-4)
+
+
+def test_equal_updates_of_parameters_are_no_turns() -> None:
+    b = Builder("updates")
+    parameters = [[b.input(TensorType("f32", (16,))) for _ in range(3)] for _ in range(6)]
+    outputs = []
+    for p, g, m in parameters:
+        m = m * 0.9 + g * 0.1
+        outputs += [m, p - m / ((m * m).emit("sqrt") + 1e-8) * 0.1]
+    assert len(cut(b.graph(outputs)).blocks) == 1

@@ -16,6 +16,7 @@ from tracegrad.purity.part import ABSENT, Child, Condition, Part, View, is_same,
 from tracegrad.purity.values import CONTAINERS, of_container, of_tensor
 
 SCALAR_BASES = (int, float, complex, str, bytes)
+FEW = 16
 DICT_GETTERS = (types.GetSetDescriptorType,)
 
 
@@ -67,7 +68,9 @@ def with_attributes(view: View, o: Any, part: Part) -> Part:
     if every and followed is None:
         part.conditions.append(Condition(f"[*{space}] == {{0}}", "has the attributes", (chosen,)))
     else:
-        part.conditions += view.has_none_of(names, f"{space}.keys().isdisjoint({{0}})")
+        few = len(names) <= FEW         # to ask a set about each of them is faster than to make a view of them
+        part.conditions += view.has_none_of(
+            names, f"{{0}}.isdisjoint({space})" if few else f"{space}.keys().isdisjoint({{0}})")
     part.children += [attribute(n, names[n], space, mentioned=not every) for n in chosen]
     return part
 

@@ -151,8 +151,7 @@ def _write_signature(writer: GuardWriter, prediction: Prediction) -> None:
 def _write_distinct(writer: GuardWriter, names: list[str], says: str) -> None:
     """No two of these are the same object."""
     if len(names) > FEW:
-        ids = ", ".join(f"id({name})" for name in names)
-        writer.test(f"len({{{ids}}}) == {len(names)}", "the objects in reach", says)
+        writer.test(f"len({{*map(id, ({', '.join(names)}))}}) == {len(names)}", "the objects in reach", says)
     elif len(names) > 1:
         pairs = itertools.combinations(names, 2)
         writer.test(" and ".join(f"{a} is not {b}" for a, b in pairs), "the objects in reach", says)

@@ -211,6 +211,16 @@ TENSORS = (
         def f(x): return (w.detach() if sharing else w.clone()), x * 2
         """,
         ("sharing = False", "sharing = 1", "w = w.detach() * 2; sharing = 0")),
+    Hazard("backward through what was computed outside", """
+        w = tg.ones(2, requires_grad=True)
+        def f(loss):
+            w.grad = None
+            (loss * k).backward(retain_graph=True)
+            return w.grad * 1
+        k = 1.0
+        args = ((w * w).sum(),)
+        """,
+        ("args = ((w * 3).sum(),)", "k = 2.0", "args = (w.exp().sum(),)"), mode=FOLLOW),
     Hazard("a hook on a leaf", """
         w = tg.ones(2, requires_grad=True)
         k = 2.0

@@ -17,6 +17,7 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.graph import Node as GraphNode
 from codegen.ir.types import INEXACT
+from tracegrad.aborts import Abort
 from tracegrad.creation import ones_like
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadcast
 from tracegrad.dispatch import GRAD, Node
@@ -190,11 +191,14 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
     given_out: set[int] = {id(g) for _, g in seeds}         # ids of cotangents that something else holds too
     captured: dict[int, Tensor] = {}
     walked: list[Node] = []
+    recorder = ACTIVE.get()
+    inside = set() if recorder is None else recorder.nodes()
 
     def arrived(key: int, g: Tensor) -> Tensor:
         node = by_id[key]
-        if node.hooks and (recorder := ACTIVE.get()) is not None and key not in recorder.nodes():
-            recorder.refuse("a gradient hook of a tensor that is no leaf")      # no guard sees where it is kept
+        if recorder is not None and key not in inside:          # no guard tells what it computes, or its hooks
+            recorder.abort(Abort.HOOK if node.hooks else Abort.UNKNOWN_TENSOR,
+                           f"{node.op}, which a backward in the run goes through and the run did not do")
         g = hooked(node.hooks, g, given_out)
         if needed is None or any(id(e) in needed for e in node.edges):
             walked.append(node)

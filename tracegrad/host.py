@@ -9,7 +9,7 @@ import numpy as np
 from codegen.ir.types import type_of
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.returned import ReturnedNumber, is_called_from, is_only_returned
-from tracegrad.source_lines import at_user_line, user_frame, user_line
+from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.tensors import Tensor
 
 
@@ -79,8 +79,8 @@ def is_returned(x: Tensor, recorder: Recorder) -> bool:
     """Does the user's call that is being made, which reads the one element of x, only give it to be returned?"""
     if x.array.size != 1 or recorder.is_fixed(recorder.key(x)):
         return False
-    frame = user_frame(sys._getframe(2))
-    return frame is not None and is_called_from(frame, recorder.called_from) and is_only_returned(frame)
+    frame = sys._getframe(2)        # who called item; a function of ours may do more with the number than return it
+    return is_called_from(frame, recorder.called_from) and is_only_returned(frame)
 
 
 def copy_of(x: Tensor, recorder: Recorder) -> Tensor:

@@ -60,6 +60,9 @@ class Abort(Enum):
     QUARANTINED = (
         "an audit found that replaying this path does not give what the Python gives; this is a bug of tracegrad",
         "please report it with the text of f.explain(); such calls run eagerly from now on")
+    REFUSED = (
+        "an operation of a known path refused its operands, and the Python did not raise for it",
+        "look at the values before the operation, instead of catching what it raises")
     RAISED = (
         "the run raised an exception",
         "nothing to do: a call that raises is not recorded")

@@ -103,8 +103,10 @@ class Traced:
         stats.side_exits += 1
         if left_at:
             return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
-        stats.eager_calls += 1                      # the values were refused: the Python raises
-        return self.eager(*args, **kwargs)
+        stats.eager_calls += 1
+        result = self.eager(*args, **kwargs)        # it raises what it is asked to, unless it catches that
+        self._give_up([Aborted(Abort.REFUSED, "an index was out of bounds, or a matrix was not of the kind asked for")])
+        return result
 
     def _watched(self, args: tuple, kwargs: dict) -> Any:
         """A call that is watched for NaN: a replay may do, but nothing is recorded."""

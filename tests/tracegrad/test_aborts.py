@@ -173,6 +173,25 @@ def test_too_many_paths():
     assert "args[0] had shape (2,), now (3,)" in str(aborted)
 
 
+def test_operands_that_are_refused():
+    def chosen(x, k):
+        try:
+            return tg.take(x, k, axis=0) * 2.0
+        except IndexError:
+            return x
+
+    traced = tg.trace(chosen)
+    traced(X, tg.tensor([1])), traced(X, tg.tensor([2]))
+    with pytest.warns(tg.FellBackToEager, match="refused its operands"):
+        assert traced(X, tg.tensor([9])) is X
+    assert traced.stats.aborts == {Abort.REFUSED.name: 1} and traced.stats.replays == 1
+    raising = tg.trace(lambda x, k: tg.take(x, k, axis=0))
+    raising(X, tg.tensor([1]))
+    with pytest.raises(IndexError):
+        raising(X, tg.tensor([9]))
+    assert not raising.stats.aborts
+
+
 def test_a_path_that_an_audit_finds_wrong():
     traced = tg.trace(lambda x: x * 2.0, audit=1)
     traced(X)

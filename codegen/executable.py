@@ -120,10 +120,14 @@ def storage_of_ends(inputs: int, outputs: Sequence[Sequence[TensorType]], aliase
     return tuple(slots), tuple(ends)
 
 
-def _checked(number: int, array: object, type: TensorType) -> np.ndarray:
+def _checked(number: int, array: object, expected: TensorType) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"input {number} is {array!r}, not an array")
+    if type(array) is np.ndarray and array.dtype is DTYPES[expected.dtype] and array.shape == expected.shape:
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned:
+            return array
     given = type_of(array)
-    if given != type:
-        raise TypeError(f"input {number} is {given}, not {type}")
+    if given != expected:
+        raise TypeError(f"input {number} is {given}, not {expected}")
     return np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"))

@@ -167,7 +167,10 @@ def _noted(value: Any, recorder: Recorder) -> Any:
 
 
 def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    """A container with what the function makes of its parts; anything else as it is."""
+    """A container with what the function makes of its parts; anything else as it is.
+
+    So is an instance of a dataclass that holds nothing that is changed; it may be the one the method belongs to.
+    """
     kind = type(value)
     if kind is list or kind is tuple:
         return kind([function(part) for part in value])
@@ -175,6 +178,14 @@ def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
         return {key: function(part) for key, part in value.items()}
     if isinstance(value, tuple) and hasattr(kind, "_make"):
         return kind._make([function(part) for part in value])
+    if hasattr(kind, "__dataclass_fields__") and not isinstance(value, type):
+        before = {name: getattr(value, name) for name in kind.__dataclass_fields__ if hasattr(value, name)}
+        after = {name: function(part) for name, part in before.items()}
+        if any(new is not before[name] for name, new in after.items()):
+            copied = object.__new__(kind)
+            for name, part in after.items():
+                object.__setattr__(copied, name, part)
+            return copied
     return value
 
 

@@ -5,6 +5,7 @@ import functools
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -409,6 +410,28 @@ def test_misuse_is_named() -> None:
         tg.debug.print(x)           # type: ignore[arg-type]
     with pytest.raises(ValueError, match="test_debug.py:.*'{} {}' does not fit"):
         tg.debug.print("{} {}", x)
+
+
+@dataclass
+class Both:
+    a: tg.Tensor
+    more: dict[str, Any]
+
+
+def test_containers_hold_what_was_in_them_then() -> None:
+    def make(seen: list) -> Callable:
+        captured = np.arange(3.0)
+
+        def f(x: tg.Tensor) -> tg.Tensor:
+            y = x * 2.0
+            both = Both(y, {"n": 1, "u": captured})
+            tg.debug.callback(lambda b: seen.append([type(b).__name__, b.a, b.more]), both)
+            tg.debug.callback(lambda *v: seen.append(v), x[::2], x.reshape(1, 3).T, x[0:0], x > 0, tg.int8, "t", None)
+            y += 1.0
+            return y
+        return f
+
+    agree(make, [(vector(k),) for k in range(4)], replays=3)
 
 
 def test_only_what_the_taken_path_comes_to_is_handed_over() -> None:

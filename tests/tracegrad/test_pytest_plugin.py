@@ -7,10 +7,11 @@ pytest_plugins = ["pytester"]
 
 PROGRAM = """
 import threading
+import numpy as np
 import pytest
 import tracegrad as tg
 
-X = tg.ones(3)
+X = np.ones(3)                     # NumPy code that prints is neither replayed nor followed
 
 @tg.trace
 def printing(x):

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Explanation:
-    """`roots`: what is known from one set of assumptions on entry, the last used first; `aborts`: why not."""
+    """`roots`: what is known from one set of assumptions on entry, the last used first; `aborts`: why not; `followed`:
+    were calls that were not replayed followed?"""
 
     heading: str
     summary: tuple[str, ...]
     roots: tuple[RootReport, ...]
     aborts: tuple[Aborted, ...]
+    followed: bool = False
     verbose: bool = False
 
     @property
@@ -93,7 +95,7 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
         paths = sum(len(other.traces) for other in found)
         found.append(_root(len(found) + 1, paths + 1, root, root in quarantined))
     heading = f"traced function {traced.name}{where}"
-    return Explanation(heading, summary if stats.calls else (), tuple(found), aborts, verbose)
+    return Explanation(heading, summary if stats.calls else (), tuple(found), aborts, stats.follows > 0, verbose)
 
 
 def _numbers(counts: dict[str, int]) -> str:

@@ -12,7 +12,7 @@ from codegen import StepReport
 from codegen.ir.text import print_graph
 from tracegrad.aborts import Aborted
 from tracegrad.assumptions import assumptions, reads_and_rest
-from tracegrad.explanation_text import bytes_text, counted_runs
+from tracegrad.explanation_text import FOLLOWED, bytes_text, counted_runs
 from tracegrad.graph_drawing import draw_graph
 from tracegrad.page_style import STYLE
 from tracegrad.path_drawing import draw_paths
@@ -30,6 +30,7 @@ def page(explanation: Explanation) -> str:
     body = [f'<h1>traced function <code>{escape(name)}</code> <span class="dim">{escape(line)}</span></h1>',
             *(f'<div class="dim">{escape(text)}</div>' for text in explanation.summary)]
     body += [_abort(aborted) for aborted in explanation.aborts]
+    body += [f"<p>{FOLLOWED}</p>"] * (explanation.followed and bool(explanation.aborts))
     body += [_root(root) for root in explanation.roots]
     if len(body) == 1:
         body.append("<p>it has not been called yet</p>")

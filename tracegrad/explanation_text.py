@@ -14,6 +14,7 @@ from tracegrad.reports import RootReport, TraceReport
 if TYPE_CHECKING:
     from tracegrad.explanation import Explanation
 
+FOLLOWED = "calls that are not replayed are followed: their Python runs, their work on tensors is compiled"
 MOST_LINES = 24         # of a section, where not everything is asked for
 FIRST_NODES, LAST_NODES = 16, 4
 MOST_PATHS = 6          # that are told one by one
@@ -35,7 +36,7 @@ def report(explanation: Explanation) -> str:
             for root in explanation.roots[told:]]
     lines += ["", *rest, "(explain(verbose=True) tells all of them)"] if rest else []
     if explanation.aborts:
-        lines += ["", *_aborts(explanation.aborts, explanation.verbose)]
+        lines += ["", *_aborts(explanation.aborts, explanation.verbose), *[FOLLOWED] * explanation.followed]
     return "\n".join(lines)
 
 

@@ -181,3 +181,16 @@ def test_steps_of_a_path_are_those_on_its_way_also_where_a_loop_is_cut_into_turn
         matmuls = [step for step in root.steps_of(trace) if step.summary.startswith("matmul")]
         assert len(matmuls) == sum(node.op == "matmul" for node in trace.graph.nodes), traced.explain()
     assert " times:\n" in str(traced.explain())
+
+
+def test_a_function_that_is_followed_says_so():
+    def prints(x):
+        print(end="")
+        return x * 2.0
+
+    traced = tg.trace(prints)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(3):
+            traced(tg.ones(3))
+    assert ("are followed" in str(traced.explain())) == (traced.stats.follows > 0)

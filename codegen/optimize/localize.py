@@ -11,6 +11,7 @@ So blocks fold constants and read through views as a straight line would, and bl
 
 1. Constants are cheap, and views of what is an input of the program or was computed in the same block.
 2. A view of a view that came from an earlier block is not: else blocks that do the same would differ, by ever more.
+3. What many cheap nodes lead to, one after the other, is not cheap either.
 """
 from __future__ import annotations
 
@@ -21,6 +22,9 @@ from codegen.ir.tree import Tree, TreeBuilder, with_args, with_values
 
 VIEWS = frozenset({"broadcast", "reshape", "transpose", "slice", "flip", "shear"})
 """Ops that are no more than another index into their operand."""
+
+DEEPEST = 16
+"""So many nodes, one after the other, are cheap to do again."""
 
 
 def localize(tree: Tree) -> Tree:
@@ -36,6 +40,7 @@ class _Localizer:
         self.inputs = range(len(tree.inputs))
         self.new = {v: v for v in self.inputs}
         self.nodes: dict[int, Node] = {}
+        self.depths: dict[int, int] = {}
         self.constants: set[int] = set()
         self.first = 0                              # the first value of the block that is being written
         self.copies: dict[int, int] = {}            # in this block, by what they are copies of
@@ -66,19 +71,19 @@ class _Localizer:
     def add(self, node: Node) -> int:
         """The value of a node of this block."""
         value = self.builder.add(node)
-        copied = self.copies.values()
-        if CREATION in OPS[node.op].traits or self._is_number(node):
-            self.constants.add(value)
-            self.nodes[value] = node
-        elif node.op in VIEWS:
-            (operand,) = node.args
-            if operand in self.constants:
-                self.constants.add(value)
-                self.nodes[value] = node
-            elif operand in self.inputs or operand >= self.first and operand not in copied:
-                self.nodes[value] = node
+        depth = 1 + max([self.depths.get(v, 0) for v in node.args], default=0)
+        if depth <= DEEPEST and self._is_cheap(value, node):
+            self.nodes[value], self.depths[value] = node, depth
         return value
 
+    def _is_cheap(self, value: int, node: Node) -> bool:
+        """Is it a constant, which is noted, or a view of what invariant 1 names?"""
+        view = node.op in VIEWS
+        if CREATION in OPS[node.op].traits or (view or self._is_number(node)) and self.constants.issuperset(node.args):
+            self.constants.add(value)
+            return True
+        return view and (node.args[0] in self.inputs
+                         or node.args[0] >= self.first and node.args[0] not in self.copies.values())
+
     def _is_number(self, node: Node) -> bool:
-        return (not node.type.shape and ELEMENTWISE in OPS[node.op].traits
-                and all(v in self.constants for v in node.args))
+        return not node.type.shape and ELEMENTWISE in OPS[node.op].traits

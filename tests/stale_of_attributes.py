@@ -194,6 +194,15 @@ ATTRIBUTES = (
         def f(x): return x + 2 if mode is Mode.ADD else x * 5
         """,
         ("mode = Mode.MULTIPLY", "mode = Mode(1)", "mode = 1")),
+    Hazard("members of an IntEnum", """
+        from enum import IntEnum
+        class Size(IntEnum):
+            SMALL = 2
+            LARGE = 3
+        size = Size.SMALL
+        def f(x): return x * size + Size.LARGE
+        """,
+        ("size = Size.LARGE", "size = 5", "Size = type('Other', (), {'LARGE': 7})")),
     Hazard("a method patched", """
         class C:
             def g(self, x): return x * 2

@@ -108,6 +108,11 @@ FUNCTIONS = (
         def f(x): return getattr(tg, name)(x - 1.5)
         """,
         ("name = 'tanh'", "tg.tanh = tg.exp", "name = 'exp'; tg.exp = tg.relu")),
+    Hazard("methods of Tensors found by name", """
+        name = 'e' + 'xp'
+        def f(x): return getattr(x, name)()
+        """,
+        ("name = 'tanh'", "name = 'e' + 'xp'", "tg.Tensor.exp = lambda self: self * 5", "tg.Tensor.exp = tg.tanh")),
     Hazard("operator getters", """
         from operator import attrgetter, itemgetter, methodcaller
         class C:

@@ -67,6 +67,32 @@ PATHS = (
         """,
         ("w.sub_(1)", "w.mul_(0.5)", "w = tg.tensor(3.0)"),
         ("w = tg.tensor(3.0)",)),
+    Hazard("a number that is only returned", """
+        def f(x):
+            loss = (x * k).sum()
+            value = loss.item()
+            return value, x * 2
+        k = 1.0
+        """,
+        ("k = 2.0", "k = tg.tensor(3.0)", "args = (tg.ones(3, dtype=tg.int64),)"),
+        ("k = tg.tensor(4.0)", "x.mul_(5)")),
+    Hazard("random numbers, then a branch", """
+        def f(x):
+            r = tg.rand(1)
+            return x * r if r.sum() > limit else x + tg.rand(2)
+        limit = 2.0
+        """,
+        ("limit = -1.0", "tg.manual_seed(7); limit = 3.0", "tg.manual_seed(8); limit = -2.0"),
+        ("tg.manual_seed(9)",)),
+    Hazard("callbacks that look inside", """
+        seen = []
+        def f(x):
+            tg.debug.callback(seen.append, (x * k).sum())
+            return x * k
+        k = 2.0
+        """,
+        ("k = 3.0", "seen = [1]; k = 4.0", "k = tg.ones(2)"),
+        ("seen.clear()", "x.mul_(2)")),
     Hazard("assertions", """
         limit = 10.0
         def f(x):

@@ -293,6 +293,16 @@ class Mentions:
         """Add `code` and all code nested in it; was any new?"""
         return sum(map(self.add, family(code))) > 0
 
+    def reads_of_strangers(self) -> bool:
+        """Does code that may read any attribute of its first argument belong to no class that was met?
+
+        Then what it reads may be an attribute of anything.
+        """
+        if self.computed or self.computes_on_self <= set().union(*self.codes_of_class.values()):
+            return False
+        self.computed = True
+        return True
+
     def only_handed(self) -> dict[str, set[str]]:
         """Names of what is given to callbacks and used for nothing else, with the methods that they are given of it.
 

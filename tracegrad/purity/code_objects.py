@@ -11,6 +11,7 @@ import decimal
 import re
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from tracegrad.purity.code_facts import facts_of, family
@@ -208,6 +209,8 @@ def of_module(view: View, o: types.ModuleType) -> Part:
     names, trust = o.__dict__, view.library.trust_module(o)
     part = Part([is_same(o)], names=None if trust else names)
     chosen = view.mentions.attributes.intersection(names)
+    if view.mentions.computed and trust is not None:
+        chosen |= _patched(view, names)
     if view.mentions.computed and trust is None:
         if len(names) > MODULE_NAMES:
             part.refusal = f"an attribute of module {names.get('__name__')} is read by a name that is computed"
@@ -228,6 +231,12 @@ def of_module(view: View, o: types.ModuleType) -> Part:
     return part
 
 
+def _patched(view: View, names: Mapping[str, Any]) -> set[str]:
+    """The names, in a namespace that is trusted, of functions that are not."""
+    return {n for n, value in names.items()
+            if type(value) is types.FunctionType and view.library.trust(value.__code__) is None}
+
+
 # ---- classes ---------------------------------------------------------------------------------------------------------
 
 def of_class(view: View, cls: type) -> Part:
@@ -240,9 +249,11 @@ def of_class(view: View, cls: type) -> Part:
         return Part([is_same(cls)], refusal=None if known else why)
     part = Part([is_same(cls)])
     if trust in (Trust.CORE, Trust.NUMPY):
+        chosen = view.mentions.attributes & vars(cls).keys()
         if view.mentions.computed:
             part.conditions.append(has_the_same(vars(cls)))
-        _add_entries(view, part, cls, view.mentions.attributes & vars(cls).keys())
+            chosen |= _patched(view, vars(cls))
+        _add_entries(view, part, cls, chosen)
         return part
     same_bases = Condition("{1}.__mro__ is {0}", "has the bases", (cls.__mro__, cls), once=("bases", id(cls)))
     part.conditions.append(same_bases)

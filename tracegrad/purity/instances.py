@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tracegrad.purity.code_facts import Mentions, family
 from tracegrad.purity.declared_pure import c_base
 from tracegrad.purity.library import Trust
 from tracegrad.purity.part import ABSENT, Child, Condition, Part, View, is_same, unwatched
-from tracegrad.purity.values import CONTAINERS, of_container, of_tensor
+from tracegrad.purity.values import CONTAINERS, cell_contents, of_container, of_tensor
 
 SCALAR_BASES = (int, float, complex, str, bytes)
 FEW = 16
@@ -104,22 +104,52 @@ def slot_value(o: Any, member: Any) -> Any:
 def reads_every_attribute(view: View, cls: type) -> bool:
     """May any attribute of an instance of `cls` be read, whatever its name?"""
     m = view.mentions
-    if m.computed or m.computes_on_self and not _codes_of(m, cls).isdisjoint(m.computes_on_self):
+    if m.computed or m.computes_on_self and not codes_of(m, cls).isdisjoint(m.computes_on_self):
         return True
     if view.library.trust_class(cls) in (Trust.CORE, Trust.NUMPY):
         return True
     return c_base(cls) is types.SimpleNamespace and (m.by_identity or m.compares)      # its repr and == read them
 
 
-def _codes_of(mentions: Mentions, cls: type) -> frozenset[int]:
+def codes_of(mentions: Mentions, cls: type) -> frozenset[int]:
     """The ids of all code of the methods of a class; looked up once for a prediction, which no class changes during."""
     found = mentions.codes_of_class.get(cls)
     if found is None:
         members = [member for k in cls.__mro__ for member in vars(k).values()]
-        functions = [getattr(m, "fget", None) or getattr(m, "__func__", None) or m for m in members]
         found = mentions.codes_of_class[cls] = frozenset(
-            id(code) for f in functions if type(f) is types.FunctionType for code in family(f.__code__))
+            id(code) for f in _functions_in(members) for code in family(f.__code__))
     return found
+
+
+def _functions_in(members: list[Any]) -> Iterator[types.FunctionType]:
+    """The functions among the members of a class, and those that decorators and descriptors keep of them."""
+    todo, seen = list(members), set[int]()
+    while todo:
+        member = todo.pop()
+        if id(member) in seen:
+            continue
+        seen.add(id(member))
+        kind = type(member)
+        if kind is types.FunctionType:
+            yield member
+            kept = [cell_contents(cell) for cell in member.__closure__ or ()] + [member.__dict__.get("__wrapped__")]
+        elif kind is property:
+            kept = [member.fget, member.fset, member.fdel]
+        elif kind is staticmethod or kind is classmethod:
+            kept = [member.__func__]
+        else:
+            names = None if issubclass(kind, type | types.ModuleType) else namespace_of(member)
+            kept = [] if names is None else [v for v in names.values() if type(v) is types.FunctionType]
+        todo += kept
+
+
+def namespace_of(o: Any) -> dict[str, Any] | None:
+    """The namespace of an instance, read past what its class does; None if it has none."""
+    try:
+        names: Any = object.__getattribute__(o, "__dict__")
+    except AttributeError:
+        return None
+    return names if type(names) is dict else None
 
 
 def _hides_dict(cls: type) -> bool:

@@ -22,7 +22,9 @@ from codegen.ir import references
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.outside import outside
 from tracegrad.purity.bytecode import LEAVING
+from tracegrad.purity.code_facts import facts_of
 from tracegrad.purity.declared_pure import is_of_module, is_pure_function
+from tracegrad.purity.instances import codes_of
 from tracegrad.purity.library import Library, Trust
 from tracegrad.purity.prediction import Prediction
 from tracegrad.source_lines import first_line, line_of, user_frame
@@ -58,6 +60,7 @@ class Observation:
     unpredicted: list[CodeType] = field(default_factory=list)
     refusals: list[Aborted] = field(default_factory=list)
     left_by_error: bool = False         # was any frame left by an exception?
+    computed: bool = False              # was any attribute of something read by a name that is computed, unpredicted?
     caught: bool = False                # was any given to an __exit__, which can swallow it?
     handing: dict[int, CodeType] = field(default_factory=dict)      # code that gave functions to callbacks, by id
     held_cells: list[Any] = field(default_factory=list)     # variables that they share with the code that ran
@@ -71,6 +74,7 @@ class Observation:
         self.codes |= other.codes
         self.left_by_error |= other.left_by_error
         self.caught |= other.caught
+        self.computed |= other.computed
         self.handing |= other.handing
         self.held_cells += other.held_cells
 
@@ -116,6 +120,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
     codes, library = seen.codes, prediction.library
     trusted: dict[int, tuple[Trust, CodeType]] = {}     # code of the library that ran
     judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
+    on_self: set[int] = set()                           # code that may read any attribute of its first argument
     reference: FrameType | None = None                  # of an op, running; or what runs outside
 
     def hook(frame: FrameType, event: str, arg: Any) -> None:
@@ -133,6 +138,8 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 return
             if key not in codes and key not in trusted:
                 enter(frame)
+            if key in on_self:
+                look_at_self(frame)
             if frame.f_code.co_name == "__exit__" and any(
                     issubclass(type(v), BaseException) for v in arguments(frame)):
                 seen.caught = True
@@ -154,8 +161,22 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             trusted[id(code)] = own, code
         elif library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
             codes[id(code)] = code
+            if facts_of(code).computed_on_self and not prediction.mentions.computed:
+                on_self.add(id(code))
             if own is None and id(code) not in prediction.codes:
                 seen.unpredicted.append(code)
+
+    def look_at_self(frame: FrameType) -> None:
+        """Its first argument is expected to be of a class that has it as a method: of others few attributes count."""
+        code = frame.f_code
+        owner: Any = frame.f_locals.get(code.co_varnames[0])
+        cls: type = owner if issubclass(type(owner), type) else type(owner)
+        if id(code) in codes_of(prediction.mentions, cls):
+            return
+        seen.computed = True
+        if library.trust(code) is None:
+            what = f"{code.co_qualname} reads a {type(owner).__qualname__} by names that are computed"
+            seen.refuse(Abort.HIDDEN_STATE, what, first_line(code))
 
     return hook
 

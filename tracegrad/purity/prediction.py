@@ -86,7 +86,7 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         walk.run(roots)
         if walk.too_far and ahead:
             mentions, ahead = _only_code_that_ran(roots, extra_codes), False
-        elif not (walk.grew or walk.view.names_met - names_met):
+        elif not (walk.grew or walk.view.names_met - names_met or mentions.reads_of_strangers()):
             return Prediction(fn, args, dict(kwargs), roots, library, mentions, tuple(walk.snapshot),
                               frozenset(names_met), settings, complete=not walk.too_far)
         names_met |= walk.view.names_met

@@ -97,6 +97,9 @@ def _mentions(prediction: Prediction, seen: Observation) -> Mentions:
     library = prediction.library
     mentions = Mentions((code for code in seen.codes.values() if library.trust(code) in (None, Trust.STANDARD)),
                         seen.handing)
+    mentions.codes_of_class = prediction.mentions.codes_of_class
+    mentions.reads_of_strangers()
+    mentions.computed |= seen.computed
     mentions.attributes |= prediction.names_met
     mentions.catches |= seen.caught
     mentions.by_identity |= seen.left_by_error and mentions.by_identity_if_raised

@@ -94,9 +94,17 @@ class Aborted:
     line: str | None = None
 
     def __str__(self) -> str:
+        return self.says("not compiled")
+
+    @property
+    def followed(self) -> str:
+        """What is said of a function that is followed for this reason."""
+        return self.says("followed, not replayed: its Python runs at every call")
+
+    def says(self, what: str) -> str:
         where = f"{self.line}: " if self.line else ""
         reason = self.reason
-        return f"{where}not compiled: {reason.sentence}: {self.detail} (Abort.{reason.name}); cure: {reason.cure}"
+        return f"{where}{what}: {reason.sentence}: {self.detail} (Abort.{reason.name}); cure: {reason.cure}"
 
 
 class NotCompiled(RuntimeError):

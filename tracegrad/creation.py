@@ -15,7 +15,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.devices import Device, device_of
-from tracegrad.dispatch import complete, dispatch
+from tracegrad.dispatch import dispatch, owned
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import dtype_of, name_of
 from tracegrad.exchange import from_dlpack
@@ -164,7 +164,7 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
         fill_value = fill_value.item()
     target = number_dtype(fill_value) if dtype is None else dtype_of(dtype)
     value = scalar(fill_value, target)
-    made = complete("broadcast", (value,), {"shape": sizes}, Tensor(np.full(sizes, value.array)))
+    made = owned("broadcast", (value,), {"shape": sizes}, lambda: np.full(sizes, value.array))
     return made.requires_grad_() if requires_grad else made
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line, user_line
-from tracegrad.tensors import Saved, Tensor
+from tracegrad.tensors import FOLLOWERS, Saved, Tensor
 
 try:        # what np.errstate sets, in an eighth of its time
     from numpy._core.umath import _extobj_contextvar, _make_extobj
@@ -50,6 +51,9 @@ REFUSALS = (IndexError, np.linalg.LinAlgError, OverflowError, MemoryError, Value
 _REFERENCES = {name: op.reference for name, op in OPS.items()}
 _ndarray, _asarray = np.ndarray, np.asarray
 _sequence = itertools.count()
+
+FOLLOWER: ContextVar[Any] = ContextVar("tracegrad_follower", default=None)
+"""What defers the operations of the run in progress in this context, if something does; it is one of FOLLOWERS."""
 
 
 class GradMode(threading.local):
@@ -124,11 +128,12 @@ class Node:
         if tensor is not None and (edge is None or tensor.requires_grad):
             return tensor
         if edge is None:
-            return Tensor(saved.array)
+            return saved.restored()
         if isinstance(edge, Tensor):        # a leaf that was overwritten since: its old value, with a path to it
-            shape = saved.array.shape
-            edge = Node("reshape", {"shape": shape}, (edge,), (Like(shape, saved.array.dtype),), None)
-        return Tensor(saved.array, True, edge)
+            edge = Node("reshape", {"shape": edge.shape}, (edge,), (Like(edge.shape, edge.dtype),), None)
+        restored = saved.restored()
+        restored.requires_grad, restored.grad_fn = True, edge
+        return restored
 
 
 class LinedNode(Node):
@@ -143,6 +148,12 @@ class LinedNode(Node):
 
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
+    if FOLLOWERS:
+        follower = FOLLOWER.get()
+        if follower is not None:
+            deferred = follower.defer(op, args, attrs)
+            if deferred is not None:
+                return deferred
     errors = silence()
     try:
         array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)
@@ -186,6 +197,13 @@ def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
     """A number as NumPy takes it beside the Tensors of args: itself; an array beside bfloat16, where it is not weak."""
     beside = next((a for a in reversed(args) if isinstance(a, Tensor)), None)
     return number if beside is None or beside.dtype is not bfloat16 else np.asarray(number, bfloat16)
+
+
+def owned(op: str, args: tuple[Any, ...], attrs: dict[str, Any], compute: Callable[[], np.ndarray]) -> Tensor:
+    """`op` of args in memory of its own; `compute` gives the array."""
+    follower = FOLLOWER.get() if FOLLOWERS else None
+    deferred = None if follower is None else follower.defer(op, args, attrs, True)
+    return complete(op, args, attrs, Tensor(compute())) if deferred is None else deferred
 
 
 def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> Tensor:

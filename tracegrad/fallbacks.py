@@ -17,8 +17,16 @@ from typing import NamedTuple
 from tracegrad.aborts import Aborted
 
 
-class FellBackToEager(UserWarning):
-    """A traced function ran eagerly; said once for each function."""
+class NotReplayed(UserWarning):
+    """A traced function is not replayed; said once for each function."""
+
+
+class FellBackToEager(NotReplayed):
+    """A traced function ran eagerly."""
+
+
+class Followed(NotReplayed):
+    """The Python of a traced function runs at every call; its work on tensors is compiled all the same."""
 
 
 class Fallback(NamedTuple):

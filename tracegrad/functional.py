@@ -13,7 +13,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.devices import device_of
-from tracegrad.dispatch import check, complete, dispatch
+from tracegrad.dispatch import check, dispatch, owned
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, REAL, bool_, float32, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
 from tracegrad.mutation import Binary, Unary, deliver
@@ -177,7 +177,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -
 
 def clone(x: Tensor, /) -> Tensor:
     """A copy with memory of its own; its gradient goes to x."""
-    return complete("reshape", (x,), {"shape": x.shape}, Tensor(x.array.copy("C")))
+    return owned("reshape", (x,), {"shape": x.shape}, lambda: x.array.copy("C"))
 
 
 def contiguous(x: Tensor, /) -> Tensor:
@@ -192,7 +192,7 @@ def detach(x: Tensor, /) -> Tensor:
         >>> (w * 2).detach()
         tensor([2.])
     """
-    result = Tensor(x.array)
+    result = x.twin()
     x.share(result, "detach", {}, False)
     recorder = ACTIVE.get()
     if recorder is not None:

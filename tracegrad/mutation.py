@@ -17,12 +17,12 @@ import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.dispatch import GRAD, Node, complete, differentiate, dispatch
+from tracegrad.dispatch import FOLLOWER, GRAD, Node, complete, differentiate, dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, bool_
 from tracegrad.operands import Operand, convert, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.source_lines import at_user_line
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import FOLLOWERS, Tensor
 
 
 def write(target: Tensor, value: Tensor) -> None:
@@ -34,19 +34,22 @@ def write(target: Tensor, value: Tensor) -> None:
     if differentiated or recorder is not None:
         rebind(target, value, differentiated, recorder)
     else:
-        store(target, value.array)
+        store(target, value)
 
 
 def another(value: Tensor) -> Tensor:
     """`value` as the result of an operation, to be written: what is written to must not become the value's twin."""
-    return complete("reshape", (value,), {"shape": value.shape}, Tensor(value.array))
+    return complete("reshape", (value,), {"shape": value.shape}, value.twin())
 
 
-def store(target: Tensor, array: np.ndarray) -> None:
-    """The write to memory itself."""
+def store(target: Tensor, value: Tensor) -> None:
+    """The write to memory itself, now or with the deferred work that gives the value."""
+    follower = FOLLOWER.get() if FOLLOWERS else None
+    if follower is not None and follower.overwrite(target, value):
+        return
     target.prepare_write()
     try:
-        np.copyto(target.array, array)
+        np.copyto(target.array, value.array)
     except ValueError:
         raise read_only(target) from None
 
@@ -79,7 +82,7 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
         which = "a leaf" if own is target else "a view of a leaf"
         raise RuntimeError(at_user_line(
             f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
-    store(target, value.array)
+    store(target, value)
     if recorder is not None:
         recorder.key(own)                       # what it is on entry, before it gets a history
     if differentiated:

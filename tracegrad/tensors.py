@@ -27,13 +27,30 @@ else:
     Signatures = object
 
 
+FOLLOWERS: list[Any] = []
+"""The followers (see `follower`) of all runs in progress: their deferred work may read memory that is to be written."""
+
+
 class Saved:
-    """A value saved for backward: its array, and (weakly) the Tensor that still holds exactly this value."""
+    """A value saved for backward: its array, and (weakly) the Tensor that still holds exactly this value.
 
-    __slots__ = ("array", "tensor", "__weakref__")
+    `held` is what stands in the place of the array where that is yet to be computed (see `pending`).
+    """
 
-    def __init__(self, array: np.ndarray, tensor: weakref.ref[Tensor]):
-        self.array, self.tensor = array, tensor
+    __slots__ = ("held", "tensor", "__weakref__")
+
+    def __init__(self, held: Any, tensor: weakref.ref[Tensor]):
+        self.held, self.tensor = held, tensor
+
+    @property
+    def array(self) -> np.ndarray:
+        held = self.held
+        return held if isinstance(held, np.ndarray) else held.demand()
+
+    def restored(self) -> Tensor:
+        """A Tensor of the value."""
+        held = self.held
+        return Tensor(held) if isinstance(held, np.ndarray) else held.tensor()
 
     def keep_copy(self) -> None:
         """The memory is about to be overwritten: go on with a copy."""
@@ -42,7 +59,7 @@ class Saved:
         recorder = ACTIVE.get()
         if recorder is not None and tensor is not None:     # to the recorder a copy is the value itself by another name
             recorder.record_op("reshape", (tensor,), {"shape": self.array.shape}, twin)
-        self.array, self.tensor = twin.array, weakref.ref(twin)
+        self.held, self.tensor = twin.array, weakref.ref(twin)
 
 
 class View:
@@ -222,7 +239,13 @@ class Tensor(Signatures):
         return saved
 
     def prepare_write(self) -> None:
-        """Call before this tensor's memory changes: saved values in it get copies."""
+        """Call before this tensor's memory changes: saved values in it get copies, deferred work on it is done."""
+        for follower in FOLLOWERS[:]:
+            follower.before_write(self)
+        self.keep_saved()
+
+    def keep_saved(self) -> None:
+        """Saved values in this tensor's memory get copies."""
         storage = self.storage
         if storage is None:
             if self.saved is not None:
@@ -236,6 +259,14 @@ class Tensor(Signatures):
         storage.forget_saved()
         for member in storage.members():
             member.saved = None
+
+    def twin(self) -> Tensor:
+        """Another Tensor on the same memory, with no history, and not yet known to share it."""
+        return Tensor(self.array)
+
+    def copied(self) -> Tensor:
+        """A Tensor of the same values, in order in memory of its own, with no history."""
+        return Tensor(self.array.copy("C"))
 
     def share(self, other: Tensor, op: str, attrs: dict[str, Any], tracked: bool) -> None:
         """`other` is `op` of this tensor, on the same memory."""

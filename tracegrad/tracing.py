@@ -23,13 +23,14 @@ from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
-from tracegrad.fallbacks import FellBackToEager, report_fallback
+from tracegrad.fallbacks import FellBackToEager, Followed, report_fallback
+from tracegrad.follow import Follow, may_follow
 from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.kept_calls import KeptCalls
 from tracegrad.lifted import may_be_lifted
 from tracegrad.limits import Limits
 from tracegrad.misses import last_missed
-from tracegrad.modes import MODE, Mode
+from tracegrad.modes import MODE, Mode, eager
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
@@ -59,6 +60,7 @@ class Traced:
         self.eager = function
         self.stats = Stats()
         self._compiling, self._strict = Compiling(target, fast_math, self.stats), strict
+        self._follow = Follow(self.name, self._compiling)
         self._audit = audit                                         # one replay of a path in so many; 0: none
         self._tree = TraceTree(limits)
         self._array_trees: dict[tuple[Any, ...], TraceTree] = {}    # of calls with ndarrays, by which are scalars
@@ -213,6 +215,7 @@ class Traced:
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self.stats = Stats()
             self._compiling = Compiling(self._compiling.target, self._compiling.fast_math, self.stats)
+            self._follow = Follow(self.name, self._compiling)
             self._aborted.clear()
             self._reason = ()
             self._codes, self._constant = frozenset(), frozenset()
@@ -240,19 +243,28 @@ class Traced:
               departure: Departure | None = None) -> Any:
         """No known path: record this run if that may succeed, else run eagerly. `departure`: how it left a root."""
         if not self._lock.acquire(blocking=False):          # another thread is recording
-            self.stats.eager_calls += 1
-            return self.eager(*args, **kwargs)
+            return self._not_replayed(self._reason if may_follow(self._reason) else (), args, kwargs, adopted)
         try:
             if departure is not None and departure.root not in tree.roots:      # another thread has grafted meanwhile
                 departure = None
             reason = self._reason_not_to_record(tree, args, kwargs, adopted, departure)
-            if reason is not None:
-                self.stats.eager_calls += 1
-                self._give_up(reason)
-                return self.eager(*args, **kwargs)
-            return self._record(tree, args, kwargs, adopted, departure)
+            if reason is None:
+                return self._record(tree, args, kwargs, adopted, departure)
         finally:
             self._lock.release()
+        return self._not_replayed(reason, args, kwargs, adopted)
+
+    def _not_replayed(self, reason: Sequence[Aborted], args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
+        """Run a call for which there is no path, nor will be: followed, or else eagerly."""
+        if adopted is None and self._follow.may(reason):
+            self._give_up(reason, followed=True)
+            self.stats.follows += 1
+            with eager():                   # traced functions that it calls are part of it
+                return self._follow.call(self.eager, args, kwargs)
+        if reason:
+            self._give_up(reason)
+        self.stats.eager_calls += 1
+        return self.eager(*args, **kwargs)
 
     def _reason_not_to_record(self, tree: TraceTree, args: tuple, kwargs: dict,
                               adopted: Adopted | None, departure: Departure | None) -> Sequence[Aborted] | None:
@@ -327,7 +339,7 @@ class Traced:
         growth.failed()
         if front is not None and run.undoable:
             front.undo()
-        self._give_up(outcome)
+        self._give_up(outcome, followed=front is None and may_follow(outcome))
         if front is None:
             return numbers_of(run.result)
         if not run.undoable:
@@ -364,15 +376,17 @@ class Traced:
         return frozenset(route for route, values in self._numbers.items()
                          if len(values) > 1 and may_be_lifted(routes.get(route)) and route not in self._constant)
 
-    def _give_up(self, aborts: Sequence[Aborted]) -> None:
-        """Say once, or under strict raise, why this call is not compiled."""
+    def _give_up(self, aborts: Sequence[Aborted], followed: bool = False) -> None:
+        """Say once, or under strict raise, why this call is not replayed."""
         first = not self._aborted
         self._note(aborts)
-        report_fallback(self.name, aborts[0])
+        if not followed:
+            report_fallback(self.name, aborts[0])
         if self._strict:
             raise NotCompiled(aborts[0])
         if first:
-            warnings.warn(f"{self.name}: {aborts[0]}", FellBackToEager, stacklevel=user_level())
+            said, kind = (aborts[0].followed, Followed) if followed else (aborts[0], FellBackToEager)
+            warnings.warn(f"{self.name}: {said}", kind, stacklevel=user_level())
 
     def _note(self, aborts: Sequence[Aborted]) -> None:
         self._reason = aborts[:1]

@@ -18,14 +18,14 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import functional
 from tracegrad.complex_numbers import complex, imag, is_complex, real
-from tracegrad.dispatch import GRAD, restore, silence
+from tracegrad.dispatch import FOLLOWER, GRAD, restore, silence
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.movement import broadcast_to
 from tracegrad.mutation import another, assigned, fitted, write
 from tracegrad.operands import Operand, scalar
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import FOLLOWERS, Tensor
 
 
 def copy_(target: Tensor, value: Operand, /) -> Tensor:
@@ -67,7 +67,9 @@ UFUNCS = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divi
 
 def fits_directly(x: Tensor, other: Any) -> bool:
     """Is x op= other nothing but a write to memory: no history, no recording, no conversion?"""
-    if x.dtype not in INEXACT or not x.array.flags.writeable or ACTIVE.get() is not None or GRAD.anomaly is not None:
+    if x.dtype not in INEXACT or ACTIVE.get() is not None or GRAD.anomaly is not None:
+        return False
+    if FOLLOWERS and FOLLOWER.get() is not None or not x.array.flags.writeable:
         return False
     if GRAD.enabled and x.requires_grad:
         return False

@@ -1,0 +1,156 @@
+"""Work: what the steps up to one run as, for the values that are wanted: by NumPy the first time, then compiled.
+
+    work.run(inputs, homes)             one native call: the wanted values; what is to be written is written
+    work.interpret(inputs, arrays)      the same op by op, and nothing is written yet
+
+1. Work that is wanted once only is not compiled: a compiled call pays from the second time on.
+2. What does not compile, and what is too little for a native call, is interpreted for ever.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from codegen import CannotLower, CompileError
+from codegen.ir.builder import Builder, Value
+from codegen.ir.graph import Graph
+from codegen.ir.ops import OPS
+from codegen.ir.type_rules import TypeRuleError
+from tracegrad.compiling import Compiling
+from tracegrad.dispatch import REFUSALS, failure, restore, silence
+from tracegrad.made import OutputPool
+from tracegrad.steps import Step
+from tracegrad.tensors import Tensor
+
+SMALL = 1 << 16
+"""One or two ops on fewer bytes than this are left to NumPy."""
+
+Written = tuple[tuple[int, int | None], ...]
+"""Of each value to be written: its step, and the step by which the memory that it goes to entered, if it did."""
+
+
+class Work:
+    """What the steps up to `last` run as, for the values `wanted` and those that are `written` to memory there was."""
+
+    def __init__(self, last: Step, wanted: tuple[int, ...], written: Written):
+        self.wanted, self.written = wanted, written
+        self.path = last.path()
+        self.runs = 0
+        self.reason: str | None = None          # why it is not compiled
+        self.executable: Any = None
+        self._pools: dict[int, OutputPool] = {}     # by the position among what run() is given
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Is a native call of all of it faster than NumPy op by op?"""
+        computing = self.path[-1].computing
+        return computing > 2 or computing > 0 and any(prod(s.shape) * s.dtype.itemsize >= SMALL for s in self.path)
+
+    def compile(self, name: str, compiling: Compiling) -> None:
+        """Make the executable, or note why there is none."""
+        first = len(self.wanted)
+        aliases = tuple((first + j, self.path[n].entered - 1) for j, (_, n) in enumerate(self.written) if n is not None)
+        try:
+            executable = compiling.executable(self.graph(name), aliases)
+        except (CannotLower, CompileError, TypeRuleError) as error:
+            self.reason = str(error)
+            return
+        count = len(executable.inputs)
+        self._pools = {k: OutputPool(executable.slots[k - count]) for k in executable.ends[0][:first]}
+        self.executable = executable
+
+    def graph(self, name: str) -> Graph:
+        """The steps as a Graph: what is wanted, in the order of its memory, then what is written."""
+        b = Builder(name)
+        values: dict[int, Value] = {s.index: b.input(s.type) for s in self.path if s.op == "input"}
+        for step in self.path:
+            if step.op != "input":
+                b.line = step.line
+                args = [values[a] if type(a) is int else b.emit("constant", value=a[0], dtype=a[1]) for a in step.args]
+                values[step.index] = b.emit(step.op, *args, **step.attrs)
+        b.line = None
+        orders = [self.path[k].order for k in self.wanted]
+        outputs = [values[k] if order is None else b.emit("transpose", values[k], axes=order)
+                   for k, order in zip(self.wanted, orders)]
+        return b.graph([*outputs, *(values[k] for k, _ in self.written)])
+
+    def run(self, inputs: Sequence[np.ndarray], homes: Sequence[np.ndarray]) -> dict[int, np.ndarray] | None:
+        """The wanted values; what is written goes to `homes`. None if it left at an exit, with nothing written."""
+        places = self.executable.ends[0]
+        given = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in inputs]
+        stored = {place: pool.take() for place, pool in self._pools.items()}
+        for place, home in zip(places[len(self.wanted):], homes):
+            if place >= len(given):
+                stored[place] = home
+        if self.executable.run((*given, *(stored[place] for place in sorted(stored)))) >= 0:
+            return None
+        arrays = {}
+        for k, place in zip(self.wanted, places):
+            order = self.path[k].order
+            arrays[k] = stored[place] if order is None else stored[place].transpose(np.argsort(order))
+        return arrays
+
+    def interpret(self, inputs: Sequence[np.ndarray], arrays: dict[int, np.ndarray]) -> None:
+        """Put every value that is wanted or written into `arrays`, by NumPy. What is refused raises as in eager mode."""
+        kept = {*self.wanted, *(k for k, _ in self.written)}
+        last = {a: step.index for step in self.path for a in step.args if type(a) is int}
+        entering = iter(inputs)
+        errors = silence()
+        try:
+            for step in self.path:
+                if step.op == "input":
+                    arrays[step.index] = next(entering)
+                    continue
+                operands = [arrays[a] if type(a) is int else number(*a) for a in step.args]
+                try:
+                    array = np.asarray(OPS[step.op].reference(*operands, **step.attrs))
+                except REFUSALS as error:
+                    raise failure(step.op, tuple(map(Tensor, operands)), step.attrs, error) from None
+                arrays[step.index] = array.copy("C") if step.fresh else array
+                for a in step.args:
+                    if type(a) is int and last[a] == step.index and a not in kept:
+                        arrays.pop(a, None)
+        finally:
+            restore(errors)
+
+
+def number(text: str, dtype: str) -> np.ndarray:
+    """The value of a number operand."""
+    return OPS["constant"].reference(value=text, dtype=dtype)
+
+
+class KnownWork:
+    """All that the followed calls of one function have deferred, by its steps."""
+
+    def __init__(self, name: str, compiling: Compiling):
+        self.name, self._compiling = name, compiling
+        self.root = Step()
+        self.size = 0                                   # steps known
+        self.compiled: list[Work] = []
+        self._lock = threading.Lock()
+
+    def find(self, last: Step, wanted: tuple[int, ...], written: Written) -> Work:
+        """What to run for these values; compiled when they are wanted for the second time."""
+        key = wanted, written
+        work = last.works.get(key)
+        if work is None:
+            work = last.works.setdefault(key, Work(last, wanted, written))
+        work.runs += 1
+        if work.runs > 1 and work.executable is None and work.reason is None:
+            with self._lock:
+                if work.executable is None and work.reason is None:
+                    self._compile(work)
+        return work
+
+    def _compile(self, work: Work) -> None:
+        if not work.is_worth_it:
+            work.reason = "NumPy does so little faster than a native call"
+            return
+        work.compile(f"{self.name}.segment{len(self.compiled)}", self._compiling)
+        if work.executable is not None:
+            self.compiled.append(work)
+            self._compiling.stats.compile_seconds += work.executable.compile_seconds

@@ -1,0 +1,84 @@
+"""Follow: calls that cannot be replayed run their Python, every time, with the work on tensors deferred and compiled.
+
+    print(loss)  in the function   ->   it is never replayed; its Python runs, with a Follower beside it
+
+1. A followed call is the call: what it does and gives is what plain Python would have done and given.
+2. Following pays where the same work comes again. A function whose calls keep bringing work that no call had before
+   runs eagerly for a while, longer each time: see `Patience`.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.compiling import Compiling
+from tracegrad.deferred_work import KnownWork
+from tracegrad.dispatch import FOLLOWER
+from tracegrad.follower import Follower
+from tracegrad.tensors import FOLLOWERS
+
+NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
+"""Reasons not to replay that are reasons not to follow: NumPy code has no Tensors to defer the work on, and a function
+that computed something else than its Python is not to be compiled in another way."""
+
+
+def may_follow(reasons: Sequence[Aborted]) -> bool:
+    """Can calls that are not replayed for these reasons be followed?"""
+    return bool(reasons) and not any(aborted.reason in NOT_FOLLOWED for aborted in reasons)
+
+
+class Patience:
+    """After `CALLS` calls in a row that brought new work, so many calls run eagerly; then twice as many, and so on.
+
+    A function that has `STEPS` steps to keep is not followed any more.
+    """
+
+    CALLS = 32
+    STEPS = 50_000
+
+    def __init__(self) -> None:
+        self._new = 0
+        self._skip = 0
+        self._penalty = self.CALLS
+
+    def allows(self, known: KnownWork) -> bool:
+        """Should this call be followed?"""
+        if self._skip:
+            self._skip -= 1
+            return False
+        return known.size < self.STEPS
+
+    def note(self, met_new: bool) -> None:
+        """A call was followed."""
+        self._new = self._new + 1 if met_new else 0
+        if self._new >= self.CALLS:
+            self._new, self._skip = 0, self._penalty
+            self._penalty *= 2
+
+
+class Follow:
+    """How one traced function is followed."""
+
+    def __init__(self, name: str, compiling: Compiling):
+        self.known = KnownWork(name, compiling)
+        self._patience = Patience()
+
+    def may(self, reasons: Sequence[Aborted]) -> bool:
+        """Is a call to be followed that is not replayed for these reasons?"""
+        return may_follow(reasons) and self._patience.allows(self.known)
+
+    def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run the call."""
+        follower = Follower(self.known)
+        FOLLOWERS.append(follower)
+        token = FOLLOWER.set(follower)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            FOLLOWER.reset(token)
+            try:
+                follower.finish()
+            finally:
+                FOLLOWERS.remove(follower)
+                self._patience.note(follower.met_new)

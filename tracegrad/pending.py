@@ -1,0 +1,167 @@
+"""Deferred: a Tensor whose array is yet to be computed. It knows its shape and dtype; asked for its array, it gets it.
+
+    y = x * 2           under a follower: y holds a Pending, the place of its value in the segment in progress
+    y.shape             known without computing
+    y.array             the segment is computed, and y is a Tensor like any other
+
+1. In the slot where a Tensor has its array a Deferred has a Pending. The class says which of the two it is: it is
+   changed when the slot is, so that code that asks a Tensor for its array never meets a Pending.
+2. A Pending stands for one value for ever: what is written in place gives its Tensor another Pending.
+"""
+from __future__ import annotations
+
+import weakref
+from typing import Any, Protocol
+
+import numpy as np
+
+from tracegrad.steps import Step
+from tracegrad.tensors import Saved, Tensor
+
+held = Tensor.__dict__["array"].__get__
+"""What is in a Tensor's slot for its array: an ndarray or a Pending."""
+_hold = Tensor.__dict__["array"].__set__
+
+
+class Segment(Protocol):
+    """What is deferred together."""
+
+    tensors: list[weakref.ref[Tensor]]
+
+    def compute(self) -> None: ...
+    def copy(self, tensor: Tensor) -> Tensor: ...
+    def is_written(self, tensor: Tensor) -> bool: ...
+
+
+class Pending:
+    """A value of a segment; `array` is None until it is computed."""
+
+    __slots__ = ("segment", "step", "array")
+
+    def __init__(self, segment: Segment, step: Step):
+        self.segment, self.step = segment, step
+        self.array: np.ndarray | None = None
+
+    def demand(self) -> np.ndarray:
+        """The array, computed now if it is not."""
+        if self.array is None:
+            self.segment.compute()
+            assert self.array is not None
+        return self.array
+
+    def tensor(self) -> Tensor:
+        """A Tensor of this value."""
+        return defer(self) if self.array is None else Tensor(self.array)
+
+
+class Deferred(Tensor):
+    """A Tensor that holds a Pending."""
+
+    __slots__ = ()
+
+    @property
+    def array(self) -> np.ndarray:
+        settle(self)
+        return held(self)
+
+    @array.setter
+    def array(self, array: np.ndarray) -> None:
+        settle(self)
+        _hold(self, array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return held(self).step.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return held(self).step.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(held(self).step.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(held(self).step.shape))
+
+    @property
+    def itemsize(self) -> int:
+        return held(self).step.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    @property
+    def by_columns(self) -> bool:
+        strides = held(self).step.strides
+        return len(strides) > 1 and strides[-2] == self.itemsize < strides[-1]
+
+    def save(self) -> Saved:
+        reference = self.saved
+        saved = None if reference is None else reference()
+        if saved is None:
+            saved = Saved(held(self), weakref.ref(self))
+            self.saved = weakref.ref(saved)
+            if self.storage is not None:
+                self.storage.add_saved(self.saved)
+        return saved
+
+    def prepare_write(self) -> None:
+        settle(self)
+        self.prepare_write()
+
+    def twin(self) -> Tensor:
+        pending = held(self)
+        if pending.segment.is_written(self):        # it has memory of its own, which the twin is to share
+            return Tensor(self.array)
+        return pending.tensor()
+
+    def copied(self) -> Tensor:
+        return held(self).segment.copy(self)
+
+
+DEFERRED: dict[type, type] = {Tensor: Deferred}
+"""By the class of a Tensor the one it has while its array is pending."""
+PLAIN: dict[type, type] = {Deferred: Tensor}
+
+
+def deferred_class(kind: type) -> type | None:
+    """What a Tensor of this class becomes while its array is pending; None for a class that has more in it."""
+    found = DEFERRED.get(kind)
+    if found is None and all("__dict__" not in k.__dict__ and not k.__dict__.get("__slots__", ("",))
+                             for k in kind.__mro__[:kind.__mro__.index(Tensor)]):
+        found = DEFERRED[kind] = type(kind.__name__, (Deferred, kind), {"__slots__": (), "__module__": kind.__module__})
+        PLAIN[found] = kind
+    return found
+
+
+def defer(pending: Pending) -> Tensor:
+    """A new Tensor that holds a Pending."""
+    tensor = Tensor(pending)        # type: ignore[arg-type]
+    tensor.__class__ = Deferred
+    pending.segment.tensors.append(weakref.ref(tensor))
+    return tensor
+
+
+def put_pending(tensor: Tensor, pending: Pending) -> None:
+    """`tensor` stands for this value from now on."""
+    _hold(tensor, pending)
+    if not isinstance(tensor, Deferred):
+        tensor.__class__ = DEFERRED[type(tensor)]
+
+
+def put_array(tensor: Tensor, array: np.ndarray) -> None:
+    """`tensor`, which held a Pending, has its array."""
+    _hold(tensor, array)
+    tensor.__class__ = PLAIN[type(tensor)]
+
+
+def settle(tensor: Tensor) -> None:
+    """Compute what `tensor` holds, if it is pending."""
+    pending: Any = held(tensor)
+    if type(pending) is Pending:
+        array = pending.demand()
+        if held(tensor) is pending:         # not so if it was among those that the computing gave their arrays
+            put_array(tensor, array)

@@ -1,0 +1,159 @@
+"""Steps: what a followed run does, op by op, as a tree that all runs of a function share as far as they go alike.
+
+    Step     one op after those before it: known operands, attrs and types give the type of its result at once,
+             and where NumPy would have put it in memory
+
+1. A step has the type that the op's type rule gives, and the strides that eager execution would have given.
+2. Where eager execution would have made a view, the step knows whose memory it is on.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from codegen.ir.ops import CHECKED, CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
+from codegen.ir.references import literal_text
+from codegen.ir.types import COMPLEX, DTYPES, TensorType, type_of
+from tracegrad.dispatch import VIEWING
+from tracegrad.source_lines import user_line
+
+DEFERRABLE = frozenset(
+    name for name, op in OPS.items() if op.traits & {ELEMENTWISE, REDUCTION, MOVEMENT, CREATION}
+) - {"detach", "real", "imag"} | {"argmax", "argmin", "matmul", "gather", "scatter_add", "scatter", "random_bits"}
+"""Ops that kernels compute. Others are calls of libraries, with nothing to gain from waiting."""
+
+CAN_REFUSE = frozenset(name for name, op in OPS.items() if CHECKED in op.traits)
+"""Ops that refuse some values; the error belongs to the line of the op."""
+
+
+class Step:
+    """One op, after the steps before it; or an array that enters, under the name "input".
+
+    `args`: k for the result of step k, (text, dtype) for a number. `base`: the step whose memory the result is on,
+    itself unless it is a view. `order`: the axes of the result as they lie in memory, the slowest first, None if that
+    is their order. `refused`: this op is not deferred.
+    """
+
+    __slots__ = ("parent", "op", "args", "attrs", "fresh", "index", "entered", "type", "dtype", "shape", "strides",
+                 "base", "order", "refused", "line", "after", "alike", "works", "computing")
+
+    index: int
+    entered: int
+    computing: int
+    op: str
+    args: tuple[Any, ...]
+    attrs: dict[str, Any]
+    fresh: bool                             # is it a copy where NumPy would give a view?
+    type: TensorType
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    base: int
+    order: tuple[int, ...] | None
+    line: str | None
+
+    def __init__(self, parent: Step | None = None):
+        self.parent = parent
+        self.index = -1 if parent is None else parent.index + 1
+        self.entered = 0 if parent is None else parent.entered     # how many inputs there are so far
+        self.computing = 0 if parent is None else parent.computing  # how many ops that are no views
+        self.refused = False
+        self.after: dict[Any, Step] = {}
+        self.alike: set[Any] = set()        # what followed it, without regard to numbers
+        self.works: dict[Any, Any] = {}     # what is run where a segment ends here, by what is wanted of it
+
+    def path(self) -> list[Step]:
+        """The steps up to this one."""
+        found: list[Step] = []
+        step: Step | None = self
+        while step is not None and step.index >= 0:
+            found.append(step)
+            step = step.parent
+        return found[::-1]
+
+
+def input_step(parent: Step, array: np.ndarray) -> Step:
+    """The step by which an array of this type enters."""
+    step = Step(parent)
+    step.op, step.args, step.attrs, step.fresh, step.line = "input", (), {}, False, None
+    step.entered += 1
+    step.type, step.dtype, step.shape, step.strides = type_of(array), array.dtype, array.shape, array.strides
+    step.base, step.order = step.index, None
+    return step
+
+
+def op_step(parent: Step, op: str, args: Sequence[Any], attrs: dict[str, Any], fresh: bool) -> Step:
+    """The step for an op of steps and numbers, each in a tuple; `refused` where its type rule refuses, or it waits not."""
+    step = Step(parent)
+    step.op, step.attrs, step.fresh, step.line = op, dict(attrs), fresh, user_line()
+    path = parent.path()
+    operands = [path[a] if type(a) is int else None for a in args]
+    known = [o for o in operands if o is not None]
+    beside = next((o.type.dtype for o in reversed(operands[1:] if op == "where" else operands) if o), "f32")
+    types = [TensorType(beside) if o is None else o.type for o in operands]
+    try:
+        step.type = OPS[op].type_rule(*types, **attrs)
+        step.args = tuple(a if type(a) is int else (literal_text(a[0], beside), beside) for a in args)
+    except (TypeError, OverflowError):      # eager execution says so, or takes it all the same
+        step.refused = True
+        return step
+    if op not in DEFERRABLE or any(t.dtype in COMPLEX for t in (*types, step.type)):
+        step.refused = True
+        return step
+    step.shape, step.dtype = step.type.shape, DTYPES[step.type.dtype]    # type: ignore[assignment]
+    step.base, step.order, step.strides = step.index, None, standard(step.shape, step.dtype)
+    views = op in VIEWING and not fresh
+    if views:
+        strides = view_strides(step, known[0])
+        if strides is not None:
+            step.strides, step.base = strides, known[0].base
+    elif op not in VIEWING and any(o.strides != standard(o.shape, o.dtype) for o in known):
+        lay_out(step, known)
+    step.computing += not views
+    return step
+
+
+def standard(shape: tuple, dtype: np.dtype) -> tuple[int, ...]:
+    """The strides of elements that lie in their order."""
+    strides, reach = [], dtype.itemsize
+    for size in reversed(shape):
+        strides.append(reach)
+        reach *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def dummy(step: Step) -> np.ndarray:
+    """An array like the result of a step that must not be read."""
+    return as_strided(np.empty(1, step.dtype), step.shape, step.strides)
+
+
+def view_strides(step: Step, operand: Step) -> tuple[int, ...] | None:
+    """The strides of a view; None where NumPy copies, which reshape alone does."""
+    x = dummy(operand)
+    if step.op != "reshape":
+        return OPS[step.op].reference(x, **step.attrs).strides
+    try:
+        x.shape = step.shape
+    except AttributeError:
+        return None
+    return x.strides
+
+
+def lay_out(step: Step, operands: Sequence[Step]) -> None:
+    """Where the elements of the result lie: as NumPy has it, in the order in which the operands' do."""
+    traits = OPS[step.op].traits
+    arrays = [dummy(o) for o in operands]
+    if REDUCTION in traits:
+        whole = slice(1) if step.attrs["keepdims"] else 0
+        arrays = [x[tuple(whole if k in step.attrs["axis"] else slice(None) for k in range(x.ndim))] for x in arrays]
+    elif ELEMENTWISE not in traits:
+        return
+    roles = [*[["readonly"]] * len(arrays), ["writeonly", "allocate"]]
+    kinds = [*[None] * len(arrays), step.dtype]
+    made = np.nditer([*arrays, None], ["zerosize_ok"], roles, kinds, "K", "unsafe").operands[-1]    # type: ignore[arg-type]
+    if made.strides != step.strides and made.shape == step.shape:
+        step.strides = made.strides
+        step.order = tuple(sorted(range(made.ndim), key=lambda k: -made.strides[k]))

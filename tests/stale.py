@@ -34,7 +34,8 @@ import numpy as np
 from stale_pictures import Picture, Seen
 
 import tracegrad as tg
-from tracegrad.tracing import FellBackToEager, Stats, Traced
+from tracegrad.fallbacks import NotReplayed
+from tracegrad.tracing import Stats, Traced
 
 REPLAY, FOLLOW, EAGER, RECORD = "replay", "follow", "eager", "record"
 UNCHANGED = 2       # calls that follow one another, with nothing changed, once the program has settled
@@ -166,7 +167,7 @@ def watch(function: Callable, names: dict[str, Any], traced: Traced | None) -> S
         except Exception as error:  # noqa: BLE001 - whatever a program raises is compared
             outcome = f"{type(error).__name__}: {error}"
     seen = Seen(outcome, way_of(before, traced.stats) if traced and before else "")
-    said = [f"{w.category.__name__}: {w.message}" for w in heard if w.category is not FellBackToEager]
+    said = [f"{w.category.__name__}: {w.message}" for w in heard if not issubclass(w.category, NotReplayed)]
     seen.things["output"], seen.things["warnings"] = out.getvalue(), str(said)
     picture = Picture(seen)
     picture.draw("result", result)

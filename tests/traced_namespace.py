@@ -36,7 +36,7 @@ def traced(name: str, function: Callable) -> Callable:
         one = tg.trace(function)
         for _ in range(MOST_CALLS):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", tg.FellBackToEager)
+                warnings.simplefilter("ignore", tg.NotReplayed)
                 result = one(*args, **kwargs)
             if one.stats.replays:
                 counts["replayed"] += 1

@@ -95,7 +95,7 @@ class Work:
         return arrays
 
     def interpret(self, inputs: Sequence[np.ndarray], arrays: dict[int, np.ndarray]) -> None:
-        """Put every value that is wanted or written into `arrays`, by NumPy. What is refused raises as in eager mode."""
+        """Put every value that is wanted or written into `arrays`, by NumPy. What refuses raises as in eager mode."""
         kept = {*self.wanted, *(k for k, _ in self.written)}
         last = {a: step.index for step in self.path for a in step.args if type(a) is int}
         entering = iter(inputs)

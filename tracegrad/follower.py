@@ -33,6 +33,9 @@ LONGEST = 400
 ALONE = next(map(sys.getrefcount, [object()]))
 """What map(getrefcount, list) says of something that the list alone holds."""
 
+HELD_BY_PLACES = 4
+"""What getrefcount says of a Tensor that a list, the loop over it, and the places of what entered hold."""
+
 
 class Running:
     """The segment in progress: its values, what entered it, what it will write."""
@@ -51,6 +54,10 @@ class Running:
     def compute(self) -> None:
         self.follower.compute(self)
 
+    def release(self) -> None:
+        """Keep nothing alive any more: values of it may be held for long."""
+        self.values, self.inputs, self.tensors, self.places, self.homes = [], [], [], {}, {}
+
     def copy(self, tensor: Tensor) -> Tensor:
         """A copy of a value of this segment."""
         made = self.follower.defer("reshape", (tensor,), {"shape": tensor.shape}, True)
@@ -60,6 +67,15 @@ class Running:
         """Is it a Tensor with memory of its own, to be written with this segment?"""
         entry = self.homes.get(id(tensor))
         return entry is not None and entry[0]() is tensor
+
+    def alone(self, tensor: Tensor) -> bool:
+        """Has it its memory to itself, but for views of it that only this segment keeps?"""
+        storage = tensor.storage
+        if storage is None:
+            return True
+        return not storage.exported and not any(
+            member is not tensor and (id(member) not in self.places or sys.getrefcount(member) > HELD_BY_PLACES)
+            for member in storage.members())
 
     def reads(self, tensor: Tensor) -> bool:
         """Will it read memory that `tensor` is on?"""
@@ -81,7 +97,7 @@ class Follower:
     # ---- operations ---------------------------------------------------------------------------------------------
 
     def defer(self, op: str, args: tuple[Any, ...], attrs: dict[str, Any], fresh: bool = False) -> Tensor | None:
-        """`op` of args, deferred; None if it is to be computed now. fresh: in memory of its own, were it a view else."""
+        """`op` of args, deferred; None if it is to be computed now. fresh: in memory of its own, not a view."""
         running = self._running
         if self._over or GRAD.anomaly is not None:
             return None
@@ -213,7 +229,7 @@ class Follower:
         It is deferred for a Tensor that has its memory to itself; the memory is written with the segment.
         """
         running, new = self._running, held(value)
-        if target.storage is not None or type(new) is not Pending or new.segment is not running or self._over:
+        if type(new) is not Pending or new.segment is not running or self._over or not running.alone(target):
             return False
         settled: Any = held(target)
         if type(settled) is Pending and settled.segment is not running:
@@ -250,6 +266,8 @@ class Follower:
             except BaseException as error:
                 running.error = error
                 raise
+            finally:
+                running.release()
 
     def finish(self) -> None:
         """The call is over: what can still be reached gets its array."""

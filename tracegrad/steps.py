@@ -86,7 +86,7 @@ def input_step(parent: Step, array: np.ndarray) -> Step:
 
 
 def op_step(parent: Step, op: str, args: Sequence[Any], attrs: dict[str, Any], fresh: bool) -> Step:
-    """The step for an op of steps and numbers, each in a tuple; `refused` where its type rule refuses, or it waits not."""
+    """The step for an op of steps and numbers, each in a tuple; `refused` if it is not to be deferred."""
     step = Step(parent)
     step.op, step.attrs, step.fresh, step.line = op, dict(attrs), fresh, user_line()
     path = parent.path()
@@ -153,7 +153,7 @@ def lay_out(step: Step, operands: Sequence[Step]) -> None:
         return
     roles = [*[["readonly"]] * len(arrays), ["writeonly", "allocate"]]
     kinds = [*[None] * len(arrays), step.dtype]
-    made = np.nditer([*arrays, None], ["zerosize_ok"], roles, kinds, "K", "unsafe").operands[-1]    # type: ignore[arg-type]
+    made = np.nditer([*arrays, None], ["zerosize_ok"], roles, kinds, "K", "unsafe").operands[-1]    # type: ignore[call-overload]
     if made.strides != step.strides and made.shape == step.shape:
         step.strides = made.strides
         step.order = tuple(sorted(range(made.ndim), key=lambda k: -made.strides[k]))

@@ -158,7 +158,7 @@ def test_an_interrupt_is_delivered_and_nothing_breaks() -> None:
     assert found.stdout.strip() == "4"
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_a_finalizer_that_calls_the_function_that_drops_it() -> None:
     seen = []
 
@@ -261,7 +261,7 @@ def is_exact(f: Any, calls: int) -> None:
     assert stats.new_paths <= stats.recordings
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 @pytest.mark.parametrize("limits", [tg.Limits(), tg.Limits(paths=3), tg.Limits(unused=2), tg.Limits(kernels=2)],
                          ids=["wide", "paths", "unused", "kernels"])
 def test_threads_record_graft_and_evict(limits: tg.Limits, eager_switches: None,
@@ -307,7 +307,7 @@ def test_threads_forget_while_others_call(eager_switches: None) -> None:
     in_threads(4, work)
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_errors_interrupt_no_count(eager_switches: None) -> None:
     seen: list[int] = []
 

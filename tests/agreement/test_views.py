@@ -18,7 +18,7 @@ import tracegrad as tg
 
 EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
 SEED = int(os.environ.get("AGREEMENT_SEED", "0"))
-pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")     # what a mask selects is read
+pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")     # what a mask selects is read
 
 SETTINGS: dict[str, Any] = dict(
     report_multiple_bugs=False, deadline=None, database=None, suppress_health_check=list(HealthCheck))

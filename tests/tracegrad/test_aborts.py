@@ -118,7 +118,7 @@ def test_every_reason_is_in_a_test():
 ], ids=lambda p: getattr(p, "__name__", ""))
 def test_a_reason_is_said_with_its_cure(function, reason):
     traced = tg.trace(function)
-    with pytest.warns(tg.FellBackToEager):
+    with pytest.warns(tg.NotReplayed):
         traced(X)
     assert traced.stats.aborts[reason.name] >= 1, traced.explain()
     text = str(traced.explain())
@@ -133,7 +133,7 @@ def test_what_the_target_declines_runs_eagerly(monkeypatch):
 
     monkeypatch.setitem(TARGETS, "declining", replace(TARGETS["llvm_cpu"], name="declining", compile=declines))
     traced = tg.trace(lambda x: x * 2.0, target="declining")
-    with pytest.warns(tg.FellBackToEager, match="nothing is compiled here"):
+    with pytest.warns(tg.NotReplayed, match="nothing is compiled here"):
         assert traced(X).tolist() == (X * 2.0).tolist()
     assert traced.stats.aborts == {Abort.NOT_LOWERED.name: 1}
 
@@ -182,7 +182,7 @@ def test_operands_that_are_refused():
 
     traced = tg.trace(chosen)
     traced(X, tg.tensor([1])), traced(X, tg.tensor([2]))
-    with pytest.warns(tg.FellBackToEager, match="refused its operands"):
+    with pytest.warns(tg.NotReplayed, match="refused its operands"):
         assert traced(X, tg.tensor([9])) is X
     assert traced.stats.aborts == {Abort.REFUSED.name: 1} and traced.stats.replays == 1
     raising = tg.trace(lambda x, k: tg.take(x, k, axis=0))

@@ -206,7 +206,7 @@ def test_modes_nest():
     assert np.isnan(forward(tg.tensor([3.0, 0.5])).item())
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_inside_of_a_traced_function_it_is_not_replayed():
     @tg.trace
     def f(x: tg.Tensor) -> tg.Tensor:

@@ -95,7 +95,7 @@ VALUES_READ = ("unique", "masked_select(", "bincount(", "x[c]", "nonzero(", "fla
 """What gives as many elements as the values say: Python has to read them."""
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_traced_call_replays(case: Case) -> None:
     found = steps(case)
@@ -180,7 +180,7 @@ def described(runs: list[str]) -> str:
     return "; ".join(words)
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_the_page_of_functions_is_true(request: pytest.FixtureRequest) -> None:
     text = page()
     if request.config.getoption("--update-golden"):

@@ -14,7 +14,7 @@ from loop_programs import PROGRAMS as LOOPS
 import tracegrad as tg
 
 PROGRAMS = (*BRANCHES, *LOOPS)
-pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 
 

@@ -156,7 +156,7 @@ def test_a_list_among_the_arguments() -> None:
     assert f.stats.replays == 3
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_what_the_function_reads_and_a_callback_changes_is_never_stale() -> None:
     def make(seen: list) -> Callable:
         def f(x: tg.Tensor) -> tg.Tensor:
@@ -365,7 +365,7 @@ def test_what_is_kept_is_ones_own() -> None:
     assert len({id(v.array) for v in kept}) == 8
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_what_cannot_be_called_again() -> None:
     @tg.trace
     def f(x: tg.Tensor) -> tg.Tensor:

@@ -193,7 +193,7 @@ def test_breakpoints_under_eager_stop_in_every_call() -> None:
     assert debugger.hits == [] and f.stats.replays == 3
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_a_breakpoint_in_a_recording_shows_values_and_changes_no_result() -> None:
     f, debugger = make(), Breaker()
     debugger.set_break(FILE, line_of("in helper"))
@@ -221,7 +221,7 @@ def test_pdb_by_a_script() -> None:
     assert f.stats.calls == 2
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_breakpoint_calls_run_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     stops: list[str] = []
     monkeypatch.setattr(sys, "breakpointhook", lambda *args, **kwargs: stops.append(sys._getframe(1).f_code.co_name))

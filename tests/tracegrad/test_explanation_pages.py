@@ -99,7 +99,7 @@ def test_what_is_the_users_is_escaped(tmp_path):
 def test_a_page_of_what_was_not_compiled_and_of_what_was_not_called(tmp_path):
     traced = tg.trace(lambda x: print(end="", file=None) or x)
     assert "not been called" in page_of(traced, tmp_path)[1]
-    with pytest.warns(tg.FellBackToEager):
+    with pytest.warns(tg.NotReplayed):
         traced(tg.ones(2))
     _, text = page_of(traced, tmp_path)
     assert tg.Abort.UNKNOWN_CALL.cure in text

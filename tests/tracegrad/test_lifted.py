@@ -112,7 +112,7 @@ def test_ints_beyond_the_range_of_an_input_are_constants() -> None:
         assert traced(x, n).tolist() == (x * n).tolist(), n
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_no_stand_in_is_left_in_python_state() -> None:
     class Box:
         rate: Any = None

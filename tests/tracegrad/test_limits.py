@@ -10,7 +10,7 @@ import tracegrad as tg
 from tracegrad import limits
 from tracegrad.limits import FIRST_WAIT, bytes_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 
 
 def modes() -> tuple[dict[str, float], Any]:

@@ -202,7 +202,7 @@ def test_what_may_be_traced_and_be_inside(name: str) -> None:
     assert traced_inner.stats.calls == 0
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_generators_and_coroutines_run_as_they_are() -> None:
     """Their code runs after the call has returned: the call gives the generator, and it is not replayed."""
     traced = tg.trace(multiples)
@@ -293,7 +293,7 @@ def test_copies_pickles_references() -> None:
 # ---- exceptions, signals, limits -------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_an_interrupt_in_a_recording_leaves_everything_as_before() -> None:
     interrupts = [True]
 
@@ -315,7 +315,7 @@ def test_an_interrupt_in_a_recording_leaves_everything_as_before() -> None:
     assert stats.replays == 2 and stats.new_paths == 1
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_a_signal_handler_may_run_in_a_recording_and_in_a_replay() -> None:
     hits: list[int] = []
     sends = [True]
@@ -341,7 +341,7 @@ def test_a_signal_handler_may_run_in_a_recording_and_in_a_replay() -> None:
     assert hits == [0, 1, 2, 3, 4] and f.stats.replays >= 1
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_the_recursion_limit(capsys: pytest.CaptureFixture[str]) -> None:
     @tg.trace
     def without_end(x: tg.Tensor) -> tg.Tensor:

@@ -214,7 +214,7 @@ def test_replace_of_a_frozen_state() -> None:
 ], ids=["twice", "__del__", "more than its fields"])
 def test_what_a_replay_cannot_make_again_runs_eagerly(returns: Callable[[Any], Any]) -> None:
     traced = tg.trace(returns)
-    with pytest.warns(tg.FellBackToEager, match="RESULT_TYPE"):
+    with pytest.warns(tg.NotReplayed, match="RESULT_TYPE"):
         traced(tg.ones(2))
     assert traced.stats.replays == 0
 
@@ -333,7 +333,7 @@ def test_a_number_beside_the_tensors_that_changes_is_an_effect() -> None:
         held.counted = (held.counted[0] + x, held.counted[1] + 1)
 
     traced = tg.trace(step)
-    with pytest.warns(tg.FellBackToEager, match="EFFECT"):
+    with pytest.warns(tg.NotReplayed, match="EFFECT"):
         traced(tg.ones(2))
     traced(tg.ones(2))
     assert held.counted[1] == 2 and held.counted[0].tolist() == [2, 2]

@@ -107,7 +107,7 @@ GRADS: dict[str, Callable[[tg.Tensor, tg.Tensor], Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 @pytest.mark.parametrize("first", ["none", "of their own", "shared"])
 def test_grads_that_are_not_as_they_were_take_another_path(first: str) -> None:
     def make(trace: bool) -> tuple[tg.Tensor, tg.Tensor, Callable[[tg.Tensor], tg.Tensor]]:
@@ -142,7 +142,7 @@ def test_an_argument_that_the_run_makes_require_grad_is_left_to_python() -> None
         (x * x).sum().backward()
         return x.grad
 
-    with pytest.warns(tg.FellBackToEager, match="EFFECT"):
+    with pytest.warns(tg.NotReplayed, match="EFFECT"):
         for _ in range(3):
             x = vector(1, 2)
             f(x)
@@ -155,7 +155,7 @@ def halves(a: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
             (a[:4], a[3::-1])]
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 @pytest.mark.parametrize("first", range(6))
 def test_arrays_that_come_to_overlap_take_another_path(first: int) -> None:
     def f(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
@@ -174,7 +174,7 @@ def test_arrays_that_come_to_overlap_take_another_path(first: int) -> None:
         assert seen[0] == seen[1], case
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_a_container_that_something_else_holds_is_returned_as_itself() -> None:
     items, shared = [vector(1)], {"x": vector(2)}
     for f in (lambda x: (items, x * 2.0), lambda x: {"a": shared, "b": x * 2.0}):
@@ -196,7 +196,7 @@ def test_a_container_that_something_else_holds_is_returned_as_itself() -> None:
 
 def test_what_eager_takes_and_the_types_do_not_runs_eagerly() -> None:
     traced = tg.trace(lambda x: x > -1)
-    with pytest.warns(tg.FellBackToEager, match="-1 beside u8, which cannot hold it"):
+    with pytest.warns(tg.NotReplayed, match="-1 beside u8, which cannot hold it"):
         for _ in range(3):
             assert traced(tg.tensor([0, 255], dtype=tg.uint8)).tolist() == [True, True]
 

@@ -132,7 +132,7 @@ def test_they_change_and_the_call_is_replayed(function):
     assert (traced.stats.recordings, traced.stats.replays) == (1, 9)
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 @pytest.mark.parametrize("function", [
     lambda x: math.sqrt(x.sum()), lambda x: round(float(x.sum())), lambda x: f"{x.sum().item():.3f}",
     lambda x: [float(x.sum()) for _ in range(2)],

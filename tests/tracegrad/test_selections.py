@@ -10,7 +10,7 @@ import pytest
 import tracegrad as tg
 from tracegrad.tensors import Tensor
 
-pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 
 
 def escape(c: Any, z: Any, count: Any) -> Any:

@@ -140,7 +140,7 @@ def test_sizes_without_end() -> None:
 
 def test_sizes_that_never_come_back_end() -> None:
     traced = tg.trace(lambda x: x + 1, limits=tg.Limits(paths=6))
-    with pytest.warns(tg.FellBackToEager, match="TOO_MANY_PATHS"):
+    with pytest.warns(tg.NotReplayed, match="TOO_MANY_PATHS"):
         for n in range(3, 12):
             traced(tg.randn(n))
     assert len(traced._tree.traces) == 6 and traced.stats.eager_calls == 3

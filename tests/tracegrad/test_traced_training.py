@@ -253,7 +253,7 @@ def test_hooks_of_parameters_are_part_of_the_path():
     assert gradients(2) == [[4.0, 5.0]] * 2 and step.stats.replays == 6
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.FellBackToEager")
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_a_hook_that_does_more_than_compute_is_called_every_time():
     calls = []
     w = tg.tensor([1.0, 2.0], requires_grad=True)

@@ -10,11 +10,13 @@ records are no fallbacks.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from tracegrad.aborts import Aborted
+from tracegrad.source_lines import user_level
 
 
 class NotReplayed(UserWarning):
@@ -61,3 +63,9 @@ def report_fallback(name: str, aborted: Aborted) -> None:
     """A call of the traced function `name` runs eagerly."""
     for seen in _watching:
         seen.append(Fallback(name, aborted))
+
+
+def warn(name: str, aborted: Aborted, followed: bool) -> None:
+    """Say that the traced function `name` is not replayed, and what happens in its place."""
+    said, kind = (aborted.followed, Followed) if followed else (aborted, FellBackToEager)
+    warnings.warn(f"{name}: {said}", kind, stacklevel=user_level())

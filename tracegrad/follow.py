@@ -16,6 +16,7 @@ from tracegrad.compiling import Compiling
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import FOLLOWER
 from tracegrad.follower import Follower
+from tracegrad.modes import eager
 from tracegrad.tensors import FOLLOWERS
 
 NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
@@ -62,7 +63,7 @@ class Follow:
 
     def __init__(self, name: str, compiling: Compiling):
         self.known = KnownWork(name, compiling)
-        self._patience = Patience()
+        self._patience, self._stats = Patience(), compiling.stats
 
     def may(self, reasons: Sequence[Aborted]) -> bool:
         """Is a call to be followed that is not replayed for these reasons?"""
@@ -73,8 +74,10 @@ class Follow:
         follower = Follower(self.known)
         FOLLOWERS.append(follower)
         token = FOLLOWER.set(follower)
+        self._stats.follows += 1
         try:
-            return function(*args, **kwargs)
+            with eager():               # traced functions that it calls are part of it
+                return function(*args, **kwargs)
         finally:
             FOLLOWER.reset(token)
             try:

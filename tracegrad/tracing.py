@@ -23,14 +23,14 @@ from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
 from tracegrad.explanation import Explanation, explain
-from tracegrad.fallbacks import FellBackToEager, Followed, report_fallback
+from tracegrad.fallbacks import report_fallback, warn
 from tracegrad.follow import Follow, may_follow
 from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.kept_calls import KeptCalls
 from tracegrad.lifted import may_be_lifted
 from tracegrad.limits import Limits
 from tracegrad.misses import last_missed
-from tracegrad.modes import MODE, Mode, eager
+from tracegrad.modes import MODE, Mode
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
@@ -256,13 +256,11 @@ class Traced:
 
     def _not_replayed(self, reason: Sequence[Aborted], args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         """Run a call for which there is no path, nor will be: followed, or else eagerly."""
-        if adopted is None and self._follow.may(reason):
-            self._give_up(reason, followed=True)
-            self.stats.follows += 1
-            with eager():                   # traced functions that it calls are part of it
-                return self._follow.call(self.eager, args, kwargs)
+        followed = adopted is None and self._follow.may(reason)
         if reason:
-            self._give_up(reason)
+            self._give_up(reason, followed)
+        if followed:
+            return self._follow.call(self.eager, args, kwargs)
         self.stats.eager_calls += 1
         return self.eager(*args, **kwargs)
 
@@ -339,7 +337,7 @@ class Traced:
         growth.failed()
         if front is not None and run.undoable:
             front.undo()
-        self._give_up(outcome, followed=front is None and may_follow(outcome))
+        self._give_up(outcome, front is None and may_follow(outcome))
         if front is None:
             return numbers_of(run.result)
         if not run.undoable:
@@ -385,8 +383,7 @@ class Traced:
         if self._strict:
             raise NotCompiled(aborts[0])
         if first:
-            said, kind = (aborts[0].followed, Followed) if followed else (aborts[0], FellBackToEager)
-            warnings.warn(f"{self.name}: {said}", kind, stacklevel=user_level())
+            warn(self.name, aborts[0], followed)
 
     def _note(self, aborts: Sequence[Aborted]) -> None:
         self._reason = aborts[:1]

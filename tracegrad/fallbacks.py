@@ -59,9 +59,9 @@ def watched_fallbacks() -> Iterator[list[Fallback]]:
             _watching = tuple(other for other in _watching if other is not seen)
 
 
-def report_fallback(name: str, aborted: Aborted) -> None:
-    """A call of the traced function `name` runs eagerly."""
-    for seen in _watching:
+def report_fallback(name: str, aborted: Aborted, followed: bool = False) -> None:
+    """A call of the traced function `name` runs eagerly, unless it is followed."""
+    for seen in () if followed else _watching:
         seen.append(Fallback(name, aborted))
 
 

@@ -256,10 +256,10 @@ class Traced:
 
     def _not_replayed(self, reason: Sequence[Aborted], args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         """Run a call for which there is no path, nor will be: followed, or else eagerly."""
-        followed = adopted is None and self._follow.may(reason)
+        follows = adopted is None and self._follow.may(reason)
         if reason:
-            self._give_up(reason, followed)
-        if followed:
+            self._give_up(reason, follows)
+        if follows:
             return self._follow.call(self.eager, args, kwargs)
         self.stats.eager_calls += 1
         return self.eager(*args, **kwargs)
@@ -378,8 +378,7 @@ class Traced:
         """Say once, or under strict raise, why this call is not replayed."""
         first = not self._aborted
         self._note(aborts)
-        if not followed:
-            report_fallback(self.name, aborts[0])
+        report_fallback(self.name, aborts[0], followed)
         if self._strict:
             raise NotCompiled(aborts[0])
         if first:

@@ -96,6 +96,12 @@ def _local(code: CodeType, number: int) -> str:
     return name
 
 
+def _of_local(code: CodeType, number: int) -> Step:
+    """A local variable; from 3.13 on this loads the cell of a shared one too, to pass it on to a function."""
+    name = _local(code, number)
+    return Step("other") if name in code.co_cellvars or name in code.co_freevars else Step("local", name)
+
+
 def _steps(code: CodeType) -> Iterator[Step]:
     names, constants, raw, extended = code.co_names, code.co_consts, code.co_code, 0
     for k in range(0, len(raw), 2):
@@ -118,14 +124,16 @@ def _steps(code: CodeType) -> Iterator[Step]:
                 yield Step(kind, names[arg], True)
             case "global" | "set attribute" | "import" | "import from":
                 yield Step(kind, names[arg])
-            case "local" | "cell" | "set cell":
+            case "cell" | "set cell":
                 yield Step(kind, _local(code, arg))
+            case "local":
+                yield _of_local(code, arg)
             case "two locals":
-                yield Step("local", _local(code, arg >> 4))
-                yield Step("local", _local(code, arg & 15))
+                yield _of_local(code, arg >> 4)
+                yield _of_local(code, arg & 15)
             case "store and local":
                 yield Step("other")
-                yield Step("local", _local(code, arg & 15))
+                yield _of_local(code, arg & 15)
             case "constant":
                 yield Step(kind, constants[arg])
                 if opcode == RETURN_CONST:

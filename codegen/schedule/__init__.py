@@ -6,6 +6,7 @@
     nest, passes, tile       axes merged and cut, values placed in passes -> Kernel         kernel
     tasks, placement         order of steps, storage -> Plan                                inplace, memory, plan
     pipeline                 all of it
+    blocks                   the plans of a tree's blocks joined: Tree -> ProgramPlan                      plan
 
 Beside them: kernel_text, kernel_verify, kernel_interpret and plan_text, for people and for tests.
 """

@@ -194,3 +194,28 @@ def test_branches_at_many_sizes() -> None:
                 assert_allclose(traced(x).numpy(), either(x).numpy(), rtol=1e-4)
         compiled.append(traced.stats.kernels_compiled - before)
     assert compiled[0] and not any(compiled[2:]) and traced.stats.replays == 10 and not traced.stats.eager_calls
+
+
+def test_a_longer_sequence_through_a_gated_cell_compiles_nothing_backward_from_outside_either() -> None:
+    tg.manual_seed(0)
+    w, u, b = tg.randn(6, 32), tg.randn(8, 32) * 0.3, tg.zeros(32)
+    for weight in (w, u, b):
+        weight.requires_grad_()
+
+    def gated(xs):
+        h, c = tg.zeros(3, 8), tg.zeros(3, 8)
+        for x in xs:
+            z = x @ w + h @ u + b
+            c = tg.sigmoid(z[:, :8]) * c + tg.sigmoid(z[:, 8:16]) * tg.tanh(z[:, 16:24])
+            h = tg.sigmoid(z[:, 24:]) * tg.tanh(c)
+        return (h * h).sum()
+
+    traced, compiled = tg.trace(gated), []
+    for length in (2, 3, 4, 5, 7, 12):
+        before, xs = traced.stats.kernels_compiled, [tg.randn(3, 6) for _ in range(length)]
+        expected = tg.autograd.grad(gated(xs), (w, u, b))
+        for _ in range(2):
+            for found, e in zip(tg.autograd.grad(traced(xs), (w, u, b)), expected, strict=True):
+                assert_allclose(found.numpy(), e.numpy(), rtol=1e-3, atol=1e-4)
+        compiled.append(traced.stats.kernels_compiled - before)
+    assert all(compiled[:2]) and not any(compiled[3:]), compiled

@@ -257,12 +257,11 @@ class Traced:
     def _not_replayed(self, reason: Sequence[Aborted], args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         """Run a call for which there is no path, nor will be: followed, or else eagerly."""
         follows = adopted is None and self._follow.may(reason)
+        if not follows or reason and self._strict:
+            self.stats.eager_calls += 1
         if reason:
             self._give_up(reason, follows)
-        if follows:
-            return self._follow.call(self.eager, args, kwargs)
-        self.stats.eager_calls += 1
-        return self.eager(*args, **kwargs)
+        return self._follow.call(self.eager, args, kwargs) if follows else self.eager(*args, **kwargs)
 
     def _reason_not_to_record(self, tree: TraceTree, args: tuple, kwargs: dict,
                               adopted: Adopted | None, departure: Departure | None) -> Sequence[Aborted] | None:

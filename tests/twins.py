@@ -29,14 +29,24 @@ class Mismatch(AssertionError):
     """The twins differ."""
 
 
-class Twin:
-    """One of the two runs of a program, in a namespace of its own."""
+class Followed(Traced):
+    """A traced function of which every call is followed."""
 
-    def __init__(self, source: str, target: str | None):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.stats.calls += 1
+        return self._follow.call(self.eager, args, kwargs)
+
+
+class Twin:
+    """One of the two runs of a program, in a namespace of its own: eager where there is no target, else traced."""
+
+    def __init__(self, source: str, target: str | None, followed: bool = False):
         module = types.ModuleType("program")
         self.names = vars(module)
         exec(compile(source, "program.py", "exec"), self.names)
         self.call = self.names["step"] if target is None else tg.trace(self.names["step"], target=target)
+        if followed:
+            self.call = Followed(self.call.eager, target, False, False, 0, tg.Limits())
         self.kept: list[Tensor] = []
         self.result: Any = None
         self.mixed = False                      # are there single-precision numbers?
@@ -166,8 +176,10 @@ def compare_tensors(where: str, e: Tensor, t: Tensor, mixed: bool) -> None:
             raise Mismatch(f"{where}: {a} against {b}")
 
 
-def play(scenario: Scenario, target: str) -> Stats:
+def play(scenario: Scenario, target: str, followed: bool = False) -> Stats:
     """Run both twins through all events; the stats of the traced one. Mismatch where they differ.
+
+    `followed`: are all calls of the traced one to be followed?
 
     A fifth call with nothing changed, where nothing was raised and no recording was ever aborted, must be a replay, or
     have left at an exit, since its values took it along another path.
@@ -177,7 +189,7 @@ def play(scenario: Scenario, target: str) -> Stats:
         tg.manual_seed(7)
         eager = Twin(scenario.source, None)
         tg.manual_seed(7)
-        traced = Twin(scenario.source, target)
+        traced = Twin(scenario.source, target, followed)
         for at, event in enumerate(scenario.events):
             if event.kind == "call":
                 for k in range(event.times):
@@ -211,7 +223,8 @@ def call(where: str, eager: Twin, traced: Twin, unchanged: bool) -> None:
     error = both(where, eager, traced, Twin.run)
     if stats.aborts["COMPILER_FAILED"]:
         raise Mismatch(f"{where}: {traced.call.explain()}")
-    if unchanged and error is None and not stats.aborts and stats.replays + stats.side_exits == before:
+    may_fall_back = error is not None or stats.aborts or stats.follows
+    if unchanged and not may_fall_back and stats.replays + stats.side_exits == before:
         raise Mismatch(f"{where}: an unchanged repeat was not replayed, and nothing says why")
 
 

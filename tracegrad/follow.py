@@ -8,7 +8,8 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import CodeType
 from typing import Any
 
 from tracegrad.aborts import Abort, Aborted
@@ -17,11 +18,16 @@ from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import FOLLOWER
 from tracegrad.follower import Follower
 from tracegrad.modes import eager
+from tracegrad.source_lines import is_inside
 from tracegrad.tensors import FOLLOWERS
 
 NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
 """Reasons not to replay that are reasons not to follow: NumPy code has no Tensors to defer the work on, and a function
 that computed something else than its Python is not to be compiled in another way."""
+
+
+ASKS_FOR_TYPES = frozenset({"type", "__class__"})
+"""Names in code that could tell a Tensor whose array is yet to come from another."""
 
 
 def may_follow(reasons: Sequence[Aborted]) -> bool:
@@ -65,8 +71,10 @@ class Follow:
         self.known = KnownWork(name, compiling)
         self._patience, self._stats = Patience(), compiling.stats
 
-    def may(self, reasons: Sequence[Aborted]) -> bool:
-        """Is a call to be followed that is not replayed for these reasons?"""
+    def may(self, reasons: Sequence[Aborted], codes: Iterable[CodeType]) -> bool:
+        """Is a call to be followed that is not replayed for these reasons? `codes`: what earlier runs entered."""
+        if any(not ASKS_FOR_TYPES.isdisjoint(code.co_names) and not is_inside(code.co_filename) for code in codes):
+            return False
         return may_follow(reasons) and self._patience.allows(self.known)
 
     def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:

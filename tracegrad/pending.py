@@ -71,7 +71,7 @@ class Deferred(Tensor):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return held(self).step.shape
+        return (*held(self).step.shape,)        # each time another tuple, as NumPy has it
 
     @property
     def dtype(self) -> np.dtype:

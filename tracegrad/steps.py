@@ -142,13 +142,19 @@ def view_strides(step: Step, operand: Step) -> tuple[int, ...] | None:
     return x.strides
 
 
+def reduced(x: np.ndarray, axes: Sequence[int], keepdims: bool) -> np.ndarray:
+    """An array like x where one element along `axes` is left, which may have had none. It must not be read."""
+    left = [k for k in range(x.ndim) if keepdims or k not in axes]
+    return as_strided(x, [1 if k in axes else x.shape[k] for k in left], [x.strides[k] for k in left])
+
+
 def lay_out(step: Step, operands: Sequence[Step]) -> None:
     """Where the elements of the result lie: as NumPy has it, in the order in which the operands' do."""
     traits = OPS[step.op].traits
     arrays = [dummy(o) for o in operands]
     if REDUCTION in traits:
-        whole = slice(1) if step.attrs["keepdims"] else 0
-        arrays = [x[tuple(whole if k in step.attrs["axis"] else slice(None) for k in range(x.ndim))] for x in arrays]
+        axes = step.attrs["axis"]
+        arrays = [reduced(x, (axes,) if isinstance(axes, int) else axes, step.attrs["keepdims"]) for x in arrays]
     elif ELEMENTWISE not in traits:
         return
     roles = [*[["readonly"]] * len(arrays), ["writeonly", "allocate"]]

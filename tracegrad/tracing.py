@@ -256,7 +256,7 @@ class Traced:
 
     def _not_replayed(self, reason: Sequence[Aborted], args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         """Run a call for which there is no path, nor will be: followed, or else eagerly."""
-        follows = adopted is None and self._follow.may(reason)
+        follows = adopted is None and self._follow.may(reason, self._codes)
         if not follows or reason and self._strict:
             self.stats.eager_calls += 1
         if reason:

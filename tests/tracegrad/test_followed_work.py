@@ -1,0 +1,100 @@
+"""Followed work: compiled once and shared by all calls, by all threads; not done where types would show it."""
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.compiling import Compiling
+from tracegrad.follow import Follow
+
+pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
+
+
+def test_the_work_is_compiled_and_shared_by_all_calls():
+    follow = Follow("f", Compiling("llvm_cpu"))
+    seen = []
+
+    def f(x):
+        y = tg.exp(x) * 2.0 + 1.0
+        seen.append(y.sum().item())
+        return tg.log(y) * 2.0 - x
+
+    for k in range(6):
+        follow.call(f, (tg.full((100,), float(k)),), {})
+    assert len(follow.known.compiled) == 2          # up to the look, and after it
+    steps = follow.known.size
+    follow.call(f, (tg.zeros(100),), {})
+    assert follow.known.size == steps and len(seen) == 7
+
+
+def test_a_number_that_changes_becomes_an_input():
+    follow = Follow("f", Compiling("llvm_cpu"))
+    calls = []
+
+    def f(x):
+        calls.append(0)
+        return tg.exp(x * (0.1 * len(calls))) + len(calls)
+
+    for k in range(1, 8):
+        found = follow.call(f, (tg.ones(50),), {})
+        np.testing.assert_allclose(found.numpy(), np.exp(np.float32(0.1 * k)) + k, rtol=1e-5)
+    assert len(follow.known.compiled) <= 2
+
+
+def test_strict_still_raises():
+    traced = tg.trace(lambda x, log=[]: log.append(1) or x * 2.0, strict=True)
+    for _ in range(3):
+        with pytest.raises(tg.NotCompiled, match="EFFECT"):
+            traced(tg.ones(3))
+    assert not traced.stats.follows
+
+
+def test_functions_that_look_at_types_are_not_followed():
+    kinds = []
+
+    @tg.trace
+    def f(x):
+        y = x * 2.0
+        kinds.append(type(y))
+        return y
+
+    for _ in range(5):
+        f(tg.ones(3))
+    assert kinds == [tg.Tensor] * 5 and not f.stats.follows
+
+
+def test_threads_follow_side_by_side():
+    results: dict[int, list[float]] = {}
+    lines: list[int] = []
+
+    @tg.trace
+    def f(x):
+        y = tg.tanh(x) * 3.0
+        lines.append(1)
+        return y.sum().item() + 1.0
+
+    def work(n: int) -> None:
+        results[n] = [f(tg.full((20,), float(n + k))) for k in range(30)]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for n, found in results.items():
+        expected = [20 * 3 * np.tanh(np.float32(n + k)) + 1 for k in range(30)]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert len(lines) == 120 and f.stats.follows
+
+
+def test_arrays_without_elements_are_laid_out_as_eager_ones():
+    follow = Follow("f", Compiling("llvm_cpu"))
+    for shape in ((0, 3), (3, 0), (2, 3)):
+        for f in (lambda x: tg.tanh(x.T * 2.0).sum(), lambda x: tg.tanh(x.T).sum(axis=0, keepdims=True)):
+            for _ in range(3):
+                x = tg.ones(shape)
+                found, expected = follow.call(f, (x,), {}), f(x)
+                assert found.array.shape == expected.array.shape and found.array.strides == expected.array.strides

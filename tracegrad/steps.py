@@ -150,6 +150,8 @@ def reduced(x: np.ndarray, axes: Sequence[int], keepdims: bool) -> np.ndarray:
 
 def lay_out(step: Step, operands: Sequence[Step]) -> None:
     """Where the elements of the result lie: as NumPy has it, in the order in which the operands' do."""
+    if any(0 in o.shape for o in operands):
+        return
     traits = OPS[step.op].traits
     arrays = [dummy(o) for o in operands]
     if REDUCTION in traits:

@@ -3,14 +3,20 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import threading
 from contextlib import redirect_stdout
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from program_strategies import Scenario, scenarios
+from twins import play
 
 import tracegrad as tg
+from tracegrad.aborts import Abort, Aborted
+from tracegrad.tracing import Traced
 
 pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 CALLS = 7
@@ -366,3 +372,86 @@ def test_followed_calls_do_what_python_does(name):
             assert said == printed
     stats = traced.stats
     assert stats.follows >= CALLS - 4 and stats.follows + stats.recordings == CALLS, traced.explain()
+
+
+def test_random_programs_followed_do_what_they_do_eagerly(monkeypatch):
+    reason = [Aborted(Abort.EFFECT, "every call is to be followed")]
+    monkeypatch.setattr(Traced, "_reason_not_to_record", lambda *anything: reason)
+    calls = follows = 0
+
+    @seed(int(os.environ.get("AGREEMENT_SEED", "0")))
+    @settings(max_examples=int(os.environ.get("AGREEMENT_EXAMPLES", "40")), deadline=None, database=None,
+              suppress_health_check=list(HealthCheck))
+    @given(scenarios())
+    def run(scenario: Scenario) -> None:
+        nonlocal calls, follows
+        stats = play(scenario, "llvm_cpu")
+        calls, follows = calls + stats.calls, follows + stats.follows
+
+    run()
+    assert follows == calls > 100
+
+
+def test_strict_raises_where_a_call_would_be_followed():
+    @tg.trace(strict=True)
+    def f(x):
+        print("here")
+        return x * 2
+
+    with pytest.raises(tg.NotCompiled, match="print"):
+        f(tg.ones(3))
+
+
+def test_a_followed_function_says_so_once():
+    @tg.trace
+    def f(x):
+        print("here")
+        return x * 2
+
+    with pytest.warns(tg.Followed, match="its Python runs at every call") as heard:
+        for _ in range(4):
+            f(tg.ones(3))
+    assert len([w for w in heard if issubclass(w.category, tg.NotReplayed)]) == 1
+    assert "followed" in str(f.explain()) and f.stats.follows == 2
+
+
+def test_work_that_comes_again_is_compiled_once_and_numbers_that_change_are_inputs():
+    @tg.trace
+    def f(x, k):
+        y = ((x * k + k).tanh() * 2).sum()
+        print(float(y))
+        return y * 3 + x.sum() * 2
+
+    for k in range(20):
+        f(tg.ones(64), k + 0.5)
+    compiled = f._follow.known.compiled
+    assert len(compiled) == 2 and f.stats.follows >= 9
+    size = f._follow.known.size
+    f(tg.ones(64), 99.5)
+    assert f._follow.known.size == size
+
+
+def test_what_keeps_changing_is_not_followed_for_ever():
+    @tg.trace
+    def f(x, k):
+        y = x.reshape(k, -1)
+        print(k)
+        return (y.exp() + 1).sum(axis=k % 2)
+
+    for k in range(1, 60):
+        f(tg.ones(2520)[:k * 7], k)
+    assert f.stats.eager_calls > f.stats.recordings - f.stats.new_paths
+
+
+def test_nothing_stays_pending_after_a_call():
+    kept = []
+
+    @tg.trace
+    def f(x):
+        y = x * 2
+        kept.append(y)
+        return y.exp(), y.T
+
+    for _ in range(5):
+        results = f(tg.ones(2, 3))
+    assert f.stats.follows and {type(t) for t in (*kept, *results)} == {tg.Tensor}

@@ -38,6 +38,10 @@ from tracegrad.fallbacks import NotReplayed
 from tracegrad.tracing import Stats, Traced
 
 REPLAY, FOLLOW, EAGER, RECORD = "replay", "follow", "eager", "record"
+RAISE = "raise"     # the Python runs, followed or not, and raises
+PROBE = "probe"     # a recording that comes to nothing: now and then what is followed is tried once more
+ALLOWED = {REPLAY: (REPLAY,), FOLLOW: (FOLLOW, PROBE), RAISE: (FOLLOW, PROBE, EAGER)}
+"""How unchanged calls may run. Of those that are followed no two in a row are probes."""
 UNCHANGED = 2       # calls that follow one another, with nothing changed, once the program has settled
 
 
@@ -179,29 +183,29 @@ def watch(function: Callable, names: dict[str, Any], traced: Traced | None) -> S
 
 
 def way_of(before: Stats, after: Stats) -> str:
-    """How a call ran, by what it added to the stats; a recording that comes to nothing is an eager call."""
+    """How a call ran, by what it added to the stats."""
     if after.replays > before.replays:
         return REPLAY
     if after.follows > before.follows:
         return FOLLOW
-    return EAGER if after.eager_calls > before.eager_calls else RECORD
+    if after.recordings == before.recordings:
+        return EAGER
+    return PROBE if after.eager_calls > before.eager_calls else RECORD
 
 
 # ---- comparing -------------------------------------------------------------------------------------------------------
 
-def compare(hazard: Hazard, plain: list[list[Seen]], traced: list[list[Seen]],
-            instead: dict[str, tuple[str, ...]]) -> None:
-    """Mismatch unless both programs show the same after every call, and calls run as they must.
-
-    `instead`: what may be seen in the place of a mode.
-    """
+def compare(hazard: Hazard, plain: list[list[Seen]], traced: list[list[Seen]]) -> None:
+    """Mismatch unless both programs show the same after every call, and calls run as they must."""
     for change, expected, found in zip((Change(""), *hazard.all_changes), plain, traced):
         mode = change.mode or hazard.mode
         for k, (e, t) in enumerate(zip(expected, found)):
             where = f"{hazard.name}: call {k + 1} after {change.text!r}"
             compare_calls(where, e, t)
-            if (change.harmless or k >= hazard.settle) and t.way not in (mode, *instead.get(mode, ())):
+            if (change.harmless or k >= hazard.settle) and t.way not in ALLOWED[mode]:
                 raise Mismatch(f"{where} is a {t.way}, not a {mode}")
+        if mode == FOLLOW and [t.way for t in found[-UNCHANGED:]] == [PROBE] * UNCHANGED:
+            raise Mismatch(f"{hazard.name}: {UNCHANGED} unchanged calls were recorded, one after the other")
 
 
 def compare_calls(where: str, plain: Seen, traced: Seen) -> None:

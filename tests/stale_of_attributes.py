@@ -1,7 +1,7 @@
 """Attributes of instances, classes and modules, and all that decides what an attribute is."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 ATTRIBUTES = (
     Hazard("an attribute of an instance", """
@@ -9,7 +9,7 @@ ATTRIBUTES = (
         c = C(); c.k = 2.0
         def f(x): return x * c.k
         """,
-        ("c.k = 3.0", "c = C(); c.k = 4.0", Change("del c.k", EAGER), "C.k = 5.0", "c.k = 6.0",
+        ("c.k = 3.0", "c = C(); c.k = 4.0", Change("del c.k", RAISE), "C.k = 5.0", "c.k = 6.0",
          "c.__dict__['k'] = 7.0"),
         ("c.other = 1", "d = C()")),
     Hazard("an attribute of a class, hidden by one of the instance and back", """
@@ -113,7 +113,7 @@ ATTRIBUTES = (
         o = B(); o.a = 2.0; o.b = tg.ones(2)
         def f(x): return x * o.a + o.b
         """,
-        ("o.a = 3.0", "o.b = 4.0", Change("del o.a", EAGER), "o.a = 5.0", "o = B(); o.a = 1.0; o.b = x",
+        ("o.a = 3.0", "o.b = 4.0", Change("del o.a", RAISE), "o.a = 5.0", "o = B(); o.a = 1.0; o.b = x",
          "A.a = property(lambda s: 8.0)")),
     Hazard("a Tensor in a slot that is replaced", """
         class C: __slots__ = ('h',)
@@ -277,7 +277,7 @@ ATTRIBUTES = (
         m = types.ModuleType('m'); m.k = 2.0; m.g = lambda x: x + 1
         def f(x): return m.g(x) * m.k
         """,
-        ("m.k = 3.0", "m.g = lambda x: x - 1", Change("del m.k", EAGER), "m.k = 4.0",
+        ("m.k = 3.0", "m.g = lambda x: x - 1", Change("del m.k", RAISE), "m.k = 4.0",
          "n = types.ModuleType('n'); n.k, n.g = 5.0, m.g; m = n"),
         ("m.other = 1",)),
     Hazard("sys.modules is swapped", """
@@ -292,7 +292,7 @@ ATTRIBUTES = (
             return x * hazard_module.k + k
         """,
         ("sys.modules['hazard_module'].k = 3.0", "sys.modules['hazard_module'] = made(4.0)",
-         Change("del sys.modules['hazard_module']", EAGER), "sys.modules['hazard_module'] = made(5.0)")),
+         Change("del sys.modules['hazard_module']", RAISE), "sys.modules['hazard_module'] = made(5.0)")),
     Hazard("a function of a module patched", """
         import math
         def f(x): return x * math.sqrt(4.0)

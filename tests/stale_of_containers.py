@@ -1,14 +1,14 @@
 """Containers: dicts, lists, sets, deques, their contents and order; memo dicts; NumPy arrays."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 CONTAINERS = (
     Hazard("a dict of numbers", """
         d = {'a': 2.0, 'b': 3.0}
         def f(x): return x * d['a'] + d.get('c', 1.0)
         """,
-        ("d['a'] = 4.0", "d['c'] = 5.0", "d.pop('c')", "d = {'a': 6.0, 'b': 3.0}", Change("del d['a']", EAGER),
+        ("d['a'] = 4.0", "d['c'] = 5.0", "d.pop('c')", "d = {'a': 6.0, 'b': 3.0}", Change("del d['a']", RAISE),
          "d.update(a=7.0)"),
         ("d['a'] = float('7.0')",)),
     Hazard("the order of a dict", """

@@ -1,7 +1,7 @@
 """Functions as values: arguments, lambdas, partials, decorators; iterators, generators, context managers; recursion."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 FUNCTIONS = (
     Hazard("functions as arguments", """
@@ -83,7 +83,7 @@ FUNCTIONS = (
         g.k = 2.0
         def f(x): return g(x)
         """,
-        ("g.k = 3.0", "g.__dict__ = {'k': 4.0}", Change("del g.k", EAGER), "g.k = 5.0"),
+        ("g.k = 3.0", "g.__dict__ = {'k': 4.0}", Change("del g.k", RAISE), "g.k = 5.0"),
         ("g.other = 1",)),
     Hazard("single dispatch", """
         from functools import singledispatch
@@ -235,7 +235,7 @@ FUNCTIONS = (
                 y = x * 2
             return y
         """,
-        ("bad = False", Change("bad = True; kinds = ()", EAGER), "kinds = (Exception,)",
+        ("bad = False", Change("bad = True; kinds = ()", RAISE), "kinds = (Exception,)",
          "kinds = (KeyError, ValueError); bad = 0")),
     Hazard("recursion", """
         depth = 3

@@ -1,7 +1,7 @@
 """Variables: globals, closures, defaults, builtins, code, scopes."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 NAMES = (
     Hazard("a global number", """
@@ -14,7 +14,7 @@ NAMES = (
         k = 2.0
         def f(x): return x * k
         """,
-        ("k = 3.0", Change("del k", EAGER), "k = 4.0", "import builtins; builtins.later = 1; del k; k = later + 1.0")),
+        ("k = 3.0", Change("del k", RAISE), "k = 4.0", "import builtins; builtins.later = 1; del k; k = later + 1.0")),
     Hazard("a global deleted uncovers a builtin", """
         abs = tg.exp
         def f(x): return abs(-x)
@@ -57,7 +57,7 @@ NAMES = (
         f = make()
         """,
         ("f.__closure__[0].cell_contents = 3.0", "f.__closure__[0].cell_contents = 4.0",
-         Change("del f.__closure__[0].cell_contents", EAGER), "f.__closure__[0].cell_contents = 1.0")),
+         Change("del f.__closure__[0].cell_contents", RAISE), "f.__closure__[0].cell_contents = 1.0")),
     Hazard("a nonlocal that counts", """
         def make():
             n = 0
@@ -110,7 +110,7 @@ NAMES = (
         """,
         ("f.__defaults__ = (3.0,)", "f.__kwdefaults__ = {'m': 5.0}", "f.__kwdefaults__['m'] = 6.0",
          "args = (x, 7.0)", "kwargs = {'m': 8.0}", "args = (x,); kwargs = {}",
-         Change("f.__defaults__ = None", EAGER), "args = (x, 1.5)")),
+         Change("f.__defaults__ = None", RAISE), "args = (x, 1.5)")),
     Hazard("a mutable default", """
         def f(x, seen=[2.0]): return x * seen[0] * len(seen)
         """,
@@ -177,7 +177,7 @@ NAMES = (
         g = space['g']
         def f(x): return g(x) * k
         """,
-        ("space['m'] = 4.0", "k = 5.0", "g.__globals__['m'] = 6.0", Change("del space['m']", EAGER),
+        ("space['m'] = 4.0", "k = 5.0", "g.__globals__['m'] = 6.0", Change("del space['m']", RAISE),
          "space['m'] = 1.0")),
     Hazard("annotations and names of functions", """
         def g(x: int): 'doc'
@@ -206,7 +206,7 @@ NAMES = (
             del k
             return y
         """,
-        ("ks['a'] = 3.0", "ks = {'a': 4.0}", Change("del ks['a']", EAGER), "ks['a'] = 5.0"),
+        ("ks['a'] = 3.0", "ks = {'a': 4.0}", Change("del ks['a']", RAISE), "ks['a'] = 5.0"),
         ("ks['b'] = 1.0; del ks['b']",)),
     Hazard("star arguments", """
         extra = (2.0, 3.0)

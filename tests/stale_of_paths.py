@@ -1,7 +1,7 @@
 """Paths: flags, values that decide, exceptions, Modules and their modes, optimizers, arrays as arguments."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 MODEL = """
         class Net(tg.nn.Module):
@@ -99,7 +99,7 @@ PATHS = (
             assert x.sum() < limit, f'beyond {limit}'
             return x * 2
         """,
-        (Change("limit = 1.0", EAGER), "limit = 20.0", Change("x.mul_(100)", EAGER), "limit = 1e9"),
+        (Change("limit = 1.0", RAISE), "limit = 20.0", Change("x.mul_(100)", RAISE), "limit = 1e9"),
         ("x.mul_(2)",)),
     Hazard("an exception half way, with state already changed", """
         w, bad = tg.ones(2), False
@@ -109,7 +109,7 @@ PATHS = (
             w.add_(x)
             return w * 1
         """,
-        (Change("bad = True", EAGER), "bad = False", Change("bad = 1", EAGER), "bad = 0; w = tg.ones(2)"),
+        (Change("bad = True", RAISE), "bad = False", Change("bad = 1", RAISE), "bad = 0; w = tg.ones(2)"),
         ("w = tg.zeros(2)",)),
     Hazard("an exception by value, with state already changed", """
         w = tg.ones(2)
@@ -119,7 +119,7 @@ PATHS = (
             return w * 1
         limit = 1000.0
         """,
-        (Change("limit = 1.0", EAGER), "limit = 2000.0", Change("w.add_(5000)", EAGER), "w.zero_(); limit = 3000.0")),
+        (Change("limit = 1.0", RAISE), "limit = 2000.0", Change("w.add_(5000)", RAISE), "w.zero_(); limit = 3000.0")),
     Hazard("an exception that counts", """
         n, bad = [0], True
         def f(x):
@@ -127,7 +127,7 @@ PATHS = (
             if bad: raise ValueError(n[0])
             return x * n[0]
         """,
-        (Change("bad = False", FOLLOW), "bad = True; n[0] = 50", Change("bad = 0; n[0] = 100", FOLLOW)), mode=EAGER),
+        (Change("bad = False", FOLLOW), "bad = True; n[0] = 50", Change("bad = 0; n[0] = 100", FOLLOW)), mode=RAISE),
     Hazard("exceptions that are caught", """
         d = {}
         def f(x):

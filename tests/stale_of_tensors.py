@@ -1,7 +1,7 @@
 """Tensors: what they are, who shares them, what is written in place, gradients, hooks."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 TENSORS = (
     Hazard("an argument's dtype, shape and values", """
@@ -101,7 +101,7 @@ TENSORS = (
             return x * 1
         k = 1.0
         """,
-        ("k = 2.0", "args = (tg.ones(3),)", Change("x.requires_grad_(True); args = (x,)", EAGER),
+        ("k = 2.0", "args = (tg.ones(3),)", Change("x.requires_grad_(True); args = (x,)", RAISE),
          "x.requires_grad_(False)"),
         ("x.zero_()",)),
     Hazard("in place on captured Tensors", """

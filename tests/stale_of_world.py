@@ -1,7 +1,7 @@
 """What lies outside of the program's values: random numbers, clocks, files, the environment, output, settings."""
 from __future__ import annotations
 
-from stale import FOLLOW, REPLAY, Change, Hazard
+from stale import FOLLOW, RAISE, REPLAY, Change, Hazard
 
 WORLD = (
     Hazard("the random module", """
@@ -67,7 +67,7 @@ WORLD = (
         def f(x):
             with open('k.txt') as file: return x * float(file.read())
         """,
-        ("p.write_text('3.0')", "p.unlink()", "p.write_text('4.0')", "p.write_text('5')"), mode=FOLLOW),
+        ("p.write_text('3.0')", Change("p.unlink()", RAISE), "p.write_text('4.0')", "p.write_text('5')"), mode=FOLLOW),
     Hazard("files that are written", """
         def f(x):
             with open('log.txt', 'a') as file: file.write(f'{k}\\n')

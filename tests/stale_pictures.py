@@ -58,13 +58,15 @@ class Picture:
         if isinstance(value, types.ModuleType):
             things[route] = f"module {value.__name__}"
             return
-        known = self._met.get(id(value))
-        if known is not None and kind is not tuple:
-            things[route] = f"object {known}"
+        if kind is tuple:           # whether two equal tuples are one is nobody's concern
+            things[route] = "tuple"
+        elif id(value) in self._met:
+            things[route] = f"object {self._met[id(value)]}"
             return
-        number = self._met[id(value)] = len(self._met)
-        self._kept.append(value)
-        things[route] = f"object {number}: {kind.__name__}" if kind is not tuple else "tuple"
+        else:
+            things[route] = f"object {len(self._met)}: {kind.__name__}"
+            self._met[id(value)] = len(self._met)
+            self._kept.append(value)
         for step, part in self._parts(route, value):
             self.draw(route + step, part)
 

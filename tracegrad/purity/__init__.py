@@ -9,6 +9,7 @@ One walk (`anatomy.parts_of`) says, for any object, which of its parts a set of 
 the run to find the code that may run, around the run to find effects, and after it to write guards.
 
 Outside of what can be seen, and so of what is promised: state that another thread changes during a run, writes through
-raw memory to values that cannot change, recursion depth, signal handlers, the order of a set of Tensors, and functions
-that are patched inside of the library, NumPy or the standard modules of `library.STANDARD_MODULES`.
+raw memory to values that cannot change, recursion depth, counts of references, signal handlers, the order of a set of
+Tensors, and functions that are patched inside of the library, NumPy or the standard modules of
+`library.STANDARD_MODULES`.
 """

@@ -248,7 +248,7 @@ def _compile(run: Run, name: str, compiling: Compiling) -> Grafted:
     trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild,
                   callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
-    new = NewPath(trace, reads, sources, grads_expected, run.lifted, run.seen.kept())
+    new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept())
     return grafted(new, run.departure, name, compiling)
 
 

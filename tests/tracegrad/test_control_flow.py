@@ -121,3 +121,14 @@ def test_other_lengths_of_a_list_need_no_other_kernels(backward: bool) -> None:
     for length in (5, 6, 11, 23, 50, 7, 23):
         call(length)
     assert loss_of.stats.kernels_compiled == known and loss_of.stats.replays == 1, loss_of.explain()
+
+
+def test_a_number_that_one_path_returns_is_guarded_on_the_paths_beside_it() -> None:
+    @tg.trace
+    def f(x, n):
+        return (x, n) if x[0] > 0 else x * 2.0
+
+    up, down = tg.tensor([1.0]), tg.tensor([-1.0])
+    for x, n in ((up, 0.5), (up, 1), (up, 2), (down, 2), (up, 1), (up, 2), (down, 1), (up, 3), (up, 1)):
+        found = f(x, n)
+        assert not isinstance(found, tuple) or found[1] == n

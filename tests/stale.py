@@ -40,8 +40,10 @@ from tracegrad.tracing import Stats, Traced
 REPLAY, FOLLOW, EAGER, RECORD = "replay", "follow", "eager", "record"
 RAISE = "raise"     # the Python runs, followed or not, and raises
 PROBE = "probe"     # a recording that comes to nothing: now and then what is followed is tried once more
-ALLOWED = {REPLAY: (REPLAY,), FOLLOW: (FOLLOW, PROBE), RAISE: (FOLLOW, PROBE, EAGER)}
-"""How unchanged calls may run. Of those that are followed no two in a row are probes."""
+ALLOWED = {REPLAY: (REPLAY,), FOLLOW: (FOLLOW, PROBE), EAGER: (EAGER, PROBE),
+           RAISE: (FOLLOW, PROBE, EAGER)}
+"""How unchanged calls may run. Of those that are followed no two in a row are probes. What asks
+for the type of something is not followed, but runs eagerly."""
 UNCHANGED = 2       # calls that follow one another, with nothing changed, once the program has settled
 
 

@@ -1,7 +1,7 @@
 """Functions as values: arguments, lambdas, partials, decorators; iterators, generators, context managers; recursion."""
 from __future__ import annotations
 
-from stale import FOLLOW, RAISE, Change, Hazard
+from stale import EAGER, FOLLOW, RAISE, Change, Hazard
 
 FUNCTIONS = (
     Hazard("functions as arguments", """
@@ -95,7 +95,7 @@ FUNCTIONS = (
         def f(x): return g(k, x)
         """,
         ("k = 1.5", "g.register(float)(lambda k, x: x * 3)", "g.register(object)(lambda k, x: x * 4); k = 'a'"),
-         mode=FOLLOW),
+         mode=EAGER),
     Hazard("a table of functions by name", """
         table = {'relu': tg.relu, 'tanh': tg.tanh}
         name = 'relu'
@@ -285,7 +285,7 @@ FUNCTIONS = (
         def g(x, k=2.0): return x * k
         def f(x): return g(x) * len(inspect.signature(g).parameters)
         """,
-        ("g.__defaults__ = (3.0,)", "def g(x, k=4.0, m=1): return x * k", "g = lambda x: x"), mode=FOLLOW),
+        ("g.__defaults__ = (3.0,)", "def g(x, k=4.0, m=1): return x * k", "g = lambda x: x"), mode=EAGER),
     Hazard("callable instances and __call__", """
         class Layer:
             def __init__(self, k): self.k = k

@@ -1,7 +1,7 @@
 """What lies outside of the program's values: random numbers, clocks, files, the environment, output, settings."""
 from __future__ import annotations
 
-from stale import FOLLOW, RAISE, REPLAY, Change, Hazard
+from stale import EAGER, FOLLOW, RAISE, REPLAY, Change, Hazard
 
 WORLD = (
     Hazard("the random module", """
@@ -86,7 +86,7 @@ WORLD = (
         def f(x): return x * tg.load('w.npz')['w']
         """,
         ("tg.save('w.npz', {'w': tg.zeros(2)})", "tg.save('w.npz', {'w': tg.ones(1) * 3})",
-         "tg.save('w.npz', {'w': x})"), mode=FOLLOW),
+         "tg.save('w.npz', {'w': x})"), mode=EAGER),
     Hazard("stdin", """
         import sys
         def f(x): return x * float(sys.stdin.readline()) + int(input())
@@ -141,7 +141,7 @@ WORLD = (
             return x * k
         k = 2.0
         """,
-        ("k = 3.0", "logger.setLevel(logging.ERROR); k = 4.0", "logger.setLevel(logging.DEBUG); k = 5.0"), mode=FOLLOW),
+        ("k = 3.0", "logger.setLevel(logging.ERROR); k = 4.0", "logger.setLevel(logging.DEBUG); k = 5.0"), mode=EAGER),
     Hazard("logging that is off", """
         import logging
         logger = logging.Logger('hazard', logging.ERROR)

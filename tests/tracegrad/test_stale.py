@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stale import FOLLOW, RAISE, REPLAY, Hazard, compare, has_effect, play
+from stale import EAGER, FOLLOW, REPLAY, Hazard, compare, has_effect, play
 from stale_of_attributes import ATTRIBUTES
 from stale_of_containers import CONTAINERS
 from stale_of_functions import FUNCTIONS
@@ -46,7 +46,7 @@ def test_is_never_stale(hazard, tmp_path):
 def page() -> str:
     """The text of docs/hazards.md."""
     modes = Counter(h.mode for h in HAZARDS)
-    counts = f"{modes[REPLAY]} programs are replayed, {modes[FOLLOW]} followed, {modes[RAISE]} raises"
+    counts = f"{modes[REPLAY]} programs are replayed, {modes[FOLLOW]} followed, {modes[EAGER]} eager"
     lines = [HEADING.format(counts=counts).rstrip()]
     for subject, hazards in SUBJECTS.items():
         lines += ["", f"## {subject}", "", "| program | changes | of no matter | unchanged calls |"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import elsewhere, report, rounds
 from benchmarks.frame import FreshBenchmark
 
-NAMES = ("elementwise", "softmax_rows", "mlp_step", "cnn_step", "control_flow", "branches", "sizes",
+NAMES = ("elementwise", "softmax_rows", "mlp_step", "cnn_step", "control_flow", "branches", "follow", "sizes",
          "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time")
 
 

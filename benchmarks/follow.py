@@ -79,6 +79,6 @@ def contender(traced: bool, reads: bool) -> Callable[[str], Work]:
 BENCHMARK = Benchmark(
     question="functions that cannot be replayed, followed",
     cases=(*STEPS, *CHAINS),
-    contenders={"tracegrad followed": contender(True, True), "tracegrad eager": contender(False, True),
+    contenders={"tracegrad": contender(True, True), "tracegrad eager": contender(False, True),
                 "tracegrad replay": contender(True, False)},
 )

@@ -141,7 +141,7 @@ WORLD = (
             return x * k
         k = 2.0
         """,
-        ("k = 3.0", "logger.setLevel(logging.ERROR); k = 4.0", "logger.setLevel(logging.DEBUG); k = 5.0"), mode=EAGER),
+        ("k = 3.0", "logger.setLevel(logging.ERROR); k = 4.0", "logger.setLevel(logging.DEBUG); k = 5.0"), mode=FOLLOW),
     Hazard("logging that is off", """
         import logging
         logger = logging.Logger('hazard', logging.ERROR)

@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any
@@ -28,6 +29,17 @@ that computed something else than its Python is not to be compiled in another wa
 
 ASKS_FOR_TYPES = frozenset({"type", "__class__"})
 """Names in code that could tell a Tensor whose array is yet to come from another."""
+
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+UNCONCERNED = tuple(_STANDARD + name for name in ("logging" + os.sep, "warnings.py", "traceback.py", "linecache.py",
+                                                  "inspect.py"))
+"""Code that asks for the types of other things, and of Tensors for their text at most."""
+
+
+def asks_for_types(code: CodeType) -> bool:
+    """Could `code` tell a Tensor whose array is yet to come from another?"""
+    file = code.co_filename
+    return not (ASKS_FOR_TYPES.isdisjoint(code.co_names) or is_inside(file) or file.startswith(UNCONCERNED))
 
 
 def may_follow(reasons: Sequence[Aborted]) -> bool:
@@ -73,7 +85,7 @@ class Follow:
 
     def may(self, reasons: Sequence[Aborted], codes: Iterable[CodeType]) -> bool:
         """Is a call to be followed that is not replayed for these reasons? `codes`: what earlier runs entered."""
-        if any(not ASKS_FOR_TYPES.isdisjoint(code.co_names) and not is_inside(code.co_filename) for code in codes):
+        if any(map(asks_for_types, codes)):
             return False
         return may_follow(reasons) and self._patience.allows(self.known)
 

@@ -285,7 +285,7 @@ FUNCTIONS = (
         def g(x, k=2.0): return x * k
         def f(x): return g(x) * len(inspect.signature(g).parameters)
         """,
-        ("g.__defaults__ = (3.0,)", "def g(x, k=4.0, m=1): return x * k", "g = lambda x: x"), mode=FOLLOW),
+        ("g.__defaults__ = (3.0,)", "def g(x, k=4.0, m=1): return x * k", "g = lambda x: x"), mode=EAGER),
     Hazard("callable instances and __call__", """
         class Layer:
             def __init__(self, k): self.k = k

@@ -29,24 +29,14 @@ class Mismatch(AssertionError):
     """The twins differ."""
 
 
-class Followed(Traced):
-    """A traced function of which every call is followed."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.stats.calls += 1
-        return self._follow.call(self.eager, args, kwargs)
-
-
 class Twin:
     """One of the two runs of a program, in a namespace of its own: eager where there is no target, else traced."""
 
-    def __init__(self, source: str, target: str | None, followed: bool = False):
+    def __init__(self, source: str, target: str | None):
         module = types.ModuleType("program")
         self.names = vars(module)
         exec(compile(source, "program.py", "exec"), self.names)
         self.call = self.names["step"] if target is None else tg.trace(self.names["step"], target=target)
-        if followed:
-            self.call = Followed(self.call.eager, target, False, False, 0, tg.Limits())
         self.kept: list[Tensor] = []
         self.result: Any = None
         self.mixed = False                      # are there single-precision numbers?
@@ -176,10 +166,8 @@ def compare_tensors(where: str, e: Tensor, t: Tensor, mixed: bool) -> None:
             raise Mismatch(f"{where}: {a} against {b}")
 
 
-def play(scenario: Scenario, target: str, followed: bool = False) -> Stats:
+def play(scenario: Scenario, target: str) -> Stats:
     """Run both twins through all events; the stats of the traced one. Mismatch where they differ.
-
-    `followed`: are all calls of the traced one to be followed?
 
     A fifth call with nothing changed, where nothing was raised and no recording was ever aborted, must be a replay, or
     have left at an exit, since its values took it along another path.
@@ -189,7 +177,7 @@ def play(scenario: Scenario, target: str, followed: bool = False) -> Stats:
         tg.manual_seed(7)
         eager = Twin(scenario.source, None)
         tg.manual_seed(7)
-        traced = Twin(scenario.source, target, followed)
+        traced = Twin(scenario.source, target)
         for at, event in enumerate(scenario.events):
             if event.kind == "call":
                 for k in range(event.times):

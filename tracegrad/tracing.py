@@ -273,8 +273,7 @@ class Traced:
             return [reason]
         if sentence := supported():
             return [Aborted(Abort.PYTHON_VERSION, sentence)]
-        given = (args, kwargs) if adopted is None else adopted[:2]
-        if tree.is_quarantined(*given):
+        if tree.is_quarantined(*((args, kwargs) if adopted is None else adopted[:2])):
             return [next(a for a in self._aborted if a.reason is Abort.QUARANTINED)]
         if (much := tree.limits.reached(self.stats)) is not None:
             return [Aborted(Abort.TOO_MANY_PATHS, much)]
@@ -304,12 +303,12 @@ class Traced:
             if rehearsal is not None:
                 return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
-        given_args, given_kwargs = (args, kwargs) if adopted is None else adopted[:2]
-        because = last_missed(tree, given_args, given_kwargs) if departure is None else None
+        given = (args, kwargs) if adopted is None else adopted[:2]
+        because = last_missed(tree, *given) if departure is None else None
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         self.stats.recordings += 1
-        run = pipeline.record(self.eager, given_args, given_kwargs, self._codes, lifted, self._strict, front, departure)
-        self._codes = run.codes
+        run = pipeline.record(self.eager, given[0], given[1], self._codes, lifted, self._strict, front, departure)
+        looks_further, self._codes = run.codes != self._codes, run.codes
         self._constant |= run.numbers_read
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
             self._makes_arrays = True
@@ -333,14 +332,15 @@ class Traced:
             self.stats.new_paths += 1
             growth.succeeded()
             return numbers_of(run.result) if front is None else front.result(run.result)
+        if looks_further and front is None and all(a.reason is Abort.UNSEEN_CODE for a in outcome):
+            self._note(outcome)             # now its code is known, and the next call is recorded
+            return numbers_of(run.result)
         growth.failed()
         if front is not None and run.undoable:
             front.undo()
         self._give_up(outcome, front is None and may_follow(outcome))
-        if front is None:
-            return numbers_of(run.result)
-        if not run.undoable:
-            return front.result(run.result)
+        if front is None or not run.undoable:
+            return numbers_of(run.result) if front is None else front.result(run.result)
         with made_before(len(run.recorder.callbacks)):
             return self.eager(*args, **kwargs)
 

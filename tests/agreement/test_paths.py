@@ -18,7 +18,7 @@ EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
 SEED = int(os.environ.get("AGREEMENT_SEED", "0"))
 
 
-@pytest.mark.parametrize(("target", "examples"), [("interpret", 120), ("llvm_cpu", 60)])
+@pytest.mark.parametrize(("target", "examples"), [("interpret", 100), ("llvm_cpu", 50)])
 def test_traced_programs_go_the_way_that_they_go_eagerly(target: str, examples: int) -> None:
     calls = replays = 0
 

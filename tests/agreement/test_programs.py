@@ -34,11 +34,3 @@ def test_traced_programs_do_what_the_same_programs_do_eagerly(target: str, examp
     run()
     assert without_aborts > 0.4 * (EXAMPLES or examples), "too many programs were not replayable at all"
     assert replays > 0.25 * calls, "falling back too often would hide what replays get wrong"
-
-
-@seed(SEED)
-@settings(max_examples=EXAMPLES or 100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(scenarios())
-def test_followed_programs_do_what_the_same_programs_do_eagerly(scenario: Scenario) -> None:
-    stats = play(scenario, "llvm_cpu", followed=True)
-    assert stats.follows == stats.calls

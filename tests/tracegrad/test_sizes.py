@@ -143,7 +143,7 @@ def test_sizes_that_never_come_back_end() -> None:
     with pytest.warns(tg.NotReplayed, match="TOO_MANY_PATHS"):
         for n in range(3, 12):
             traced(tg.randn(n))
-    assert len(traced._tree.traces) == 6 and traced.stats.eager_calls == 3
+    assert len(traced._tree.traces) == 6 and traced.stats.follows == 3
 
 
 def test_reset_forgets_sizes() -> None:

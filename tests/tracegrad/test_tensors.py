@@ -123,7 +123,7 @@ def test_reads_are_reported(read: Callable) -> None:
     x = tg.tensor([1.0])[0]
     with recording() as recorder:
         read(x)
-    assert [a.reason.name for a in recorder.aborts] == ["HOST_READ"]
+    assert bool(recorder.reads) != ([a.reason.name for a in recorder.aborts] == ["HOST_READ"])
     with recording() as recorder:
         x.shape, x.dtype, x.ndim, x.size, x.requires_grad, x.is_leaf, x.grad, x.reshape(1), len(x.reshape(1))
     assert not recorder.aborts

@@ -281,12 +281,24 @@ def test_arguments_change_once_where_a_value_is_read() -> None:
     traced(f, (X,), (X - 5,), (X,))
 
 
+def test_numbers_that_python_reads_are_ways() -> None:
+    cases: list[Callable] = [
+        lambda x: x if x[0, 0] > 3 else -x, lambda x: float(x.sum()), lambda x: x[int(x[0, 1]) % 2],
+        lambda x: [v for v in x[0] if v > 1], lambda x: max(x[0]), lambda x: x.argmax() == 3 or 5,
+    ]
+    for function in cases:
+        f = tg.trace(function)
+        for _ in range(2):
+            before = f.stats.replays
+            for x in (X, X + 1, X * 2):
+                check_equal(f(x), function(x))
+        assert f.stats.replays == before + 3, f.explain()
+
+
 def test_values_that_python_reads_run_eagerly_and_say_why() -> None:
     cases: list[Callable] = [
-        lambda x: x if x[0, 0] > 3 else -x, lambda x: float(x.sum()), lambda x: x.tolist(), lambda x: f"{x.mean():.2f}",
-        lambda x: x[x > 3], lambda x: np.unique(x), lambda x: np.nonzero(x), lambda x: x[int(x[0, 1])],
-        lambda x: [v for v in x[0] if v > 1], lambda x: max(x[0]), lambda x: {x[0, 0]: 1},
-        lambda x: x.argmax() == 3 or 5,
+        lambda x: x.tolist(), lambda x: f"{x.mean():.2f}", lambda x: x[x > 3], lambda x: np.unique(x),
+        lambda x: np.nonzero(x), lambda x: {x[0, 0]: 1},
     ]
     for function in cases:
         f = traced(function, (X,), (X + 1,), (X * 2,))

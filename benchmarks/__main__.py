@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -49,8 +50,13 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "results.md").write_text(report.as_markdown(machine, results))
     report.write_json(options.out / "results.json", machine, results)
-    report.draw(options.out / "chart.png", machine, results)
-    print(f"\nwritten to {options.out}: results.json, results.md, chart.png")
+    written = "results.json, results.md"
+    if importlib.util.find_spec("matplotlib"):
+        report.draw(options.out / "chart.png", machine, results)
+        written += ", chart.png"
+    else:
+        print("\nno chart: matplotlib is not installed (pip install 'tracegrad[bench]')")
+    print(f"\nwritten to {options.out}: {written}")
     if any(not row.agrees or row.error for _, rows in results.values() for row in rows):
         sys.exit("some results differ or failed: see above")
 

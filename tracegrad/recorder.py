@@ -216,12 +216,15 @@ class Recorder:
         if what == "bool" and dtype != "bool":
             key = self._derived("ne", (key, self._number(0, dtype)), {}, line)
             value, dtype = np.bool_(value != 0), "bool"
-        elif what == "int" and dtype in FLOATS and abs(float(value)) < 2**53:
-            difference = self._derived("sub", (key, key), {}, line)
-            finite = self._derived("eq", (difference, self._number(0, dtype)), {}, line)
-            self._answer(finite, "bool", 1, "is finite", line)
-            key = self._derived("cast", (key,), {"dtype": "i64"}, line)
-            value, dtype = np.int64(int(value)), "i64"
+        elif what == "int" and dtype in FLOATS:         # the same questions whatever the value: paths begin alike
+            wide = self._derived("cast", (key,), {"dtype": "f64"}, line)
+            size = self._derived("abs", (wide,), {}, line)
+            small = abs(float(value)) < 2**53           # NaN is not
+            fits = self._derived("lt", (size, self._number(2.0**53, "f64")), {}, line)
+            self._answer(fits, "bool", int(small), "is below 2**53", line)
+            if small:
+                key = self._derived("cast", (wide,), {"dtype": "i64"}, line)
+                value, dtype = np.int64(int(value)), "i64"
         if dtype == "bool":
             self._answer(key, dtype, int(value), what, line)
         elif dtype in SWITCHED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tracegrad as tg
 from codegen.ir.builder import Builder
 from codegen.ir.interpret import interpret
 from codegen.ir.program import Exit, case_number
@@ -83,3 +84,21 @@ def test_what_does_not_branch_off_at_a_read_is_no_way_of_the_tree(path: Path) ->
 def test_a_long_path_does_not_recurse() -> None:
     low = lowered("halve", (F64,), tree_of(halvings(1000)))
     assert interpret(low.program, [np.float64(2.0**999)]) == [0.5]
+
+
+def test_floats_that_become_ints_are_ways_of_one_root_whatever_they_are() -> None:
+    def f(x: tg.Tensor) -> object:
+        try:
+            return int(x), x * int(x)
+        except (ValueError, OverflowError) as error:
+            return type(error).__name__
+
+    values = (2.7, -2.7, float("nan"), 1e30, float("inf"), 2.0**53, 0.0)
+    for dtype in (tg.float16, tg.float32, tg.float64):
+        traced = tg.trace(f)
+        for _ in range(2):
+            before = traced.stats.replays
+            for value in values:
+                x = tg.tensor(value, dtype=dtype)
+                assert repr(traced(x)) == repr(f(x))
+        assert traced.stats.replays == before + len(values) and len(traced.explain().roots) == 1

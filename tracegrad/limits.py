@@ -1,6 +1,6 @@
 """Limits: how far a traced function may grow, and what gives way when it has.
 
-    64 paths, and a call that has none    ->   plain Python, and the reason said
+    64 paths, and a call that has none    ->   not recorded, and the reason said
     64 more calls that have none          ->   paths that no call came back to meanwhile give way; recording goes on
 
 The wait doubles each time, so a function that never comes back to a path is recorded less and less.
@@ -24,10 +24,11 @@ FIRST_WAIT = 64
 class Limits:
     """How far a traced function may grow.
 
-    paths: how many it keeps, where those that share kernels with other sizes give way to new ones as long as calls come
-    back to such; unused: how many of the others may be such as no call has come back to; bytes: how much memory their
-    native calls may work in and give results in, for each kind of call (arrays, Tensors). When one of these is reached,
-    a call without a path runs without being recorded, until cold paths give way to it.
+    paths: how many it keeps; unused: how many of them may be such as no call has come back to; sizes: how many more
+    that share kernels with paths of other sizes, of which the one longest unused gives way to the next (but no more
+    than a quarter while no call has come back to any); bytes: how much memory the native calls of all may work in and
+    give results in, for each kind of call (arrays, Tensors). When one of these is reached, a call without a path runs
+    without being recorded, until cold paths give way to it.
 
     kernels: how many may be compiled in all; seconds: how long recording and compiling may take in all. After these
     nothing more is recorded.
@@ -41,6 +42,7 @@ class Limits:
 
     paths: int = 64
     unused: int = 16
+    sizes: int = 1024
     failures: int = 8
     values: int = 4
     kernels: int = 4096

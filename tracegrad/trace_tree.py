@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tracegrad.limits import Limits, Wait, bytes_of
@@ -12,8 +12,6 @@ from tracegrad.tensors import Tensor
 
 FEW = 4
 """So many roots are tried one after the other."""
-
-MOST_HINTS = 256
 
 
 class TraceTree:
@@ -26,7 +24,7 @@ class TraceTree:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.roots: tuple[Root, ...] = ()
-        self._hints: dict[tuple[Any, ...], Root] = {}   # by the shapes of arguments, where there are many roots
+        self._hints: dict[Hashable, Root] = {}          # by the shapes of arguments, where there are many roots
         self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
         self.growth = Growth()
         self._many = ""
@@ -50,35 +48,47 @@ class TraceTree:
         for root in roots[1:] if len(roots) <= FEW else self._likeliest_first(roots, args):
             leaves = root.match(args, kwargs)
             if leaves is not None:
-                self._put_first(root)
-                if len(roots) > FEW:
-                    self._hint(args, root)
+                self._put_first(root, args)
                 return root, leaves
         return None
 
-    def _put_first(self, root: Root) -> None:
+    def _put_first(self, root: Root, args: tuple) -> None:
+        """The root that matched these arguments, unless another thread has taken it out."""
         with self._changing:
-            if any(r is root for r in self.roots):
-                self.roots = (root, *(r for r in self.roots if r is not root))
+            roots = self.roots
+            place = next((k for k, r in enumerate(roots) if r is root), None)
+            if place is not None:
+                self.roots = (root, *roots[:place], *roots[place + 1:])
+                if len(roots) > FEW:
+                    self._hints[shapes_of(args)] = root
 
     def _likeliest_first(self, roots: tuple[Root, ...], args: tuple) -> Iterator[Root]:
         """The root that a call with such shapes had last, then all but that of the last call."""
-        hinted = self._hints.get(_shapes(args))
-        if hinted is not None and any(root is hinted for root in roots):
+        hinted = self._hints.get(shapes_of(args))
+        if hinted is not None:
             yield hinted
         yield from roots[1:]
 
-    def _hint(self, args: tuple, root: Root) -> None:
-        if len(self._hints) > MOST_HINTS:
-            self._hints.clear()
-        self._hints[_shapes(args)] = root
+    def _replace(self, roots: Iterable[Root]) -> None:
+        """Have these roots, under the lock; what is no longer among them is not hinted at either."""
+        self.roots = tuple(roots)
+        kept = frozenset(map(id, self.roots))
+        self._hints = {shapes: root for shapes, root in self._hints.items() if id(root) in kept}
+
+    @property
+    def _sharing(self) -> list[Root]:
+        """Those that share kernels with other sizes. Where calls come back to such, there is room for one more."""
+        return [root for root in self.roots if root.executable.shares_kernels]
 
     def add(self, root: Root, replaces: Root | None) -> None:
-        """A path has been grafted: `root` has it, and every path of `replaces`."""
+        """A path has been grafted: `root` has it, and every path of `replaces`. The size longest unused gives way."""
         with self._changing:
-            self.roots = (root, *(r for r in self.roots if r is not replaces))
-            while len(self.traces) > self.limits.paths and (idle := self._idle(root)) is not None:
-                self.roots = tuple(r for r in self.roots if r is not idle)
+            self._replace([root, *(r for r in self.roots if r is not replaces)])
+            sharing = self._sharing
+            if _come_back_to(sharing):
+                while sum(len(r.traces) for r in sharing) > self.limits.sizes and sharing[-1] is not root:
+                    idle = sharing.pop()
+                    self._replace(r for r in self.roots if r is not idle)
         self._many = ""
 
     def many(self) -> str:
@@ -98,15 +108,8 @@ class TraceTree:
     def evict(self, root: Root, smaller: Root | None) -> None:
         """Forget paths of `root`: `smaller` has the others, if there are any."""
         with self._changing:
-            self.roots = tuple(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
+            self._replace(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
         self._many = ""
-
-    def _idle(self, but: Root | None = None) -> Root | None:
-        """The root longest unused of those that share kernels with other sizes, if calls come back to such at all."""
-        sharing = [root for root in self.roots if root.executable.shares_kernels]
-        if not any(trace.replays for root in sharing for trace in root.traces):
-            return None
-        return next((root for root in reversed(sharing) if root is not but), None)
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
@@ -122,12 +125,18 @@ class TraceTree:
     def full(self) -> bool:
         """Has the function as many paths as its limits allow?"""
         own = [trace for root in self.roots if not root.executable.shares_kernels for trace in root.traces]
-        if sum(not trace.replays for trace in own) >= self.limits.unused:
+        if sum(not trace.replays for trace in own) >= self.limits.unused or len(own) >= self.limits.paths:
             return True
         if sum(map(bytes_of, self.roots)) >= self.limits.bytes:
             return True
-        return len(self.traces) >= self.limits.paths and self._idle() is None
+        return not _come_back_to(self._sharing) and sum(len(r.traces) for r in self._sharing) >= self.limits.sizes // 4
 
 
-def _shapes(args: tuple) -> tuple[Any, ...]:
-    return tuple([a.shape if isinstance(a, Tensor) else None for a in args])
+def _come_back_to(roots: Iterable[Root]) -> bool:
+    return any(trace.replays for root in roots for trace in root.traces)
+
+
+def shapes_of(args: Sequence[Any]) -> Hashable:
+    """What tells calls of other sizes apart, mostly: the shapes of arguments, how long lists are and what is first."""
+    return tuple([a.shape if isinstance(a, Tensor) else (len(a), shapes_of(a[:1])) if isinstance(a, list | tuple)
+                  else None for a in args])

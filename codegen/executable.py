@@ -24,7 +24,7 @@ import numpy as np
 from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.schedule.plan import ProgramPlan
 from codegen.schedule.plan_text import print_program_plan
-from codegen.schedule.step_reports import StepReport, step_reports
+from codegen.schedule.step_reports import Listings, StepReport, step_reports
 
 DONE = -1
 """What a run returns that came to the first end; at end k it is DONE - k. An exit is its number, 0 or more."""
@@ -50,6 +50,7 @@ class Executable:
     be called by several threads at once, and returns the number of the exit that was taken, or DONE - k at end k.
     `shares_kernels`: they serve other sizes too, so to compile for one compiles none.
     ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
+    `listings`: what its steps are compiled from and to.
     """
 
     inputs: tuple[TensorType, ...]
@@ -61,6 +62,7 @@ class Executable:
     kernels_compiled: int = 0
     kernels_reused: int = 0
     shares_kernels: bool = False
+    listings: Listings | None = None
 
     def outputs(self, end: int = 0) -> tuple[TensorType, ...]:
         """The types of the outputs at an end."""
@@ -81,7 +83,7 @@ class Executable:
         """For each block of the plan, which may cut those of the program, a report for each of its steps."""
         if self.plan is None:
             return ()
-        reports = {id(plan): step_reports(plan) for plan in self.plan.plans}
+        reports = {id(plan): step_reports(plan, self.listings) for plan in self.plan.plans}
         return tuple(reports[id(block.plan)] for block in self.plan.blocks)
 
     def __call__(self, *inputs: object) -> tuple[np.ndarray, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from codegen import StepReport
 from codegen.ir.graph import Graph
 from codegen.ir.text import print_graph
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.assumptions import Assumption, assumptions, listed, reads_and_rest
-from tracegrad.path_tree import Row, Stretch, Way, counted, rows, unseen
+from tracegrad.path_tree import Row, Stretch, Way, counted, lines_of, rows, unseen
 from tracegrad.reports import RootReport, TraceReport
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 FOLLOWED = "calls that are not replayed are followed: their Python runs, their work on tensors is compiled"
 MOST_LINES = 24         # of a section, where not everything is asked for
+MOST_STEP_LINES = 48
 FIRST_NODES, LAST_NODES = 16, 4
 MOST_PATHS = 6          # that are told one by one
 MOST_ROOTS = 3
 WIDEST = 110            # characters of a step or an operation
 
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+FLOP_UNITS = ((10**9, "Gflop"), (10**6, "Mflop"), (10**3, "kflop"))
 
 
 def report(explanation: Explanation) -> str:
@@ -46,6 +49,22 @@ def bytes_text(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {name}"
     return f"{count} bytes"
+
+
+def flops_text(count: int) -> str:
+    """A number of floating-point operations; "" for none."""
+    for size, name in FLOP_UNITS:
+        if count >= size:
+            return f"{count / size:.1f} {name}"
+    return f"{count} flop" if count else ""
+
+
+def step_lines(step: StepReport, verbose: bool) -> list[str]:
+    """A line for a step; below it a reason why it is not one with others, or every decision about it."""
+    where = f"  @ {lines_of(step.lines)}" if step.lines else ""
+    line = f"{bytes_text(step.bytes_moved):>11} {flops_text(step.flops):>12}  {_fitted(step.summary, verbose)}{where}"
+    told = step.why if verbose else [decision.sentence for decision in step.decisions if decision.parts][:1]
+    return [line, *(f"{'':28}{_fitted(sentence, verbose)}" for sentence in told)]
 
 
 def _root(root: RootReport, verbose: bool) -> list[str]:
@@ -169,13 +188,14 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, with_graph: bool
             lines.append(f"    {title}: {', '.join(items) if verbose else listed(items)}")
     steps = root.steps_of(trace)
     if steps:
-        moved = bytes_text(sum(step.bytes_moved for step in steps))
+        work = bytes_text(sum(step.bytes_moved for step in steps)) + " moved"
+        if flops := flops_text(sum(step.flops for step in steps)):
+            work += f", {flops}"
         told = []
         for turn, times in root.turns_of(trace):
             told += [f"{times} times:"] if times > 1 else []
-            told += [f"{'|' if times > 1 else ' '}{bytes_text(step.bytes_moved):>11}  {_fitted(step.summary, verbose)}"
-                     for step in turn]
-        lines += _indented(_section(f"{counted(len(steps), 'step')}, {moved} moved", told, verbose))
+            told += ["| "[times == 1] + line for step in turn for line in step_lines(step, verbose)]
+        lines += _indented(_section(f"{counted(len(steps), 'step')}, {work}", told, verbose, MOST_STEP_LINES))
     if with_graph:
         lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])
     return lines
@@ -197,12 +217,12 @@ def _fitted(text: str, verbose: bool) -> str:
     return text if verbose or len(text) <= WIDEST else text[:WIDEST - 3] + "..."
 
 
-def _section(title: str, items: Sequence[str], verbose: bool) -> list[str]:
+def _section(title: str, items: Sequence[str], verbose: bool, most: int = MOST_LINES) -> list[str]:
     """A title and lines below it, equal neighbors once, and so many."""
     if not items:
         return []
     lines = list(items) if verbose else list(counted_runs(items))
-    shown = lines if verbose or len(lines) <= MOST_LINES + 2 else lines[:MOST_LINES]
+    shown = lines if verbose or len(lines) <= most + 2 else lines[:most]
     return [f"  {title}", *(f"    {line}" for line in shown), *_more(len(lines) - len(shown), "line", "    ")]
 
 

@@ -25,7 +25,6 @@ from codegen.llvm_cpu.nest import Nest
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.reductions import Accumulator
 from codegen.llvm_cpu.scans import Scanner
-from codegen.llvm_cpu.value_types import value_dtypes
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -45,6 +44,7 @@ from codegen.schedule.kernel import (
     Unary,
     makes_value,
 )
+from codegen.schedule.value_types import value_dtypes
 
 _PARAMETERS = "ptr noalias readonly %buffers, i64 %first_chunk, i64 %last_chunk, ptr noalias %failed"
 _FIRST_CHUNK, _LAST_CHUNK = Value("%first_chunk", I64), Value("%last_chunk", I64)

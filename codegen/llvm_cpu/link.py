@@ -43,6 +43,15 @@ def compile_object(text: str, level: int = HOT) -> bytes:
         raise LinkError(str(error)) from None
 
 
+def assembly(text: str, level: int = HOT) -> str:
+    """What `compile_object` makes, as assembly for people; LinkError as there."""
+    try:
+        with llvm.parse_assembly(text, llvm.create_context()) as module:
+            return _machine(level).emit_assembly(module)
+    except RuntimeError as error:
+        raise LinkError(str(error)) from None
+
+
 def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> dict[str, int]:
     """Load object code; the addresses of `exports`. `imports`: addresses of symbols that are not in the process."""
     names = tuple(exports)

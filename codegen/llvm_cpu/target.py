@@ -17,6 +17,7 @@ from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import make_run, object_layout
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.link import HOT, VERSIONS
+from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.matmul import multiplier
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
@@ -69,7 +70,7 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel) -> Executab
     return Executable(
         plan.inputs, plan.slots, plan.ends, make_run(words, plan.arena_bytes, base.symbols), plan,
         compile_seconds=perf_counter() - start, kernels_compiled=compiled,
-        kernels_reused=len(loaded) + len(gemms) - compiled)
+        kernels_reused=len(loaded) + len(gemms) - compiled, listings=LISTINGS)
 
 
 def _load_kernel(kernel: Kernel, cache: Cache, emit: Emit) -> tuple[int, bool]:

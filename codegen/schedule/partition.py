@@ -27,6 +27,7 @@ from codegen.schedule.demand import demand_of
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Shape, reduced_axes
+from codegen.schedule.plan import Decision
 from codegen.schedule.runs import Runs, aligns, reduces, runs_of, runs_text, splits, splits_rows
 from codegen.schedule.tile import partial_blocks
 
@@ -52,7 +53,7 @@ class Partition:
 
     groups: tuple[Group, ...]
     home: dict[int, int]
-    decisions: tuple[str, ...]
+    decisions: tuple[Decision, ...]
 
 
 def partition(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: frozenset[int], cut: frozenset[int],
@@ -94,7 +95,7 @@ class _Partitioner:
         self.home: dict[int, int] = {}
         self.drafts: dict[int, _Draft] = {}
         self.readers: dict[int, list[int]] = {}         # value to the groups that read it at their own points
-        self.decisions: list[str] = []
+        self.decisions: list[Decision] = []
 
     # ---- key values and where they are computed --------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ class _Partitioner:
         computed = {Form.SCATTER: node.args[1:], Form.SCAN: node.args}.get(self.graph.forms[v], ())
         self.leaves[v] = {leaf: False for a in (*self.calls[v], *computed) for leaf in self._known(a)}
         self._start(v, None, ())
-        self.decisions.append(f"%{v} {node.op} is a call on whole buffers")
+        self._decide(v, f"%{v} {node.op} is a call on whole buffers")
 
     def _place(self, v: int, node: Node) -> None:
         """Put a key value into the group where its operands are, if its points fit there, else into one of its own."""
@@ -172,12 +173,13 @@ class _Partitioner:
             why_not = self._refusal(g, v, shape, runs)
             if why_not is None:
                 self._join(g, v, shape, runs)
-                self.decisions.append(f"%{v} {node.op} is computed with {self._names(g, v)}")
+                self._decide(v, f"%{v} {node.op} is computed with {self._names(g, v)}")
                 self._merge_others(g, v)
                 return
             refusals.append(f"; not with {self._names(g, v)}: {why_not}")
         self._start(v, runs, shape)
-        self.decisions.append(f"%{v} {node.op} starts a kernel over {runs_text(runs)}" + "".join(refusals[:2]))
+        self._decide(v, f"%{v} {node.op} starts a kernel over {runs_text(runs)}" + "".join(refusals[:2]),
+                     parts=bool(refusals))
 
     def _domain(self, v: int) -> Shape:
         """The shape at whose points a value computes: a reduction's operand's."""
@@ -282,7 +284,7 @@ class _Partitioner:
         for other in sorted(producers - {g}):
             if self._can_merge(g, other, v):
                 both = f"{self._names(g, v)} and {self._names(other, v)}"
-                self.decisions.append(f"the kernels of {both} are one: %{v} reads both")
+                self._decide(v, f"the kernels of {both} are one: %{v} reads both")
                 self._absorb(g, other)
                 if not own.after.isdisjoint(self.leaves[v]):
                     own.after.add(v)
@@ -348,17 +350,21 @@ class _Partitioner:
     def _is_stored(self, v: int, others: int) -> bool:
         """Is it better to store `v` than to compute it again in other groups? By bytes moved, if computing is cheap."""
         if self.graph.forms[v] is Form.REDUCE:
-            self.decisions.append(f"%{v} is stored: it is a reduction that other kernels read")
+            self._decide(v, f"%{v} is stored: it is a reduction that other kernels read", parts=True)
             return True
         if self.again[v] > CHEAP:
-            self.decisions.append(f"%{v} is stored: computing it again takes {self.again[v]} operations an element")
+            self._decide(v, f"%{v} is stored: computing it again takes {self.again[v]} operations an element",
+                         parts=True)
             return True
         stored = (2 + others) * self._bytes(v)
         loaded = others * sum(map(self._bytes, self.leaves[v]))
         choice = "stored" if stored < loaded else "computed again"
-        self.decisions.append(f"%{v} is {choice}: {others} other kernels read it, "
-                              f"which moves {stored} bytes if it is stored, {loaded} if not")
+        self._decide(v, f"%{v} is {choice}: {others} other kernels read it, "
+                        f"which moves {stored} bytes if it is stored, {loaded} if not", parts=stored < loaded)
         return stored < loaded
+
+    def _decide(self, v: int, sentence: str, parts: bool = False) -> None:
+        self.decisions.append(Decision(v, sentence, parts))
 
     def _bytes(self, v: int) -> int:
         return self.size[v] * DTYPES[self.graph.dtype(v)].itemsize

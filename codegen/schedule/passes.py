@@ -41,10 +41,11 @@ AXIS_NAMES = "ijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A kernel, and what each of its params holds."""
+    """A kernel, what each of its params holds, and the values of the graph that it is there for."""
 
     kernel: Kernel
     storages: tuple[Storage, ...]
+    values: tuple[int, ...] = ()
 
 
 def emitted(nest: Nest, chosen: Layout) -> Lowered:

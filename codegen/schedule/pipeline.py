@@ -110,5 +110,5 @@ def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], w
             tasks.append(Task(works[value], frozenset(calls[value]), frozenset({kept_in(value)})))
         elif value in scattered and scattered[value] not in becomes:
             tasks.append(copy(scattered[value], kept_in(value)))
-        tasks += [launch(Lowered(one.kernel, tuple(map(kept_in, one.storages)))) for one in kernels]
+        tasks += [launch(Lowered(one.kernel, tuple(map(kept_in, one.storages)), group.members)) for one in kernels]
     return tasks

@@ -17,7 +17,21 @@ from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.passes import Lowered
-from codegen.schedule.plan import Arena, Buffer, Check, Copy, Host, Input, Launch, Matmul, Output, Plan, Step
+from codegen.schedule.plan import (
+    Arena,
+    Buffer,
+    Check,
+    Copy,
+    Decision,
+    Host,
+    Input,
+    Launch,
+    Matmul,
+    Origin,
+    Output,
+    Plan,
+    Step,
+)
 from codegen.schedule.sizes import given_sizes
 from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
 
@@ -26,7 +40,7 @@ WORTH_OVERWRITING = 1 << 18
 
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
-           decisions: tuple[str, ...]) -> Plan:
+           decisions: tuple[Decision, ...]) -> Plan:
     """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task."""
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     order = [visible.tasks.tasks[k] for k in visible.tasks.order()]
@@ -35,7 +49,14 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
     return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes, symbolic,
-                (*decisions, *visible.decisions))
+                (*decisions, *visible.decisions), tuple(_origin(graph, task) for task in order))
+
+
+def _origin(graph: StaticGraph, task: Task) -> Origin:
+    work = task.work
+    values = work.values if isinstance(work, Lowered) else [p for p in task.writes if isinstance(p, int)]
+    computed = tuple(sorted(v for v in values if v >= graph.first))
+    return Origin(computed, tuple(dict.fromkeys(line for v in computed if (line := graph.node(v).line))))
 
 
 class _Visible:
@@ -43,19 +64,22 @@ class _Visible:
 
     def __init__(self, graph: StaticGraph, aliases: dict[int, int], outputs: Sequence[int], tasks: Sequence[Task]):
         self.graph, self.aliases, self.outputs = graph, aliases, outputs
-        self.decisions: list[str] = []
+        self.decisions: list[Decision] = []
         self.at: dict[Place, Input | Output] = {v: Input(v) for v in range(graph.first)}
         self.computed: list[tuple[int, int]] = []           # aliases whose output could be computed in place
         early, late = self._copies()
         self.tasks = TaskGraph([*tasks, *early])
         for output, input in self.computed:
             if self._write_in_place(output, input):
-                self.decisions.append(f"output {output} is written over input {input} as it is computed")
+                self._decide(output, f"output {output} is written over input {input} as it is computed")
             else:
                 late.append(copy(self.outputs[output], input))
-                self.decisions.append(f"output {output} is computed beside input {input} and copied into it at the end")
+                self._decide(output, f"output {output} is computed beside input {input} and copied into it at the end")
         for task in late:
             self.tasks.add_after_check(task)
+
+    def _decide(self, output: int, sentence: str) -> None:
+        self.decisions.append(Decision(self.outputs[output], sentence))
 
     def _copies(self) -> tuple[list[Task], list[Task]]:
         """Copies that have to be done before any input is overwritten, and copies into inputs, which come last."""

@@ -124,12 +124,29 @@ Step = Launch | Matmul | Host | Copy | Check
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Why steps are as they are: a sentence about a value of the graph. `parts`: it keeps two steps from being one."""
+
+    value: int
+    sentence: str
+    parts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a step computes: values of the graph, and the user's lines that asked for them."""
+
+    values: tuple[int, ...]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """`inputs` and `outputs` are the types of the graph; aliases maps an output to the input whose storage it shares.
 
     Sizes may have symbols in them: then a plan is not run but bound to numbers for them (see binding). `symbolic`: the
     sizes in the graph that have, each of which has to be at least 1.
-    `decisions`: why the steps are as they are, one sentence each, for people.
+    `decisions`: why the steps are as they are, and `origins`: what each of them computes, for people.
     """
 
     inputs: tuple[TensorType, ...]
@@ -139,7 +156,8 @@ class Plan:
     steps: tuple[Step, ...]
     arena_bytes: int
     symbolic: tuple[Dim, ...] = ()
-    decisions: tuple[str, ...] = field(default=(), compare=False)
+    decisions: tuple[Decision, ...] = field(default=(), compare=False)
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def print_plan(plan: Plan, decisions: bool = True) -> str:
     for step in plan.steps:
         lines += [f"  {line}" for line in step_text(step).splitlines()]
     if decisions:
-        lines += [f"  # {decision}" for decision in plan.decisions]
+        lines += [f"  # {decision.sentence}" for decision in plan.decisions]
     return "\n".join([*lines, "}"]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What the steps of a Plan of known sizes do, for people: a line for each, and how many bytes it moves.
+"""What the steps of a Plan of known sizes do, for people: a line for each, how many bytes it moves, and why it is one.
 
     kernel (b0: f32[18] in, b1: f32[1] out) { ... }   ->   "kernel over 18: tanh, mul, sum; mul", 76 bytes
 
@@ -7,12 +7,14 @@ memory and the processor if no cache held any of it.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import prod
 from typing import assert_never
 
 from codegen.ir.dims import number_of
 from codegen.ir.types import DTYPES
+from codegen.schedule.flops import flops_of
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -27,7 +29,8 @@ from codegen.schedule.kernel import (
     Statement,
     Unary,
 )
-from codegen.schedule.plan import Check, Copy, Host, Launch, Matmul, Plan, Step
+from codegen.schedule.kernel_text import print_kernel
+from codegen.schedule.plan import Check, Copy, Decision, Host, Launch, Matmul, Origin, Plan, Step
 from codegen.schedule.plan_text import step_text
 from codegen.schedule.sizes import kernel_at
 
@@ -35,17 +38,63 @@ MOST_OPS = 12           # of a pass, the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
+class Listings:
+    """What a target makes of a step, as text: LLVM IR, and assembly; "" for what it makes no code of its own for."""
+
+    llvm: Callable[[Step], str]
+    asm: Callable[[Step], str]
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step: what it does, the bytes it moves, and all of it as text."""
+    """One step: what it does, the bytes it moves, all of it as text.
+
+    `bytes_written` are among those moved; `flops`: floating-point operations; `lines`: the user's, that asked for what
+    it computes; `decisions`: why it is a step, and what others it is not one with.
+    """
 
     summary: str
     bytes_moved: int
     text: str
+    bytes_written: int = 0
+    flops: int = 0
+    lines: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    step: Step | None = field(default=None, compare=False, repr=False)
+    listings: Listings | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Each of the decisions as a sentence."""
+        return tuple(decision.sentence for decision in self.decisions)
+
+    @property
+    def ir(self) -> str:
+        """The text of the kernel; of a step that has none, the step's."""
+        return print_kernel(self.step.kernel) if isinstance(self.step, Launch) else self.text
+
+    @property
+    def llvm(self) -> str:
+        """The LLVM IR that is compiled; "" for a step without code of its own: a copy, a check, a call of the host."""
+        return "" if self.listings is None or self.step is None else self.listings.llvm(self.step)
+
+    @property
+    def asm(self) -> str:
+        """The same as assembly of this machine's processor."""
+        return "" if self.listings is None or self.step is None else self.listings.asm(self.step)
 
 
-def step_reports(plan: Plan) -> tuple[StepReport, ...]:
+def step_reports(plan: Plan, listings: Listings | None = None) -> tuple[StepReport, ...]:
     """A report for each step, in order."""
-    return tuple(StepReport(_summary(step), _bytes_moved(step, plan), step_text(step)) for step in plan.steps)
+    origins = plan.origins or (Origin((), ()),) * len(plan.steps)
+    return tuple(_report(step, origin, plan, listings) for step, origin in zip(plan.steps, origins, strict=True))
+
+
+def _report(step: Step, origin: Origin, plan: Plan, listings: Listings | None) -> StepReport:
+    read, written = _bytes_read_and_written(step, plan)
+    decisions = tuple(d for d in plan.decisions if d.value in origin.values)
+    return StepReport(_summary(step), read + written, step_text(step), written, flops_of(step), origin.lines,
+                      decisions, step, listings)
 
 
 def _summary(step: Step) -> str:
@@ -98,21 +147,22 @@ def _op(statement: Statement) -> str | None:
             return None
 
 
-def _bytes_moved(step: Step, plan: Plan) -> int:
+def _bytes_read_and_written(step: Step, plan: Plan) -> tuple[int, int]:
     match step:
         case Launch(kernel, buffers):
-            ways = {"in": 1, "out": 1, "inout": 2}
-            return sum(_bytes(plan, k) * ways[param.access] for k, param in zip(buffers, kernel.params))
+            sizes = [(_bytes(plan, k), param.access) for k, param in zip(buffers, kernel.params)]
+            return (sum(size for size, access in sizes if access != "out"),
+                    sum(size for size, access in sizes if access != "in"))
         case Matmul():
             batch, m, n, k = step.sizes
-            elements = m * k + k * n + m * n
-            return batch * elements * DTYPES[step.dtype].itemsize
+            item = DTYPES[step.dtype].itemsize
+            return batch * (m * k + k * n) * item, batch * m * n * item
         case Host(_, _, operands, result, _):
-            return sum(_bytes(plan, k) for k in (*(k for k, _ in operands), result) if k is not None)
+            return sum(_bytes(plan, k) for k, _ in operands if k is not None), _bytes(plan, result)
         case Copy(source, target):
-            return _bytes(plan, source) + _bytes(plan, target)
+            return _bytes(plan, source), _bytes(plan, target)
         case Check():
-            return 0
+            return 0, 0
         case _:
             assert_never(step)
 

@@ -1,0 +1,33 @@
+"""listings: what is compiled for a step, for people to read: written anew when it is asked for.
+
+The code of a kernel may have come from the disk, where only objects are kept. The same kernel gives the same text.
+"""
+from __future__ import annotations
+
+from codegen.llvm_cpu.emit import emit_kernel
+from codegen.llvm_cpu.features import host_features
+from codegen.llvm_cpu.gemm import emit_gemm
+from codegen.llvm_cpu.link import assembly
+from codegen.llvm_cpu.matmul import multiplier
+from codegen.schedule.plan import Launch, Matmul, Step
+from codegen.schedule.step_reports import Listings
+
+
+def llvm_text(step: Step) -> str:
+    """The LLVM IR of the function that a step launches; "" where that is the driver's own, BLAS, or the host's."""
+    match step:
+        case Launch(kernel):
+            return emit_kernel(kernel, "kernel", host_features())
+        case Matmul(dtype=dtype) if multiplier(host_features()).kind == "own":
+            return emit_gemm(dtype, "matmul", host_features())
+        case _:
+            return ""
+
+
+def asm_text(step: Step) -> str:
+    """The assembly of that."""
+    text = llvm_text(step)
+    return assembly(text) if text else ""
+
+
+LISTINGS = Listings(llvm_text, asm_text)

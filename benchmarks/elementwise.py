@@ -5,7 +5,7 @@ import numpy as np
 
 from benchmarks.frame import Benchmark, Work, sample
 
-SIZES = {"64 K": 1 << 16, "1 M": 1 << 20, "16 M": 1 << 24}
+SIZES = {"64 K": 1 << 16, "1 M": 1 << 20, "16 M": 1 << 24, "64 M": 1 << 26}
 A, B = 1.5, -0.25
 
 

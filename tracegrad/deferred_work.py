@@ -78,21 +78,31 @@ class Work:
                    for k, order in zip(self.wanted, orders)]
         return b.graph([*outputs, *(values[k] for k, _ in self.written)])
 
-    def run(self, inputs: Sequence[np.ndarray], homes: Sequence[np.ndarray]) -> dict[int, np.ndarray] | None:
-        """The wanted values; what is written goes to `homes`. None if it left at an exit, with nothing written."""
+    def run(self, inputs: Sequence[np.ndarray], homes: Sequence[np.ndarray]
+            ) -> tuple[dict[int, np.ndarray] | None, BaseException | None]:
+        """The wanted values; what is written goes to `homes`. None if it left at an exit, with nothing written, or if
+        it is not compiled. And what has interrupted it: the user's code had the work done already, so it is finished.
+        """
+        if self.executable is None:
+            return None, None
         places = self.executable.ends[0]
         given = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in inputs]
         stored = {place: pool.take() for place, pool in self._pools.items()}
         for place, home in zip(places[len(self.wanted):], homes):
             if place >= len(given):
                 stored[place] = home
-        if self.executable.run((*given, *(stored[place] for place in sorted(stored)))) >= 0:
-            return None
+        operands, interruption = (*given, *(stored[place] for place in sorted(stored))), None
+        try:
+            left_at = self.executable.run(operands)
+        except BaseException as error:  # noqa: BLE001 - raised by who called, once everything is in order
+            left_at, interruption = self.executable.run(operands), error
+        if left_at >= 0:
+            return None, interruption
         arrays = {}
         for k, place in zip(self.wanted, places):
             order = self.path[k].order
             arrays[k] = stored[place] if order is None else stored[place].transpose(np.argsort(order))
-        return arrays
+        return arrays, interruption
 
     def interpret(self, inputs: Sequence[np.ndarray], arrays: dict[int, np.ndarray]) -> None:
         """Put every value that is wanted or written into `arrays`, by NumPy. What refuses raises as in eager mode."""

@@ -286,18 +286,20 @@ class Follower:
             work = self.known.find(last, bases, written)
             homes = [home for _, home in targets]
             inputs = running.inputs[:last.entered]
-            arrays = None if work.executable is None else work.run(inputs, homes)
+            arrays, interruption = work.run(inputs, homes)
             if arrays is not None:
                 self._hand_over(running, wanted, arrays, targets)
-                return
-            arrays = {}
-            try:
-                work.interpret(inputs, arrays)
-            finally:                                    # what comes before an error has happened
-                for home, (k, _) in zip(homes, written):
-                    if k in arrays:
-                        np.copyto(home, arrays[k])
-                self._hand_over(running, wanted, arrays, targets)
+            else:
+                arrays = {}
+                try:
+                    work.interpret(inputs, arrays)
+                finally:                                    # what comes before an error has happened
+                    for home, (k, _) in zip(homes, written):
+                        if k in arrays:
+                            np.copyto(home, arrays[k])
+                    self._hand_over(running, wanted, arrays, targets)
+            if interruption is not None:
+                raise interruption
 
     @staticmethod
     def _hand_over(running: Running, wanted: list[int], arrays: dict[int, np.ndarray],

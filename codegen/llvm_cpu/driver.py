@@ -9,7 +9,9 @@ A run has a frame: words of its own, where the driver finds the program, the sto
 """
 from __future__ import annotations
 
-STOP, CHECK, LAUNCH, BRANCH, SWITCH = range(5)
+from codegen.llvm_cpu.interruptions import INTERRUPTED
+
+STOP, CHECK, LAUNCH, BRANCH, SWITCH, POLL = range(6)
 """The first word of each instruction."""
 
 CHECK_EXIT = 0
@@ -99,11 +101,12 @@ hold:
   br label %next
 next:
   %at = phi ptr [ %start, %entry ], [ %start, %hold ], [ %after.check, %passed ], [ %after.launch, %launched ],
-    [ %after.branch, %branch ], [ %after.switch, %turn ]
+    [ %after.branch, %branch ], [ %after.switch, %turn ], [ %word.1.at, %poll ]
   %word.1.at = getelementptr i64, ptr %at, i64 1
   %code = load i64, ptr %at
   switch i64 %code, label %stop [ i64 {CHECK}, label %check i64 {LAUNCH}, label %gather
-                                  i64 {BRANCH}, label %branch i64 {SWITCH}, label %switch ]
+                                  i64 {BRANCH}, label %branch i64 {SWITCH}, label %switch
+                                  i64 {POLL}, label %poll ]
 
 check:
   %flag = load i32, ptr %failed
@@ -148,6 +151,10 @@ run:
 launched:
   %after.launch = getelementptr i64, ptr %at, i64 %length
   br label %next
+
+poll:
+  %interrupted = call i1 @poll()
+  br i1 %interrupted, label %finish, label %next
 
 branch:
   %truth.slot = load i64, ptr %word.1.at
@@ -202,7 +209,7 @@ stop:
   %outcome = load i64, ptr %word.1.at
   br label %finish
 finish:
-  %result = phi i64 [ %outcome, %stop ], [ %exit, %leave ]
+  %result = phi i64 [ %outcome, %stop ], [ %exit, %leave ], [ {INTERRUPTED}, %poll ]
   br i1 %blas, label %release, label %out
 release:
   call void @release_blas()
@@ -218,4 +225,4 @@ define void @after_fork() nounwind {{
   ret void
 }}
 """
-"""@copy, @fill_zero, @drive(frame) and @after_fork(); needs the texts of threads and blas in the same module."""
+"""@copy, @fill_zero, @drive(frame) and @after_fork(); beside the texts of threads, blas and interruptions."""

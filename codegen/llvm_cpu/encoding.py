@@ -4,6 +4,7 @@
     Matmul(a, b, c, ...)             ->     launch, length, address, chunks, 3, slot a, slot b, slot c, m, n, k, ...
     Host(op, ...)                           launch, length, address, 1, n, slots ...
     Check()                                 check, exit number
+    after a launch of several chunks        poll
     Branch(value, then, else)               branch, slot, word of then, word of else
     Switch(value, cases, default)           switch, slot, kind, cases, word of default, number, word, number, word, ...
     Return, exits                           stop, result
@@ -12,7 +13,8 @@
    places in the arena, and constants.
 2. A new plan is new data; whatever a launch needs beyond its buffers are literals behind the slots, whose address
    follows the buffers' among the params.
-3. Words by which control goes on are counted from the start of the program. A block that one jump leads to follows it.
+3. There is a poll (see interruptions) until a step writes an input: from there on a run does not leave.
+4. Words by which control goes on are counted from the start of the program. A block that one jump leads to follows it.
 """
 from __future__ import annotations
 
@@ -34,6 +36,7 @@ from codegen.llvm_cpu.driver import (
     FRAME_SLOTS,
     HEADER_WORDS,
     LAUNCH,
+    POLL,
     SIGNED_KIND,
     STOP,
     SWITCH,
@@ -56,6 +59,7 @@ from codegen.schedule.plan import (
     PlannedBlock,
     ProgramPlan,
     Step,
+    written,
 )
 from codegen.schedule.sizes import chunks_at
 
@@ -137,8 +141,10 @@ class _Writer:
             self.words[word] = self._starts[target]
 
     def _steps(self, block: PlannedBlock, launches: list[_Launched | None]) -> None:
-        slots = [self._slot(block.place(buffer.place)) for buffer in block.plan.buffers]
-        for launched in launches:
+        places = [block.place(buffer.place) for buffer in block.plan.buffers]
+        slots = [self._slot(place) for place in places]
+        may_leave = True
+        for step, launched in zip(block.plan.steps, launches, strict=True):
             if launched is None:
                 self.words += [CHECK, CHECK_EXIT]
                 continue
@@ -147,6 +153,9 @@ class _Writer:
                 operands = [len(buffers), *[slots[b] for b in buffers], *literals]
                 self.words += [LAUNCH, 4 + len(operands), address, chunks, *operands]
                 self.widest = max(self.widest, len(buffers) + 1)
+                may_leave = may_leave and not any(isinstance(places[b], Input) for b in written(step))
+                if may_leave and chunks > 1:
+                    self.words.append(POLL)
 
     def _terminator(self, block: PlannedBlock) -> None:
         match block.terminator:

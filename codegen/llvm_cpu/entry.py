@@ -21,6 +21,7 @@ import numpy as np
 from codegen.llvm_cpu.driver import FRAME_SLOTS
 from codegen.llvm_cpu.encoding import Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
+from codegen.llvm_cpu.interruptions import INTERRUPTED, raiser
 
 _HUGE_PAGE = 1 << 21
 _LINE = 64
@@ -119,6 +120,7 @@ Run = Callable[[tuple[np.ndarray, ...]], int]
 def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -> Run:
     """The function that runs a program: arrays (inputs, then outputs not aliased) -> -1, or the number of an exit."""
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
+    raise_interruption = raiser(symbols)
     frames: list[Frame] = []
 
     def frame_for_run() -> Frame:
@@ -138,6 +140,8 @@ def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -
             left_at = enter(id(arrays), frame.address)
             if len(frames) < KEPT_FRAMES:
                 frames.append(frame)
+            if left_at == INTERRUPTED:
+                raise_interruption()
             return left_at
         return interruptible(run, encoding.host_calls)
 
@@ -149,6 +153,8 @@ def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -
         left_at = enter_table(ctypes.addressof(table), frame.address)
         if len(frames) < KEPT_FRAMES:
             frames.append(frame)
+        if left_at == INTERRUPTED:
+            raise_interruption()
         return left_at
     return interruptible(run_with_table, encoding.host_calls)
 

@@ -19,6 +19,8 @@ from codegen.llvm_cpu.blas import Blas, hold_text
 from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
 from codegen.llvm_cpu.entry import entry_text, object_layout
 from codegen.llvm_cpu.features import host_features
+from codegen.llvm_cpu.interruptions import EXPORTS as INTERRUPTIONS
+from codegen.llvm_cpu.interruptions import follow_main_thread, host_poll_text
 from codegen.llvm_cpu.link import COLD, VERSIONS, LinkError, compile_object, host, link
 from codegen.llvm_cpu.matmul import blas_symbols, blas_text, multiplier
 from codegen.llvm_cpu.threads import THREADS, pool_text
@@ -42,12 +44,15 @@ def load_runtime(blas: Blas) -> Runtime:
     """A runtime with a pool of its own. It is compiled quickly: little time is spent in it."""
     layout = object_layout()
     pool = pool_text(platform.system(), platform.machine())
-    text = "".join((pool, hold_text(blas), blas_text(blas), DRIVER_TEXT, entry_text(layout)))
-    exports = (*EXPORTS, *blas_symbols(blas), "enter_table", *(("enter",) if layout else ()), "set_helpers")
+    text = "".join((pool, host_poll_text(), hold_text(blas), blas_text(blas), DRIVER_TEXT, entry_text(layout)))
+    exports = (*EXPORTS, *INTERRUPTIONS, *blas_symbols(blas), "enter_table", *(("enter",) if layout else ()),
+               "set_helpers")
     key = content_key("runtime", *machine_identity(), text)
     symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports, COLD)
     THREADS.attach(ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"]))
+    tell_main_thread = follow_main_thread(symbols)
     if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=tell_main_thread)
         os.register_at_fork(after_in_child=ctypes.CFUNCTYPE(None)(symbols["after_fork"]))
     return Runtime(symbols, blas)
 

@@ -123,6 +123,17 @@ class Check:
 Step = Launch | Matmul | Host | Copy | Check
 
 
+def written(step: Step) -> tuple[int, ...]:
+    """The buffers that a step writes."""
+    match step:
+        case Launch(kernel, buffers):
+            return tuple(b for b, param in zip(buffers, kernel.params) if param.access != "in")
+        case Matmul(c=target) | Host(result=target) | Copy(target=target):
+            return (target,)
+        case Check():
+            return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Why steps are as they are: a sentence about a value of the graph. `parts`: it keeps two steps from being one."""

@@ -1,17 +1,19 @@
-"""python -m benchmarks [NAME ...] [--rounds N] [--budget SECONDS] [--out FOLDER]"""
+"""python -m benchmarks [NAME ...] [--case TEXT] [--rounds N] [--budget SECONDS] [--threads N] [--out FOLDER]"""
 from __future__ import annotations
 
 import argparse
 import importlib
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import elsewhere, report, rounds
 from benchmarks.frame import FreshBenchmark
 
-NAMES = ("elementwise", "softmax_rows", "mlp_step", "cnn_step", "control_flow", "branches", "follow", "sizes",
-         "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time")
+NAMES = ("elementwise", "softmax_rows", "mlp_step", "cnn_step", "transformer_block", "rnn", "rosenbrock",
+         "fixed_point", "control_flow", "branches", "follow", "sizes", "numpy_programs", "call_overhead",
+         "eager_overhead", "compile_latency", "import_time")
 
 
 def progress(text: str) -> None:
@@ -23,23 +25,26 @@ def progress(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure tracegrad and its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}; all by default")
+    parser.add_argument("--case", default="", metavar="TEXT", help="only the cases whose name has this in it")
     parser.add_argument("--rounds", type=int, default=7, help="how often each contender has its turn")
     parser.add_argument("--budget", type=float, default=0.3, help="seconds of each turn")
+    parser.add_argument("--threads", type=int, default=rounds.THREADS, help="threads of each contender")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks"), help="folder for what is written")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in NAMES]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
 
-    machine = report.describe_machine()
+    machine = report.describe_machine(options.threads)
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     results = {}
     for name in options.names or NAMES:
         benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
+        benchmark = replace(benchmark, cases=tuple(case for case in benchmark.cases if options.case in case))
         with elsewhere.watched() as share:
             if isinstance(benchmark, FreshBenchmark):
-                rows = rounds.run_fresh(name, benchmark, options.rounds, progress)
+                rows = rounds.run_fresh(name, benchmark, options.rounds, progress, options.threads)
             else:
-                rows = rounds.run(name, benchmark, options.rounds, options.budget, progress)
+                rows = rounds.run(name, benchmark, options.rounds, options.budget, progress, options.threads)
         progress("")
         print(f"\n{name}: {benchmark.question}\n{report.as_table(benchmark, rows)}")
         if warning := elsewhere.warning(share):

@@ -1,4 +1,4 @@
-"""mlp_step: a whole training step of an MLP 784-512-512-10 on batches of 64: forward, backward, plain SGD, float32."""
+"""mlp_step: a whole training step of an MLP 784-512-512-10: forward, backward, plain SGD, float32, by batch size."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,46 +7,48 @@ import numpy as np
 
 from benchmarks.frame import Benchmark, Work
 
-BATCH, SIZES, LR = 64, (784, 512, 512, 10), 0.05
-CASE = f"batch {BATCH}, {'-'.join(map(str, SIZES))}"
+SIZES, LR = (784, 512, 512, 10), 0.05
+CASES = {f"batch {batch}, {'-'.join(map(str, SIZES))}": batch for batch in (64, 1, 32, 256)}
+CASE = next(iter(CASES))
 COMPARED_STEPS = 5
 
 
-def data() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+def data(case: str) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Weights [out, in] and biases [out] in turn; inputs; labels."""
     rng = np.random.default_rng(0)
     parameters: list[np.ndarray] = []
     for k, n in zip(SIZES, SIZES[1:]):
         bound = k ** -0.5
         parameters += [rng.uniform(-bound, bound, shape).astype(np.float32) for shape in ((n, k), (n,))]
-    return parameters, rng.standard_normal((BATCH, SIZES[0]), dtype=np.float32), rng.integers(0, SIZES[-1], BATCH)
+    batch = CASES[case]
+    return parameters, rng.standard_normal((batch, SIZES[0]), dtype=np.float32), rng.integers(0, SIZES[-1], batch)
 
 
-def contender(make: Callable[[], Callable[[], object]]) -> Callable[[str], Work]:
+def contender(make: Callable[[str], Callable[[], object]]) -> Callable[[str], Work]:
     """The losses of the first steps, to compare, then the step itself, to measure."""
     def prepare(case: str) -> Work:
-        step = make()
+        step = make(case)
         return Work(step, [float(step()) for _ in range(COMPARED_STEPS)])
     return prepare
 
 
-def tracegrad_eager() -> Callable[[], object]:
+def tracegrad_eager(case: str = CASE) -> Callable[[], object]:
     """The step as a user writes it, with its model and optimizer in a closure."""
-    step, x, y = tracegrad_step()
+    step, x, y = tracegrad_step(case)
     return lambda: step(x, y)
 
 
-def tracegrad() -> Callable[[], object]:
+def tracegrad(case: str = CASE) -> Callable[[], object]:
     import tracegrad as tg
-    step, x, y = tracegrad_step()
+    step, x, y = tracegrad_step(case)
     step = tg.trace(step, strict=True)
     return lambda: step(x, y)
 
 
-def tracegrad_step() -> tuple[Callable, object, object]:
+def tracegrad_step(case: str = CASE) -> tuple[Callable, object, object]:
     import tracegrad as tg
     from tracegrad import nn
-    parameters, x, y = data()
+    parameters, x, y = data(case)
     model = nn.Sequential(
         nn.Linear(*SIZES[:2]), nn.ReLU(), nn.Linear(*SIZES[1:3]), nn.ReLU(), nn.Linear(*SIZES[2:]))
     model.load_state_dict(dict(zip(model.state_dict(), parameters)))
@@ -63,9 +65,9 @@ def tracegrad_step() -> tuple[Callable, object, object]:
     return step, tg.asarray(x), tg.asarray(y)
 
 
-def torch() -> Callable[[], object]:
+def torch(case: str = CASE) -> Callable[[], object]:
     import torch
-    parameters, x, y = data()
+    parameters, x, y = data(case)
     ps = [torch.from_numpy(p).requires_grad_() for p in parameters]
     x, y = torch.from_numpy(x), torch.from_numpy(y)
     optimizer = torch.optim.SGD(ps, lr=LR)
@@ -88,9 +90,9 @@ def torch_loss(ps, x, y):
     return torch.nn.functional.cross_entropy(x, y)
 
 
-def torch_compile() -> Callable[[], object]:
+def torch_compile(case: str = CASE) -> Callable[[], object]:
     import torch
-    parameters, x, y = data()
+    parameters, x, y = data(case)
     ps = [torch.from_numpy(p) for p in parameters]
     x, y = torch.from_numpy(x), torch.from_numpy(y)
 
@@ -104,10 +106,10 @@ def torch_compile() -> Callable[[], object]:
     return lambda: step(ps, x, y)
 
 
-def jax() -> Callable[[], object]:
+def jax(case: str = CASE) -> Callable[[], object]:
     import jax
     import jax.numpy as jnp
-    parameters, x, y = data()
+    parameters, x, y = data(case)
 
     def loss_of(ps, x, y):
         for k in range(0, len(ps), 2):
@@ -132,12 +134,17 @@ def jax() -> Callable[[], object]:
     return step
 
 
+def flops(batch: int) -> float:
+    """Multiplications and additions of the products; x has no gradient."""
+    return sum(3 * 2.0 * batch * k * n for k, n in zip(SIZES, SIZES[1:])) - 2.0 * batch * SIZES[0] * SIZES[1]
+
+
 BENCHMARK = Benchmark(
     question="a whole training step of an MLP: forward, backward, SGD, float32",
-    cases=(CASE,),
+    cases=tuple(CASES),
     contenders={
         "tracegrad": contender(tracegrad), "tracegrad eager": contender(tracegrad_eager), "torch": contender(torch),
         "torch.compile": contender(torch_compile), "jax": contender(jax),
     },
-    flops={CASE: sum(3 * 2.0 * BATCH * k * n for k, n in zip(SIZES, SIZES[1:])) - 2.0 * BATCH * SIZES[0] * SIZES[1]},
+    flops={case: flops(batch) for case, batch in CASES.items()},
 )

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.frame import Benchmark, FreshBenchmark
-from benchmarks.rounds import THREADS, Row
+from benchmarks.rounds import Row
 
 Results = dict[str, tuple[Benchmark | FreshBenchmark, list[Row]]]
 """What came out, by the name of the benchmark."""
@@ -17,12 +17,12 @@ Results = dict[str, tuple[Benchmark | FreshBenchmark, list[Row]]]
 PACKAGES = ("numpy", "scipy", "llvmlite", "ml_dtypes", "torch", "jax", "drjit")
 
 
-def describe_machine() -> dict[str, str]:
+def describe_machine(threads: int) -> dict[str, str]:
     """What the numbers depend on: processor, cores, threads used, versions."""
     machine = {
         "cpu": processor(),
         "cores": str(os.cpu_count()),
-        "threads": str(THREADS),
+        "threads": str(threads),
         "system": platform.platform(),
         "python": platform.python_version(),
     }

@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import MODULE_OF, Benchmark, FreshBenchmark
 
-THREADS = 2
+THREADS = 2         # of each contender, unless a run is told otherwise
 ROOT = Path(__file__).parent.parent
 
 
@@ -43,19 +44,18 @@ def installed(contenders: Any) -> list[str]:
     return [c for c, module in words.items() if module is None or find_spec(module)]
 
 
-def environment() -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """The environment of a worker: everyone gets the same number of threads."""
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "TRACEGRAD_NUM_THREADS"), str(THREADS))
-    return {**os.environ, **threads, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "TRACEGRAD_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, str(threads)), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 
 
 @contextmanager
-def worker(name: str, contender: str) -> Iterator[Callable[..., dict]]:
+def worker(name: str, contender: str, threads: int) -> Iterator[Callable[..., dict]]:
     """A worker process, as a function from request to reply."""
     command = [sys.executable, "-m", "benchmarks.worker", name, contender]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               env=environment(), text=True, preexec_fn=use_two_cores)
+                               env=environment(threads), text=True, preexec_fn=partial(use_cores, threads))
     assert process.stdin and process.stdout
     stdin, stdout = process.stdin, process.stdout
 
@@ -78,19 +78,20 @@ def worker(name: str, contender: str) -> Iterator[Callable[..., dict]]:
         stdout.close()
 
 
-def use_two_cores() -> None:
+def use_cores(count: int) -> None:
     """Keep libraries that count cores, not variables, to as many threads as the others."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def run(name: str, benchmark: Benchmark, rounds: int, budget: float, progress: Callable[[str], None]) -> list[Row]:
+def run(name: str, benchmark: Benchmark, rounds: int, budget: float, progress: Callable[[str], None],
+        threads: int = THREADS) -> list[Row]:
     """Measure every installed contender in every case."""
     table: list[Row] = []
     with ExitStack() as stack:
         asks = {}
         for contender in installed(benchmark.contenders):
-            asks[contender] = stack.enter_context(worker(name, contender))
+            asks[contender] = stack.enter_context(worker(name, contender, threads))
         for case in benchmark.cases:
             rows = {contender: Row(case, contender) for contender in asks}
             numbers: dict[str, list[float]] = {}
@@ -112,7 +113,8 @@ def run(name: str, benchmark: Benchmark, rounds: int, budget: float, progress: C
     return table
 
 
-def run_fresh(name: str, benchmark: FreshBenchmark, rounds: int, progress: Callable[[str], None]) -> list[Row]:
+def run_fresh(name: str, benchmark: FreshBenchmark, rounds: int, progress: Callable[[str], None],
+              threads: int = THREADS) -> list[Row]:
     """Measure every installed contender in every case, each round in a process of its own."""
     table: list[Row] = []
     for case in benchmark.cases:
@@ -125,7 +127,7 @@ def run_fresh(name: str, benchmark: FreshBenchmark, rounds: int, progress: Calla
                     if row.error is not None:
                         continue
                     progress(f"{name} {case}: round {k + 1} of {rounds + warm}, {contender}")
-                    with tempfile.TemporaryDirectory() as empty, worker(name, contender) as ask:
+                    with tempfile.TemporaryDirectory() as empty, worker(name, contender, threads) as ask:
                         reply = ask(case=case, cache=kept[contender] if warm else empty)
                     row.error = reply.get("error")
                     if "seconds" in reply and not (warm and k == 0):

@@ -54,9 +54,9 @@ def fake(tmp_path, monkeypatch):
         f"import benchmarks\nbenchmarks.__path__.append({str(tmp_path)!r})\n")
     (tmp_path / "fake.py").write_text(FAKE)
     (tmp_path / "fake_fresh.py").write_text(FAKE_FRESH)
-    environment = rounds.environment()
+    environment = rounds.environment(1)
     environment["PYTHONPATH"] += f":{tmp_path}"
-    monkeypatch.setattr(rounds, "environment", lambda: environment)
+    monkeypatch.setattr(rounds, "environment", lambda threads: environment)
 
 
 @pytest.mark.parametrize("name", NAMES)

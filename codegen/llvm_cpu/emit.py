@@ -23,8 +23,10 @@ from codegen.llvm_cpu.lanes import all_axes, lane_count
 from codegen.llvm_cpu.memory import Buffers
 from codegen.llvm_cpu.nest import Nest
 from codegen.llvm_cpu.philox import random_word
+from codegen.llvm_cpu.prefetch import Ahead, ahead_of
 from codegen.llvm_cpu.reductions import Accumulator
 from codegen.llvm_cpu.scans import Scanner
+from codegen.llvm_cpu.shelves import make_shelves
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -43,6 +45,7 @@ from codegen.schedule.kernel import (
     Store,
     Unary,
     makes_value,
+    operands,
 )
 from codegen.schedule.value_types import value_dtypes
 
@@ -72,6 +75,8 @@ class _Writer:
 
     def __init__(self, kernel: Kernel, dtypes: list[str], features: Features, nest: Nest):
         self.kernel, self.dtypes, self.features, self.nest, self.a = kernel, dtypes, features, nest, nest.a
+        self.ahead = ahead_of(kernel)
+        self.shelves = make_shelves(nest.a, kernel, dtypes, nest.lanes)
         self.values: dict[int, Value] = {}
         self.scans: dict[int, tuple[Scanner, Value]] = {}           # of the pass that is being written, and where it is
         table = Value("%buffers", PTR)
@@ -86,13 +91,13 @@ class _Writer:
     def passes(self, point: Point, carried: list[Value]) -> list[Value]:
         """All passes at one point of the outer axes."""
         first = 0
-        for p in self.kernel.passes:
-            self._pass(p, point, first)
+        for number, p in enumerate(self.kernel.passes):
+            self._pass(p, point, first, self.ahead if self.ahead and self.ahead.number == number else None)
             first += sum(makes_value(s) for s in p.body)
         return carried
 
-    def _pass(self, p: Pass, point: Point, first: int) -> None:
-        """One pass, whose first value is number `first`."""
+    def _pass(self, p: Pass, point: Point, first: int, ahead: Ahead | None) -> None:
+        """One pass, whose first value is number `first`, and in which `ahead` is asked for."""
         across = bool(p.axes) and p.axes[-1].name == self.kernel.vector
         lanes = self.nest.lanes if across else point.lanes
         numbered = list(enumerate(filter(makes_value, p.body), first))
@@ -109,6 +114,8 @@ class _Writer:
             states = _divided(carried, carriers)
             self.scans = {number: (scanner, states[number][0]) for number, scanner in scanners.items()}
             self._statements(p, inside, first)
+            for buffer, index in ahead.places if ahead and inside.mask is None else ():
+                self.buffers.fetch(self.a, inside, buffer, index)
             after = [accumulator.step(self.a, states[number], self.values[number], inside.mask)
                      for number, accumulator in accumulators.items()]
             return [value for state in after for value in state] + [state for _, state in self.scans.values()]
@@ -121,6 +128,8 @@ class _Writer:
     def _statements(self, p: Pass, point: Point, first: int) -> None:
         """The body of a pass at one point. The value of an Accumulate is, until the pass is over, what it adds here."""
         number = first
+        for x in sorted({x for s in p.body for x in operands(s) if x < first} & self.shelves.keys()):
+            self.values[x] = self.shelves[x].take(self.a, point)
         for s in p.body:
             if isinstance(s, Store):
                 memory.store(self.a, self.buffers, point, s, self.values[s.x])
@@ -128,6 +137,8 @@ class _Writer:
                 memory.scatter(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
             else:
                 self.values[number] = self._scanned(s, number) if isinstance(s, Scan) else self._value(s, point)
+                if number in self.shelves:
+                    self.shelves[number].put(self.a, point, self.values[number])
                 number += 1
 
     def _scanned(self, s: Scan, number: int) -> Value:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from codegen.ir.dims import Dim, Size
 from codegen.ir.types import SIGNED
 from codegen.llvm_cpu import halves, indexing, operations
-from codegen.llvm_cpu.assembler import I32, I64, Assembler, Type, Value, vector
+from codegen.llvm_cpu.assembler import BYTES, I32, I64, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES
 from codegen.llvm_cpu.indexing import Affine, Point
-from codegen.schedule.kernel import Gather, Load, Param, Scatter, Store
+from codegen.schedule.kernel import Gather, Index, Load, Param, Scatter, Store
+
+LINE = 64
+"""Bytes that memory is fetched in."""
 
 FARTHEST = 4
 """So far apart may lanes be that are taken from a longer vector. Against lane by lane, measured with f32 on AVX2: 2
@@ -39,6 +42,14 @@ class Buffers:
 
     def read_only(self, buffer: int) -> bool:
         return self.params[buffer].access == "in"
+
+    def fetch(self, a: Assembler, point: Point, buffer: int, index: Index) -> None:
+        """Ask for the lines that hold the lanes at an index, which may be past the end of the buffer."""
+        form, element = indexing.affine(a, point, index), self.element(buffer)
+        assert form is not None
+        for lane in range(0, point.lanes, LINE // BYTES[element.element]):
+            at = a.binary("add nsw", form.base, a.constant(I64, lane)) if lane else form.base
+            a.prefetch(a.address(self.pointers[buffer], element, at))
 
     def narrow(self, buffer: int) -> bool:
         """Do all indices of it fit i32?"""

@@ -107,6 +107,16 @@ class Arithmetic:
             result = self.fma(result, x, self.number(c))
         return result
 
+    def polynomial_in_pairs(self, x: Value, square: Value, coefficients: tuple[float, ...]) -> Value:
+        """The same, from pairs of coefficients as a polynomial in the square: half as many steps in a row."""
+        numbers = [self.number(c) for c in coefficients]
+        pairs = [self.fma(numbers[k + 1], x, numbers[k]) if k + 1 < len(numbers) else numbers[k]
+                 for k in range(0, len(numbers), 2)]
+        result = pairs.pop()
+        while pairs:
+            result = self.fma(result, square, pairs.pop())
+        return result
+
     def where(self, condition: str, x: Value, y: Value, then: Value, otherwise: Value) -> Value:
         """then where `x condition y` (a condition of fcmp), else otherwise."""
         return self.a.select(self.a.compare(f"fcmp {condition}", x, y), then, otherwise)
@@ -124,6 +134,11 @@ class Arithmetic:
     def from_bits(self, x: Value) -> Value:
         return self.a.convert("bitcast", x, self.type)
 
+    @property
+    def scales(self) -> bool:
+        """Is ldexp an instruction?"""
+        return self.features.ldexp and self.type.lanes > 1
+
     def power_of_two(self, n: Value) -> Value:
         """2^n for an integer n whose power is a normal number."""
         biased = self.a.binary("add", n, self.whole(self.format.bias))
@@ -131,7 +146,7 @@ class Arithmetic:
 
     def times_power_of_two(self, x: Value, n: Value) -> Value:
         """x * 2^n, rounded once, for x near 1 and any n that exp needs."""
-        if self.features.ldexp and self.type.lanes > 1:
+        if self.scales:
             exponent = n if n.type.dtype == "i32" else self.a.convert("trunc", n, vector("i32", n.type.lanes))
             return self.a.intrinsic("ldexp", x, exponent, suffix=f"{x.type.suffix}.{exponent.type.suffix}")
         half = self.a.binary("ashr", n, self.whole(1))

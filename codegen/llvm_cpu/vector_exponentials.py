@@ -22,9 +22,23 @@ LN2 = (0.6931471805599453, 2.3190468138462996e-17)
 
 
 def exp(m: Arithmetic, x: Value) -> Value:
-    """exp(x)."""
-    n, p = reduced_exp(m, bounded(m, x))
-    return m.times_power_of_two(m.add(p, m.number(1.0)), n)
+    """exp(x) = 2^n (1 + p).
+
+    Where ldexp is no instruction, 2^n is a product of two powers that are normal numbers: n is counted from twice the
+    bias on, and half of that is the exponent of one, the rest of the other.
+    """
+    x = bounded(m, x)
+    if m.scales:
+        n, p = reduced_exp(m, x)
+        return m.times_power_of_two(m.add(p, m.number(1.0)), n)
+    magic = m.number(m.format.round_integer + 2 * m.format.bias)
+    shifted, r, _ = _shifted_and_rest(m, x, magic)
+    square, counted = m.mul(r, r), m.bits(shifted)
+    p = m.fma(square, m.polynomial_in_pairs(r, square, m.format.exp), r)
+    half = m.a.binary("lshr", counted, m.whole(1))
+    first, second = (m.from_bits(m.a.binary("shl", part, m.whole(m.format.mantissa_bits)))
+                     for part in (half, m.a.binary("sub", counted, half)))
+    return m.mul(m.fma(p, first, first), second)
 
 
 def bounded(m: Arithmetic, x: Value) -> Value:
@@ -42,12 +56,18 @@ def reduced_exp(m: Arithmetic, x: Value) -> Pair:
 def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
     """n, r, rest with x = n ln 2 + r + rest; rest is what r is rounded by."""
     magic = m.number(m.format.round_integer)
+    shifted, r, rest = _shifted_and_rest(m, x, magic)
+    return m.a.binary("sub", m.bits(shifted), m.bits(magic)), r, rest
+
+
+def _shifted_and_rest(m: Arithmetic, x: Value, magic: Value) -> tuple[Value, Value, Value]:
+    """n + magic, r and rest, as _reduced has them."""
     shifted = m.fma(x, m.number(1.4426950408889634), magic)
     n = m.sub(shifted, magic)
     high, low = m.format.ln2
     most = m.fma(n, m.number(-high), x)
     r = m.fma(n, m.number(-low), most)
-    return m.a.binary("sub", m.bits(shifted), m.bits(magic)), r, m.fma(n, m.number(-low), m.sub(most, r))
+    return shifted, r, m.fma(n, m.number(-low), m.sub(most, r))
 
 
 def exp_of_pair(m: Arithmetic, x: Pair) -> Value:

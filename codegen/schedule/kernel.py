@@ -11,11 +11,8 @@
           v4 = exp v3
           v5 = accumulate sum v4
         pass j < 1024 vector:
-          v6 = load b0[1024*i+j]
-          v7 = sub v6 v1
-          v8 = exp v7
-          v9 = div v8 v5
-          store b1[1024*i+j] v9
+          v6 = div v4 v5
+          store b1[1024*i+j] v6
     }
 
 A kernel is a nest of outer axes around a sequence of passes. A pass is a nest of further axes (possibly none)
@@ -23,7 +20,8 @@ around straight-line statements.
 
 1. Statements that make a value are numbered densely over the whole kernel: the k-th makes v<k>.
 2. A value is seen by later statements of its own pass. A value made in a pass without axes, and the result of
-   an Accumulate, are also seen by every later pass: they exist once for each point of the outer axes.
+   an Accumulate, are also seen by every later pass: they exist once for each point of the outer axes. Any other is
+   also seen by later passes over the same axes, at the same point: it is shelved (see shelves).
 3. An Accumulate combines over the axes of its pass, starting anew at each point of the outer axes. A Scan does over
    the only axis of its pass, in order; its value, at each point, is the result so far.
 4. Exactly one axis, or none, is the vector axis; it is the last outer axis or the last axis of each pass that has

@@ -66,13 +66,16 @@ class _Run:
             assert (buffer.dtype, buffer.shape) == (DTYPES[param.dtype], (param.size,)), f"{buffer.dtype} for {param}"
         self.kernel, self.buffers = kernel, buffers
         self.failed = False
-        self.values: list[np.ndarray | None] = []
+        self.values: list[np.ndarray] = []
+        self.axes: list[tuple[Axis, ...] | None] = []       # of the pass at whose points each is, if it is done
+        self.here: tuple[Axis, ...] = ()
         self.outer = _grid(kernel.axes)
         self.points: dict[str, np.ndarray] = {}
         self.alive: np.ndarray = np.ones((1, 1), bool)
 
     def one_pass(self, one: Pass) -> None:
         inner = _grid(one.axes)
+        self.here = one.axes
         self.points = {a: p[:, None] for a, p in self.outer.items()} | {a: p[None, :] for a, p in inner.items()}
         self.alive = np.ones((len(next(iter(self.outer.values()), [0])), len(next(iter(inner.values()), [0]))), bool)
         for axis in one.axes:
@@ -81,11 +84,9 @@ class _Run:
         start = len(self.values)
         for s in one.body:
             self.statement(s)
-        if one.axes:
-            sums = [s for s in one.body if not isinstance(s, Store | Scatter)]
-            for k, s in enumerate(sums, start):
-                if not isinstance(s, Accumulate):
-                    self.values[k] = None                       # not seen by later passes
+        made = [s for s in one.body if not isinstance(s, Store | Scatter)]
+        self.axes += [None if isinstance(s, Accumulate) or not one.axes else one.axes for s in made]
+        assert len(self.axes) == len(self.values) == start + len(made)
 
     def index(self, index: Index) -> np.ndarray:
         return np.atleast_2d(index_values(index, self.points))
@@ -98,9 +99,8 @@ class _Run:
         return result
 
     def value(self, k: int) -> np.ndarray:
-        found = self.values[k]
-        assert found is not None, f"v{k} is not seen here"
-        return found
+        assert k >= len(self.axes) or self.axes[k] in (None, self.here), f"v{k} is not seen here"
+        return self.values[k]
 
     def read(self, buffer: int, place: np.ndarray, valid: np.ndarray) -> np.ndarray:
         array = self.buffers[buffer]

@@ -67,6 +67,7 @@ class _Verifier:
         self.kernel = kernel
         self.dtypes: list[str] = []                     # of each value so far
         self.seen: set[int] = set()                     # values that the present pass sees
+        self.shelved: dict[tuple[Axis, ...], set[int]] = {}         # those made before at each point of these axes
         self.where = "kernel"
 
     def require(self, holds: bool, message: str) -> None:
@@ -109,6 +110,8 @@ class _Verifier:
         axes = (*self.kernel.axes, *one.axes)
         extents = {axis.name: axis.extent for axis in axes}
         lasting = set(self.seen)
+        shelved = self.shelved.setdefault(one.axes, set())
+        self.seen |= shelved
         for s in one.body:
             name = f"v{len(self.dtypes)} = " if makes_value(s) else ""
             self.where = f"{name}{statement_text(s)}"
@@ -128,8 +131,7 @@ class _Verifier:
                 self.dtypes.append(dtype)
                 if not isinstance(s, Accumulate):
                     self.seen.add(number)               # what an accumulation comes to is known after its pass
-                if isinstance(s, Accumulate) or not one.axes:
-                    lasting.add(number)
+                (lasting if isinstance(s, Accumulate) or not one.axes else shelved).add(number)
         self.seen = lasting
 
     def index(self, index: Index, extents: dict[str, Size]) -> None:

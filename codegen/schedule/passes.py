@@ -8,7 +8,8 @@
 1. What changes along inner axes is computed in each pass that needs it; all else once for each point of the outer axes.
 2. There is a pass over the inner axes for each stage: how many reductions come before, one after the other.
 3. A store comes as soon as what it stores is known, in the order of the roots.
-4. What takes long to compute and is stored anyway is loaded by the passes after that in which it is stored.
+4. What an earlier pass has computed, and would be dear to compute again, is shelved by that pass while there is room;
+   beyond that, what takes long to compute and is stored anyway is loaded by later passes.
 """
 from __future__ import annotations
 
@@ -34,6 +35,7 @@ from codegen.schedule.kernel import (
     with_operands,
 )
 from codegen.schedule.nest import Nest, plain_axis
+from codegen.schedule.shelves import MOST_POINTS, WORTH, shelf_points
 from codegen.schedule.tile import Layout
 
 AXIS_NAMES = "ijklmnopqrstuvwxyz"
@@ -50,7 +52,7 @@ class Lowered:
 
 def emitted(nest: Nest, chosen: Layout) -> Lowered:
     """The kernel of a nest with its axes in the order, and cut into the chunks, that were chosen."""
-    passes = _Passes(replace(nest, outer=chosen.outer, inner=chosen.inner))
+    passes = _Passes(replace(nest, outer=chosen.outer, inner=chosen.inner), chosen)
     names = [AXIS_NAMES[k] if k < len(AXIS_NAMES) else f"x{k}" for k in range(len(chosen.outer) + len(chosen.inner))]
     return passes.kernel(dict(zip((*chosen.outer, *chosen.inner), names)), chosen)
 
@@ -58,19 +60,24 @@ def emitted(nest: Nest, chosen: Layout) -> Lowered:
 class _Passes:
     """Statements put in passes, each value numbered as it comes."""
 
-    def __init__(self, nest: Nest):
+    def __init__(self, nest: Nest, chosen: Layout):
         self.nest = nest
         self.deep = nest.deep
         self.inner_roots = set(nest.inner_roots)
         self.numbers: dict[int, int] = {}           # expressions that all later passes see
         self.here: dict[int, int] = {}              # expressions that only this pass sees
+        self.before: dict[int, int] = {}            # expressions that earlier passes over the inner axes computed
+        self.shelved: set[int] = set()
+        outer_vector = chosen.vector in nest.outer
+        points = shelf_points(nest.inner, outer_vector, nest.extents)
+        self.shelf = MOST_POINTS + 1 if points is None else points
         self.stored: dict[int, Store] = {}          # expressions that earlier passes stored and that this one loads
         self.count = 0
         self.body: list[Statement] = []
         self.costs: list[int] = []                  # of computing each expression once more in another pass
         for k, s in enumerate(nest.statements):
             again = sum(self.costs[x] for x in operands(s) if x < k) if self.deep[k] else 0
-            self.costs.append(min(again + cost_of(s), 1 << 20) if self.deep[k] else 0)
+            self.costs.append(min(again + (1 if isinstance(s, Load) else cost_of(s)), 1 << 20) if self.deep[k] else 0)
 
     def place(self, root: int) -> int:
         """The number of an expression, which is put here, after what it needs, if it is not seen already."""
@@ -79,6 +86,10 @@ class _Passes:
             k = pending[-1]
             if k in self.numbers or k in self.here:
                 pending.pop()
+                continue
+            if self._is_shelved(k):
+                pending.pop()
+                self.here[k] = self.before[k]
                 continue
             if k in self.stored:
                 self.body.append(Load(self.stored[k].buffer, self.stored[k].index))
@@ -92,6 +103,14 @@ class _Passes:
             (self.here if self.deep[k] else self.numbers)[k] = self.count
             self.count += 1
         return self.number(root)
+
+    def _is_shelved(self, k: int) -> bool:
+        """Is an expression taken from where an earlier pass left it?"""
+        if k not in self.before:
+            return False
+        if k not in self.shelved and self.costs[k] > WORTH and (len(self.shelved) + 1) * self.shelf <= MOST_POINTS:
+            self.shelved.add(k)
+        return k in self.shelved
 
     def number(self, k: int) -> int:
         return self.numbers[k] if k in self.numbers else self.here[k]
@@ -123,6 +142,8 @@ class _Passes:
                         self.place(k)
                 if self.body:
                     found.append((inner, tuple(self.body)))
+                if inner:
+                    self.before |= {k: v for k, v in self.here.items() if k not in self.before}
             self.stored |= {root.x: root for root in self.inner_roots if isinstance(root, Store)
                             and nest.stages[root.x] == stage and self.costs[root.x] > CHEAP}
         return found

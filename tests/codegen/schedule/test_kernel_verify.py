@@ -41,7 +41,7 @@ def test_right() -> None:
     ("v4 = mul v2 v3", "v4 = mul v2 v0", "operands f32[] and i64[] have different dtypes"),
     ("v4 = mul v2 v3", "v4 = mul v2", "mul is no elementwise op of 1"),
     ("v4 = mul v2 v3", "v4 = sum v2", "sum is no elementwise op of 1"),
-    ("v7 = div v6 v5", "v7 = div v6 v4", "v7 = div v6 v4: v4 is not seen here"),
+    ("v8 = add v5 v1", "v8 = add v4 v1", "v8 = add v4 v1: v4 is not seen here"),
     ("v4 = mul v2 v3", "v4 = mul v2 v5", "v5 is not seen here"),
     ("store b3[i] v8", "store b3[j] v8", "axes ['j'] are not around it"),
     ("store b3[i] v8", "store b1[i] v8", "v8 is f32"),

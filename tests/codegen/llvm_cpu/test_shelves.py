@@ -1,0 +1,83 @@
+"""Values that a pass leaves for later passes over the same axes."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from native_kernels import compile_kernel, each_features
+
+from codegen.ir.types import DTYPES
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.kernel_interpret import run_kernel
+from codegen.schedule.kernel_text import parse_kernel
+from codegen.schedule.kernel_verify import KernelError, verify_kernel
+from codegen.schedule.shelves import shelved_values
+
+
+def softmax(rows: int, columns: int, dtype: str) -> Kernel:
+    return parse_kernel(f"""kernel (b0: {dtype}[{rows * columns}] in, b1: {dtype}[{rows * columns}] out) {{
+      for i < {rows} parallel grain 8:
+        pass j < {columns} vector:
+          v0 = load b0[{columns}*i+j]
+          v1 = exp v0
+          v2 = accumulate sum v1
+        pass j < {columns} vector:
+          v3 = div v1 v2
+          store b1[{columns}*i+j] v3
+    }}""")
+
+
+def above_the_mean(axes: str, inner: str, place: str, size: int, count: int) -> Kernel:
+    """1 where a number is above 0 and the mean of its line is, too: what is shelved is a bool."""
+    return parse_kernel(f"""kernel (b0: f32[{size}] in, b1: f32[{size}] out) {{
+      {axes}
+        pass {inner}:
+          v0 = const 0.0 f32
+          v1 = load b0[{place}]
+          v2 = gt v1 v0
+          v3 = accumulate sum v1
+        pass:
+          v4 = const {count} f32
+          v5 = div v3 v4
+        pass {inner}:
+          v6 = const 0.0 f32
+          v7 = gt v5 v6
+          v8 = and v2 v7
+          v9 = cast v8 f32
+          store b1[{place}] v9
+    }}""")
+
+
+KERNELS = {
+    **{f"softmax of {columns} {dtype}": softmax(37, columns, dtype)
+       for dtype in ("f32", "f64", "f16") for columns in (3, 64, 1001)},
+    "bools, rows": above_the_mean("for i < 5:", "j < 70 vector", "70*i+j", 350, 70),
+    "bools, two inner axes": above_the_mean("for i < 5:", "j < 3, k < 70 vector", "210*i+70*j+k", 1050, 210),
+    "bools, columns": above_the_mean("for i < 77 vector:", "j < 9", "77*j+i", 693, 9),
+    "bools, one lane": above_the_mean("for i < 7:", "j < 9", "9*i+j", 63, 9),
+}
+
+
+@each_features
+@pytest.mark.parametrize("name", KERNELS)
+def test_what_is_shelved_is_taken_from_there(name: str, features) -> None:
+    kernel = KERNELS[name]
+    verify_kernel(kernel)
+    assert shelved_values(kernel)
+    dtype, size = DTYPES[kernel.params[0].dtype], kernel.params[0].size
+    x = np.random.default_rng(0).normal(size=size).astype(dtype)
+    found, expected = np.empty_like(x), np.empty_like(x)
+    assert not compile_kernel(kernel, features)([x, found])
+    assert run_kernel(kernel, [x, expected])
+    np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), rtol=8 * np.finfo(dtype).eps)
+
+
+def test_over_other_axes_nothing_is_shelved() -> None:
+    kernel = parse_kernel("""kernel (b0: f32[8] in, b1: f32[4] out) {
+      pass i < 8 vector:
+        v0 = load b0[i]
+        v1 = accumulate sum v0
+      pass i < 4 vector:
+        store b1[i] v0
+    }""")
+    with pytest.raises(KernelError, match="v0 is not seen here"):
+        verify_kernel(kernel)

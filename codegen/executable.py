@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.schedule.plan import ProgramPlan
 from codegen.schedule.plan_text import print_program_plan
@@ -41,7 +41,7 @@ class ExitTaken(Exception):
         self.exit = exit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Executable:
     """What compile_program gives.
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from codegen.ir.generalize import Binding, Generic, Witness, generalized, witness_of
+from codegen.ir.structs import struct
 from codegen.ir.tree import Tree
 
 MOST_FAMILIES = 64
@@ -28,7 +29,7 @@ MOST_TRIES = 5
 """So often a generic tree is made for the same ways of a family, each time for more sizes."""
 
 
-@dataclass(slots=True)
+@struct(frozen=False)
 class _Family:
     """Trees that begin alike, at some sizes; generic ones, and how many were made, by the ways that are in them."""
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from codegen.executable import DONE, Aliases, Executable, storage_of_ends
 from codegen.ir.generalize import Binding
 from codegen.ir.interpret import walk
 from codegen.ir.program import Exit
+from codegen.ir.structs import struct
 from codegen.ir.tree import Tree, closed
 
 
@@ -21,7 +21,7 @@ def describe_host() -> dict[str, str]:
     return describe()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Target:
     """`compile(tree, aliases of each end, cache)` makes an Executable or raises CannotLower.
 

@@ -1,8 +1,9 @@
 """Every way a recording or a compilation can give up: one member, one sentence, one cure."""
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from codegen.ir.structs import struct
 
 
 class Abort(Enum):
@@ -85,7 +86,7 @@ class Abort(Enum):
         return self.value[1]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Aborted:
     """One abort: its reason, what exactly it was, and the user's line where that is known."""
 

@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Path
@@ -25,7 +26,7 @@ class AuditFailed(UserWarning):
     """A replay gave what the Python does not give: the path is not replayed again."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Audit:
     """What the Python gave or raised, and how the replay compares. `path`: the one it went, None if it raised."""
 

@@ -17,12 +17,12 @@ from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front.binding import Array, Scalar
 from tracegrad.outside import outside
@@ -48,7 +48,7 @@ class Site:
         return next(self._calls) % every == 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Noted:
     """What a recording knows of one callback: the function and its operands, with Tensors that nothing else writes to.
 
@@ -68,7 +68,7 @@ class Noted:
         return [] if self.held is None else [cell for cell in self.held.cells if type(cell) is CellType]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Held:
     """The closure and the defaults of a function: for each cell that the run made what is in it, else the cell."""
 
@@ -77,7 +77,7 @@ class Held:
     keyword_defaults: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Callback:
     """One callback of a Trace: how its function and its operands are made again."""
 

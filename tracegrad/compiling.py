@@ -6,15 +6,16 @@ they are of, paths of the function or backwards of its results.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from codegen import Executable, Graph, Program, SeenSizes, compile_program
+from codegen.ir.structs import struct
 from tracegrad.stats import Stats
 
 Aliases = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Compiling:
     """A target, what it may do, and the sizes seen before. Kernels that had to be compiled are counted in `stats`."""
 

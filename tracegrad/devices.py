@@ -1,10 +1,10 @@
 """Devices: where a tensor's storage is. Today there is one, the CPU."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from codegen.ir.structs import struct
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Device:
     """A place for storage, by name."""
 

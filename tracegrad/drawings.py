@@ -6,8 +6,9 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
+
+from codegen.ir.structs import struct
 
 CHARACTER = 7.3         # pixels, of the monospaced font at 12 pixels
 LINE = 15
@@ -18,7 +19,7 @@ TURN = 46               # where an edge to the right is level again
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Box:
     """Where something was drawn."""
 

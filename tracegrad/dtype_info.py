@@ -4,12 +4,12 @@ The functions are the Array API standard's, and know bfloat16 beside its dtypes.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from tracegrad import dtypes
 from tracegrad.devices import CPU, Device, device_of
@@ -26,7 +26,7 @@ _KINDS: dict[str, frozenset[np.dtype]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class FloatInfo:
     """Limits of a floating-point dtype; of a complex one those of its parts. `eps`: from 1 to the next number."""
 
@@ -45,7 +45,7 @@ class FloatInfo:
         return self.smallest_normal
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class IntegerInfo:
     """Limits of an integer dtype."""
 

@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
 from tracegrad.purity.memory import NotOwned, owner
 from tracegrad.tensors import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Source:
     """Where an input of the graph is found: a leaf, the grad of one, a number argument, or an array the trace owns."""
 
@@ -44,7 +44,7 @@ class Source:
         return args[self.number] if isinstance(self.number, int) else kwargs[str(self.number)]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class GradExpected:
     """The grad that leaf `leaf` has on entry: none, or a Tensor of this type; does it require grad, by a history?"""
 

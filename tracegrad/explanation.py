@@ -9,7 +9,6 @@ An Explanation is a snapshot: later calls do not change it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from types import CodeType
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codegen import StepReport
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, FLOATS
 from tracegrad.aborts import Aborted
 from tracegrad.explanation_page import page
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tracegrad.tracing import Traced
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@struct(eq=False, repr=False)
 class Explanation:
     """`roots`: what is known from one set of assumptions on entry, the last used first; `aborts`: why not; `followed`:
     were calls that were not replayed followed?"""

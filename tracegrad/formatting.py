@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.recorder import ACTIVE
@@ -24,7 +25,7 @@ from tracegrad.tensors import Tensor
 LARGEST_TABLE = 20      # rows and columns that a notebook shows as a table
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class PrintOptions:
     """`precision`: digits after the point. With more than `threshold` elements, `edgeitems` at either end are shown.
 

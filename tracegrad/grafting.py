@@ -11,11 +11,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from codegen import CannotLower, CompileError
+from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 from tracegrad.aborts import Aborted
 from tracegrad.compiling import Compiling
@@ -27,7 +28,7 @@ from tracegrad.segments import NotThisTree, Path, Segment, added, lowered, remov
 from tracegrad.tensors import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Departure:
     """A call left `root`, where it had found `leaves`, from `segment`."""
 
@@ -41,7 +42,7 @@ class Departure:
         return [self.root.written_tensor(k, self.leaves) for k in self.root.written]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class NewPath:
     """A path as it was recorded: its leaves and inputs are numbered by itself."""
 
@@ -57,7 +58,7 @@ class DoesNotJoin(Exception):
     """The path cannot become one of the root's."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Grafted:
     """The root that has a new path, the path's trace in it, and the root whose place it takes, if any."""
 

@@ -20,11 +20,12 @@ import operator
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from tracegrad.purity.dict_versions import version
 from tracegrad.purity.instances import slot_value
 from tracegrad.purity.memory import apart, owner
@@ -50,7 +51,7 @@ MISSING = (AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 """What reading something raises when it is no longer where it was, or changes in another thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Guard:
     """One assumption: at `route`, `condition`; `expected` is what was seen, `line` where the user's program read it."""
 
@@ -63,7 +64,7 @@ class Guard:
         return f"{self.line}: {self.route} {self.condition}" if self.line else f"{self.route} {self.condition}"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Line:
     """One statement of generated code: a read, or a test with its guard."""
 
@@ -74,7 +75,7 @@ class Line:
     expected: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Slot:
     """A place that the run stored a Tensor in, found again by its route."""
 
@@ -83,7 +84,7 @@ class Slot:
     read: Callable[[tuple, Mapping[str, Any]], Any]
 
 
-@dataclass(slots=True, eq=False)
+@struct(frozen=False, eq=False)
 class Guards:
     """The assumptions of one path. `sources` are the routes of the Tensors that `check` returns, in their order.
 
@@ -187,7 +188,7 @@ def _tested(lines: Iterable[Line]) -> list[str]:
     return statements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Missed:
     """A guard that did not hold for a call. `now`: what was there instead, as text; None if the test compares nothing,
     ABSENT if it could not be read."""

@@ -12,12 +12,12 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError, broadcast_shapes
 from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtypes import int32, int64, uint64
@@ -48,7 +48,7 @@ def get(x: Tensor, key: Any, /) -> Tensor:
 # ---- indices ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Places:
     """What an advanced key selects of a view of x: the elements at `index` along axis `at` of `lined_up(whole)`.
 

@@ -15,12 +15,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from operator import index
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import bool_
@@ -36,7 +36,7 @@ WHOLE = slice(None)
 ARRAYS = (Tensor, np.ndarray)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Key:
     """A key in its normal form."""
 

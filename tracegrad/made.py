@@ -4,19 +4,19 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.functional import detach
 from tracegrad.tensors import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Made:
     """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?
 
@@ -38,7 +38,7 @@ class Made:
         return Tensor(array, self.requires_grad)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class MadeView:
     """A Tensor that every call makes anew on the memory of tensor `parent` (see Trace.replay): `op` of it.
 

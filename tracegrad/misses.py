@@ -8,9 +8,9 @@ This is asked before a run is recorded, never before a replay; the text is made 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad.guards import Guards, Missed
 from tracegrad.lifted import may_be_lifted
@@ -18,7 +18,7 @@ from tracegrad.replay import Root
 from tracegrad.trace_tree import TraceTree
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class MissedOnEntry:
     """Something beside the guards did not hold: `says`, of what `route` leads to."""
 

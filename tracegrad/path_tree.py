@@ -10,12 +10,13 @@ staircase, and turns that are alike are one row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from codegen.ir.structs import struct
 
 FEWEST_ALIKE = 3        # turns that are alike are one row from here on
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Way:
     """What was read, and what came then. `calls`: how many replays went this way."""
 
@@ -24,7 +25,7 @@ class Way:
     to: Stretch
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Stretch:
     """What happens between two reads: `operations` at `lines`, then `question` at `line`, or the end of path `path`.
 
@@ -54,7 +55,7 @@ class Stretch:
         return f"{where}{self.source or self.question}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Row:
     """Stretches of the trunk that are alike, mostly one. `trunk`: how the last of them goes on, None at an end."""
 

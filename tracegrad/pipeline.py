@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from ast import literal_eval
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import CodeType
 from typing import Any, Protocol
 
 import numpy as np
 
 from codegen import CannotLower, CompileError
+from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted
@@ -65,7 +66,7 @@ class Front(Protocol):
                source: Callable[[Any], Read | None]) -> Rebuild | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Run:
     """One watched run: what it gave or raised, what was recorded, what it read, why it cannot be replayed, if so."""
 

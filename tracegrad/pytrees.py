@@ -18,6 +18,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from codegen.ir.structs import struct
+
 Flatten = Callable[[Any], tuple[Iterable[Any], Any]]
 Unflatten = Callable[[Any, Sequence[Any]], Any]
 
@@ -105,7 +107,7 @@ def instance(aux: tuple[type, tuple[str, ...]], children: Sequence[Any]) -> Any:
     return made
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@struct
 class Structure:
     """What is left of a tree without its leaves; `make` is None for a leaf."""
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import weakref
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Attr, Graph
 from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
+from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS, TensorType, type_of
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.source_lines import user_line
@@ -39,7 +39,7 @@ Key = tuple[str, Any]
 """A value of the run: ("input", k), ("op", k), or ("number", (text, dtype))."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RecordedOp:
     """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`?"""
 
@@ -51,7 +51,7 @@ class RecordedOp:
     node: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class NumberRead:
     """One number that Python was given: after `ops` operations it asked for `what` of a 0-d value and got `number`.
 
@@ -66,7 +66,7 @@ class NumberRead:
     line: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Read:
     """The same in a graph: after `nodes` nodes, `number` was read of `value`."""
 
@@ -78,7 +78,7 @@ class Read:
     line: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Input:
     """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
 
@@ -95,7 +95,7 @@ class Input:
     grad_of: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Recording:
     """A run as a graph, and what Python read of its values on the way. `freed`: values whose history a backward of the
     run has freed; `lost`: by id, operations of eager autograd that lead to a tensor where the graph does not, since the

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.purity.declared_pure import PURE_TYPES, c_base, is_numpy_value, is_pure_function
 from tracegrad.purity.effects import effects
@@ -30,7 +30,7 @@ DEEPEST = 16
 KNOWN = (np.ndarray, ModuleType, MethodType, functools.partial)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Rehearsal:
     """What the run gave or raised, why its like may not be run on stand-ins, and the code that ran."""
 

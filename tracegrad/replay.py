@@ -12,13 +12,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from codegen import Executable
 from codegen.ir.graph import Graph
+from codegen.ir.structs import struct
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.entry import GradExpected, Source, own_memory
@@ -33,7 +34,7 @@ from tracegrad.segments import Path, Segment
 from tracegrad.tensors import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class GradEffect:
     """After the call, the grad of leaf `leaf` is made tensor `tensor` (see Trace), or None."""
 
@@ -41,7 +42,7 @@ class GradEffect:
     tensor: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class SlotEffect:
     """After the call, a tensor, or a container of them, is put where the run put one."""
 
@@ -49,7 +50,7 @@ class SlotEffect:
     rebuild: Rebuild
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@struct(frozen=False, eq=False, repr=False)
 class Trace:
     """One path of a traced function: what Python read on it, what it leaves behind.
 
@@ -93,7 +94,7 @@ class Trace:
         return tuple(edges[k] for k in inputs), tuple(values[k] for k in inputs)
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@struct(frozen=False, eq=False, repr=False)
 class Root:
     """Paths that assume the same on entry, as one program that goes one of the known ways, or leaves.
 

@@ -1,16 +1,16 @@
 """What an Explanation is made of: frozen reports of roots, traces, reads and exits."""
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 
 from codegen import StepReport
 from codegen.ir.graph import Graph
+from codegen.ir.structs import struct
 from tracegrad.guards import Guard
 from tracegrad.path_tree import Stretch
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ReadReport:
     """Python was given a number: at `line`, which says `source`, it asked for `question` of value `of` of the path's
     graph, and got `value`."""
@@ -26,7 +26,7 @@ class ReadReport:
         return f"{where}{self.source or self.question} -> {self.value}"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ExitReport:
     """Where `calls` calls left, since the way they had to go was not known; `unseen` are those that still are not."""
 
@@ -42,7 +42,7 @@ class ExitReport:
         return f"{where}{self.source or self.question}: {self.calls} calls left here{unseen}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class TraceReport:
     """One path. `because`: what was new in the call that recorded it; `inputs`: where those of the graph are found;
     `blocks`: which of its root's it goes through."""
@@ -61,7 +61,7 @@ class TraceReport:
     blocks: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class RootReport:
     """Paths that assume the same on entry. `inputs`: (where each is found, its type); `steps`: those of each block;
     `refusals`: how many calls left because an index was out of bounds or an operand was refused."""

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from codegen.ir.structs import struct
 from tracegrad import pytrees
 from tracegrad.devices import Device
 from tracegrad.purity.declared_pure import c_base, is_numpy_value
@@ -35,7 +36,7 @@ class UnknownResult(TypeError):
     """A result that a replay cannot make again."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@struct
 class TensorAt:
     """The recipe of a result that is a Tensor: the one at this position."""
 

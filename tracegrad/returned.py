@@ -13,11 +13,11 @@
 from __future__ import annotations
 
 import dis
-from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
+from codegen.ir.structs import struct
 from tracegrad.lifted import plain
 from tracegrad.tensors import Tensor
 
@@ -46,7 +46,7 @@ def is_only_returned(frame: FrameType) -> bool:
     return _only_returned(frame.f_code, frame.f_lasti)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class _Step:
     """An instruction. `takes` and `puts`: how many values it takes from the stack, and puts there, where that is known;
     of a variable, its name; of what builds a container, `builds`.

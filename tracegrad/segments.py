@@ -12,16 +12,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from codegen.ir.graph import Graph, Node
 from codegen.ir.program import Block, Branch, Exit, Goto, Program, Return, Switch, Target
+from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS, TensorType
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.recorder import Read
 
 
-@dataclass(slots=True, eq=False)
+@struct(frozen=False, eq=False)
 class Growth:
     """How often calls left a segment by an unknown way, and how often recording what came then has failed.
 
@@ -52,7 +53,7 @@ class Growth:
         self.failures = self.skip = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Path:
     """One recorded run: its graph, what Python read on the way, and which input of the root each of its inputs is.
 
@@ -75,7 +76,7 @@ class Path:
         return value - k if value >= k else ~self.inputs[value]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Segment:
     """Nodes, then a read with a way for each number that was read, or the end of a path.
 
@@ -149,7 +150,7 @@ def removed(tree: Segment, path: Path, reason: Aborted | None) -> Segment | None
     return segment
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Lowered:
     """A tree as a Program. `ends`: the path of each Return, `exits`: the segment that each exit leaves, from exit 1."""
 

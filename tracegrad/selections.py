@@ -14,11 +14,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad import functional
 from tracegrad.aborts import Abort
@@ -34,7 +34,7 @@ from tracegrad.slicing import basic
 from tracegrad.tensors import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Masked:
     """What a key with one mask selects: the elements of `whole` where `wide`, which broadcasts with it, holds.
 

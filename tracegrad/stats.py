@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from codegen.ir.structs import struct
 
 
-@dataclass(slots=True)
+@struct(frozen=False)
 class Stats:
     """What the calls of a traced function came to.
 

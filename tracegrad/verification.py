@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from codegen import CannotLower, CompileError, Executable, ExitTaken, compile_pr
 from codegen.ir.graph import Graph, Node
 from codegen.ir.interpret import interpret
 from codegen.ir.program import case_number
+from codegen.ir.structs import struct
 from tracegrad import dtypes
 from tracegrad.numpy_front.boundary import adopt
 from tracegrad.pytrees import opened
@@ -28,7 +29,7 @@ TOLERANCE = {dtypes.float32: 2e-5, dtypes.float64: 1e-12, dtypes.complex64: 2e-5
 """Relative to the largest magnitude in the array, by dtype; anything that is not floating point must be equal."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Verification:
     """`agrees`: did both ways give the same? `differences`: a sentence for each that does not; `first_op`: where.
 

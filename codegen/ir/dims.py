@@ -11,16 +11,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, prod
+
+from codegen.ir.structs import struct
 
 
 class Undecided(Exception):
     """Which of two sizes is the larger depends on what the symbols stand for."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Derived:
     """A symbol computed from other sizes: `(left*right)` or `(left//right)`; a factor of a product is one symbol."""
 
@@ -35,7 +36,7 @@ class Derived:
 Symbol = str | Derived
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Dim:
     """`constant + sum of coefficient * symbol`, terms in the order of their text."""
 

@@ -11,8 +11,6 @@ result is `zero`: a zero of either sign. NaNs are one: neither sign nor payload 
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from codegen.ir import elementary_edges, half_edges
@@ -21,6 +19,7 @@ from codegen.ir.graph import Attr, Graph
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.program import CHECK_FAILED, Exit
 from codegen.ir.references import literal
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, type_of
 
 _TEXT = """
@@ -302,7 +301,7 @@ scatter      f32 i64   [1 2 3] [-4] [10] -> exit0
 """
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Edge:
     """One row for one dtype. Operands and result are texts of numbers, or tuples of them for a vector."""
 

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, product
 from math import prod
 
@@ -23,6 +23,7 @@ from codegen.ir.dims import Dim, Size, Undecided, ceil_div, evaluate, symbol
 from codegen.ir.graph import Attr, Node, attrs_of
 from codegen.ir.ops import OPS
 from codegen.ir.program import Goto, Switch, Target, Terminator, targets_of, values_read
+from codegen.ir.structs import struct
 from codegen.ir.tree import Tree, TreeBlock, with_values
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType
@@ -40,7 +41,7 @@ Row = tuple[int, ...]
 """What a size is in each witness."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Binding:
     """The numbers that symbols stand for, and the constants that are the last inputs: (text, dtype) of each."""
 
@@ -52,7 +53,7 @@ Way = tuple[Hashable, ...]
 """How to come to a block: which way to take out of each block before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Witness:
     """What a tree is at some sizes: its inputs, and by the way to it each block's likeness and its nodes.
 
@@ -105,7 +106,7 @@ def _ways_out(terminator: Terminator) -> list[tuple[Hashable, Target]]:
     return list(enumerate(targets_of(terminator)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Generic:
     """A tree with symbols, `lifted` constants as its last inputs, and, block by block, which nodes these were."""
 

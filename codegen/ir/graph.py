@@ -13,16 +13,17 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from codegen.ir.dims import Size
+from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 
 Attr = int | bool | str | tuple[Size, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Node:
     """One op applied to values; `attrs` in the order of the op's row."""
 
@@ -38,7 +39,7 @@ def attrs_of(node: Node) -> dict[str, Any]:
     return dict(node.attrs)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Graph:
     """Inputs by type, nodes in order, outputs by value id."""
 

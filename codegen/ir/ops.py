@@ -6,12 +6,12 @@ through, and the oracle for every backend. `traits` are laws that hold of the op
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from codegen.ir import elementary, library_calls, ordering, references, type_rules
+from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 
 ELEMENTWISE, COMMUTATIVE, LINEAR, REDUCTION, MOVEMENT, IDEMPOTENT, CREATION, CHECKED = TRAITS = (
@@ -33,7 +33,7 @@ POSITIVE = (0.1, 4.0)
 AROUND_ONE = (0.66, 1.4)      # the product of many is neither large nor small
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Op:
     """One kind of computation."""
 

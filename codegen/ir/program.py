@@ -20,15 +20,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from codegen.ir.graph import Graph, Node
+from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS, INTEGERS, TensorType
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Goto:
     """Go on at the start of block `block`, whose inputs are the values `args`."""
 
@@ -36,7 +37,7 @@ class Goto:
     args: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Exit:
     """Leave the program here: nothing was returned."""
 
@@ -59,7 +60,7 @@ CHECK_FAILED = Exit(0)
 """Where a checked op leaves."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Return:
     """The program is done and these are its outputs."""
 
@@ -67,7 +68,7 @@ class Return:
     line: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Branch:
     """Two ways, by a value of type bool[]."""
 
@@ -77,7 +78,7 @@ class Branch:
     line: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Switch:
     """The first case whose number is that of a 0-d value (see case_number), else `default`."""
 
@@ -87,7 +88,7 @@ class Switch:
     line: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Jump:
     """One way."""
 
@@ -98,7 +99,7 @@ class Jump:
 Terminator = Return | Branch | Switch | Jump
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Block:
     """Inputs by type, nodes in order, and where control goes after them."""
 
@@ -112,7 +113,7 @@ class Block:
         return self.inputs[value] if value < k else self.nodes[value - k].type
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Program:
     """Blocks; the first is the entry."""
 

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -33,12 +33,13 @@ from codegen.ir.program import (
     targets_of,
     values_read,
 )
+from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 
 Anywhere = TypeVar("Anywhere", bound=Terminator)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class TreeBlock:
     """Nodes that make the values `first`, first + 1 ..; a terminator whose Gotos pass nothing."""
 
@@ -52,7 +53,7 @@ class TreeBlock:
         return tuple(t.block for t in targets_of(self.terminator) if isinstance(t, Goto))
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Tree:
     """Inputs by type, and blocks; the first is the root."""
 

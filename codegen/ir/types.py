@@ -4,13 +4,13 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import ml_dtypes
 import numpy as np
 
 from codegen.ir.dims import Dim, Size, symbols
+from codegen.ir.structs import struct
 
 DTYPES: dict[str, np.dtype] = {
     "bool": np.dtype(np.bool_),
@@ -36,7 +36,7 @@ PARTS: dict[str, str] = {"c64": "f32", "c128": "f64"}
 """The dtype of the real and imaginary parts of each complex dtype."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class TensorType:
     """Element type (a key of DTYPES) and shape."""
 

@@ -15,12 +15,12 @@
 """
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
+from struct import pack, unpack
 
 from codegen.ir.dims import Size
+from codegen.ir.structs import struct
 
 ELEMENTS = {
     "bool": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
@@ -32,7 +32,7 @@ _SUFFIXES = {"half": "f16", "float": "f32", "double": "f64", "ptr": "p0"}
 BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "half": 2, "float": 4, "double": 8, "ptr": 8}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Type:
     """`lanes` elements of `dtype`; a scalar has one lane. Interned, so identity is equality."""
 
@@ -100,9 +100,9 @@ class Assembler:
     def constant(self, type: Type, number: bool | int | float) -> Value:
         """`number` in every lane."""
         if type.dtype == "f64":
-            text = f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
+            text = f"0x{unpack('<Q', pack('<d', number))[0]:016X}"
         elif type.element == "float":      # LLVM writes a float as the double that equals it
-            text = f"0x{struct.unpack('<Q', struct.pack('<d', _as_f32(number)))[0]:016X}"
+            text = f"0x{unpack('<Q', pack('<d', _as_f32(number)))[0]:016X}"
         elif type.dtype == "bool":
             text = "true" if number else "false"
         else:
@@ -360,6 +360,6 @@ def _phi(phi: Value, x: Value, x_label: str, y: Value, y_label: str) -> str:
 def _as_f32(number: float) -> float:
     """The f32 nearest to number; beyond the largest, infinity."""
     try:
-        return struct.unpack("<f", struct.pack("<f", number))[0]
+        return unpack("<f", pack("<f", number))[0]
     except OverflowError:
         return float("inf") if number > 0 else float("-inf")

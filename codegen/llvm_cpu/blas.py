@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
 import numpy as np
+
+from codegen.ir.structs import struct
 
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112
 
@@ -23,7 +24,7 @@ _THREADS_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_thr
                   "openblas_{}_num_threads64_", "openblas_{}_num_threads")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Blas:
     """Where the routines are. `kind`: cblas64 or cblas32 (the bits of a size), fortran (32 bits), or own."""
 

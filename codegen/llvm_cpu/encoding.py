@@ -19,12 +19,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from codegen.ir.dims import number_of
 from codegen.ir.program import Branch, Exit, Goto, Jump, Return, Switch, Target, targets_of
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import matmul
 from codegen.llvm_cpu.blas import Blas
@@ -64,7 +64,7 @@ from codegen.schedule.plan import (
 from codegen.schedule.sizes import chunks_at
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Encoding:
     """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `constant_slots`: (slot, content)
     of what is in neither it nor the arguments; `frame_words`: a frame's size.

@@ -13,11 +13,11 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from codegen.llvm_cpu.driver import FRAME_SLOTS
 from codegen.llvm_cpu.encoding import Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
@@ -30,7 +30,7 @@ KEPT_FRAMES = 4
 """How many idle frames an executable keeps; more exist while more runs are under way."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Layout:
     """Byte offsets: of the first item in a tuple object, of the data pointer in an array object."""
 

@@ -7,13 +7,13 @@ The names of features are LLVM's.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
+from codegen.ir.structs import struct
 from codegen.llvm_cpu import link
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Features:
     """`cpu` and `flags` go to LLVM; the rest decides what is emitted.
 

@@ -7,17 +7,17 @@ provably fall between two multiples of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import gcd
 from typing import overload
 
 from codegen.ir.dims import Dim, Size, content, exact_quotient, number_of, surely_at_most, surely_below
+from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import I32, Assembler, Value, vector
 from codegen.schedule.index import bounds
 from codegen.schedule.kernel import Index, Quotient, Remainder, Term, Within
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Point:
     """Where in the nest code is written.
 
@@ -33,7 +33,7 @@ class Point:
     mask: Value | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Affine:
     """base + step * lane; base is a multiple of `aligned` (0: it is 0)."""
 

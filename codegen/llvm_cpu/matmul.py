@@ -9,9 +9,9 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import Template
 
+from codegen.ir.structs import struct
 from codegen.llvm_cpu import gemm
 from codegen.llvm_cpu.blas import OWN, Blas, find_blas
 from codegen.llvm_cpu.features import Features
@@ -21,7 +21,7 @@ LLVM_TYPES = {"f32": "float", "f64": "double"}
 """The dtypes that are multiplied."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Cut:
     """How products are cut: a panel is rows by columns, or more, until it is worth `work` multiply-adds.
 
@@ -43,7 +43,7 @@ def multiplier(features: Features) -> Blas:
     return OWN if features.vector_bytes == 64 else find_blas()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class MatmulLaunch:
     """A launch of `chunks` panels of the function `symbol` on these buffers, followed by literals."""
 

@@ -7,9 +7,8 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from codegen.ir.dims import Dim, Size
+from codegen.ir.structs import struct
 from codegen.ir.types import SIGNED
 from codegen.llvm_cpu import halves, indexing, operations
 from codegen.llvm_cpu.assembler import BYTES, I32, I64, Assembler, Type, Value, vector
@@ -26,7 +25,7 @@ FARTHEST = 4
 apart takes 0.3 of the time, 3 apart 0.4, 4 apart 0.6. Storing under a mask of that kind takes twice as long."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Buffers:
     """The params of a kernel, where they lie, the flag of its checks, and what the processor can do."""
 

@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import gcd
 
 from codegen.ir.dims import Size, content, number_of
+from codegen.ir.structs import struct
 from codegen.llvm_cpu import indexing
 from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
 from codegen.llvm_cpu.indexing import Point
@@ -22,7 +23,7 @@ from codegen.schedule.kernel import Axis, Index
 Body = Callable[[Point, list[Value]], list[Value]]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Range:
     """start .. stop - 1: at least `least`, a multiple of `multiple`, from a multiple of `aligned` on (0: from 0)."""
 
@@ -33,7 +34,7 @@ class Range:
     aligned: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Nest:
     """What all loops of a kernel share: its vector axis, `lanes` at a time, and the extents of its axes."""
 

@@ -13,8 +13,7 @@ Integers wrap. max and min give NaN if there is one. A product is off by n * u.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS
 from codegen.llvm_cpu import operations
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
@@ -23,7 +22,7 @@ from codegen.llvm_cpu.features import Features
 _COMBINE = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Accumulator:
     """Combines values of `dtype` by `kind` (sum, prod, max, min), `lanes` at a time; if `across`, the lanes too."""
 

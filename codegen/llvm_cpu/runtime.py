@@ -10,11 +10,11 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from codegen.cache import DiskCache, content_key, default_cache
+from codegen.ir.structs import struct
 from codegen.llvm_cpu.blas import Blas, hold_text
 from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
 from codegen.llvm_cpu.entry import entry_text, object_layout
@@ -26,7 +26,7 @@ from codegen.llvm_cpu.matmul import blas_symbols, blas_text, multiplier
 from codegen.llvm_cpu.threads import THREADS, pool_text
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Runtime:
     """The addresses of the functions that plans run on, and who multiplies matrices."""
 

@@ -6,8 +6,7 @@ The state is in a wider dtype where the reference of the op keeps it so: f64 for
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS
 from codegen.llvm_cpu import operations
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
@@ -17,7 +16,7 @@ _COMBINE = {"cumsum": "add", "cumprod": "mul", "cummax": "maximum", "cummin": "m
 _WIDER = {"f32": "f64", "f16": "f32", "bf16": "f32"}
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Scanner:
     """Goes on with scan `op` of values of `dtype`, `lanes` at a time, each lane a scan of its own."""
 

@@ -9,15 +9,14 @@ A pair (high, low) of such stands for high + low.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 
 Pair = tuple[Value, Value]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Format:
     """What the algorithms need to know of a floating-point format; polynomials from the lowest power up."""
 

@@ -7,12 +7,11 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from codegen.ir.structs import struct
 from codegen.optimize.terms import Apply, Term, parse_term
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Law:
     """left -> right."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal, literal_text
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, FLOATS, INTEGERS, SIGNED
 from codegen.optimize.rewrite import Rewriter
 
@@ -31,7 +31,7 @@ COSTS = {
 """What an op costs beside the others; laws must make things cheaper."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Variable:
     """Any value, of a kind of dtype if it says one."""
 
@@ -39,7 +39,7 @@ class Variable:
     kind: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Number:
     """A value filled with a number. `texts`: how each dtype that can hold it writes it."""
 
@@ -47,7 +47,7 @@ class Number:
     texts: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Apply:
     """An op of terms."""
 

@@ -10,11 +10,12 @@ Where a movement has to be computed, an operand that is the same matrices transp
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from codegen.ir.dims import Size
 from codegen.ir.graph import Node
+from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import axis, coefficient, flatten, substitute
@@ -22,7 +23,7 @@ from codegen.schedule.kernel import Index
 from codegen.schedule.movement import Point, source_point
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Product:
     """c[n] = a[n] @ b[n]: the values whose whole buffers are read, and the sizes, as in plan.Matmul."""
 
@@ -41,7 +42,7 @@ class Product:
         return self.a, self.b
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class HostCall:
     """The reference of an op, run by the host: the node, and the value whose buffer each operand is, None if empty."""
 
@@ -65,7 +66,7 @@ def host_calls_of(graph: StaticGraph) -> dict[int, HostCall]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class _Content:
     """Matrices of shape `shape` that are elements of `base`: where each lies there, by axes a0, a1, ..."""
 
@@ -87,7 +88,7 @@ class _Content:
         return coefficient(self.place, f"a{len(self.shape) - 1}") == 1
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class _View:
     """A value whose buffer is an operand: matrices, as they are or transposed; `shared`: all batches read one matrix.
 

@@ -8,14 +8,14 @@ Movement is seen through: it computes nothing, so what it moves is used by those
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from codegen.ir.dims import typical
 from codegen.ir.ops import CHECKED, OPS
+from codegen.ir.structs import struct
 from codegen.schedule.forms import Form, StaticGraph
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Demand:
     """For each value: is it live; how many values use it; about the most points at which one of them does.
 

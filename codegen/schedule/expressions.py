@@ -11,11 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from codegen.ir.dims import Size, surely_at_most, surely_below
 from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
+from codegen.ir.structs import struct
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, constant, flatten, substitute
 from codegen.schedule.kernel import (
@@ -38,7 +38,7 @@ from codegen.schedule.kernel import (
 from codegen.schedule.movement import Guards, Point, Shape, broadcast_point, reduced_axes, source_point
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Partial:
     """The storage of the partial sums of reduction `value`."""
 

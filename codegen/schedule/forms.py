@@ -15,12 +15,13 @@ A size that is a symbol is any number from 1 on: what has no elements, or a sing
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 
 from codegen.ir.dims import Size, element_count
 from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
+from codegen.ir.structs import struct
 from codegen.ir.types import COMPLEX
 from codegen.schedule.kernel import SCANS
 from codegen.schedule.machine import Machine
@@ -50,7 +51,7 @@ _SCATTERS = frozenset({"scatter_add", "scatter"})
 _REDUCTIONS = frozenset({"sum", "prod", "max", "min"})
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class StaticGraph:
     """A graph with the form, the shape and the number of elements of each value, none of which a run changes."""
 

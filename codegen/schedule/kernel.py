@@ -37,15 +37,16 @@ around straight-line statements.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from codegen.ir.dims import Size, ceil_div
+from codegen.ir.structs import struct
 
 # ---- quasi-affine indices ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Quotient:
     """index // divisor, both non-negative."""
 
@@ -53,7 +54,7 @@ class Quotient:
     divisor: Size
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Remainder:
     """index % divisor, both non-negative."""
 
@@ -65,7 +66,7 @@ Term = str | Quotient | Remainder
 """What an index multiplies: the name of an axis, a quotient, a remainder."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Index:
     """constant + sum of coefficient * term; terms in the order of their text, coefficients not 0."""
 
@@ -73,7 +74,7 @@ class Index:
     constant: Size = 0
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Within:
     """A guard: low <= index < high."""
 
@@ -85,7 +86,7 @@ class Within:
 # ---- statements; an operand `int` is the number of a value ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Const:
     """A number, by its canonical text (see codegen.ir.references.literal_text)."""
 
@@ -93,7 +94,7 @@ class Const:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Position:
     """The value of an index itself, as `dtype` (iota)."""
 
@@ -101,7 +102,7 @@ class Position:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Load:
     """buffer[index], or 0 where a guard does not hold."""
 
@@ -110,7 +111,7 @@ class Load:
     guards: tuple[Within, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Gather:
     """buffer[base + stride * k]; k < 0 counts from `size`. Where k is out of bounds the check fails: 0."""
 
@@ -122,7 +123,7 @@ class Gather:
     guards: tuple[Within, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Unary:
     """An elementwise op of the op table with one operand."""
 
@@ -130,7 +131,7 @@ class Unary:
     x: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Binary:
     """An elementwise op of the op table with two operands of one dtype."""
 
@@ -139,7 +140,7 @@ class Binary:
     y: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Select:
     """x where the bool value `condition` holds, else y."""
 
@@ -148,7 +149,7 @@ class Select:
     y: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Cast:
     """x converted to dtype."""
 
@@ -156,7 +157,7 @@ class Cast:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class RandomWord:
     """Word index % 4 of the Philox4x32-10 block counter + index // 4 under key: u32."""
 
@@ -165,7 +166,7 @@ class RandomWord:
     index: Index
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Accumulate:
     """sum, prod, max or min of x over the axes of the pass; in the dtype of x."""
 
@@ -173,7 +174,7 @@ class Accumulate:
     x: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Scan:
     """The result so far, along the axis of the pass, of one of SCANS on its operands: what the op of that name says."""
 
@@ -185,7 +186,7 @@ SCANS = frozenset({"cumsum", "cumprod", "cummax", "cummin", "recurrence"})
 """Ops whose result at a point is found from that at the point before."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Store:
     """buffer[index] = x. Makes no value."""
 
@@ -194,7 +195,7 @@ class Store:
     x: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Scatter:
     """buffer[base + stride * k] += x (kind add) or = x (kind set), in order; makes no value.
 
@@ -302,7 +303,7 @@ def makes_value(statement: Statement) -> bool:
 # ---- the kernel ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Param:
     """A flat buffer of `size` elements; access is in, out or inout."""
 
@@ -311,7 +312,7 @@ class Param:
     access: str
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Axis:
     """A loop: name = 0 .. extent-1. With `clip` = (index, bound) only while index < bound (the ragged last tile)."""
 
@@ -320,7 +321,7 @@ class Axis:
     clip: tuple[Index, Size] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Pass:
     """axes, outermost first, around body."""
 
@@ -328,7 +329,7 @@ class Pass:
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Kernel:
     """`vector`: the name of the vector axis or None. `grain`: points of axes[0] in a chunk, 0: all are one chunk.
 

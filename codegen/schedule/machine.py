@@ -5,7 +5,8 @@ A chunk's size is a matter of shapes and of these constants, so a plan for one M
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from codegen.ir.structs import struct
 
 
 def anything(op: str, dtype: str) -> bool:
@@ -13,7 +14,7 @@ def anything(op: str, dtype: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Machine:
     """`vector_bytes`: the width of a vector register.
 

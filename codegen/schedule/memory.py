@@ -8,14 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from codegen.ir.dims import Size, number_of
+from codegen.ir.structs import struct
 
 ALIGNMENT = 64
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class LiveRange:
     """Bytes that are needed from step `first` to step `last`, both included."""
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import cast
 
 from codegen.ir.dims import Size, ceil_div
+from codegen.ir.structs import struct
 from codegen.schedule.expressions import Storage
 from codegen.schedule.index import add, axes_of, scale, substitute, without_axes
 from codegen.schedule.kernel import (
@@ -26,7 +27,7 @@ from codegen.schedule.kernel import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Nest:
     """Expressions by number; roots, the statements they are there for; outer (kept) and inner (reduced) axes.
 

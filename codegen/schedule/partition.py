@@ -16,11 +16,12 @@ larger result would compute too often. All others are *inline*: whoever needs on
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 
 from codegen.ir.dims import typical
 from codegen.ir.graph import Node
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import CHEAP, op_cost
 from codegen.schedule.demand import demand_of
@@ -38,7 +39,7 @@ NEARBY = 6
 """How many of the last groups that read the same a value may join."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Group:
     """Key values computed together, operands first. `runs` is None for a call. `stored`: those that others read."""
 
@@ -47,7 +48,7 @@ class Group:
     runs: Runs | None
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Partition:
     """Groups in an order in which they can run; `home` maps a stored value to the number of its group."""
 
@@ -69,7 +70,7 @@ def partition(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: f
     return partitioner.result()
 
 
-@dataclass(slots=True)
+@struct(frozen=False)
 class _Draft:
     """A group that is growing."""
 

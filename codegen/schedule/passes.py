@@ -14,8 +14,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from codegen.ir.structs import struct
 from codegen.schedule.costs import CHEAP, cost_of
 from codegen.schedule.expressions import Storage
 from codegen.schedule.index import substitute
@@ -41,7 +42,7 @@ from codegen.schedule.tile import Layout
 AXIS_NAMES = "ijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Lowered:
     """A kernel, what each of its params holds, and the values of the graph that it is there for."""
 

@@ -8,11 +8,12 @@ A ProgramPlan has one for each block of a tree, and says where in the program's 
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from codegen.ir.dims import Dim, Size, number_of
 from codegen.ir.graph import Attr
 from codegen.ir.program import Goto, Return, Terminator, targets_of
+from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange
@@ -22,28 +23,28 @@ class CannotLower(Exception):
     """A graph holds what the scheduler or a target has no code for; the message is a sentence that says what."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Input:
     """The storage of input `index`, C-contiguous."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Output:
     """The storage of output `index`, C-contiguous."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Arena:
     """Bytes from `offset` (a multiple of 64) in the executable's arena."""
 
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Constant:
     """Storage of the executable's own that holds these bytes."""
 
@@ -53,7 +54,7 @@ class Constant:
 Place = Input | Output | Arena | Constant
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Buffer:
     """`size` elements of `dtype` at `place`; in a plan with symbols, whose arena is not planned yet, a live range."""
 
@@ -62,7 +63,7 @@ class Buffer:
     place: Place | LiveRange
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Launch:
     """Run a kernel on the buffers that are its params, in order, and give it its words."""
 
@@ -71,7 +72,7 @@ class Launch:
     words: tuple[Size, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Matmul:
     """c[n] = a[n] @ b[n] for n < batch, row-major. a is m*k (k*m if transpose_a), b k*n (n*k if transpose_b), c m*n."""
 
@@ -92,7 +93,7 @@ class Matmul:
         return number_of(self.batch), number_of(self.m), number_of(self.n), number_of(self.k)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Host:
     """Run the reference of `op` on whole arrays, in Python on the host: what no kernel can be made of.
 
@@ -107,7 +108,7 @@ class Host:
     type: TensorType
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Copy:
     """Copy the whole of buffer `source` to buffer `target`, equal in size."""
 
@@ -115,7 +116,7 @@ class Copy:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Check:
     """Leave at exit 0 if an earlier step failed: a kernel with a check, or a reference that refused its operands."""
 
@@ -134,7 +135,7 @@ def written(step: Step) -> tuple[int, ...]:
             return ()
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Decision:
     """Why steps are as they are: a sentence about a value of the graph. `parts`: it keeps two steps from being one."""
 
@@ -143,7 +144,7 @@ class Decision:
     parts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Origin:
     """What a step computes: values of the graph, and the user's lines that asked for them."""
 
@@ -151,7 +152,7 @@ class Origin:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Plan:
     """`inputs` and `outputs` are the types of the graph; aliases maps an output to the input whose storage it shares.
 
@@ -171,7 +172,7 @@ class Plan:
     origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class PlannedBlock:
     """A plan among others. `inputs`, `outputs`: where in the program the plan's are; `room`: where its arena begins.
 
@@ -200,7 +201,7 @@ class PlannedBlock:
                 raise ValueError("a plan with symbols has to be bound to numbers first")
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class ProgramPlan:
     """What one run of a tree does. Input(k) is that of the program, Output(k) the array for slot k.
 

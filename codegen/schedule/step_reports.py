@@ -8,11 +8,12 @@ memory and the processor if no cache held any of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import assert_never
 
 from codegen.ir.dims import number_of
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.flops import flops_of
 from codegen.schedule.kernel import (
@@ -37,7 +38,7 @@ from codegen.schedule.sizes import kernel_at
 MOST_OPS = 12           # of a pass, the rest is counted
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Listings:
     """What a target makes of a step, as text: LLVM IR, and assembly; "" for what it makes no code of its own for."""
 
@@ -45,7 +46,7 @@ class Listings:
     asm: Callable[[Step], str]
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class StepReport:
     """One step: what it does, the bytes it moves, all of it as text.
 

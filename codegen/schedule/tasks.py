@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from codegen.ir.structs import struct
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Storage
 from codegen.schedule.passes import Lowered
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Temporary:
     """Storage for what input `input` held before it was overwritten."""
 
     input: int
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class OutputCopy:
     """The storage of output `output` when its value is stored elsewhere as well."""
 
@@ -35,7 +35,7 @@ class OutputCopy:
 Place = Storage | Temporary | OutputCopy
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Task:
     """A launch, a product, a call of the host, a copy (`work` is None) or the check; what it reads and writes."""
 

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from codegen.ir.dims import Size, ceil_div, typical
+from codegen.ir.structs import struct
 from codegen.schedule.index import coefficient
 from codegen.schedule.kernel import Index
 from codegen.schedule.machine import Machine
@@ -71,7 +71,7 @@ def grain_of(work: Size, extent: Size, lanes: int, machine: Machine) -> Size:
     return grain if wanted > 1 and grain < extent else 0
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Layout:
     """The outer and inner axes in order, the vector axis, and how many points of the first outer axis make a chunk."""
 

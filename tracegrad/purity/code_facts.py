@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
 from types import CodeType
 
+from codegen.ir.structs import struct
 from tracegrad.purity.bytecode import Step, steps
 from tracegrad.purity.inside_tensors import read_inside
 
@@ -42,7 +42,7 @@ LONGEST_TEXT = 200      # longer constants are messages, not lists of names
 WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Facts:
     """What one code object mentions, nested code not included."""
 

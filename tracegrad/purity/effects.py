@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum, auto
 from types import BuiltinFunctionType, MethodType, MethodWrapperType
 from typing import Any
 
+from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.purity.anatomy import parts_of
 from tracegrad.purity.library import Library
@@ -34,7 +35,7 @@ class Kind(Enum):
     OTHER = auto()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Effect:
     """One change: of what `owner` had at `child.route`."""
 

@@ -20,7 +20,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
 from tracegrad.purity.classes import namespace, qualified_name
 
 
@@ -46,7 +47,7 @@ ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io",
 """Modules and packages inside a trusted package whose code is nevertheless ordinary."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Setting:
     """Something ambient: a run that changes it is refused, and where `guarded` it must have the value it had."""
 
@@ -64,7 +65,7 @@ NUMPY_ERRORS = Setting("how NumPy reports floating-point errors", numpy_error_st
 """No result of a Tensor operation depends on it, but a run may not leave it changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class TensorLayout:
     """How a Tensor's parts are written in generated code; {p} is the Tensor."""
 
@@ -75,7 +76,7 @@ class TensorLayout:
     grad: str = "{p}._grad"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Library:
     """`tensor` is the leaf type (subclasses are leaves too), `settings` are ambient.
 

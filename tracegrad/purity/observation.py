@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from numpy._core import umath
 
 from codegen.ir import references
+from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.outside import outside
 from tracegrad.purity.bytecode import LEAVING
@@ -49,7 +50,7 @@ def supported() -> str | None:
     return None
 
 
-@dataclass(slots=True, eq=False)
+@struct(frozen=False, eq=False)
 class Observation:
     """A run: its result or its error, the code that ran by id (that of CORE and NUMPY left out), and what it did that
     is not known to be pure."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import decimal
 import locale
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from codegen.ir.structs import struct
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.library import Library, Setting
 
@@ -62,7 +63,7 @@ class Child(NamedTuple):
         return self.once or (id(owner), self.route)
 
 
-@dataclass(slots=True, eq=False)
+@struct(frozen=False, eq=False)
 class Part:
     """One object, taken apart.
 

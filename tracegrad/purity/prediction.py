@@ -9,10 +9,10 @@ run is a rehearsal: it is observed, so that the next prediction knows its code, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from codegen.ir.structs import struct
 from tracegrad.purity.anatomy import BY_TYPE, parts_of
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.library import Library, is_standard
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     is_tensor: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Root:
     """Where the walk begins: something that a call reads, and how generated code reads it."""
 
@@ -45,7 +45,7 @@ class Root:
     via: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class Prediction:
     """What a call may read. `complete`: was everything in reach walked?"""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.guards import Guards, Slot
 from tracegrad.purity.code_facts import Mentions
@@ -30,7 +30,7 @@ from tracegrad.source_lines import first_line
 FEW = 4     # as many objects are compared pair by pair
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@struct(eq=False)
 class ReadSet:
     """What a run read. `tensors` are the Tensors it can have read, in the order in which `check` returns them."""
 

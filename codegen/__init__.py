@@ -1,19 +1,20 @@
 """codegen: tensor programs to native code. Knows no Tensor, no gradient, no Python frame."""
 from codegen.cache import Cache, DiskCache, default_cache
 from codegen.compiler import CompileError, compile_program
-from codegen.executable import DONE, Executable, ExitTaken
+from codegen.executable import DONE, Executable, ExitTaken, Measured, NativeEvent, clock_ns
 from codegen.ir.builder import Builder
 from codegen.ir.graph import Graph
 from codegen.ir.program import Program
 from codegen.ir.text import parse
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
 from codegen.schedule.plan import CannotLower
-from codegen.schedule.step_reports import StepReport
+from codegen.schedule.step_reports import StepReport, StepTime
 from codegen.seen_sizes import SeenSizes
-from codegen.targets import TARGETS, Target, describe_host
+from codegen.targets import TARGETS, Target, describe_host, native_observer
 
 __all__ = [
     "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "CompileError", "DiskCache", "Executable", "ExitTaken",
-    "Graph", "Program", "SeenSizes", "StepReport", "Target", "compile_program", "default_cache",
-    "describe_host", "get_num_threads", "parse", "set_num_threads",
+    "Graph", "Measured", "NativeEvent", "Program", "SeenSizes", "StepReport", "StepTime", "Target", "clock_ns",
+    "compile_program", "default_cache", "describe_host", "get_num_threads", "native_observer", "parse",
+    "set_num_threads",
 ]

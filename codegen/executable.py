@@ -14,8 +14,11 @@ of an end are in arrays that the run was given: an aliased one in its input, the
 """
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -24,10 +27,14 @@ from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType, type_of
 from codegen.schedule.plan import ProgramPlan
 from codegen.schedule.plan_text import print_program_plan
-from codegen.schedule.step_reports import Listings, StepReport, step_reports
+from codegen.schedule.step_reports import Listings, StepReport, StepTime, step_reports
 
 DONE = -1
 """What a run returns that came to the first end; at end k it is DONE - k. An exit is its number, 0 or more."""
+
+clock_ns = (partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC")
+            else time.monotonic_ns)
+"""The clock of events, in nanoseconds: where there is one that native code can read, it is that."""
 
 Aliases = tuple[tuple[int, int], ...]
 """(output, input) pairs that share storage."""
@@ -41,6 +48,43 @@ class ExitTaken(Exception):
         self.exit = exit
 
 
+class Measured:
+    """The plan of a program and what is known of its steps: what they are compiled to, and, by (block, step), how long
+    they took in runs that were profiled."""
+
+    __slots__ = ("name", "plan", "listings", "times", "__weakref__")
+
+    def __init__(self, name: str, plan: ProgramPlan, listings: Listings | None = None):
+        self.name, self.plan, self.listings = name, plan, listings
+        self.times: dict[tuple[int, int], StepTime] = {}
+
+    @property
+    def steps(self) -> tuple[tuple[StepReport, ...], ...]:
+        """For each block of the plan, which may cut those of the program, a report for each of its steps."""
+        reports = {id(plan): step_reports(plan, self.listings) for plan in self.plan.plans}
+        return tuple(tuple(replace(report, time=self.times.get((number, k)))
+                           for k, report in enumerate(reports[id(block.plan)]))
+                     for number, block in enumerate(self.plan.blocks))
+
+
+@struct(eq=False)
+class NativeEvent:
+    """What native code did in a thread, from `begin` to `end` as `clock_ns` counts.
+
+    `kind`: "run" of a program, "step" of one, or the "part" of a step that a thread did, so many `chunks` of it.
+    `thread`: as threading.get_ident() gives it. `block`, `step`: which of the plan.
+    """
+
+    kind: str
+    thread: int
+    begin: int
+    end: int
+    of: Measured
+    block: int = 0
+    step: int = 0
+    chunks: int = 0
+
+
 @struct(eq=False)
 class Executable:
     """What compile_program gives.
@@ -50,7 +94,7 @@ class Executable:
     be called by several threads at once, and returns the number of the exit that was taken, or DONE - k at end k.
     `shares_kernels`: they serve other sizes too, so to compile for one compiles none.
     ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
-    `listings`: what its steps are compiled from and to.
+    `measured`: what its steps are, and how long they took.
     """
 
     inputs: tuple[TensorType, ...]
@@ -62,7 +106,7 @@ class Executable:
     kernels_compiled: int = 0
     kernels_reused: int = 0
     shares_kernels: bool = False
-    listings: Listings | None = None
+    measured: Measured | None = None
 
     def outputs(self, end: int = 0) -> tuple[TensorType, ...]:
         """The types of the outputs at an end."""
@@ -80,11 +124,8 @@ class Executable:
 
     @property
     def steps(self) -> tuple[tuple[StepReport, ...], ...]:
-        """For each block of the plan, which may cut those of the program, a report for each of its steps."""
-        if self.plan is None:
-            return ()
-        reports = {id(plan): step_reports(plan, self.listings) for plan in self.plan.plans}
-        return tuple(reports[id(block.plan)] for block in self.plan.blocks)
+        """Reports of its steps, by block (see Measured); () where the target has no plan."""
+        return () if self.measured is None else self.measured.steps
 
     def __call__(self, *inputs: object) -> tuple[np.ndarray, ...]:
         """The outputs for these inputs, which stay as they are; TypeError for wrong inputs, ExitTaken for an exit."""

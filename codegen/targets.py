@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +14,22 @@ from codegen.ir.program import Exit
 from codegen.ir.structs import struct
 from codegen.ir.tree import Tree, closed
 
+if TYPE_CHECKING:
+    from codegen.llvm_cpu.observer import Observer
+
 
 def describe_host() -> dict[str, str]:
     """What the llvm_cpu target found here, by name: processor, compiler, BLAS, threads, entry, cache."""
     from codegen.llvm_cpu.target import describe_host as describe
 
     return describe()
+
+
+def native_observer() -> Observer:
+    """What notes the runs of native code in this process, their steps and the parts that threads do in them."""
+    from codegen.llvm_cpu.observer import observer
+
+    return observer()
 
 
 @struct

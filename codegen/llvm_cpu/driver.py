@@ -6,6 +6,8 @@ A run has a frame: words of its own, where the driver finds the program, the sto
 
 1. Slots 0..arguments-1 are the arguments of the run, whose pointers each run fills in; the others stay.
 2. A program is only read, so any number of runs may be in it, each with a frame.
+3. An observer (see observer) that is set when a run begins is given its launches to make, and told where it begins and
+   ends. Without one a run loads a pointer, and each launch tests it in a register.
 """
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ _NUMBERS_TEXT = "".join(f"""
   br label %search
 """ for name in _KINDS.values())
 
-EXPORTS = ("copy", "fill_zero", "after_fork")
+EXPORTS = ("copy", "fill_zero", "after_fork", "set_observer")
 """What DRIVER_TEXT defines to be called from outside."""
 
 DRIVER_TEXT = f"""
@@ -81,6 +83,15 @@ define void @fill_zero(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwin
   ret void
 }}
 
+@observer = internal global ptr null
+
+; observer(kernel, params, chunks, failed, instruction); a null for the kernel: a run of the program at `instruction`
+; begins (0 chunks) or ends (1)
+define void @set_observer(ptr %observer) nounwind {{
+  store atomic ptr %observer, ptr @observer seq_cst, align 8
+  ret void
+}}
+
 ; run the program of a frame whose slots are filled; the result at which it stops
 define internal i64 @drive(ptr %frame) nounwind {{
 entry:
@@ -95,12 +106,19 @@ entry:
   %params = getelementptr i64, ptr %frame, i64 %room
   %start = getelementptr i64, ptr %program, i64 {HEADER_WORDS}
   %blas = icmp ne i64 %multiplies, 0
+  %observer = load atomic ptr, ptr @observer monotonic, align 8
+  %observed = icmp ne ptr %observer, null
+  br i1 %observed, label %tell.begin, label %begin
+tell.begin:
+  call void %observer(ptr null, ptr null, i64 0, ptr null, ptr %program)
+  br label %begin
+begin:
   br i1 %blas, label %hold, label %next
 hold:
   call void @hold_blas()
   br label %next
 next:
-  %at = phi ptr [ %start, %entry ], [ %start, %hold ], [ %after.check, %passed ], [ %after.launch, %launched ],
+  %at = phi ptr [ %start, %begin ], [ %start, %hold ], [ %after.check, %passed ], [ %after.launch, %launched ],
     [ %after.branch, %branch ], [ %after.switch, %turn ], [ %word.1.at, %poll ]
   %word.1.at = getelementptr i64, ptr %at, i64 1
   %code = load i64, ptr %at
@@ -146,6 +164,11 @@ run:
   %literals = getelementptr i64, ptr %operands, i64 %count
   %last.at = getelementptr ptr, ptr %params, i64 %count
   store ptr %literals, ptr %last.at
+  br i1 %observed, label %show, label %plain
+show:
+  call void %observer(ptr %kernel, ptr %params, i64 %chunks, ptr %failed, ptr %at)
+  br label %launched
+plain:
   call void @launch(ptr %kernel, ptr %params, i64 %chunks, ptr %failed)
   br label %launched
 launched:
@@ -210,9 +233,14 @@ stop:
   br label %finish
 finish:
   %result = phi i64 [ %outcome, %stop ], [ %exit, %leave ], [ {INTERRUPTED}, %poll ]
-  br i1 %blas, label %release, label %out
+  br i1 %blas, label %release, label %done
 release:
   call void @release_blas()
+  br label %done
+done:
+  br i1 %observed, label %tell.end, label %out
+tell.end:
+  call void %observer(ptr null, ptr null, i64 1, ptr null, ptr %program)
   br label %out
 out:
   ret i64 %result

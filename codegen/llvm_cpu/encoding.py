@@ -69,7 +69,8 @@ class Encoding:
     """`words` is the program; `arena_slots`: (slot, offset) of what is in the arena; `constant_slots`: (slot, content)
     of what is in neither it nor the arguments; `frame_words`: a frame's size.
 
-    `host_calls`: the functions in Python that it launches.
+    `host_calls`: the functions in Python that it launches. `steps`: (block, step of its plan) by the word of the launch
+    that does it.
     """
 
     words: np.ndarray
@@ -78,6 +79,7 @@ class Encoding:
     constant_slots: tuple[tuple[int, np.ndarray], ...]
     frame_words: int
     host_calls: HostCalls
+    steps: dict[int, tuple[int, int]]
 
 
 def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
@@ -93,7 +95,7 @@ def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[st
     words = np.array([arguments, int(multiplies), room, *writer.words], np.int64)
     return Encoding(words, arguments, tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
                     tuple((slot, _held(data)) for data, slot in writer.slot_of_constant.items()),
-                    room + writer.widest, host_calls)
+                    room + writer.widest, host_calls, writer.step_at)
 
 
 def _held(data: bytes) -> np.ndarray:
@@ -106,10 +108,11 @@ _Launched = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
 
 class _Writer:
-    """The words of a program after its header; `widest`: the most params of a launch."""
+    """The words of a program after its header; `widest`: the most params of a launch; `step_at`: see Encoding.steps."""
 
     def __init__(self, plan: ProgramPlan, arguments: int):
         self.plan, self.words, self.widest = plan, list[int](), 0
+        self.step_at: dict[int, tuple[int, int]] = {}
         self._starts: dict[Target, int] = {}              # where in the program a target's words are
         self._open: list[tuple[int, Target]] = []                  # words that are to say where a target's are
         places = {place: None for block in plan.blocks for place in _places(block)}
@@ -132,7 +135,7 @@ class _Writer:
                 self._stop(target.number)
                 continue
             block = self.plan.blocks[target.block]
-            self._steps(block, launches[id(block.plan)])
+            self._steps(target.block, block, launches[id(block.plan)])
             self._terminator(block)
             if target.block in ends:
                 self._stop(-1 - ends[target.block])
@@ -140,17 +143,18 @@ class _Writer:
         for word, target in self._open:
             self.words[word] = self._starts[target]
 
-    def _steps(self, block: PlannedBlock, launches: list[_Launched | None]) -> None:
+    def _steps(self, number: int, block: PlannedBlock, launches: list[_Launched | None]) -> None:
         places = [block.place(buffer.place) for buffer in block.plan.buffers]
         slots = [self._slot(place) for place in places]
         may_leave = True
-        for step, launched in zip(block.plan.steps, launches, strict=True):
+        for k, (step, launched) in enumerate(zip(block.plan.steps, launches, strict=True)):
             if launched is None:
                 self.words += [CHECK, CHECK_EXIT]
                 continue
             address, chunks, buffers, literals = launched
             if chunks:
                 operands = [len(buffers), *[slots[b] for b in buffers], *literals]
+                self.step_at[HEADER_WORDS + len(self.words)] = number, k
                 self.words += [LAUNCH, 4 + len(operands), address, chunks, *operands]
                 self.widest = max(self.widest, len(buffers) + 1)
                 may_leave = may_leave and not any(isinstance(places[b], Input) for b in written(step))

@@ -46,7 +46,7 @@ def load_runtime(blas: Blas) -> Runtime:
     pool = pool_text(platform.system(), platform.machine())
     text = "".join((pool, host_poll_text(), hold_text(blas), blas_text(blas), DRIVER_TEXT, entry_text(layout)))
     exports = (*EXPORTS, *INTERRUPTIONS, *blas_symbols(blas), "enter_table", *(("enter",) if layout else ()),
-               "set_helpers")
+               "set_helpers", "launch")
     key = content_key("runtime", *machine_identity(), text)
     symbols, _ = load(key, default_cache().disk, lambda: text, exports, blas.imports, COLD)
     THREADS.attach(ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"]))

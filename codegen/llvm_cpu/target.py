@@ -9,7 +9,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from codegen.cache import Cache, content_key, default_cache
-from codegen.executable import Aliases, Executable, storage_of_ends
+from codegen.executable import Aliases, Executable, Measured, storage_of_ends
 from codegen.ir.generalize import Binding
 from codegen.ir.tree import Tree
 from codegen.llvm_cpu import encoding, gemm
@@ -19,6 +19,7 @@ from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.link import HOT, VERSIONS
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.matmul import multiplier
+from codegen.llvm_cpu.observer import observer
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
 from codegen.llvm_cpu.threads import THREADS
@@ -41,7 +42,7 @@ def compile_bound(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache, bindin
     """An executable for a tree with symbols, at what they stand for."""
     bound = BoundTree(tree, binding)
     slots, ends = storage_of_ends(bound.known_inputs, bound.outputs(), aliases)
-    executable = build(schedule_tree(bound, slots, ends, host_machine()), cache)
+    executable = build(schedule_tree(bound, slots, ends, host_machine()), cache, name=tree.name)
     return replace(executable, shares_kernels=bool(binding.numbers))
 
 
@@ -50,8 +51,8 @@ def host_machine() -> Machine:
     return Machine(vector_bytes=host_features().vector_bytes, computes=computes)
 
 
-def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel) -> Executable:
-    """An executable that runs `plan`, whose kernels are written by `emit`."""
+def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str = "") -> Executable:
+    """An executable that runs `plan`, whose kernels are written by `emit`; `name` is for people."""
     start = perf_counter()
     steps = plan.steps
     for step in steps:
@@ -66,11 +67,13 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel) -> Executab
     addresses = {kernel: address for kernel, (address, _) in loaded.items()}
     symbols = {**base.symbols, **{symbol: address for symbol, (address, _) in gemms.items()}}
     words = encoding.encode(plan, addresses, symbols, base.blas)
+    measured = Measured(name, plan, LISTINGS)
+    observer().add(measured, words)
     compiled = sum(new for _, new in (*loaded.values(), *gemms.values()))
     return Executable(
         plan.inputs, plan.slots, plan.ends, make_run(words, plan.arena_bytes, base.symbols), plan,
         compile_seconds=perf_counter() - start, kernels_compiled=compiled,
-        kernels_reused=len(loaded) + len(gemms) - compiled, listings=LISTINGS)
+        kernels_reused=len(loaded) + len(gemms) - compiled, measured=measured)
 
 
 def _load_kernel(kernel: Kernel, cache: Cache, emit: Emit) -> tuple[int, bool]:

@@ -39,7 +39,7 @@ _CALLER_SPINS = 1000
 """How often a caller looks for the end of its launch before it sleeps and leaves the processor to a helper."""
 
 _SERIAL = """
-define internal void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {
+define void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {
   call void %kernel(ptr %buffers, i64 0, i64 %chunks, ptr %failed)
   ret void
 }
@@ -226,7 +226,7 @@ out:
   ret void
 }
 
-define internal void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {
+define void @launch(ptr %kernel, ptr %buffers, i64 %chunks, ptr %failed) nounwind {
 entry:
   %several = icmp ugt i64 %chunks, 1
   %allowed = load atomic i32, ptr @helpers monotonic, align 4

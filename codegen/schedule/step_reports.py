@@ -47,11 +47,31 @@ class Listings:
 
 
 @struct
+class StepTime:
+    """How long a step took, over the `runs` that were profiled: in seconds, all of them and the shortest."""
+
+    runs: int = 0
+    total: float = 0.0
+    shortest: float = float("inf")
+
+    def plus(self, nanoseconds: int) -> StepTime:
+        """With one more run."""
+        seconds = nanoseconds * 1e-9
+        return StepTime(self.runs + 1, self.total + seconds, min(self.shortest, seconds))
+
+    @property
+    def mean(self) -> float:
+        """Seconds of a run."""
+        return self.total / self.runs
+
+
+@struct
 class StepReport:
     """One step: what it does, the bytes it moves, all of it as text.
 
     `bytes_written` are among those moved; `flops`: floating-point operations; `lines`: the user's, that asked for what
-    it computes; `decisions`: why it is a step, and what others it is not one with.
+    it computes; `decisions`: why it is a step, and what others it is not one with; `time`: how long it took, if it was
+    ever profiled.
     """
 
     summary: str
@@ -61,6 +81,7 @@ class StepReport:
     flops: int = 0
     lines: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    time: StepTime | None = field(default=None, compare=False)
     step: Step | None = field(default=None, compare=False, repr=False)
     listings: Listings | None = field(default=None, compare=False, repr=False)
 
@@ -95,7 +116,7 @@ def _report(step: Step, origin: Origin, plan: Plan, listings: Listings | None) -
     read, written = _bytes_read_and_written(step, plan)
     decisions = tuple(d for d in plan.decisions if d.value in origin.values)
     return StepReport(_summary(step), read + written, step_text(step), written, flops_of(step), origin.lines,
-                      decisions, step, listings)
+                      decisions, None, step, listings)
 
 
 def _summary(step: Step) -> str:

@@ -1,5 +1,6 @@
 """codegen: tensor programs to native code. Knows no Tensor, no gradient, no Python frame."""
 from codegen.cache import Cache, DiskCache, default_cache
+from codegen.ceilings import Ceilings, machine_ceilings
 from codegen.compiler import CompileError, compile_program
 from codegen.executable import DONE, Executable, ExitTaken, Measured, NativeEvent, clock_ns
 from codegen.ir.builder import Builder
@@ -13,8 +14,8 @@ from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS, Target, describe_host, native_observer
 
 __all__ = [
-    "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "CompileError", "DiskCache", "Executable", "ExitTaken",
-    "Graph", "Measured", "NativeEvent", "Program", "SeenSizes", "StepReport", "StepTime", "Target", "clock_ns",
-    "compile_program", "default_cache", "describe_host", "get_num_threads", "native_observer", "parse",
-    "set_num_threads",
+    "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache", "Executable",
+    "ExitTaken", "Graph", "Measured", "NativeEvent", "Program", "SeenSizes", "StepReport", "StepTime", "Target",
+    "clock_ns", "compile_program", "default_cache", "describe_host", "get_num_threads", "machine_ceilings",
+    "native_observer", "parse", "set_num_threads",
 ]

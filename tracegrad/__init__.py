@@ -325,6 +325,7 @@ from tracegrad.pooling import (
     max_pool3d,
 )
 from tracegrad.probabilities import log_softmax, logsumexp, one_hot, softmax
+from tracegrad.profiles import profile
 from tracegrad.random import (
     Generator,
     bernoulli,
@@ -438,9 +439,7 @@ from tracegrad import data, debug, fft, linalg, nn, optim  # noqa: E402
 
 cross, cholesky_solve = linalg.cross, linalg.cholesky_solve
 
-ABSENT = frozenset("""
-    vmap checkpoint func
-""".split())
+ABSENT = frozenset({"vmap", "checkpoint", "func"})
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
 
 

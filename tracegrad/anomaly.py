@@ -55,7 +55,7 @@ def detect_anomaly(check_nan: bool = True) -> Iterator[None]:
     if recorder is not None:
         recorder.refuse("detect_anomaly inside of a traced function")
     before, GRAD.anomaly = GRAD.anomaly, Detector(check_nan)
-    token = MODE.set(Mode.WATCHED if check_nan and MODE.get() is None else MODE.get())
+    token = MODE.set(Mode.WATCHED if check_nan and MODE.get() is not Mode.EAGER else MODE.get())
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from dataclasses import field
 
 from codegen import Executable, Graph, Program, SeenSizes, compile_program
 from codegen.ir.structs import struct
+from tracegrad.spans import begin, end
 from tracegrad.stats import Stats
 
 Aliases = tuple[tuple[int, int], ...]
@@ -26,6 +27,8 @@ class Compiling:
 
     def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = ()) -> Executable:
         """The executable of a program; what compile_program raises."""
+        began = begin()
         made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes)
+        end(began, "code", program.name, kernels_compiled=made.kernels_compiled, kernels_reused=made.kernels_reused)
         self.stats.kernels_compiled += made.kernels_compiled
         return made

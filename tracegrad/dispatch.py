@@ -26,6 +26,7 @@ from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line, user_line
+from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS, Saved, Tensor
 
 try:        # what np.errstate sets, in an eighth of its time
@@ -179,6 +180,21 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     if recorder is not None:
         recorder.record_op(op, args, attrs, result)
     return result
+
+
+def note_ops(noted: bool) -> None:
+    """Let what NumPy does for each operation be a span (see spans), or let it not be one any more."""
+    for name, op in OPS.items():
+        _REFERENCES[name] = _noted(name, op.reference) if noted else op.reference
+
+
+def _noted(op: str, reference: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(*operands: Any, **attrs: Any) -> Any:
+        began = begin()
+        array = reference(*operands, **attrs)
+        end(began, "op", op)
+        return array
+    return apply
 
 
 def view(op: str, x: Tensor, array: np.ndarray, attrs: dict[str, Any]) -> Tensor:

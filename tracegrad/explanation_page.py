@@ -12,11 +12,12 @@ from codegen import StepReport
 from codegen.ir.text import print_graph
 from tracegrad.aborts import Aborted
 from tracegrad.assumptions import assumptions, reads_and_rest
-from tracegrad.explanation_text import FOLLOWED, bytes_text, counted_runs
+from tracegrad.explanation_text import FOLLOWED, counted_runs
 from tracegrad.graph_drawing import draw_graph
 from tracegrad.page_style import STYLE
 from tracegrad.path_drawing import draw_paths
 from tracegrad.path_tree import counted
+from tracegrad.rates import bytes_text, flops_text, share_text, time_text
 from tracegrad.reports import RootReport, TraceReport
 
 if TYPE_CHECKING:
@@ -103,14 +104,24 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
 
 
 def _steps(turns: Sequence[tuple[Sequence[StepReport], int]]) -> str:
-    most = max(1, *(step.bytes_moved for steps, _ in turns for step in steps))
+    """A row for each step; its bar is as long as it took, or else moves bytes."""
+    timed = any(step.time for steps, _ in turns for step in steps)
+
+    def length(step: StepReport) -> float:
+        return (step.time.mean if step.time else 0.0) if timed else step.bytes_moved
+
+    most = max(map(length, (step for steps, _ in turns for step in steps))) or 1
     rows = []
     for steps, times in turns:
         turn = ' class="turn"' if times > 1 else ""
-        rows += [f'<tr><td class="dim" colspan="3">{times} times:</td></tr>'] if times > 1 else []
-        rows += [f'<tr{turn}><td>{escape(step.summary)}</td><td class="number">{bytes_text(step.bytes_moved)}</td>'
-                 f'<td><span class="bar" style="width: {160 * step.bytes_moved / most:.0f}px"></span></td></tr>'
-                 for step in steps]
+        rows += [f'<tr><td class="dim" colspan="6">{times} times:</td></tr>'] if times > 1 else []
+        for step in steps:
+            took = ("", "") if step.time is None else (time_text(step.time.mean), share_text(step, step.time.mean))
+            numbers = (bytes_text(step.bytes_moved), flops_text(step.flops), *took)
+            why = escape("; ".join(step.why), quote=True)
+            rows.append(f'<tr{turn}><td title="{why}">{escape(step.summary)}</td>'
+                        + "".join(f'<td class="number">{text}</td>' for text in numbers)
+                        + f'<td><span class="bar" style="width: {160 * length(step) / most:.0f}px"></span></td></tr>')
     return f'<div class="wide"><table>{"".join(rows)}</table></div>'
 
 

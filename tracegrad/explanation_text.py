@@ -10,6 +10,7 @@ from codegen.ir.text import print_graph
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.assumptions import Assumption, assumptions, listed, reads_and_rest
 from tracegrad.path_tree import Row, Stretch, Way, counted, lines_of, rows, unseen
+from tracegrad.rates import bytes_text, flops_text, share_text, time_text
 from tracegrad.reports import RootReport, TraceReport
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ FIRST_NODES, LAST_NODES = 16, 4
 MOST_PATHS = 6          # that are told one by one
 MOST_ROOTS = 3
 WIDEST = 110            # characters of a step or an operation
-
-UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
-FLOP_UNITS = ((10**9, "Gflop"), (10**6, "Mflop"), (10**3, "kflop"))
 
 
 def report(explanation: Explanation) -> str:
@@ -43,28 +41,20 @@ def report(explanation: Explanation) -> str:
     return "\n".join(lines)
 
 
-def bytes_text(count: int) -> str:
-    """A number of bytes in the unit in which it is easiest to read."""
-    for size, name in UNITS:
-        if count >= size:
-            return f"{count / size:.1f} {name}"
-    return f"{count} bytes"
+def step_lines(step: StepReport, timed: bool, verbose: bool) -> list[str]:
+    """A line for a step; below it a reason why it is not one with others, or every decision about it.
 
-
-def flops_text(count: int) -> str:
-    """A number of floating-point operations; "" for none."""
-    for size, name in FLOP_UNITS:
-        if count >= size:
-            return f"{count / size:.1f} {name}"
-    return f"{count} flop" if count else ""
-
-
-def step_lines(step: StepReport, verbose: bool) -> list[str]:
-    """A line for a step; below it a reason why it is not one with others, or every decision about it."""
+    `timed`: there is a column for how long it took, and how near that is to what the machine can do.
+    """
+    line = f"{bytes_text(step.bytes_moved):>11} {flops_text(step.flops):>12}  "
+    if timed:
+        took = "" if step.time is None else time_text(step.time.mean)
+        share = "" if step.time is None else share_text(step, step.time.mean)
+        line += f"{took:>8} {share:<19}  "
     where = f"  @ {lines_of(step.lines)}" if step.lines else ""
-    line = f"{bytes_text(step.bytes_moved):>11} {flops_text(step.flops):>12}  {_fitted(step.summary, verbose)}{where}"
     told = step.why if verbose else [decision.sentence for decision in step.decisions if decision.parts][:1]
-    return [line, *(f"{'':28}{_fitted(sentence, verbose)}" for sentence in told)]
+    return [f"{line}{_fitted(step.summary, verbose)}{where}",
+            *(f"{'':{len(line) + 2}}{_fitted(sentence, verbose)}" for sentence in told)]
 
 
 def _root(root: RootReport, verbose: bool) -> list[str]:
@@ -191,10 +181,12 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, with_graph: bool
         work = bytes_text(sum(step.bytes_moved for step in steps)) + " moved"
         if flops := flops_text(sum(step.flops for step in steps)):
             work += f", {flops}"
-        told = []
+        if seconds := sum(step.time.mean for step in steps if step.time):
+            work += f", {time_text(seconds)} where it was profiled"
+        told, timed = [], any(step.time for step in steps)
         for turn, times in root.turns_of(trace):
             told += [f"{times} times:"] if times > 1 else []
-            told += ["| "[times == 1] + line for step in turn for line in step_lines(step, verbose)]
+            told += ["| "[times == 1] + line for step in turn for line in step_lines(step, timed, verbose)]
         lines += _indented(_section(f"{counted(len(steps), 'step')}, {work}", told, verbose, MOST_STEP_LINES))
     if with_graph:
         lines += _indented(["  graph", *(f"    {line}" for line in graph_lines(trace.graph, verbose))])

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tracegrad.aborts import Aborted
 from tracegrad.source_lines import user_level
+from tracegrad.spans import moment
 
 
 class NotReplayed(UserWarning):
@@ -61,6 +62,8 @@ def watched_fallbacks() -> Iterator[list[Fallback]]:
 
 def report_fallback(name: str, aborted: Aborted, followed: bool = False) -> None:
     """A call of the traced function `name` runs eagerly, unless it is followed."""
+    if not followed:
+        moment("fallback", name, reason=str(aborted))
     for seen in () if followed else _watching:
         seen.append(Fallback(name, aborted))
 

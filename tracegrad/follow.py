@@ -20,6 +20,7 @@ from tracegrad.dispatch import FOLLOWER
 from tracegrad.follower import Follower
 from tracegrad.modes import eager
 from tracegrad.source_lines import is_inside
+from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS
 
 NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
@@ -95,10 +96,12 @@ class Follow:
         FOLLOWERS.append(follower)
         token = FOLLOWER.set(follower)
         self._stats.follows += 1
+        began = begin()
         try:
             with eager():               # traced functions that it calls are part of it
                 return function(*args, **kwargs)
         finally:
+            end(began, "follow", self.known.name)
             FOLLOWER.reset(token)
             try:
                 follower.finish()

@@ -24,6 +24,7 @@ from codegen.ir.ops import OPS
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import GRAD, VIEWING, differentiate
 from tracegrad.pending import Pending, defer, deferred_class, held, put_array, put_pending, settle
+from tracegrad.spans import begin, end
 from tracegrad.steps import CAN_REFUSE, Step, input_step, op_step
 from tracegrad.tensors import Tensor
 
@@ -286,11 +287,12 @@ class Follower:
             work = self.known.find(last, bases, written)
             homes = [home for _, home in targets]
             inputs = running.inputs[:last.entered]
+            began, by = begin(), "native code"
             arrays, interruption = work.run(inputs, homes)
             if arrays is not None:
                 self._hand_over(running, wanted, arrays, targets)
             else:
-                arrays = {}
+                arrays, by = {}, "NumPy"
                 try:
                     work.interpret(inputs, arrays)
                 finally:                                    # what comes before an error has happened
@@ -298,6 +300,7 @@ class Follower:
                         if k in arrays:
                             np.copyto(home, arrays[k])
                     self._hand_over(running, wanted, arrays, targets)
+            end(began, "segment", self.known.name, by=by, operations=work.path[-1].computing)
             if interruption is not None:
                 raise interruption
 

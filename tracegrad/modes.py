@@ -9,10 +9,12 @@ from enum import Enum, auto
 
 
 class Mode(Enum):
-    """EAGER: as plain Python. WATCHED: replayed, but a call that meets NaN as plain Python."""
+    """EAGER: as plain Python. WATCHED: replayed, but a call that meets NaN as plain Python. PROFILED: as by themselves,
+    each call noted."""
 
     EAGER = auto()
     WATCHED = auto()
+    PROFILED = auto()
 
 
 MODE: ContextVar[Mode | None] = ContextVar(

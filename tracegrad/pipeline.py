@@ -40,6 +40,7 @@ from tracegrad.replay import GradEffect, SlotEffect, Trace
 from tracegrad.results import Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.segments import Path
+from tracegrad.spans import begin, end
 from tracegrad.tensors import Tensor
 
 LIBRARY = Library(
@@ -112,9 +113,10 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         finally:
             ACTIVE.reset(token)
 
-    start = time.perf_counter()
+    began, start = begin(), time.perf_counter()
     seen = observe(prediction, call)
     seconds = time.perf_counter() - start
+    end(began, "record", getattr(function, "__name__", ""))
     seen.handing |= {id(noted.code): noted.code for noted in recorder.callbacks}
     seen.held_cells += [cell for noted in recorder.callbacks for cell in noted.cells]
     changes = effects(prediction)
@@ -192,6 +194,7 @@ def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Abo
     """Make a Trace of a run, or say why not."""
     if run.aborts:
         return list(run.aborts)
+    began = begin()
     try:
         return _compile(run, name, compiling)
     except Declined as declined:
@@ -204,6 +207,8 @@ def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Abo
         return [Aborted(Abort.COMPILER_FAILED, str(failure))]
     except Exception as failure:  # noqa: BLE001 - the call has its result: whatever fails now must not be the caller's
         return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
+    finally:
+        end(began, "compile", name)
 
 
 def _compile(run: Run, name: str, compiling: Compiling) -> Grafted:

@@ -31,6 +31,7 @@ from tracegrad.replay_code import Replay, write_replay
 from tracegrad.results import Rebuild
 from tracegrad.routes import Kept, Route
 from tracegrad.segments import Path, Segment
+from tracegrad.spans import moment
 from tracegrad.tensors import Tensor
 
 
@@ -191,6 +192,7 @@ class Root:
 
     def left(self, exit: int) -> int:
         """A call has left at this exit."""
+        moment("exit", self.traces[0].graph.name, at=exit)
         if exit:
             self.exits[exit - 1].growth.exits += 1
         else:

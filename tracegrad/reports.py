@@ -1,9 +1,11 @@
 """What an Explanation is made of: frozen reports of roots, traces, reads and exits."""
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import reduce
 from itertools import groupby
 
-from codegen import StepReport
+from codegen import StepReport, StepTime
 from codegen.ir.graph import Graph
 from codegen.ir.structs import struct
 from tracegrad.guards import Guard
@@ -88,4 +90,11 @@ class RootReport:
     def turns_of(self, trace: TraceReport) -> list[tuple[tuple[StepReport, ...], int]]:
         """The same by block, equal neighbors once, with how often: a loop does the same on every turn."""
         blocks = [self.steps[block] for block in trace.blocks if self.steps[block]]
-        return [(steps, len(list(alike))) for steps, alike in groupby(blocks)]
+        turns = [list(alike) for _, alike in groupby(blocks)]
+        return [(tuple(map(_over_all, *alike)), len(alike)) for alike in turns]
+
+
+def _over_all(*turns: StepReport) -> StepReport:
+    """One step of a loop, with its times over all turns."""
+    times = [step.time for step in turns if step.time is not None]
+    return replace(turns[0], time=reduce(StepTime.and_also, times)) if times else turns[0]

@@ -31,6 +31,7 @@ from tracegrad.lifted import may_be_lifted
 from tracegrad.limits import Limits
 from tracegrad.misses import last_missed
 from tracegrad.modes import MODE, Mode
+from tracegrad.noted_calls import noted_call, run_eagerly
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.purity.observation import supported
@@ -76,8 +77,8 @@ class Traced:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = MODE.get()
         if mode is not None or ACTIVE.get() is not None:
-            if mode is Mode.WATCHED and ACTIVE.get() is None:
-                return self._watched(args, kwargs)
+            if mode is not Mode.EAGER and ACTIVE.get() is None:
+                return self._watched(args, kwargs) if mode is Mode.WATCHED else noted_call(self, args, kwargs)
             return self.eager(*args, **kwargs)
         stats = self.stats
         stats.calls += 1
@@ -107,7 +108,7 @@ class Traced:
         if left_at:
             return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
         stats.eager_calls += 1
-        result = self.eager(*args, **kwargs)        # it raises what it is asked to, unless it catches that
+        result = run_eagerly(self, args, kwargs)    # it raises what it is asked to, unless it catches that
         self._give_up([Aborted(Abort.REFUSED, "an index was out of bounds, or a matrix was not of the kind asked for")])
         return result
 
@@ -228,7 +229,7 @@ class Traced:
         except NotAdopted as refusal:
             self.stats.eager_calls += 1
             self._give_up([Aborted(Abort.ARRAY_ARGUMENT, str(refusal))])
-            return self.eager(*args, **kwargs)
+            return run_eagerly(self, args, kwargs)
         if adopted is None:
             return self._miss(self._tree, args, kwargs)
         tree = self._array_trees.get(adopted.scalars)
@@ -261,7 +262,7 @@ class Traced:
             self.stats.eager_calls += 1
         if reason:
             self._give_up(reason, follows)
-        return self._follow.call(self.eager, args, kwargs) if follows else self.eager(*args, **kwargs)
+        return self._follow.call(self.eager, args, kwargs) if follows else run_eagerly(self, args, kwargs)
 
     def _reason_not_to_record(self, tree: TraceTree, args: tuple, kwargs: dict,
                               adopted: Adopted | None, departure: Departure | None) -> Sequence[Aborted] | None:
@@ -399,7 +400,7 @@ class KeepingTraced(Traced):
         self._kept = kept
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if ACTIVE.get() is None and self._kept is not None:
+        if ACTIVE.get() is None and MODE.get() is not Mode.PROFILED and self._kept is not None:   # noted: comes again
             self._kept.add(args, kwargs)
         return super().__call__(*args, **kwargs)
 

@@ -20,15 +20,15 @@ import time
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from codegen.cache import content_key, default_cache
 from codegen.executable import Measured, NativeEvent, clock_ns
+from codegen.ir.structs import struct
 from codegen.llvm_cpu.encoding import Encoding
 from codegen.llvm_cpu.link import COLD
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
@@ -198,7 +198,8 @@ out:
 """)
 
 
-class Mark(NamedTuple):
+@struct
+class Mark:
     """A moment: so many records were there, at this time."""
 
     records: int
@@ -292,7 +293,7 @@ def _add_times(events: list[NativeEvent]) -> None:
             times[place] = times.get(place, StepTime()).plus(event.end - event.begin)
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class _Native:
     observe: int
     set_records: Callable[..., Any]

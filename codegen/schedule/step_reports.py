@@ -59,6 +59,10 @@ class StepTime:
         seconds = nanoseconds * 1e-9
         return StepTime(self.runs + 1, self.total + seconds, min(self.shortest, seconds))
 
+    def and_also(self, other: StepTime) -> StepTime:
+        """Over the runs of both."""
+        return StepTime(self.runs + other.runs, self.total + other.total, min(self.shortest, other.shortest))
+
     @property
     def mean(self) -> float:
         """Seconds of a run."""
@@ -69,9 +73,9 @@ class StepTime:
 class StepReport:
     """One step: what it does, the bytes it moves, all of it as text.
 
-    `bytes_written` are among those moved; `flops`: floating-point operations; `lines`: the user's, that asked for what
-    it computes; `decisions`: why it is a step, and what others it is not one with; `time`: how long it took, if it was
-    ever profiled.
+    `bytes_written` are among those moved; `flops`: floating-point operations; `dtype`: of most of its bytes; `lines`:
+    the user's, that asked for what it computes; `decisions`: why it is a step, and what others it is not one with;
+    `time`: how long it took, if it was ever profiled.
     """
 
     summary: str
@@ -79,6 +83,7 @@ class StepReport:
     text: str
     bytes_written: int = 0
     flops: int = 0
+    dtype: str = ""
     lines: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
     time: StepTime | None = field(default=None, compare=False)
@@ -115,8 +120,8 @@ def step_reports(plan: Plan, listings: Listings | None = None) -> tuple[StepRepo
 def _report(step: Step, origin: Origin, plan: Plan, listings: Listings | None) -> StepReport:
     read, written = _bytes_read_and_written(step, plan)
     decisions = tuple(d for d in plan.decisions if d.value in origin.values)
-    return StepReport(_summary(step), read + written, step_text(step), written, flops_of(step), origin.lines,
-                      decisions, None, step, listings)
+    return StepReport(_summary(step), read + written, step_text(step), written, flops_of(step), _dtype(step),
+                      origin.lines, decisions, None, step, listings)
 
 
 def _summary(step: Step) -> str:
@@ -167,6 +172,17 @@ def _op(statement: Statement) -> str | None:
             return "random"
         case _:
             return None
+
+
+def _dtype(step: Step) -> str:
+    match step:
+        case Launch(kernel, _, words):
+            params = kernel_at(kernel, tuple(map(number_of, words))).params
+            return max(params, key=lambda p: number_of(p.size) * DTYPES[p.dtype].itemsize).dtype if params else ""
+        case Matmul(dtype=dtype):
+            return dtype
+        case _:
+            return ""
 
 
 def _bytes_read_and_written(step: Step, plan: Plan) -> tuple[int, int]:

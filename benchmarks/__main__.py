@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks import elsewhere, report, rounds
 from benchmarks.frame import FreshBenchmark
 
-NAMES = ("elementwise", "softmax_rows", "mlp_step", "cnn_step", "transformer_block", "rnn", "rosenbrock",
-         "fixed_point", "control_flow", "branches", "follow", "sizes", "numpy_programs", "call_overhead",
-         "eager_overhead", "compile_latency", "import_time")
+NAMES = ("elementwise", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
+         "transformer_block", "rnn", "rosenbrock", "fixed_point", "control_flow", "branches", "follow", "sizes",
+         "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time")
 
 
 def progress(text: str) -> None:

@@ -42,13 +42,15 @@ _NUMBERS_TEXT = "".join(f"""
   br label %search
 """ for name in _KINDS.values())
 
-EXPORTS = ("copy", "fill_zero", "after_fork", "set_observer")
+EXPORTS = ("copy", "fill_zero", "together", "after_fork", "set_observer")
 """What DRIVER_TEXT defines to be called from outside."""
 
 DRIVER_TEXT = f"""
 ; ---- the driver
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare i64 @llvm.smax.i64(i64, i64)
+declare i64 @llvm.smin.i64(i64, i64)
 
 ; buffers: source, target; literals: bytes
 define void @copy(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwind {{
@@ -80,6 +82,48 @@ define void @fill_zero(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwin
   %length = sub i64 %end, %begin
   %to = getelementptr i8, ptr %target, i64 %begin
   call void @llvm.memset.p0.i64(ptr %to, i8 0, i64 %length, i1 false)
+  ret void
+}}
+
+; several launches in one. buffers: a table, then those of each; the table: how many they are, for each its kernel, the
+; first of its chunks among those of all and where its buffers are, then 0 and the chunks of all
+define void @together(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwind {{
+entry:
+  %table = load ptr, ptr %buffers
+  %count = load i64, ptr %table
+  br label %look
+look:
+  %n = phi i64 [ 0, %entry ], [ %n.next, %passed ]
+  %more = icmp ult i64 %n, %count
+  br i1 %more, label %member, label %end
+member:
+  %n.next = add i64 %n, 1
+  %row = mul i64 %n, 3
+  %kernel.word = add i64 %row, 1
+  %begin.word = add i64 %row, 2
+  %where.word = add i64 %row, 3
+  %stop.word = add i64 %row, 5
+  %kernel.at = getelementptr i64, ptr %table, i64 %kernel.word
+  %begin.at = getelementptr i64, ptr %table, i64 %begin.word
+  %where.at = getelementptr i64, ptr %table, i64 %where.word
+  %stop.at = getelementptr i64, ptr %table, i64 %stop.word
+  %begin = load i64, ptr %begin.at
+  %stop = load i64, ptr %stop.at
+  %from.all = call i64 @llvm.smax.i64(i64 %first, i64 %begin)
+  %to.all = call i64 @llvm.smin.i64(i64 %last, i64 %stop)
+  %some = icmp slt i64 %from.all, %to.all
+  br i1 %some, label %run, label %passed
+run:
+  %kernel = load ptr, ptr %kernel.at
+  %where = load i64, ptr %where.at
+  %own = getelementptr ptr, ptr %buffers, i64 %where
+  %from = sub i64 %from.all, %begin
+  %to = sub i64 %to.all, %begin
+  call void %kernel(ptr %own, i64 %from, i64 %to, ptr %failed)
+  br label %passed
+passed:
+  br label %look
+end:
   ret void
 }}
 

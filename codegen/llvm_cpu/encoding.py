@@ -1,6 +1,7 @@
 """encoding: a ProgramPlan as the array of words that the driver runs.
 
     Launch(kernel, buffers=(0, 2))          launch, length, address, chunks, 2, slot 0, slot 2
+    Launch, beside it Launch, ..            launch, length, @together, chunks of all, n, a table, the slots of each
     Matmul(a, b, c, ...)             ->     launch, length, address, chunks, 3, slot a, slot b, slot c, m, n, k, ...
     Host(op, ...)                           launch, length, address, 1, n, slots ...
     Check()                                 check, exit number
@@ -18,7 +19,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[st
     host_calls = HostCalls()
     launches = {id(p): [None if isinstance(step, Check) else _launch(step, p, kernels, symbols, blas, host_calls)
                         for step in p.steps] for p in plan.plans}
-    writer = _Writer(plan, arguments)
+    writer = _Writer(plan, arguments, symbols["together"])
     writer.blocks(launches)
     room = FRAME_SLOTS + arguments + len(writer.slot_of_offset) + len(writer.slot_of_constant)
     multiplies = any(isinstance(step, Matmul) for step in plan.steps)
@@ -110,9 +111,10 @@ _Launched = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 class _Writer:
     """The words of a program after its header; `widest`: the most params of a launch; `step_at`: see Encoding.steps."""
 
-    def __init__(self, plan: ProgramPlan, arguments: int):
+    def __init__(self, plan: ProgramPlan, arguments: int, together: int):
         self.plan, self.words, self.widest = plan, list[int](), 0
         self.step_at: dict[int, tuple[int, int]] = {}
+        self.together = together                                    # the address of what runs several launches in one
         self._starts: dict[Target, int] = {}              # where in the program a target's words are
         self._open: list[tuple[int, Target]] = []                  # words that are to say where a target's are
         places = {place: None for block in plan.blocks for place in _places(block)}
@@ -147,19 +149,40 @@ class _Writer:
         places = [block.place(buffer.place) for buffer in block.plan.buffers]
         slots = [self._slot(place) for place in places]
         may_leave = True
-        for k, (step, launched) in enumerate(zip(block.plan.steps, launches, strict=True)):
-            if launched is None:
+        for k, steps, at_once in _at_once(block.plan.steps, launches):
+            if at_once[0] is None:
                 self.words += [CHECK, CHECK_EXIT]
                 continue
-            address, chunks, buffers, literals = launched
+            several = [launched for launched in at_once if launched is not None]
+            address, chunks, operands, literals = self._one(several, slots)
             if chunks:
-                operands = [len(buffers), *[slots[b] for b in buffers], *literals]
                 self.step_at[HEADER_WORDS + len(self.words)] = number, k
-                self.words += [LAUNCH, 4 + len(operands), address, chunks, *operands]
-                self.widest = max(self.widest, len(buffers) + 1)
-                may_leave = may_leave and not any(isinstance(places[b], Input) for b in written(step))
+                self.words += [LAUNCH, 5 + len(operands) + len(literals), address, chunks, len(operands), *operands,
+                               *literals]
+                self.widest = max(self.widest, len(operands) + 1)
+                may_leave = may_leave and not any(isinstance(places[b], Input) for step in steps for b in written(step))
                 if may_leave and chunks > 1:
                     self.words.append(POLL)
+
+    def _one(self, several: list[_Launched], slots: list[int]) -> _Launched:
+        """Launches as one whose operands are slots."""
+        if len(several) == 1:
+            ((address, chunks, buffers, literals),) = several
+            return address, chunks, tuple(slots[b] for b in buffers), literals
+        operands = [0]
+        table, first = [len(several)], 0
+        for address, chunks, buffers, literals in several:
+            table += [address, first, len(operands)]
+            first += chunks
+            operands += [*[slots[b] for b in buffers], self._words_of_its_own(literals)]
+        operands[0] = self._words_of_its_own((*table, 0, first))
+        return self.together, first, tuple(operands), ()
+
+    def _words_of_its_own(self, words: Sequence[int]) -> int:
+        """The slot of a constant that is these words."""
+        data = np.array(words, np.int64).tobytes()
+        free = len(self.plan.inputs) + len(self.plan.slots) + len(self.slot_of_offset) + len(self.slot_of_constant)
+        return self.slot_of_constant.setdefault(data, free)
 
     def _terminator(self, block: PlannedBlock) -> None:
         match block.terminator:
@@ -200,6 +223,16 @@ class _Writer:
                 return self.slot_of_offset[offset]
             case Constant(data):
                 return self.slot_of_constant[data]
+
+
+def _at_once(steps: Sequence[Step], launches: Sequence[_Launched | None]
+             ) -> Iterator[tuple[int, list[Step], list[_Launched | None]]]:
+    """The steps, those that are one launch together, the number of the first, and what each of them launches."""
+    first = 0
+    for k in range(1, len(steps) + 1):
+        if k == len(steps) or not (isinstance(step := steps[k], Launch) and step.beside):
+            yield first, list(steps[first:k]), list(launches[first:k])
+            first = k
 
 
 def _places(block: PlannedBlock) -> Iterator[Place]:

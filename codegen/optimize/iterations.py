@@ -13,6 +13,8 @@ more turn compiles nothing.
 2. Turns are told from equal layers by what they share: a dear op (a product, a reduction, ...) reads, through views,
    the same array each time. Turns without dear ops are better done in one kernel, and stay in it, unless they are long,
    go on from the one before, and each reads another array that came into the block: a longer sequence has more of them.
+   They go on if what one hands to the next was made from what the one before handed to it: halves of two updates of
+   different parameters, taken together, hand something on, but it is new each time.
 3. Where turns begin follows from what is before them, not from how many there are.
 4. What a dear op computes in every turn from the same operands is computed in the first.
 """
@@ -138,7 +140,12 @@ def _is_loop(block: TreeBlock, roots: Mapping[int, int], start: int, period: int
     if any(map(is_dear, turns[0])):
         return False
     own = range(block.first + start, block.first + start + period)
-    goes_on = any(roots.get(v) in own for node in turns[1] for v in node.args)
+    handed = {v for node in turns[1] for v in node.args if roots.get(v) in own}
+    made_from: set[int] = set(own)
+    for value, node in enumerate(turns[1], own.stop):
+        if not made_from.isdisjoint(node.args):
+            made_from.add(value)
+    goes_on = any(v + period in made_from for v in handed)
     came_in = [{roots[v] for node in nodes for v in node.args if roots.get(v, block.first) < block.first}
                for nodes in turns]
     return goes_on and bool(came_in[1] - came_in[0])

@@ -39,11 +39,11 @@ def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarr
 
     def step_at(step: Step) -> Step:
         match step:
-            case Launch(kernel, buffers, words) if words:
+            case Launch(kernel, _, words) if words:
                 numbers = tuple(evaluate(word, binding) for word in words)
                 if not fits(kernel_at(kernel, numbers)):
                     raise CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
-                return Launch(kernel, buffers, numbers)
+                return replace(step, words=numbers)
             case Matmul():
                 batch, m, n, k = (evaluate(size, binding) for size in (step.batch, step.m, step.n, step.k))
                 return replace(step, batch=batch, m=m, n=n, k=k)

@@ -6,15 +6,19 @@ a large result is written over an operand that nothing reads afterwards.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
+from codegen.schedule.gathering import gathered
 from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.kernel import Kernel
+from codegen.schedule.lengths import of_any_length
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import (
@@ -43,13 +47,20 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
            decisions: tuple[Decision, ...]) -> Plan:
     """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task."""
     visible = _Visible(graph, dict(aliases), outputs, tasks)
-    order = [visible.tasks.tasks[k] for k in visible.tasks.order()]
+    groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
+    order = [[visible.tasks.tasks[k] for k in group] for group in groups]
     buffers = _Buffers(graph, outputs, visible.at, order)
-    steps = tuple(buffers.step(task) for task in order)
+    steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
     return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes, symbolic,
-                (*decisions, *visible.decisions), tuple(_origin(graph, task) for task in order))
+                (*decisions, *visible.decisions), tuple(_origin(graph, task) for group in order for task in group))
+
+
+def _bytes_in_arena(graph: StaticGraph, at: Mapping[Place, Input | Output], task: Task) -> int:
+    """The bytes that a task writes and the caller does not see; partial results count as small."""
+    return sum(typical(graph.sizes[v]) * DTYPES[graph.dtype(v)].itemsize
+               for v in task.writes if v not in at and isinstance(v, int))
 
 
 def _origin(graph: StaticGraph, task: Task) -> Origin:
@@ -130,18 +141,19 @@ class _Visible:
 
 
 class _Buffers:
-    """The buffers of tasks in their order, numbered as steps name them."""
+    """The buffers of tasks in their order, those done at once together, numbered as steps name them."""
 
     def __init__(self, graph: StaticGraph, outputs: Sequence[int], at: dict[Place, Input | Output],
-                 order: Sequence[Task]):
+                 order: Sequence[Sequence[Task]]):
         self.graph, self.outputs = graph, outputs
+        timed = [(time, task) for time, group in enumerate(order) for task in group]
         self.static = all(isinstance(size, int) for shape in graph.shapes for size in shape)
-        launches = [task.work for task in order if isinstance(task.work, Lowered)]
+        launches = [task.work for _, task in timed if isinstance(task.work, Lowered)]
         self.partials = {storage: param for one in launches for storage, param in zip(one.storages, one.kernel.params)
                          if isinstance(storage, Partial)}
-        self.owner = self._shared(order, at)
+        self.owner = self._shared(timed, at)
         times: dict[Place, tuple[int, int]] = {}
-        for time, task in enumerate(order):
+        for time, task in timed:
             for place in task.reads | task.writes:
                 if place not in at:
                     own = self.owner.get(place, place)
@@ -155,17 +167,18 @@ class _Buffers:
         self.buffers: list[Buffer] = []
         self.numbers: dict[Input | Output | Place, int] = {}
 
-    def _shared(self, order: Sequence[Task], at: dict[Place, Input | Output]) -> dict[Place, Place]:
+    def _shared(self, timed: Sequence[tuple[int, Task]], at: dict[Place, Input | Output]) -> dict[Place, Place]:
         """Results that are written over an operand in the arena, and whose storage that was first."""
-        last = {place: time for time, task in enumerate(order) for place in task.reads | task.writes}
-        first = {place: time for time, task in reversed(list(enumerate(order))) for place in task.writes}
+        last = {place: time for time, task in timed for place in task.reads | task.writes}
+        first = {place: time for time, task in reversed(timed) for place in task.writes}
+        touching = Counter((time, place) for time, task in timed for place in task.reads | task.writes)
         owner: dict[Place, Place] = {}
-        for time, task in enumerate(order):
+        for time, task in timed:
             if not isinstance(task.work, Lowered):
                 continue
             kernel, storages = task.work.kernel, task.work.storages
             free = [s for s in storages if s in task.reads and s not in at and first[s] < last[s] == time
-                    and typical(self._bytes(s)) >= WORTH_OVERWRITING]
+                    and touching[time, s] == 1 and typical(self._bytes(s)) >= WORTH_OVERWRITING]
             for result in (s for s in storages if s in task.writes and s not in at and first[s] == time):
                 for operand in free:
                     if can_overwrite(kernel, storages.index(operand), storages.index(result)):
@@ -174,12 +187,15 @@ class _Buffers:
                         break
         return owner
 
-    def step(self, task: Task) -> Step:
-        """The step that does a task."""
+    def step(self, task: Task, beside: bool) -> Step:
+        """The step that does a task, `beside` the one before it or after."""
         match task.work:
             case Lowered(kernel, storages):
                 kernel, numbers = _merged(kernel, [self.number(storage) for storage in storages])
-                return Launch(kernel, numbers) if self.static else Launch(*_given(kernel, numbers))
+                words: tuple[Size, ...] = ()
+                if not self.static:
+                    kernel, words = given_sizes(kernel)
+                return Launch(kernel, numbers, words, beside)
             case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
                 (c,) = task.writes
                 operands = self.number(a), self.number(b), self.number(c)
@@ -220,12 +236,6 @@ class _Buffers:
     def _bytes(self, place: Place) -> Size:
         dtype, size = self._extent(place)
         return size * DTYPES[dtype].itemsize
-
-
-def _given(kernel: Kernel, numbers: tuple[int, ...]) -> tuple[Kernel, tuple[int, ...], tuple[Size, ...]]:
-    """What a launch is made of: a kernel that is given what symbols there are in its sizes."""
-    kernel, words = given_sizes(kernel)
-    return kernel, numbers, words
 
 
 def _merged(kernel: Kernel, numbers: list[int]) -> tuple[Kernel, tuple[int, ...]]:

@@ -65,11 +65,16 @@ class Buffer:
 
 @struct
 class Launch:
-    """Run a kernel on the buffers that are its params, in order, and give it its words."""
+    """Run a kernel on the buffers that are its params, in order, and give it its words.
+
+    `beside`: at once with the launch before it; such launches in a row, and the one before them, touch nothing that
+    another of them writes.
+    """
 
     kernel: Kernel
     buffers: tuple[int, ...]
     words: tuple[Size, ...] = ()
+    beside: bool = False
 
 
 @struct

@@ -139,9 +139,10 @@ def _buffer_text(buffer: Buffer) -> str:
 def step_text(step: Step) -> str:
     """The text of one step."""
     match step:
-        case Launch(kernel, buffers, words):
+        case Launch(kernel, buffers, words, beside):
             given = "".join(f", n{k} = {word}" for k, word in enumerate(words))
-            return f"launch on {', '.join(map(str, buffers))}, {kernel.chunks} chunks{given}\n{print_kernel(kernel)}"
+            head = f"{'beside it, ' if beside else ''}launch on {', '.join(map(str, buffers))}"
+            return f"{head}, {kernel.chunks} chunks{given}\n{print_kernel(kernel)}"
         case Matmul():
             a = f"{step.a} transposed" if step.transpose_a else f"{step.a}"
             b = f"{step.b} transposed" if step.transpose_b else f"{step.b}"

@@ -150,3 +150,19 @@ def test_equal_updates_of_parameters_are_no_turns() -> None:
         m = m * 0.9 + g * 0.1
         outputs += [m, p - m / ((m * m).emit("sqrt") + 1e-8) * 0.1]
     assert len(cut(b.graph(outputs)).blocks) == 1
+
+
+def test_the_end_of_an_update_and_the_beginning_of_the_next_are_no_turn() -> None:
+    """They hand something on, as turns of a loop do: the mean, to the end of the update."""
+    b = Builder("updates")
+    outputs = []
+    parameters = [([b.input(TensorType("f32", (16,))) for _ in range(4)], b.input(TensorType("f64", ())))
+                  for _ in range(6)]
+    for (p, g, m, s), t in parameters:
+        t = t + 1
+        m = m + (g - m) * 0.1
+        s = s * 0.99 + g * g * 0.01
+        rate = (1e-3 / (1 - (t * -0.1).emit("exp"))).emit("cast", dtype="f32")
+        scale = (1 / (1 - (t * -0.01).emit("exp"))).emit("cast", dtype="f32")
+        outputs += [t, m, s, p - m * rate / (s.emit("sqrt") * scale + 1e-8)]
+    assert len(cut(b.graph(outputs)).blocks) == 1

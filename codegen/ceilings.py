@@ -12,7 +12,6 @@ should run meanwhile, nor much on the machine.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -82,14 +81,14 @@ def _size(count: int) -> str:
     return f"{count >> 20} MB" if count >= 1 << 20 else f"{count >> 10} kB"
 
 
-def machine_ceilings(again: bool = False) -> Ceilings:
-    """Those for as many threads as compiled code uses now. `again`: measured anew, whatever is known."""
-    threads = THREADS.get()
+def machine_ceilings(threads: int | None = None, again: bool = False) -> Ceilings:
+    """Those for so many threads, or as many as compiled code uses now. `again`: measured anew, whatever is known."""
+    count = threads or THREADS.get()
     if again:
         _known.cache_clear()
         if disk := default_cache().disk:
-            disk.discard(_key(threads))
-    return _known(threads)
+            disk.discard(_key(count))
+    return _known(count)
 
 
 @cache
@@ -99,8 +98,12 @@ def _known(threads: int) -> Ceilings:
     if data is None:
         measured = _measured(threads)
         if disk:
+            import json  # which importing tracegrad need not wait for
+
             disk.put(_key(threads), json.dumps(asdict(measured)).encode())
         return measured
+    import json
+
     kept = json.loads(data)
     read, moved = ({int(size): speed for size, speed in kept[name].items()} for name in ("read", "moved"))
     return Ceilings(threads, read, moved, kept["peak"])
@@ -113,6 +116,15 @@ def _key(threads: int) -> str:
 
 
 def _measured(threads: int) -> Ceilings:
+    before = THREADS.get()
+    THREADS.set(threads)
+    try:
+        return _measured_now(threads)
+    finally:
+        THREADS.set(before)
+
+
+def _measured_now(threads: int) -> Ceilings:
     from codegen.llvm_cpu.peak import peak_run
 
     read, copied, combined = ({size: size / _seconds(*_on_arrays(text, size)) for size in WORKING_SETS}

@@ -12,7 +12,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tracegrad", description="What tracegrad sees of this machine, its cache and a traced function.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("info", help="versions, processor, BLAS, threads, native entry")
+    told = commands.add_parser("info", help="versions, processor, BLAS, threads, fast paths, bandwidth and peak")
+    told.add_argument("--measure", action="store_true", help="measure bandwidth and peak again")
     explain = commands.add_parser("explain", help="import a module and print the explain() of a traced function in it")
     explain.add_argument("function", metavar="module:function")
     explain.add_argument("--verbose", action="store_true", help="every guard, operation and kernel")
@@ -22,23 +23,26 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     match options.command:
         case "info":
-            return info()
+            return info(options.measure)
         case "explain":
             return explain_function(options.function, options.verbose, options.html)
         case _:
             return show_cache(options.action == "clear")
 
 
-def info() -> int:
-    """Print what the compiler found."""
+def info(measure: bool = False) -> int:
+    """Print what the compiler found, and the ceilings, which are measured if they are not known, or again."""
     import numpy
 
     import tracegrad
-    from codegen import describe_host
+    from codegen import describe_host, get_num_threads, machine_ceilings
 
     print(f"tracegrad {tracegrad.__version__}, Python {sys.version.split()[0]}, NumPy {numpy.__version__}")
     for name, value in describe_host().items():
         print(f"{name:<12} {value}")
+    for threads in sorted({1, get_num_threads()}):
+        name = "one thread" if threads == 1 else f"{threads} threads"
+        print(f"{name:<12} {machine_ceilings(threads, measure)}")
     return 0
 
 

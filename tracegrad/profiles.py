@@ -10,20 +10,21 @@ Calls are noted in the context that takes the profile, what native code, NumPy a
 """
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
+from typing import TYPE_CHECKING
 
 from codegen import Measured, NativeEvent, StepReport, clock_ns, native_observer
-from tracegrad.chrome_trace import Event, trace_of
 from tracegrad.dispatch import note_ops
 from tracegrad.modes import MODE, Mode
-from tracegrad.profile_table import Activity, table
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.spans import Span, watched_spans
+
+if TYPE_CHECKING:
+    from tracegrad.profile_table import Activity
 
 _lock = threading.Lock()
 _profiles: list[Profile] = []                           # that are being taken
@@ -51,18 +52,26 @@ class Profile:
 
         Each row is the time that was spent in it and in nothing that has a row of its own.
         """
+        from tracegrad.profile_table import table  # as all below: only who has taken a profile needs it
+
         return table(self._ended().activities(), self.begin, self.end, self.thread, self.lost, most)
 
     __str__ = table
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write every event as a Chrome trace, to be opened in ui.perfetto.dev or chrome://tracing."""
+        import json
+
+        from tracegrad.chrome_trace import Event, trace_of
+
         events = (Event(a.name, a.kind, a.thread, a.begin, a.end, a.facts) for a in self._ended().activities())
         with open(path, "w", encoding="utf-8") as file:
             json.dump(trace_of(events, self.threads, self.begin), file)
 
     def activities(self) -> Iterable[Activity]:
         """Spans and native events alike."""
+        from tracegrad.profile_table import Activity
+
         for span in self.spans:
             yield Activity(span.kind, span.name, span.thread, span.begin, span.end, span.facts)
         steps: dict[Measured, tuple[tuple[StepReport, ...], ...]] = {}

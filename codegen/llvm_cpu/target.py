@@ -4,6 +4,8 @@ A kernel is compiled once for a process and, with a disk cache, once for a machi
 """
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -22,7 +24,7 @@ from codegen.llvm_cpu.matmul import multiplier
 from codegen.llvm_cpu.observer import observer
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
-from codegen.llvm_cpu.threads import THREADS
+from codegen.llvm_cpu.threads import FUTEX_NUMBERS, THREADS
 from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_text import print_kernel
@@ -97,14 +99,23 @@ def _load_function(key: str, cache: Cache, write: Callable[[str], str]) -> tuple
     return addresses[symbol], compiled
 
 
+_TOLD = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512bf16", "avx512fp16",
+         "amx-bf16", "neon", "fullfp16", "bf16", "sve")
+"""Features of a processor that make a difference for arrays, by LLVM's names."""
+
+
 def describe_host() -> dict[str, str]:
     """What this process compiles for and with, by name, for people to read."""
     host, blas, layout = host_features(), multiplier(host_features()), object_layout()
+    enabled = {flag[1:] for flag in host.flags.split(",") if flag.startswith("+")}
+    pool = platform.system() == "Linux" and platform.machine() in FUTEX_NUMBERS
     return {
         "processor": f"{host.cpu}, vectors of {host.vector_bytes} bytes{', fused multiply-add' if host.fma else ''}",
+        "features": ", ".join(feature for feature in _TOLD if feature in enabled),
         "compiler": VERSIONS,
         "matmul": f"{blas.name}{', one thread per panel' if blas.set_threads else ''}",
-        "threads": str(THREADS.get()),
+        "threads": f"{THREADS.get()}, {'in a pool of our own' if pool else 'but one works: there are no futexes here'}",
         "entry": "native: pointers are read from the array objects" if layout else "through a table of pointers",
+        "profiles": "each kernel by itself" if hasattr(time, "CLOCK_MONOTONIC") else "no kernel: there is no clock for it",
         "cache": default_cache().describe(),
     }

@@ -1,4 +1,4 @@
-"""The README and the pages on tracing and debugging run as printed, and what they name exists."""
+"""The README and the pages about traced functions run as printed, and what they name exists."""
 from __future__ import annotations
 
 import re
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README, TRACING, DEBUGGING = ((ROOT / name).read_text(encoding="utf-8")
-                              for name in ("README.md", "docs/tracing.md", "docs/debugging.md"))
+README, *PAGES = ((ROOT / name).read_text(encoding="utf-8") for name in (
+    "README.md", "docs/tracing.md", "docs/debugging.md", "docs/explaining.md", "docs/profiling.md"))
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -18,12 +18,12 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 
 @pytest.mark.parametrize("code,printed", [
-    pair for page in (README, TRACING, DEBUGGING)
+    pair for page in (README, *PAGES)
     for pair in zip(blocks("python", page), blocks("text", page), strict=True)])
 def test_the_examples_print_what_they_say(code, printed, tmp_path):
     file = tmp_path / "example.py"
     file.write_text(code)
-    run = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT,
+    run = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=tmp_path,
                          env={"PYTHONPATH": str(ROOT), "TRACEGRAD_CACHE_DIR": str(tmp_path), "PATH": ""})
     assert (run.stdout, run.returncode) == (printed, 0), run.stderr
 

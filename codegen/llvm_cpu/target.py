@@ -116,6 +116,6 @@ def describe_host() -> dict[str, str]:
         "matmul": f"{blas.name}{', one thread per panel' if blas.set_threads else ''}",
         "threads": f"{THREADS.get()}, {'in a pool of our own' if pool else 'but one works: there are no futexes here'}",
         "entry": "native: pointers are read from the array objects" if layout else "through a table of pointers",
-        "profiles": "each kernel by itself" if hasattr(time, "CLOCK_MONOTONIC") else "no kernel: there is no clock for it",
+        "profiles": "each kernel by itself" if hasattr(time, "CLOCK_MONOTONIC") else "no kernel: there is no clock",
         "cache": default_cache().describe(),
     }

@@ -26,7 +26,10 @@ _THREADS_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_thr
 
 @struct
 class Blas:
-    """Where the routines are. `kind`: cblas64 or cblas32 (the bits of a size), fortran (32 bits), or own."""
+    """Where the routines are. `kind`: cblas64 or cblas32 (the bits of a size), fortran (32 bits), or own.
+
+    above: products of fewer multiply-adds are left to our own code.
+    """
 
     kind: str
     name: str
@@ -34,6 +37,7 @@ class Blas:
     dgemm: int = 0
     get_threads: int = 0
     set_threads: int = 0
+    above: int = 0
 
     @property
     def imports(self) -> dict[str, int]:

@@ -22,7 +22,7 @@ CHECK_EXIT = 0
 COPY_CHUNK_BYTES = 1 << 18
 
 HEADER_WORDS = 3
-"""arguments, does it multiply matrices, word of the frame where the room for params begins."""
+"""arguments, does it call BLAS, word of the frame where the room for params begins."""
 
 FRAME_SLOTS = 2
 """The word of a frame where the slots begin."""

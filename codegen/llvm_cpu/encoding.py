@@ -92,7 +92,7 @@ def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[st
     writer = _Writer(plan, arguments, symbols["together"])
     writer.blocks(launches)
     room = FRAME_SLOTS + arguments + len(writer.slot_of_offset) + len(writer.slot_of_constant)
-    multiplies = any(isinstance(step, Matmul) for step in plan.steps)
+    multiplies = any(isinstance(step, Matmul) and matmul.by_blas(step, blas) for step in plan.steps)
     words = np.array([arguments, int(multiplies), room, *writer.words], np.int64)
     return Encoding(words, arguments, tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
                     tuple((slot, _held(data)) for data, slot in writer.slot_of_constant.items()),

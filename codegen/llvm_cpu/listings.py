@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import host_features
-from codegen.llvm_cpu.gemm import emit_gemm
 from codegen.llvm_cpu.link import assembly
-from codegen.llvm_cpu.matmul import multiplier
+from codegen.llvm_cpu.matmul import FUNCTIONS, multiplier, own_function
 from codegen.schedule.plan import Launch, Matmul, Step
 from codegen.schedule.step_reports import Listings
 
@@ -18,8 +17,9 @@ def llvm_text(step: Step) -> str:
     match step:
         case Launch(kernel):
             return emit_kernel(kernel, "kernel", host_features())
-        case Matmul(dtype=dtype) if multiplier(host_features()).kind == "own":
-            return emit_gemm(dtype, "matmul", host_features())
+        case Matmul() if (name := own_function(step, multiplier(host_features()))) is not None:
+            emit, dtype = FUNCTIONS[name]
+            return emit(dtype, "matmul", host_features())
         case _:
             return ""
 

@@ -3,44 +3,82 @@
     c[64,512] = a[64,784] @ b[784,512]    ->    8 panels c[:, 0:64], c[:, 64:128], ...    each on one thread
 
 1. Panels are cut by shape alone, never by the number of threads, so results do not depend on that number.
-2. With AVX-512 our own code (see gemm) multiplies, which is up to twice as fast as BLAS there; elsewhere BLAS does, in
-   larger panels, since it arranges its operands anew for each; where there is none, our own code again.
+2. With AVX-512 our own code multiplies (see gemm; gemm_rows for one row or column). With AVX2 it does up to 1024^3:
+   BLAS arranges its operands anew for each panel, which large products hardly feel and small ones do, but in return
+   arranges everything, which helps against lines a power of two apart. On other processors BLAS multiplies, in larger
+   panels; where there is none, our own code.
 3. A product with an empty sum is zeros, and is asked of no one.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from string import Template
 
 from codegen.ir.structs import struct
 from codegen.llvm_cpu import gemm
 from codegen.llvm_cpu.blas import OWN, Blas, find_blas
 from codegen.llvm_cpu.features import Features
+from codegen.llvm_cpu.gemm_panels import LITERALS
+from codegen.llvm_cpu.gemm_rows import emit_row_product
 from codegen.schedule.plan import Matmul
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
 """The dtypes that are multiplied."""
+
+_ITEM = {"f32": 4, "f64": 8}
+
+FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
+    f"{name}_{dtype}": (emit, dtype)
+    for name, emit in (("gemm", gemm.emit_gemm), ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
+"""Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
 
 @struct
 class Cut:
     """How products are cut: a panel is rows by columns, or more, until it is worth `work` multiply-adds.
 
-    `grain`: rows and columns of a panel are multiples of these (except in the last).
+    `grain`: rows and columns of a panel are multiples of these (except in the last); never more than `most`.
     """
 
     work: int
     rows: int
     columns: int
     grain: tuple[int, int]
+    most: tuple[int, int] = (1 << 62, 1 << 62)
 
 
-OWN_CUT = Cut(work=1 << 19, rows=240, columns=64, grain=(12, 64))
+OWN_CUT = Cut(work=1 << 19, rows=gemm.MOST_ROWS, columns=64, grain=(12, 64))
+"""For a whose rows lie well: reading them once for each strip of columns costs little."""
+
+ARRANGED_CUT = Cut(work=1 << 19, rows=192, columns=192, grain=(12, 32))
+"""For a that is arranged, which has to pay in as many columns as b's arrangement in rows."""
+
+ROW_CUT = Cut(work=1 << 17, rows=1, columns=1024, grain=(1, 64))
+
 BLAS_CUT = Cut(work=6 << 20, rows=512, columns=128, grain=(16, 16))
+
+_OWN_WORK = 1 << 30
+"""Multiply-adds of a product from which on BLAS is asked on processors with AVX2: some 15 % faster there on one thread
+and as fast on two; at an eighth of that our own code is as fast on one thread."""
 
 
 def multiplier(features: Features) -> Blas:
-    """Who multiplies on this machine."""
-    return OWN if features.vector_bytes == 64 else find_blas()
+    """Who multiplies on this machine what our own code does not."""
+    if features.vector_bytes == 64:
+        return OWN
+    return replace(find_blas(), above=_OWN_WORK) if features.vector_bytes == 32 and features.fma else find_blas()
+
+
+def by_blas(step: Matmul, blas: Blas) -> bool:
+    """Is this product computed by BLAS?"""
+    _, m, n, k = step.sizes
+    return blas.kind != "own" and m * n * k >= blas.above and 0 not in step.sizes
+
+
+def own_function(step: Matmul, blas: Blas) -> str | None:
+    """Which of FUNCTIONS computes this product; None for BLAS, and for a product of nothing."""
+    return None if 0 in step.sizes or by_blas(step, blas) else launch(step, blas).symbol
 
 
 @struct
@@ -55,10 +93,11 @@ class MatmulLaunch:
 
 def panel(m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
     """(rows, columns) of the panels of an m*k by k*n product."""
-    down, across = -(-m // cut.rows), -(-n // cut.columns)
+    most_rows, most_columns = (most // grain * grain for most, grain in zip(cut.most, cut.grain))
+    down, across = -(-m // min(cut.rows, most_rows)), -(-n // min(cut.columns, most_columns))
     rows, columns = _share(m, down, cut.grain[0]), _share(n, across, cut.grain[1])
-    columns = min(n, max(columns, _up(cut.work // (rows * k), cut.grain[1])))
-    rows = min(m, max(rows, _up(cut.work // (columns * k), cut.grain[0])))
+    columns = min(n, most_columns, max(columns, _up(cut.work // (rows * k), cut.grain[1])))
+    rows = min(m, most_rows, max(rows, _up(cut.work // (columns * k), cut.grain[0])))
     return rows, columns
 
 
@@ -71,34 +110,39 @@ def _up(size: int, grain: int) -> int:
     return -(-size // grain) * grain
 
 
-_COPY_BYTES = 1 << 19
-"""Strips of b are copied together for panels with so many rows times bytes in a line of b: enough rows for the copy to
-pay, and lines so far apart that a strip of them does not stay in the cache."""
+_COPY_ROWS = 24
+"""Strips of b are copied together for panels with so many rows: enough for the copy to pay."""
 
 
 def launch(step: Matmul, blas: Blas) -> MatmulLaunch:
     """The launch that computes a product, none of whose sizes is 0."""
-    return _own_launch(step) if blas.kind == "own" else _blas_launch(step)
+    return _blas_launch(step) if by_blas(step, blas) else _own_launch(step)
 
 
 def _own_launch(step: Matmul) -> MatmulLaunch:
-    """For gemm.emit_gemm. c of one column is computed as the row that it also is: c' = b' a'."""
+    """For FUNCTIONS. c of one column is computed as the row that it also is: c' = b' a'."""
     a, b, transpose_a, transpose_b = step.a, step.b, step.transpose_a, step.transpose_b
     batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
-    rows, columns = panel(m, n, k, OWN_CUT)
+    rows, columns = panel(m, n, k, _own_cut(m, k, transpose_a, _ITEM[step.dtype]))
     across, down = -(-n // columns), -(-m // rows)
-    item = 8 if step.dtype == "f64" else 4
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
-        "transposed": transpose_b, "copied": not transpose_b and rows * n * item >= _COPY_BYTES,
-        "b_pitch": k if transpose_b else n,
+        "transposed": transpose_b, "copied": rows >= _COPY_ROWS, "b_pitch": k if transpose_b else n,
         "rows": rows, "columns": columns, "across": across, "panels": across * down,
-        "dots": m == 1 and transpose_b,
     }
-    literals = tuple(int(value[name]) for name in gemm.LITERALS)
-    return MatmulLaunch(f"gemm_{step.dtype}", batch * across * down, (a, b, step.c), literals)
+    literals = tuple(int(value[name]) for name in LITERALS)
+    symbol = f"{'gemm_row' if m == 1 else 'gemm'}_{step.dtype}"
+    return MatmulLaunch(symbol, batch * across * down, (a, b, step.c), literals)
+
+
+def _own_cut(m: int, k: int, transpose_a: bool, item: int) -> Cut:
+    if m == 1:
+        return ROW_CUT
+    most = gemm.most_arranged(k, item)
+    return replace(ARRANGED_CUT if transpose_a else OWN_CUT, most=(
+        min(most, gemm.MOST_ROWS) if transpose_a else gemm.MOST_ROWS, most))
 
 
 def _blas_launch(step: Matmul) -> MatmulLaunch:

@@ -14,13 +14,13 @@ from codegen.cache import Cache, content_key, default_cache
 from codegen.executable import Aliases, Executable, Measured, storage_of_ends
 from codegen.ir.generalize import Binding
 from codegen.ir.tree import Tree
-from codegen.llvm_cpu import encoding, gemm
+from codegen.llvm_cpu import encoding
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import make_run, object_layout
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.link import HOT, VERSIONS
 from codegen.llvm_cpu.listings import LISTINGS
-from codegen.llvm_cpu.matmul import multiplier
+from codegen.llvm_cpu.matmul import FUNCTIONS, multiplier, own_function
 from codegen.llvm_cpu.observer import observer
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
@@ -61,11 +61,11 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         if reason := encoding.unsupported(step):
             raise CannotLower(reason)
     kernels = tuple(dict.fromkeys(step.kernel for step in steps if isinstance(step, Launch)))
-    products = sorted({step.dtype for step in steps if isinstance(step, Matmul)})
     with cache.lock:
         base = runtime()
         loaded = {kernel: _load_kernel(kernel, cache, emit) for kernel in kernels}
-        gemms = {f"gemm_{dtype}": _load_gemm(dtype, cache) for dtype in products if base.blas.kind == "own"}
+        products = dict.fromkeys(own_function(step, base.blas) for step in steps if isinstance(step, Matmul))
+        gemms = {symbol: _load_gemm(symbol, cache) for symbol in products if symbol is not None}
     addresses = {kernel: address for kernel, (address, _) in loaded.items()}
     symbols = {**base.symbols, **{symbol: address for symbol, (address, _) in gemms.items()}}
     words = encoding.encode(plan, addresses, symbols, base.blas)
@@ -84,10 +84,11 @@ def _load_kernel(kernel: Kernel, cache: Cache, emit: Emit) -> tuple[int, bool]:
     return _load_function(key, cache, lambda symbol: emit(kernel, symbol, host_features()))
 
 
-def _load_gemm(dtype: str, cache: Cache) -> tuple[int, bool]:
-    """(address, was it compiled now) of the function that multiplies matrices of `dtype`."""
-    key = content_key("gemm", *machine_identity(), dtype)
-    return _load_function(key, cache, lambda symbol: gemm.emit_gemm(dtype, symbol, host_features()))
+def _load_gemm(name: str, cache: Cache) -> tuple[int, bool]:
+    """(address, was it compiled now) of one of the functions that multiply matrices."""
+    emit, dtype = FUNCTIONS[name]
+    key = content_key("gemm", *machine_identity(), name)
+    return _load_function(key, cache, lambda symbol: emit(dtype, symbol, host_features()))
 
 
 def _load_function(key: str, cache: Cache, write: Callable[[str], str]) -> tuple[int, bool]:

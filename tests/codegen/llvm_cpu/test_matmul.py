@@ -16,14 +16,15 @@ from codegen.llvm_cpu import encoding, matmul, threads
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
-from codegen.llvm_cpu.gemm import emit_gemm
+from codegen.llvm_cpu.gemm import MOST_ROWS, most_arranged
+from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
 from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.plan import Buffer, Input, Matmul, Output, Plan
 
 SHAPES = [(1, 1, 1), (3, 5, 4), (64, 10, 512), (1, 512, 33), (130, 1, 70), (5, 33, 600),
-          (250, 90, 520), (260, 1100, 40)]
+          (250, 90, 520), (260, 1100, 40), (1, 1100, 37), (9, 40, 300)]
 TURNS = list(product((False, True), repeat=2))
 
 
@@ -31,8 +32,8 @@ TURNS = list(product((False, True), repeat=2))
 def own(features: Features) -> Runtime:
     """A runtime whose products are computed by our own code for `features`."""
     base = load_runtime(OWN)
-    functions = {symbol: link(compile_object(emit_gemm(dtype, symbol, features)), [symbol])[symbol]
-                 for dtype in matmul.LLVM_TYPES for symbol in [f"gemm_{dtype}"]}
+    functions = {symbol: link(compile_object(emit(dtype, symbol, features)), [symbol])[symbol]
+                 for symbol, (emit, dtype) in matmul.FUNCTIONS.items()}
     return Runtime({**base.symbols, **functions}, OWN)
 
 
@@ -205,22 +206,33 @@ def test_blas_keeps_its_threads() -> None:
 
 def test_who_multiplies() -> None:
     assert matmul.multiplier(AVX512) == OWN
-    assert matmul.multiplier(AVX2) == find_blas()
+    assert matmul.multiplier(PORTABLE) == find_blas()
+    blas, small, large = matmul.multiplier(AVX2), product_of(1023), product_of(1024)
+    assert matmul.own_function(small, blas) == "gemm_f32"
+    assert matmul.by_blas(large, blas) == (blas.kind != "own")
+    assert not matmul.by_blas(large, OWN)
+
+
+def product_of(size: int) -> Matmul:
+    return Matmul(0, 1, 2, "f32", 1, size, size, size, False, False)
 
 
 sizes = st.integers(1, 5000)
 
 
-@given(m=sizes, n=sizes, k=sizes)
+@given(m=sizes, n=sizes, k=sizes, transpose_a=st.booleans())
 @settings(deadline=None, max_examples=200)
-def test_panels_cover_the_product(m: int, n: int, k: int) -> None:
-    for cut, blas in ((matmul.OWN_CUT, OWN), (matmul.BLAS_CUT, Blas("cblas64", "some"))):
-        rows, columns = matmul.panel(m, n, k, cut)
-        assert 1 <= rows <= m
-        assert 1 <= columns <= n
-        assert columns == n or columns % cut.grain[1] == 0
-        assert rows == m or rows % cut.grain[0] == 0
-        panels = -(-m // rows) * -(-n // columns)
-        assert panels == 1 or rows * columns * k >= cut.work // 2
-        launch = matmul.launch(Matmul(0, 1, 2, "f32", 3, m, max(n, 2), k, False, False), blas)
-        assert launch.chunks == 3 * panels or n == 1
+def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> None:
+    step = Matmul(0, 1, 2, "f32", 3, m, n, k, transpose_a, False)
+    for launch in (matmul.launch(step, OWN), matmul.launch(step, Blas("cblas64", "some"))):
+        names = LITERALS if launch.symbol.startswith("gemm") else (
+            "m", "n", "k", "a_row", "transposed", "rows", "columns", "across", "panels")
+        of = dict(zip(names, launch.literals, strict=True))
+        assert {of["m"], of["n"]} == {m, n}
+        assert of["across"] == -(-of["n"] // of["columns"])
+        assert of["panels"] == of["across"] * -(-of["m"] // of["rows"])
+        assert launch.chunks == 3 * of["panels"]
+        if launch.symbol.startswith("gemm_f"):
+            assert of["rows"] <= MOST_ROWS
+            assert of["columns"] <= most_arranged(k, 4)
+            assert not transpose_a or of["rows"] <= most_arranged(k, 4)

@@ -111,6 +111,13 @@ def _node(draw: Draw, b: Builder, op: str, values: list[Value]) -> Value:
             if op == "searchsorted":            # what it gives for rows that are not sorted is nobody's promise
                 return b.emit(op, x.emit("sort", axis=max(x.ndim - 1, 0)), y, right=draw(st.booleans()))
             return b.emit(op, x, y, axis=draw(st.integers(0, max(x.ndim - 1, 0))))
+        case "concat":
+            x = draw(st.sampled_from([v for v in values if v.ndim] or [_scalar_row(b)]))
+            axis = draw(st.integers(0, x.ndim - 1))
+            others = x.shape[:axis] + x.shape[axis + 1:]
+            fitting = [v for v in values if v.dtype == x.dtype and v.ndim == x.ndim
+                       and v.shape[:axis] + v.shape[axis + 1:] == others]
+            return b.emit(op, x, draw(st.sampled_from([*fitting, x])), axis=axis)
         case "gather" | "scatter_add" | "scatter":
             return _indexed(draw, b, op, values)
         case _ if row.arity == 2:

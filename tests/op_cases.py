@@ -114,6 +114,11 @@ def cases(op: Op) -> Iterator[Operands]:
                 for shape in SHAPES[1:]:
                     for axis in range(len(shape)):
                         yield [drawn(op, dtype, shape, 14), drawn(op, dtype, shape, 15)], {"axis": axis}
+            case "concat":
+                for shape in SHAPES[1:]:
+                    for axis in range(len(shape)):
+                        longer = (*shape[:axis], shape[axis] + 2, *shape[axis + 1:])
+                        yield [drawn(op, dtype, shape, 18), drawn(op, dtype, longer, 19)], {"axis": axis}
             case "searchsorted":
                 for batch, n, m in (((), 5, 7), ((), 0, 3), ((), 1, 4), ((3,), 8, 2), ((0,), 2, 3), ((2, 2), 3, 0)):
                     x = np.sort(drawn(op, dtype, (*batch, n), 16))

@@ -19,7 +19,7 @@ from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Launch, Plan
 
-TINY = Machine(serial_work=8, chunk_work=4, most_chunks=4)
+TINY = Machine(serial_work=8, chunk_work=4, most_chunks=4, least_joined=2)
 """A machine for which small shapes are large: chunks, and reductions in two kernels."""
 
 NARROW = Machine(most_operations=12)

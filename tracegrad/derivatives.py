@@ -107,6 +107,13 @@ def pad_rule(g: Operand, y: Operand, x: Operand, *, low: tuple, high: tuple, int
                   step=tuple(gap + 1 for gap in interior))
 
 
+def stretch(g: Operand, axis: int, start: Size, stop: Size) -> Operand:
+    """g[start:stop] along an axis."""
+    n = len(g.shape)
+    return g.emit("slice", start=tuple(start if k == axis else 0 for k in range(n)),
+                  stop=tuple(stop if k == axis else size for k, size in enumerate(g.shape)), step=(1,) * n)
+
+
 def transpose_rule(g: Operand, y: Operand, x: Operand, *, axes: tuple[int, ...]) -> Operand:
     return g.emit("transpose", axes=tuple(axes.index(k) for k in range(len(axes))))
 
@@ -199,6 +206,8 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "slice": (slice_rule,),
     "flip": (lambda g, y, x, *, axes: g.emit("flip", axes=axes),),
     "pad": (pad_rule,),
+    "concat": (lambda g, y, a, b, *, axis: stretch(g, axis, 0, a.shape[axis]),
+               lambda g, y, a, b, *, axis: stretch(g, axis, a.shape[axis], y.shape[axis])),
     "shear": (lambda g, y, x, *, axes, **other: g.emit(
         "unshear", axes=axes, **other, size=tuple(x.shape[k] for k in axes)),),
     "unshear": (lambda g, y, x, *, size, **other: g.emit("shear", **other),),

@@ -274,24 +274,15 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor |
                 f"concat: {type_of(parts[0])} and {type_of(x)} differ in an axis other than {k}"))
     if ACTIVE.get() is None and not (GRAD.enabled and any(x.requires_grad for x in parts)):
         return Tensor(np.concatenate([x.array for x in parts], k))
-    return placed(parts, k)
+    return joined(parts, k)
 
 
-def placed(parts: list[Tensor], k: int) -> Tensor:
-    """concat by ops: each part padded to the whole, and chosen where it belongs."""
-    shape = parts[0].shape
-    total, n = sum(x.shape[k] for x in parts), len(shape)
-    place = dispatch("iota", shape=tuple(total if j == k else 1 for j in range(n)), axis=k, dtype="i64")
-    result, before = None, 0
-    for x in parts:
-        size = x.shape[k]
-        low = tuple(before if j == k else 0 for j in range(n))
-        high = tuple(total - before - size if j == k else 0 for j in range(n))
-        padded = dispatch("pad", x, low=low, high=high, interior=(0,) * n)
-        result = padded if result is None else dispatch("where", dispatch("ge", place, before), padded, result)
-        before += size
-    assert result is not None
-    return result
+def joined(parts: list[Tensor], k: int) -> Tensor:
+    """concat by ops: neighbors first, so that no element is copied more often than the pairs are deep."""
+    while len(parts) > 1:
+        pairs = [dispatch("concat", x, y, axis=k) for x, y in zip(parts[::2], parts[1::2])]
+        parts = pairs + parts[len(parts) - len(parts) % 2:]
+    return parts[0]
 
 
 def stack(tensors: Sequence[Operand], /, axis: int = 0, *, out: Tensor | None = None, **names: Any) -> Tensor:

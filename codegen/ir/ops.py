@@ -160,6 +160,7 @@ _ROWS = (
     _op("flip", 1, type_rules.flip, references.flip, MOVEMENT, LINEAR, attrs=(("axes", "ints"),),
         dtypes=_ALL),
     _op("pad", 1, type_rules.pad, references.pad, MOVEMENT, LINEAR, attrs=_EDGES, dtypes=_ALL),
+    _op("concat", 2, type_rules.concat, references.concat, attrs=_AXIS, dtypes=_ALL),
     # movement between the places of windows, and the places in them
     _op("shear", 1, type_rules.shear, references.shear, MOVEMENT, LINEAR, attrs=_SHEAR, dtypes=_FLOATS_AND_INTS),
     _op("unshear", 1, type_rules.unshear, references.unshear, MOVEMENT, LINEAR, attrs=(*_SHEAR, ("size", "dims")),

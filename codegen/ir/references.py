@@ -134,6 +134,10 @@ def pad(x: np.ndarray, *, low: tuple[int, ...], high: tuple[int, ...], interior:
     return result
 
 
+def concat(x: np.ndarray, y: np.ndarray, *, axis: int) -> np.ndarray:
+    return np.concatenate((x, y), axis)
+
+
 def shear(x: np.ndarray, *, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
           dilation: tuple[int, ...]) -> np.ndarray:
     """result[.., i, .., j, ..] = x[.., step*i + dilation*j, .., j, ..], i along each of `axes`, j along its `along`.

@@ -179,6 +179,15 @@ def pad(x: TensorType, *, low: tuple[Size, ...], high: tuple[Size, ...], interio
         for size, a, b, gap in zip(x.shape, low, high, interior)))
 
 
+def concat(x: TensorType, y: TensorType, *, axis: int) -> TensorType:
+    if not 0 <= axis < x.ndim:
+        raise TypeRuleError(f"axis {axis} is out of range for {x}")
+    others = [t.shape[:axis] + t.shape[axis + 1:] for t in (x, y)]
+    if x.dtype != y.dtype or x.ndim != y.ndim or others[0] != others[1]:
+        raise TypeRuleError(f"{x} and {y} differ in more than the size of axis {axis}")
+    return TensorType(x.dtype, (*x.shape[:axis], x.shape[axis] + y.shape[axis], *x.shape[axis + 1:]))
+
+
 def shear(x: TensorType, *, axes: tuple[int, ...], along: tuple[int, ...], step: tuple[int, ...],
           dilation: tuple[int, ...]) -> TensorType:
     _require_pairs(x, axes, along, step, dilation)

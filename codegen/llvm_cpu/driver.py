@@ -19,6 +19,9 @@ STOP, CHECK, LAUNCH, BRANCH, SWITCH, POLL = range(6)
 CHECK_EXIT = 0
 """The exit taken where a check fails."""
 
+SLOT_BITS = 24
+"""The low bits of an operand of a launch are its slot, those above them the bytes of the slot that come before it."""
+
 COPY_CHUNK_BYTES = 1 << 18
 
 HEADER_WORDS = 3
@@ -197,9 +200,12 @@ param:
   br i1 %complete, label %run, label %resolve
 resolve:
   %slot.at = getelementptr i64, ptr %operands, i64 %index
-  %slot = load i64, ptr %slot.at
-  %storage.at = getelementptr ptr, ptr %slots, i64 %slot
-  %storage = load ptr, ptr %storage.at
+  %place = load i64, ptr %slot.at
+  %slot = and i64 %place, {(1 << SLOT_BITS) - 1}
+  %before = lshr i64 %place, {SLOT_BITS}
+  %whole.at = getelementptr ptr, ptr %slots, i64 %slot
+  %whole = load ptr, ptr %whole.at
+  %storage = getelementptr i8, ptr %whole, i64 %before
   %param.at = getelementptr ptr, ptr %params, i64 %index
   store ptr %storage, ptr %param.at
   %index.next = add i64 %index, 1

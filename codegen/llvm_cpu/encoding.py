@@ -15,7 +15,8 @@
 2. A new plan is new data; whatever a launch needs beyond its buffers are literals behind the slots, whose address
    follows the buffers' among the params.
 3. There is a poll (see interruptions) until a step writes an input: from there on a run does not leave.
-4. Words by which control goes on are counted from the start of the program. A block that one jump leads to follows it.
+4. The slot of a buffer that is part of a storage has beside it, in the higher bits, how many bytes come before.
+5. Words by which control goes on are counted from the start of the program. A block that one jump leads to follows it.
 """
 from __future__ import annotations
 
@@ -39,6 +40,7 @@ from codegen.llvm_cpu.driver import (
     LAUNCH,
     POLL,
     SIGNED_KIND,
+    SLOT_BITS,
     STOP,
     SWITCH,
 )
@@ -147,7 +149,7 @@ class _Writer:
 
     def _steps(self, number: int, block: PlannedBlock, launches: list[_Launched | None]) -> None:
         places = [block.place(buffer.place) for buffer in block.plan.buffers]
-        slots = [self._slot(place) for place in places]
+        slots = [self._slot(place) | _start(buffer) << SLOT_BITS for place, buffer in zip(places, block.plan.buffers)]
         may_leave = True
         for k, steps, at_once in _at_once(block.plan.steps, launches):
             if at_once[0] is None:
@@ -261,6 +263,10 @@ def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[Ke
         case Copy(source, target):
             size = _bytes(plan.buffers[target])
             return symbols["copy"], -(-size // COPY_CHUNK_BYTES), (source, target), (size,)
+
+
+def _start(buffer: Buffer) -> int:
+    return number_of(buffer.start) * DTYPES[buffer.dtype].itemsize
 
 
 def _bytes(buffer: Buffer) -> int:

@@ -153,4 +153,4 @@ def _is_loop(block: TreeBlock, roots: Mapping[int, int], start: int, period: int
 
 def is_dear(node: Node) -> bool:
     """Is it more than arithmetic on elements, views and constants?"""
-    return not OPS[node.op].traits & {ELEMENTWISE, MOVEMENT, CREATION}
+    return node.op != "concat" and not OPS[node.op].traits & {ELEMENTWISE, MOVEMENT, CREATION}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial, reduce
 
 from codegen.ir.graph import Graph
+from codegen.optimize.concatenation import CONCATENATION, join_products
 from codegen.optimize.contraction import CONTRACTION
 from codegen.optimize.expand import EXPANSIONS
 from codegen.optimize.fold import FOLDING
@@ -19,11 +20,13 @@ from codegen.optimize.prune import prune
 from codegen.optimize.rewrite import merged, rewrite
 from codegen.optimize.simplify import rules_of
 
-RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, rules_of(EXACT))
+RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, CONCATENATION, rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), prune)
-FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), prune)
+_AFTER = (prune, join_products, prune)
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), *_AFTER)
+FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), *_AFTER)
 
 
 def optimize(graph: Graph, fast_math: bool = False) -> Graph:

@@ -24,13 +24,15 @@ from codegen.ir.types import TensorType
 class Rewriter:
     """A graph being built. `types[v]` and `nodes[v]` (None for an input) describe value v."""
 
-    __slots__ = ("_known", "_rules", "fills", "line", "nodes", "readers", "types")
+    __slots__ = ("_known", "_rules", "fills", "line", "no_negative_zero", "nodes", "readers", "types")
 
     def __init__(self, inputs: tuple[TensorType, ...], rules: Rules):
         self.types: list[TensorType] = list(inputs)
         self.nodes: list[Node | None] = [None] * len(inputs)
         self.fills: dict[int, str] = {}
         """The text of the number that fills the whole of a value, for those where that is known."""
+        self.no_negative_zero: set[int] = set()
+        """Values of which it is known that none of their zeros has a sign that matters."""
         self.readers: dict[int, int] = {}
         """How many operands of distinct nodes, and outputs, of the graph that is rewritten are this value."""
         self.line: str | None = None

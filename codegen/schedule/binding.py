@@ -53,20 +53,20 @@ def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarr
             case _:
                 return step
 
-    ranges = [replace(b.place, bytes=evaluate(b.place.bytes, binding)) for b in plan.buffers
-              if isinstance(b.place, LiveRange)]
-    offsets, arena_bytes = arena_offsets(ranges) if ranges else ([], plan.arena_bytes)
-    rest = iter(offsets)
+    ranges = {id(b.place): replace(b.place, bytes=evaluate(b.place.bytes, binding)) for b in plan.buffers
+              if isinstance(b.place, LiveRange)}
+    offsets, arena_bytes = arena_offsets([*ranges.values()]) if ranges else ([], plan.arena_bytes)
+    offset_of = dict(zip(ranges, offsets))
 
     def buffer_at(buffer: Buffer) -> Buffer:
-        size = evaluate(buffer.size, binding)
+        size, start = evaluate(buffer.size, binding), evaluate(buffer.start, binding)
         match buffer.place:
             case LiveRange():
-                return Buffer(buffer.dtype, size, Arena(next(rest)))
+                return Buffer(buffer.dtype, size, Arena(offset_of[id(buffer.place)]), start)
             case Input(index) if index >= first:
-                return Buffer(buffer.dtype, size, Constant(constants[index - first].tobytes()))
+                return Buffer(buffer.dtype, size, Constant(constants[index - first].tobytes()), start)
             case _:
-                return Buffer(buffer.dtype, size, buffer.place)
+                return Buffer(buffer.dtype, size, buffer.place, start)
 
     return replace(plan, inputs=tuple(map(at, plan.inputs[:first])), outputs=tuple(map(at, plan.outputs)),
                    buffers=tuple(map(buffer_at, plan.buffers)), steps=tuple(map(step_at, plan.steps)),

@@ -17,7 +17,7 @@ from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
 from codegen.ir.structs import struct
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, constant, flatten, substitute
+from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, constant, flatten, shift, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -33,6 +33,7 @@ from codegen.schedule.kernel import (
     Statement,
     Store,
     Unary,
+    Within,
     operands,
 )
 from codegen.schedule.movement import Guards, Point, Shape, broadcast_point, reduced_axes, source_point
@@ -206,6 +207,8 @@ class Expressions:
                 return self.add(RandomWord(key, counter, index), key, counter)
             case "gather":
                 return self._gather(node, point, guards, attrs["axis"])
+            case "concat":
+                return self._chosen(node, point, guards, attrs["axis"])
             case "scatter_add" | "scatter":
                 return self._one_hot(v, node, point, guards, attrs["axis"])
         shape = self.graph.shapes[v]
@@ -248,6 +251,26 @@ class Expressions:
         if k not in self._gathered:
             raise Misplaced(operand)
         return inside
+
+    def _chosen(self, node: Node, point: Point, guards: Guards, along: int) -> int:
+        """The operand of a concat that the point is in."""
+        x, y = node.args
+        index, size = point[along], self.graph.shapes[x][along]
+        if any(name.startswith("@") for name in axes_of(index)):
+            raise _DynamicPoint
+        least, greatest = bounds(index, self.extents)
+        total = self.graph.shapes[x][along] + self.graph.shapes[y][along]
+        first = (*point[:along], ZERO if size == 1 else index, *point[along + 1:])
+        rest = shift(index, -size)
+        second = (*point[:along], ZERO if total - size == 1 else rest, *point[along + 1:])
+        if surely_below(greatest, size):
+            return self.value(x, first, guards)
+        if surely_at_most(size, least):
+            return self.value(y, second, guards)
+        inside, beyond = Within(index, 0, size), Within(index, size, total)
+        condition = self.binary("lt", self.add(Position(index, "i64")), self.size(size, "i64"))
+        return self.select(condition, self.value(x, first, (*guards, inside)),
+                           self.value(y, second, (*guards, beyond)))
 
     def _one_hot(self, v: int, node: Node, point: Point, guards: Guards, along: int) -> int:
         """x, and the update where the index along the axis is the one to be updated."""

@@ -4,6 +4,7 @@
     %3 = transpose %2              MOVE        another index into its operand
     %4 = sum %3 axis=[1]           REDUCE      combines over an axis of extent 2 or more
     %5 = matmul %3, %1             MATMUL      a call on whole buffers
+    %9 = concat %1, %2 axis=0      CONCAT      one after the other in a buffer, best computed there
     %6 = scatter_add %0, %1, %2    SCATTER     writes to a copy of a buffer, one element after the other
     %7 = cumsum %3 axis=0          SCAN        runs along an axis in order, beside the points of the others
     %9 = cholesky %1               HOST        the op's reference, run on whole buffers by the host: all that is left
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum, auto
 
-from codegen.ir.dims import Size, element_count
+from codegen.ir.dims import Size, element_count, typical
 from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.structs import struct
@@ -36,6 +37,7 @@ class Form(Enum):
     MOVE = auto()
     REDUCE = auto()
     MATMUL = auto()
+    CONCAT = auto()
     SCATTER = auto()
     SCAN = auto()
     HOST = auto()
@@ -103,7 +105,25 @@ def static_graph(graph: Graph, machine: Machine) -> StaticGraph:
         operands = [graph.type_of(a).dtype for a in node.args]
         forms.append(_form([shapes[a] for a in node.args], operands, shapes[-1], node, machine))
     found = StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(element_count, shapes)))
-    return replace(found, forms=tuple(_on_host(found)))
+    found = replace(found, forms=tuple(_on_host(found)))
+    return replace(found, forms=tuple(_with_parts(found)))
+
+
+def _with_parts(graph: StaticGraph) -> list[Form]:
+    """The forms, with what is put together to be part of something that is put together in memory there, too."""
+    forms = list(graph.forms)
+    for v, node in reversed(list(graph.nodes())):
+        if forms[v] is Form.CONCAT:
+            for operand in map(graph.same_storage, node.args):
+                if graph.forms[operand] is Form.LIGHT and graph.node(operand).op == "concat" and _is_one_block(
+                        graph.node(operand)):
+                    forms[operand] = Form.CONCAT
+    return forms
+
+
+def _is_one_block(node: Node) -> bool:
+    """Do the operands of a concat lie one after the other in memory?"""
+    return all(n == 1 for n in node.type.shape[:attrs_of(node)["axis"]])
 
 
 def _on_host(graph: StaticGraph) -> Iterator[Form]:
@@ -135,6 +155,9 @@ def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, ma
         return Form.LIGHT if one_for_each_line else Form.SCATTER
     if op in MAPS:
         return Form.ZERO if 0 in operands[0] else Form.MOVE
+    if op == "concat" and 0 not in operands[0] and 0 not in operands[1]:
+        long = typical(element_count(shape)) >= machine.least_joined
+        return Form.CONCAT if long and _is_one_block(node) else Form.LIGHT
     if op == "matmul":
         if operands[0][-1] == 0:
             return Form.ZERO

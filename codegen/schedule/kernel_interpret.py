@@ -190,16 +190,18 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
     buffers: list[np.ndarray] = []
     for buffer in plan.buffers:
         dtype = DTYPES[buffer.dtype]
+        start, stop = number_of(buffer.start), number_of(buffer.start) + number_of(buffer.size)
         match buffer.place:
             case Input(k):
-                buffers.append(np.ascontiguousarray(inputs[k]).reshape(-1))
+                buffers.append(np.ascontiguousarray(inputs[k]).reshape(-1)[start:stop])
             case Output(k):
-                buffers.append(outputs[k].reshape(-1))
+                buffers.append(outputs[k].reshape(-1)[start:stop])
             case Arena(offset):
                 assert offset % 64 == 0
-                buffers.append(arena[offset:offset + number_of(buffer.size) * dtype.itemsize].view(dtype))
+                size = dtype.itemsize
+                buffers.append(arena[offset + start * size:offset + stop * size].view(dtype))
             case Constant(data):
-                buffers.append(np.frombuffer(data, dtype))
+                buffers.append(np.frombuffer(data, dtype)[start:stop])
             case LiveRange():
                 raise AssertionError("only plans with symbols have these")
         assert buffers[-1].shape == (buffer.size,) and buffers[-1].dtype == dtype

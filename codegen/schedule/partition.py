@@ -61,7 +61,8 @@ def partition(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: f
               machine: Machine) -> Partition:
     """The fusion groups of a graph.
 
-    `calls` maps a call (MATMUL, SCATTER, SCAN, HOST) to the values it reads as whole buffers; others it computes.
+    `calls` maps a call (MATMUL, CONCAT, SCATTER, SCAN, HOST) to the values it reads as whole buffers; others it
+    computes.
     `required` have to be stored because the caller reads them; `cut`, because they are read at points at which their
     own group cannot compute them, so that others have to read them.
     """
@@ -106,7 +107,7 @@ class _Partitioner:
             form = self.graph.forms[v]
             if not self.demand.live[v] or form is Form.EMPTY:
                 continue
-            if form in (Form.MATMUL, Form.SCATTER, Form.SCAN, Form.HOST):
+            if form in (Form.MATMUL, Form.CONCAT, Form.SCATTER, Form.SCAN, Form.HOST):
                 self._place_call(v, node)
                 continue
             if form is not Form.ZERO:
@@ -118,7 +119,7 @@ class _Partitioner:
         """Find the leaves and the cost of a value."""
         found: dict[int, bool] = {}
         for position, a in enumerate(node.args):
-            straight = node.op not in ("transpose", "slice", "flip", "pad", "shear", "unshear") and not (
+            straight = node.op not in ("transpose", "slice", "flip", "pad", "shear", "unshear", "concat") and not (
                 node.op == "gather" and position == 0 and not self._picks(v, node))
             for leaf, aligned in self._known(a).items():
                 found[leaf] = found.get(leaf, True) and aligned and straight
@@ -132,7 +133,7 @@ class _Partitioner:
     def _is_at_hand(self, a: int, v: int) -> bool:
         """Whoever computes `v` again, does it load `a`? What is in memory in any case, and what is small beside `v`."""
         form = self.graph.forms[a]
-        return (form in (Form.INPUT, Form.REDUCE, Form.MATMUL, Form.SCATTER, Form.SCAN, Form.HOST)
+        return (form in (Form.INPUT, Form.REDUCE, Form.MATMUL, Form.CONCAT, Form.SCATTER, Form.SCAN, Form.HOST)
                 or a in self.demand.kept
                 or a in self.home and self.size[a] * 8 <= self.size[v])
 

@@ -11,13 +11,14 @@ from codegen.ir.graph import Graph
 from codegen.schedule.calls import HostCall, Product, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
+from codegen.schedule.joining import Joined, joined
 from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
 from codegen.schedule.machine import Machine
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Plan
-from codegen.schedule.tasks import Task, copy, launch
+from codegen.schedule.tasks import JOIN, Piece, Task, copy, launch
 
 
 def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: Machine | None = None) -> Plan:
@@ -38,12 +39,16 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     known = static_graph(graph, machine)
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}
+    calls |= {v: tuple(map(known.same_storage, node.args)) for v, node in known.nodes()
+              if known.forms[v] is Form.CONCAT}
     calls |= {v: (known.same_storage(node.args[0]),) for v, node in known.nodes() if known.forms[v] is Form.SCATTER}
     calls |= {v: () for v, _ in known.nodes() if known.forms[v] is Form.SCAN}
     outputs = tuple(map(known.same_storage, graph.outputs))
     required = frozenset(v for v in outputs if known.forms[v] not in (Form.INPUT, Form.EMPTY))
     found, lowered = _lowered(known, calls, required, machine)
-    return placed(known, aliases, outputs, _tasks(known, found, lowered, works, calls, required), found.decisions)
+    concats = joined(known, lambda v: v in found.home and v not in required)
+    tasks = _tasks(known, found, lowered, works, calls, required, concats)
+    return placed(known, aliases, outputs, tasks, concats.inside, found.decisions)
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:
@@ -88,8 +93,8 @@ def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine
 
 
 def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], works: dict[int, Product | HostCall],
-           calls: dict[int, tuple[int, ...]], required: frozenset[int]) -> list[Task]:
-    """One right order of launches, products, calls of the host and copies."""
+           calls: dict[int, tuple[int, ...]], required: frozenset[int], concats: Joined) -> list[Task]:
+    """One right order of launches, products, calls of the host, copies and joins."""
     scattered = {v: whole[0] for v, whole in calls.items() if graph.forms[v] is Form.SCATTER}
     read: list[Storage] = [s for kernels in lowered for one in kernels for p, s in zip(one.kernel.params, one.storages)
                          if p.access == "in"]
@@ -108,6 +113,10 @@ def _tasks(graph: StaticGraph, found: Partition, lowered: list[list[Lowered]], w
         value = group.members[0]
         if group.runs is None and value in works:
             tasks.append(Task(works[value], frozenset(calls[value]), frozenset({kept_in(value)})))
+        elif value in concats.pieces:
+            pieces = concats.pieces[value]
+            tasks += [copy(piece.value, piece) for piece in pieces if isinstance(piece, Piece)]
+            tasks.append(Task(JOIN, frozenset(pieces), frozenset({value})))
         elif value in scattered and scattered[value] not in becomes:
             tasks.append(copy(scattered[value], kept_in(value)))
         tasks += [launch(Lowered(one.kernel, tuple(map(kept_in, one.storages)), group.members)) for one in kernels]

@@ -20,6 +20,7 @@ from codegen.schedule.inplace import can_overwrite, overwriting
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.lengths import of_any_length
 from codegen.schedule.memory import LiveRange, arena_offsets
+from codegen.schedule.narrowing import narrowed
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import (
     Arena,
@@ -37,19 +38,23 @@ from codegen.schedule.plan import (
     Step,
 )
 from codegen.schedule.sizes import given_sizes
-from codegen.schedule.tasks import OutputCopy, Place, Task, TaskGraph, Temporary, copy
+from codegen.schedule.tasks import Inside, Join, OutputCopy, Piece, Place, Task, TaskGraph, Temporary, copy
 
 WORTH_OVERWRITING = 1 << 18
 """Bytes from which on it pays to write over an operand: a kernel that does is another kernel, to be compiled too."""
 
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
-           decisions: tuple[Decision, ...]) -> Plan:
-    """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task."""
+           inside: Mapping[Place, Inside], decisions: tuple[Decision, ...]) -> Plan:
+    """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task.
+
+    `inside`: the places that are part of another's storage.
+    """
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
-    order = [[visible.tasks.tasks[k] for k in group] for group in groups]
-    buffers = _Buffers(graph, outputs, visible.at, order)
+    in_groups = [[visible.tasks.tasks[k] for k in group] for group in groups]
+    order = [[task for task in group if not isinstance(task.work, Join)] for group in in_groups]
+    buffers = _Buffers(graph, outputs, visible.at, inside, order)
     steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
@@ -130,6 +135,8 @@ class _Visible:
         if len(writers) != 1:
             return False
         work = self.tasks.tasks[writers[0]].work
+        if isinstance(work, Join):
+            return False
         if input in self.tasks.tasks[writers[0]].reads:
             if not isinstance(work, Lowered) or not can_overwrite(
                     work.kernel, work.storages.index(input), work.storages.index(v)):
@@ -144,8 +151,8 @@ class _Buffers:
     """The buffers of tasks in their order, those done at once together, numbered as steps name them."""
 
     def __init__(self, graph: StaticGraph, outputs: Sequence[int], at: dict[Place, Input | Output],
-                 order: Sequence[Sequence[Task]]):
-        self.graph, self.outputs = graph, outputs
+                 inside: Mapping[Place, Inside], order: Sequence[Sequence[Task]]):
+        self.graph, self.outputs, self.inside = graph, outputs, inside
         timed = [(time, task) for time, group in enumerate(order) for task in group]
         self.static = all(isinstance(size, int) for shape in graph.shapes for size in shape)
         launches = [task.work for _, task in timed if isinstance(task.work, Lowered)]
@@ -156,7 +163,9 @@ class _Buffers:
         for time, task in timed:
             for place in task.reads | task.writes:
                 if place not in at:
-                    own = self.owner.get(place, place)
+                    own = self._whole(place)
+                    if own in at:
+                        continue
                     times[own] = (times.get(own, (time, time))[0], time)
         ranges = [LiveRange(first, last, self._bytes(place)) for place, (first, last) in times.items()]
         self.where: dict[Place, Input | Output | Arena | LiveRange] = {**at, **dict(zip(times, ranges))}
@@ -165,10 +174,15 @@ class _Buffers:
             offsets, self.arena_bytes = arena_offsets(ranges)
             self.where.update((p, Arena(o)) for p, o in zip(times, offsets))
         self.buffers: list[Buffer] = []
-        self.numbers: dict[Input | Output | Place, int] = {}
+        self.numbers: dict[tuple[Input | Output | Place, Size, Size], int] = {}
+
+    def _whole(self, place: Place) -> Place:
+        """What a place is part of, or the operand that it is written over, or itself."""
+        return self.inside[place].whole if place in self.inside else self.owner.get(place, place)
 
     def _shared(self, timed: Sequence[tuple[int, Task]], at: dict[Place, Input | Output]) -> dict[Place, Place]:
         """Results that are written over an operand in the arena, and whose storage that was first."""
+        shared = {*self.inside, *(part.whole for part in self.inside.values())}
         last = {place: time for time, task in timed for place in task.reads | task.writes}
         first = {place: time for time, task in reversed(timed) for place in task.writes}
         touching = Counter((time, place) for time, task in timed for place in task.reads | task.writes)
@@ -177,9 +191,10 @@ class _Buffers:
             if not isinstance(task.work, Lowered):
                 continue
             kernel, storages = task.work.kernel, task.work.storages
-            free = [s for s in storages if s in task.reads and s not in at and first[s] < last[s] == time
+            own = [s for s in storages if s not in at and s not in shared]
+            free = [s for s in own if s in task.reads and first[s] < last[s] == time
                     and touching[time, s] == 1 and typical(self._bytes(s)) >= WORTH_OVERWRITING]
-            for result in (s for s in storages if s in task.writes and s not in at and first[s] == time):
+            for result in (s for s in own if s in task.writes and first[s] == time):
                 for operand in free:
                     if can_overwrite(kernel, storages.index(operand), storages.index(result)):
                         owner[result] = owner.get(operand, operand)
@@ -191,7 +206,8 @@ class _Buffers:
         """The step that does a task, `beside` the one before it or after."""
         match task.work:
             case Lowered(kernel, storages):
-                kernel, numbers = _merged(kernel, [self.number(storage) for storage in storages])
+                kernel, parts = narrowed(kernel)
+                kernel, numbers = _merged(kernel, [self.number(s, *part) for s, part in zip(storages, parts)])
                 words: tuple[Size, ...] = ()
                 if not self.static:
                     kernel, words = given_sizes(kernel)
@@ -209,15 +225,21 @@ class _Buffers:
                 return Copy(self.number(source), self.number(target))
             case None:
                 return Check()
+            case Join():
+                raise AssertionError("a join is no step")
 
-    def number(self, place: Place) -> int:
-        """The number of the buffer of a storage."""
-        own = self.owner.get(place, place)
+    def number(self, place: Place, start: Size = 0, size: Size | None = None) -> int:
+        """The number of the buffer of a storage, or of `size` elements of it from `start` on."""
+        own = self._whole(place)
         spot = self.where[own]
-        key = own if isinstance(spot, Arena | LiveRange) else spot
+        dtype, whole = self._extent(place)
+        if place in self.inside:
+            start = start + self.inside[place].start
+        part = start, whole if size is None else size
+        key = (own if isinstance(spot, Arena | LiveRange) else spot, *part)
         if key not in self.numbers:
             self.numbers[key] = len(self.buffers)
-            self.buffers.append(Buffer(*self._extent(own), spot))
+            self.buffers.append(Buffer(dtype, part[1], spot, part[0]))
         return self.numbers[key]
 
     def _extent(self, place: Place) -> tuple[str, Size]:
@@ -229,6 +251,8 @@ class _Buffers:
                 value = input
             case OutputCopy(output):
                 value = self.outputs[output]
+            case Piece():
+                value = place.value
             case _:
                 value = place
         return self.graph.dtype(value), self.graph.sizes[value]

@@ -56,11 +56,15 @@ Place = Input | Output | Arena | Constant
 
 @struct
 class Buffer:
-    """`size` elements of `dtype` at `place`; in a plan with symbols, whose arena is not planned yet, a live range."""
+    """`size` elements of `dtype` at `place`, from element `start` of it on.
+
+    In a plan with symbols, whose arena is not planned yet, the place is a live range.
+    """
 
     dtype: str
     size: Size
     place: Place | LiveRange
+    start: Size = 0
 
 
 @struct

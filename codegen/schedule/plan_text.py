@@ -133,7 +133,8 @@ def _buffer_text(buffer: Buffer) -> str:
             place = f"arena from step {first} to {last}, {bytes} bytes"
         case _:
             assert_never(buffer.place)
-    return f"{buffer.dtype}[{buffer.size}] in {place}"
+    start = f", from element {buffer.start} on" if buffer.start else ""
+    return f"{buffer.dtype}[{buffer.size}] in {place}{start}"
 
 
 def step_text(step: Step) -> str:

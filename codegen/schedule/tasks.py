@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 
+from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Storage
@@ -32,14 +33,39 @@ class OutputCopy:
     output: int
 
 
-Place = Storage | Temporary | OutputCopy
+@struct
+class Piece:
+    """The part of the storage of concat `whole` into which its k-th operand, value `value`, is copied."""
+
+    whole: int
+    k: int
+    value: int
+
+
+Place = Storage | Temporary | OutputCopy | Piece
+
+
+@struct
+class Inside:
+    """Part of the storage of value `whole`, from element `start` on."""
+
+    whole: int
+    start: Size
+
+
+class Join:
+    """The work of a concat whose operands lie where they belong: none."""
+
+
+JOIN = Join()
 
 
 @struct
 class Task:
-    """A launch, a product, a call of the host, a copy (`work` is None) or the check; what it reads and writes."""
+    """A launch, a product, a call of the host, a copy (`work` is None), a join or the check; what it reads and writes.
+    """
 
-    work: Lowered | Product | HostCall | None
+    work: Lowered | Product | HostCall | Join | None
     reads: frozenset[Place]
     writes: frozenset[Place]
 

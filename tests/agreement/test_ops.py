@@ -48,7 +48,7 @@ def larger(op: Op) -> Iterator[Operands]:
             case "matmul":
                 for batch, m, k, n in (((), 65, 33, 17), ((3,), 7, 70, 5), ((), 1, 129, 1), ((), 130, 67, 131)):
                     yield [drawn(op, dtype, (*batch, m, k), 1), drawn(op, dtype, (*batch, k, n), 2)], {}
-            case "recurrence":
+            case "recurrence" | "concat":
                 for shape in LARGE:
                     for axis in range(len(shape)):
                         yield [drawn(op, dtype, shape, 14), drawn(op, dtype, shape, 15)], {"axis": axis}

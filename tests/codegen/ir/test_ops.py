@@ -240,6 +240,8 @@ REFUSED = [
     ("gather", ["f32[3,4]", "i64[2,4]"], {"axis": 1}, "differ in an axis other than 1"),
     ("scatter_add", ["f32[3]", "i64[2]", "f32[3]"], {"axis": 0}, r"updates f32\[3\] are not f32\[2\]"),
     ("scatter_add", ["bool[3]", "i64[2]", "bool[2]"], {"axis": 0}, "not a number"),
+    ("concat", ["f32[2]", "f32[3]"], {"axis": 1}, r"axis 1 is out of range for f32\[2\]"),
+    ("concat", ["f32[2,3]", "f32[3,4]"], {"axis": 0}, "differ in more than the size of axis 0"),
     ("prod", ["f32[2]"], {"axis": (1,), "keepdims": False}, "axis 1 is out of range"),
     ("argmin", ["f32[]"], {"axis": 0, "keepdims": False}, "axis 0 is out of range"),
     ("cumsum", ["bool[2]"], {"axis": 0}, r"bool\[2\] is not a number"),

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import elsewhere, report, rounds
-from benchmarks.frame import FreshBenchmark
+from benchmarks.frame import Benchmark, FreshBenchmark
+from codegen import machine_ceilings
 
-NAMES = ("elementwise", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
+NAMES = ("kernels", "elementwise", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
          "transformer_block", "rnn", "rosenbrock", "fixed_point", "control_flow", "branches", "follow", "sizes",
          "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time")
 
@@ -45,6 +46,10 @@ def main() -> None:
                 rows = rounds.run_fresh(name, benchmark, options.rounds, progress, options.threads)
             else:
                 rows = rounds.run(name, benchmark, options.rounds, options.budget, progress, options.threads)
+            if isinstance(benchmark, Benchmark) and benchmark.dtypes:
+                ceilings = machine_ceilings(options.threads, again=True)
+                report.add_shares(benchmark, rows, ceilings)
+                machine["ceilings"] = str(ceilings)
         progress("")
         print(f"\n{name}: {benchmark.question}\n{report.as_table(benchmark, rows)}")
         if warning := elsewhere.warning(share):

@@ -28,7 +28,8 @@ class Work:
 class Benchmark:
     """The first contender is the measure of the others; results agree within `tolerance` of the largest number.
 
-    `bytes_moved` and `flops` say, for a case, how much work there is, where that has a meaning.
+    `bytes_moved` and `flops` say, for a case, how much work there is, where that has a meaning. With `dtypes`, those of
+    the operations, it is told as a share of what the machine can do, too; in `reads_only` next to nothing is written.
     """
 
     question: str
@@ -37,6 +38,8 @@ class Benchmark:
     tolerance: float = 1e-4
     bytes_moved: Mapping[str, float] = field(default_factory=dict)
     flops: Mapping[str, float] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    reads_only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.frame import Benchmark, FreshBenchmark
 from benchmarks.rounds import Row
+from codegen import Ceilings
 
 Results = dict[str, tuple[Benchmark | FreshBenchmark, list[Row]]]
 """What came out, by the name of the benchmark."""
@@ -47,6 +48,17 @@ def processor() -> str:
     return " ".join(filter(None, (fields.get("model name", platform.machine()), family, vectors)))
 
 
+def add_shares(benchmark: Benchmark, rows: list[Row], ceilings: Ceilings) -> None:
+    """Say of each row how near its work comes to the bandwidth or the peak of this machine."""
+    for row in rows:
+        dtype = benchmark.dtypes.get(row.case)
+        if dtype and row.seconds and not row.error:
+            moved = int(benchmark.bytes_moved.get(row.case, 0))
+            written = 0 if row.case in benchmark.reads_only else moved // 2
+            share, of = ceilings.share(moved, written, int(benchmark.flops.get(row.case, 0)), dtype, row.median)
+            row.share = f"{share:.0%} {of}"
+
+
 def as_table(benchmark: Benchmark | FreshBenchmark, rows: list[Row]) -> str:
     """Median, spread (lowest and highest round) and ratio for each contender, by case."""
     lines = [f"{'':26}{'median':>10}  {'lowest .. highest':>21}{'ratio':>9}  {'':10}"]
@@ -66,6 +78,8 @@ def _numbers(benchmark: Benchmark | FreshBenchmark, row: Row) -> str:
             notes.append(f"{benchmark.bytes_moved[row.case] / row.median / 1e9:.1f} GB/s")
         if row.case in benchmark.flops:
             notes.append(f"{benchmark.flops[row.case] / row.median / 1e9:.0f} GF/s")
+    if row.share:
+        notes.append(row.share)
     if not row.agrees:
         notes.append(f"RESULTS DIFFER by {row.difference:.1e}")
     return f"{duration(row.median):>10}  {spread:>21}{ratio:>9}  {', '.join(notes)}"

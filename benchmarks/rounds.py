@@ -32,6 +32,7 @@ class Row:
     difference: float | None = None     # largest relative difference of the numbers from the first contender's
     agrees: bool = True
     error: str | None = None
+    share: str = ""                     # of what the machine can do
 
     @property
     def median(self) -> float:

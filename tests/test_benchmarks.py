@@ -11,6 +11,7 @@ from benchmarks import elsewhere, report, rounds
 from benchmarks.__main__ import NAMES, main
 from benchmarks.frame import Benchmark, FreshBenchmark, calls_per_sample, seconds_per_call
 from benchmarks.rounds import Row, compare, relative_difference
+from codegen import Ceilings
 
 FAKE = '''
 import os
@@ -156,3 +157,14 @@ def test_unknown_names_are_refused(monkeypatch, capsys):
     assert "there is no benchmark nonsense" in capsys.readouterr().err
 
 
+
+
+def test_work_is_told_as_a_share_of_what_the_machine_can_do():
+    ceilings = Ceilings(2, {1 << 20: 40e9}, {1 << 20: 20e9}, {"f32": 100e9, "f64": 50e9})
+    benchmark = Benchmark("?", ("moves", "reads", "computes"), {}, bytes_moved={"moves": 1e9, "reads": 1e9},
+                          flops={"computes": 1e9}, reads_only=frozenset({"reads"}),
+                          dtypes={"moves": "f32", "reads": "f32", "computes": "f64"})
+    rows = [Row(case, "tracegrad", [0.1]) for case in benchmark.cases] + [Row("moves", "numpy", error="not there")]
+    report.add_shares(benchmark, rows, ceilings)
+    assert [row.share for row in rows] == ["50% of 20 GB/s", "25% of 40 GB/s", "20% of 50 Gflop/s", ""]
+    assert "50% of 20 GB/s" in report.as_table(benchmark, rows)

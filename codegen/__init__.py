@@ -2,6 +2,16 @@
 from codegen.cache import Cache, DiskCache, default_cache
 from codegen.ceilings import Ceilings, machine_ceilings
 from codegen.compiler import CompileError, compile_program
+from codegen.entries import (
+    Built,
+    EntryHost,
+    EntryProgram,
+    Register,
+    class_bases_offset,
+    member_offset,
+    native_call,
+    slot_offset,
+)
 from codegen.executable import DONE, Executable, ExitTaken, Measured, NativeEvent, clock_ns
 from codegen.ir.builder import Builder
 from codegen.ir.graph import Graph
@@ -14,8 +24,9 @@ from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS, Target, describe_host, native_observer
 
 __all__ = [
-    "DONE", "TARGETS", "Builder", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache", "Executable",
-    "ExitTaken", "Graph", "Measured", "NativeEvent", "Program", "SeenSizes", "StepReport", "StepTime", "Target",
-    "clock_ns", "compile_program", "default_cache", "describe_host", "get_num_threads", "machine_ceilings",
-    "native_observer", "parse", "set_num_threads",
+    "DONE", "TARGETS", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache", "EntryHost",
+    "EntryProgram", "Executable", "ExitTaken", "Graph", "Measured", "NativeEvent", "Program", "Register", "SeenSizes",
+    "StepReport", "StepTime", "Target", "class_bases_offset", "clock_ns", "compile_program", "default_cache",
+    "describe_host", "get_num_threads", "machine_ceilings", "member_offset", "native_call", "native_observer", "parse",
+    "set_num_threads", "slot_offset",
 ]

@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -86,13 +86,26 @@ class NativeEvent:
 
 
 @struct(eq=False)
+class EntryRun:
+    """How native code that found the arrays itself runs an executable: in a frame (see llvm_cpu.entry_call).
+
+    `frame` gives one that nobody else has, with its `address`. `is_long`: it takes longer than to release the
+    interpreter lock and to get it back.
+    """
+
+    frame: Callable[[], Any]
+    is_long: bool
+
+
+@struct(eq=False)
 class Executable:
     """What compile_program gives.
 
     `run(arrays)` takes inputs, then an array for each slot: C-contiguous, aligned, of the right types, no slot or
     aliased input overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may
     be called by several threads at once, and returns the number of the exit that was taken, or DONE - k at end k.
-    `shares_kernels`: they serve other sizes too, so to compile for one compiles none.
+    `shares_kernels`: they serve other sizes too, so to compile for one compiles none. `entry`: None where a run needs
+    Python.
     ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
     `measured`: what its steps are, and how long they took.
     """
@@ -107,6 +120,7 @@ class Executable:
     kernels_reused: int = 0
     shares_kernels: bool = False
     measured: Measured | None = None
+    entry: EntryRun | None = None
 
     def outputs(self, end: int = 0) -> tuple[TensorType, ...]:
         """The types of the outputs at an end."""

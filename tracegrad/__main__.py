@@ -5,6 +5,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,7 +54,7 @@ def explain_function(name: str, verbose: bool = False, html: str | None = None) 
     module, _, attribute = name.partition(":")
     sys.path.insert(0, "")
     try:
-        found = importlib.import_module(module)
+        found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:

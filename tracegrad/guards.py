@@ -115,6 +115,13 @@ class Guards:
         leaves = "".join(f"{name}, " for name in self.leaves)
         self.check = self._compile("check", statements, f"return ({leaves})", "return None")
 
+    @property
+    def arguments(self) -> tuple[int, tuple[str, ...]]:
+        """How many positional arguments a call has, and the names of the others."""
+        (length,) = (line.expected[0] for line in self.lines if line.route == "args" and line.says == "has length")
+        named = [line.expected[0] for line in self.lines if line.route == "kwargs" and line.says == "has the keys"]
+        return length, tuple(named[0]) if named else ()
+
     def explain(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
         """(route, sentence) of the first guard that does not hold for this call, or None if all hold."""
         missed = self.missed(args, kwargs)

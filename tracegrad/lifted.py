@@ -26,6 +26,24 @@ def may_be_lifted(number: object) -> bool:
     return type(number) is float or type(number) is int and -LARGEST <= number <= LARGEST
 
 
+class NumberArguments:
+    """The numbers that a function was called with. `read`: routes of those whose value Python asked for."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, set[int | float]] = {}      # by route of the argument
+        self.read: frozenset[str] = frozenset()
+
+    def changing(self, args: tuple, kwargs: dict[str, Any]) -> frozenset[str]:
+        """The routes of those that have had two values by this call and may be inputs."""
+        routes = {f"args[{k}]": a for k, a in enumerate(args)}
+        routes |= {f"kwargs[{name!r}]": a for name, a in kwargs.items()}
+        for route, argument in routes.items():
+            if type(argument) in (int, float):
+                self._values.setdefault(route, set()).add(argument)
+        return frozenset(route for route, values in self._values.items()
+                         if len(values) > 1 and may_be_lifted(routes.get(route)) and route not in self.read)
+
+
 def takes_over(other: Any) -> bool:
     """Does what stands on the other side of an operation take the number as it is?"""
     return isinstance(other, Tensor) or hasattr(type(other), "__takes_lifted__")

@@ -20,10 +20,12 @@ from codegen import CannotLower, CompileError
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
+from tracegrad import dtypes
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import Callback, Recipes, made_before
 from tracegrad.compiling import Compiling
+from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.generators import Generator, default_generator
@@ -46,8 +48,8 @@ from tracegrad.tensors import Tensor
 LIBRARY = Library(
     Tensor,
     settings=(
-        Setting("the grad mode", is_grad_enabled),
-        Setting("the default dtype", default_float),
+        Setting("the grad mode", is_grad_enabled, place=(GRAD, "enabled")),
+        Setting("the default dtype", default_float, place=(vars(dtypes), "_default_float")),
         Setting("NumPy's error state", numpy_error_state, guarded=False),
     ),
     follow={Generator: ("key", "counter")})

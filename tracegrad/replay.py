@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen import Executable
+from codegen import Built, Executable
 from codegen.ir.graph import Graph
 from codegen.ir.structs import struct
 from tracegrad.anomaly import has_nan
@@ -124,6 +124,8 @@ class Root:
     keeps: bool = field(init=False)                              # does a backward need their values?
     match: Callable[[tuple, dict], tuple[Tensor, ...] | None] = field(init=False)
     replay: Replay = field(init=False)
+    native: Built | None = field(init=False, default=None)       # what the native entry runs
+    is_written: bool = field(init=False, default=False)          # was it tried to write that?
     _numbers: tuple[Source, ...] = field(init=False)
 
     def __post_init__(self) -> None:

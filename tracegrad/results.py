@@ -46,6 +46,16 @@ class TensorAt:
         return tensors[self.place]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class TupleOf:
+    """The recipe of a tuple."""
+
+    parts: tuple[Rebuild, ...]
+
+    def __call__(self, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple([part(tensors, args, kwargs) for part in self.parts])
+
+
 def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], Read | None],
            held: set[int], leaves_as: Leaves | None = None) -> Rebuild:
     """How to make `result` again; `place` gives each Tensor in it its position. UnknownResult for anything else.
@@ -76,6 +86,8 @@ def recipe(result: Any, place: Callable[[Tensor], int], source: Callable[[Any], 
         held.add(id(result))
     if kind is list or kind is tuple or isinstance(result, tuple) and hasattr(kind, "_make"):
         parts = [recipe(part, place, source, held, leaves_as) for part in result]
+        if kind is tuple:
+            return TupleOf(tuple(parts))
         make = getattr(kind, "_make", kind)
         return lambda tensors, args, kwargs: make([part(tensors, args, kwargs) for part in parts])
     if kind is slice:

@@ -6,8 +6,11 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tracegrad.limits import Limits, Wait, bytes_of
+from tracegrad.native_call import Entry
+from tracegrad.native_replay import native_replay
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Growth
+from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
 
 FEW = 4
@@ -18,10 +21,14 @@ class TraceTree:
     """The roots of one function, the one that matched last first.
 
     `roots` is replaced, never changed, so that a reader in another thread sees one whole tuple; who replaces it holds
-    `_changing` from reading it on, so that no thread brings back what another has taken out.
+    `_changing` from reading it on, so that no thread brings back what another has taken out. `entry` is what native
+    code tries for a call, None where that is to be made anew.
     """
 
+    __slots__ = ("entry", "__dict__")
+
     def __init__(self, limits: Limits):
+        self.entry: Entry | None = None
         self.limits = limits
         self.roots: tuple[Root, ...] = ()
         self._hints: dict[Hashable, Root] = {}          # by the shapes of arguments, where there are many roots
@@ -52,6 +59,19 @@ class TraceTree:
                 return root, leaves
         return None
 
+    def _by_use(self) -> list[Root]:
+        """The roots, the one used last first: what native code has used was used since."""
+        native = [] if self.entry is None else self.entry.by_use()
+        return [*native, *(root for root in self.roots if root not in native)]
+
+    def write_entry(self, stats: Stats, exists: bool) -> None:
+        """Let native code, if it `exists`, try the roots."""
+        with self._changing:
+            for root in self.roots:
+                if not root.is_written:
+                    root.is_written, root.native = True, native_replay(root) if exists else None
+            self.entry = Entry(self.roots, stats)
+
     def _put_first(self, root: Root, args: tuple) -> None:
         """The root that matched these arguments, unless another thread has taken it out."""
         with self._changing:
@@ -71,7 +91,7 @@ class TraceTree:
 
     def _replace(self, roots: Iterable[Root]) -> None:
         """Have these roots, under the lock; what is no longer among them is not hinted at either."""
-        self.roots = tuple(roots)
+        self.roots, self.entry = tuple(roots), None
         kept = frozenset(map(id, self.roots))
         self._hints = {shapes: root for shapes, root in self._hints.items() if id(root) in kept}
 
@@ -83,7 +103,7 @@ class TraceTree:
     def add(self, root: Root, replaces: Root | None) -> None:
         """A path has been grafted: `root` has it, and every path of `replaces`. The size longest unused gives way."""
         with self._changing:
-            self._replace([root, *(r for r in self.roots if r is not replaces)])
+            self._replace([root, *(r for r in self._by_use() if r is not replaces)])
             sharing = self._sharing
             if _come_back_to(sharing):
                 while sum(len(r.traces) for r in sharing) > self.limits.sizes and sharing[-1] is not root:

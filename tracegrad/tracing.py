@@ -27,10 +27,11 @@ from tracegrad.fallbacks import report_fallback, warn
 from tracegrad.follow import Follow, may_follow
 from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.kept_calls import KeptCalls
-from tracegrad.lifted import may_be_lifted
+from tracegrad.lifted import NumberArguments
 from tracegrad.limits import Limits
 from tracegrad.misses import last_missed
 from tracegrad.modes import MODE, Mode
+from tracegrad.native_call import Called, install
 from tracegrad.noted_calls import noted_call, run_eagerly
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
@@ -44,15 +45,16 @@ from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import TraceTree
 from tracegrad.verification import Verification, verify
+from tracegrad.watched_calls import watched_call
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Traced:
+class Traced(Called):
     """A traced function. Calling it gives what the function gives, always."""
 
-    __slots__ = ("stats", "_tree", "_audit", "__dict__", "__weakref__")     # what each call reads is found fastest here
+    __slots__ = ("stats", "_audit", "__dict__", "__weakref__")      # what each call reads is found fastest here
     _kept: KeptCalls | None = None
 
     def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, audit: int, limits: Limits):
@@ -68,17 +70,20 @@ class Traced:
         self._aborted: list[Aborted] = []
         self._reason: Sequence[Aborted] = ()                        # why the last run that was given up was
         self._codes: frozenset[types.CodeType] = frozenset()        # what recorded runs entered
-        self._numbers: dict[str, set[int | float]] = {}             # values seen, by route of the argument
-        self._constant: frozenset[str] = frozenset()                # routes of numbers that Python reads
+        self._numbers = NumberArguments()
         self._rehearsed = False                                     # may it run on what stands for arrays?
         self._makes_arrays = False                                  # is it NumPy code that was given no array?
         self._lock = threading.RLock()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:       # the native entry takes its place (see native_call)
+        return self.in_python(args, kwargs)
+
+    def in_python(self, args: tuple, kwargs: dict) -> Any:
+        """A call, without the native entry."""
         mode = MODE.get()
         if mode is not None or ACTIVE.get() is not None:
             if mode is not Mode.EAGER and ACTIVE.get() is None:
-                return self._watched(args, kwargs) if mode is Mode.WATCHED else noted_call(self, args, kwargs)
+                return (watched_call if mode is Mode.WATCHED else noted_call)(self, args, kwargs)
             return self.eager(*args, **kwargs)
         stats = self.stats
         stats.calls += 1
@@ -87,7 +92,17 @@ class Traced:
         if found is None:
             return self._without_path(args, kwargs)
         root, leaves = found
+        if (tree.entry is None or not root.is_written) and not self._audit:
+            tree.write_entry(stats, install(Traced, TraceTree))
         return self._replay(tree, root, leaves, args, kwargs)
+
+    def left(self, root: Root, left_at: int, args: tuple, kwargs: dict) -> Any:
+        """A call by the native entry left at an exit: nothing has changed."""
+        leaves = root.match(args, kwargs)
+        if leaves is None:                              # in another thread what it depends on has changed since
+            return self.in_python(args, kwargs)
+        self.stats.calls += 1
+        return self._after_exit(self._tree, root, leaves, root.left(left_at), args, kwargs)
 
     def _replay(self, tree: TraceTree, root: Root, leaves: tuple[Tensor, ...], args: tuple, kwargs: dict,
                 adopted: Adopted | None = None) -> Any:
@@ -104,34 +119,19 @@ class Traced:
         if left_at < 0:
             stats.replays += 1
             return result
-        stats.side_exits += 1
+        return self._after_exit(tree, root, leaves, left_at, args, kwargs, adopted)
+
+    def _after_exit(self, tree: TraceTree, root: Root, leaves: tuple[Tensor, ...], left_at: int, args: tuple,
+                    kwargs: dict, adopted: Adopted | None = None) -> Any:
+        self.stats.side_exits += 1
         if left_at:
             return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
-        stats.eager_calls += 1
+        self.stats.eager_calls += 1
         result = run_eagerly(self, args, kwargs)    # it raises what it is asked to, unless it catches that
         self._give_up([Aborted(Abort.REFUSED, "an index was out of bounds, or a matrix was not of the kind asked for")])
         return result
 
-    def _watched(self, args: tuple, kwargs: dict) -> Any:
-        """A call that is watched for NaN: a replay may do, but nothing is recorded."""
-        stats = self.stats
-        stats.calls += 1
-        known = self._known(args, kwargs)
-        if known is not None:
-            try:
-                left_at, result = known[0].replay_watched(known[1], args, kwargs)
-            except BaseException:           # a callback's, or Ctrl-C
-                stats.replays += 1
-                raise
-            if left_at < 0:
-                stats.replays += 1
-                return result
-            stats.side_exits += 1
-        stats.eager_calls += 1
-        with np.errstate(invalid="raise"):          # no operation on Tensors heeds it, and NumPy's own are not watched
-            return self.eager(*args, **kwargs)
-
-    def _known(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
+    def known(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
         """What is known to fit this call, on Tensors or on ndarrays."""
         try:
             adopted = adopt(args, kwargs, self._makes_arrays)
@@ -219,8 +219,8 @@ class Traced:
             self._follow = Follow(self.name, self._compiling)
             self._aborted.clear()
             self._reason = ()
-            self._codes, self._constant = frozenset(), frozenset()
-            self._numbers, self._rehearsed, self._makes_arrays = {}, False, False
+            self._codes, self._numbers = frozenset(), NumberArguments()
+            self._rehearsed, self._makes_arrays = False, False
 
     def _without_path(self, args: tuple, kwargs: dict) -> Any:
         """A call on Tensors whose path is not known, or one on ndarrays."""
@@ -310,7 +310,7 @@ class Traced:
         self.stats.recordings += 1
         run = pipeline.record(self.eager, given[0], given[1], self._codes, lifted, self._strict, front, departure)
         looks_further, self._codes = run.codes != self._codes, run.codes
-        self._constant |= run.numbers_read
+        self._numbers.read |= run.numbers_read
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
             self._makes_arrays = True
         if run.error is not None:
@@ -357,22 +357,14 @@ class Traced:
         return rehearsal.result
 
     def _lift(self, tree: TraceTree, args: tuple, kwargs: dict) -> frozenset[str]:
-        """Routes of the number arguments that have had two values and whose value Python never asked for.
+        """Routes of the number arguments that are to be inputs.
 
-        None before a run could be replayed: one that does more than compute would see what stands in for a number.
+        None before a run could be replayed: one that does more than compute would see what stands in for a number. A
+        lifted run that raises is run again: only what is pure may be.
         """
-        routes = {f"args[{k}]": a for k, a in enumerate(args)}
-        routes |= {f"kwargs[{name!r}]": a for name, a in kwargs.items()}
-        for route, argument in routes.items():
-            if type(argument) in (int, float):
-                self._numbers.setdefault(route, set()).add(argument)
+        changing = self._numbers.changing(args, kwargs)
         looks_at_types = any("type" in code.co_names and not is_inside(code.co_filename) for code in self._codes)
-        if looks_at_types or not tree.roots:
-            return frozenset()
-        if self._aborted:                   # a lifted run that raises is run again: only what is pure may be
-            return frozenset()
-        return frozenset(route for route, values in self._numbers.items()
-                         if len(values) > 1 and may_be_lifted(routes.get(route)) and route not in self._constant)
+        return frozenset() if looks_at_types or not tree.roots or self._aborted else changing
 
     def _give_up(self, aborts: Sequence[Aborted], followed: bool = False) -> None:
         """Say once, or under strict raise, why this call is not replayed."""

@@ -45,7 +45,7 @@ _NUMBERS_TEXT = "".join(f"""
   br label %search
 """ for name in _KINDS.values())
 
-EXPORTS = ("copy", "fill_zero", "together", "after_fork", "set_observer")
+EXPORTS = ("copy", "fill_zero", "together", "drive", "after_fork", "set_observer")
 """What DRIVER_TEXT defines to be called from outside."""
 
 DRIVER_TEXT = f"""
@@ -140,7 +140,7 @@ define void @set_observer(ptr %observer) nounwind {{
 }}
 
 ; run the program of a frame whose slots are filled; the result at which it stops
-define internal i64 @drive(ptr %frame) nounwind {{
+define i64 @drive(ptr %frame) nounwind {{
 entry:
   %program = load ptr, ptr %frame
   %failed = getelementptr i64, ptr %frame, i64 1

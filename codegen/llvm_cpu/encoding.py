@@ -66,6 +66,9 @@ from codegen.schedule.plan import (
 )
 from codegen.schedule.sizes import chunks_at
 
+MANY_LAUNCHES = 32
+"""So many in a block, or one of many chunks, take long: compared with releasing the interpreter lock, some 50 ns."""
+
 
 @struct
 class Encoding:
@@ -73,7 +76,7 @@ class Encoding:
     of what is in neither it nor the arguments; `frame_words`: a frame's size.
 
     `host_calls`: the functions in Python that it launches. `steps`: (block, step of its plan) by the word of the launch
-    that does it.
+    that does it. `is_long`: a run takes tens of microseconds, or more.
     """
 
     words: np.ndarray
@@ -83,6 +86,7 @@ class Encoding:
     frame_words: int
     host_calls: HostCalls
     steps: dict[int, tuple[int, int]]
+    is_long: bool
 
 
 def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
@@ -98,7 +102,7 @@ def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[st
     words = np.array([arguments, int(multiplies), room, *writer.words], np.int64)
     return Encoding(words, arguments, tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
                     tuple((slot, _held(data)) for data, slot in writer.slot_of_constant.items()),
-                    room + writer.widest, host_calls, writer.step_at)
+                    room + writer.widest, host_calls, writer.step_at, writer.is_long)
 
 
 def _held(data: bytes) -> np.ndarray:
@@ -111,10 +115,12 @@ _Launched = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
 
 class _Writer:
-    """The words of a program after its header; `widest`: the most params of a launch; `step_at`: see Encoding.steps."""
+    """The words of a program after its header; `widest`: the most params of a launch; `step_at`: see Encoding.steps;
+    `is_long`: see Encoding.
+    """
 
     def __init__(self, plan: ProgramPlan, arguments: int, together: int):
-        self.plan, self.words, self.widest = plan, list[int](), 0
+        self.plan, self.words, self.widest, self.is_long = plan, list[int](), 0, False
         self.step_at: dict[int, tuple[int, int]] = {}
         self.together = together                                    # the address of what runs several launches in one
         self._starts: dict[Target, int] = {}              # where in the program a target's words are
@@ -165,6 +171,8 @@ class _Writer:
                 may_leave = may_leave and not any(isinstance(places[b], Input) for step in steps for b in written(step))
                 if may_leave and chunks > 1:
                     self.words.append(POLL)
+                self.is_long |= chunks > 1
+        self.is_long |= len(launches) > MANY_LAUNCHES
 
     def _one(self, several: list[_Launched], slots: list[int]) -> _Launched:
         """Launches as one whose operands are slots."""

@@ -11,46 +11,22 @@ they are as expected is tested once (`object_layout`); where not, the pointers c
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 
 import numpy as np
 
-from codegen.ir.structs import struct
+from codegen.executable import EntryRun
 from codegen.llvm_cpu.driver import FRAME_SLOTS
 from codegen.llvm_cpu.encoding import Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
 from codegen.llvm_cpu.interruptions import INTERRUPTED, raiser
+from codegen.llvm_cpu.objects import Layout
 
 _HUGE_PAGE = 1 << 21
 _LINE = 64
 
 KEPT_FRAMES = 4
 """How many idle frames an executable keeps; more exist while more runs are under way."""
-
-
-@struct
-class Layout:
-    """Byte offsets: of the first item in a tuple object, of the data pointer in an array object."""
-
-    items: int
-    data: int
-
-
-@cache
-def object_layout() -> Layout | None:
-    """The layout of this interpreter's tuples and arrays, or None where they are not laid out as expected."""
-    if sys.implementation.name != "cpython":        # elsewhere id() is no address
-        return None
-    layout = Layout(tuple.__basicsize__, object.__basicsize__)
-    arrays = tuple(np.empty(n, np.float32)[n // 2:] for n in (1, 2, 64, 4096))
-    read = ctypes.c_void_p.from_address
-    items = [read(id(arrays) + layout.items + ctypes.sizeof(ctypes.c_void_p) * k).value for k in range(len(arrays))]
-    if items != [id(array) for array in arrays]:
-        return None
-    pointers = [read(id(array) + layout.data).value for array in arrays]
-    return layout if pointers == [array.ctypes.data for array in arrays] else None
 
 
 def entry_text(layout: Layout | None) -> str:
@@ -117,29 +93,42 @@ class Frame:
 Run = Callable[[tuple[np.ndarray, ...]], int]
 
 
-def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -> Run:
+class Frames:
+    """The frames of a program, of which each run takes one that is idle."""
+
+    def __init__(self, encoding: Encoding, arena_bytes: int):
+        self.idle: list[Frame] = []
+        self._encoding, self._arena_bytes = encoding, arena_bytes
+
+    def take(self) -> Frame:
+        """One that nobody else has."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return Frame(self._encoding, self._arena_bytes)
+
+    def entry_run(self) -> EntryRun | None:
+        """How native code that found the arrays itself runs the program; None where Python is called in it."""
+        return None if self._encoding.host_calls else EntryRun(self.take, self._encoding.is_long)
+
+
+def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int], frames: Frames | None = None) -> Run:
     """The function that runs a program: arrays (inputs, then outputs not aliased) -> -1, or the number of an exit."""
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
     raise_interruption = raiser(symbols)
-    frames: list[Frame] = []
-
-    def frame_for_run() -> Frame:
-        try:
-            return frames.pop()
-        except IndexError:
-            return Frame(encoding, arena_bytes)
-
+    take = (frames := frames or Frames(encoding, arena_bytes)).take
+    idle = frames.idle
     if "enter" in symbols:
         enter = prototype(symbols["enter"])
 
         def run(arrays: tuple[np.ndarray, ...]) -> int:
             try:
-                frame = frames.pop()
+                frame = idle.pop()
             except IndexError:
-                frame = Frame(encoding, arena_bytes)
+                frame = take()
             left_at = enter(id(arrays), frame.address)
-            if len(frames) < KEPT_FRAMES:
-                frames.append(frame)
+            if len(idle) < KEPT_FRAMES:
+                idle.append(frame)
             if left_at == INTERRUPTED:
                 raise_interruption()
             return left_at
@@ -148,11 +137,11 @@ def make_run(encoding: Encoding, arena_bytes: int, symbols: Mapping[str, int]) -
     enter_table = prototype(symbols["enter_table"])
 
     def run_with_table(arrays: tuple[np.ndarray, ...]) -> int:
-        frame = frame_for_run()
+        frame = take()
         table = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
         left_at = enter_table(ctypes.addressof(table), frame.address)
-        if len(frames) < KEPT_FRAMES:
-            frames.append(frame)
+        if len(idle) < KEPT_FRAMES:
+            idle.append(frame)
         if left_at == INTERRUPTED:
             raise_interruption()
         return left_at

@@ -17,12 +17,13 @@ from codegen.cache import DiskCache, content_key, default_cache
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.blas import Blas, hold_text
 from codegen.llvm_cpu.driver import DRIVER_TEXT, EXPORTS
-from codegen.llvm_cpu.entry import entry_text, object_layout
+from codegen.llvm_cpu.entry import entry_text
 from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.interruptions import EXPORTS as INTERRUPTIONS
 from codegen.llvm_cpu.interruptions import follow_main_thread, host_poll_text
 from codegen.llvm_cpu.link import COLD, VERSIONS, LinkError, compile_object, host, link
 from codegen.llvm_cpu.matmul import blas_symbols, blas_text, multiplier
+from codegen.llvm_cpu.objects import object_layout
 from codegen.llvm_cpu.threads import THREADS, pool_text
 
 

@@ -16,11 +16,12 @@ from codegen.ir.generalize import Binding
 from codegen.ir.tree import Tree
 from codegen.llvm_cpu import encoding
 from codegen.llvm_cpu.emit import emit_kernel
-from codegen.llvm_cpu.entry import make_run, object_layout
+from codegen.llvm_cpu.entry import Frames, make_run
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.link import HOT, VERSIONS
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.matmul import FUNCTIONS, multiplier, own_function
+from codegen.llvm_cpu.objects import object_layout
 from codegen.llvm_cpu.observer import observer
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
@@ -71,11 +72,14 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
     words = encoding.encode(plan, addresses, symbols, base.blas)
     measured = Measured(name, plan, LISTINGS)
     observer().add(measured, words)
+    frames = Frames(words, plan.arena_bytes)
+    run = make_run(words, plan.arena_bytes, base.symbols, frames)
     compiled = sum(new for _, new in (*loaded.values(), *gemms.values()))
     return Executable(
-        plan.inputs, plan.slots, plan.ends, make_run(words, plan.arena_bytes, base.symbols), plan,
+        plan.inputs, plan.slots, plan.ends, run, plan,
         compile_seconds=perf_counter() - start, kernels_compiled=compiled,
-        kernels_reused=len(loaded) + len(gemms) - compiled, measured=measured)
+        kernels_reused=len(loaded) + len(gemms) - compiled, measured=measured,
+        entry=frames.entry_run() if object_layout() else None)
 
 
 def _load_kernel(kernel: Kernel, cache: Cache, emit: Emit) -> tuple[int, bool]:
@@ -116,7 +120,8 @@ def describe_host() -> dict[str, str]:
         "compiler": VERSIONS,
         "matmul": f"{blas.name}{', one thread per panel' if blas.set_threads else ''}",
         "threads": f"{THREADS.get()}, {'in a pool of our own' if pool else 'but one works: there are no futexes here'}",
-        "entry": "native: pointers are read from the array objects" if layout else "through a table of pointers",
+        "entry": "native: objects are read and made by compiled code" if layout else
+        "in Python, pointers through a table: objects are not laid out as expected",
         "profiles": "each kernel by itself" if hasattr(time, "CLOCK_MONOTONIC") else "no kernel: there is no clock",
         "cache": default_cache().describe(),
     }

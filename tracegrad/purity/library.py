@@ -49,11 +49,15 @@ ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io",
 
 @struct
 class Setting:
-    """Something ambient: a run that changes it is refused, and where `guarded` it must have the value it had."""
+    """Something ambient: a run that changes it is refused, and where `guarded` it must have the value it had.
+
+    `place`: an object and the name of its attribute, or a namespace and a key, where exactly this object is what it is.
+    """
 
     name: str
     read: Callable[[], Any]
     guarded: bool = True
+    place: tuple[Any, str] | None = None
 
 
 def numpy_error_state() -> tuple[tuple[str, Any], ...]:

@@ -210,4 +210,10 @@ def _write_settings(writer: GuardWriter, prediction: Prediction) -> None:
     before = dict(prediction.settings)
     for s in (*(s for s in prediction.library.settings if s.guarded), *writer.view.settings.values()):
         value = before[s.name] if s.name in before else s.read()
-        writer.test(f"{writer.constant(s.read)}() == {writer.constant(value)}", s.name, "is", (value,))
+        if s.place is None:
+            text = f"{writer.constant(s.read)}() == {writer.constant(value)}"
+        else:
+            owner, name = s.place
+            text = f"{writer.constant(owner)}{f'[{name!r}]' if type(owner) is dict else f'.{name}'}"
+            text = f"{text} is {writer.constant(value)}"
+        writer.test(text, s.name, "is", (value,))

@@ -1,0 +1,229 @@
+"""Calls by the native entry: what they give, count and leave behind is what a replay by Python would have."""
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tracegrad as tg
+from tracegrad.tensors import Tensor
+
+
+def tensor(*shape: int, seed: int = 0, requires_grad: bool = False) -> Tensor:
+    return tg.tensor(np.random.default_rng(seed).random(shape, np.float32), requires_grad=requires_grad)
+
+
+class Model(tg.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = tg.nn.Sequential(tg.nn.Linear(3, 3), tg.nn.Tanh(), tg.nn.Linear(3, 2))
+        self.scale = 2.0
+
+    def forward(self, x):
+        return self.layers(x) * self.scale
+
+
+def captured() -> tuple[Callable, tuple]:
+    weights, namespace = [tensor(3, seed=k) for k in range(9)], {"bias": tensor(3, seed=9)}
+    return lambda x: sum(weights, x) + namespace["bias"], (tensor(3),)
+
+
+def written() -> tuple[Callable, tuple]:
+    def f(x):
+        nonlocal_state.mul_(0.5)
+        return nonlocal_state + x
+    nonlocal_state = tensor(3, seed=1)
+    return f, (tensor(3),)
+
+
+def stored() -> tuple[Callable, tuple]:
+    class State:
+        h = tensor(3, seed=1)
+    state = State()
+    state.h = tensor(3, seed=2)
+
+    def f(x):
+        state.h = state.h * 0.5 + x
+        return state.h
+    return f, (tensor(3),)
+
+
+PROGRAMS: dict[str, Callable[[], tuple[Callable, tuple]]] = {
+    "two tensors": lambda: (lambda x, y: x * 2.0 + y, (tensor(3), tensor(3, seed=1))),
+    "a tuple of results": lambda: (lambda x: (x + 1.0, (x * 2.0, x)), (tensor(2, 3),)),
+    "a scalar": lambda: (lambda x: x.sum(), (tensor(4),)),
+    "no elements": lambda: (lambda x: x * 2.0, (tensor(0, 3),)),
+    "a transposed argument": lambda: (lambda x: x @ x, (tensor(3, 3).T,)),
+    "a large result": lambda: (lambda x: x * 2.0, (tensor(200, 200),)),
+    "a view of a result": lambda: (lambda x: (x * 2.0)[1:], (tensor(4),)),
+    "a dict of results": lambda: (lambda x: {"twice": x * 2.0}, (tensor(4),)),
+    "captured tensors": captured,
+    "a module": lambda: (Model(), (tensor(2, 3),)),
+    "a number": lambda: (lambda x, k: x * k, (tensor(3), 3)),
+    "a history": lambda: (lambda x: (x * x).sum(), (tensor(3, requires_grad=True),)),
+    "a write in place": written,
+    "a tensor that is stored": stored,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_calls_without_python_are_as_those_with_it(program: str) -> None:
+    (function, args), (twin, twin_args) = PROGRAMS[program](), PROGRAMS[program]()
+    if program == "a module":
+        twin.layers = function.layers       # type: ignore[attr-defined]
+    traced = tg.trace(function)
+    for _ in range(5):
+        same(traced(*args), twin(*twin_args))
+    (root,) = traced._tree.roots
+    assert root.native is not None and traced._tree.entry is not None
+    replays = root.replays
+    same(traced(*args), twin(*twin_args))
+    assert root.replays == replays + 1
+    assert (traced.stats.calls, traced.stats.replays, traced.stats.new_paths) == (6, 5, 1)
+
+
+def same(a: Any, b: Any) -> None:
+    assert type(a) is type(b)
+    if isinstance(a, Tensor):
+        assert (a.requires_grad, a.dtype) == (b.requires_grad, b.dtype)
+        np.testing.assert_allclose(a.array, b.array, rtol=1e-6)
+        if a.requires_grad and a.ndim == 0:
+            a.backward()
+    elif isinstance(a, dict):
+        same(tuple(a.items()), tuple(b.items()))
+    elif isinstance(a, tuple):
+        for one, other in zip(a, b, strict=True):
+            same(one, other)
+    else:
+        assert a == b
+
+
+def test_what_guards_see_native_code_sees() -> None:
+    module, x = Model(), tensor(2, 3)
+    traced = tg.trace(module)
+    changes: tuple[Callable[[], Any], ...] = (
+        lambda: setattr(module, "scale", 3.0),
+        lambda: setattr(module.layers[0], "weight", tg.nn.Parameter(tensor(3, 3, seed=5))),
+        lambda: module.layers[2].bias.mul_(2.0),
+        lambda: module.layers.append(tg.nn.Tanh()),
+        lambda: setattr(Model, "forward", lambda self, x: self.layers(x) - self.scale),
+        lambda: setattr(module.layers[0], "forward", lambda x: x),
+    )
+    before = Model.forward
+    try:
+        with tg.no_grad():
+            for change in changes:
+                for _ in range(3):
+                    np.testing.assert_allclose(traced(x).array, module(x).array, rtol=1e-5)
+                assert any(root.native is not None for root in traced._tree.roots)
+                change()
+            np.testing.assert_allclose(traced(x).array, module(x).array, rtol=1e-5)
+    finally:
+        Model.forward = before      # type: ignore[method-assign]
+    for _ in range(3):
+        assert traced(x).requires_grad          # another grad mode
+
+
+def test_keywords_are_bound_as_python_binds_them() -> None:
+    def f(x, y=None, *, k=2.0):
+        return x * k if y is None else x * k + y
+    traced, x = tg.trace(f), tensor(3)
+    for _ in range(4):
+        for call in (lambda g: g(x), lambda g: g(x, x), lambda g: g(y=x, x=x), lambda g: g(x, k=3.0),
+                     lambda g: g(**{"".join(("x",)): x})):
+            np.testing.assert_array_equal(call(traced).array, call(f).array)
+    for wrong in (lambda g: g(), lambda g: g(x, x, x), lambda g: g(x, z=x), lambda g: g(x, x=x)):
+        with pytest.raises(TypeError) as plain:
+            wrong(f)
+        with pytest.raises(TypeError) as error:
+            wrong(traced)
+        assert str(error.value) == str(plain.value)
+
+
+def test_nothing_is_kept_by_calls() -> None:
+    function, args = PROGRAMS["a module"]()
+    traced, pair = tg.trace(function), tg.trace(lambda x, *, k: (x * k, x + k))
+
+    def calls() -> None:
+        with tg.no_grad():
+            traced(*args)
+        traced(*args)
+        pair(args[0], k=0.5)
+        pair(args[0], k=float(np.random.default_rng(0).random()))
+    for _ in range(10):
+        calls()
+    watched = (args[0], args[0].array, args[0].dtype, traced, traced._tree.entry, traced.stats, Tensor, np.ndarray)
+
+    def counts() -> list[int]:
+        gc.collect()
+        return [*map(sys.getrefcount, watched), len(gc.get_objects())]
+    before = counts()
+    for _ in range(200):
+        calls()
+    assert all(now - then < 20 for now, then in zip(counts(), before))
+
+
+def test_threads_share_a_function() -> None:
+    function, args = captured()
+    traced = tg.trace(function)
+    expected = traced(*args).array
+    wrong: list[Any] = []
+
+    def work() -> None:
+        for _ in range(300):
+            if not np.array_equal(traced(*args).array, expected):
+                wrong.append(1)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and traced.stats.calls == 1201
+    assert traced.stats.calls == traced.stats.replays + traced.stats.new_paths
+
+
+def test_objects_that_are_not_what_they_were_are_left_to_python() -> None:
+    traced, x = tg.trace(lambda x: x * 2.0), tensor(3)
+    for _ in range(3):
+        traced(x)
+    hollow, wrong = Tensor.__new__(Tensor), tensor(3)
+    wrong.array = 7                             # type: ignore[assignment]
+    for bad in (hollow, wrong):
+        with pytest.raises((AttributeError, TypeError)):
+            traced(bad)
+    tree = traced._tree
+    for other in (None, 5, Tensor.__new__(Tensor)):
+        traced._tree = other                    # type: ignore[assignment]
+        with pytest.raises(AttributeError):
+            traced(x)
+    tree.entry = 5                              # type: ignore[assignment]
+    traced._tree = tree
+    np.testing.assert_array_equal(traced(x).numpy(), 2 * x.numpy())
+    with pytest.raises(TypeError):
+        type(traced).__call__(5, x)             # type: ignore[arg-type]
+
+
+FALLBACK = """
+import codegen.llvm_cpu.objects as objects
+objects._agree = lambda layout: iter([False])
+import numpy as np, tracegrad as tg
+from codegen import describe_host
+f, x = tg.trace(lambda x, k=2.0: x * k), tg.tensor([1.0, 2.0])
+for _ in range(4):
+    assert np.array_equal(f(x).numpy(), [2.0, 4.0]) and np.array_equal(f(x, k=3.0).numpy(), [3.0, 6.0])
+assert f.stats.replays == 6 and f.stats.calls == 8, f.stats
+assert type(type(f).__call__).__name__ == "function"
+print(describe_host()["entry"])
+"""
+
+
+def test_where_objects_are_not_laid_out_as_expected_python_replays() -> None:
+    run = subprocess.run([sys.executable, "-c", FALLBACK], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Python" in run.stdout

@@ -1,0 +1,62 @@
+"""Calls of traced functions without Python: the native entry is their `__call__`, once there is something to replay.
+
+    f(x)  ──►  native: no mode, no recorder ─ a root's guards hold ─ run ─ Tensors
+                 └─ anything else ──► Traced.in_python(args, kwargs), which is all there is where this cannot be
+
+1. What the entry runs is data on the TraceTree, which forgets it whenever its roots change.
+2. A root is written for the entry when Python replays it for the first time.
+"""
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codegen import EntryHost, native_call
+from tracegrad.modes import MODE
+from tracegrad.recorder import ACTIVE
+from tracegrad.stats import Stats
+from tracegrad.tensors import Tensor
+
+if TYPE_CHECKING:
+    from tracegrad.replay import Root
+
+class Called:
+    """What the entry reads of a traced function: its TraceTree."""
+
+    __slots__ = ("_tree",)
+
+
+class Entry:
+    """What the entry tries for the calls of one function: the programs of its roots, which it reorders by use."""
+
+    __slots__ = ("order", "roots", "stats")
+
+    def __init__(self, roots: tuple[Root, ...], stats: Stats):
+        self.roots, self.stats = roots, stats
+        addresses = [root.native.address for root in roots if root.native is not None]
+        self.order = np.array([len(addresses), id(stats), *addresses], np.int64)
+
+    def by_use(self) -> list[Root]:
+        """The roots that are native, the last used one first."""
+        roots = {root.native.address: root for root in self.roots if root.native is not None}
+        return [roots[address] for address in self.order[2:].tolist()]
+
+
+@cache
+def install(traced: type, tree: type) -> bool:
+    """Make the entry the `__call__` of the class of traced functions, if that can be; can it?
+
+    It is a method of their base `Called`: a class that has methods in C itself would be taken for one of C.
+    """
+    host = EntryHost(
+        tree=(Called, "_tree"), entry=(tree, "entry"), order=(Entry, "order"),
+        made=Tensor, array="array", flag="requires_grad",
+        others=tuple(name for name in Tensor.__slots__ if name not in ("array", "requires_grad", "__weakref__")),
+        counts=(Stats, ("calls", "replays")), idle=(MODE, ACTIVE),
+        otherwise=vars(traced)["in_python"], left=vars(traced)["left"])
+    method: Any = native_call(host)
+    if method is not None:
+        setattr(traced, "__call__", method)     # noqa: B010 - a method cannot be assigned
+    return method is not None

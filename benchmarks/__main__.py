@@ -12,7 +12,7 @@ from benchmarks import elsewhere, report, rounds
 from benchmarks.frame import Benchmark, FreshBenchmark
 from codegen import machine_ceilings
 
-NAMES = ("kernels", "elementwise", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
+NAMES = ("kernels", "elementwise", "matmul", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
          "transformer_block", "rnn", "rosenbrock", "fixed_point", "control_flow", "branches", "follow", "sizes",
          "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time")
 

@@ -151,8 +151,6 @@ class _Gemm(Panels):
         starts = [self.at(x.start, self.times(r, x.pitch)) for r in numbers]
         outs = [self.at(self.at(z, self.times(r, pitch)), self.number(v * self.lanes))
                 for r in numbers for v in range(STRIP_VECTORS)]
-        for r in numbers:               # the next block's part of c is on its way while this one computes
-            a.prefetch(self.at(z, self.times(self.plus(r, self.number(block)), pitch)))
         sums = a.when(going_on, [a.constant(self.lane, 0.0)] * len(outs), lambda: [
             a.load(self.lane, out, invariant=False) for out in outs])
 

@@ -15,8 +15,9 @@ from functools import cache
 import llvmlite
 import llvmlite.binding as llvm
 
-HOT, COLD = 2, 0
-"""Levels of instruction selection, scheduling and register allocation: for loops over data; for quick compilation."""
+HOT, PLAIN, COLD = 2, 1, 0
+"""Levels of instruction selection, scheduling and register allocation: for loops over data; for loops that are written
+as they are to run; for quick compilation."""
 
 VERSIONS = f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
 """What makes the objects: part of the key they are kept under."""

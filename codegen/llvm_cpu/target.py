@@ -18,7 +18,7 @@ from codegen.llvm_cpu import encoding
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import Frames, make_run
 from codegen.llvm_cpu.features import Features, host_features
-from codegen.llvm_cpu.link import HOT, VERSIONS
+from codegen.llvm_cpu.link import HOT, PLAIN, VERSIONS
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.matmul import FUNCTIONS, multiplier, own_function
 from codegen.llvm_cpu.objects import object_layout
@@ -92,14 +92,14 @@ def _load_gemm(name: str, cache: Cache) -> tuple[int, bool]:
     """(address, was it compiled now) of one of the functions that multiply matrices."""
     emit, dtype = FUNCTIONS[name]
     key = content_key("gemm", *machine_identity(), name)
-    return _load_function(key, cache, lambda symbol: emit(dtype, symbol, host_features()))
+    return _load_function(key, cache, lambda symbol: emit(dtype, symbol, host_features()), PLAIN)
 
 
-def _load_function(key: str, cache: Cache, write: Callable[[str], str]) -> tuple[int, bool]:
+def _load_function(key: str, cache: Cache, write: Callable[[str], str], level: int = HOT) -> tuple[int, bool]:
     if key in cache.addresses:
         return cache.addresses[key], False
     symbol = f"kernel_{key[:16]}"
-    addresses, compiled = load(key, cache.disk, lambda: write(symbol), (symbol,), {}, HOT)
+    addresses, compiled = load(key, cache.disk, lambda: write(symbol), (symbol,), {}, level)
     cache.addresses[key] = addresses[symbol]
     return addresses[symbol], compiled
 

@@ -16,11 +16,13 @@ from codegen.optimize.fold import FOLDING
 from codegen.optimize.laws import EXACT, FAST
 from codegen.optimize.movement import MOVEMENT
 from codegen.optimize.overwritten import OVERWRITTEN
+from codegen.optimize.positions import POSITIONS
 from codegen.optimize.prune import prune
 from codegen.optimize.rewrite import merged, rewrite
 from codegen.optimize.simplify import rules_of
 
-RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, CONCATENATION, rules_of(EXACT))
+RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, CONCATENATION, POSITIONS,
+               rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
 _AFTER = (prune, join_products, prune)

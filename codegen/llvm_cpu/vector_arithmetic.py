@@ -29,12 +29,15 @@ class Format:
     exp_range: tuple[float, float]        # exp of what is below is 0, of what is above infinity
     tanh_one: float                       # tanh of what is above is 1
     exp: tuple[float, ...]                # (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2
-    tanh: tuple[float, ...]               # (tanh(x) / x - 1) / x^2 in x^2, for |x| <= 0.625
     log: tuple[float, ...]                # f32: (log(1 + f) - f + f^2/2) / f^3; f64: (log(1 + f) - 2s) / s^3 in s^2
 
     @property
     def round_integer(self) -> float:
         return 1.5 * 2.0 ** self.mantissa_bits
+
+    @property
+    def round_integer_bits(self) -> int:
+        return (self.bias + self.mantissa_bits << self.mantissa_bits) + (1 << self.mantissa_bits - 1)
 
 
 FORMATS = {
@@ -43,9 +46,6 @@ FORMATS = {
         ln2=(0.693145751953125, 1.428606765330187e-06), exp_range=(-104.0, 89.0), tanh_one=9.5,
         exp=(   # 2^-27.8
             0.5, 0.16666488349437714, 0.04166555032134056, 0.00837229285389185, 0.0014035789063200355),
-        tanh=(  # 2^-27.8
-            -0.3333328366279602, 0.1333148330450058, -0.053742773830890656, 0.020648062229156494,
-            -0.005714063532650471),
         log=(   # 2^-27.3
             0.3333333134651184, -0.250008225440979, 0.20001259446144104, -0.16623345017433167, 0.14201071858406067,
             -0.1315954625606537, 0.127656951546669, -0.07641112804412842),
@@ -57,10 +57,6 @@ FORMATS = {
             0.5, 0.1666666666666194, 0.041666666666619785, 0.008333333336537605, 0.0013888888920606324,
             0.00019841262658637035, 2.480151620555219e-05, 2.7563863890083565e-06, 2.7622290815695106e-07,
             2.2976442646337383e-08),
-        tanh=(  # 2^-56.5
-            -0.33333333333332876, 0.1333333333326456, -0.05396825393228729, 0.021869487597075618,
-            -0.00886322125146277, 0.0035919910022705415, -0.0014549674764952932, 0.000586342460144517,
-            -0.00022861265929062917, 7.719548934056931e-05, -1.6095845302237072e-05),
         log=(   # 2^-59.5
             0.6666666666666735, 0.3999999999940935, 0.28571428743686583, 0.22222198428974244, 0.18183572353994248,
             0.15313832237381664, 0.14798257375492324),
@@ -101,19 +97,17 @@ class Arithmetic:
         return self.a.intrinsic("fma", x, y, z) if self.features.fma else self.add(self.mul(x, y), z)
 
     def polynomial(self, x: Value, coefficients: tuple[float, ...]) -> Value:
-        result = self.number(coefficients[-1])
-        for c in coefficients[-2::-1]:
-            result = self.fma(result, x, self.number(c))
-        return result
-
-    def polynomial_in_pairs(self, x: Value, square: Value, coefficients: tuple[float, ...]) -> Value:
-        """The same, from pairs of coefficients as a polynomial in the square: half as many steps in a row."""
+        """The sum of coefficients[k] x^k: from pairs of terms, as a polynomial in x^2; half as many steps in a row."""
         numbers = [self.number(c) for c in coefficients]
-        pairs = [self.fma(numbers[k + 1], x, numbers[k]) if k + 1 < len(numbers) else numbers[k]
-                 for k in range(0, len(numbers), 2)]
+        if len(numbers) < 4:
+            pairs, factor = numbers, x
+        else:
+            ends = range(0, len(numbers) - 1, 2)
+            pairs, factor = [self.fma(numbers[k + 1], x, numbers[k]) for k in ends], self.mul(x, x)
+            pairs += numbers[2 * len(pairs):]
         result = pairs.pop()
         while pairs:
-            result = self.fma(result, square, pairs.pop())
+            result = self.fma(result, factor, pairs.pop())
         return result
 
     def where(self, condition: str, x: Value, y: Value, then: Value, otherwise: Value) -> Value:
@@ -133,24 +127,13 @@ class Arithmetic:
     def from_bits(self, x: Value) -> Value:
         return self.a.convert("bitcast", x, self.type)
 
-    @property
-    def scales(self) -> bool:
-        """Is ldexp an instruction?"""
-        return self.features.ldexp and self.type.lanes > 1
-
     def power_of_two(self, n: Value) -> Value:
         """2^n for an integer n whose power is a normal number."""
-        biased = self.a.binary("add", n, self.whole(self.format.bias))
-        return self.from_bits(self.a.binary("shl", biased, self.whole(self.format.mantissa_bits)))
+        return self.power_of_biased(self.a.binary("add", n, self.whole(self.format.bias)))
 
-    def times_power_of_two(self, x: Value, n: Value) -> Value:
-        """x * 2^n, rounded once, for x near 1 and any n that exp needs."""
-        if self.scales:
-            exponent = n if n.type.dtype == "i32" else self.a.convert("trunc", n, vector("i32", n.type.lanes))
-            return self.a.intrinsic("ldexp", x, exponent, suffix=f"{x.type.suffix}.{exponent.type.suffix}")
-        half = self.a.binary("ashr", n, self.whole(1))
-        rest = self.a.binary("sub", n, half)
-        return self.mul(self.mul(x, self.power_of_two(half)), self.power_of_two(rest))
+    def power_of_biased(self, k: Value) -> Value:
+        """2^n, a normal number, where the low bits of the integer k are those of n + bias."""
+        return self.from_bits(self.a.binary("shl", k, self.whole(self.format.mantissa_bits)))
 
     # ---- with what is rounded off ----------------------------------------------------------------------------------
 

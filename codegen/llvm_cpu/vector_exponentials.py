@@ -5,10 +5,9 @@ for the Elementary Functions", 1980.
 """
 from __future__ import annotations
 
-from codegen.llvm_cpu.assembler import Value
+from codegen.llvm_cpu.assembler import Value, vector
 from codegen.llvm_cpu.vector_arithmetic import Arithmetic, Pair
 
-SMALL_TANH = 0.625
 SHORT_EXP = (       # (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2: 2^-31.3
     0.5, 0.16666647965703002, 0.04166648183966242, 0.0083378241308059, 0.0013933346412112952, 0.00017366025660278512)
 SINH = (            # (sinh(x) / x - 1) / x^2 in x^2, for |x| <= 1: 2^-56.6
@@ -18,27 +17,14 @@ EXPM1 = (           # (exp(r) - 1 - r) / r^2 in f64 for |r| <= ln(2) / 2: 2^-58.
     0.5, 0.16666666666666677, 0.04166666666666671, 0.008333333333320288, 0.0013888888888842156, 0.00019841269889908544,
     2.480158744095057e-05, 2.755724007948038e-06, 2.7557149174909787e-07, 2.5110570993845473e-08,
     2.0960457653844393e-09)
+SHORT_TANH = (      # the same for tanh of f32, where 2^n (1 + p) counts for n < 1 only: 2^-27.1 of tanh(x)
+    0.4999998211860657, 0.16666516661643982, 0.04167068749666214, 0.008369103074073792, 0.0013702254509553313)
 LN2 = (0.6931471805599453, 2.3190468138462996e-17)
 
 
 def exp(m: Arithmetic, x: Value) -> Value:
-    """exp(x) = 2^n (1 + p).
-
-    Where ldexp is no instruction, 2^n is a product of two powers that are normal numbers: n is counted from twice the
-    bias on, and half of that is the exponent of one, the rest of the other.
-    """
-    x = bounded(m, x)
-    if m.scales:
-        n, p = reduced_exp(m, x)
-        return m.times_power_of_two(m.add(p, m.number(1.0)), n)
-    magic = m.number(m.format.round_integer + 2 * m.format.bias)
-    shifted, r, _ = _shifted_and_rest(m, x, magic)
-    square, counted = m.mul(r, r), m.bits(shifted)
-    p = m.fma(square, m.polynomial_in_pairs(r, square, m.format.exp), r)
-    half = m.a.binary("lshr", counted, m.whole(1))
-    first, second = (m.from_bits(m.a.binary("shl", part, m.whole(m.format.mantissa_bits)))
-                     for part in (half, m.a.binary("sub", counted, half)))
-    return m.mul(m.fma(p, first, first), second)
+    """exp(x)."""
+    return _one_plus(m, *reduced_exp(m, bounded(m, x)))
 
 
 def bounded(m: Arithmetic, x: Value) -> Value:
@@ -47,56 +33,72 @@ def bounded(m: Arithmetic, x: Value) -> Value:
     return m.at_least(m.at_most(x, high), low)
 
 
-def reduced_exp(m: Arithmetic, x: Value) -> Pair:
-    """n, p with exp(x) = 2^n * (1 + p), p = expm1(x - n ln 2), for x in exp_range; for NaN p is NaN, n anything."""
-    n, r, _ = _reduced(m, x)
-    return n, m.fma(m.mul(r, r), m.polynomial(r, m.format.exp), r)
+def reduced_exp(m: Arithmetic, x: Value, power: int = 0) -> tuple[Value, Value]:
+    """p, k with exp(x) 2^power = 2^n (1 + p), k = n + 2 bias; p = expm1 of a rest. x in exp_range; NaN gives NaN."""
+    n, k = _nearest(m, x, 2 * m.format.bias + power)
+    r = _rest(m, x, n, *m.format.ln2)
+    return m.fma(m.mul(r, r), m.polynomial(r, m.format.exp), r), k
 
 
-def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
-    """n, r, rest with x = n ln 2 + r + rest; rest is what r is rounded by."""
-    magic = m.number(m.format.round_integer)
-    shifted, r, rest = _shifted_and_rest(m, x, magic)
-    return m.a.binary("sub", m.bits(shifted), m.bits(magic)), r, rest
-
-
-def _shifted_and_rest(m: Arithmetic, x: Value, magic: Value) -> tuple[Value, Value, Value]:
-    """n + magic, r and rest, as _reduced has them."""
+def _nearest(m: Arithmetic, x: Value, offset: int) -> tuple[Value, Value]:
+    """n, the whole number nearest to x / ln 2, and an integer in whose low bits is n + offset."""
+    magic = m.number(m.format.round_integer + offset)
     shifted = m.fma(x, m.number(1.4426950408889634), magic)
-    n = m.sub(shifted, magic)
-    high, low = m.format.ln2
-    most = m.fma(n, m.number(-high), x)
-    r = m.fma(n, m.number(-low), most)
-    return shifted, r, m.fma(n, m.number(-low), m.sub(most, r))
+    return m.sub(shifted, magic), m.bits(shifted)
+
+
+def _rest(m: Arithmetic, x: Value, n: Value, *ln2: float) -> Value:
+    """x - n ln 2, for ln 2 in parts."""
+    for part in ln2:
+        x = m.fma(n, m.number(-part), x)
+    return x
+
+
+def _one_plus(m: Arithmetic, p: Value, k: Value) -> Value:
+    """(1 + p) 2^n, rounded once more where that is subnormal, for the k of any n that exp needs."""
+    if m.features.ldexp and m.type.lanes > 1:
+        n = m.a.binary("sub", k, m.whole(m.format.round_integer_bits + 2 * m.format.bias))
+        exponent = n if n.type.dtype == "i32" else m.a.convert("trunc", n, vector("i32", n.type.lanes))
+        value = m.add(p, m.number(1.0))
+        return m.a.intrinsic("ldexp", value, exponent, suffix=f"{value.type.suffix}.{exponent.type.suffix}")
+    half = m.a.binary("lshr", k, m.whole(1))
+    first = m.power_of_biased(half)
+    return m.mul(m.fma(p, first, first), m.power_of_biased(m.a.binary("sub", k, half)))
 
 
 def exp_of_pair(m: Arithmetic, x: Pair) -> Value:
     """exp(x[0] + x[1]) in f64, for any x[0] and an x[1] that is small."""
     low, high = m.format.exp_range
     inside = m.where("olt", m.size(x[0]), m.number(-low), x[1], m.number(0.0))
-    n, p = reduced_exp(m, bounded(m, x[0]))
-    one = m.number(1.0)
-    return m.times_power_of_two(m.add(m.add(p, m.mul(inside, m.add(p, one))), one), n)
+    p, k = reduced_exp(m, bounded(m, x[0]))
+    return _one_plus(m, m.add(p, m.mul(inside, m.add(p, m.number(1.0)))), k)
 
 
 def short_exp(m: Arithmetic, x: Value) -> Value:
     """exp(x) in f64 with the digits of f32, for |x| below 700."""
-    n, r, _ = _reduced(m, x)
+    n, k = _nearest(m, x, m.format.bias)
+    r = _rest(m, x, n, *m.format.ln2)
     p = m.fma(m.mul(r, r), m.polynomial(r, SHORT_EXP), r)
-    scale = m.power_of_two(n)
+    scale = m.power_of_biased(k)
     return m.fma(p, scale, scale)
 
 
 def expm1(m: Arithmetic, x: Value) -> Value:
     """exp(x) - 1 = 2^n p + (2^n - 1); from 2^64 on there is nothing that 1 could change."""
-    n, r, rest = _reduced(m, m.at_least(m.at_most(x, m.format.exp_range[1]), -44.0))
+    bias = m.format.bias
+    inside = m.at_least(m.at_most(x, m.format.exp_range[1]), -44.0)
+    n, k = _nearest(m, inside, 2 * bias)
+    high, low = m.format.ln2
+    most = _rest(m, inside, n, high)
+    r = _rest(m, most, n, low)
+    rest = _rest(m, m.sub(most, r), n, low)             # what r is rounded by
     coefficients = m.format.exp if m.format.mantissa_bits == 23 else EXPM1
     p = m.add(m.fma(m.mul(r, r), m.polynomial(r, coefficients), rest), r)
-    great = m.a.compare("icmp sgt", n, m.whole(64))
-    scale = m.power_of_two(m.a.select(great, m.whole(64), n))
+    limit = m.whole(m.format.round_integer_bits + 2 * bias + 64)
+    great = m.a.compare("icmp sgt", k, limit)
+    scale = m.power_of_biased(m.a.binary("sub", m.a.select(great, limit, k), m.whole(bias)))
     near = m.fma(p, scale, m.sub(scale, m.number(1.0)))
-    far = m.times_power_of_two(m.add(p, m.number(1.0)), n)
-    return m.with_sign(m.a.select(great, far, near), x)
+    return m.with_sign(m.a.select(great, _one_plus(m, p, k), near), x)
 
 
 def exp2(m: Arithmetic, x: Value) -> Value:
@@ -104,37 +106,49 @@ def exp2(m: Arithmetic, x: Value) -> Value:
     top = m.format.bias + 1.0
     least = -float(m.format.bias + m.format.mantissa_bits + 2)
     inside = m.at_least(m.at_most(x, top), least)
-    magic = m.number(m.format.round_integer)
+    magic = m.number(m.format.round_integer + 2 * m.format.bias)
     shifted = m.add(inside, magic)
     r = m.sub(inside, m.sub(shifted, magic))
-    n = m.a.binary("sub", m.bits(shifted), m.bits(magic))
     if m.format.mantissa_bits == 23:
         w = m.wide()
         t = w.mul(m.widened(r), w.number(LN2[0]))
         p = m.narrowed(w.fma(w.mul(t, t), w.polynomial(t, SHORT_EXP), t))
-        return m.times_power_of_two(m.add(p, m.number(1.0)), n)
-    t, rest = m.product(r, m.number(LN2[0]))
-    rest = m.fma(r, m.number(LN2[1]), rest)
-    p = m.add(m.fma(m.mul(t, t), m.polynomial(t, m.format.exp), rest), t)
-    return m.times_power_of_two(m.add(p, m.number(1.0)), n)
+    else:
+        t, rest = m.product(r, m.number(LN2[0]))
+        rest = m.fma(r, m.number(LN2[1]), rest)
+        p = m.add(m.fma(m.mul(t, t), m.polynomial(t, m.format.exp), rest), t)
+    return _one_plus(m, p, m.bits(shifted))
 
 
 def tanh(m: Arithmetic, x: Value) -> Value:
-    """tanh(x): an odd polynomial near 0, elsewhere 1 - 2 / (exp(2|x|) + 1) with the sign of x."""
-    size = m.size(x)
-    square = m.mul(x, x)
-    near = m.fma(m.mul(m.polynomial(square, m.format.tanh), square), size, size)
-    inside = m.at_most(size, m.format.tanh_one)
-    n, p = reduced_exp(m, m.add(inside, inside))
-    scale = m.power_of_two(n)
-    far = m.sub(m.number(1.0), m.div(m.number(2.0), m.add(m.fma(p, scale, scale), m.number(1.0))))
-    return m.with_sign(m.where("olt", size, m.number(SMALL_TANH), near, far), x)
+    """tanh(x) = (1 - e) / (1 + e), e = exp(-2|x|) = 2^n + 2^n p, with the sign of x.
+
+    1 - 2^n and 1 + 2^n are exact, so each side is rounded once. Where that is not enough for 2 ulp, in f64 and without
+    fma, what is lost is made up for in the quotient; its divisor is between 1 and 2, and 4/3 is near enough to it.
+    """
+    size = m.a.negate(m.size(x))
+    inside = m.at_least(m.add(size, size), -2.0 * m.format.tanh_one)
+    n, k = _nearest(m, inside, m.format.bias)
+    scale, one = m.power_of_biased(k), m.number(1.0)
+    most, beyond = m.sub(one, scale), m.add(one, scale)
+    coefficients = SHORT_TANH if m.format.mantissa_bits == 23 else EXPM1
+    if m.format.mantissa_bits == 23 and m.features.fma:
+        r = _rest(m, inside, n, LN2[0])                 # what is off by n times what this is, e makes little of
+        p = m.fma(m.mul(r, r), m.polynomial(r, coefficients), r)
+        return m.with_sign(m.div(m.fma(m.a.negate(p), scale, most), m.fma(p, scale, beyond)), x)
+    r = _rest(m, inside, n, *m.format.ln2)
+    p, rest = m.sum_of_ordered(r, m.mul(m.mul(r, r), m.polynomial(r, coefficients)))
+    part = m.mul(p, scale)
+    above, lost_above = m.sum_of_ordered(most, m.a.negate(part))
+    below, lost_below = m.sum_of_ordered(beyond, part)
+    quotient = m.div(above, below)
+    lost = m.fma(m.a.negate(quotient), lost_below, m.fma(m.a.negate(rest), scale, lost_above))
+    return m.with_sign(m.fma(lost, m.number(0.75), quotient), x)
 
 
 def _halved_exp(m: Arithmetic, size: Value) -> Value:
     """exp(size) / 2, also where exp(size) overflows and that does not; in exp_range as widened by one power of 2."""
-    n, p = reduced_exp(m, m.at_most(size, m.format.exp_range[1] + 1.0))
-    return m.times_power_of_two(m.add(p, m.number(1.0)), m.a.binary("sub", n, m.whole(1)))
+    return _one_plus(m, *reduced_exp(m, m.at_most(size, m.format.exp_range[1] + 1.0), -1))
 
 
 def cosh(m: Arithmetic, x: Value) -> Value:

@@ -6,6 +6,8 @@
 2. Where a reference refuses its operands, or fails otherwise, the check fails: the run leaves at its exit before
    anything is written that the caller can see, and whoever runs the program eagerly then meets the same error.
 3. An interruption (KeyboardInterrupt, SystemExit) makes the check fail too, and is raised again once the run has left.
+4. The arrays by which Python sees buffers are kept by their addresses, which come again with every run: to make one
+   takes as long as to multiply a thousand numbers. They own nothing, and are only looked up by a valid address.
 """
 from __future__ import annotations
 
@@ -16,12 +18,15 @@ from math import prod
 
 import numpy as np
 
+from codegen.ir.dims import number_of
 from codegen.ir.types import DTYPES, TensorType
-from codegen.schedule.host import run_host
+from codegen.schedule.host import host_work
 from codegen.schedule.plan import Host
 
-_KERNEL = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_void_p), ctypes.c_int64, ctypes.c_int64,
-                           ctypes.POINTER(ctypes.c_int32))
+_KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+
+MOST_VIEWS = 32
+"""Of one buffer of a step: outputs are elsewhere with every run, where nothing recycles them."""
 
 
 class HostCalls:
@@ -36,16 +41,21 @@ class HostCalls:
 
     def address(self, step: Host) -> int:
         """The address of a new function that does `step`; its buffers: the operands that have elements, the result."""
-        def run(buffers, first, last, failed) -> None:
+        views = [_Views(type) for type in (*(type for k, type in step.operands if k is not None), step.type)]
+        empty = {n: np.empty(tuple(map(number_of, type.shape)), DTYPES[type.dtype])
+                 for n, (k, type) in enumerate(step.operands) if k is None}
+        table, work = ctypes.c_void_p * len(views), host_work(step)
+
+        def run(buffers: int, first: int, last: int, failed: int) -> None:
             try:
-                pointers = iter(range(len(step.operands) + 1))
-                operands = [np.empty(0) if k is None else _array(buffers[next(pointers)], type)
-                            for k, type in step.operands]
-                run_host(step, operands, _array(buffers[next(pointers)], step.type))
+                *operands, result = [view.at(pointer) for view, pointer in zip(views, table.from_address(buffers))]
+                for n, array in empty.items():
+                    operands.insert(n, array)
+                work(operands, result)
             except Exception:  # noqa: BLE001 - invariant 2
-                failed[0] = 1
+                ctypes.c_int32.from_address(failed).value = 1
             except BaseException as interruption:  # noqa: BLE001 - invariant 3
-                failed[0] = 1
+                ctypes.c_int32.from_address(failed).value = 1
                 self._met.interruption = interruption
 
         function = _KERNEL(run)
@@ -62,8 +72,21 @@ class HostCalls:
             raise interruption
 
 
-def _array(pointer: int, type: TensorType) -> np.ndarray:
-    """The elements of a buffer, flat."""
-    dtype = DTYPES[type.dtype]
-    size = prod(map(int, type.shape)) * dtype.itemsize      # type: ignore[arg-type]
-    return np.ndarray((size,), np.uint8, memoryview((ctypes.c_char * size).from_address(pointer))).view(dtype)
+class _Views:
+    """The elements of a buffer of one type, as arrays on the memory it has had."""
+
+    def __init__(self, type: TensorType):
+        self._shape, self._dtype = tuple(map(number_of, type.shape)), DTYPES[type.dtype]
+        self._bytes = ctypes.c_char * (prod(self._shape) * self._dtype.itemsize)
+        self._known: dict[int | None, np.ndarray] = {}
+
+    def at(self, pointer: int | None) -> np.ndarray:
+        """The array at an address."""
+        array = self._known.get(pointer)
+        if array is None:
+            if len(self._known) >= MOST_VIEWS:
+                self._known.clear()
+            assert pointer is not None
+            memory = memoryview(self._bytes.from_address(pointer))
+            array = self._known[pointer] = np.ndarray(self._shape, self._dtype, memory)
+        return array

@@ -25,9 +25,9 @@ import numpy as np
 
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType, type_of
-from codegen.schedule.plan import ProgramPlan
+from codegen.schedule.plan import ProgramPlan, at_once
 from codegen.schedule.plan_text import print_program_plan
-from codegen.schedule.step_reports import Listings, StepReport, StepTime, step_reports
+from codegen.schedule.step_reports import Listings, StepReport, StepTime, step_reports, together
 
 DONE = -1
 """What a run returns that came to the first end; at end k it is DONE - k. An exit is its number, 0 or more."""
@@ -60,11 +60,30 @@ class Measured:
 
     @property
     def steps(self) -> tuple[tuple[StepReport, ...], ...]:
-        """For each block of the plan, which may cut those of the program, a report for each of its steps."""
+        """For each block of the plan, which may cut those of the program, a report for each of its steps.
+
+        Steps that are one launch share its time, each according to the bytes that it moves.
+        """
         reports = {id(plan): step_reports(plan, self.listings) for plan in self.plan.plans}
-        return tuple(tuple(replace(report, time=self.times.get((number, k)))
-                           for k, report in enumerate(reports[id(block.plan)]))
-                     for number, block in enumerate(self.plan.blocks))
+        return tuple(self._timed(number, reports[id(block.plan)]) for number, block in enumerate(self.plan.blocks))
+
+    def _timed(self, number: int, reports: tuple[StepReport, ...]) -> tuple[StepReport, ...]:
+        found = list(reports)
+        for numbers in at_once(self.plan.blocks[number].plan.steps):
+            time = self.times.get((number, numbers.start))
+            if time is None:
+                continue
+            moved = sum(reports[k].bytes_moved for k in numbers)
+            for k in numbers:
+                part = reports[k].bytes_moved / moved if moved and len(numbers) > 1 else 1.0
+                found[k] = replace(reports[k], time=time.scaled(part))
+        return tuple(found)
+
+    def launches(self, block: int) -> dict[int, StepReport]:
+        """A report for each launch of a block, by the number of its first step."""
+        plan = self.plan.blocks[block].plan
+        reports = step_reports(plan, self.listings)
+        return {numbers.start: together(reports[numbers.start:numbers.stop]) for numbers in at_once(plan.steps)}
 
 
 @struct(eq=False)

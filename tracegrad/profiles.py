@@ -74,14 +74,15 @@ class Profile:
 
         for span in self.spans:
             yield Activity(span.kind, span.name, span.thread, span.begin, span.end, span.facts)
-        steps: dict[Measured, tuple[tuple[StepReport, ...], ...]] = {}
+        known: dict[tuple[Measured, int], dict[int, StepReport]] = {}
         for event in self.native:
             if event.kind == "run":
                 yield Activity("run", event.of.name, event.thread, event.begin, event.end, {})
                 continue
-            if event.of not in steps:
-                steps[event.of] = event.of.steps
-            step = steps[event.of][event.block][event.step]
+            place = event.of, event.block
+            if place not in known:
+                known[place] = event.of.launches(event.block)
+            step = known[place][event.step]
             facts: dict[str, int | str] = {"chunks": event.chunks}
             if event.kind == "step":
                 facts |= {"bytes": step.bytes_moved, "flops": step.flops, "lines": ", ".join(step.lines)}

@@ -62,6 +62,7 @@ from codegen.schedule.plan import (
     PlannedBlock,
     ProgramPlan,
     Step,
+    at_once,
     written,
 )
 from codegen.schedule.sizes import chunks_at
@@ -157,18 +158,19 @@ class _Writer:
         places = [block.place(buffer.place) for buffer in block.plan.buffers]
         slots = [self._slot(place) | _start(buffer) << SLOT_BITS for place, buffer in zip(places, block.plan.buffers)]
         may_leave = True
-        for k, steps, at_once in _at_once(block.plan.steps, launches):
-            if at_once[0] is None:
+        for numbers in at_once(block.plan.steps):
+            several = [launched for k in numbers if (launched := launches[k]) is not None]
+            if not several:
                 self.words += [CHECK, CHECK_EXIT]
                 continue
-            several = [launched for launched in at_once if launched is not None]
             address, chunks, operands, literals = self._one(several, slots)
             if chunks:
-                self.step_at[HEADER_WORDS + len(self.words)] = number, k
+                self.step_at[HEADER_WORDS + len(self.words)] = number, numbers.start
                 self.words += [LAUNCH, 5 + len(operands) + len(literals), address, chunks, len(operands), *operands,
                                *literals]
                 self.widest = max(self.widest, len(operands) + 1)
-                may_leave = may_leave and not any(isinstance(places[b], Input) for step in steps for b in written(step))
+                may_leave = may_leave and not any(isinstance(places[b], Input)
+                                              for k in numbers for b in written(block.plan.steps[k]))
                 if may_leave and chunks > 1:
                     self.words.append(POLL)
                 self.is_long |= chunks > 1
@@ -233,16 +235,6 @@ class _Writer:
                 return self.slot_of_offset[offset]
             case Constant(data):
                 return self.slot_of_constant[data]
-
-
-def _at_once(steps: Sequence[Step], launches: Sequence[_Launched | None]
-             ) -> Iterator[tuple[int, list[Step], list[_Launched | None]]]:
-    """The steps, those that are one launch together, the number of the first, and what each of them launches."""
-    first = 0
-    for k in range(1, len(steps) + 1):
-        if k == len(steps) or not (isinstance(step := steps[k], Launch) and step.beside):
-            yield first, list(steps[first:k]), list(launches[first:k])
-            first = k
 
 
 def _places(block: PlannedBlock) -> Iterator[Place]:

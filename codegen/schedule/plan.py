@@ -8,6 +8,7 @@ A ProgramPlan has one for each block of a tree, and says where in the program's 
 """
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 
 from codegen.ir.dims import Dim, Size, number_of
@@ -131,6 +132,15 @@ class Check:
 
 
 Step = Launch | Matmul | Host | Copy | Check
+
+
+def at_once(steps: Sequence[Step]) -> Iterator[range]:
+    """The numbers of steps, those that are one launch together in one range."""
+    first = 0
+    for k in range(1, len(steps) + 1):
+        if k == len(steps) or not (isinstance(step := steps[k], Launch) and step.beside):
+            yield range(first, k)
+            first = k
 
 
 def written(step: Step) -> tuple[int, ...]:

@@ -7,8 +7,8 @@ memory and the processor if no cache held any of it.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import field, replace
 from math import prod
 from typing import assert_never
 
@@ -63,6 +63,10 @@ class StepTime:
         """Over the runs of both."""
         return StepTime(self.runs + other.runs, self.total + other.total, min(self.shortest, other.shortest))
 
+    def scaled(self, part: float) -> StepTime:
+        """A part of it."""
+        return StepTime(self.runs, self.total * part, self.shortest * part)
+
     @property
     def mean(self) -> float:
         """Seconds of a run."""
@@ -115,6 +119,20 @@ def step_reports(plan: Plan, listings: Listings | None = None) -> tuple[StepRepo
     """A report for each step, in order."""
     origins = plan.origins or (Origin((), ()),) * len(plan.steps)
     return tuple(_report(step, origin, plan, listings) for step, origin in zip(plan.steps, origins, strict=True))
+
+
+def together(reports: Sequence[StepReport]) -> StepReport:
+    """What steps that are one launch do, as the report of the first."""
+    if len(reports) == 1:
+        return reports[0]
+    return replace(
+        reports[0], summary=f"{len(reports)} at once: {reports[0].summary}", lines=_united(r.lines for r in reports),
+        text="\n".join(r.text for r in reports), bytes_moved=sum(r.bytes_moved for r in reports),
+        bytes_written=sum(r.bytes_written for r in reports), flops=sum(r.flops for r in reports))
+
+
+def _united(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line for lines in several for line in lines))
 
 
 def _report(step: Step, origin: Origin, plan: Plan, listings: Listings | None) -> StepReport:

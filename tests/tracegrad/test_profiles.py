@@ -119,6 +119,30 @@ def test_an_explanation_has_the_times_of_steps_that_were_profiled():
     assert "where it was profiled" in str(explanation)
 
 
+def test_steps_that_are_one_launch_are_one_row_and_share_its_time():
+    parameters = [tg.ones(n, requires_grad=True) for n in (100_000, 70_000, 5_000)]
+    optimizer = tg.optim.Adam(parameters)
+
+    @tg.trace
+    def step(x):
+        optimizer.zero_grad()
+        loss = sum((p * p * x).sum() for p in parameters)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(2):
+        step(tg.ones(1))
+    with tg.profile() as p:
+        step(tg.ones(1)), step(tg.ones(1))
+    kernels = step.explain().kernels
+    launches = [a for a in p.activities() if a.kind == "step"]
+    assert len(launches) < 2 * len(kernels) and any(" at once: " in a.name for a in launches)
+    assert all(kernel.time.runs == 2 for kernel in kernels)
+    assert sum(k.time.total for k in kernels) == pytest.approx(sum(a.end - a.begin for a in launches) * 1e-9)
+    assert sum(k.flops for k in kernels) == sum(a.facts["flops"] for a in launches) / 2
+
+
 def test_calls_that_are_not_replayed():
     def prints(x):
         print(end="")

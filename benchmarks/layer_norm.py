@@ -16,9 +16,7 @@ CASE = f"{ROWS}x{COLUMNS}"
 def data() -> list[np.ndarray]:
     """The array, the cotangent, weight and bias."""
     rng = np.random.default_rng(0)
-    x, g = rng.standard_normal((2, ROWS, COLUMNS), dtype=np.float32)
-    weight, bias = rng.standard_normal((2, COLUMNS), dtype=np.float32)
-    return [x, g, weight, bias]
+    return [rng.standard_normal(shape, dtype=np.float32) for shape in ((ROWS, COLUMNS),) * 2 + ((COLUMNS,),) * 2]
 
 
 def numbers(results) -> list[float]:

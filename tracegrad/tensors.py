@@ -34,13 +34,15 @@ FOLLOWERS: list[Any] = []
 class Saved:
     """A value saved for backward: its array, and (weakly) the Tensor that still holds exactly this value.
 
-    `held` is what stands in the place of the array where that is yet to be computed (see `pending`).
+    `held` is what stands in the place of the array where that is yet to be computed (see `pending`). `twin`: the Tensor
+    of a copy, which a recorder knows.
     """
 
-    __slots__ = ("held", "tensor", "__weakref__")
+    __slots__ = ("held", "tensor", "twin", "__weakref__")
 
     def __init__(self, held: Any, tensor: weakref.ref[Tensor]):
         self.held, self.tensor = held, tensor
+        self.twin: Tensor | None = None
 
     @property
     def array(self) -> np.ndarray:
@@ -50,16 +52,26 @@ class Saved:
     def restored(self) -> Tensor:
         """A Tensor of the value."""
         held = self.held
-        return Tensor(held) if isinstance(held, np.ndarray) else held.tensor()
+        made = Tensor(held) if isinstance(held, np.ndarray) else held.tensor()
+        if self.twin is not None:
+            _recorded_as_same(self.twin, made)
+        return made
 
     def keep_copy(self) -> None:
         """The memory is about to be overwritten: go on with a copy."""
         tensor = self.tensor()
         twin = Tensor(self.array.copy())
-        recorder = ACTIVE.get()
-        if recorder is not None and tensor is not None:     # to the recorder a copy is the value itself by another name
-            recorder.record_op("reshape", (tensor,), {"shape": self.array.shape}, twin)
+        if tensor is not None and _recorded_as_same(tensor, twin):
+            self.twin = twin
         self.held, self.tensor = twin.array, weakref.ref(twin)
+
+
+def _recorded_as_same(tensor: Tensor, copy: Tensor) -> bool:
+    """To a recorder, if there is one, a copy is the value itself by another name. Is there one?"""
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_op("reshape", (tensor,), {"shape": tensor.shape}, copy)
+    return recorder is not None
 
 
 class View:

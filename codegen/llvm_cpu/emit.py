@@ -9,9 +9,12 @@ otherwise.
 1. A value along the vector axis is a vector, or a scalar if it is the same in every lane.
 2. What is invariant in a loop is computed before it, and nothing is computed twice: the assembler sees to that.
 3. The order in which values are combined depends on the kernel and the features, not on the chunks of a call.
+4. A pass with guards is written twice: where one comparison says that they hold in a whole vector there are none.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
 from typing import assert_never
 
 from codegen.ir.references import literal
@@ -33,6 +36,7 @@ from codegen.schedule.kernel import (
     Cast,
     Const,
     Gather,
+    Holds,
     Kernel,
     Load,
     Pass,
@@ -44,10 +48,17 @@ from codegen.schedule.kernel import (
     Statement,
     Store,
     Unary,
+    Within,
     makes_value,
     operands,
 )
 from codegen.schedule.value_types import value_dtypes
+
+WORTH_TWICE = 1 << 15
+"""From so many points on, code for vectors in which all guards hold is worth its compilation."""
+
+MOST_TWICE = 64
+"""So many statements are written twice at most."""
 
 _PARAMETERS = "ptr noalias readonly %buffers, i64 %first_chunk, i64 %last_chunk, ptr noalias %failed"
 _FIRST_CHUNK, _LAST_CHUNK = Value("%first_chunk", I64), Value("%last_chunk", I64)
@@ -110,7 +121,17 @@ class _Writer:
             return
         carriers: dict[int, Accumulator | Scanner] = {**accumulators, **scanners}
 
+        guards = self._guards(p)
+
         def body(inside: Point, carried: list[Value]) -> list[Value]:
+            test, told = indexing.everywhere(self.a, inside, guards) if inside.mask is None else (None, frozenset())
+            if test is None:
+                return written(inside, carried)
+            found = self.a.when(test, carried, lambda: written(replace(inside, assumed=told), carried))
+            rest = self.a.binary("xor", test, self.a.constant(test.type, True))
+            return self.a.when(rest, found, lambda: written(inside, carried))
+
+        def written(inside: Point, carried: list[Value]) -> list[Value]:
             states = _divided(carried, carriers)
             self.scans = {number: (scanner, states[number][0]) for number, scanner in scanners.items()}
             self._statements(p, inside, first)
@@ -124,6 +145,17 @@ class _Writer:
         states = _divided(self.nest.over(p.axes, point, start, body), carriers)
         for number, accumulator in accumulators.items():
             self.values[number] = accumulator.finish(self.a, states[number])
+
+    def _guards(self, p: Pass) -> list[Within]:
+        """The guards of a pass that is worth being written twice: for vectors in which all hold, and for the others."""
+        axes = {axis.name: axis.extent for axis in (*self.kernel.axes, *p.axes)}
+        points, along = prod(axes.values()), axes.get(self.kernel.vector or "", 1)
+        if not isinstance(points, int) or not isinstance(along, int) or len(p.body) > MOST_TWICE:
+            return []
+        lasts = not p.axes and len(self.kernel.passes) > 1          # its values are seen by later passes
+        if points < WORTH_TWICE or along < 2 * self.nest.lanes or lasts:
+            return []
+        return sorted({guard for s in p.body if isinstance(s, Load | Holds | Gather) for guard in s.guards}, key=str)
 
     def _statements(self, p: Pass, point: Point, first: int) -> None:
         """The body of a pass at one point. The value of an Accumulate is, until the pass is over, what it adds here."""
@@ -157,6 +189,9 @@ class _Writer:
                 return operations.cast(a, self.features, indexing.number(a, point, s.index), s.dtype)
             case Load():
                 return memory.load(a, self.buffers, point, s)
+            case Holds(guards):
+                held = indexing.holds(a, point, guards)
+                return a.constant(vector("bool"), True) if held is None else held
             case Gather():
                 return memory.gather(a, self.buffers, point, s, values[s.k])
             case Unary():

@@ -6,7 +6,7 @@ provably fall between two multiples of it.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import gcd
 from typing import overload
 
@@ -22,7 +22,8 @@ class Point:
     """Where in the nest code is written.
 
     indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside that axis.
-    aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all.
+    aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all. assumed: guards that
+    were found to hold in every lane.
     """
 
     indices: Mapping[str, Value]
@@ -31,6 +32,7 @@ class Point:
     lanes: int = 1
     aligned: int = 1
     mask: Value | None = None
+    assumed: frozenset[Within] = frozenset()
 
 
 @struct
@@ -159,7 +161,7 @@ def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[
     vectors: Value | None = None
     for guard in guards:
         low, high = bounds(guard.index, point.extents)
-        if surely_at_most(guard.low, low) and surely_below(high, guard.high):
+        if guard in point.assumed or surely_at_most(guard.low, low) and surely_below(high, guard.high):
             continue
         shifted = Index(guard.index.terms, guard.index.constant - guard.low)
         width = guard.high - guard.low                      # low <= i < high, as i - low < width unsigned
@@ -173,6 +175,23 @@ def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[
             test = a.compare("icmp ult", lane, a.size_in_lanes(width, lane.type))
             vectors = test if vectors is None else a.binary("and", vectors, test)
     return scalar, vectors
+
+
+def everywhere(a: Assembler, point: Point, guards: Iterable[Within]) -> tuple[Value | None, frozenset[Within]]:
+    """Do guards hold in every lane, and which: those of which one comparison can tell; None where they never do."""
+    test: Value | None = None
+    told: set[Within] = set()
+    for guard in guards:
+        form = affine(a, point, Index(guard.index.terms, guard.index.constant - guard.low))
+        if form is None or form.step < 0 or not isinstance(guard.high - guard.low, int):
+            continue
+        width = number_of(guard.high - guard.low) - form.step * (point.lanes - 1)
+        if width <= 0:
+            return None, frozenset()
+        inside = a.compare("icmp ult", form.base, a.size(width))
+        test = inside if test is None else a.binary("and", test, inside)
+        told.add(guard)
+    return test, frozenset(told)
 
 
 @overload

@@ -73,6 +73,8 @@ def _slice_of_write(rewriter: Rewriter, node: Node) -> int | None:
         if any(map(_apart, read, region)):
             passed, value = passed + 1, write.args[2]
         elif all(map(_inside, read, region)):
+            if _is_kept(rewriter, value, write, region):
+                break
             passed, value = passed + 1, write.args[1]
             break
         elif prod(map(len, region)) * MUCH_LARGER <= prod(cast(tuple[int, ...], write.type.shape)):
@@ -88,6 +90,12 @@ def _slice_of_write(rewriter: Rewriter, node: Node) -> int | None:
         mask, new = (rewriter.emit("slice", v, **attrs) for v in write.args[:2])
         result = rewriter.emit("where", mask, new, result)
     return result
+
+
+def _is_kept(rewriter: Rewriter, value: int, write: Node, region: Region) -> bool:
+    """Is a write that makes up most of an array read by others, too? Then what is written is best read from there."""
+    most = 2 * prod(map(len, region)) > prod(cast(tuple[int, ...], write.type.shape))
+    return most and rewriter.readers.get(value, 1) > 1
 
 
 def _slice_of_pad(rewriter: Rewriter, node: Node) -> int | None:

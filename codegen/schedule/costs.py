@@ -1,7 +1,7 @@
 """Costs: how long an element of each op takes, in additions. They decide what fuses and what is computed again."""
 from __future__ import annotations
 
-from codegen.schedule.kernel import Binary, Cast, Gather, RandomWord, Select, Statement, Unary
+from codegen.schedule.kernel import Binary, Cast, Gather, Holds, RandomWord, Select, Statement, Unary
 
 COSTS: dict[str, int] = {
     "constant": 0, "iota": 0, "cast": 1, "detach": 0, "where": 1, "concat": 1,
@@ -31,6 +31,8 @@ def cost_of(statement: Statement) -> int:
             return op_cost(op)
         case Select() | Cast():
             return 1
+        case Holds(guards):
+            return len(guards)
         case Gather():
             return op_cost("gather")
         case RandomWord():

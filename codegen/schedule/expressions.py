@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codegen.ir.dims import Size, surely_at_most, surely_below
+from codegen.ir.dims import Size
 from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
 from codegen.ir.structs import struct
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, constant, flatten, shift, substitute
+from codegen.schedule.index import ZERO, axes_of, axis, coefficient, constant, flatten, shift, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
     Cast,
     Const,
     Gather,
+    Holds,
     Index,
     Load,
     Param,
@@ -165,25 +166,10 @@ class Expressions:
         inside = self.value(operand, source, guards + tuple(guard for guard in more if guard not in guards))
         if isinstance(self.statements[inside], Load | Gather):
             return inside                                       # is 0 where a guard does not hold
-        condition = self._holds(more)
+        condition = self.add(Holds(more))
         if self.statements[inside] == Const("true", "bool"):
             return condition
         return self.select(condition, inside, self.number(0, node.type.dtype))
-
-    def _holds(self, guards: Guards) -> int:
-        """The bool that all guards hold."""
-        parts: list[int] = []
-        for guard in guards:
-            position = self.add(Position(guard.index, "i64"))
-            least, greatest = bounds(guard.index, self.extents)
-            if not surely_at_most(guard.low, least):
-                parts.append(self.binary("ge", position, self.size(guard.low, "i64")))
-            if not surely_below(greatest, guard.high):
-                parts.append(self.binary("lt", position, self.size(guard.high, "i64")))
-        result = parts[0]
-        for part in parts[1:]:
-            result = self.binary("and", result, part)
-        return result
 
     def _reduced(self, v: int, node: Node, point: Point, guards: Guards) -> int:
         if self.rows.get(v) != point or guards:

@@ -112,6 +112,13 @@ class Load:
 
 
 @struct
+class Holds:
+    """Do all guards hold here? A bool."""
+
+    guards: tuple[Within, ...]
+
+
+@struct
 class Gather:
     """buffer[base + stride * k]; k < 0 counts from `size`. Where k is out of bounds the check fails: 0."""
 
@@ -212,7 +219,7 @@ class Scatter:
 
 
 Statement = (
-    Const | Position | Load | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Scan | Store
+    Const | Position | Load | Holds | Gather | Unary | Binary | Select | Cast | RandomWord | Accumulate | Scan | Store
     | Scatter
 )
 
@@ -220,7 +227,7 @@ Statement = (
 def operands(statement: Statement) -> tuple[int, ...]:
     """The numbers of the values that a statement uses."""
     match statement:
-        case Const() | Position() | Load():
+        case Const() | Position() | Load() | Holds():
             return ()
         case Gather(k=k):
             return (k,)
@@ -243,7 +250,7 @@ def operands(statement: Statement) -> tuple[int, ...]:
 def with_operands(statement: Statement, new: Sequence[int]) -> Statement:
     """The statement with other operands, in the order of `operands`."""
     match statement:
-        case Const() | Position() | Load():
+        case Const() | Position() | Load() | Holds():
             return statement
         case Gather():
             return replace(statement, k=new[0])
@@ -268,6 +275,8 @@ def indices_of(statement: Statement) -> tuple[Index, ...]:
     match statement:
         case Load(index=index, guards=guards) | Gather(base=index, guards=guards):
             return (index, *(guard.index for guard in guards)) if guards else (index,)
+        case Holds(guards):
+            return tuple(guard.index for guard in guards)
         case Position(index=index) | RandomWord(index=index) | Store(index=index) | Scatter(base=index):
             return (index,)
         case _:
@@ -279,6 +288,8 @@ def with_indices(statement: Statement, new: Callable[[Index], Index]) -> Stateme
     match statement:
         case Load(buffer, index, guards):
             return Load(buffer, new(index), tuple(Within(new(g.index), g.low, g.high) for g in guards))
+        case Holds(guards):
+            return Holds(tuple(Within(new(g.index), g.low, g.high) for g in guards))
         case Gather():
             guards = tuple(Within(new(g.index), g.low, g.high) for g in statement.guards)
             return replace(statement, base=new(statement.base), guards=guards)

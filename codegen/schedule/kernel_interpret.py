@@ -23,6 +23,7 @@ from codegen.schedule.kernel import (
     Cast,
     Const,
     Gather,
+    Holds,
     Index,
     Kernel,
     Load,
@@ -126,6 +127,8 @@ class _Run:
                 result = self.index(index).astype(DTYPES[dtype])
             case Load(buffer, index, guards):
                 result = self.read(buffer, self.index(index), self.holds(guards))
+            case Holds(guards):
+                result = self.holds(guards)
             case Gather():
                 result = self.read(s.buffer, *self.picked(s, self.holds(s.guards)))
             case Unary(op, x):

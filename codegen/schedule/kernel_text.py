@@ -6,7 +6,7 @@
     axis      = NAME "<" size ["vector"] ["parallel" "grain" size] ["while" index "<" size]
     statement = "v"K "=" value | "store" place "v"K | ("scatter_add" | "scatter_set") place at "v"K
     value     = "const" LITERAL DTYPE | "position" index DTYPE | "load" place ["if" guard ("," guard)*]
-              | "gather" place at ["if" guard ("," guard)*] | "cast" "v"K DTYPE
+              | "holds" "if" guard ("," guard)* | "gather" place at ["if" guard ("," guard)*] | "cast" "v"K DTYPE
               | "select" "v"K "v"K "v"K | "random" index "key" "v"K "counter" "v"K | "accumulate" KIND "v"K
               | "scan" OP "v"K+ | OP "v"K | OP "v"K "v"K
     place     = "b"K "[" index "]"       at = "at" "v"K "*" size "of" size     guard = size "<=" index "<" size
@@ -31,6 +31,7 @@ from codegen.schedule.kernel import (
     Cast,
     Const,
     Gather,
+    Holds,
     Index,
     Kernel,
     Load,
@@ -93,6 +94,8 @@ def statement_text(s: Statement) -> str:
             return f"position {index_text(index)} {dtype}"
         case Load(buffer, index, guards):
             return f"load b{buffer}[{index_text(index)}]{_guards_text(guards)}"
+        case Holds(guards):
+            return f"holds{_guards_text(guards)}"
         case Gather(buffer, base, k, stride, size, guards):
             return f"gather b{buffer}[{index_text(base)}] at v{k}*{stride} of {size}{_guards_text(guards)}"
         case Unary(op, x):
@@ -268,6 +271,8 @@ class _Parser:
                 return Position(self.index(), self.name())
             case "load":
                 return Load(*self.place(), self.guards())
+            case "holds":
+                return Holds(self.guards())
             case "gather":
                 (buffer, index), (k, stride, size) = self.place(), self.indexed()
                 return Gather(buffer, index, k, stride, size, self.guards())

@@ -30,6 +30,7 @@ from codegen.schedule.kernel import (
     Cast,
     Const,
     Gather,
+    Holds,
     Index,
     Kernel,
     Load,
@@ -177,6 +178,8 @@ class _Verifier:
                 if isinstance(s, Gather):
                     self.require(self.dtypes[s.k] in ("i32", "i64"), f"v{s.k} is {self.dtypes[s.k]} and no index")
                 return self.kernel.params[buffer].dtype
+            case Holds():
+                return "bool"
             case Unary(op, x):
                 return self.result(op, x)
             case Binary(op, x, y):

@@ -96,6 +96,7 @@ class _Partitioner:
         self.depth = [0] * count
         self.home: dict[int, int] = {}
         self.drafts: dict[int, _Draft] = {}
+        self.moved: set[int] = set()                    # values that are read at other points than those of the reader
         self.readers: dict[int, list[int]] = {}         # value to the groups that read it at their own points
         self.decisions: list[Decision] = []
 
@@ -152,7 +153,7 @@ class _Partitioner:
         if self.graph.forms[v] is not Form.LIGHT:
             return False
         reach = self.demand.reach[v]
-        if reach > self.size[v] and self.cost[v] * reach > 2 * self.machine.serial_work:
+        if reach > 1.25 * self.size[v] and self.cost[v] * reach > 2 * self.machine.serial_work:
             return True
         if self.cost[v] * 4 > self.machine.most_operations or (node.op == "gather" and self._picks(v, node)):
             return True
@@ -271,6 +272,7 @@ class _Partitioner:
         draft.members.append(v)
         draft.cost += self.cost[v] + 1
         draft.needs |= {self.home[l] for l in leaves if l in self.home} - {g}
+        self.moved.update(l for l, aligned in leaves.items() if not aligned)
         if self.graph.forms[v] is Form.REDUCE or not draft.after.isdisjoint(leaves):
             draft.after.add(v)
         for l in self._large_leaves(v):
@@ -354,8 +356,10 @@ class _Partitioner:
         if self.graph.forms[v] is Form.REDUCE:
             self._decide(v, f"%{v} is stored: it is a reduction that other kernels read", parts=True)
             return True
-        if self.again[v] > CHEAP:
-            self._decide(v, f"%{v} is stored: computing it again takes {self.again[v]} operations an element",
+        times = self.demand.uses[v] if v in self.moved else 1
+        if self.again[v] * times > CHEAP:
+            at = f" at each of {times} points" if times > 1 else ""
+            self._decide(v, f"%{v} is stored: computing it again takes {self.again[v]} operations an element{at}",
                          parts=True)
             return True
         stored = (2 + others) * self._bytes(v)

@@ -17,6 +17,7 @@ from codegen.schedule.index import Extents, bounds, canonical
 from codegen.schedule.kernel import (
     Axis,
     Gather,
+    Holds,
     Index,
     Kernel,
     Load,
@@ -66,7 +67,7 @@ def fits(kernel: Kernel) -> bool:
         extents = {axis.name: axis.extent for axis in (*kernel.axes, *one.axes)}
         if not all(_fits(index, extents) for index in {index for s in one.body for index in indices_of(s)}):
             return False
-        guards = (guard for s in one.body if isinstance(s, Load | Gather) for guard in s.guards)
+        guards = (guard for s in one.body if isinstance(s, Load | Holds | Gather) for guard in s.guards)
         if not all(-LARGEST < guard.low and guard.high < LARGEST for guard in guards):
             return False
     return True
@@ -98,7 +99,7 @@ def with_sizes(kernel: Kernel, new: Callable[[Size], Size]) -> Kernel:
         s = with_indices(s, of_index)
         if isinstance(s, Gather | Scatter):
             s = replace(s, stride=new(s.stride), size=new(s.size))
-        if isinstance(s, Load | Gather):
+        if isinstance(s, Load | Holds | Gather):
             s = replace(s, guards=tuple(Within(g.index, new(g.low), new(g.high)) for g in s.guards))
         return s
 

@@ -21,6 +21,7 @@ from codegen.schedule.kernel import (
     Binary,
     Cast,
     Gather,
+    Holds,
     Kernel,
     Pass,
     RandomWord,
@@ -184,6 +185,8 @@ def _op(statement: Statement) -> str | None:
             return "where"
         case Gather():
             return "gather"
+        case Holds():
+            return None
         case Scatter(kind):
             return f"scatter_{kind}"
         case RandomWord():

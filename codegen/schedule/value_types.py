@@ -7,6 +7,7 @@ from codegen.schedule.kernel import (
     Cast,
     Const,
     Gather,
+    Holds,
     Kernel,
     Load,
     Position,
@@ -32,6 +33,8 @@ def value_dtypes(kernel: Kernel) -> list[str]:
                 case Load() | Gather():
                     dtypes.append(kernel.params[s.buffer].dtype)
                 case Binary() if s.op in COMPARISONS:
+                    dtypes.append("bool")
+                case Holds():
                     dtypes.append("bool")
                 case Unary() | Binary() | Select() | Accumulate():
                     dtypes.append(dtypes[s.x])

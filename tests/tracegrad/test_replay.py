@@ -267,3 +267,21 @@ def test_a_path_does_not_keep_what_its_run_gave():
     results = [weakref.ref(traced(x)) for x in (tg.ones(3), -tg.ones(3), tg.ones(3))]
     gc.collect()
     assert [r() for r in results] == [None] * 3
+
+
+def test_what_is_saved_of_memory_that_others_may_write_to():
+    """It is copied; the copy is the value itself to the recording."""
+    def product(x, w, g):
+        y = x * w
+        return y.detach(), *tg.autograd.grad(y, (x, w), g)
+
+    traced = tg.trace(product, target="interpret")
+    arrays = [np.arange(n, dtype=np.float32).reshape(shape) for n, shape in ((6, (2, 3)), (3, (3,)), (6, (2, 3)))]
+    for _ in range(3):
+        x, w, g = map(tg.from_numpy, arrays)
+        x.requires_grad_()
+        w.requires_grad_()
+        for found, expected in zip(traced(x, w, g), product(x, w, g), strict=True):
+            assert found.tolist() == expected.tolist()
+        arrays[1][:] += 1
+    assert traced.stats.replays == 2, traced.explain()

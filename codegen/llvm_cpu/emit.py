@@ -9,7 +9,8 @@ otherwise.
 1. A value along the vector axis is a vector, or a scalar if it is the same in every lane.
 2. What is invariant in a loop is computed before it, and nothing is computed twice: the assembler sees to that.
 3. The order in which values are combined depends on the kernel and the features, not on the chunks of a call.
-4. A pass with guards is written twice: where one comparison says that they hold in a whole vector there are none.
+4. A pass with guards is written twice: where they all are, in a whole vector, what they are at most points of the
+   kernel, there are none.
 """
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ from codegen.schedule.kernel import (
 from codegen.schedule.value_types import value_dtypes
 
 WORTH_TWICE = 1 << 15
-"""From so many points on, code for vectors in which all guards hold is worth its compilation."""
+"""From so many points on, code for vectors in which guards are what they usually are is worth its compilation."""
 
 MOST_TWICE = 64
 """So many statements are written twice at most."""
@@ -124,7 +125,7 @@ class _Writer:
         guards = self._guards(p)
 
         def body(inside: Point, carried: list[Value]) -> list[Value]:
-            test, told = indexing.everywhere(self.a, inside, guards) if inside.mask is None else (None, frozenset())
+            test, told = indexing.usual(self.a, inside, guards) if inside.mask is None else (None, {})
             if test is None:
                 return written(inside, carried)
             found = self.a.when(test, carried, lambda: written(replace(inside, assumed=told), carried))
@@ -147,7 +148,7 @@ class _Writer:
             self.values[number] = accumulator.finish(self.a, states[number])
 
     def _guards(self, p: Pass) -> list[Within]:
-        """The guards of a pass that is worth being written twice: for vectors in which all hold, and for the others."""
+        """The guards of a pass that is worth being written twice: for vectors in which all are as usual, and others."""
         axes = {axis.name: axis.extent for axis in (*self.kernel.axes, *p.axes)}
         points, along = prod(axes.values()), axes.get(self.kernel.vector or "", 1)
         if not isinstance(points, int) or not isinstance(along, int) or len(p.body) > MOST_TWICE:
@@ -190,6 +191,8 @@ class _Writer:
             case Load():
                 return memory.load(a, self.buffers, point, s)
             case Holds(guards):
+                if indexing.fails(point, guards):
+                    return a.constant(vector("bool"), False)
                 held = indexing.holds(a, point, guards)
                 return a.constant(vector("bool"), True) if held is None else held
             case Gather():

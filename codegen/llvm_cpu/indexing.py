@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import gcd
+from types import MappingProxyType
 from typing import overload
 
 from codegen.ir.dims import Dim, Size, content, exact_quotient, number_of, surely_at_most, surely_below
@@ -16,6 +17,8 @@ from codegen.llvm_cpu.assembler import I32, Assembler, Value, vector
 from codegen.schedule.index import bounds
 from codegen.schedule.kernel import Index, Quotient, Remainder, Term, Within
 
+NONE_ASSUMED: Mapping[Within, bool] = MappingProxyType({})
+
 
 @struct
 class Point:
@@ -23,7 +26,7 @@ class Point:
 
     indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside that axis.
     aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all. assumed: guards that
-    were found to hold in every lane.
+    were found to hold in every lane (True) or in none (False).
     """
 
     indices: Mapping[str, Value]
@@ -32,7 +35,7 @@ class Point:
     lanes: int = 1
     aligned: int = 1
     mask: Value | None = None
-    assumed: frozenset[Within] = frozenset()
+    assumed: Mapping[Within, bool] = NONE_ASSUMED
 
 
 @struct
@@ -155,13 +158,18 @@ def holds(a: Assembler, point: Point, guards: tuple[Within, ...]) -> Value | Non
     return both(a, *held_apart(a, point, guards))
 
 
+def fails(point: Point, guards: Iterable[Within]) -> bool:
+    """Is one of the guards assumed to hold in no lane?"""
+    return any(point.assumed.get(guard) is False for guard in guards)
+
+
 def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[Value | None, Value | None]:
     """Do those guards hold that are the same in every lane, and where do the others; None where that is everywhere."""
     scalar: Value | None = None
     vectors: Value | None = None
     for guard in guards:
         low, high = bounds(guard.index, point.extents)
-        if guard in point.assumed or surely_at_most(guard.low, low) and surely_below(high, guard.high):
+        if point.assumed.get(guard) or surely_at_most(guard.low, low) and surely_below(high, guard.high):
             continue
         shifted = Index(guard.index.terms, guard.index.constant - guard.low)
         width = guard.high - guard.low                      # low <= i < high, as i - low < width unsigned
@@ -177,21 +185,33 @@ def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[
     return scalar, vectors
 
 
-def everywhere(a: Assembler, point: Point, guards: Iterable[Within]) -> tuple[Value | None, frozenset[Within]]:
-    """Do guards hold in every lane, and which: those of which one comparison can tell; None where they never do."""
+def usual(a: Assembler, point: Point, guards: Iterable[Within]) -> tuple[Value | None, dict[Within, bool]]:
+    """Is each guard, in every lane, what it is at most points, and what is that? Of the guards of which one comparison
+    can tell; None where there are none, or where a vector is too long for it.
+    """
     test: Value | None = None
-    told: set[Within] = set()
+    told: dict[Within, bool] = {}
     for guard in guards:
-        form = affine(a, point, Index(guard.index.terms, guard.index.constant - guard.low))
-        if form is None or form.step < 0 or not isinstance(guard.high - guard.low, int):
+        form = affine(a, point, guard.index)
+        low, high = bounds(guard.index, point.extents)
+        if form is None or form.step < 0 or not all(isinstance(n, int) for n in (low, high, guard.low, guard.high)):
             continue
-        width = number_of(guard.high - guard.low) - form.step * (point.lanes - 1)
+        first, last = max(number_of(low), number_of(guard.low)), min(number_of(high) + 1, number_of(guard.high))
+        reach = form.step * (point.lanes - 1)
+        if 2 * (last - first) > number_of(high) + 1 - number_of(low):
+            inside, width = first, last - first - reach                 # of the first lane
+        elif first <= low:
+            inside, width = last, number_of(high) + 1 - last
+        elif last > high:
+            inside, width = number_of(low), first - reach - number_of(low)
+        else:
+            continue
         if width <= 0:
-            return None, frozenset()
-        inside = a.compare("icmp ult", form.base, a.size(width))
-        test = inside if test is None else a.binary("and", test, inside)
-        told.add(guard)
-    return test, frozenset(told)
+            return None, {}
+        holds = a.compare("icmp ult", a.binary("sub nsw", form.base, a.size(inside)), a.size(width))
+        test = holds if test is None else a.binary("and", test, holds)
+        told[guard] = inside == first
+    return test, told
 
 
 @overload

@@ -74,7 +74,7 @@ def _to_memory(a: Assembler, buffers: Buffers, x: Value) -> Value:
 
 def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
     """buffer[index], 0 where a guard does not hold; a scalar where it is the same in every lane."""
-    if buffers.params[s.buffer].size == 0:
+    if buffers.params[s.buffer].size == 0 or indexing.fails(point, s.guards):
         return a.constant(vector(buffers.params[s.buffer].dtype), 0)
     scalar, vectors = indexing.held_apart(a, point, s.guards)
     held = indexing.both(a, scalar, vectors)

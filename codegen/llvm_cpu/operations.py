@@ -183,7 +183,9 @@ _UNARY: dict[str, Callable[[Assembler, Value], Value]] = {
 
 
 def select(a: Assembler, condition: Value, x: Value, y: Value) -> Value:
-    """x where condition holds, else y."""
+    """x where condition holds, else y; one of them where that is known."""
+    if condition.text in ("true", "false"):
+        return x if condition.text == "true" else y
     x, y = together(a, x, y)
     if condition.type.lanes > 1:
         condition, x, y = together(a, condition, x, y)

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codegen.ir.dims import Size
+from codegen.ir.dims import Size, surely_at_most, surely_below
 from codegen.ir.graph import Node, attrs_of
 from codegen.ir.references import literal_text
 from codegen.ir.structs import struct
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axes_of, axis, coefficient, constant, flatten, shift, substitute
+from codegen.schedule.index import ZERO, axes_of, axis, bounds, coefficient, constant, flatten, shift, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -254,8 +254,7 @@ class Expressions:
         if surely_at_most(size, least):
             return self.value(y, second, guards)
         inside, beyond = Within(index, 0, size), Within(index, size, total)
-        condition = self.binary("lt", self.add(Position(index, "i64")), self.size(size, "i64"))
-        return self.select(condition, self.value(x, first, (*guards, inside)),
+        return self.select(self.add(Holds((inside,))), self.value(x, first, (*guards, inside)),
                            self.value(y, second, (*guards, beyond)))
 
     def _one_hot(self, v: int, node: Node, point: Point, guards: Guards, along: int) -> int:

@@ -24,6 +24,7 @@ from codegen.ir.graph import Graph, Node, attrs_of
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.structs import struct
 from codegen.ir.types import COMPLEX
+from codegen.schedule.costs import op_cost
 from codegen.schedule.kernel import SCANS
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import MAPS, Shape, reduced_axes
@@ -106,7 +107,28 @@ def static_graph(graph: Graph, machine: Machine) -> StaticGraph:
         forms.append(_form([shapes[a] for a in node.args], operands, shapes[-1], node, machine))
     found = StaticGraph(graph, tuple(forms), tuple(shapes), tuple(map(element_count, shapes)))
     found = replace(found, forms=tuple(_on_host(found)))
+    found = replace(found, forms=tuple(_chosen_from(found)))
     return replace(found, forms=tuple(_with_parts(found)))
+
+
+def _chosen_from(graph: StaticGraph) -> Iterator[Form]:
+    """The forms, with a choice at every point for what is put together of parts of other values: nothing is computed
+    that could be in its storage, as when an array is rolled.
+    """
+    for v, form in enumerate(graph.forms):
+        taken = form is Form.CONCAT and all(_is_taken(graph, a) for a in graph.node(v).args)
+        yield Form.LIGHT if taken else form
+
+
+def _is_taken(graph: StaticGraph, v: int) -> bool:
+    """Is it a part of another value, as it is or after an operation that costs no more than putting it elsewhere?"""
+    if v < graph.first:
+        return False
+    node = graph.node(v)
+    if graph.forms[v] is Form.MOVE:
+        return node.op in ("slice", "flip") and not graph.keeps_order(v, node)
+    return graph.forms[v] is Form.LIGHT and op_cost(node.op) == 1 and node.op != "concat" and all(
+        graph.sizes[a] == 1 or _is_taken(graph, a) for a in node.args)
 
 
 def _with_parts(graph: StaticGraph) -> list[Form]:

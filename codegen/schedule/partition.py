@@ -153,7 +153,8 @@ class _Partitioner:
         if self.graph.forms[v] is not Form.LIGHT:
             return False
         reach = self.demand.reach[v]
-        if reach > 1.25 * self.size[v] and self.cost[v] * reach > 2 * self.machine.serial_work:
+        often = reach > 1.25 * self.size[v] and self.cost[v] > 1            # one addition costs no more than a load
+        if often and self.cost[v] * reach > 2 * self.machine.serial_work:
             return True
         if self.cost[v] * 4 > self.machine.most_operations or (node.op == "gather" and self._picks(v, node)):
             return True

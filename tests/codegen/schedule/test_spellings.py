@@ -38,7 +38,7 @@ SOFTMAXES: dict[str, Callable[[Value], Value]] = {
     "around the largest": lambda x: (e := (x - reduced(x, "max")).emit("exp")) / reduced(e),
     "as it is defined": lambda x: x.emit("exp") / reduced(x.emit("exp")),
     "by a reciprocal": lambda x: (e := (x - reduced(x, "max")).emit("exp")) * (1.0 / reduced(e)),
-    "by logarithms": lambda x: (a := x - reduced(x, "max")) .emit("sub", reduced(a.emit("exp")).emit("log")).emit("exp"),
+    "by logarithms": lambda x: ((a := x - reduced(x, "max")) - reduced(a.emit("exp")).emit("log")).emit("exp"),
     "around the least, upside down": lambda x: (e := (-(-x - reduced(-x, "min"))).emit("exp")) / reduced(e),
 }
 

@@ -95,9 +95,17 @@ def flops(sizes: Sequence) -> float:
     return 2.0 * batch * m * n * k
 
 
+def moved(sizes: Sequence) -> float:
+    """Bytes of the operands and of the product."""
+    dtype, batch, m, n, k, *_ = sizes
+    return float(batch * (m * k + k * n + m * n) * np.dtype(dtype).itemsize)
+
+
 BENCHMARK = Benchmark(
     question="products of matrices, float32 where nothing else is said",
     cases=tuple(CASES),
     contenders={"tracegrad": tracegrad, "numpy": numpy, "torch": torch, "jax": jax},
+    bytes_moved={case: moved(sizes) for case, sizes in CASES.items()},
     flops={case: flops(sizes) for case, sizes in CASES.items()},
+    dtypes={case: "f64" if sizes[0] == "float64" else "f32" for case, sizes in CASES.items()},
 )

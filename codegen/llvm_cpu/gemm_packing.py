@@ -14,7 +14,7 @@ STRIP_VECTORS = 2
 """The width of a strip of columns."""
 
 SQUARE = 8
-"""Transposition is done in squares of at most so many rows and columns."""
+"""Transposition is done in squares of so many rows and columns, or of half as many."""
 
 
 @struct
@@ -67,35 +67,55 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
 
     Whole squares are written: up to the next multiple of their size in both directions.
     """
-    strip, size = STRIP_VECTORS * e.lanes, min(SQUARE, e.lanes)
+    strip, size = STRIP_VECTORS * e.lanes, min(e.lanes, SQUARE * 4 // e.item)
     line = vector(e.real.dtype, size)
     last = e.minus(part.lines, e.number(1))
 
-    def square(l: Value, x: Value) -> list[Value]:
-        mask = e.mask(e.minus(part.elements, x), size)
+    def squares(l: Value) -> list[Value]:
+        """Along lines l, l + 1, ... What is opaque about their addresses LLVM need not analyze, which takes it long."""
         numbers = [e.least(e.plus(l, e.number(k)), last) for k in range(size)]
-        read = [e.a.masked_load(line, e.at(part.start, e.plus(e.times(n, part.pitch), x)), mask, False)
-                for n in numbers]
+        sources = [e.a.inside(e.at(part.start, e.times(n, part.pitch))) for n in numbers]
         before = e.down_to(l, strip)
         start = e.at(room.start, e.plus(e.times(before, room.per_column), e.minus(l, before)))
-        for k, column in enumerate(_transposed(e.a, read)):
-            e.a.store(column, e.at(start, e.times(e.plus(x, e.number(k)), room.pitch)))
-        return []
+        targets = [e.a.inside(e.at(start, e.times(e.number(k), room.pitch))) for k in range(size)]
 
-    return e.a.loop(e.number(0), part.lines, size, [], lambda l, _: e.a.loop(
-        e.number(0), part.elements, size, [], lambda x, _: square(l, x)))
+        def square(x: Value) -> list[Value]:
+            mask, line_of_room = e.mask(e.minus(part.elements, x), size), e.times(x, room.pitch)
+            read = [e.a.masked_load(line, e.at(source, x), mask, False) for source in sources]
+            for target, column in zip(targets, _transposed(e.a, read, e.item), strict=True):
+                e.a.store(column, e.at(target, line_of_room))
+            return []
+
+        return e.a.loop(e.number(0), part.elements, size, [], lambda x, _: square(x))
+
+    return e.a.loop(e.number(0), part.lines, size, [], lambda l, _: squares(l))
 
 
-def _transposed(a: Assembler, lines: list[Value]) -> list[Value]:
-    """The columns of a square of vectors: halves change places between lines ever closer together (Eklundh, 1972)."""
-    lanes = len(lines)
-    half = lanes // 2
-    while half:
+def _transposed(a: Assembler, lines: list[Value], item: int) -> list[Value]:
+    """The columns of a square of vectors, by shuffles that are one instruction each.
+
+    First within 16 bytes, where single elements and then pairs of two lines are interleaved; then the halves that
+    belong together are joined.
+    """
+    lanes, near = len(lines), min(16 // item, len(lines))
+
+    def interleaved(x: Value, y: Value, unit: int, half: int) -> Value:
+        """The lower or upper halves of each 16 bytes of x and y, in turns of `unit` elements."""
+        order = [part * lanes + start + half * near // 2 + u + k
+                 for start in range(0, lanes, near) for u in range(0, near // 2, unit) for part in (0, 1)
+                 for k in range(unit)]
+        return a.shuffle(x, y, order)
+
+    unit = 1
+    while unit < near:
+        before, lines = lines, list(lines)
         for r in range(lanes):
-            if not r & half:
-                x, y = lines[r], lines[r + half]
-                low = [k if not k & half else lanes + k - half for k in range(lanes)]
-                high = [k + half if not k & half else lanes + k for k in range(lanes)]
-                lines[r], lines[r + half] = a.shuffle(x, y, low), a.shuffle(x, y, high)
-        half //= 2
-    return lines
+            if not r & unit:
+                lines[r], lines[r + unit] = (interleaved(before[r], before[r + unit], unit, half) for half in (0, 1))
+        unit *= 2
+    if near == 4:           # the number of a column is read from its last bit on: 0, 2, 1, 3
+        lines = [lines[r - r % 4 + (0, 2, 1, 3)[r % 4]] for r in range(lanes)]
+    if near == lanes:
+        return lines
+    low, high = [*range(near), *range(lanes, lanes + near)], [*range(near, lanes), *range(lanes + near, 2 * lanes)]
+    return [a.shuffle(lines[c], lines[c + near], half) for half in (low, high) for c in range(near)]

@@ -43,8 +43,11 @@ def by_blas(kind: str) -> Runtime:
     return load_runtime(next(blas for blas in candidates() if blas.kind == kind))
 
 
+PRESETS = {f"{f.vector_bytes} bytes": f for f in (AVX512, AVX2, PORTABLE, host_features())}
+"""Of each width of vectors the preset, or this processor. What it does not have LLVM makes of what it has."""
+
 MULTIPLIERS = {
-    "own": lambda: own(host_features()), "own, AVX2": lambda: own(AVX2), "own, portable": lambda: own(PORTABLE),
+    **{f"own, {name}": lambda features=features: own(features) for name, features in PRESETS.items()},
     **{blas.kind: lambda kind=blas.kind: by_blas(kind) for blas in candidates()},
 }
 
@@ -132,7 +135,7 @@ def test_our_own_sums_go_term_by_term(transpose_a: bool, transpose_b: bool) -> N
 @pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)
 @pytest.mark.parametrize("column", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 16, 31, 700])
-@pytest.mark.parametrize("features", [host_features(), AVX2, PORTABLE], ids=["host", "AVX2", "portable"])
+@pytest.mark.parametrize("features", PRESETS.values(), ids=PRESETS)
 def test_one_row_or_column_reads_its_operands_and_no_more(
         dtype: str, column: bool, k: int, features: Features) -> None:
     """Products that are dot products; each is the same, however many there are beside it."""

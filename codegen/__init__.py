@@ -7,7 +7,7 @@ from codegen.entries import (
     EntryHost,
     EntryProgram,
     Register,
-    class_bases_offset,
+    attribute_offsets,
     member_offset,
     native_call,
     slot_offset,
@@ -26,7 +26,7 @@ from codegen.targets import TARGETS, Target, describe_host, native_observer
 __all__ = [
     "DONE", "TARGETS", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache", "EntryHost",
     "EntryProgram", "Executable", "ExitTaken", "Graph", "Measured", "NativeEvent", "Program", "Register", "SeenSizes",
-    "StepReport", "StepTime", "Target", "class_bases_offset", "clock_ns", "compile_program", "default_cache",
+    "StepReport", "StepTime", "Target", "attribute_offsets", "clock_ns", "compile_program", "default_cache",
     "describe_host", "get_num_threads", "machine_ceilings", "member_offset", "native_call", "native_observer", "parse",
     "set_num_threads", "slot_offset",
 ]

@@ -11,9 +11,9 @@ from typing import Any
 
 from codegen.llvm_cpu.entry_call import EntryHost
 from codegen.llvm_cpu.entry_program import Built, EntryProgram, Register
-from codegen.llvm_cpu.objects import class_bases_offset, member_offset, slot_offset
+from codegen.llvm_cpu.objects import attribute_offsets, member_offset, slot_offset
 
-__all__ = ["Built", "EntryHost", "EntryProgram", "Register", "class_bases_offset", "member_offset", "native_call",
+__all__ = ["Built", "EntryHost", "EntryProgram", "Register", "attribute_offsets", "member_offset", "native_call",
            "slot_offset"]
 
 

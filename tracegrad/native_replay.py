@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen import Built, EntryProgram, Register, slot_offset
+from codegen import Built, EntryProgram, Register, member_offset, slot_offset
 from codegen.ir.types import DTYPES
-from tracegrad.entry import own_memory
+from tracegrad.entry import Source, own_memory
 from tracegrad.made import Made
-from tracegrad.native_guards import C_CONTIGUOUS, TENSOR_SLOTS, NativeGuards, NotNative
-from tracegrad.replay_code import needs_arguments, write_before, write_finish
-from tracegrad.results import TensorAt, TupleOf
-from tracegrad.tensors import Tensor
+from tracegrad.native_guards import NativeGuards
+from tracegrad.native_rows import C_CONTIGUOUS, TENSOR_SLOTS, NoProgram, NotNative
+from tracegrad.replay_code import needs_arguments, write_finish
+from tracegrad.results import ArrayAt, GivenAt, TensorAt, TupleOf
+from tracegrad.routes import kept_tensor
+from tracegrad.tensors import FOLLOWERS, Storage, Tensor
 
 if TYPE_CHECKING:
     from tracegrad.replay import Root, Trace
@@ -30,44 +32,55 @@ if TYPE_CHECKING:
 WRITEABLE = 0x400
 
 
-def native_replay(root: Root) -> Built | None:
-    """The program of a root; None where a run needs Python, or a guard reads an argument as no instruction can."""
+def native_replay(root: Root, of_arrays: bool = False) -> Built | None:
+    """The program of a root; None where a run needs Python, or a guard reads an argument as no instruction can.
+
+    `of_arrays`: its guards are about Tensors that stand for the arrays of a call.
+    """
     if root.executable.entry is None:
         return None
     try:
-        return _Writer(root).built()
-    except NotNative:
+        return _Writer(root, of_arrays).built()
+    except (NotNative, NoProgram):
         return None
 
 
 class _Writer:
     """The program of one root, while it is written."""
 
-    def __init__(self, root: Root):
+    def __init__(self, root: Root, of_arrays: bool):
         self.root = root
-        guards = root.guards
-        positional, names = guards.arguments
-        self.guards = NativeGuards(guards, positional, names)
+        self.guards = NativeGuards(root.guards, of_arrays)
         self.program: EntryProgram = self.guards.program
-        self.leaves = [self.guards.register(leaf) for leaf in guards.leaves]
+        self.leaves = [self._leaf(leaf) for leaf in root.guards.leaves]
         self.grads: dict[int, Register] = {}
+        self.edges: list[Register] = []                 # where gradients of the inputs go
+        self.values = self.program.constant(None)       # what is kept of them
 
     def built(self) -> Built:
         assert self.root.executable.entry is not None
         self._check_grads()
         self._check_written()
         arrays = self._take_inputs()
-        kept = self.program.constant(None)
-        if self.root.carries or self.root.written:
-            (kept,) = self.program.call(write_before(self.root), [*self.leaves, *arrays])
+        if self.root.carries:
+            self._keep(arrays)
+        for k in self.root.written:
+            self._prepare(self.root.sources[k])
         for slot, take in enumerate(self.root.outputs, len(arrays)):
             arrays.append(self._allocate(slot, take))
         driven = self.program.drive(self.root.executable.entry, len(self.root.traces))
         depth = self.program.depth
         for end, (trace, places) in enumerate(zip(self.root.traces, self.root.places)):
             self.program.end(driven, end, depth)
-            self._finish(trace, places, arrays, kept)
+            self._finish(trace, places, arrays)
         return self.program.built(self.root, self.root.executable.entry)
+
+    def _leaf(self, leaf: str) -> Register:
+        """Where a Tensor is; one that stands for an array is made."""
+        found = self.guards.register(leaf)
+        if leaf not in self.guards.adopted:
+            return found
+        return self.program.find("make", found, self.program.constant(False))
 
     # ---- before the run ---------------------------------------------------------------------------------------------
 
@@ -122,10 +135,9 @@ class _Writer:
             arrays.append(array)
         return arrays
 
-    def _take_number(self, source: Any, slot: int) -> Register:
-        positional, names = self.root.guards.arguments
-        place = source.number if isinstance(source.number, int) else positional + names.index(source.number)
-        given = self.program.arguments[place]
+    def _take_number(self, source: Source, slot: int) -> Register:
+        assert source.number is not None
+        given = self._argument(source.number)
         if self.root.carries or source.dtype not in (DTYPES["f64"], DTYPES["i64"]):
             raise NotNative
         self.program.number("take float" if source.dtype == DTYPES["f64"] else "take int", given, slot)
@@ -138,17 +150,74 @@ class _Writer:
             return self.program.find("allocate", self.program.constant(dtype), slot, len(shape), *shape)
         return self.program.find("ask for", self.program.constant(take), slot)
 
+    def _prepare(self, source: Source) -> None:
+        """A Tensor is about to be written to."""
+        tensor = self._tensor(source)
+        k = self.program.constant
+        self.program.test("prepare", tensor, TENSOR_SLOTS["saved"], TENSOR_SLOTS["storage"], k(Storage),
+                          member_offset(Storage.__dict__["_saved"]) or 0, k(FOLLOWERS), k(Tensor.prepare_write))
+
     # ---- after it ---------------------------------------------------------------------------------------------------
 
-    def _finish(self, trace: Trace, places: tuple[int, ...], arrays: list[Register], kept: Register) -> None:
+    def _keep(self, arrays: list[Register]) -> None:
+        """Keep what a backward needs: where gradients of the inputs go, and their values."""
+        for source, carries in zip(self.root.sources, self.root.carries):
+            self.edges.append(self._edge(source) if carries else self.program.constant(None))
+        if self.root.keeps:
+            tensors = [array if source.leaf is None else self._tensor(source)
+                       for source, array in zip(self.root.sources, arrays)]
+            (self.values,) = self.program.call(_saved_values, tensors)
+
+    def _tensor(self, source: Source) -> Register:
+        assert source.leaf is not None
+        return self._grad(source.leaf) if source.of_grad else self.leaves[source.leaf]
+
+    def _edge(self, source: Source) -> Register:
+        """Where the gradient of an input goes, which guards tell."""
+        if source.leaf is None:
+            return self.program.constant(None)
+        if source.of_grad:
+            (expected,) = (e for e in self.root.grads_expected if e.leaf == source.leaf)
+            requires_grad, has_history = expected.requires_grad, expected.has_history
+        else:
+            leaf = self.root.guards.leaves[source.leaf]
+            requires_grad, has_history = self.guards.requires_grad[leaf], self.guards.has_history[leaf]
+        if not requires_grad:
+            return self.program.constant(None)
+        tensor = self._tensor(source)
+        return self.program.find("slot", tensor, TENSOR_SLOTS["grad_fn"]) if has_history else tensor
+
+    def _attach(self, trace: Trace, saved: Sequence[Register], live: Sequence[Register]) -> None:
+        """Give what was made its history."""
+        assert trace.route is not None
+        inputs, spent = trace.path.inputs, trace.route.spent(trace.route.freed)
+        none = self.program.constant(None)
+        kept = self._packed([self._packed([self.edges[k] for k in inputs]), none if spent else self.values])
+        attach = trace.route.attach if spent or inputs == tuple(range(len(self.edges))) else trace.attach
+        if attach == trace.attach:
+            kept = self._packed([self._packed(self.edges), self.values])
+        self.program.call(attach, [kept, self._packed(saved), self._packed(live)])
+
+    def _finish(self, trace: Trace, places: tuple[int, ...], arrays: list[Register]) -> None:
         if _is_plain(trace):
             self.program.test("count", self.program.constant(trace), slot_offset(type(trace), "replays") or 0)
             tensors = [self.leaves[k] for k in trace.leaves]
+            held = [self.guards.array(self.root.guards.leaves[k]) for k in trace.leaves]
+            held += (arrays[place] for place, _ in zip(places, trace.made))
             tensors += [self.program.find("make", arrays[place], self.program.constant(made.requires_grad))
                         for made, place in zip(trace.made, places)]
-            self.program.test("return", self._rebuilt(trace.rebuild, tensors))
+            if trace.route is not None:
+                made = tensors[len(trace.leaves):]
+                self._attach(trace, [arrays[place] for place in places[len(made):]],
+                             [t for t, m in zip(made, trace.made) if m.has_history])
+            for effect in trace.grad_effects:
+                grad = self.program.constant(None) if effect.tensor is None else tensors[effect.tensor]
+                self.program.test("put", tensors[effect.leaf], TENSOR_SLOTS["_grad"], grad)
+            self.program.test("return", self._rebuilt(trace.rebuild, tensors, held))
             return
-        given = [self._packed(arrays), self._packed(self.leaves), kept]
+        kept = [self._packed(self.edges), self.values] if self.root.carries else []
+        given = [self._packed(arrays), self._packed(self.leaves),
+                 self._packed(kept) if kept else self.program.constant(None)]
         given += (self.program.find_all(2, "arguments") if needs_arguments(trace)
                   else [self.program.constant(None)] * 2)
         (result,) = self.program.call(write_finish(trace, places), given)
@@ -157,21 +226,40 @@ class _Writer:
     def _packed(self, objects: Sequence[Register]) -> Register:
         return self.program.find("pack", len(objects), *objects)
 
-    def _rebuilt(self, rebuild: Any, tensors: list[Register]) -> Register:
-        if type(rebuild) is TensorAt:
-            return tensors[rebuild.place]
-        return self._packed([self._rebuilt(part, tensors) for part in rebuild.parts])
+    def _rebuilt(self, rebuild: Any, tensors: list[Register], arrays: list[Register]) -> Register:
+        match rebuild:
+            case TensorAt(place):
+                return tensors[place]
+            case ArrayAt(place):
+                return arrays[place]
+            case GivenAt((argument,)):
+                return self._argument(argument)
+            case _:
+                return self._packed([self._rebuilt(part, tensors, arrays) for part in rebuild.parts])
+
+    def _argument(self, name: int | str) -> Register:
+        positional, names = self.root.guards.arguments
+        return self.program.arguments[name if isinstance(name, int) else positional + names.index(name)]
 
 
 def _is_plain(trace: Trace) -> bool:
     """Does a call make nothing but Tensors around what the run gave, and leave nothing else behind?"""
     plain = all(isinstance(made, Made) and made.strides is None and made.writeable for made in trace.makes)
-    return plain and _is_native(trace.rebuild) and not (
-        trace.route or trace.grad_effects or trace.slot_effects or trace.callbacks)
+    return plain and _is_native(trace.rebuild) and not (trace.slot_effects or trace.callbacks)
+
+
+def _saved_values(*operands: Tensor | np.ndarray) -> tuple[Any, ...]:
+    return tuple(map(kept_tensor, operands))
 
 
 def _is_native(rebuild: Any) -> bool:
-    return type(rebuild) is TensorAt or type(rebuild) is TupleOf and all(map(_is_native, rebuild.parts))
+    match rebuild:
+        case TensorAt() | ArrayAt() | GivenAt((_,)):
+            return True
+        case TupleOf(parts):
+            return all(map(_is_native, parts))
+        case _:
+            return False
 
 
 def _is_met(expected: Any, grad: Tensor | None) -> tuple[()] | None:

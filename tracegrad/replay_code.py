@@ -104,21 +104,6 @@ def _write_keep(code: _Code, root: Root, tensors: list[str | None], arrays: list
     code.line(f"values = ({''.join(f'{value}, ' for value in values)})" if root.keeps else "values = None")
 
 
-def write_before(root: Root) -> Callable[..., Any]:
-    """What comes right before the native call: `before(t0, ..., a0, ...)`, given the leaves and the inputs, gives what
-    is kept for a backward."""
-    leaves, inputs = len(root.guards.sources), len(root.sources)
-    names = (*(f"t{k}" for k in range(leaves)), *(f"a{k}" for k in range(inputs)))
-    code = _Code(f"before({', '.join(names)})")
-    tensors = [_tensor(source.leaf, source.of_grad) for source in root.sources]
-    if root.carries:
-        _write_keep(code, root, tensors, [f"a{k}" for k in range(inputs)])
-    for k in root.written:
-        code.line(f"{tensors[k]}.prepare_write()")
-    code.line(f"return {'(edges, values)' if root.carries else 'None'}")
-    return code.function("before")
-
-
 def needs_arguments(trace: Trace) -> bool:
     """Does what comes after the native call look at the arguments?"""
     recipes = (trace.rebuild, *(effect.rebuild for effect in trace.slot_effects))

@@ -10,6 +10,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from codegen.ir.structs import struct
 from tracegrad import pytrees
 from tracegrad.devices import Device
@@ -46,7 +48,31 @@ class TensorAt:
         return tensors[self.place]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@struct
+class ArrayAt:
+    """The recipe of a result that is an array: that of the Tensor at this position."""
+
+    place: int
+
+    def __call__(self, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> np.ndarray:
+        return tensors[self.place].array
+
+
+@struct
+class GivenAt:
+    """The recipe of a result that the caller gave: the argument, then the keys below it."""
+
+    path: tuple[Any, ...]
+
+    def __call__(self, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> Any:
+        first, *keys = self.path
+        found = args[first] if isinstance(first, int) else kwargs[first]
+        for key in keys:
+            found = found[key]
+        return found
+
+
+@struct
 class TupleOf:
     """The recipe of a tuple."""
 

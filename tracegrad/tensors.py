@@ -116,7 +116,7 @@ class Storage:
         """
         bits = array.view(np.uint16) if array.dtype.kind == "V" else array      # bfloat16 has no buffer format
         shared = np.asarray(bits.data)
-        self._handed_out.append(weakref.ref(shared))
+        _append(self._handed_out, weakref.ref(shared))
         return shared if shared.dtype is array.dtype else shared.view(array.dtype)
 
     def add(self, tensor: Tensor) -> None:
@@ -265,6 +265,9 @@ class Tensor(Signatures):
                 self.saved = None
                 if saved is not None:
                     saved.keep_copy()
+            return
+        if not storage._saved:
+            self.saved = None
             return
         for saved in storage.saved():
             saved.keep_copy()

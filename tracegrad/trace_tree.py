@@ -22,13 +22,18 @@ class TraceTree:
 
     `roots` is replaced, never changed, so that a reader in another thread sees one whole tuple; who replaces it holds
     `_changing` from reading it on, so that no thread brings back what another has taken out. `entry` is what native
-    code tries for a call, None where that is to be made anew.
+    code tries for a call, None where that is to be made anew: these roots and those of the tree `of_arrays`, for calls
+    with ndarrays where that has Tensors.
     """
 
     __slots__ = ("entry", "__dict__")
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: Limits, of_tensors: TraceTree | None = None):
         self.entry: Entry | None = None
+        self.of_arrays: TraceTree | None = None
+        self._of_tensors = of_tensors
+        if of_tensors is not None:
+            of_tensors.of_arrays = self
         self.limits = limits
         self.roots: tuple[Root, ...] = ()
         self._hints: dict[Hashable, Root] = {}          # by the shapes of arguments, where there are many roots
@@ -61,16 +66,20 @@ class TraceTree:
 
     def _by_use(self) -> list[Root]:
         """The roots, the one used last first: what native code has used was used since."""
-        native = [] if self.entry is None else self.entry.by_use()
+        entry = (self._of_tensors or self).entry
+        native = [] if entry is None else [root for root in entry.by_use() if root in self.roots]
         return [*native, *(root for root in self.roots if root not in native)]
 
     def write_entry(self, stats: Stats, exists: bool) -> None:
         """Let native code, if it `exists`, try the roots."""
         with self._changing:
-            for root in self.roots:
-                if not root.is_written:
-                    root.is_written, root.native = True, native_replay(root) if exists else None
-            self.entry = Entry(self.roots, stats)
+            of_arrays = () if self.of_arrays is None else self.of_arrays.roots
+            for roots in (self.roots, of_arrays):
+                for root in roots:
+                    if not root.is_written:
+                        root.is_written = True
+                        root.native = native_replay(root, roots is of_arrays) if exists else None
+            self.entry = Entry((*self.roots, *of_arrays), stats)
 
     def _put_first(self, root: Root, args: tuple) -> None:
         """The root that matched these arguments, unless another thread has taken it out."""
@@ -92,6 +101,8 @@ class TraceTree:
     def _replace(self, roots: Iterable[Root]) -> None:
         """Have these roots, under the lock; what is no longer among them is not hinted at either."""
         self.roots, self.entry = tuple(roots), None
+        if self._of_tensors is not None:
+            self._of_tensors.entry = None
         kept = frozenset(map(id, self.roots))
         self._hints = {shapes: root for shapes, root in self._hints.items() if id(root) in kept}
 

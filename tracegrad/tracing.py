@@ -92,14 +92,18 @@ class Traced(Called):
         if found is None:
             return self._without_path(args, kwargs)
         root, leaves = found
-        if (tree.entry is None or not root.is_written) and not self._audit:
-            tree.write_entry(stats, install(Traced, TraceTree))
+        self._write_entry(root)
         return self._replay(tree, root, leaves, args, kwargs)
+
+    def _write_entry(self, root: Root) -> None:
+        """From now on the native entry replays this root, if it can."""
+        if (self._tree.entry is None or not root.is_written) and not self._audit:
+            self._tree.write_entry(self.stats, install(Traced, TraceTree))
 
     def left(self, root: Root, left_at: int, args: tuple, kwargs: dict) -> Any:
         """A call by the native entry left at an exit: nothing has changed."""
-        leaves = root.match(args, kwargs)
-        if leaves is None:                              # in another thread what it depends on has changed since
+        leaves = root.match(args, kwargs) if root in self._tree.roots else None
+        if leaves is None:                              # it is of arrays, or changed in another thread since
             return self.in_python(args, kwargs)
         self.stats.calls += 1
         return self._after_exit(self._tree, root, leaves, root.left(left_at), args, kwargs)
@@ -234,10 +238,13 @@ class Traced(Called):
             return self._miss(self._tree, args, kwargs)
         tree = self._array_trees.get(adopted.scalars)
         if tree is None:
-            tree = self._array_trees[adopted.scalars] = TraceTree(self._tree.limits)
+            tree = TraceTree(self._tree.limits, None if adopted.scalars else self._tree)
+            self._array_trees[adopted.scalars] = tree
         found = tree.find(adopted.args, adopted.kwargs)
         if found is None:
             return self._miss(tree, args, kwargs, adopted)
+        if not adopted.scalars:
+            self._write_entry(found[0])
         return self._replay(tree, *found, args, kwargs, adopted)
 
     def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None,

@@ -277,13 +277,22 @@ def _code(code: EntryCode) -> None:
     code.next(3)
 
 
-@finding("no defaults")
-def _no_defaults(code: EntryCode) -> None:
-    """r: a function has no defaults."""
-    o = code.register(1)
-    for offset in (code.layout.defaults, code.layout.keyword_defaults):
-        part = code.load("ptr", o, offset)
-        code.need(code.either(code.equal("ptr", part, "null"), code.equal("ptr", part, "@none")))
+@finding("nothing at")
+def _nothing_at(code: EntryCode) -> None:
+    """r n: an object holds nothing, or None, at an offset of n bytes."""
+    part = code.load("ptr", code.register(1), code.word(2))
+    code.need(code.either(code.equal("ptr", part, "null"), code.equal("ptr", part, "@none")))
+    code.next(3)
+
+
+@finding("context is none")
+def _context_is_none(code: EntryCode) -> None:
+    """k: the context variable k has no value, or None."""
+    code.call("i32", "PyContextVar_Get", f"ptr {code.register(1)}", "ptr @none", "ptr %value")
+    value = code.load("ptr", "%value")
+    code.need(code.unequal("ptr", value, "null"))
+    code.drop(value)
+    code.need(code.equal("ptr", value, "@none"))
     code.next(2)
 
 

@@ -77,7 +77,7 @@ class EntryProgram:
         self._constants: dict[int, Register] = {}
         self._objects: list[Any] = []
         self._room = 0
-        self._called_with = 0
+        self._called_with = 1                               # by "prepare", at least
         self._fixed: list[tuple[int, int]] = []
         self._inside: list[tuple[int, Room]] = []
 

@@ -115,6 +115,48 @@ def _call(code: EntryCode) -> None:
     code.next(3, code.push_owned(made), more=code.word(2))
 
 
+@running("prepare")
+def _prepare(code: EntryCode) -> None:
+    """r n1 n2 k1 n3 k2 k3: the function k3 is called with an object, unless the list k2 is empty, and the object holds
+    None at the offset n1, and at n2 None or what is of class k1 and holds a list without items at n3."""
+    o, listed, size = code.register(1), code.register(6), code.layout.size
+    alone, look, shared, call, on = (code.new_label() for _ in range(5))
+    code.need(code.equal("i64", code.load("i64", listed, size), "0"), call)
+    code.need(code.equal("ptr", code.load("ptr", o, code.word(2)), "@none"), call)
+    code.jump(alone)
+    code.start(alone)
+    held = code.load("ptr", o, code.word(3))
+    code.branch(code.equal("ptr", held, "@none"), on, look)
+    code.start(look)
+    code.need(code.unequal("ptr", held, "null"), call)
+    code.need(code.has_type(held, code.register(4)), call)
+    code.jump(shared)
+    code.start(shared)
+    items = code.load("ptr", held, code.word(5))
+    code.need(code.unequal("ptr", items, "null"), call)
+    code.need(code.has_type(items, "@type_list"), call)
+    code.branch(code.equal("i64", code.load("i64", items, size), "0"), on, call)
+    code.start(call)
+    code.store("ptr", o, "%top")
+    made = code.call("ptr", "PyObject_Vectorcall", f"ptr {code.register(7)}", "ptr %top", "i64 1", "ptr null")
+    code.need(code.unequal("ptr", made, "null"), "raise")
+    code.drop(made)
+    code.jump(on)
+    code.start(on)
+    code.next(8)
+
+
+@running("put")
+def _put(code: EntryCode) -> None:
+    """r n k: an object holds k at an offset of n bytes, from now on."""
+    place, new = code.at(code.register(1), code.word(2)), code.register(3)
+    old = code.load("ptr", place)
+    code.keep(new)
+    code.store("ptr", new, place)
+    code.unless(code.equal("ptr", old, "null"), lambda: code.drop(old))
+    code.next(4)
+
+
 @running("drive")
 def _drive(code: EntryCode) -> None:
     """n n ...: run; at end k of the plan go on at word n of the program. The interpreter lock is held if n1 is 0."""

@@ -181,11 +181,11 @@ def member_offset(member: Any) -> int | None:
     return offset if object.__basicsize__ <= offset <= member.__objclass__.__basicsize__ - _WORD else None
 
 
-def class_bases_offset() -> int:
-    """Where a class has its __mro__."""
+def attribute_offsets() -> dict[str, int]:
+    """Where a class or a function has attributes that it keeps nowhere else; nothing where that is not known."""
     layout = object_layout()
-    assert layout is not None
-    return layout.mro
+    return {} if layout is None else {
+        "__mro__": layout.mro, "__defaults__": layout.defaults, "__kwdefaults__": layout.keyword_defaults}
 
 
 @cache

@@ -104,6 +104,81 @@ def same(a: Any, b: Any) -> None:
         assert a == b
 
 
+def test_arrays_are_taken_and_given_without_python() -> None:
+    def f(a, b):
+        a += b
+        return a, np.tanh(a) * 2.0, a.sum()
+    traced = tg.trace(f)
+
+    def arrays(n: int = 3) -> tuple[np.ndarray, np.ndarray]:
+        return np.linspace(-1.0, 1.0, n), np.linspace(0.0, 2.0, n)
+    for n in (3, 3, 3, 4):
+        (a, b), (c, d) = arrays(n), arrays(n)
+        for _ in range(4):
+            first, second, total = traced(a, b)
+            expected = f(c, d)
+            assert first is a and type(second) is np.ndarray and type(total) is np.float64
+            np.testing.assert_allclose(a, c)
+            np.testing.assert_allclose(second, expected[1], rtol=1e-14)
+            np.testing.assert_allclose(total, expected[2], rtol=1e-14)
+    trees = traced._array_trees[()]
+    assert all(root.native is not None for root in trees.roots) and traced.stats.replays >= 14
+    (a, b), (c, d) = arrays(), arrays()
+    np.testing.assert_allclose(traced(a, a)[1], f(c, c)[1])             # one array twice
+    np.testing.assert_allclose(traced(b[::-1], b)[1], f(d[::-1], d)[1])     # memory that overlaps
+    big = np.full(3, 1e308)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        traced(big, big.copy())
+
+
+@pytest.mark.parametrize("make", [lambda p: tg.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: tg.optim.Adam(p, lr=0.01)])
+def test_training_steps_are_native(make: Callable) -> None:
+    models = Model(), Model()
+    for mine, other in zip(*(m.parameters() for m in models), strict=True):
+        with tg.no_grad():
+            mine.copy_(other)
+    x = tensor(4, 3)
+
+    def step_of(model: Model) -> Callable[[], Tensor]:
+        optimizer = make(model.parameters())
+
+        def step() -> Tensor:
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+        return step
+    plain, traced = step_of(models[0]), tg.trace(step_of(models[1]))
+    held = [p.detach() for p in models[1].parameters()]
+    for _ in range(8):
+        np.testing.assert_allclose(traced().array, plain().array, rtol=1e-5)
+        for mine, other, view in zip(models[1].parameters(), models[0].parameters(), held, strict=True):
+            np.testing.assert_allclose(mine.array, other.array, rtol=1e-4, atol=1e-6)
+            assert mine.grad is not None and other.grad is not None
+            np.testing.assert_allclose(mine.grad.array, other.grad.array, rtol=1e-4, atol=1e-6)
+            assert view.array.base is mine.array or view.array is mine.array
+    assert traced.stats.replays >= 5 and any(root.native is not None for root in traced._tree.roots)
+    loss = traced()
+    assert loss.requires_grad
+    with pytest.raises(RuntimeError, match="freed"):
+        loss.backward()
+
+
+def test_a_backward_outside_follows_what_native_code_has_kept() -> None:
+    w, x = tensor(3, seed=1, requires_grad=True), tensor(3)
+    traced = tg.trace(lambda x: (x * w).tanh().sum())
+    for k in range(5):
+        loss, plain = traced(x), (x * w).tanh().sum()
+        (expected,) = tg.autograd.grad(plain, [w])
+        if k > 2:
+            with tg.no_grad():
+                w.mul_(0.5)                     # after the call, before its backward
+        (found,) = tg.autograd.grad(loss, [w])
+        np.testing.assert_allclose(found.array, expected.array, rtol=1e-5)
+    assert traced._tree.roots[0].native is not None
+
+
 def test_what_guards_see_native_code_sees() -> None:
     module, x = Model(), tensor(2, 3)
     traced = tg.trace(module)

@@ -21,7 +21,7 @@ from tracegrad.numpy_front.arrays import errors_raise, leave, real
 from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.recorder import ACTIVE
-from tracegrad.results import Read, Rebuild, UnknownResult
+from tracegrad.results import ArrayAt, GivenAt, Read, Rebuild, UnknownResult
 from tracegrad.tensors import Tensor
 
 _ndarray = np.ndarray
@@ -143,14 +143,6 @@ class Given(NamedTuple):
     path: tuple[Any, ...]
     items: tuple[Any, ...] | None           # of a list or a dict, what it holds on entry
 
-    def find(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The same thing of another call."""
-        first, *keys = self.path
-        found = args[first] if isinstance(first, int) else kwargs[first]
-        for key in keys:
-            found = found[key]
-        return found
-
 
 class Run:
     """One recorded run of a function on the arrays of a call. `args` and `kwargs` are as the caller gave them."""
@@ -243,7 +235,7 @@ class Run:
             raise UnknownResult("an array of as many elements as a mask holds")
         given = self._given_as(value)
         if given is not None:
-            return lambda tensors, args, kwargs: given.find(args, kwargs)
+            return GivenAt(given.path)
         if type(value) is _ndarray and source(value) is None and value.flags.owndata and id(value) not in self._made:
             self._made.add(id(value))           # NumPy made it in the run, of constants
             kept = value.copy()
@@ -253,7 +245,7 @@ class Run:
         k = place(value._tensor)
         if type(value) is Scalar:
             return lambda tensors, args, kwargs: tensors[k].array[()]
-        return lambda tensors, args, kwargs: tensors[k].array
+        return ArrayAt(k)
 
 
 def reason_not_to_run(function: Any) -> Aborted | None:

@@ -1,7 +1,12 @@
 """call_overhead: what a call costs when there is next to nothing to compute.
 
-Two arguments of 8 floats; four of them; and a function that reads 100 parameters, in a list, which a compiled call has
-to find again and to check. JAX is given the parameters as an argument, which it takes apart at each call.
+Two, four and 32 arguments of 8 floats; four ndarrays; a module of 10 linear layers whose parameters need no gradient,
+and a function that reads 100 parameters in a list, all of which a compiled call has to find again and to check. JAX is
+given the parameters as an argument, which it takes apart at each call.
+
+Where a call goes, measured on an AMD EPYC of 2 cores (CPython 3.11; np.add of 8 floats: 0.38 us): finding the method
+of an instance 85 ns of the 110 that calling it costs, modes and grad mode 70 ns, a Tensor guarded and taken 20 ns, an
+array and its Tensor 150 ns. A captured Tensor costs 25 ns, an attribute read 15 ns.
 """
 from __future__ import annotations
 
@@ -14,8 +19,13 @@ from benchmarks.frame import Benchmark, Work, sample
 
 CASE = "8 floats"
 FOUR = "4 tensors"
+MANY = "32 tensors"
+ARRAYS = "4 ndarrays"
+MODULE = "a module of 20 parameters"
 CAPTURED = "100 captured parameters"
+LAYERS = 10
 PARAMETERS = 100
+ARGUMENTS = {CASE: 2, FOUR: 4, MANY: 32, ARRAYS: 4}
 
 
 def data(count: int) -> list[np.ndarray]:
@@ -30,61 +40,100 @@ def four(x, y, z, w):
     return x * 2.0 + y * z - w
 
 
+def many(*tensors):
+    return summed(tensors[0], tensors[1:])
+
+
 def summed(x, parameters):
     for p in parameters:
         x = x + p
     return x
 
 
-def work(case: str, array: Callable[[np.ndarray], Any], numpy: Callable[[Any], np.ndarray],
+def layered(x, weights, biases):
+    for w, b in zip(weights, biases):
+        x = x @ w + b
+    return x
+
+
+def layers() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    return [np.eye(8, dtype=np.float32) * 0.5 for _ in range(LAYERS)], data(LAYERS)
+
+
+FUNCTIONS: dict[str, Callable] = {CASE: two, FOUR: four, MANY: many, ARRAYS: four}
+
+
+def work(case: str, array: Callable[[np.ndarray], Any],
          compiled: Callable[[Callable], Callable] = lambda function: function,
-         finish: Callable[[Any], Any] = lambda result: result) -> Work:
-    """The work of a library that is told by how it makes arrays and, if it does, compiles and waits."""
-    if case == CAPTURED:
+         finish: Callable[[Any], Any] = lambda result: result,
+         module: Callable[[], Callable[[Any], Any]] | None = None) -> Work:
+    """The work of a library that is told by how it makes arrays and, if it does, modules, and compiles and waits."""
+    if case == MODULE:
+        weights, biases = ([*map(array, part)] for part in layers())
+        function: Callable = (lambda x: layered(x, weights, biases)) if module is None else module()
+        f, arguments = compiled(function), [array(np.ones((1, 8), np.float32))]
+    elif case == CAPTURED:
         x, *parameters = map(array, data(1 + PARAMETERS))
         f, arguments = compiled(lambda x: summed(x, parameters)), [x]
     else:
-        f, arguments = (compiled(two), [*map(array, data(2))]) if case == CASE else (
-            compiled(four), [*map(array, data(4))])
-    return Work(lambda: finish(f(*arguments)), sample(numpy(f(*arguments))))
+        given = data(ARGUMENTS[case])
+        f, arguments = compiled(FUNCTIONS[case]), given if case == ARRAYS else [*map(array, given)]
+    return Work(lambda: finish(f(*arguments)), sample(np.asarray(f(*arguments))))
+
+
+def module_of(library: Any, array: Callable[[np.ndarray], Any]) -> Callable[[Any], Any]:
+    """Layers of PyTorch, or of a library with its names."""
+    linear = [library.nn.Linear(8, 8).requires_grad_(False) for _ in range(LAYERS)]
+    for layer, w, b in zip(linear, *layers()):
+        layer.weight.copy_(array(w))
+        layer.bias.copy_(array(b))
+    return library.nn.Sequential(*linear)
 
 
 def tracegrad(case: str) -> Work:
     import tracegrad as tg
-    return work(case, tg.asarray, lambda x: x.numpy(), tg.trace)
+    return work(case, tg.asarray, tg.trace, module=lambda: module_of(tg, tg.asarray))
 
 
 def tracegrad_eager(case: str) -> Work:
     import tracegrad as tg
-    return work(case, tg.asarray, lambda x: x.numpy())
+    return work(case, tg.asarray, module=lambda: module_of(tg, tg.asarray))
 
 
 def numpy(case: str) -> Work:
-    return work(case, lambda x: x, lambda x: x)
+    return work(case, lambda x: x)
 
 
 def torch(case: str) -> Work:
     import torch
-    return work(case, torch.from_numpy, lambda x: x.numpy())
+    return work(case, torch.from_numpy, module=lambda: module_of(torch, torch.from_numpy))
 
 
 def torch_compile(case: str) -> Work:
     import torch
-    return work(case, torch.from_numpy, lambda x: x.numpy(), lambda f: torch.compile(f, dynamic=False))
+    return work(case, torch.from_numpy, lambda f: torch.compile(f, dynamic=False),
+                module=lambda: module_of(torch, torch.from_numpy))
 
 
 def jax(case: str) -> Work:
     import jax
-    if case != CAPTURED:
-        return work(case, jax.numpy.asarray, np.asarray, jax.jit, lambda result: result.block_until_ready())
-    x, *parameters = map(jax.numpy.asarray, data(1 + PARAMETERS))
-    f = jax.jit(summed)
-    return Work(lambda: f(x, parameters).block_until_ready(), sample(np.asarray(f(x, parameters))))
+
+    def finish(result):
+        return result.block_until_ready()
+    if case not in (MODULE, CAPTURED):
+        return work(case, jax.numpy.asarray, jax.jit, finish)
+    if case == MODULE:
+        f, arguments = jax.jit(layered), [np.ones((1, 8), np.float32), *layers()]
+    else:
+        x, *parameters = data(1 + PARAMETERS)
+        f, arguments = jax.jit(summed), [x, parameters]
+    arguments = jax.tree_util.tree_map(jax.numpy.asarray, arguments)
+    return Work(lambda: finish(f(*arguments)), sample(np.asarray(f(*arguments))))
 
 
 BENCHMARK = Benchmark(
     question="the cost of a call: next to nothing to compute, from few tensors to many",
-    cases=(CASE, FOUR, CAPTURED),
+    cases=(CASE, FOUR, MANY, ARRAYS, MODULE, CAPTURED),
     contenders={
         "tracegrad": tracegrad, "tracegrad eager": tracegrad_eager, "numpy": numpy, "torch": torch,
         "torch.compile": torch_compile, "jax": jax,

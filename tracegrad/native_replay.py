@@ -52,10 +52,11 @@ class _Writer:
         self.root = root
         self.guards = NativeGuards(root.guards, of_arrays)
         self.program: EntryProgram = self.guards.program
-        self.leaves = [self._leaf(leaf) for leaf in root.guards.leaves]
+        self.made_leaves: dict[int, Register] = {}      # those that stand for arrays, where they were needed
         self.grads: dict[int, Register] = {}
         self.edges: list[Register] = []                 # where gradients of the inputs go
-        self.values = self.program.constant(None)       # what is kept of them
+        self.none = self.program.constant(None)
+        self.values = self.none                         # what is kept of them
 
     def built(self) -> Built:
         assert self.root.executable.entry is not None
@@ -75,18 +76,25 @@ class _Writer:
             self._finish(trace, places, arrays)
         return self.program.built(self.root, self.root.executable.entry)
 
-    def _leaf(self, leaf: str) -> Register:
-        """Where a Tensor is; one that stands for an array is made."""
+    def leaf(self, k: int) -> Register:
+        """Where a leaf is; one that stands for an array is made."""
+        leaf = self.root.guards.leaves[k]
         found = self.guards.register(leaf)
         if leaf not in self.guards.adopted:
             return found
-        return self.program.find("make", found, self.program.constant(False))
+        if k not in self.made_leaves:
+            self.made_leaves[k] = self.program.find("make", found, self.program.constant(False))
+        return self.made_leaves[k]
+
+    @property
+    def _leaves(self) -> list[Register]:
+        return [self.leaf(k) for k in range(len(self.root.guards.leaves))]
 
     # ---- before the run ---------------------------------------------------------------------------------------------
 
     def _grad(self, leaf: int) -> Register:
         if leaf not in self.grads:
-            self.grads[leaf] = self.program.find("slot", self.leaves[leaf], TENSOR_SLOTS["_grad"])
+            self.grads[leaf] = self.program.find("slot", self.leaf(leaf), TENSOR_SLOTS["_grad"])
         return self.grads[leaf]
 
     def _array_of(self, tensor: Register) -> Register:
@@ -100,13 +108,14 @@ class _Writer:
         for expected in self.root.grads_expected:
             grad = self._grad(expected.leaf)
             if expected.type is None:
-                self.program.test("is", grad, self.program.constant(None))
+                self.program.test("is", grad, self.none)
             else:
                 check = partial(_is_met, expected)
                 self.program.call(check, [grad], 0)
                 present.append(grad)
         if present and self.root.written:
-            self.program.call(partial(_own_memory, len(self.leaves)), [*self.leaves, *present], 0)
+            leaves = self._leaves
+            self.program.call(partial(_own_memory, len(leaves)), [*leaves, *present], 0)
 
     def _check_written(self) -> None:
         """What is written in place can be."""
@@ -170,7 +179,7 @@ class _Writer:
 
     def _tensor(self, source: Source) -> Register:
         assert source.leaf is not None
-        return self._grad(source.leaf) if source.of_grad else self.leaves[source.leaf]
+        return self._grad(source.leaf) if source.of_grad else self.leaf(source.leaf)
 
     def _edge(self, source: Source) -> Register:
         """Where the gradient of an input goes, which guards tell."""
@@ -191,55 +200,73 @@ class _Writer:
         """Give what was made its history."""
         assert trace.route is not None
         inputs, spent = trace.path.inputs, trace.route.spent(trace.route.freed)
-        none = self.program.constant(None)
-        kept = self._packed([self._packed([self.edges[k] for k in inputs]), none if spent else self.values])
+        kept = self._packed([self._packed([self.edges[k] for k in inputs]), self.none if spent else self.values])
         attach = trace.route.attach if spent or inputs == tuple(range(len(self.edges))) else trace.attach
         if attach == trace.attach:
             kept = self._packed([self._packed(self.edges), self.values])
         self.program.call(attach, [kept, self._packed(saved), self._packed(live)])
 
     def _finish(self, trace: Trace, places: tuple[int, ...], arrays: list[Register]) -> None:
+        before = dict(self.made_leaves)
         if _is_plain(trace):
+            end = _End(self, trace, [arrays[place] for place in places])
             self.program.test("count", self.program.constant(trace), slot_offset(type(trace), "replays") or 0)
-            tensors = [self.leaves[k] for k in trace.leaves]
-            held = [self.guards.array(self.root.guards.leaves[k]) for k in trace.leaves]
-            held += (arrays[place] for place, _ in zip(places, trace.made))
-            tensors += [self.program.find("make", arrays[place], self.program.constant(made.requires_grad))
-                        for made, place in zip(trace.made, places)]
             if trace.route is not None:
-                made = tensors[len(trace.leaves):]
-                self._attach(trace, [arrays[place] for place in places[len(made):]],
-                             [t for t, m in zip(made, trace.made) if m.has_history])
+                self._attach(trace, [arrays[place] for place in places[len(trace.made):]],
+                             [end.tensor(len(trace.leaves) + k) for k, m in enumerate(trace.made) if m.has_history])
             for effect in trace.grad_effects:
-                grad = self.program.constant(None) if effect.tensor is None else tensors[effect.tensor]
-                self.program.test("put", tensors[effect.leaf], TENSOR_SLOTS["_grad"], grad)
-            self.program.test("return", self._rebuilt(trace.rebuild, tensors, held))
-            return
-        kept = [self._packed(self.edges), self.values] if self.root.carries else []
-        given = [self._packed(arrays), self._packed(self.leaves),
-                 self._packed(kept) if kept else self.program.constant(None)]
-        given += (self.program.find_all(2, "arguments") if needs_arguments(trace)
-                  else [self.program.constant(None)] * 2)
-        (result,) = self.program.call(write_finish(trace, places), given)
+                grad = self.program.constant(None) if effect.tensor is None else end.tensor(effect.tensor)
+                self.program.test("put", end.tensor(effect.leaf), TENSOR_SLOTS["_grad"], grad)
+            result = self._rebuilt(trace.rebuild, end)
+        else:
+            kept = self._packed([self._packed(self.edges), self.values]) if self.root.carries else self.none
+            given = [self._packed(arrays), self._packed(self._leaves), kept]
+            given += self.program.find_all(2, "arguments") if needs_arguments(trace) else [self.none] * 2
+            (result,) = self.program.call(write_finish(trace, places), given)
         self.program.test("return", result)
+        self.made_leaves = before                       # another end does not come by here
 
     def _packed(self, objects: Sequence[Register]) -> Register:
         return self.program.find("pack", len(objects), *objects)
 
-    def _rebuilt(self, rebuild: Any, tensors: list[Register], arrays: list[Register]) -> Register:
+    def _rebuilt(self, rebuild: Any, end: _End) -> Register:
         match rebuild:
             case TensorAt(place):
-                return tensors[place]
+                return end.tensor(place)
             case ArrayAt(place):
-                return arrays[place]
+                return end.array(place)
             case GivenAt((argument,)):
                 return self._argument(argument)
             case _:
-                return self._packed([self._rebuilt(part, tensors, arrays) for part in rebuild.parts])
+                return self._packed([self._rebuilt(part, end) for part in rebuild.parts])
 
     def _argument(self, name: int | str) -> Register:
         positional, names = self.root.guards.arguments
         return self.program.arguments[name if isinstance(name, int) else positional + names.index(name)]
+
+
+class _End:
+    """The Tensors of a call at one of its ends, by position: leaves, then what was made, each when it is asked for."""
+
+    def __init__(self, writer: _Writer, trace: Trace, made: list[Register]):
+        self._writer, self._trace, self._arrays = writer, trace, made
+        self._made: dict[int, Register] = {}
+
+    def tensor(self, place: int) -> Register:
+        """Where a Tensor is."""
+        k = place - len(self._trace.leaves)
+        if k < 0:
+            return self._writer.leaf(self._trace.leaves[place])
+        if k not in self._made:
+            flag = self._writer.program.constant(self._trace.made[k].requires_grad)
+            self._made[k] = self._writer.program.find("make", self._arrays[k], flag)
+        return self._made[k]
+
+    def array(self, place: int) -> Register:
+        """Where its array is."""
+        k = place - len(self._trace.leaves)
+        leaves = self._writer.root.guards.leaves
+        return self._arrays[k] if k >= 0 else self._writer.guards.array(leaves[self._trace.leaves[place]])
 
 
 def _is_plain(trace: Trace) -> bool:

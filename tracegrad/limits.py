@@ -25,10 +25,10 @@ class Limits:
     """How far a traced function may grow.
 
     paths: how many it keeps; unused: how many of them may be such as no call has come back to; sizes: how many more
-    that share kernels with paths of other sizes, of which the one longest unused gives way to the next (but no more
-    than a quarter while no call has come back to any); bytes: how much memory the native calls of all may work in and
-    give results in, for each kind of call (arrays, Tensors). When one of these is reached, a call without a path runs
-    without being recorded, until cold paths give way to it.
+    that share kernels with paths of other sizes, of which the one longest unused gives way to the next, as it does
+    where they take a quarter of `bytes` (while no call has come back to any, it is a quarter as many); bytes: how much
+    memory the native calls of all may work in and give results in, for each kind of call (arrays, Tensors). When one of
+    these is reached, a call without a path runs without being recorded, until cold paths give way to it.
 
     kernels: how many may be compiled in all; seconds: how long recording and compiling may take in all. After these
     nothing more is recorded.

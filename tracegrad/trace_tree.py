@@ -111,13 +111,18 @@ class TraceTree:
         """Those that share kernels with other sizes. Where calls come back to such, there is room for one more."""
         return [root for root in self.roots if root.executable.shares_kernels]
 
+    def _too_many(self, sharing: Sequence[Root]) -> bool:
+        """Do these, which share kernels with other sizes, take more room than they may? A quarter of all the memory."""
+        return (sum(len(root.traces) for root in sharing) > self.limits.sizes
+                or sum(map(bytes_of, sharing)) > self.limits.bytes // 4)
+
     def add(self, root: Root, replaces: Root | None) -> None:
         """A path has been grafted: `root` has it, and every path of `replaces`. The size longest unused gives way."""
         with self._changing:
             self._replace([root, *(r for r in self._by_use() if r is not replaces)])
             sharing = self._sharing
             if _come_back_to(sharing):
-                while sum(len(r.traces) for r in sharing) > self.limits.sizes and sharing[-1] is not root:
+                while self._too_many(sharing) and sharing[-1] is not root:
                     idle = sharing.pop()
                     self._replace(r for r in self.roots if r is not idle)
         self._many = ""

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tracegrad as tg
+from tracegrad.limits import bytes_of
 
 
 def compiled_at(traced: Callable, eager: Callable, calls: list[tuple]) -> list[int]:
@@ -144,6 +145,15 @@ def test_sizes_that_never_come_back_end() -> None:
         for n in range(3, 12):
             traced(tg.randn(n))
     assert len(traced._tree.traces) == 6 and traced.stats.follows == 3      # 3 has kernels of its own
+
+
+def test_sizes_give_way_where_memory_is_short() -> None:
+    traced = tg.trace(lambda x: tg.exp(x) * 2, limits=tg.Limits(bytes=1 << 16))
+    for n in range(1000, 1020):
+        for _ in range(2):
+            traced(tg.zeros(n))
+    held = [bytes_of(root) for root in traced._tree.roots if root.executable.shares_kernels]
+    assert 3 <= len(held) < 10 and sum(held) <= 1 << 14 and not traced.stats.aborts
 
 
 def test_reset_forgets_sizes() -> None:

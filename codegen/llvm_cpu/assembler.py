@@ -217,6 +217,14 @@ class Assembler:
     def store(self, x: Value, address: Value) -> None:
         self._scopes[-1].lines.append(_store(x, address))
 
+    def stream(self, x: Value, address: Value, align: int) -> None:
+        """Store past the caches, to an address that is a multiple of `align`; other threads see it after `settle`."""
+        self._scopes[-1].lines.append(f"store {x.operand}, {address.operand}, align {align}, !nontemporal !1")
+
+    def settle(self) -> None:
+        """What was streamed comes before whatever follows, for all threads."""
+        self._scopes[-1].lines.append("fence seq_cst")
+
     def masked_load(self, type: Type, address: Value, mask: Value, invariant: bool) -> Value:
         """Neighbors from `address` on where mask holds, else 0; with a vector of addresses each lane from its own."""
         operands = (address, self.constant(I32, BYTES[type.element]), mask, Value("zeroinitializer", type))
@@ -295,7 +303,8 @@ class Assembler:
         declarations = "".join(sorted(self.declarations))
         lines = "\n".join(self._scopes[0].lines)
         head = f"define void @{symbol}({parameters}) nounwind"
-        return f"{declarations}{head} {{\nentry:\n{lines}\nret void\n}}\n!0 = !{{}}\n"
+        notes = "!1 = !{i32 1}\n" if "!nontemporal" in lines else ""
+        return f"{declarations}{head} {{\nentry:\n{lines}\nret void\n}}\n!0 = !{{}}\n{notes}"
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 

@@ -14,13 +14,14 @@ otherwise.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import assert_never
 
 from codegen.ir.references import literal
 from codegen.llvm_cpu import indexing, memory, operations
-from codegen.llvm_cpu.assembler import I64, PTR, Assembler, Value, vector
+from codegen.llvm_cpu.assembler import BOOL, I64, PTR, Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
@@ -75,7 +76,7 @@ def emit_kernel(kernel: Kernel, symbol: str, features: Features) -> str:
 
     def run() -> list[Value]:
         chunks = nest.chunks(kernel.axes[0], kernel.grain, _FIRST_CHUNK, _LAST_CHUNK) if kernel.grain else None
-        return nest.over(kernel.axes, nest.outside(), [], writer.passes, chunks)
+        return writer.streaming(lambda: nest.over(kernel.axes, nest.outside(), [], writer.passes, chunks))
 
     if all(axis.extent for axis in kernel.axes):
         a.when(a.compare("icmp slt", _FIRST_CHUNK, _LAST_CHUNK), [], run)
@@ -99,6 +100,18 @@ class _Writer:
             places = [self.a.address(words, I64, self.a.constant(I64, k)) for k in range(kernel.words)]
             self.a.words = {f"n{k}": self.a.load(I64, at, invariant=True) for k, at in enumerate(places)}
         self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR), features)
+
+    def streaming(self, write: Callable[[], list[Value]]) -> list[Value]:
+        """The code that `write` gives: twice, streaming and not, where there is something large to be stored."""
+        a, plain, large = self.a, self.buffers, self.buffers.large()
+        if not large:
+            return write()
+        fits = plain.at_pieces(a, large)
+        self.buffers = replace(plain, streamed=large)
+        a.when(fits, [], write)
+        a.settle()
+        self.buffers = plain
+        return a.when(a.binary("xor", fits, a.constant(BOOL, True)), [], write)
 
     def passes(self, point: Point, carried: list[Value]) -> list[Value]:
         """All passes at one point of the outer axes."""

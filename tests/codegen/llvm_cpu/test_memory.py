@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from guarded_memory import guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_kernels import compile_kernel, each_features, index, runnable
+from native_kernels import compile_kernel, each_features, elementwise_kernel, index, runnable
 
 from codegen.ir.types import DTYPES
+from codegen.llvm_cpu.emit import emit_kernel
+from codegen.llvm_cpu.features import Features
+from codegen.llvm_cpu.memory import PIECE, STREAMED
 from codegen.schedule.kernel import (
     Axis,
     Binary,
@@ -26,6 +30,7 @@ from codegen.schedule.kernel import (
     Remainder,
     Scatter,
     Store,
+    Unary,
     Within,
 )
 
@@ -274,3 +279,28 @@ def test_a_scatter_writes_in_order_and_refuses_what_is_out_of_bounds(kind, broke
             expected[place] = updates[r, c] + (expected[place] if kind == "add" else 0)
     np.testing.assert_array_equal(target, expected)
     assert failed == broken
+
+
+@each_features
+@pytest.mark.parametrize("offset", [0, 1])
+def test_what_is_large_is_streamed_where_it_lies_well(offset: int, features: Features) -> None:
+    """A tail that is no whole vector, and chunks, are stored as ever."""
+    size = STREAMED // 4 + 5
+    kernel = replace(elementwise_kernel("neg", {}, ("f32",), size), grain=1 << 20)
+    assert "!nontemporal" in emit_kernel(kernel, "f", features)
+    room = np.zeros(size + 9, np.float32)
+    first = -room.ctypes.data % PIECE // 4 + offset
+    x, y = np.arange(size, dtype=np.float32), room[first:first + size]
+    compile_kernel(kernel, features)([x, y])
+    assert np.array_equal(y, -x)
+    assert not room[:first].any() and not room[first + size:].any()
+
+
+@each_features
+def test_what_fits_the_cache_or_is_read_again_is_not_streamed(features: Features) -> None:
+    size = STREAMED // 4
+    small, large = (elementwise_kernel("neg", {}, ("f32",), n) for n in (size - 1, size))
+    one = Kernel((Param("f32", size, "inout"),), large.axes, (Pass((), (Load(0, index(i=1)), Unary("neg", 0),
+                                                                      Store(0, index(i=1), 1))),), "i", 0)
+    assert "!nontemporal" in emit_kernel(large, "f", features)
+    assert not any("!nontemporal" in emit_kernel(kernel, "f", features) for kernel in (small, one))

@@ -48,10 +48,10 @@ class Cut:
     most: tuple[int, int] = (1 << 62, 1 << 62)
 
 
-OWN_CUT = Cut(work=1 << 19, rows=gemm.MOST_ROWS, columns=64, grain=(12, 64))
+OWN_CUT = Cut(work=1 << 17, rows=gemm.MOST_ROWS, columns=64, grain=(12, 64))
 """For a whose rows lie well: reading them once for each strip of columns costs little."""
 
-ARRANGED_CUT = Cut(work=1 << 19, rows=192, columns=192, grain=(12, 32))
+ARRANGED_CUT = Cut(work=1 << 17, rows=192, columns=192, grain=(12, 32))
 """For a that is arranged, which has to pay in as many columns as b's arrangement in rows."""
 
 ROW_CUT = Cut(work=1 << 17, rows=1, columns=1024, grain=(1, 64))

@@ -137,7 +137,7 @@ class Recorder:
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
-        keys = tuple(self.key(a) if hasattr(a, "array") else self._number(a, _dtype_beside(op, args)) for a in args)
+        keys = tuple([self.key(a) if hasattr(a, "array") else self._number(a, _dtype_beside(op, args)) for a in args])
         self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
         self._bind(result, ("op", len(self.ops) - 1))
 
@@ -271,12 +271,11 @@ class Recorder:
 
     def key(self, tensor: Tensor) -> Key:
         """The value `tensor` stands for now; a Tensor not seen before becomes an input."""
-        stale = self._stale.pop(id(tensor), None)
-        if stale is not None:
-            op, parent, attrs = stale
+        identity = id(tensor)
+        if self._stale and identity in self._stale:
+            op, parent, attrs = self._stale.pop(identity)
             self.record_op(op, (parent,), attrs, tensor)
-        found = self._keys.get(id(tensor))
-        return found if found is not None else self._enter(tensor)
+        return self._keys[identity] if identity in self._keys else self._enter(tensor)
 
     def index_of(self, tensor: Tensor) -> int:
         """The number of the input that `tensor` is; ValueError if it is none."""
@@ -372,8 +371,13 @@ class Recorder:
             self.reads.append(NumberRead(len(self.ops), key, dtype, number, what, line))
 
     def _append(self, recorded: RecordedOp) -> None:
+        fixed = True
+        for key in recorded.args:
+            if not self.is_fixed(key):
+                fixed = False
+                break
         self.ops.append(recorded)
-        self._fixed.append(all(map(self.is_fixed, recorded.args)))
+        self._fixed.append(fixed)
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, tensor.grad_fn, **how))
@@ -389,10 +393,12 @@ class Recorder:
             return "number", (literal_text(0, dtype), dtype)
 
     def _bind(self, tensor: Tensor, key: Key) -> Key:
-        if id(tensor) not in self._keys:
+        identity = id(tensor)
+        if identity not in self._keys:
             self._known.append(tensor)
-        self._stale.pop(id(tensor), None)
-        self._keys[id(tensor)] = key
+        if self._stale:
+            self._stale.pop(identity, None)
+        self._keys[identity] = key
         return key
 
 

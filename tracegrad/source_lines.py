@@ -33,7 +33,10 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
 
 def user_line() -> str | None:
     """The line of the user's program that is running, or None if there is none."""
-    return line_of(user_frame(sys._getframe(1)))
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_inside(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame and line_in(frame.f_code, frame.f_lineno)
 
 
 def user_level() -> int:
@@ -49,6 +52,7 @@ def line_of(frame: FrameType | None) -> str | None:
     return frame and line_in(frame.f_code, frame.f_lineno)
 
 
+@lru_cache(maxsize=4096)
 def line_in(code: CodeType, number: int) -> str:
     """The line of that number in the file of `code`."""
     return f"{os.path.basename(code.co_filename)}:{number}"

@@ -47,7 +47,6 @@ class Facts:
     """What one code object mentions, nested code not included."""
 
     code: CodeType                  # kept, so that the id it is found by stays its own
-    nested: tuple[CodeType, ...]
     attributes: frozenset[str]
     globals: tuple[str, ...]        # sorted
     cells: frozenset[str]           # variables shared with other code that it reads or sets, rather than passes on
@@ -90,7 +89,7 @@ def family(code: CodeType) -> Iterator[CodeType]:
     while todo:
         code = todo.pop()
         yield code
-        todo += facts_of(code).nested
+        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
 
 
 def _find_facts(code: CodeType) -> Facts:
@@ -159,14 +158,13 @@ def _find_facts(code: CodeType) -> Facts:
                     on_self = True
                 else:
                     computed = True
-    nested = tuple(c for c in code.co_consts if isinstance(c, CodeType))
     chains = list(_given_to_callbacks(program))
     given = {k for chain in chains for k in chain}
     handed = frozenset((program[chain[-2]].value if len(chain) > 1 else "", program[chain[-1]].value)
                        for chain in chains)
     loaded = frozenset(value for k, (kind, value, _) in enumerate(program) if kind in LOADING and k not in given)
     cells = frozenset(value for kind, value, _ in program if kind in ("cell", "set cell"))
-    return Facts(code, nested, frozenset(attributes), tuple(sorted(globals_)), cells, frozenset(values),
+    return Facts(code, frozenset(attributes), tuple(sorted(globals_)), cells, frozenset(values),
                  frozenset(imports), computed, on_self, by_identity, if_raised, compares, formats_numbers, catches,
                  read_inside(program, this), handed, loaded, frozenset(program[k].value for k in given))
 

@@ -119,7 +119,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
 
 def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[FrameType, str, Any], None]:
     codes, library = seen.codes, prediction.library
-    trusted: dict[int, tuple[Trust, CodeType]] = {}     # code of the library that ran
+    trusted: dict[int, CodeType] = {}                   # code of the library that ran
+    core = set[int]()                                   # the ids of that of CORE
     judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
     on_self: set[int] = set()                           # code that may read any attribute of its first argument
     reference: FrameType | None = None                  # of an op, running; or what runs outside
@@ -128,6 +129,8 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
         nonlocal reference
         if before is not None:
             before(frame, event, arg)
+        if event == "c_return":                         # a quarter of all events; nothing below looks at it
+            return
         if reference is not None:                       # what it calls, imports included, is what the op means
             if frame is reference and event == "return":
                 reference = None
@@ -147,7 +150,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
         elif event == "return":
             if arg is None and key in codes and frame.f_code.co_code[frame.f_lasti] not in LEAVING:
                 seen.left_by_error = True
-        elif event == "c_call" and not (key in trusted and trusted[key][0] is Trust.CORE):
+        elif event == "c_call" and key not in core:
             name = _identity(arg)
             verdict = judged.get(name)
             if verdict is None:
@@ -159,7 +162,9 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
         code = frame.f_code
         own = library.trust(code)
         if own in (Trust.CORE, Trust.NUMPY):
-            trusted[id(code)] = own, code
+            trusted[id(code)] = code
+            if own is Trust.CORE:
+                core.add(id(code))
         elif library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
             codes[id(code)] = code
             if facts_of(code).computed_on_self and not prediction.mentions.computed:

@@ -8,6 +8,7 @@ from typing import cast
 
 from codegen.cache import Cache, default_cache
 from codegen.executable import Aliases, Executable
+from codegen.ir.generalize import Binding
 from codegen.ir.graph import Graph
 from codegen.ir.program import Program, joins_of, program_of
 from codegen.ir.tree import Tree, opened
@@ -17,6 +18,7 @@ from codegen.optimize.blocks import optimize_tree
 from codegen.optimize.iterations import cut_at_iterations
 from codegen.schedule.plan import CannotLower
 from codegen.seen_sizes import SeenSizes
+from codegen.source import UNBOUND, Source
 from codegen.targets import TARGETS
 
 
@@ -47,8 +49,7 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     try:
         executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, sizes)
         if executable is None:
-            best = optimize_tree(cut_at_iterations(tree), fast_math)
-            executable = TARGETS[target].compile(best, shared, cache or default_cache())
+            executable = TARGETS[target].compile(_source(tree, fast_math), shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -59,19 +60,21 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
 def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache: Cache, fast_math: bool,
                    sizes: SeenSizes | None) -> Executable | None:
     """An executable with kernels that serve other sizes too; None where no other sizes were seen, or none can be."""
-    compile_bound = TARGETS[target].compile_bound
-    if sizes is None or compile_bound is None:
+    if sizes is None or not TARGETS[target].binds:
         return None
     found = sizes.generic_of(tree, aliases, fast_math)
     if found is None:
         return None
     generic, binding = found
     try:
-        best = optimize_tree(cut_at_iterations(generic.tree), fast_math)
-        return compile_bound(best, aliases, cache, binding)
+        return TARGETS[target].compile(_source(generic.tree, fast_math, binding), aliases, cache)
     except CannotLower:
         sizes.refuse(generic)
         return None
+
+
+def _source(tree: Tree, fast_math: bool, binding: Binding = UNBOUND) -> Source:
+    return Source(tree, lambda: optimize_tree(cut_at_iterations(tree), fast_math), fast_math, binding)
 
 
 def _verify(program: Graph | Program) -> None:

@@ -52,11 +52,19 @@ class Measured:
     """The plan of a program and what is known of its steps: what they are compiled to, and, by (block, step), how long
     they took in runs that were profiled."""
 
-    __slots__ = ("name", "plan", "listings", "times", "__weakref__")
+    __slots__ = ("name", "listings", "times", "_make_plan", "_plan", "__weakref__")
 
-    def __init__(self, name: str, plan: ProgramPlan, listings: Listings | None = None):
-        self.name, self.plan, self.listings = name, plan, listings
+    def __init__(self, name: str, make_plan: Callable[[], ProgramPlan], listings: Listings | None = None):
+        self.name, self._make_plan, self.listings = name, make_plan, listings
         self.times: dict[tuple[int, int], StepTime] = {}
+        self._plan: ProgramPlan | None = None
+
+    @property
+    def plan(self) -> ProgramPlan:
+        """The plan; of a program that was kept on disk it is made when it is first asked for."""
+        if self._plan is None:
+            self._plan = self._make_plan()
+        return self._plan
 
     @property
     def steps(self) -> tuple[tuple[StepReport, ...], ...]:
@@ -126,20 +134,25 @@ class Executable:
     `shares_kernels`: they serve other sizes too, so to compile for one compiles none. `entry`: None where a run needs
     Python.
     ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
-    `measured`: what its steps are, and how long they took.
+    `measured`: what its steps are, and how long they took. `arena_bytes`: what a run needs beside its arrays.
     """
 
     inputs: tuple[TensorType, ...]
     slots: tuple[TensorType, ...]
     ends: tuple[tuple[int, ...], ...]
     run: Callable[[tuple[np.ndarray, ...]], int]
-    plan: ProgramPlan | None = None
+    arena_bytes: int = 0
     compile_seconds: float = 0.0
     kernels_compiled: int = 0
     kernels_reused: int = 0
     shares_kernels: bool = False
     measured: Measured | None = None
     entry: EntryRun | None = None
+
+    @property
+    def plan(self) -> ProgramPlan | None:
+        """What a run does, as data; None where the target has no plan."""
+        return None if self.measured is None else self.measured.plan
 
     def outputs(self, end: int = 0) -> tuple[TensorType, ...]:
         """The types of the outputs at an end."""

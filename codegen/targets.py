@@ -8,11 +8,11 @@ import numpy as np
 
 from codegen.cache import Cache
 from codegen.executable import DONE, Aliases, Executable, storage_of_ends
-from codegen.ir.generalize import Binding
 from codegen.ir.interpret import walk
 from codegen.ir.program import Exit
 from codegen.ir.structs import struct
-from codegen.ir.tree import Tree, closed
+from codegen.ir.tree import closed
+from codegen.source import Source
 
 if TYPE_CHECKING:
     from codegen.llvm_cpu.observer import Observer
@@ -34,30 +34,25 @@ def native_observer() -> Observer:
 
 @struct
 class Target:
-    """`compile(tree, aliases of each end, cache)` makes an Executable or raises CannotLower.
+    """`compile(source, aliases of each end, cache)` makes an Executable or raises CannotLower.
 
-    `compile_bound` does for a tree with symbols and what they stand for; None where sizes make no difference.
+    `binds`: can the source have symbols? Else sizes make no difference to the code.
     """
 
     name: str
     about: str
-    compile: Callable[[Tree, tuple[Aliases, ...], Cache], Executable]
-    compile_bound: Callable[[Tree, tuple[Aliases, ...], Cache, Binding], Executable] | None = None
+    compile: Callable[[Source, tuple[Aliases, ...], Cache], Executable]
+    binds: bool = False
 
 
-def _llvm_cpu(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
-    from codegen.llvm_cpu.target import compile_tree  # brings LLVM along, which only compiling needs
+def _llvm_cpu(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    from codegen.llvm_cpu.target import compile_source  # brings LLVM along, which only compiling needs
 
-    return compile_tree(tree, aliases, cache)
-
-
-def _llvm_cpu_bound(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache, binding: Binding) -> Executable:
-    from codegen.llvm_cpu.target import compile_bound
-
-    return compile_bound(tree, aliases, cache, binding)
+    return compile_source(source, aliases, cache)
 
 
-def _interpret(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+def _interpret(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    tree = source.optimized()
     program = closed(tree)
     types = tree.types()
     outputs = [tuple(types[v] for v in values) for values in tree.ends().values()]
@@ -77,7 +72,7 @@ def _interpret(tree: Tree, aliases: tuple[Aliases, ...], cache: Cache) -> Execut
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in (
-    Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu, _llvm_cpu_bound),
+    Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu, binds=True),
     Target("interpret", "the reference of every op, in NumPy: the oracle of the others", _interpret),
 )}
 """Every target by name."""

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("codegen", "tracegrad")
 MOST_LINES = 450
 
-BACKEND_MAY_IMPORT = ("codegen.ir", "codegen.schedule", "codegen.cache", "codegen.executable")
+BACKEND_MAY_IMPORT = ("codegen.ir", "codegen.schedule", "codegen.cache", "codegen.executable", "codegen.source")
 MAY_IMPORT = {
     "codegen.ir": (),
     "codegen.optimize": ("codegen.ir",),

@@ -92,7 +92,6 @@ class Wait:
 def bytes_of(root: Root) -> int:
     """The memory that one call of a root's program works in and gives results in."""
     executable = root.executable
-    arena = 0 if executable.plan is None else executable.plan.arena_bytes
     owned = sum(source.array.nbytes for source in root.sources if source.array is not None)
     results = sum(math.prod(cast(tuple[int, ...], t.shape)) * DTYPES[t.dtype].itemsize for t in executable.slots)
-    return arena + owned + results
+    return executable.arena_bytes + owned + results

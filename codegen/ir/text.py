@@ -27,6 +27,7 @@ from codegen.ir.graph import Attr, Graph, Node
 from codegen.ir.ops import OPS
 from codegen.ir.program import Block, Branch, Exit, Goto, Jump, Program, Return, Switch, Target, Terminator
 from codegen.ir.scanner import Scanner
+from codegen.ir.tree import Tree
 from codegen.ir.types import DTYPES, TensorType
 
 # ---- printing --------------------------------------------------------------------------------------------------------
@@ -49,6 +50,16 @@ def print_program(program: Program, lines: bool = True) -> str:
         body.append((terminator_text(block.terminator), block.terminator.line))
         text += _with_sources(body, "    ", lines)
     return "\n".join([*text, "}"]) + "\n"
+
+
+def content_text(tree: Tree) -> str:
+    """A text that trees share if and only if they are the same but for their name and source lines. Nothing parses it:
+    it is what a tree is known by, and made quickly."""
+    parts: list[object] = [[(type.dtype, type.shape) for type in tree.inputs]]
+    for block in tree.blocks:
+        nodes = [(node.op, node.args, node.attrs, node.type.dtype, node.type.shape) for node in block.nodes]
+        parts += [block.first, nodes, terminator_text(block.terminator)]
+    return repr(parts)
 
 
 def node_text(value: int, node: Node) -> str:

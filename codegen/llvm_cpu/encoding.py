@@ -70,6 +70,9 @@ from codegen.schedule.sizes import chunks_at
 MANY_LAUNCHES = 32
 """So many in a block, or one of many chunks, take long: compared with releasing the interpreter lock, some 50 ns."""
 
+PROGRAM = -1
+"""In the place of a slot: the words of the program."""
+
 
 @struct
 class Encoding:
@@ -77,7 +80,8 @@ class Encoding:
     of what is in neither it nor the arguments; `frame_words`: a frame's size.
 
     `host_calls`: the functions in Python that it launches. `steps`: (block, step of its plan) by the word of the launch
-    that does it. `is_long`: a run takes tens of microseconds, or more.
+    that does it. `is_long`: a run takes tens of microseconds, or more. `calls`: where addresses of functions are: (slot
+    of the constant or PROGRAM, word).
     """
 
     words: np.ndarray
@@ -88,6 +92,7 @@ class Encoding:
     host_calls: HostCalls
     steps: dict[int, tuple[int, int]]
     is_long: bool
+    calls: tuple[tuple[int, int], ...]
 
 
 def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
@@ -103,7 +108,8 @@ def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[st
     words = np.array([arguments, int(multiplies), room, *writer.words], np.int64)
     return Encoding(words, arguments, tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
                     tuple((slot, _held(data)) for data, slot in writer.slot_of_constant.items()),
-                    room + writer.widest, host_calls, writer.step_at, writer.is_long)
+                    room + writer.widest, host_calls, writer.step_at, writer.is_long,
+                    tuple(dict.fromkeys(writer.calls)))
 
 
 def _held(data: bytes) -> np.ndarray:
@@ -123,6 +129,7 @@ class _Writer:
     def __init__(self, plan: ProgramPlan, arguments: int, together: int):
         self.plan, self.words, self.widest, self.is_long = plan, list[int](), 0, False
         self.step_at: dict[int, tuple[int, int]] = {}
+        self.calls: list[tuple[int, int]] = []                      # see Encoding
         self.together = together                                    # the address of what runs several launches in one
         self._starts: dict[Target, int] = {}              # where in the program a target's words are
         self._open: list[tuple[int, Target]] = []                  # words that are to say where a target's are
@@ -165,7 +172,9 @@ class _Writer:
                 continue
             address, chunks, operands, literals = self._one(several, slots)
             if chunks:
-                self.step_at[HEADER_WORDS + len(self.words)] = number, numbers.start
+                at = HEADER_WORDS + len(self.words)
+                self.step_at[at] = number, numbers.start
+                self.calls.append((PROGRAM, at + 2))
                 self.words += [LAUNCH, 5 + len(operands) + len(literals), address, chunks, len(operands), *operands,
                                *literals]
                 self.widest = max(self.widest, len(operands) + 1)
@@ -188,6 +197,7 @@ class _Writer:
             first += chunks
             operands += [*[slots[b] for b in buffers], self._words_of_its_own(literals)]
         operands[0] = self._words_of_its_own((*table, 0, first))
+        self.calls += [(operands[0], 1 + 3 * k) for k in range(len(several))]
         return self.together, first, tuple(operands), ()
 
     def _words_of_its_own(self, words: Sequence[int]) -> int:

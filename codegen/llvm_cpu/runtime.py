@@ -64,17 +64,26 @@ def load(key: str, disk: DiskCache | None, write: Callable[[], str], exports: tu
 
     `level`: how well it is compiled. The addresses of `exports`, and whether the text was compiled now.
     """
-    code = disk.get(key) if disk else None
-    if disk and code is not None:
-        try:
-            return link(code, exports, imports), False
-        except LinkError:
-            disk.discard(key)
+    kept = load_kept(key, disk, exports, imports) if disk else None
+    if kept is not None:
+        return kept, False
     code = compile_object(write(), level)
     addresses = link(code, exports, imports)
     if disk:
         disk.put(key, code)
     return addresses, True
+
+
+def load_kept(key: str, disk: DiskCache, exports: tuple[str, ...], imports: Mapping[str, int]
+              ) -> dict[str, int] | None:
+    """The addresses of `exports` of the object kept under `key`; None if there is none that links."""
+    code = disk.get(key)
+    if code is not None:
+        try:
+            return link(code, exports, imports)
+        except LinkError:
+            disk.discard(key)
+    return None
 
 
 @cache
@@ -85,7 +94,8 @@ def machine_identity() -> tuple[str, ...]:
 
 @cache
 def _sources_digest() -> str:
-    """The digest of the files of this package and those it may import: what is emitted changes with them."""
-    packages = (Path(__file__).parents[1] / name for name in ("ir", "schedule", "llvm_cpu"))
-    files = sorted(path for package in packages for path in package.iterdir() if path.suffix in {".py", ".pyc"})
+    """The digest of the files of codegen: what is scheduled and emitted changes with them."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for folder in (package, *package.iterdir()) if folder.is_dir()
+                   for path in folder.iterdir() if path.suffix in {".py", ".pyc"} and folder.name != "__pycache__")
     return content_key(*(path.read_bytes() for path in files))

@@ -173,10 +173,10 @@ def test_a_detached_view_that_gets_a_history_has_its_new_value() -> None:
 
 
 def test_a_backward_that_the_target_declines_runs_operation_by_operation(monkeypatch: pytest.MonkeyPatch) -> None:
-    def declines(graph: Any, *rest: Any) -> Any:
-        if "backward" in graph.name:
+    def declines(source: Any, *rest: Any) -> Any:
+        if "backward" in source.tree.name:
             raise CannotLower("no derivatives here")
-        return TARGETS["llvm_cpu"].compile(graph, *rest)
+        return TARGETS["llvm_cpu"].compile(source, *rest)
 
     monkeypatch.setitem(TARGETS, "forward only", replace(TARGETS["llvm_cpu"], name="forward only", compile=declines))
 

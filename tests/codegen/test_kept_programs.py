@@ -1,0 +1,153 @@
+"""Programs kept on disk: what an earlier process scheduled is run without scheduling it, or not at all."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen import Builder, Cache, DiskCache, Executable, Graph, Program, compile_program, parse
+from codegen.ir.interpret import interpret
+from codegen.ir.types import TensorType
+from codegen.llvm_cpu import target
+
+BRANCHING = """
+program p {
+  block0(%0: f32[70], %1: i64[]):
+    %2 = iota axis=0 dtype=i64 shape=[70] : i64[70]
+    %3 = cast %2 dtype=f32 : f32[70]
+    %4 = add %0, %3 : f32[70]
+    switch %1 {0: block1(%4), 7: block2(%4)}, exit1
+  block1(%0: f32[70]):
+    %1 = exp %0 : f32[70]
+    %2 = constant value=3.5 dtype=f32 : f32[]
+    return %1, %2
+  block2(%0: f32[70]):
+    %1 = sum %0 axis=[0] keepdims=false : f32[]
+    return %0, %1
+}
+"""
+
+
+def products(factor: str = "0.5", layout: str = "f32") -> Graph:
+    b = Builder("products")
+    x, w = b.input(TensorType(layout, (33, 65))), b.input(TensorType(layout, (65, 65)))
+    half = b.emit("constant", value=factor, dtype=layout)
+    y = b.emit("tanh", b.emit("mul", b.emit("matmul", x, w), b.emit("broadcast", half, shape=(33, 65))))
+    return b.graph([y, b.emit("sum", y, axis=(0,), keepdims=False)])
+
+
+def updates() -> Graph:
+    """Launches that wait for nothing of each other: they are one, whose table has the addresses of the kernels."""
+    b = Builder("updates")
+    halves = []
+    for n in (1 << 18, (1 << 18) + 7):
+        x = b.input(TensorType("f32", (n,)))
+        halves.append(b.emit("mul", x, b.emit("tanh", x)))
+    return b.graph(halves)
+
+
+def arrays(graph: Graph) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(type.shape).astype(type.dtype.replace("f", "float")) for type in graph.inputs]
+
+
+def kept(tmp_path: Path) -> dict[str, Path]:
+    """The entries of programs by key: those whose content is JSON."""
+    return {file.stem: file for file in tmp_path.iterdir() if b'"arena_bytes"' in file.read_bytes()}
+
+
+def compiled(program: Graph | Program, tmp_path: Path, **options) -> Executable:
+    """As another process would compile it."""
+    return compile_program(program, cache=Cache(DiskCache(tmp_path)), **options)
+
+
+@pytest.mark.parametrize("graph", [products(), updates()], ids=lambda graph: graph.name)
+def test_what_was_scheduled_once_is_run_again(tmp_path: Path, graph: Graph) -> None:
+    inputs = arrays(graph)
+    first = compiled(graph, tmp_path)
+    entry, = (DiskCache(tmp_path).get(key) for key in kept(tmp_path))
+    assert entry is not None and (b'"together"' in entry) == (graph.name == "updates")
+    text = first.describe()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "schedule_tree", None)
+        again = compiled(graph, tmp_path)
+        for mine, theirs, right in zip(again(*inputs), first(*inputs), interpret(graph, inputs), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+            np.testing.assert_allclose(mine, right, rtol=1e-5, atol=1e-5)
+        assert again.kernels_compiled == 0 and again.kernels_reused == first.kernels_compiled
+        assert (again.inputs, again.slots, again.ends) == (first.inputs, first.slots, first.ends)
+        assert again.arena_bytes == first.arena_bytes
+    assert again.describe() == text and len(again.steps[0]) == len(first.steps[0])
+
+
+def test_branches_exits_and_constants_are_kept(tmp_path: Path) -> None:
+    program = parse(BRANCHING)
+    assert isinstance(program, Program)
+    first = compiled(program, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "schedule_tree", None)
+        again = compiled(program, tmp_path)
+    x = np.linspace(-1, 1, 70, dtype=np.float32)
+    for number in (0, 7, 5):
+        inputs = x, np.array(number, np.int64)
+        results = []
+        for executable in (first, again):
+            given = [*inputs, *(np.zeros(t.shape, t.dtype.replace("f", "float")) for t in executable.slots)]
+            results.append((executable.run(tuple(given)), *given[2:]))
+        assert results[0][0] == results[1][0] == {0: -1, 7: -2, 5: 1}[number]
+        for mine, theirs in zip(results[1][1:], results[0][1:], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_program_is_another_entry(tmp_path: Path) -> None:
+    def entries(program: Graph, **options) -> int:
+        compiled(program, tmp_path, **options)
+        return len(kept(tmp_path))
+
+    b = Builder("update")
+    x = b.input(TensorType("f32", (9,)))
+    update = b.graph([x + x])
+    assert [entries(products()), entries(products("0.25")), entries(products(layout="f64"))] == [1, 2, 3]
+    assert [entries(update), entries(update, aliases=((0, 0),)), entries(update, fast_math=True)] == [4, 5, 6]
+    assert entries(products()) == 6
+
+
+def test_an_entry_that_does_not_fit_is_replaced(tmp_path: Path) -> None:
+    graph = products()
+    inputs = arrays(graph)
+    expected = compiled(graph, tmp_path)(*inputs)
+    (key, file), = kept(tmp_path).items()
+    whole = DiskCache(tmp_path).get(key)
+    assert whole is not None
+    for wrong in (b"", b"[]", b"{}", whole[:-9], json.dumps({**json.loads(whole), "words": "x"}).encode()):
+        DiskCache(tmp_path).put(key, wrong)
+        np.testing.assert_array_equal(compiled(graph, tmp_path)(*inputs)[0], expected[0])
+        assert DiskCache(tmp_path).get(key) == whole
+    damaged = bytearray(file.read_bytes())
+    damaged[-20] ^= 1
+    file.write_bytes(damaged)
+    np.testing.assert_array_equal(compiled(graph, tmp_path)(*inputs)[0], expected[0])
+    assert DiskCache(tmp_path).get(key) == whole
+
+
+def test_a_program_whose_kernels_are_gone_is_scheduled_again(tmp_path: Path) -> None:
+    graph = products()
+    inputs = arrays(graph)
+    expected = compiled(graph, tmp_path)(*inputs)
+    for file in set(tmp_path.iterdir()) - set(kept(tmp_path).values()):
+        file.unlink()
+    again = compiled(graph, tmp_path)
+    assert again.kernels_compiled > 0
+    np.testing.assert_array_equal(again(*inputs)[0], expected[0])
+
+
+def test_what_calls_python_is_not_kept(tmp_path: Path) -> None:
+    b = Builder("solved")
+    a, x = b.input(TensorType("f64", (3, 3))), b.input(TensorType("f64", (3, 1)))
+    graph = b.graph([b.emit("solve", a, x)])
+    for _ in range(2):
+        y, = compiled(graph, tmp_path)(np.eye(3) * 2, np.ones((3, 1)))
+        np.testing.assert_array_equal(y, np.full((3, 1), 0.5))
+    assert not kept(tmp_path)

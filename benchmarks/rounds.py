@@ -46,9 +46,11 @@ def installed(contenders: Any) -> list[str]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment of a worker: everyone gets the same number of threads."""
+    """The environment of a worker: everyone gets the same number of threads, and modules compiled to bytecode."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "TRACEGRAD_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, str(threads)), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "",
+           "PYTHONPYCACHEPREFIX": os.path.join(tempfile.gettempdir(), "tracegrad-bytecode")}
+    return {**os.environ, **dict.fromkeys(names, str(threads)), **own}
 
 
 @contextmanager

@@ -54,8 +54,12 @@ def test_along_rows_and_columns(columns, kind, dtype, features):
     np.testing.assert_array_equal(reduce(columns_kernel(kind, dtype, rows, columns), features, x),
                                   REFERENCES[kind](exact, axis=0).astype(x.dtype))
     for vector, grain in (("j", 2), ("i", 0), (None, 0)):
-        np.testing.assert_array_equal(reduce(rows_kernel(kind, dtype, rows, columns, vector, grain), features, x),
-                                      REFERENCES[kind](exact, axis=1).astype(x.dtype))
+        found = reduce(rows_kernel(kind, dtype, rows, columns, vector, grain), features, x)
+        expected = REFERENCES[kind](exact, axis=1)
+        if (kind, dtype, vector) == ("sum", "f32", "j"):        # registers are added in pairs: three roundings at most
+            assert (abs(found - expected) <= 1.5 * np.finfo(np.float32).eps * abs(exact).sum(axis=1)).all()
+        else:
+            np.testing.assert_array_equal(found, expected.astype(x.dtype))
 
 
 @cache

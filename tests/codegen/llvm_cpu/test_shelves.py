@@ -6,6 +6,7 @@ import pytest
 from native_kernels import compile_kernel, each_features
 
 from codegen.ir.types import DTYPES
+from codegen.llvm_cpu.prefetch import ROWS, ahead_of
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_interpret import run_kernel
 from codegen.schedule.kernel_text import parse_kernel
@@ -81,3 +82,35 @@ def test_over_other_axes_nothing_is_shelved() -> None:
     }""")
     with pytest.raises(KernelError, match="v0 is not seen here"):
         verify_kernel(kernel)
+
+
+def columns(rows: int, count: int) -> Kernel:
+    return parse_kernel(f"""kernel (b0: f32[{rows * count}] in, b1: f32[{count}] out) {{
+      for i < {count} vector parallel grain 64:
+        pass j < {rows}:
+          v0 = load b0[i+{count}*j]
+          v1 = accumulate sum v0
+        pass:
+          store b1[i] v1
+    }}""")
+
+
+def test_what_is_fetched_ahead() -> None:
+    """The next row, in the pass that computes most; some rows down where rows are far apart; else nothing."""
+    kernel = softmax(37, 1001, "f32")
+    ahead = ahead_of(kernel)
+    assert ahead is not None and ahead.number == 0
+    ((buffer, index),) = ahead.places
+    assert buffer == 0 and index.constant == 1001
+    assert ahead_of(softmax(4, 1 << 17, "f32")) is None
+    down = ahead_of(columns(50, 1000))
+    assert down is not None and [index.constant for _, index in down.places] == [1000 * ROWS]
+    assert ahead_of(columns(50, 100)) is None
+
+
+@each_features
+def test_fetching_past_the_end_does_no_harm(features) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 1000)).astype(np.float32)
+    y = np.empty(1000, np.float32)
+    assert not compile_kernel(columns(5, 1000), features)([x.reshape(-1), y])
+    np.testing.assert_allclose(y, x.sum(axis=0), rtol=1e-5, atol=1e-6)

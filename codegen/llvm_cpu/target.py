@@ -16,6 +16,7 @@ from codegen.executable import Aliases, Executable, Measured, storage_of_ends
 from codegen.ir.text import content_text
 from codegen.ir.types import TensorType
 from codegen.llvm_cpu import encoding
+from codegen.llvm_cpu.blas import OWN, Blas
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.entry import Frames, make_run
 from codegen.llvm_cpu.features import Features, host_features
@@ -186,10 +187,14 @@ def describe_host() -> dict[str, str]:
         "processor": f"{host.cpu}, vectors of {host.vector_bytes} bytes{', fused multiply-add' if host.fma else ''}",
         "features": ", ".join(feature for feature in _TOLD if feature in enabled),
         "compiler": VERSIONS,
-        "matmul": f"{blas.name}{', one thread per panel' if blas.set_threads else ''}",
+        "matmul": f"{_who_multiplies(blas)}{', one thread per panel' if blas.set_threads else ''}",
         "threads": f"{THREADS.get()}, {'in a pool of our own' if pool else 'but one works: there are no futexes here'}",
         "entry": "native: objects are read and made by compiled code" if layout else
         "in Python, pointers through a table: objects are not laid out as expected",
         "profiles": "each kernel by itself" if hasattr(time, "CLOCK_MONOTONIC") else "no kernel: there is no clock",
         "cache": default_cache().describe(),
     }
+
+
+def _who_multiplies(blas: Blas) -> str:
+    return f"{OWN.name}; from {blas.above:.1e} multiply-adds on {blas.name}" if blas.above else blas.name

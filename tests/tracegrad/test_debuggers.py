@@ -112,7 +112,7 @@ def test_a_profiler_in_c_goes_on_after_the_recording() -> None:
     profiler.disable()
     text = io.StringIO()
     pstats.Stats(profiler, stream=text).print_stats()
-    assert "(after)" in text.getvalue() and "(__call__)" in text.getvalue()
+    assert "(after)" in text.getvalue() and "(in_python)" in text.getvalue()
     assert f.stats.replays == 3
     assert profiler.runcall(f, vector(5)).item() == f.eager(vector(5)).item() and f.stats.replays == 4
 

@@ -203,6 +203,8 @@ def test_what_guards_see_native_code_sees() -> None:
         Model.forward = before      # type: ignore[method-assign]
     for _ in range(3):
         assert traced(x).requires_grad          # another grad mode
+        with tg.no_grad():
+            assert not traced(x).requires_grad
 
 
 def test_keywords_are_bound_as_python_binds_them() -> None:

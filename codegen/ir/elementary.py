@@ -25,6 +25,8 @@ def together(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 def power(x: Any, y: Any) -> np.ndarray:
     """x ** y. Of integers with y < 0 it is 1 / x ** -y truncated: 0 unless x is 1 or -1; 0 of 0 too."""
     x, y = together(x, y)
+    if x.dtype.kind == "c" and y.ndim == 0 and y == 2:
+        return np.square(x)             # as NumPy's ** does, in a tenth of the time
     if x.dtype.kind not in "iu":
         powers = np.power(x, y)
         roots = y == 0.5            # NumPy takes the square root where the exponent is one number, and pow elsewhere

@@ -10,11 +10,15 @@ Where a movement has to be computed, an operand that is the same matrices transp
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
+import numpy as np
+
 from codegen.ir.dims import Size
 from codegen.ir.graph import Node
+from codegen.ir.ops import OPS
 from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
 from codegen.schedule.forms import Form, StaticGraph
@@ -171,3 +175,9 @@ def _views(graph: StaticGraph, operand: int) -> list[_View]:
 
 def _axis(name: str, extents: dict[str, Size]) -> Index:
     return axis(name, extents[name])
+
+
+def constants_of(works: Mapping[int, Product | HostCall]) -> dict[int, bytes]:
+    """The bytes of those constants that kernels cannot write as numbers: complex ones. Nothing need run for them."""
+    return {v: np.asarray(OPS["constant"].reference(**dict(work.node.attrs))).tobytes()
+            for v, work in works.items() if isinstance(work, HostCall) and work.node.op == "constant"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from codegen.ir.dims import Undecided
 from codegen.ir.graph import Graph
-from codegen.schedule.calls import HostCall, Product, host_calls_of, products_of
+from codegen.schedule.calls import HostCall, Product, constants_of, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.joining import Joined, joined
@@ -17,8 +17,8 @@ from codegen.schedule.machine import Machine
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
-from codegen.schedule.plan import CannotLower, Plan
-from codegen.schedule.tasks import JOIN, Piece, Task, copy, launch
+from codegen.schedule.plan import CannotLower, Constant, Plan
+from codegen.schedule.tasks import JOIN, Piece, Place, Task, copy, launch
 
 
 def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: Machine | None = None) -> Plan:
@@ -47,8 +47,12 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     required = frozenset(v for v in outputs if known.forms[v] not in (Form.INPUT, Form.EMPTY))
     found, lowered = _lowered(known, calls, required, machine)
     concats = joined(known, lambda v: v in found.home and v not in required)
-    tasks = _tasks(known, found, lowered, works, calls, required, concats)
-    return placed(known, aliases, outputs, tasks, concats.inside, found.decisions)
+    parts = {*required, *concats.inside, *(known.same_storage(node.args[0]) for v, node in known.nodes()
+                                           if known.forms[v] is Form.SCATTER)}
+    held: dict[Place, Constant] = {v: Constant(data) for v, data in constants_of(works).items() if v not in parts}
+    tasks = [task for task in _tasks(known, found, lowered, works, calls, required, concats)
+             if held.keys().isdisjoint(task.writes)]
+    return placed(known, aliases, outputs, tasks, concats.inside, held, found.decisions)
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:

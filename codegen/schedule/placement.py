@@ -26,6 +26,7 @@ from codegen.schedule.plan import (
     Arena,
     Buffer,
     Check,
+    Constant,
     Copy,
     Decision,
     Host,
@@ -40,17 +41,21 @@ from codegen.schedule.plan import (
 from codegen.schedule.sizes import given_sizes
 from codegen.schedule.tasks import Inside, Join, OutputCopy, Piece, Place, Task, TaskGraph, Temporary, copy
 
+_Fixed = Input | Output | Constant
+"""Storage that is there before a run."""
+
 WORTH_OVERWRITING = 1 << 18
 """Bytes from which on it pays to write over an operand: a kernel that does is another kernel, to be compiled too."""
 
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
-           inside: Mapping[Place, Inside], decisions: tuple[Decision, ...]) -> Plan:
+           inside: Mapping[Place, Inside], held: Mapping[Place, Constant], decisions: tuple[Decision, ...]) -> Plan:
     """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task.
 
-    `inside`: the places that are part of another's storage.
+    `inside`: the places that are part of another's storage; `held`: values that are in the executable's own storage.
     """
     visible = _Visible(graph, dict(aliases), outputs, tasks)
+    visible.at.update(held)
     groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
     in_groups = [[visible.tasks.tasks[k] for k in group] for group in groups]
     order = [[task for task in group if not isinstance(task.work, Join)] for group in in_groups]
@@ -62,7 +67,7 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
                 (*decisions, *visible.decisions), tuple(_origin(graph, task) for group in order for task in group))
 
 
-def _bytes_in_arena(graph: StaticGraph, at: Mapping[Place, Input | Output], task: Task) -> int:
+def _bytes_in_arena(graph: StaticGraph, at: Mapping[Place, _Fixed], task: Task) -> int:
     """The bytes that a task writes and the caller does not see; partial results count as small."""
     return sum(typical(graph.sizes[v]) * DTYPES[graph.dtype(v)].itemsize
                for v in task.writes if v not in at and isinstance(v, int))
@@ -81,7 +86,7 @@ class _Visible:
     def __init__(self, graph: StaticGraph, aliases: dict[int, int], outputs: Sequence[int], tasks: Sequence[Task]):
         self.graph, self.aliases, self.outputs = graph, aliases, outputs
         self.decisions: list[Decision] = []
-        self.at: dict[Place, Input | Output] = {v: Input(v) for v in range(graph.first)}
+        self.at: dict[Place, _Fixed] = {v: Input(v) for v in range(graph.first)}
         self.computed: list[tuple[int, int]] = []           # aliases whose output could be computed in place
         early, late = self._copies()
         self.tasks = TaskGraph([*tasks, *early])
@@ -150,7 +155,7 @@ class _Visible:
 class _Buffers:
     """The buffers of tasks in their order, those done at once together, numbered as steps name them."""
 
-    def __init__(self, graph: StaticGraph, outputs: Sequence[int], at: dict[Place, Input | Output],
+    def __init__(self, graph: StaticGraph, outputs: Sequence[int], at: dict[Place, _Fixed],
                  inside: Mapping[Place, Inside], order: Sequence[Sequence[Task]]):
         self.graph, self.outputs, self.inside = graph, outputs, inside
         timed = [(time, task) for time, group in enumerate(order) for task in group]
@@ -168,7 +173,7 @@ class _Buffers:
                         continue
                     times[own] = (times.get(own, (time, time))[0], time)
         ranges = [LiveRange(first, last, self._bytes(place)) for place, (first, last) in times.items()]
-        self.where: dict[Place, Input | Output | Arena | LiveRange] = {**at, **dict(zip(times, ranges))}
+        self.where: dict[Place, _Fixed | Arena | LiveRange] = {**at, **dict(zip(times, ranges))}
         self.arena_bytes = 0
         if all(isinstance(r.bytes, int) for r in ranges):       # else it is planned for each binding of the symbols
             offsets, self.arena_bytes = arena_offsets(ranges)
@@ -180,7 +185,7 @@ class _Buffers:
         """What a place is part of, or the operand that it is written over, or itself."""
         return self.inside[place].whole if place in self.inside else self.owner.get(place, place)
 
-    def _shared(self, timed: Sequence[tuple[int, Task]], at: dict[Place, Input | Output]) -> dict[Place, Place]:
+    def _shared(self, timed: Sequence[tuple[int, Task]], at: dict[Place, _Fixed]) -> dict[Place, Place]:
         """Results that are written over an operand in the arena, and whose storage that was first."""
         shared = {*self.inside, *(part.whole for part in self.inside.values())}
         last = {place: time for time, task in timed for place in task.reads | task.writes}
@@ -236,7 +241,7 @@ class _Buffers:
         if place in self.inside:
             start = start + self.inside[place].start
         part = start, whole if size is None else size
-        key = (own if isinstance(spot, Arena | LiveRange) else spot, *part)
+        key = (own if isinstance(spot, Arena | LiveRange | Constant) else spot, *part)
         if key not in self.numbers:
             self.numbers[key] = len(self.buffers)
             self.buffers.append(Buffer(dtype, part[1], spot, part[0]))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from codegen import compile_program
+from codegen import compile_program, parse
 from codegen.ir import ops
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
@@ -112,3 +112,31 @@ def test_many_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_complex_constants_are_storage_and_no_calls():
+    text = """graph f(%0: c64[3]) {
+      %1 = constant value=0.5+2.0j dtype=c64 : c64[]
+      %2 = mul %0, %1 : c64[3]
+      %3 = constant value=1.0+0.0j dtype=c64 : c64[]
+      %4 = constant value=0.0078125 dtype=f64 : f64[]
+      %5 = add %2, %3 : c64[3]
+      return %5, %1, %4
+    }"""
+    executable = compile_program(parse(text))
+    x = np.array([1.0, 2.0j, 3.0 - 1.0j], np.complex64)
+    y, c, d = executable(x)
+    assert (y == x * np.complex64(0.5 + 2j) + np.complex64(1)).all() and c == 0.5 + 2j and d == 0.0078125
+    summaries = [step.summary for step in executable.steps[0]]
+    assert sum(s.startswith("constant on the host") for s in summaries) == 1, summaries      # the one that is returned
+
+
+def test_a_call_sees_the_memory_of_each_run():
+    executable = compile_program(parse("graph f(%0: c128[4]) {\n %1 = conj %0 : c128[4]\n return %1\n}"))
+    kept = []
+    for k in range(100):                        # more than are remembered; those before must not be written again
+        x = np.full(4, k + 1j)
+        y, = executable(x)
+        kept.append(y)
+        assert (y == k - 1j).all()
+    assert all((y == k - 1j).all() for k, y in enumerate(kept))

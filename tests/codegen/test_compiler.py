@@ -32,7 +32,10 @@ from codegen.targets import TARGETS, Target
 ROOT = Path(__file__).parents[2]
 SIZES = (0, 1, 2, 3, 5, 40)
 
-ROUNDED = {"exp", "log", "tanh", "sum", "matmul"}
+ROUNDED = {
+    "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "sin", "cos", "tan", "asin", "acos", "atan",
+    "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "cbrt", "hypot", "erf", "erfc", "erfinv",
+    "lgamma", "polygamma", "sum", "prod", "cumsum", "cumprod", "matmul"}
 """Ops whose last bit is the implementation's choice."""
 
 SMOOTH = tuple(name for name in (

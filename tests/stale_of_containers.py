@@ -174,7 +174,7 @@ CONTAINERS = (
         ("a[0, 1] = 5.0", "a[0, 0] = -1.0", "a[:] = 1.0", "a = a.T * 3", "a = a.astype(np.float32) + 0.5")),
     Hazard("a NumPy array operated with a Tensor", """
         a = np.array([2.0, 3.0], np.float32)
-        def f(x): return x * a + np.tanh(x)
+        def f(x): return x * a + np.abs(x)
         """,
         ("a[0] = 5.0", "a = a.astype(np.float64)", "a = np.float32(2.0)", "a = np.ones((2, 2), np.float32)")),
     Hazard("a NumPy array that is written", """

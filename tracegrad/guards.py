@@ -118,8 +118,9 @@ class Guards:
     @property
     def arguments(self) -> tuple[int, tuple[str, ...]]:
         """How many positional arguments a call has, and the names of the others."""
-        (length,) = (line.expected[0] for line in self.lines if line.route == "args" and line.says == "has length")
-        named = [line.expected[0] for line in self.lines if line.route == "kwargs" and line.says == "has the keys"]
+        # variables of the function may be called args, too: their guards have other texts
+        (length,) = (line.expected[0] for line in self.lines if line.text.startswith("len(args) =="))
+        named = [line.expected[0] for line in self.lines if line.text.startswith("[*kwargs] ==")]
         return length, tuple(named[0]) if named else ()
 
     def explain(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -26,7 +26,8 @@ from tracegrad.dtypes import FLOATING
 from tracegrad.functional import sum as total
 from tracegrad.tensors import Tensor
 
-UNCHECKED = tuple(name for name in OPS_DRAWN if CHECKED not in OPS[name].traits and name != "detach")
+UNCHECKED = tuple(name for name in OPS_DRAWN
+                  if CHECKED not in OPS[name].traits and name not in ("detach", "complex"))
 
 
 def run_eagerly(graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -304,3 +304,13 @@ def test_where_objects_are_not_laid_out_as_expected_python_replays() -> None:
     run = subprocess.run([sys.executable, "-c", FALLBACK], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "Python" in run.stdout
+
+
+def test_variables_called_args_and_kwargs_are_no_arguments() -> None:
+    args, kwargs = (2.0, 3.0), {"k": 4.0}
+    f = tg.trace(lambda x, **more: x * args[0] + args[1] + kwargs["k"] + more.get("n", 0.0))
+    for given in ({}, {"n": 1.0}, {}, {"n": 1.0}, {}, {"n": 1.0}):
+        assert f(tg.ones(2), **given).tolist() == [9.0 + given.get("n", 0.0)] * 2
+    assert f.stats.replays >= 2
+    args = (5.0, 3.0)
+    assert f(tg.ones(2)).tolist() == [12.0, 12.0]

@@ -143,7 +143,7 @@ def test_other_interpreters_and_systems_never_poll() -> None:
 
 
 CTRL_C = """
-import os, signal, threading
+import os, signal, threading, time
 import numpy as np
 import tracegrad as tg
 
@@ -157,11 +157,12 @@ def f(x, state):
     state.add_(y.sum() + 1.0)
     return y
 
-x, state = tg.tensor(np.ones(400_000)), tg.tensor(0.0)
+x, state = tg.tensor(np.ones(1_000_000)), tg.tensor(0.0)
 while not f.stats.replays:
+    start = time.perf_counter()
     f(x, state)
 before = state.item()
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer((time.perf_counter() - start) / 4, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     f(x, state)
     print("went on")

@@ -5,7 +5,8 @@ since thread pools in one process disturb each other, and only one of them works
 contenders, so that what the machine does meanwhile meets all alike.
 
 A contender of a Benchmark is a function of the case that returns Work. One of a FreshBenchmark is a function of the
-case and of an empty folder for its caches that returns the seconds it took; each round of it is a process of its own.
+case and of an empty folder for its caches that returns the seconds it took, or the bytes; each round of it is a process
+of its own.
 """
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,9 @@ class Work:
 class Benchmark:
     """The first contender is the measure of the others; results agree within `tolerance` of the largest number.
 
-    `bytes_moved` and `flops` say, for a case, how much work there is, where that has a meaning. With `dtypes`, those of
-    the operations, it is told as a share of what the machine can do, too; in `reads_only` next to nothing is written.
+    `threads`: of contenders that have not as many as the run is told to give. `bytes_moved` and `flops` say, for a case,
+    how much work there is, where that has a meaning. With `dtypes`, those of the operations, it is told as a share of
+    what the machine can do, too; in `reads_only` next to nothing is written.
     """
 
     question: str
@@ -40,11 +43,13 @@ class Benchmark:
     flops: Mapping[str, float] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
     reads_only: frozenset[str] = frozenset()
+    threads: Mapping[str, int] = field(default_factory=dict)
+    unit: ClassVar[str] = "s"
 
 
 @dataclass(frozen=True, slots=True)
 class FreshBenchmark:
-    """Like a Benchmark, where each round is a fresh process.
+    """Like a Benchmark, where each round is a fresh process. `unit` of what is measured: "s", or "B" for bytes.
 
     In a case of `warm_cases` the folder for caches is the same in each round, and an unmeasured round goes before.
     """
@@ -53,10 +58,11 @@ class FreshBenchmark:
     cases: tuple[str, ...]
     contenders: Mapping[str, Callable[[str, Path], float]]
     warm_cases: tuple[str, ...] = ()
+    unit: str = "s"
 
 
 MODULE_OF = {"torch": "torch", "torch.compile": "torch", "jax": "jax", "drjit": "drjit", "numpy": "numpy"}
-"""The module that a contender needs, by the first word of its name; tracegrad itself needs none."""
+"""The module that a contender needs, by its name up to a comma or a space; tracegrad itself needs none."""
 
 SHORTEST_SAMPLE = 2e-4      # seconds; shorter calls are timed many at a time
 

@@ -52,7 +52,7 @@ def add_shares(benchmark: Benchmark, rows: list[Row], ceilings: Ceilings) -> Non
     """Say of each row how near its work comes to the bandwidth or the peak of this machine."""
     for row in rows:
         dtype = benchmark.dtypes.get(row.case)
-        if dtype and row.seconds and not row.error:
+        if dtype and row.measured and not row.error:
             moved = int(benchmark.bytes_moved.get(row.case, 0))
             written = 0 if row.case in benchmark.reads_only else moved // 2
             share, of = ceilings.share(moved, written, int(benchmark.flops.get(row.case, 0)), dtype, row.median)
@@ -70,7 +70,7 @@ def as_table(benchmark: Benchmark | FreshBenchmark, rows: list[Row]) -> str:
 
 
 def _numbers(benchmark: Benchmark | FreshBenchmark, row: Row) -> str:
-    spread = f"{duration(min(row.seconds))} .. {duration(max(row.seconds))}"
+    spread = f"{amount(min(row.measured), benchmark.unit)} .. {amount(max(row.measured), benchmark.unit)}"
     ratio = "" if row.ratio is None else f"{row.ratio:8.2f}x"
     notes = []
     if isinstance(benchmark, Benchmark):
@@ -82,7 +82,7 @@ def _numbers(benchmark: Benchmark | FreshBenchmark, row: Row) -> str:
         notes.append(row.share)
     if not row.agrees:
         notes.append(f"RESULTS DIFFER by {row.difference:.1e}")
-    return f"{duration(row.median):>10}  {spread:>21}{ratio:>9}  {', '.join(notes)}"
+    return f"{amount(row.median, benchmark.unit):>10}  {spread:>21}{ratio:>9}  {', '.join(notes)}"
 
 
 def as_markdown(machine: dict[str, str], results: Results) -> str:
@@ -91,7 +91,7 @@ def as_markdown(machine: dict[str, str], results: Results) -> str:
     lines = ["| | " + " | ".join(contenders) + " |", "|---|" + "---:|" * len(contenders)]
     for name, (benchmark, rows) in results.items():
         for case in benchmark.cases:
-            cells = {row.contender: _cell(row) for row in rows if row.case == case}
+            cells = {row.contender: _cell(row, benchmark.unit) for row in rows if row.case == case}
             lines.append(f"| {name}, {case} | " + " | ".join(cells.get(c, "") for c in contenders) + " |")
     versions = ", ".join(f"{package} {machine[package]}" for package in PACKAGES if package in machine)
     lines += ["", f"{machine['cpu']}, {machine['threads']} threads, Python {machine['python']}, {versions}."]
@@ -99,18 +99,20 @@ def as_markdown(machine: dict[str, str], results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row, unit: str) -> str:
     if row.error:
         return "failed"
-    return duration(row.median) + ("" if row.ratio is None else f" ({row.ratio:.2f}x)")
+    return amount(row.median, unit) + ("" if row.ratio is None else f" ({row.ratio:.2f}x)")
 
 
-def duration(seconds: float) -> str:
+SCALES = {"s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)), "B": (("GB", 1e9), ("MB", 1e6), ("KB", 1e3))}
+"""What an amount is told in, the largest first."""
+
+
+def amount(measured: float, unit: str) -> str:
     """Three digits and a unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
-        if seconds >= size or unit == "ns":
-            return f"{seconds / size:#.3g}".rstrip(".") + f" {unit}"
-    raise AssertionError("unreachable")
+    name, size = next((scale for scale in SCALES[unit] if measured >= scale[1]), SCALES[unit][-1])
+    return f"{measured / size:#.3g}".rstrip(".") + f" {name}"
 
 
 def write_json(file: Path, machine: dict[str, str], results: Results) -> None:
@@ -134,13 +136,14 @@ def draw(file: Path, machine: dict[str, str], results: Results) -> None:
         contenders = list(dict.fromkeys(row.contender for row in rows))
         width = 0.8 / len(contenders)
         for k, contender in enumerate(contenders):
-            good = [row for row in rows if row.contender == contender and row.seconds and not row.error]
+            good = [row for row in rows if row.contender == contender and row.measured and not row.error]
             x = [benchmark.cases.index(row.case) + (k - (len(contenders) - 1) / 2) * width for row in good]
             median = [row.median for row in good]
-            below = [row.median - min(row.seconds) for row in good]
-            above = [max(row.seconds) - row.median for row in good]
+            below = [row.median - min(row.measured) for row in good]
+            above = [max(row.measured) - row.median for row in good]
             axis.bar(x, median, width, yerr=(below, above), label=contender, error_kw={"lw": 0.8})
-        axis.set(yscale="log", ylabel="seconds", title=f"{name}: {benchmark.question}")
+        of = {"s": "seconds", "B": "bytes"}[benchmark.unit]
+        axis.set(yscale="log", ylabel=of, title=f"{name}: {benchmark.question}")
         axis.set_xticks(range(len(benchmark.cases)), benchmark.cases)
         axis.legend(fontsize="small", ncols=3)
     figure.supxlabel(f"{machine['cpu']}, {machine['threads']} threads", fontsize="small")

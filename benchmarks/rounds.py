@@ -23,11 +23,11 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(slots=True)
 class Row:
-    """What came out for one contender in one case; `seconds` has one entry for each round."""
+    """What came out for one contender in one case; `measured` has one entry for each round."""
 
     case: str
     contender: str
-    seconds: list[float] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)
     ratio: float | None = None          # to the first contender: median of the ratios within a round
     difference: float | None = None     # largest relative difference of the numbers from the first contender's
     agrees: bool = True
@@ -36,12 +36,12 @@ class Row:
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return statistics.median(self.measured)
 
 
 def installed(contenders: Any) -> list[str]:
     """The contenders whose module is there."""
-    words = {c: MODULE_OF.get(c.split()[0]) for c in contenders}
+    words = {c: MODULE_OF.get(c.replace(",", " ").split()[0]) for c in contenders}
     return [c for c, module in words.items() if module is None or find_spec(module)]
 
 
@@ -94,7 +94,8 @@ def run(name: str, benchmark: Benchmark, rounds: int, budget: float, progress: C
     with ExitStack() as stack:
         asks = {}
         for contender in installed(benchmark.contenders):
-            asks[contender] = stack.enter_context(worker(name, contender, threads))
+            asks[contender] = stack.enter_context(
+                worker(name, contender, benchmark.threads.get(contender, threads)))
         for case in benchmark.cases:
             rows = {contender: Row(case, contender) for contender in asks}
             numbers: dict[str, list[float]] = {}
@@ -110,7 +111,7 @@ def run(name: str, benchmark: Benchmark, rounds: int, budget: float, progress: C
                         progress(f"{name} {case}: round {k + 1} of {rounds}, {contender}")
                         reply = ask(budget=budget)
                         rows[contender].error = reply.get("error")
-                        rows[contender].seconds += [reply["seconds"]] if "seconds" in reply else []
+                        rows[contender].measured += [reply["measured"]] if "measured" in reply else []
             compare(list(rows.values()), numbers, benchmark.tolerance)
             table += rows.values()
     return table
@@ -133,8 +134,8 @@ def run_fresh(name: str, benchmark: FreshBenchmark, rounds: int, progress: Calla
                     with tempfile.TemporaryDirectory() as empty, worker(name, contender, threads) as ask:
                         reply = ask(case=case, cache=kept[contender] if warm else empty)
                     row.error = reply.get("error")
-                    if "seconds" in reply and not (warm and k == 0):
-                        row.seconds.append(reply["seconds"])
+                    if "measured" in reply and not (warm and k == 0):
+                        row.measured.append(reply["measured"])
         compare(list(rows.values()), {}, 0.0)
         table += rows.values()
     return table
@@ -145,7 +146,7 @@ def compare(rows: list[Row], numbers: dict[str, list[float]], tolerance: float) 
     first = rows[0]
     for row in rows:
         if first.error is None and row.error is None:
-            row.ratio = statistics.median(a / b for a, b in zip(row.seconds, first.seconds))
+            row.ratio = statistics.median(a / b for a, b in zip(row.measured, first.measured))
         if row.contender in numbers and first.contender in numbers:
             row.difference = relative_difference(numbers[row.contender], numbers[first.contender])
             row.agrees = row.difference <= tolerance

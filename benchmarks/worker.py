@@ -2,8 +2,8 @@
 
     python -m benchmarks.worker BENCHMARK CONTENDER
 
-Reads one JSON object a line, writes one a line: {"case": c} -> {"numbers": [...]}, {"budget": s} -> {"seconds": s}, and
-for a FreshBenchmark {"case": c, "cache": folder} -> {"seconds": s}. What goes wrong is {"error": text}.
+Reads one JSON object a line, writes one a line: {"case": c} -> {"numbers": [...]}, {"budget": s} -> {"measured": n},
+and for a FreshBenchmark {"case": c, "cache": folder} -> {"measured": n}. What goes wrong is {"error": text}.
 """
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if isinstance(self.benchmark, FreshBenchmark):
-            return {"seconds": self.benchmark.contenders[self.contender](request["case"], Path(request["cache"]))}
+            return {"measured": self.benchmark.contenders[self.contender](request["case"], Path(request["cache"]))}
         if "case" in request:
             self.work = None        # free the last case's memory first
             self.work = self.benchmark.contenders[self.contender](request["case"])
             self.calls = calls_per_sample(self.work.call)
             return {"numbers": self.work.numbers}
         assert self.work is not None
-        return {"seconds": seconds_per_call(self.work.call, self.calls, request["budget"])}
+        return {"measured": seconds_per_call(self.work.call, self.calls, request["budget"])}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 
 import pytest
@@ -46,6 +47,16 @@ def counting(case, cache):
 BENCHMARK = FreshBenchmark("fresh?", ("cold", "warm"), {"counting": counting}, warm_cases=("warm",))
 '''
 
+FAKE_THREADS = '''
+import os
+from benchmarks.frame import Benchmark, Work
+
+def cores(case):
+    return Work(lambda: None, [len(os.sched_getaffinity(0)), int(os.environ["OMP_NUM_THREADS"])])
+
+BENCHMARK = Benchmark("threads?", ("a",), {"all": cores, "one": cores}, threads={"one": 1})
+'''
+
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
@@ -55,9 +66,13 @@ def fake(tmp_path, monkeypatch):
         f"import benchmarks\nbenchmarks.__path__.append({str(tmp_path)!r})\n")
     (tmp_path / "fake.py").write_text(FAKE)
     (tmp_path / "fake_fresh.py").write_text(FAKE_FRESH)
-    environment = rounds.environment(1)
-    environment["PYTHONPATH"] += f":{tmp_path}"
-    monkeypatch.setattr(rounds, "environment", lambda threads: environment)
+    (tmp_path / "fake_threads.py").write_text(FAKE_THREADS)
+    of_threads = rounds.environment
+
+    def environment(threads):
+        return of_threads(threads) | {"PYTHONPATH": f"{rounds.ROOT}:{tmp_path}"}
+
+    monkeypatch.setattr(rounds, "environment", environment)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,7 +89,7 @@ def test_rounds_interleave_and_survive_contenders_that_fail(fake):
     rows = rounds.run("fake", benchmark, rounds=2, budget=0.001, progress=seen.append)
     by = {(row.case, row.contender): row for row in rows}
     assert len(rows) == 8
-    assert len(by["a", "steady"].seconds) == 2 and by["a", "steady"].ratio == 1 and by["a", "steady"].agrees
+    assert len(by["a", "steady"].measured) == 2 and by["a", "steady"].ratio == 1 and by["a", "steady"].agrees
     assert by["a", "wrong"].difference == pytest.approx(0.2) and not by["a", "wrong"].agrees
     assert by["b", "failing"].error == "ValueError: not this one" and by["a", "failing"].error is None
     assert by["a", "dying"].error == "the worker died with exit status 3" and by["b", "dying"].error
@@ -87,7 +102,15 @@ def test_rounds_interleave_and_survive_contenders_that_fail(fake):
 def test_fresh_rounds_start_cold_or_warm(fake):
     benchmark = importlib.import_module("benchmarks.fake_fresh").BENCHMARK
     cold, warm = rounds.run_fresh("fake_fresh", benchmark, rounds=2, progress=lambda text: None)
-    assert cold.seconds == [2.0, 2.0] and warm.seconds == [1.0, 1.0]
+    assert cold.measured == [2.0, 2.0] and warm.measured == [1.0, 1.0]
+
+
+def test_a_contender_may_have_threads_of_its_own(fake, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(rounds, "compare", lambda rows, numbers, tolerance: seen.update(numbers))
+    benchmark = importlib.import_module("benchmarks.fake_threads").BENCHMARK
+    rounds.run("fake_threads", benchmark, rounds=1, budget=0.001, progress=lambda text: None, threads=2)
+    assert seen["one"] == [1, 1] and seen["all"] == [min(2, len(os.sched_getaffinity(0))), 2]
 
 
 def test_ratios_are_medians_of_ratios_within_a_round():
@@ -111,11 +134,12 @@ def test_short_calls_are_timed_many_at_a_time():
     assert len(calls) == 15
 
 
-@pytest.mark.parametrize(("seconds", "text"), [
-    (1.234, "1.23 s"), (0.0123, "12.3 ms"), (4.567e-4, "457 us"), (2e-7, "200 ns"), (3e-10, "0.300 ns"),
+@pytest.mark.parametrize(("measured", "unit", "text"), [
+    (1.234, "s", "1.23 s"), (0.0123, "s", "12.3 ms"), (4.567e-4, "s", "457 us"), (2e-7, "s", "200 ns"),
+    (3e-10, "s", "0.300 ns"), (2.5e9, "B", "2.50 GB"), (123e6, "B", "123 MB"), (0, "B", "0.00 KB"),
 ])
-def test_durations(seconds, text):
-    assert report.duration(seconds) == text
+def test_amounts(measured, unit, text):
+    assert report.amount(measured, unit) == text
 
 
 def test_the_report_is_written(tmp_path, monkeypatch, capsys):
@@ -155,8 +179,6 @@ def test_unknown_names_are_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "there is no benchmark nonsense" in capsys.readouterr().err
-
-
 
 
 def test_work_is_told_as_a_share_of_what_the_machine_can_do():

@@ -30,9 +30,9 @@ class Work:
 class Benchmark:
     """The first contender is the measure of the others; results agree within `tolerance` of the largest number.
 
-    `threads`: of contenders that have not as many as the run is told to give. `bytes_moved` and `flops` say, for a case,
-    how much work there is, where that has a meaning. With `dtypes`, those of the operations, it is told as a share of
-    what the machine can do, too; in `reads_only` next to nothing is written.
+    `threads`: of contenders that have not as many as the run is told to give. `bytes_moved` and `flops` say how much
+    work a case is, where that has a meaning. With `dtypes`, those of the operations, it is told as a share of what the
+    machine can do, too; in `reads_only` next to nothing is written.
     """
 
     question: str

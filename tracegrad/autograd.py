@@ -199,3 +199,13 @@ def _numeric(f: Callable[..., Any], points: list[Tensor], j: int, k: int, eps: f
         step[n] = eps
         columns.append((at(numbers + step) - at(numbers - step)) / (2 * eps))
     return np.stack(columns, axis=1) if columns else np.zeros((at(numbers).size, 0))
+
+
+ABSENT = frozenset({"Function", "forward_ad", "graph", "profiler"})
+"""Names that users of PyTorch look for here, and that tracegrad does not have yet."""
+
+
+def __getattr__(name: str) -> None:
+    if name in ABSENT:
+        raise AttributeError(f"tracegrad.autograd has no {name} yet")
+    raise AttributeError(f"module 'tracegrad.autograd' has no attribute {name!r}")

@@ -9,15 +9,13 @@ records are no fallbacks.
 """
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from tracegrad.aborts import Aborted
 from tracegrad.source_lines import user_level
 from tracegrad.spans import moment
+from tracegrad.watchers import Watchers
 
 
 class NotReplayed(UserWarning):
@@ -42,30 +40,15 @@ class Fallback(NamedTuple):
         return f"{self.name}: {self.aborted}"
 
 
-_lock = threading.Lock()
-_watching: tuple[list[Fallback], ...] = ()          # replaced, never changed: calls of any thread read it
-
-
-@contextmanager
-def watched_fallbacks() -> Iterator[list[Fallback]]:
-    """The fallbacks of all threads while the body runs, in order."""
-    global _watching
-    seen: list[Fallback] = []
-    with _lock:
-        _watching = (*_watching, seen)
-    try:
-        yield seen
-    finally:
-        with _lock:
-            _watching = tuple(other for other in _watching if other is not seen)
+_watchers: Watchers[Fallback] = Watchers()
+watched_fallbacks = _watchers.watched
 
 
 def report_fallback(name: str, aborted: Aborted, followed: bool = False) -> None:
     """A call of the traced function `name` runs eagerly, unless it is followed."""
     if not followed:
         moment("fallback", name, reason=str(aborted))
-    for seen in () if followed else _watching:
-        seen.append(Fallback(name, aborted))
+        _watchers.see(Fallback(name, aborted))
 
 
 def warn(name: str, aborted: Aborted, followed: bool) -> None:

@@ -10,12 +10,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from codegen import clock_ns
 from codegen.ir.structs import struct
+from tracegrad.watchers import Watchers
 
 
 @struct
@@ -36,35 +35,19 @@ class Span:
     facts: dict[str, Any]
 
 
-_lock = threading.Lock()
-_watching: tuple[list[Span], ...] = ()              # replaced, never changed: whatever runs in any thread reads it
-
-
-@contextmanager
-def watched_spans() -> Iterator[list[Span]]:
-    """The spans of all threads while the body runs, in the order in which they end."""
-    global _watching
-    seen: list[Span] = []
-    with _lock:
-        _watching = (*_watching, seen)
-    try:
-        yield seen
-    finally:
-        with _lock:
-            _watching = tuple(other for other in _watching if other is not seen)
+_watchers: Watchers[Span] = Watchers()
+watched_spans = _watchers.watched
 
 
 def begin() -> int:
     """The time; 0 while nobody watches."""
-    return clock_ns() if _watching else 0
+    return clock_ns() if _watchers.lists else 0
 
 
 def end(began: int, kind: str, name: str, **facts: Any) -> None:
     """What began then has ended."""
-    if began and _watching:
-        span = Span(kind, name, threading.get_ident(), began, clock_ns(), facts)
-        for seen in _watching:
-            seen.append(span)
+    if began and _watchers.lists:
+        _watchers.see(Span(kind, name, threading.get_ident(), began, clock_ns(), facts))
 
 
 def moment(kind: str, name: str, **facts: Any) -> None:

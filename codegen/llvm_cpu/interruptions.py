@@ -14,9 +14,10 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from string import Template
+
+from codegen.llvm_cpu.clock import host_clock, now_text
 
 INTERRUPTED = 1 << 32
 """What a run returns that a handler's exception has ended; no exit has such a number."""
@@ -42,7 +43,6 @@ _POLL = Template("""
 @main.thread = internal global i64 0
 @last.poll = internal global i64 0
 @raised = internal global [3 x ptr] zeroinitializer
-declare i32 @clock_gettime(i32, ptr)
 declare i64 @PyThread_get_thread_ident()
 declare i32 @PyGILState_Ensure()
 declare void @PyGILState_Release(i32)
@@ -53,13 +53,7 @@ declare void @PyErr_Restore(ptr, ptr, ptr)
 ; has a handler of a signal raised? Only the main thread ever writes @raised
 define internal i1 @poll() nounwind {
 entry:
-  %time = alloca [2 x i64]
-  %ignored = call i32 @clock_gettime(i32 $clock, ptr %time)
-  %nanoseconds.at = getelementptr i64, ptr %time, i64 1
-  %seconds = load i64, ptr %time
-  %nanoseconds = load i64, ptr %nanoseconds.at
-  %whole = mul i64 %seconds, 1000000000
-  %now = add i64 %whole, %nanoseconds
+  %now = call i64 @now()
   %last = load atomic i64, ptr @last.poll monotonic, align 8
   %passed = sub i64 %now, %last
   %soon = icmp ult i64 %passed, $period
@@ -112,12 +106,12 @@ def poll_text(implementation: str, clock: int | None) -> str:
     """
     if implementation != "cpython" or clock is None:
         return _NEVER
-    return _POLL.substitute(clock=clock, period=round(POLL_SECONDS * 1e9), fetch=_FETCH)
+    return now_text(clock) + _POLL.substitute(period=round(POLL_SECONDS * 1e9), fetch=_FETCH)
 
 
 def host_poll_text() -> str:
     """That of this process."""
-    return poll_text(sys.implementation.name, getattr(time, "CLOCK_MONOTONIC", None))
+    return poll_text(sys.implementation.name, host_clock())
 
 
 def follow_main_thread(symbols: Mapping[str, int]) -> Callable[[], None]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import time
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable
@@ -29,6 +28,7 @@ import numpy as np
 from codegen.cache import content_key, default_cache
 from codegen.executable import Measured, NativeEvent, clock_ns
 from codegen.ir.structs import struct
+from codegen.llvm_cpu.clock import host_clock, now_text
 from codegen.llvm_cpu.encoding import Encoding
 from codegen.llvm_cpu.link import COLD
 from codegen.llvm_cpu.runtime import load, machine_identity, runtime
@@ -41,7 +41,6 @@ BEGIN, END, STEP, PART = range(4)
 """The first word of a record: a run begins, a run ends, a step, a thread's part in one."""
 
 _TEXT = Template("""
-declare i32 @clock_gettime(i32, ptr)
 declare i64 @pthread_self()
 declare void @launch(ptr, ptr, i64, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
@@ -60,17 +59,6 @@ define void @set_records(ptr %records) nounwind {
 define i64 @count_records() nounwind {
   %count = load atomic i64, ptr @next seq_cst, align 8
   ret i64 %count
-}
-
-define internal i64 @now() nounwind {
-  %time = alloca [2 x i64]
-  %ignored = call i32 @clock_gettime(i32 $clock, ptr %time)
-  %nanoseconds.at = getelementptr i64, ptr %time, i64 1
-  %seconds = load i64, ptr %time
-  %nanoseconds = load i64, ptr %nanoseconds.at
-  %whole = mul i64 %seconds, 1000000000
-  %now = add i64 %whole, %nanoseconds
-  ret i64 %now
 }
 
 define internal void @note(i64 %kind, ptr %where, i64 %thread, i64 %begin, i64 %end, i64 %chunks) nounwind {
@@ -303,11 +291,11 @@ class _Native:
 
 @cache
 def _native() -> _Native | None:
-    clock = getattr(time, "CLOCK_MONOTONIC", None)
+    clock = host_clock()
     if clock is None:
         return None
-    text = _TEXT.substitute(clock=clock, records=RECORDS, words=WORDS, threads=THREADS, part_bytes=32 * THREADS,
-                            step=STEP, part=PART)
+    text = now_text(clock) + _TEXT.substitute(
+        records=RECORDS, words=WORDS, threads=THREADS, part_bytes=32 * THREADS, step=STEP, part=PART)
     base, shared = runtime(), default_cache()
     with shared.lock:
         symbols, _ = load(content_key("observer", *machine_identity(), text), shared.disk, lambda: text,

@@ -1,13 +1,12 @@
-"""matmul: how a product is cut into panels, who multiplies them, and the LLVM text that calls BLAS for one.
+"""matmul: who multiplies the panels that a product is cut into (see cuts), and the LLVM text that calls BLAS for one.
 
-    c[64,512] = a[64,784] @ b[784,512]    ->    8 panels c[:, 0:64], c[:, 64:128], ...    each on one thread
+    c[64,512] = a[64,784] @ b[784,512]    ->    4 panels c[:, 0:128], c[:, 128:256], ...    each on one thread
 
-1. Panels are cut by shape alone, never by the number of threads, so results do not depend on that number.
-2. With AVX-512 our own code multiplies (see gemm; gemm_rows for one row or column). With AVX2 it does up to 1024^3:
+1. With AVX-512 our own code multiplies (see gemm; gemm_rows for one row or column). With AVX2 it does up to 1024^3:
    BLAS arranges its operands anew for each panel, which large products hardly feel and small ones do, but in return
    arranges everything, which helps against lines a power of two apart. On other processors BLAS multiplies, in larger
    panels; where there is none, our own code.
-3. A product with an empty sum is zeros, and is asked of no one.
+2. A product with an empty sum is zeros, and is asked of no one.
 """
 from __future__ import annotations
 
@@ -18,6 +17,7 @@ from string import Template
 from codegen.ir.structs import struct
 from codegen.llvm_cpu import gemm
 from codegen.llvm_cpu.blas import OWN, Blas, find_blas
+from codegen.llvm_cpu.cuts import Cut, panel
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.gemm_rows import emit_row_product
@@ -34,33 +34,20 @@ FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
 """Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
 
-@struct
-class Cut:
-    """How products are cut: a panel is rows by columns, or more, until it is worth `work` multiply-adds.
+ARRANGED = {"copied": 4.0, "transposed": 7.5, "read": 2.0}
+"""What it costs to bring an element where the innermost loop reads it (see Cut), measured."""
 
-    `grain`: rows and columns of a panel are multiples of these (except in the last); never more than `most`.
-    """
+PANEL_WORK = 1 << 17
+"""Multiply-adds of a panel: some two microseconds, which another thread is worth."""
 
-    work: int
-    rows: int
-    columns: int
-    grain: tuple[int, int]
-    most: tuple[int, int] = (1 << 62, 1 << 62)
-
-
-OWN_CUT = Cut(work=1 << 17, rows=gemm.MOST_ROWS, columns=64, grain=(12, 64))
-"""For a whose rows lie well: reading them once for each strip of columns costs little."""
-
-ARRANGED_CUT = Cut(work=1 << 17, rows=192, columns=192, grain=(12, 32))
-"""For a that is arranged, which has to pay in as many columns as b's arrangement in rows."""
-
-DOTS_CUT = Cut(work=1 << 17, rows=1, columns=256, grain=(1, 64))
+DOTS_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64))
 """For one row where each column lies together."""
 
-LINES_CUT = Cut(work=1 << 17, rows=1, columns=1024, grain=(1, 64))
+LINES_CUT = Cut(PANEL_WORK, least=(1, 1024), grain=(1, 64))
 """For one row by lines: narrower panels would read pieces of them, on one thread up to 1.5 times as slowly."""
 
-BLAS_CUT = Cut(work=6 << 20, rows=512, columns=128, grain=(16, 16))
+BLAS_CUT = Cut(work=6 << 20, least=(128, 128), grain=(16, 16), of_a=16.0, of_b=16.0)
+"""For BLAS, which arranges both."""
 
 _OWN_WORK = 1 << 30
 """Multiply-adds of a product from which on BLAS is asked on processors with AVX2: some 15 % faster there on one thread
@@ -95,25 +82,6 @@ class MatmulLaunch:
     literals: tuple[int, ...]
 
 
-def panel(m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
-    """(rows, columns) of the panels of an m*k by k*n product."""
-    most_rows, most_columns = (most // grain * grain for most, grain in zip(cut.most, cut.grain))
-    down, across = -(-m // min(cut.rows, most_rows)), -(-n // min(cut.columns, most_columns))
-    rows, columns = _share(m, down, cut.grain[0]), _share(n, across, cut.grain[1])
-    columns = min(n, most_columns, max(columns, _up(cut.work // (rows * k), cut.grain[1])))
-    rows = min(m, most_rows, max(rows, _up(cut.work // (columns * k), cut.grain[0])))
-    return rows, columns
-
-
-def _share(size: int, pieces: int, grain: int) -> int:
-    return min(size, _up(-(-size // pieces), grain))
-
-
-def _up(size: int, grain: int) -> int:
-    """The next multiple of grain."""
-    return -(-size // grain) * grain
-
-
 _COPY_ROWS = 24
 """Strips of b are copied together for panels with so many rows: enough for the copy to pay."""
 
@@ -129,7 +97,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
-    rows, columns = panel(m, n, k, _own_cut(m, k, transpose_a, transpose_b, _ITEM[step.dtype]))
+    rows, columns = panel(batch, m, n, k, _own_cut(m, k, transpose_a, transpose_b, _ITEM[step.dtype]))
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
@@ -145,15 +113,18 @@ def _own_cut(m: int, k: int, transpose_a: bool, transpose_b: bool, item: int) ->
     if m == 1:
         return DOTS_CUT if transpose_b else LINES_CUT
     most = gemm.most_arranged(k, item)
-    return replace(ARRANGED_CUT if transpose_a else OWN_CUT, most=(
-        min(most, gemm.MOST_ROWS) if transpose_a else gemm.MOST_ROWS, most))
+    return Cut(
+        PANEL_WORK, least=(12, 32), grain=(12, 32),
+        most=(min(most, gemm.MOST_ROWS) if transpose_a else gemm.MOST_ROWS, most),
+        of_a=ARRANGED["transposed" if transpose_a else "read"],
+        of_b=ARRANGED["transposed" if transpose_b else "copied"])
 
 
 def _blas_launch(step: Matmul) -> MatmulLaunch:
     """For the functions of `blas_text`; their literals: m, n, k, transpose_a, transpose_b, rows and columns of a panel,
     panels across, panels of one product."""
     batch, m, n, k = step.sizes
-    rows, columns = panel(m, n, k, BLAS_CUT)
+    rows, columns = panel(batch, m, n, k, BLAS_CUT)
     across, down = -(-n // columns), -(-m // rows)
     sizes = (m, n, k, int(step.transpose_a), int(step.transpose_b))
     literals = (*sizes, rows, columns, across, across * down)

@@ -1,0 +1,70 @@
+"""cuts: into which panels a product is cut, by its shape alone, so that results do not depend on the threads.
+
+    c[128,512] = a'[128,2048] @ b[2048,512]     4 panels c[:, 0:128], c[:, 128:256], ...: as many on each of two
+                                                threads, where one would wait for the last of 3 larger ones
+
+What the arrangement of operands costs falls with the size of panels, what threads wait for at the end with their
+number. Both are estimated for the few cuts that there may be, and the best is taken.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from codegen.ir.structs import struct
+
+_THREADS = (2, 4)
+"""Panels should be about as many on each of the threads of machines like these."""
+
+_MORE = 3
+"""So many pieces more than the fewest are tried, before they are doubled."""
+
+
+@struct
+class Cut:
+    """How products are cut.
+
+    A panel is worth `work` multiply-adds, or the whole product; it has at least `least` rows and columns, at most
+    `most`, multiples of `grain` (except in the last). `of_a`, `of_b`: what it costs to bring an element of a, or b,
+    where the innermost loop reads it, in multiply-adds of an element.
+    """
+
+    work: int
+    least: tuple[int, int]
+    grain: tuple[int, int]
+    most: tuple[int, int] = (1 << 62, 1 << 62)
+    of_a: float = 0.0
+    of_b: float = 0.0
+
+
+@cache
+def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
+    """(rows, columns) of the panels of `batch` products of m*k by k*n."""
+    def cost(size: tuple[int, int]) -> tuple[float, int]:
+        rows, columns = size
+        panels, whole = batch * _ceil_div(m, rows) * _ceil_div(n, columns), batch * m * n
+        busy = [max(1.0, _ceil_div(panels, threads) * threads * rows * columns / whole) for threads in _THREADS]
+        return (1 + cut.of_a / columns + cut.of_b / rows) * (1 + sum(busy)), panels
+
+    sizes = [(rows, columns) for rows in _pieces(m, cut, 0) for columns in _pieces(n, cut, 1)]
+    worth = [(rows, columns) for rows, columns in sizes if rows * columns * k >= cut.work]
+    return min(worth, key=cost) if worth else sizes[0]
+
+
+def _ceil_div(x: int, y: int) -> int:
+    return -(-x // y)
+
+
+def _pieces(size: int, cut: Cut, axis: int) -> Iterator[int]:
+    """Sizes of the pieces that rows or columns are cut into, the largest first."""
+    grain = cut.grain[axis]
+    fewest = _ceil_div(size, cut.most[axis] // grain * grain)
+    most = max(fewest, size // cut.least[axis])
+    found = 0
+    for pieces in (*range(fewest, fewest + _MORE + 1), *(fewest << k for k in range(3, 62))):
+        if pieces > most:
+            return
+        piece = min(size, _ceil_div(_ceil_div(size, pieces), grain) * grain)
+        if piece != found:
+            yield piece
+        found = piece

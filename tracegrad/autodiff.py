@@ -23,6 +23,7 @@ from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadca
 from tracegrad.dispatch import GRAD, Node
 from tracegrad.dtypes import COMPLEX_NUMBERS
 from tracegrad.functional import clone, convert
+from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -209,6 +210,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
             captured[key] = g
         return g
 
+    hooks = any(node.hooks or node.retained for node in nodes) or any(leaf.hooks for leaf in leaves.values())
+    watch = None if recorder is None or hooks else pause(leaves.values())
     before, GRAD.enabled = GRAD.enabled, create_graph
     try:
         cotangents: dict[int, Tensor] = {}
@@ -226,6 +229,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
                 captured[key] = g
     finally:
         GRAD.enabled = before
+        resume(watch)
     if not retain_graph:
         for node in walked:
             node.free()

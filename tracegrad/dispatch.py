@@ -24,6 +24,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
+from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.spans import begin, end
@@ -155,6 +156,17 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
             deferred = follower.defer(op, args, attrs)
             if deferred is not None:
                 return deferred
+    if ACTIVE.get() is None:
+        return _computed(op, args, attrs)
+    watch = pause(args)
+    try:
+        return _computed(op, args, attrs)
+    finally:
+        resume(watch)
+
+
+def _computed(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Tensor:
+    """A primitive op by its reference, with its history, reported."""
     errors = silence()
     try:
         array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)

@@ -9,7 +9,7 @@
 
 Tests between two reads are one `if`. Guards on what modules and classes hold come first, grouped by namespace; they
 are skipped while the version of that namespace is one for which they held. The function that tells which guard failed
-is written when it is first asked for.
+is written when it is first asked for. Guards that differ in shapes only are one code with other constants.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import operator
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from tracegrad.purity.read_lines import ReadLines
 from tracegrad.purity.values import PLAIN, bits, cell_contents, held, plain_items
 from tracegrad.source_lines import first_line
 
+HAS_SHAPE = "has shape"
 NOTHING = object()      # what a test that compares nothing finds
 PAST = {"has": "had", "is": "was", "are": "were", "equals": "was", "holds": "held", "requires": "required",
         "defines": "defined", "own": "owned", "share": "shared"}
@@ -75,6 +76,20 @@ class Line:
     expected: tuple[Any, ...] = ()
 
 
+class _AnyShape:
+    """Equal to every shape."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None     # type: ignore[assignment]
+
+
+ANY_SHAPE = _AnyShape()
+
+
 @struct(eq=False)
 class Slot:
     """A place that the run stored a Tensor in, found again by its route."""
@@ -88,7 +103,8 @@ class Slot:
 class Guards:
     """The assumptions of one path. `sources` are the routes of the Tensors that `check` returns, in their order.
 
-    `function` was called, and `codes` ran: who asks for the line that read something finds it there.
+    `function` was called, and `codes` ran: who asks for the line that read something finds it there. `like`: guards
+    that differ in the values of constants only.
     """
 
     sources: tuple[str, ...]
@@ -98,10 +114,14 @@ class Guards:
     namespaces: Sequence[tuple[Mapping[str, Any], Sequence[Line]]] = ()
     function: Callable[..., Any] | None = None
     codes: Sequence[types.CodeType] = ()
+    like: Guards | None = None
     check: Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None] = field(init=False)
     _explain: Callable[..., int] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        if self.like is not None:
+            self.check, self.like = _with_constants(self.like.check, self.constants), None
+            return
         statements: list[str] = []
         for k, (namespace, lines) in enumerate(self.namespaces):
             number = version(namespace)
@@ -122,6 +142,23 @@ class Guards:
         (length,) = (line.expected[0] for line in self.lines if line.text.startswith("len(args) =="))
         named = [line.expected[0] for line in self.lines if line.text.startswith("[*kwargs] ==")]
         return length, tuple(named[0]) if named else ()
+
+    @property
+    def shapes(self) -> list[Line]:
+        """The guard of the shape of each Tensor."""
+        return [line for line in self.lines if line.says == HAS_SHAPE]
+
+    def but_shapes(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """What `check` gives, if all guards hold but for those of shapes, which may."""
+        return _with_constants(self.check, {_shape_of(line): ANY_SHAPE for line in self.shapes})(args, kwargs)
+
+    def with_shapes(self, shapes: Mapping[int, tuple[int, ...]]) -> Guards:
+        """The same guards for other shapes, by the number of the Tensor."""
+        lines = self.shapes
+        others = {id(lines[k]): replace(lines[k], expected=(shape,)) for k, shape in shapes.items()}
+        constants = self.constants | {_shape_of(lines[k]): shape for k, shape in shapes.items()}
+        return Guards(self.sources, [others.get(id(line), line) for line in self.lines], self.leaves, constants,
+                      self.namespaces, self.function, self.codes, self)
 
     def explain(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
         """(route, sentence) of the first guard that does not hold for this call, or None if all hold."""
@@ -185,6 +222,16 @@ class Guards:
         namespace = {**NAMES, **self.constants, "MISSING": MISSING, "__builtins__": {}}
         exec(compile(text, f"<{name} of {len(self.lines)} lines>", "exec"), namespace)
         return namespace[name]
+
+
+def _with_constants(function: Callable[..., Any], constants: Mapping[str, Any]) -> Callable[..., Any]:
+    """A generated function with other values for some of its constants."""
+    return types.FunctionType(function.__code__, {**function.__globals__, **constants}, function.__name__)
+
+
+def _shape_of(line: Line) -> str:
+    """The constant that the guard of a shape compares it with."""
+    return line.text.rpartition(" == ")[2]
 
 
 def _tested(lines: Iterable[Line]) -> list[str]:

@@ -32,6 +32,7 @@ from tracegrad.generators import Generator, default_generator
 from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain
 from tracegrad.made import Made, MadeView
+from tracegrad.other_sizes import Resized
 from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import Observation, observe
@@ -92,17 +93,19 @@ class Run:
 
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
            lifted: frozenset[str], strict: bool, front: Front | None = None,
-           departure: Departure | None = None) -> Run:
+           departure: Departure | None = None, resized: Resized | None = None) -> Run:
     """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs.
 
-    `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left.
+    `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left;
+    `resized`: one that it differs from in sizes only.
     """
     recorder = Recorder(strict, called_from=None if front is not None else _run.__code__)
     numbers = _Numbers(lifted, recorder)
     given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
     given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
     generator = Root("tg.random.default_generator", default_generator, "{0}", (default_generator,))
-    prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,))
+    ahead = resized is None or front is not None
+    prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,), ahead)
 
     def call() -> Any:
         token = ACTIVE.set(recorder)
@@ -145,7 +148,12 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
             written += departure.written
         if not any(t is default_generator.counter for t in inputs):
             prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
-        reads = read_set(prediction, seen, changes, lifted=lifted - numbers.read, written=written)
+        inputs_only = lifted - numbers.read
+        if resized is not None:
+            reads = resized.read_set(prediction, seen, changes, inputs_only, recorder.inputs, written,
+                                     lambda: read_set(prediction, seen, changes, lifted=inputs_only, written=written))
+        if reads is None:
+            reads = read_set(prediction, seen, changes, lifted=inputs_only, written=written)
         changes = list(reads.own_changes)
     aborts += seen.refusals if reads is None else reads.refusals
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,

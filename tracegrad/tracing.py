@@ -35,6 +35,7 @@ from tracegrad.native_call import Called, install
 from tracegrad.noted_calls import noted_call, run_eagerly
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
+from tracegrad.other_sizes import resized
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
@@ -312,10 +313,11 @@ class Traced(Called):
                 return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
         given = (args, kwargs) if adopted is None else adopted[:2]
-        because = last_missed(tree, *given) if departure is None else None
+        like = resized(tree, *given) if departure is None else None
+        because = None if departure is not None else last_missed(tree, *given) if like is None else like.because
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         self.stats.recordings += 1
-        run = pipeline.record(self.eager, given[0], given[1], self._codes, lifted, self._strict, front, departure)
+        run = pipeline.record(self.eager, given[0], given[1], self._codes, lifted, self._strict, front, departure, like)
         looks_further, self._codes = run.codes != self._codes, run.codes
         self._numbers.read |= run.numbers_read
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
@@ -435,7 +437,6 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, 
     """
     if target != "auto" and target not in TARGETS:
         raise ValueError(f"trace: there is no target {target!r}; the targets are auto, {', '.join(TARGETS)}")
-
     for name, number in (("audit", audit), ("keep", keep)):
         if type(number) is not int or number < 0:
             raise ValueError(f"trace: {name} is a number of calls, 0 or more, not {number!r}")

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tracegrad as tg
+from tracegrad import pipeline
 from tracegrad.limits import bytes_of
 
 
@@ -229,3 +230,60 @@ def test_a_longer_sequence_through_a_gated_cell_compiles_nothing_backward_from_o
                 assert_allclose(found.numpy(), e.numpy(), rtol=1e-3, atol=1e-4)
         compiled.append(traced.stats.kernels_compiled - before)
     assert all(compiled[:2]) and not any(compiled[3:]), compiled
+
+
+def test_another_size_is_recorded_without_looking_again(monkeypatch) -> None:
+    step, looked = tg.trace(learner()), []
+    real = pipeline.read_set
+    monkeypatch.setattr(pipeline, "read_set", lambda *given, **named: looked.append(1) or real(*given, **named))
+    for b in (8, 16, 24):
+        step(tg.randn(b, 20), tg.randn(b, 10))
+    assert step.stats.recordings == step.stats.new_paths == 3 and len(looked) == 1
+    assert "args[0] had shape (16, 20), now (24, 20)" in str(step._tree.traces[0].because)
+
+
+def test_a_size_that_runs_other_code() -> None:
+    offset = {"value": 1.0}
+    def small(x): return x + offset["value"]
+    def large(x): return x * offset["value"]
+    def f(x): return small(x) if x.shape[0] < 10 else large(x)
+    traced = tg.trace(f)
+    for n in (3, 12, 12, 12, 4, 20):
+        offset["value"] += 1.0 if n == 20 else 0.0
+        for _ in range(2):
+            assert traced(tg.ones(n)).tolist() == f(tg.ones(n)).tolist()
+
+
+def test_a_size_at_which_the_same_code_changes_something() -> None:
+    seen = [0]
+    def f(x):
+        if x.shape[0] > 10:
+            seen[0] = seen[0] + 1
+        return x * 2.0
+    traced = tg.trace(f)
+    for n in (3, 12, 12, 5, 13):
+        traced(tg.ones(n))
+    assert seen == [3]
+
+
+def test_a_size_that_comes_with_other_state() -> None:
+    state = {"w": 2.0, "layers": [tg.ones(3)]}
+    def f(x): return x * state["w"] + sum(w.sum() for w in state["layers"])
+    traced = tg.trace(f)
+    for n in (3, 4, 5, 6, 7):
+        state["w"] += 1.0 if n % 2 else 0.0
+        if n == 6:
+            state["layers"].append(tg.ones(2))
+        for _ in range(2):
+            assert traced(tg.ones(n)).tolist() == f(tg.ones(n)).tolist()
+
+
+def test_a_captured_tensor_of_another_size() -> None:
+    state = {"w": tg.ones(3)}
+    def f(x): return (x * state["w"]).sum(), state
+    traced = tg.trace(f)
+    for n in (3, 4, 5):
+        state["w"] = tg.full((n,), float(n))
+        for _ in range(2):
+            total, given = traced(tg.ones(n))
+            assert total.item() == n * n and given is state

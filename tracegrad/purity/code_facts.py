@@ -260,6 +260,7 @@ class Mentions:
         self._handing, self._handed, self._loaded = handing, set[tuple[str, str]](), set[str]()
         self.computes_on_self: set[int] = set()
         self.codes_of_class: dict[type, frozenset[int]] = {}
+        self.own_codes_of_class: dict[type, frozenset[int]] = {}
         for code in codes:
             self.add(code)
 

@@ -108,13 +108,14 @@ def _cells(f: types.FunctionType, space: str, only_callables: bool = False) -> l
 
 
 def _add_globals(view: View, part: Part, f: types.FunctionType, names: tuple[str, ...]) -> None:
-    """The globals that f names. Where several functions name the same one, it is a part of the first."""
+    """The globals that f names. Guards watch one that several functions name as a part of the first."""
     own, inherited = f.__globals__, builtins_of(f)
     for n in names:
         once = "global", id(own), n
-        if once in view.globals_met:
-            continue
-        view.globals_met.add(once)
+        if view.writes_guards:
+            if once in view.globals_met:
+                continue
+            view.globals_met.add(once)
         if n in own:
             part.children.append(Child(n, own[n], "{0}[{1}]", (own, n), n, "{0}[{1}] = t", once, True))
         else:

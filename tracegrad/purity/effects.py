@@ -18,7 +18,8 @@ from tracegrad.aborts import Abort, Aborted
 from tracegrad.purity.anatomy import parts_of
 from tracegrad.purity.library import Library
 from tracegrad.purity.part import ABSENT, Child, Part, View
-from tracegrad.purity.prediction import Entry, Prediction
+from tracegrad.purity.prediction import Prediction
+from tracegrad.purity.stamps import Entry
 from tracegrad.purity.values import bits
 from tracegrad.pytrees import opened
 
@@ -62,7 +63,10 @@ def effects(prediction: Prediction) -> list[Effect]:
     view = View(prediction.mentions, prediction.library)
     found: list[Effect] = []
     done: set[Hashable] = set()
+    stamps, unchanged = prediction.stamps, prediction.stamps.unchanged()
     for entry in prediction.snapshot:
+        if stamps.is_untouched(entry, unchanged):
+            continue
         part = parts_of(view, entry.object, entry.via)
         _compare_children(found, done, prediction, entry, part)
         _compare_names(found, done, entry, part)

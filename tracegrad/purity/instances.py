@@ -115,9 +115,17 @@ def codes_of(mentions: Mentions, cls: type) -> frozenset[int]:
     """The ids of all code of the methods of a class; looked up once for a prediction, which no class changes during."""
     found = mentions.codes_of_class.get(cls)
     if found is None:
-        members = [member for k in cls.__mro__ for member in vars(k).values()]
-        found = mentions.codes_of_class[cls] = frozenset(
-            id(code) for f in _functions_in(members) for code in family(f.__code__))
+        own = [_own_codes(mentions, k) for k in cls.__mro__]
+        found = mentions.codes_of_class[cls] = frozenset().union(*own)
+    return found
+
+
+def _own_codes(mentions: Mentions, cls: type) -> frozenset[int]:
+    """Those that the class has itself, not by its bases."""
+    found = mentions.own_codes_of_class.get(cls)
+    if found is None:
+        found = mentions.own_codes_of_class[cls] = frozenset(
+            id(code) for f in _functions_in(list(vars(cls).values())) for code in family(f.__code__))
     return found
 
 

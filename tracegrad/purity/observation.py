@@ -1,7 +1,7 @@
 """observe: a run of the function under a profile hook, which sees the code that runs and the C functions it calls.
 
 What the reference of an op does is not looked at: it is what the op means, whatever it calls or imports. Nor is what
-is run `outside`.
+is run `outside`, nor what the library does by itself while it has the watch paused.
 Events of one thread are seen, calls made by C code (`map(f, xs)`, `a + b`) are not: what C code may call is judged by
 the walk. A profile function that was there before goes on getting every event.
 """
@@ -21,7 +21,7 @@ from numpy._core import umath
 from codegen.ir import references
 from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.outside import outside
+from tracegrad.outside import PAUSES, outside
 from tracegrad.purity.bytecode import LEAVING
 from tracegrad.purity.code_facts import facts_of
 from tracegrad.purity.declared_pure import is_of_module, is_pure_function
@@ -96,7 +96,8 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
         before = None
     own: Any = getattr(call, "__code__", None)
     seen.codes[id(own)] = own
-    hook = _hook(seen, prediction, before)
+    hook: Any = _hook(seen, prediction, before)
+    hook.may_pause = PAUSES and before is None
     thresholds = gc.get_threshold()     # a collection would run finalizers of others in the middle of the run
     gc.set_threshold(0, *thresholds[1:])
     sys.setprofile(hook)

@@ -1,7 +1,9 @@
 """predict: the code that a call may run, and what it may read, before it runs.
 
     fn mentions `model`, `.w`  ─►  the walk finds Model.__call__, whose code mentions `.layers`  ─►  the walk goes
-    further, ...  until no new code is found: a fixed point. The last walk leaves a snapshot.
+    further, ...  until no new code is found: a fixed point, of which the snapshot is taken.
+
+Each round takes apart anew what depends on the names mentioned so far, and what was found since.
 
 Where that would go too far only code that earlier runs entered (`extra_codes`) is looked at; with none known, the
 run is a rehearsal: it is observed, so that the next prediction knows its code, and cannot be replayed.
@@ -9,29 +11,20 @@ run is a rehearsal: it is observed, so that the next prediction knows its code, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from codegen.ir.structs import struct
 from tracegrad.purity.anatomy import BY_TYPE, parts_of
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.library import Library, is_standard
-from tracegrad.purity.part import Child, Part, View
+from tracegrad.purity.part import Part, View
+from tracegrad.purity.stamps import Entry, Stamps
 from tracegrad.purity.values import PLAIN
 
 MOST_CODES = 600
 MOST_OBJECTS = 20_000
-
-
-class Entry(NamedTuple):
-    """One object of the snapshot: what it was made of, and its whole namespace, before the run."""
-
-    object: Any
-    via: str | None
-    children: tuple[Child, ...]
-    state: Any
-    names: dict[str, Any] | None
-    is_tensor: bool
 
 
 @struct(eq=False)
@@ -58,6 +51,7 @@ class Prediction:
     snapshot: tuple[Entry, ...]
     names_met: frozenset[str]       # read by C code on behalf of objects in reach
     settings: tuple[tuple[str, Any], ...]
+    stamps: Stamps
     complete: bool
 
     @property
@@ -67,11 +61,11 @@ class Prediction:
 
 
 def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], library: Library,
-            extra_codes: Iterable[CodeType] = (), extra_roots: Iterable[Root] = ()) -> Prediction:
+            extra_codes: Iterable[CodeType] = (), extra_roots: Iterable[Root] = (), ahead: bool = True) -> Prediction:
     """Everything that `fn(*args, **kwargs)` may read, with a snapshot of it.
 
-    `extra_codes` are those that earlier runs entered; `extra_roots` are further state that runs read without their
-    code naming it.
+    `extra_codes` are those that earlier runs entered; not `ahead`: no other is expected to run. `extra_roots` are
+    further state that runs read without their code naming it.
     """
     roots = (
         Root(_name(fn), fn, "{0}", (fn,)),
@@ -79,17 +73,14 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         *(Root(f"kwargs[{name!r}]", value, "kwargs[{0}]", (name,)) for name, value in kwargs.items()),
         *extra_roots)
     settings = tuple((s.name, s.read()) for s in library.settings)
-    mentions, names_met, ahead = Mentions(extra_codes), set[str](), True
-    while True:
-        mentions.attributes |= names_met
-        walk = _Walk(mentions, library, ahead)
-        walk.run(roots)
-        if walk.too_far and ahead:
-            mentions, ahead = _only_code_that_ran(roots, extra_codes), False
-        elif not (walk.grew or walk.view.names_met - names_met or mentions.reads_of_strangers()):
-            return Prediction(fn, args, dict(kwargs), roots, library, mentions, tuple(walk.snapshot),
-                              frozenset(names_met), settings, complete=not walk.too_far)
-        names_met |= walk.view.names_met
+    mentions = Mentions(extra_codes) if ahead else _only_code_that_ran(roots, extra_codes)
+    walk = _Walk(mentions, library, roots, ahead)
+    while not walk.is_done():
+        if walk.too_far and walk.ahead:
+            walk = _Walk(_only_code_that_ran(roots, extra_codes), library, roots, ahead=False)
+    snapshot = walk.snapshot()
+    return Prediction(fn, args, dict(kwargs), roots, library, walk.mentions, snapshot, frozenset(walk.names_met),
+                      settings, Stamps(snapshot), complete=not walk.too_far)
 
 
 def _name(fn: Any) -> str:
@@ -106,44 +97,83 @@ def _only_code_that_ran(roots: Iterable[Root], extra_codes: Iterable[CodeType]) 
 
 
 class _Walk:
-    """One pass over everything in reach of the names mentioned so far."""
+    """A walk over everything in reach of the names mentioned so far, which it adds to if it looks `ahead`: may code
+    that is in reach be added to what counts?
+    """
 
-    def __init__(self, mentions: Mentions, library: Library, ahead: bool):
-        self.ahead = ahead              # may code that is in reach be added to what counts?
-        self.view = View(mentions, library)
-        self.snapshot: list[Entry] = []
-        self.grew = self.too_far = False
-        self._seen: dict[int, Any] = {}
+    def __init__(self, mentions: Mentions, library: Library, roots: Iterable[Root], ahead: bool):
+        self.mentions, self.ahead = mentions, ahead
+        self.names_met = set[str]()
+        self.too_far = False
+        self._library, self._grew = library, False
+        self._met: dict[int, tuple[Any, str | None]] = {}       # every object, in the order of the walk
+        self._parts: dict[int, Part] = {}
+        self._todo: list[tuple[Any, str | None]] = [(root.value, root.via) for root in roots]
 
-    def run(self, roots: Iterable[Root]) -> None:
+    def is_done(self) -> bool:
+        """Walk on; is there nothing more to be found?"""
+        computed, self._grew = self.mentions.computed, False
+        view = View(self.mentions, self._library)
+        for key, (o, via) in list(self._met.items()):
+            if _depends_on_names(view, o, via):
+                self._take_apart(view, key, o, via)
+        self._go_on(view)
+        if self.too_far:
+            return not self.ahead
+        found = view.names_met - self.names_met
+        if self._grew or found:
+            self.names_met |= found
+            self.mentions.attributes |= found
+        elif not self.mentions.reads_of_strangers():
+            return True
+        if self.mentions.computed and not computed:             # everything depends on that
+            self._todo += self._met.values()
+            self._met.clear()
+        return False
+
+    def snapshot(self) -> tuple[Entry, ...]:
+        """What was found, as it is now, but for what cannot change."""
+        return tuple(entry(*self._met[key], part) for key, part in self._parts.items()
+                     if part.mutable or part.children or part.state is not None or part.names is not None)
+
+    def _go_on(self, view: View) -> None:
         """Functions before anything whose parts depend on names, and modules last: so most names are known in time."""
-        todo: list[tuple[Any, str | None]] = [(root.value, root.via) for root in roots]
+        todo = self._todo
         later: list[tuple[Any, str | None]] = []
         last: list[tuple[Any, str | None]] = []
         while stack := todo or later or last:
             o, via = stack.pop()
-            if id(o) in self._seen:
+            if id(o) in self._met:
                 continue
             if stack is todo and type(o) not in BY_TYPE and type(o) is not FunctionType:
                 (last if type(o) is ModuleType else later).append((o, via))
                 continue
-            if len(self._seen) > MOST_OBJECTS or len(self.view.mentions.codes) > MOST_CODES and self.ahead:
+            if len(self._met) > MOST_OBJECTS or len(self.mentions.codes) > MOST_CODES and self.ahead:
                 self.too_far = True
                 return
-            self._seen[id(o)] = o
+            self._met[id(o)] = o, via
             if self.ahead and type(o) is FunctionType:
                 self._grow(o.__code__)
-            part = parts_of(self.view, o, via)
-            if part.mutable or part.children or part.state is not None or part.names is not None:
-                self.snapshot.append(entry(o, via, part))
-            todo += [(child.value, child.via) for child in part.children
-                     if type(child.value) not in PLAIN and id(child.value) not in self._seen]
+            self._take_apart(view, id(o), o, via)
+
+    def _take_apart(self, view: View, key: int, o: Any, via: str | None) -> None:
+        part = self._parts[key] = parts_of(view, o, via)
+        self._todo += [(child.value, child.via) for child in part.children
+                       if type(child.value) not in PLAIN and id(child.value) not in self._met]
 
     def _grow(self, code: CodeType) -> None:
         """A function in reach may run, so its code counts. That of the standard library, which leads far, only if it
         is known to run."""
-        if self.view.library.trust(code) is None and not is_standard(code.co_filename):
-            self.grew |= self.view.mentions.add_family(code)
+        if self._library.trust(code) is None and not is_standard(code.co_filename):
+            self._grew |= self.mentions.add_family(code)
+
+
+def _depends_on_names(view: View, o: Any, via: str | None) -> bool:
+    """Are the parts of this object others, once other names are mentioned? Not of a function that is only called."""
+    kind = type(o)
+    if kind is FunctionType:
+        return view.is_value(via) or o.__kwdefaults__ is not None
+    return kind not in BY_TYPE or kind is partial
 
 
 def entry(o: Any, via: str | None, part: Part) -> Entry:

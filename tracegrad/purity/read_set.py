@@ -39,7 +39,7 @@ class ReadSet:
     refusals: tuple[Aborted, ...]
     own_changes: tuple[Effect, ...]     # those that the code that ran can have made
     _slots: dict[Hashable, Slot]
-    _writer: GuardWriter
+    _find: Callable[[Any], Callable[[tuple, Mapping[str, Any]], Any] | None]
 
     def slot(self, effect: Effect) -> Slot | None:
         """Where the replaced Tensor of an effect is to be written on replay; None if that cannot be found again."""
@@ -51,7 +51,7 @@ class ReadSet:
         None for Tensors, plain values and everything else that the walk did not meet. A result that is such an object
         must be returned by its source: a copy would not be the same.
         """
-        return self._writer.source(o, self.guards)
+        return self._find(o)
 
 
 def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effect], *,
@@ -81,7 +81,8 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants, writer.watched(),
                     prediction.fn, codes)
     found = {key: guards.slot(*place) for key, place in writer.places.items()}
-    return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), tuple(changes), found, writer)
+    return ReadSet(tuple(writer.tensors), guards, tuple(dict.fromkeys(refusals)), tuple(changes), found,
+                   lambda o: writer.source(o, guards))
 
 
 def _can_have_made(writer: GuardWriter, e: Effect) -> bool:

@@ -1,0 +1,77 @@
+"""A call that differs from a root in the shapes of its Tensors only: what is known of its run without looking again.
+
+    f(x: f32[5,64])    recorded: a walk over all that f may read, guards for all that it has read
+    f(x: f32[9,64])    every guard holds but that of a shape  ─►  recorded: watched like any other run; if it has done
+                                                                   nothing else, its guards are these with another shape
+
+1. Guards were written for the code that ran, from state that they describe whole: where they hold, and no other code
+   ran, writing them again would give the same.
+2. Only code that ran before is expected to run. If other code does, the run is not replayed, and its like are recorded
+   with that in view, as always.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from codegen.ir.structs import struct
+from tracegrad.guards import Guards, Missed, shown
+from tracegrad.purity.effects import Effect, Kind
+from tracegrad.purity.observation import Observation
+from tracegrad.purity.prediction import Prediction
+from tracegrad.purity.read_set import ReadSet
+from tracegrad.recorder import Input
+from tracegrad.replay import Root
+from tracegrad.trace_tree import TraceTree
+
+
+@struct(eq=False)
+class Resized:
+    """What a call has other sizes than: `leaves` and `guards` are those of the root, for this call."""
+
+    root: Root
+    leaves: tuple[Any, ...]
+    guards: Guards
+    because: Missed
+
+    def read_set(self, prediction: Prediction, seen: Observation, changes: Collection[Effect], lifted: Collection[str],
+                 inputs: Iterable[Input], written: Iterable[Any], anew: Callable[[], ReadSet]) -> ReadSet | None:
+        """What the run read, if it did what those of the root did: with the root's guards. None if that is not sure.
+
+        `anew` looks again, for what the run gives that it had found.
+        """
+        before = self.root.seen
+        if (seen.refusals or not prediction.complete or seen.handing or before.handing
+                or not seen.codes.keys() <= before.codes.keys() or frozenset(lifted) != self.root.lifted
+                or any(now and not then for now, then in zip(_flags(seen), _flags(before)))
+                or any(e.kind is not Kind.GRAD for e in changes)):
+            return None
+        place_of = {id(t): k for k, t in enumerate(self.leaves)}
+        owners = [e.tensor if e.grad_of is None else e.grad_of for e in inputs if e.frozen is None and e.number is None]
+        sources = [self.root.sources[k] for k in self.root.written]
+        if (any(id(owner) not in place_of for owner in owners)
+                or {place_of[id(t)] for t in written if id(t) in place_of}
+                != {source.leaf for source in sources if not source.of_grad}):
+            return None
+        seen.include(before)
+        known = {id(entry.object) for entry in prediction.snapshot}
+        return ReadSet(self.leaves, self.guards, (), tuple(changes), {},
+                       lambda o: anew().source(o) if id(o) in known else None)
+
+
+def _flags(seen: Observation) -> tuple[bool, ...]:
+    return seen.left_by_error, seen.caught, seen.computed
+
+
+def resized(tree: TraceTree, args: tuple, kwargs: Mapping[str, Any]) -> Resized | None:
+    """The root that was used last, if this call has other sizes and is like its calls in everything else it assumes."""
+    root = tree.roots[0] if tree.roots else None
+    leaves = None if root is None else root.guards.but_shapes(args, kwargs)
+    if root is None or leaves is None:
+        return None
+    guards, shapes = root.guards, [leaf.array.shape for leaf in leaves]
+    other = [k for k, line in enumerate(guards.shapes) if line.expected[0] != shapes[k]]
+    if not other or any(len(guards.shapes[k].expected[0]) != len(shapes[k]) for k in other):
+        return None
+    because = Missed(guards, guards.shapes[other[0]], shown(shapes[other[0]]))
+    return Resized(root, leaves, guards.with_shapes({k: shapes[k] for k in other}), because)

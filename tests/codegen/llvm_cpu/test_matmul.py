@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from functools import cache
 from itertools import product
 
@@ -130,6 +131,24 @@ def test_our_own_sums_go_term_by_term(transpose_a: bool, transpose_b: bool) -> N
         product_ = left[:, term, None].astype(np.float64) * right[term].astype(np.float64)
         total = _rounded_sum(total, product_)
     assert np.array_equal(c[0], total)
+
+
+def test_threads_with_small_stacks_multiply_too() -> None:
+    """More of them at once than rooms are kept; what operands are arranged in is not on their stacks."""
+    plan, base = plan_of("f32", 1, 90, 300, 300, True, True), own(host_features())
+    a, b, c = multiply(plan, base)
+    run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+    results = [np.zeros_like(c) for _ in range(80)]
+    before = threading.stack_size(1 << 16)
+    try:
+        several = [threading.Thread(target=lambda out=out: [run((a, b, out)) for _ in range(5)]) for out in results]
+        for thread in several:
+            thread.start()
+    finally:
+        threading.stack_size(before)
+    for thread in several:
+        thread.join()
+    assert all(np.array_equal(out, c) for out in results)
 
 
 @pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)

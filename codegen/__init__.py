@@ -1,11 +1,13 @@
 """codegen: tensor programs to native code. Knows no Tensor, no gradient, no Python frame."""
 from codegen.cache import Cache, DiskCache, default_cache
 from codegen.ceilings import Ceilings, machine_ceilings
+from codegen.collector import collector_paused
 from codegen.compiler import CompileError, compile_program
 from codegen.entries import (
     Built,
     EntryHost,
     EntryProgram,
+    NativeMethod,
     Register,
     attribute_offsets,
     member_offset,
@@ -25,8 +27,8 @@ from codegen.targets import TARGETS, Target, describe_host, native_observer
 
 __all__ = [
     "DONE", "TARGETS", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache", "EntryHost",
-    "EntryProgram", "Executable", "ExitTaken", "Graph", "Measured", "NativeEvent", "Program", "Register", "SeenSizes",
-    "StepReport", "StepTime", "Target", "attribute_offsets", "clock_ns", "compile_program", "default_cache",
-    "describe_host", "get_num_threads", "machine_ceilings", "member_offset", "native_call", "native_observer", "parse",
-    "set_num_threads", "slot_offset",
+    "EntryProgram", "Executable", "ExitTaken", "Graph", "Measured", "NativeEvent", "NativeMethod", "Program",
+    "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets", "clock_ns", "collector_paused",
+    "compile_program", "default_cache", "describe_host", "get_num_threads", "machine_ceilings", "member_offset",
+    "native_call", "native_observer", "parse", "set_num_threads", "slot_offset",
 ]

@@ -110,9 +110,9 @@ def _known(threads: int) -> Ceilings:
 
 
 def _key(threads: int) -> str:
-    from codegen.llvm_cpu.runtime import machine_identity  # brings LLVM along, which only compiling needs
+    from codegen.llvm_cpu.identity import machine_identity
 
-    return content_key("ceilings", *machine_identity(), str(threads))
+    return content_key("ceilings", machine_identity(), str(threads))
 
 
 def _measured(threads: int) -> Ceilings:

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import cast
 
 from codegen.cache import Cache, default_cache
+from codegen.collector import collector_paused
 from codegen.executable import Aliases, Executable
 from codegen.ir.generalize import Binding
 from codegen.ir.graph import Graph
@@ -26,6 +27,7 @@ class CompileError(Exception):
     """A defect: of the compiler, or of the program if `__cause__` is a VerifyError. `__cause__` is what happened."""
 
 
+@collector_paused
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
                     aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False,
                     sizes: SeenSizes | None = None) -> Executable:

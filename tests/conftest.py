@@ -38,6 +38,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files, compare nothing")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def native_entry() -> None:
+    """The native entry, which calls would otherwise do without until a thread has compiled it."""
+    from tracegrad.native_call import install
+    from tracegrad.trace_tree import TraceTree
+    from tracegrad.tracing import Traced
+
+    install(Traced, TraceTree, wait=True)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """golden(name, text): fails unless the golden file of that name holds exactly text."""

@@ -3,8 +3,9 @@
     f(x)  ──►  native: no mode, no recorder ─ a root's guards hold ─ run ─ Tensors
                  └─ anything else ──► Traced.in_python(args, kwargs), which is all there is where this cannot be
 
-1. What the entry runs is data on the TraceTree, which forgets it whenever its roots change.
-2. A root is written for the entry when Python replays it for the first time.
+1. The entry is compiled once for a machine, in a thread; until it is there, every call is one in Python.
+2. What the entry runs is data on the TraceTree, which forgets it whenever its roots change.
+3. A root is written for the entry when Python replays it for the first time.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen import EntryHost, native_call
+from codegen import EntryHost, NativeMethod, native_call
 from tracegrad.modes import MODE
 from tracegrad.recorder import ACTIVE
 from tracegrad.stats import Stats
@@ -44,19 +45,29 @@ class Entry:
         return [roots[address] for address in self.order[2:].tolist()]
 
 
-@cache
-def install(traced: type, tree: type) -> bool:
+def install(traced: type, tree: type, wait: bool = False) -> bool | None:
     """Make the entry the `__call__` of the class of traced functions, if that can be; can it?
 
-    It is a method of their base `Called`: a class that has methods in C itself would be taken for one of C.
+    None while it is being compiled, unless that is waited for. It is a method of their base `Called`: a class that has
+    methods in C itself would be taken for one of C.
     """
+    return _installed(traced, tree) if wait or _native(traced, tree).is_ready else None
+
+
+@cache
+def _installed(traced: type, tree: type) -> bool:
+    method: Any = _native(traced, tree).get()
+    if method is not None:
+        setattr(traced, "__call__", method)     # noqa: B010 - a method cannot be assigned
+    return method is not None
+
+
+@cache
+def _native(traced: type, tree: type) -> NativeMethod:
     host = EntryHost(
         tree=(Called, "_tree"), entry=(tree, "entry"), order=(Entry, "order"),
         made=Tensor, array="array", flag="requires_grad",
         others=tuple(name for name in Tensor.__slots__ if name not in ("array", "requires_grad", "__weakref__")),
         counts=(Stats, ("calls", "replays")), idle=(MODE, ACTIVE),
         otherwise=vars(traced)["in_python"], left=vars(traced)["left"])
-    method: Any = native_call(host)
-    if method is not None:
-        setattr(traced, "__call__", method)     # noqa: B010 - a method cannot be assigned
-    return method is not None
+    return native_call(host)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from codegen import CannotLower, CompileError
+from codegen import CannotLower, CompileError, collector_paused
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
@@ -91,6 +91,7 @@ class Run:
     undoable: bool = False                  # did it change nothing but its arguments?
 
 
+@collector_paused
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
            lifted: frozenset[str], strict: bool, front: Front | None = None,
            departure: Departure | None = None, resized: Resized | None = None) -> Run:
@@ -200,6 +201,7 @@ class Declined(Exception):
         self.aborted = Aborted(reason, detail, line)
 
 
+@collector_paused
 def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Aborted]:
     """Make a Trace of a run, or say why not."""
     if run.aborts:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
+from codegen import collector_paused
 from tracegrad.limits import Limits, Wait, bytes_of
 from tracegrad.native_call import Entry
 from tracegrad.native_replay import native_replay
@@ -70,8 +71,11 @@ class TraceTree:
         native = [] if entry is None else [root for root in entry.by_use() if root in self.roots]
         return [*native, *(root for root in self.roots if root not in native)]
 
-    def write_entry(self, stats: Stats, exists: bool) -> None:
-        """Let native code, if it `exists`, try the roots."""
+    @collector_paused
+    def write_entry(self, stats: Stats, exists: bool | None) -> None:
+        """Let native code, if it `exists`, try the roots; None: that is not known yet."""
+        if exists is None:
+            return
         with self._changing:
             of_arrays = () if self.of_arrays is None else self.of_arrays.roots
             for roots in (self.roots, of_arrays):

@@ -7,8 +7,8 @@
 
     Load(0) == Load(0), hash(Load(0)), replace(Load(0), param=1), fields(Load), case Load(param=0): ...
 
-1. Importing defines hundreds of such classes, of which a process uses few: no code is generated before the first
-   instance is made, and then for __init__ alone. The other methods are the same functions for every class.
+1. Importing defines hundreds of such classes, of which a process uses few: no code is generated before some instances
+   were made, and then for __init__ alone. The other methods are the same functions for every class.
 2. A struct has `__dataclass_fields__`: what dataclasses and match statements do with dataclasses they do with structs.
 """
 from __future__ import annotations
@@ -20,6 +20,9 @@ from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
+
+FEW = 16
+"""So many instances are made before code is generated for a class, which takes as long as a hundred of them."""
 
 
 @overload
@@ -66,9 +69,12 @@ def _with_slots(cls: type, fields: dict[str, Field]) -> Any:
 def _with_methods(cls: Any, frozen: bool, eq: bool, repr: bool) -> type:
     fields: dict[str, Field] = cls.__dataclass_fields__
 
+    uncompiled = iter(range(FEW))
+
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        cls.__init__ = _initializer(cls, frozen)
-        cls.__init__(self, *args, **kwargs)
+        if next(uncompiled, None) is None or not _initialize(self, fields, args, kwargs):
+            cls.__init__ = _initializer(cls, frozen)
+            cls.__init__(self, *args, **kwargs)
 
     cls.__init__ = __init__
     setattr(cls, "__match_args__", tuple(name for name, f in fields.items() if f.init))     # noqa: B010 - mypy refuses
@@ -100,6 +106,31 @@ def _with_methods(cls: Any, frozen: bool, eq: bool, repr: bool) -> type:
 def _getter(names: list[str]) -> Callable[[Any], Any]:
     """What gives a tuple of these attributes of an object; of one name, the attribute."""
     return attrgetter(*names) if names else lambda o: ()
+
+
+def _initialize(self: Any, fields: dict[str, Field], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Do what the compiled __init__ would, unless it would refuse these arguments; was it done?"""
+    names = [name for name, f in fields.items() if f.init]
+    given = dict(zip(names, args)) | kwargs
+    if len(given) < len(args) + len(kwargs) or not given.keys() <= set(names):
+        return False
+    for name in names:
+        f = fields[name]
+        if name not in given and f.default is MISSING and f.default_factory is MISSING:
+            return False
+    for name, f in fields.items():
+        if name in given:
+            value = given[name]
+        elif f.default is not MISSING:
+            value = f.default
+        elif f.default_factory is not MISSING:
+            value = f.default_factory()
+        else:
+            continue                                # __post_init__ is to set it
+        object.__setattr__(self, name, value)
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
+    return True
 
 
 def _initializer(cls: Any, frozen: bool) -> Callable[..., None]:

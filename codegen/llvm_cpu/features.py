@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 from codegen.ir.structs import struct
-from codegen.llvm_cpu import link
+from codegen.llvm_cpu.identity import host
 
 
 @struct
@@ -45,7 +45,7 @@ def features_of(cpu: str, flags: str) -> Features:
 @cache
 def host_features() -> Features:
     """The Features of the processor this runs on."""
-    return features_of(*link.host())
+    return features_of(*host())
 
 
 AVX512 = features_of("skylake-avx512", "+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl")

@@ -5,22 +5,26 @@
 1. No pass over the IR is run: what is emitted is already in the shape that instruction selection wants.
 2. An object holds no address of the process: whatever it needs is an imported symbol, resolved when it is linked.
 3. Linked code stays until the process ends, since other threads may be in it. So does the linker.
+4. LLVM is loaded by what needs it: not by linking where objects are known (see elf), nor by knowing this machine where
+   a process before has asked (see machine).
 """
 from __future__ import annotations
 
+import ctypes
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
-import llvmlite
-import llvmlite.binding as llvm
+from codegen.llvm_cpu import elf
+
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
 
 HOT, PLAIN, COLD = 2, 1, 0
 """Levels of instruction selection, scheduling and register allocation: for loops over data; for loops that are written
 as they are to run; for quick compilation."""
-
-VERSIONS = f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
-"""What makes the objects: part of the key they are kept under."""
 
 _library_numbers = itertools.count()
 
@@ -29,41 +33,75 @@ class LinkError(Exception):
     """Text that LLVM refuses, or an object that does not link."""
 
 
-@cache
-def host() -> tuple[str, str]:
-    """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-
-
 def compile_object(text: str, level: int = HOT) -> bytes:
     """Object code of a module for this machine; LinkError with LLVM's words if the text is not valid."""
+    import llvmlite.binding as llvm
+
+    with _machine(level) as machine:
+        try:
+            with llvm.parse_assembly(text, llvm.create_context()) as module:
+                return _object_of(module, machine)
+        except RuntimeError as error:
+            raise LinkError(str(error)) from None
+
+
+def _object_of(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes:
+    """As machine.emit_object(module), which would let in one thread of the process at a time: LLVM itself lets in one
+    for each context and machine."""
+    from llvmlite.binding import ffi
+
+    emit = getattr(ffi.lib.LLVMPY_TargetMachineEmitToMemory, "_cfn", None)
+    if emit is None:
+        return machine.emit_object(module)
+    with ffi.OutputString() as error:
+        buffer = emit(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
     try:
-        with llvm.parse_assembly(text, llvm.create_context()) as module:
-            return _machine(level).emit_object(module)
-    except RuntimeError as error:
-        raise LinkError(str(error)) from None
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 def assembly(text: str, level: int = HOT) -> str:
     """What `compile_object` makes, as assembly for people; LinkError as there."""
-    try:
-        with llvm.parse_assembly(text, llvm.create_context()) as module:
-            return _machine(level).emit_assembly(module)
-    except RuntimeError as error:
-        raise LinkError(str(error)) from None
+    import llvmlite.binding as llvm
+
+    with _machine(level) as machine:
+        try:
+            with llvm.parse_assembly(text, llvm.create_context()) as module:
+                return machine.emit_assembly(module)
+        except RuntimeError as error:
+            raise LinkError(str(error)) from None
 
 
 def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Load object code; the addresses of `exports`. `imports`: addresses of symbols that are not in the process."""
+    """Load object code; the addresses of `exports`. `imports`: addresses of symbols that are not in the process.
+
+    LinkError for what is no object, or names what is nowhere.
+    """
     names = tuple(exports)
-    linker = _linker()
+    if elf.is_known_here():
+        try:
+            return elf.load(code, names, imports or {})
+        except elf.Missing as missing:
+            raise LinkError(f"there is no symbol {missing}") from None
+        except elf.Unusual:
+            pass                        # LLVM knows all there are
+    return link_by_llvm(code, names, imports or {})
+
+
+def link_by_llvm(code: bytes, names: tuple[str, ...], imports: Mapping[str, int]) -> dict[str, int]:
+    """`link` for whatever LLVM makes, on any machine."""
+    import llvmlite.binding as llvm
+
     builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
-    for name, address in (imports or {}).items():
+    for name, address in imports.items():
         builder.import_symbol(name, address)
     for name in names:
         builder.export_symbol(name)
     try:
-        library = builder.link(linker, f"library{next(_library_numbers)}")
+        library = builder.link(_linker(), f"library{next(_library_numbers)}")
     except RuntimeError as error:
         raise LinkError(str(error)) from None
     addresses = {name: library[name] for name in names}
@@ -71,19 +109,50 @@ def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None 
     return addresses
 
 
-@cache
-def _machine(level: int) -> llvm.TargetMachine:
-    return _new_machine(level)
+def processor_by_llvm() -> tuple[str, str]:
+    """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def versions() -> str:
+    """What makes the objects, for people."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+
+
+_idle_machines: dict[int, list[llvm.TargetMachine]] = {HOT: [], PLAIN: [], COLD: []}
+
+
+@contextmanager
+def _machine(level: int) -> Iterator[llvm.TargetMachine]:
+    """A machine that no other thread has meanwhile."""
+    idle = _idle_machines[level]
+    try:
+        machine = idle.pop()
+    except IndexError:
+        machine = _new_machine(level)
+    try:
+        yield machine
+    finally:
+        idle.append(machine)
 
 
 def _new_machine(level: int) -> llvm.TargetMachine:
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    cpu, features = host()
+    cpu, features = processor_by_llvm()
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=features, opt=level, reloc="pic", codemodel="default")
 
 
 @cache
 def _linker() -> llvm.LLJIT:
+    import llvmlite.binding as llvm
+
     return llvm.create_lljit_compiler(_new_machine(HOT))

@@ -4,16 +4,18 @@ The code of a kernel may have come from the disk, where only objects are kept. T
 """
 from __future__ import annotations
 
-from codegen.llvm_cpu.emit import emit_kernel
+from codegen.llvm_cpu.blas_panels import multiplier
 from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.link import assembly
-from codegen.llvm_cpu.matmul import FUNCTIONS, multiplier, own_function
 from codegen.schedule.plan import Launch, Matmul, Step
 from codegen.schedule.step_reports import Listings
 
 
 def llvm_text(step: Step) -> str:
     """The LLVM IR of the function that a step launches; "" where that is the driver's own, BLAS, or the host's."""
+    from codegen.llvm_cpu.emit import emit_kernel  # a process that found all in the cache has not emitted anything
+    from codegen.llvm_cpu.matmul import FUNCTIONS, own_function
+
     match step:
         case Launch(kernel):
             return emit_kernel(kernel, "kernel", host_features())

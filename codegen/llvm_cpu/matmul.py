@@ -1,4 +1,4 @@
-"""matmul: who multiplies the panels that a product is cut into (see cuts), and the LLVM text that calls BLAS for one.
+"""matmul: who multiplies the panels that a product is cut into (see cuts; blas_panels for those that BLAS does).
 
     c[64,512] = a[64,784] @ b[784,512]    ->    4 panels c[:, 0:128], c[:, 128:256], ...    each on one thread
 
@@ -11,20 +11,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from string import Template
 
 from codegen.ir.structs import struct
 from codegen.llvm_cpu import gemm
-from codegen.llvm_cpu.blas import OWN, Blas, find_blas
+from codegen.llvm_cpu.blas import Blas
+from codegen.llvm_cpu.blas_panels import LLVM_TYPES
 from codegen.llvm_cpu.cuts import Cut, panel
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.gemm_rows import emit_row_product
 from codegen.schedule.plan import Matmul
-
-LLVM_TYPES = {"f32": "float", "f64": "double"}
-"""The dtypes that are multiplied."""
 
 _ITEM = {"f32": 4, "f64": 8}
 
@@ -32,7 +28,6 @@ FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
     f"{name}_{dtype}": (emit, dtype)
     for name, emit in (("gemm", gemm.emit_gemm), ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
 """Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
-
 
 ARRANGED = {"copied": 4.0, "transposed": 7.5, "read": 2.0}
 """What it costs to bring an element where the innermost loop reads it (see Cut), measured."""
@@ -48,17 +43,6 @@ LINES_CUT = Cut(PANEL_WORK, least=(1, 1024), grain=(1, 64))
 
 BLAS_CUT = Cut(work=6 << 20, least=(128, 128), grain=(16, 16), of_a=16.0, of_b=16.0)
 """For BLAS, which arranges both."""
-
-_OWN_WORK = 1 << 30
-"""Multiply-adds of a product from which on BLAS is asked on processors with AVX2: some 15 % faster there on one thread
-and as fast on two; at an eighth of that our own code is as fast on one thread."""
-
-
-def multiplier(features: Features) -> Blas:
-    """Who multiplies on this machine what our own code does not."""
-    if features.vector_bytes == 64:
-        return OWN
-    return replace(find_blas(), above=_OWN_WORK) if features.vector_bytes == 32 and features.fma else find_blas()
 
 
 def by_blas(step: Matmul, blas: Blas) -> bool:
@@ -129,167 +113,3 @@ def _blas_launch(step: Matmul) -> MatmulLaunch:
     sizes = (m, n, k, int(step.transpose_a), int(step.transpose_b))
     literals = (*sizes, rows, columns, across, across * down)
     return MatmulLaunch(f"blas_matmul_{step.dtype}", batch * across * down, (step.a, step.b, step.c), literals)
-
-
-# ---- calling BLAS ----------------------------------------------------------------------------------------------------
-
-_PANEL_LOOP = Template("""
-; a chunk is a panel: row panel and column panel of one product of the batch
-define void @blas_matmul_$dtype(ptr %buffers, i64 %first, i64 %last, ptr %failed) nounwind {
-entry:
-  %b.at = getelementptr ptr, ptr %buffers, i64 1
-  %c.at = getelementptr ptr, ptr %buffers, i64 2
-  %literals.at = getelementptr ptr, ptr %buffers, i64 3
-  %a = load ptr, ptr %buffers
-  %b = load ptr, ptr %b.at
-  %c = load ptr, ptr %c.at
-  %literals = load ptr, ptr %literals.at
-  %n.at = getelementptr i64, ptr %literals, i64 1
-  %k.at = getelementptr i64, ptr %literals, i64 2
-  %ta.at = getelementptr i64, ptr %literals, i64 3
-  %tb.at = getelementptr i64, ptr %literals, i64 4
-  %rows.at = getelementptr i64, ptr %literals, i64 5
-  %columns.at = getelementptr i64, ptr %literals, i64 6
-  %across.at = getelementptr i64, ptr %literals, i64 7
-  %panels.at = getelementptr i64, ptr %literals, i64 8
-  %m = load i64, ptr %literals
-  %n = load i64, ptr %n.at
-  %k = load i64, ptr %k.at
-  %ta = load i64, ptr %ta.at
-  %tb = load i64, ptr %tb.at
-  %rows = load i64, ptr %rows.at
-  %columns = load i64, ptr %columns.at
-  %across = load i64, ptr %across.at
-  %panels = load i64, ptr %panels.at
-  %a.turned = icmp ne i64 %ta, 0
-  %b.turned = icmp ne i64 %tb, 0
-  %lda = select i1 %a.turned, i64 %m, i64 %k
-  %ldb = select i1 %b.turned, i64 %k, i64 %n
-  %a.step = select i1 %a.turned, i64 1, i64 %k      ; elements of a from one row of the product to the next
-  %b.step = select i1 %b.turned, i64 %k, i64 1      ; elements of b from one column of the product to the next
-  %a.size = mul i64 %m, %k
-  %b.size = mul i64 %k, %n
-  %c.size = mul i64 %m, %n
-  br label %loop
-loop:
-  %chunk = phi i64 [ %first, %entry ], [ %next, %loop ]
-  %product = udiv i64 %chunk, %panels
-  %panel = urem i64 %chunk, %panels
-  %down = udiv i64 %panel, %across
-  %along = urem i64 %panel, %across
-  %row = mul i64 %down, %rows
-  %column = mul i64 %along, %columns
-  %rows.left = sub i64 %m, %row
-  %columns.left = sub i64 %n, %column
-  %height = call i64 @llvm.umin.i64(i64 %rows, i64 %rows.left)
-  %width = call i64 @llvm.umin.i64(i64 %columns, i64 %columns.left)
-  %a.product = mul i64 %product, %a.size
-  %b.product = mul i64 %product, %b.size
-  %c.product = mul i64 %product, %c.size
-  %a.row = mul i64 %row, %a.step
-  %b.column = mul i64 %column, %b.step
-  %c.row = mul i64 %row, %n
-  %a.offset = add i64 %a.product, %a.row
-  %b.offset = add i64 %b.product, %b.column
-  %c.offset.row = add i64 %c.product, %c.row
-  %c.offset = add i64 %c.offset.row, %column
-  %a.panel = getelementptr $real, ptr %a, i64 %a.offset
-  %b.panel = getelementptr $real, ptr %b, i64 %b.offset
-  %c.panel = getelementptr $real, ptr %c, i64 %c.offset
-  call void @gemm_$dtype(i1 %a.turned, i1 %b.turned, i64 %height, i64 %width, i64 %k, ptr %a.panel, i64 %lda,
-    ptr %b.panel, i64 %ldb, ptr %c.panel, i64 %n)
-  %next = add i64 %chunk, 1
-  %more = icmp ult i64 %next, %last
-  br i1 %more, label %loop, label %out
-out:
-  ret void
-}
-""")
-
-_SIGNATURE = Template(
-    "define internal void @gemm_$dtype(i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, "
-    "ptr %a, i64 %lda, ptr %b, i64 %ldb, ptr %c, i64 %ldc) nounwind")
-
-_CBLAS64 = Template("""
-declare void @blas_$dtype(i32, i32, i32, i64, i64, i64, $real, ptr, i64, ptr, i64, $real, ptr, i64)
-$signature {
-  %turn.a = select i1 %ta, i32 112, i32 111
-  %turn.b = select i1 %tb, i32 112, i32 111
-  call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i64 %m, i64 %n, i64 %k,
-    $real 1.0, ptr %a, i64 %lda, ptr %b, i64 %ldb, $real 0.0, ptr %c, i64 %ldc)
-  ret void
-}
-""")
-
-_CBLAS32 = Template("""
-declare void @blas_$dtype(i32, i32, i32, i32, i32, i32, $real, ptr, i32, ptr, i32, $real, ptr, i32)
-$signature {
-  %turn.a = select i1 %ta, i32 112, i32 111
-  %turn.b = select i1 %tb, i32 112, i32 111
-  %m.int = trunc i64 %m to i32
-  %n.int = trunc i64 %n to i32
-  %k.int = trunc i64 %k to i32
-  %lda.int = trunc i64 %lda to i32
-  %ldb.int = trunc i64 %ldb to i32
-  %ldc.int = trunc i64 %ldc to i32
-  call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i32 %m.int, i32 %n.int, i32 %k.int,
-    $real 1.0, ptr %a, i32 %lda.int, ptr %b, i32 %ldb.int, $real 0.0, ptr %c, i32 %ldc.int)
-  ret void
-}
-""")
-
-# Fortran's matrices are stored by columns: what it sees of a, b and c are their transposes, and c' = b' a'.
-_FORTRAN = Template("""
-declare void @blas_$dtype(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
-$signature {
-  %turn.a = alloca i8
-  %turn.b = alloca i8
-  %m.at = alloca i32
-  %n.at = alloca i32
-  %k.at = alloca i32
-  %lda.at = alloca i32
-  %ldb.at = alloca i32
-  %ldc.at = alloca i32
-  %one = alloca $real
-  %zero = alloca $real
-  %letter.a = select i1 %ta, i8 84, i8 78
-  %letter.b = select i1 %tb, i8 84, i8 78
-  %m.int = trunc i64 %m to i32
-  %n.int = trunc i64 %n to i32
-  %k.int = trunc i64 %k to i32
-  %lda.int = trunc i64 %lda to i32
-  %ldb.int = trunc i64 %ldb to i32
-  %ldc.int = trunc i64 %ldc to i32
-  store i8 %letter.a, ptr %turn.a
-  store i8 %letter.b, ptr %turn.b
-  store i32 %m.int, ptr %m.at
-  store i32 %n.int, ptr %n.at
-  store i32 %k.int, ptr %k.at
-  store i32 %lda.int, ptr %lda.at
-  store i32 %ldb.int, ptr %ldb.at
-  store i32 %ldc.int, ptr %ldc.at
-  store $real 1.0, ptr %one
-  store $real 0.0, ptr %zero
-  call void @blas_$dtype(ptr %turn.b, ptr %turn.a, ptr %n.at, ptr %m.at, ptr %k.at,
-    ptr %one, ptr %b, ptr %ldb.at, ptr %a, ptr %lda.at, ptr %zero, ptr %c, ptr %ldc.at)
-  ret void
-}
-""")
-
-_GEMMS = {"cblas64": _CBLAS64, "cblas32": _CBLAS32, "fortran": _FORTRAN}
-
-def blas_text(blas: Blas) -> str:
-    """The LLVM text of @blas_matmul_f32 and @blas_matmul_f64, which multiply by `blas`; its `imports` are theirs."""
-    if blas.kind == "own":
-        return ""
-    parts = []
-    for dtype, real in LLVM_TYPES.items():
-        signature = _SIGNATURE.substitute(dtype=dtype)
-        parts.append(_GEMMS[blas.kind].substitute(dtype=dtype, real=real, signature=signature))
-        parts.append(_PANEL_LOOP.substitute(dtype=dtype, real=real))
-    return "".join(parts)
-
-
-def blas_symbols(blas: Blas) -> tuple[str, ...]:
-    """What blas_text defines for the driver to launch."""
-    return () if blas.kind == "own" else tuple(f"blas_matmul_{dtype}" for dtype in LLVM_TYPES)

@@ -30,8 +30,10 @@ from codegen.executable import Measured, NativeEvent, clock_ns
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.clock import host_clock, now_text
 from codegen.llvm_cpu.encoding import Encoding
+from codegen.llvm_cpu.identity import machine_identity
 from codegen.llvm_cpu.link import COLD
-from codegen.llvm_cpu.runtime import load, machine_identity, runtime
+from codegen.llvm_cpu.loading import Loading
+from codegen.llvm_cpu.runtime import runtime
 from codegen.schedule.step_reports import StepTime
 
 RECORDS, WORDS, THREADS = 1 << 20, 6, 64
@@ -298,8 +300,9 @@ def _native() -> _Native | None:
         records=RECORDS, words=WORDS, threads=THREADS, part_bytes=32 * THREADS, step=STEP, part=PART)
     base, shared = runtime(), default_cache()
     with shared.lock:
-        symbols, _ = load(content_key("observer", *machine_identity(), text), shared.disk, lambda: text,
-                          ("observe", "set_records", "count_records"), {"launch": base.symbols["launch"]}, COLD)
+        symbols = Loading(content_key("observer", machine_identity(), text), shared.disk, lambda: text,
+                          ("observe", "set_records", "count_records"), {"launch": base.symbols["launch"]},
+                          COLD).addresses()
     return _Native(symbols["observe"], ctypes.CFUNCTYPE(None, ctypes.c_void_p)(symbols["set_records"]),
                    ctypes.CFUNCTYPE(ctypes.c_int64)(symbols["count_records"]),
                    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(base.symbols["set_observer"]))

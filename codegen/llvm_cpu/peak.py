@@ -10,8 +10,8 @@ from __future__ import annotations
 from codegen.cache import Cache
 from codegen.executable import Executable
 from codegen.ir.types import TensorType
+from codegen.llvm_cpu.build import build
 from codegen.llvm_cpu.features import Features, host_features
-from codegen.llvm_cpu.target import build
 from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.kernel import Axis, Kernel, Param, Pass
 from codegen.schedule.plan import Buffer, Launch, Output, Plan

@@ -168,12 +168,11 @@ def test_a_graph_with_wrong_types_is_a_compile_error() -> None:
 
 
 def test_what_a_failed_compilation_leaves_behind_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    from codegen.llvm_cpu import target
+    from codegen.llvm_cpu import build
 
-    cache = Cache(None)
-    build = target.build
+    cache, right_build = Cache(None), build.build
     with monkeypatch.context() as broken:
-        broken.setattr(target, "build", lambda plan, cache, **_: build(plan, cache, emit=lambda *_: "no text"))
+        broken.setattr(build, "build", lambda plan, cache, **_: right_build(plan, cache, emit=lambda *_: "no text"))
         with pytest.raises(CompileError, match="LinkError"):
             compile_program(small(), cache=cache)
     assert right(compile_program(small(), cache=cache))

@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,9 @@ import pytest
 
 from codegen import Builder, Cache, DiskCache, Executable, Graph, Program, compile_program, parse
 from codegen.ir.interpret import interpret
+from codegen.ir.text import print_graph
 from codegen.ir.types import TensorType
-from codegen.llvm_cpu import target
+from codegen.llvm_cpu import build, elf
 
 BRANCHING = """
 program p {
@@ -68,7 +72,7 @@ def test_what_was_scheduled_once_is_run_again(tmp_path: Path, graph: Graph) -> N
     assert entry is not None and (b'"together"' in entry) == (graph.name == "updates")
     text = first.describe()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(target, "schedule_tree", None)
+        patch.setattr(build, "schedule_tree", None)
         again = compiled(graph, tmp_path)
         for mine, theirs, right in zip(again(*inputs), first(*inputs), interpret(graph, inputs), strict=True):
             np.testing.assert_array_equal(mine, theirs)
@@ -84,7 +88,7 @@ def test_branches_exits_and_constants_are_kept(tmp_path: Path) -> None:
     assert isinstance(program, Program)
     first = compiled(program, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(target, "schedule_tree", None)
+        patch.setattr(build, "schedule_tree", None)
         again = compiled(program, tmp_path)
     x = np.linspace(-1, 1, 70, dtype=np.float32)
     for number in (0, 7, 5):
@@ -138,6 +142,26 @@ def test_a_program_whose_kernels_are_gone_is_scheduled_again(tmp_path: Path) -> 
     again = compiled(graph, tmp_path)
     assert again.kernels_compiled > 0
     np.testing.assert_array_equal(again(*inputs)[0], expected[0])
+
+
+FRESH = """
+import sys
+import numpy as np
+from codegen import compile_program, parse
+graph = parse(sys.stdin.read())
+x, w = (np.linspace(-1, 1, n, dtype=np.float32).reshape(-1, 65) for n in (33 * 65, 65 * 65))
+y, total = compile_program(graph)(x, w)
+print(y.tobytes().hex(), total.tobytes().hex(), "codegen.schedule.pipeline" in sys.modules, "llvmlite" in sys.modules)
+"""
+
+
+def test_a_process_that_finds_all_it_needs_loads_no_compiler(tmp_path: Path) -> None:
+    environment = {**os.environ, "TRACEGRAD_CACHE_DIR": str(tmp_path)}
+    text = print_graph(products())
+    first, again = (subprocess.run([sys.executable, "-c", FRESH], input=text, env=environment, text=True,
+                                   capture_output=True, check=True).stdout.split() for _ in range(2))
+    assert first[2:] == ["True", "True"]
+    assert again == [*first[:2], "False", "False" if elf.is_known_here() else "True"]
 
 
 def test_what_calls_python_is_not_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from codegen.ir.program import SWITCHED, Program, case_number
 from codegen.ir.text import parse
 from codegen.ir.types import DTYPES, FLOATS, INTEGERS
 from codegen.llvm_cpu.blas import OWN
-from codegen.llvm_cpu.encoding import encode
+from codegen.llvm_cpu.encode import encode
 from codegen.schedule.plan import Launch
 from codegen.targets import TARGETS
 

@@ -12,11 +12,25 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
+from tracegrad import native_call
 from tracegrad.tensors import Tensor
 
 
 def tensor(*shape: int, seed: int = 0, requires_grad: bool = False) -> Tensor:
     return tg.tensor(np.random.default_rng(seed).random(shape, np.float32), requires_grad=requires_grad)
+
+
+def test_calls_are_replayed_by_python_while_the_entry_is_compiled(monkeypatch):
+    class Unready:
+        is_ready = False
+
+    f, x = tg.trace(lambda x: x * 2), tensor(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(native_call, "_native", lambda traced, tree: Unready)
+        assert all(f(x).tolist() == (x * 2).tolist() for _ in range(3))
+        assert f.stats.replays == 2 and f._tree.entry is None
+    assert f(x).tolist() == (x * 2).tolist() and f._tree.entry is not None
+    assert f.stats.replays == 3
 
 
 class Model(tg.nn.Module):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from codegen.ir.structs import struct
+from codegen.ir.structs import FEW, struct
 
 
 @struct
@@ -31,7 +31,11 @@ class Other:
     b: tuple[int, ...] = ()
 
 
-def test_fields_and_defaults():
+@pytest.mark.parametrize("before", [0, FEW])
+def test_fields_and_defaults(before):
+    """With and without generated code."""
+    for _ in range(before):
+        Pair(1)
     p = Pair(1, b=(2, 3))
     assert (p.a, p.b, p.line, p.seen, p.total, Pair.LIMIT) == (1, (2, 3), None, Counter(), 6, 3)
     assert p.seen is not Pair(1).seen

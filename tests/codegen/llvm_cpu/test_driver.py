@@ -11,11 +11,11 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.ir.types import TensorType
-from codegen.llvm_cpu import driver, encoding, entry
+from codegen.llvm_cpu import driver, encode, entry
 from codegen.llvm_cpu.blas import OWN
+from codegen.llvm_cpu.build import build
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import runtime
-from codegen.llvm_cpu.target import build
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
 from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.kernel import Axis, Gather, Index, Kernel, Param, Pass
@@ -102,7 +102,7 @@ EIGHT_TIMES = Plan(
 
 
 def ready(plan: Plan, kernels: dict[Kernel, int], symbols: dict[str, int]) -> entry.Run:
-    words = encoding.encode(program_of_plan(plan), kernels, symbols, runtime().blas)
+    words = encode.encode(program_of_plan(plan), kernels, symbols, runtime().blas)
     return entry.make_run(words, plan.arena_bytes, symbols)
 
 
@@ -176,7 +176,7 @@ def test_a_large_arena_is_aligned_to_huge_pages() -> None:
     buffers = (row(Input(0)), *(row(Arena(offset)) for offset in offsets), row(Output(0)))
     steps = tuple(Copy(k, k + 1) for k in range(3))
     plan = Plan((TYPE,), (TYPE,), (), buffers, steps, 1 << 23)
-    program = encoding.encode(program_of_plan(plan), {}, runtime().symbols, OWN)
+    program = encode.encode(program_of_plan(plan), {}, runtime().symbols, OWN)
     frame = entry.Frame(program, 1 << 23)
     start = frame.memory.ctypes.data
     words = frame.memory[frame.address - start:][:8 * program.frame_words].view(np.int64)
@@ -232,5 +232,5 @@ def test_a_forked_child_runs(kernels, symbols) -> None:
 
 def test_matmul_of_integers_is_declined() -> None:
     step = Matmul(0, 1, 2, "i32", 1, 2, 2, 2, False, False)
-    assert encoding.unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
-    assert encoding.unsupported(Copy(0, 1)) is None
+    assert encode.unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
+    assert encode.unsupported(Copy(0, 1)) is None

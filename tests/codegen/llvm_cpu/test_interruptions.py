@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from codegen.ir.types import TensorType
-from codegen.llvm_cpu import encoding, entry
+from codegen.llvm_cpu import encode, entry
 from codegen.llvm_cpu.driver import POLL
 from codegen.llvm_cpu.interruptions import POLL_SECONDS, poll_text
 from codegen.llvm_cpu.link import compile_object, link
@@ -88,7 +88,7 @@ def chain(last: Input | Output) -> Plan:
 def ready(plan: Plan) -> tuple[entry.Run, np.ndarray]:
     """The run of a plan, and its words."""
     found = link(compile_object(TEXT), ["copies", "signals"])
-    words = encoding.encode(program_of_plan(plan), {COPIES: found["copies"], SIGNALS: found["signals"]},
+    words = encode.encode(program_of_plan(plan), {COPIES: found["copies"], SIGNALS: found["signals"]},
                             runtime().symbols, runtime().blas)
     return entry.make_run(words, plan.arena_bytes, runtime().symbols), words.words
 

@@ -1,15 +1,74 @@
-"""Text becomes code; what is not valid is refused in LLVM's words."""
+"""Text becomes code, by our own loader and by LLVM's; what is not valid is refused."""
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 
 import pytest
 
-from codegen.llvm_cpu.link import LinkError, compile_object, link
+from codegen.llvm_cpu import elf
+from codegen.llvm_cpu import link as linking
+from codegen.llvm_cpu.jobs import submit
+from codegen.llvm_cpu.link import HOT, LinkError, compile_object, link
 
 DOUBLE = "define i64 @twice(i64 %x) {\n  %y = add i64 %x, %x\n  ret i64 %y\n}\n"
 CALLS = "declare i64 @given(i64)\ndefine i64 @call(i64 %x) {\n  %y = call i64 @given(i64 %x)\n  ret i64 %y\n}\n"
+COUNTS = """
+@count = internal global i64 5
+@zeros = internal global [3 x i64] zeroinitializer
+@table = internal constant [4 x i64] [i64 10, i64 20, i64 30, i64 40]
+declare ptr @memset(ptr, i32, i64)
+define internal i64 @bump(i64 %k) noinline {
+  %held = load i64, ptr @count
+  %more = add i64 %held, %k
+  store i64 %more, ptr @count
+  ret i64 %more
+}
+define i64 @counted(i64 %k) {
+  %ignored = call ptr @memset(ptr @zeros, i32 1, i64 8)
+  %set = load i64, ptr @zeros
+  %low = and i64 %set, 255
+  %at = getelementptr i64, ptr @table, i64 %k
+  %found = load i64, ptr %at
+  %bumped = call i64 @bump(i64 %found)
+  %sum = add i64 %bumped, %low
+  ret i64 %sum
+}
+"""
 FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+
+
+@pytest.fixture(params=["our own", "LLVM's"], autouse=True)
+def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "LLVM's":
+        monkeypatch.setattr(elf, "is_known_here", lambda: False)
+
+
+def test_data_constants_and_functions_of_the_process() -> None:
+    counted = FUNCTION(link(compile_object(COUNTS), ["counted"])["counted"])
+    assert [counted(2), counted(0), counted(3)] == [36, 46, 86]
+
+
+def test_what_our_loader_does_not_know_is_loaded_by_llvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_llvm = []
+    monkeypatch.setattr(elf, "CALL", -1)
+    monkeypatch.setattr(linking, "link_by_llvm", lambda *of: by_llvm.append(of) or right(*of))
+    assert FUNCTION(link(compile_object(COUNTS), ["counted"])["counted"])(1) == 26
+    assert len(by_llvm) == 1
+
+
+right = linking.link_by_llvm
+
+
+def test_a_child_compiles_what_no_thread_has() -> None:
+    jobs = [submit(DOUBLE.replace("@twice", f"@twice{k}"), HOT) for k in range(8)]
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if all(job.code() for job in jobs) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert all(job.code() for job in jobs)
 
 
 def test_text_becomes_a_function() -> None:

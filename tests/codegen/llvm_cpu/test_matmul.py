@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.ir.types import DTYPES, TensorType
-from codegen.llvm_cpu import encoding, matmul, threads
+from codegen.llvm_cpu import blas_panels, encode, matmul, threads
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
@@ -75,14 +75,14 @@ def multiply(plan: Plan, base: Runtime, seed: int = 0) -> tuple[np.ndarray, np.n
     size = plan.buffers[2].size
     room = np.full(size + 128, np.nan, dtype)
     c = room[64:64 + size].reshape(plan.outputs[0].shape)
-    run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+    run = make_run(encode.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
     assert run((a, b, c)) == -1
     assert np.all(np.isnan(room[:64]))
     assert np.all(np.isnan(room[64 + size:]))
     return a, b, c
 
 
-@pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)
+@pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TURNS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_products(
@@ -137,7 +137,7 @@ def test_threads_with_small_stacks_multiply_too() -> None:
     """More of them at once than rooms are kept; what operands are arranged in is not on their stacks."""
     plan, base = plan_of("f32", 1, 90, 300, 300, True, True), own(host_features())
     a, b, c = multiply(plan, base)
-    run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+    run = make_run(encode.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
     results = [np.zeros_like(c) for _ in range(80)]
     before = threading.stack_size(1 << 16)
     try:
@@ -151,7 +151,7 @@ def test_threads_with_small_stacks_multiply_too() -> None:
     assert all(np.array_equal(out, c) for out in results)
 
 
-@pytest.mark.parametrize("dtype", matmul.LLVM_TYPES)
+@pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
 @pytest.mark.parametrize("column", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 16, 31, 700])
 @pytest.mark.parametrize("features", PRESETS.values(), ids=PRESETS)
@@ -166,7 +166,7 @@ def test_one_row_or_column_reads_its_operands_and_no_more(
         plan = plan_of(dtype, 1, n, 1, k, False, False) if column else plan_of(dtype, 1, 1, n, k, False, True)
         c = guarded(np.full(n, np.nan, type), True)
         operands = guarded(vector, True), guarded(matrix[:n], True)
-        run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+        run = make_run(encode.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
         assert run((*(operands[::-1] if column else operands), c)) == -1
         whole = c if whole is None else whole
         assert np.array_equal(c, whole[:n])
@@ -190,7 +190,7 @@ def test_infinities_and_nans_stay_where_they_are() -> None:
     a[0, 4, 6], b[0, 6, 39] = np.inf, np.nan
     c = np.zeros((1, 5, 40), np.float32)
     base = own(host_features())
-    run = make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+    run = make_run(encode.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
     assert run((a, b, c)) == -1
     with np.errstate(invalid="ignore"):
         assert np.array_equal(c, a @ b, equal_nan=True)
@@ -227,9 +227,9 @@ def test_blas_keeps_its_threads() -> None:
 
 
 def test_who_multiplies() -> None:
-    assert matmul.multiplier(AVX512) == OWN
-    assert matmul.multiplier(PORTABLE) == find_blas()
-    blas, small, large = matmul.multiplier(AVX2), product_of(1023), product_of(1024)
+    assert blas_panels.multiplier(AVX512) == OWN
+    assert blas_panels.multiplier(PORTABLE) == find_blas()
+    blas, small, large = blas_panels.multiplier(AVX2), product_of(1023), product_of(1024)
     assert matmul.own_function(small, blas) == "gemm_f32"
     assert matmul.by_blas(large, blas) == (blas.kind != "own")
     assert not matmul.by_blas(large, OWN)

@@ -208,7 +208,7 @@ def test_the_number_of_threads_of_the_process() -> None:
 
 PROGRAM = """
 import numpy as np
-from codegen.llvm_cpu import encoding, entry, threads
+from codegen.llvm_cpu import encode, entry, threads
 from codegen.llvm_cpu.runtime import runtime
 threads.set_num_threads(4)
 from codegen.schedule.blocks import program_of_plan
@@ -218,7 +218,7 @@ type = TensorType("f32", (1 << 20,))
 buffers = Buffer("f32", 1 << 20, Input(0)), Buffer("f32", 1 << 20, Output(0))
 plan = Plan((type,), (type,), (), buffers, (Copy(0, 1),), 0)
 base = runtime()
-run = entry.make_run(encoding.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
+run = entry.make_run(encode.encode(program_of_plan(plan), {}, base.symbols, base.blas), 0, base.symbols)
 run((np.zeros(1 << 20, np.float32), np.zeros(1 << 20, np.float32)))
 """
 """Runs a launch with helpers."""

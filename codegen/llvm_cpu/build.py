@@ -1,0 +1,88 @@
+"""build: a plan that was not run before -> an Executable: kernels emitted, compiled where no one has, and encoded.
+
+A kernel is compiled once for a process and, with a disk cache, once for a machine: it is known by its printed text.
+Texts are compiled in threads (see jobs) while the next ones are written.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from codegen.cache import Cache
+from codegen.executable import Aliases, Executable, Measured, storage_of_ends
+from codegen.llvm_cpu.blas_panels import multiplier
+from codegen.llvm_cpu.emit import emit_kernel
+from codegen.llvm_cpu.encode import encode, unsupported
+from codegen.llvm_cpu.executables import executable, kernel_key, product_key, symbol_of
+from codegen.llvm_cpu.features import Features, host_features
+from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, keep
+from codegen.llvm_cpu.link import PLAIN
+from codegen.llvm_cpu.listings import LISTINGS
+from codegen.llvm_cpu.loading import Loading
+from codegen.llvm_cpu.matmul import FUNCTIONS, own_function
+from codegen.llvm_cpu.operations import computes
+from codegen.llvm_cpu.runtime import runtime
+from codegen.schedule.blocks import BoundTree, schedule_tree
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.kernel_text import print_kernel
+from codegen.schedule.machine import Machine
+from codegen.schedule.plan import CannotLower, Launch, Matmul, ProgramPlan
+from codegen.source import Source
+
+Emit = Callable[[Kernel, str, Features], str]
+"""(kernel, symbol, features) -> LLVM text of a module that defines the symbol."""
+
+
+def plan_of(source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:
+    """What running a source takes, on this machine."""
+    bound = BoundTree(source.optimized(), source.binding)
+    slots, ends = storage_of_ends(bound.known_inputs, bound.outputs(), aliases)
+    return schedule_tree(bound, slots, ends, host_machine())
+
+
+def host_machine() -> Machine:
+    """What the scheduler plans for."""
+    return Machine(vector_bytes=host_features().vector_bytes, computes=computes)
+
+
+def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str = "", key: str = "") -> Executable:
+    """An executable that runs `plan`, whose kernels are written by `emit`; `name` is for people. With a `key` the
+    program is kept on disk."""
+    start = perf_counter()
+    steps = plan.steps
+    for step in steps:
+        if reason := unsupported(step):
+            raise CannotLower(reason)
+    kernels = tuple(dict.fromkeys(step.kernel for step in steps if isinstance(step, Launch)))
+    keys = {kernel: kernel_key(print_kernel(kernel)) for kernel in kernels}
+    with cache.lock:
+        blas = multiplier(host_features())
+        used = dict.fromkeys(own_function(step, blas) for step in steps if isinstance(step, Matmul))
+        products = {name: product_key(name) for name in used if name is not None}
+        loadings = {key: _product(name, key, cache) for name, key in products.items() if key not in cache.addresses}
+        loadings |= {key: _kernel(kernel, key, cache, emit)
+                     for kernel, key in keys.items() if key not in cache.addresses}
+        cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
+        base = runtime()
+        addresses = {kernel: cache.addresses[key] for kernel, key in keys.items()}
+        symbols = {**base.symbols, **{name: cache.addresses[key] for name, key in products.items()}}
+    new = [key in loadings and loadings[key].is_compiled for key in (*products.values(), *keys.values())]
+    encoded = encode(plan, addresses, symbols, base.blas)
+    if key and cache.disk:
+        functions = {address: (SYMBOL, symbol) for symbol, address in base.symbols.items()}
+        functions |= {symbols[name]: (PRODUCT, name) for name in products}
+        functions |= {address: (KERNEL, keys[kernel]) for kernel, address in addresses.items()}
+        keep(cache.disk, key, plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded, functions)
+    return executable(plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded,
+                      Measured(name, lambda: plan, LISTINGS), new, start)
+
+
+def _product(name: str, key: str, cache: Cache) -> Loading:
+    emit, dtype = FUNCTIONS[name]
+    symbol = symbol_of(key)
+    return Loading(key, cache.disk, lambda: emit(dtype, symbol, host_features()), (symbol,), level=PLAIN)
+
+
+def _kernel(kernel: Kernel, key: str, cache: Cache, emit: Emit) -> Loading:
+    symbol = symbol_of(key)
+    return Loading(key, cache.disk, lambda: emit(kernel, symbol, host_features()), (symbol,))

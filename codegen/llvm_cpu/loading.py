@@ -1,0 +1,57 @@
+"""loading: compiled code into this process: what was kept on disk, or else what a thread compiles, which is then kept.
+
+    loading = Loading(key, disk, write, ("f",))     linked, if the disk has it; else begun (see jobs)
+    loading.addresses()                             {"f": address}, when it is compiled
+
+1. Code is known by its key: what it was made from and what made it (see identity). An object from the disk that does
+   not link is forgotten and made anew.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from codegen.cache import DiskCache
+from codegen.llvm_cpu.jobs import Job, submit
+from codegen.llvm_cpu.link import HOT, LinkError, link
+
+
+class Loading:
+    """Code that is being loaded. `write` gives its text, if that is needed; `level`: how well it is compiled."""
+
+    def __init__(self, key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
+                 imports: Mapping[str, int] | None = None, level: int = HOT):
+        self._key, self._disk, self._exports, self._imports = key, disk, exports, imports or {}
+        self._addresses = None if disk is None else load_kept(key, disk, exports, imports)
+        self.is_compiled = self._addresses is None
+        """Is it made now, since there was none?"""
+        self._job: Job | None = submit(write(), level) if self.is_compiled else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Need nobody wait for it?"""
+        job = self._job
+        return job is None or job.is_done
+
+    def addresses(self) -> dict[str, int]:
+        """The addresses of what it exports; LinkError if its text or its object is not valid."""
+        job = self._job
+        if job is not None and self._addresses is None:
+            code = job.code()
+            self._addresses = link(code, self._exports, self._imports)
+            if self._disk is not None:
+                self._disk.put(self._key, code)
+            self._job = None
+        assert self._addresses is not None
+        return self._addresses
+
+
+def load_kept(key: str, disk: DiskCache, exports: tuple[str, ...], imports: Mapping[str, int] | None = None
+              ) -> dict[str, int] | None:
+    """The addresses of `exports` of the object kept under `key`; None if there is none that links."""
+    code = disk.get(key)
+    if code is not None:
+        try:
+            return link(code, exports, imports)
+        except LinkError:
+            disk.discard(key)
+    return None

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 from struct import pack, unpack
 
 from codegen.ir.dims import Size
 from codegen.ir.structs import struct
+from codegen.llvm_cpu.rooms import INSIDE, MOST_ON_STACK, PARAMETER, with_room
 
 ELEMENTS = {
     "bool": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64",
@@ -94,6 +96,7 @@ class Assembler:
         self.declarations: set[str] = set()
         self._scopes = [_Scope("entry", 0)]
         self._count = 0
+        self._rooms: list[tuple[str, int]] = []     # registers, and their bytes
 
     # ---- constants ------------------------------------------------------------------------------------------------
 
@@ -252,12 +255,9 @@ class Assembler:
         scope.label = f"on.{n}"
 
     def room(self, size: int) -> Value:
-        """`size` bytes of the function's own, aligned to 64, for as long as it runs.
-
-        Asked for before any control flow.
-        """
+        """`size` bytes of the function's own, aligned to 64, for as long as it runs: on the stack if all are few."""
         register = f"%v{self._next()}"
-        self._scopes[0].lines.append(f"{register} = alloca [{size} x i8], align 64")
+        self._rooms.append((register, -(-size // 64) * 64))
         return Value(register, PTR)
 
     # ---- control --------------------------------------------------------------------------------------------------
@@ -302,9 +302,18 @@ class Assembler:
         """What was written, as the text of a module with the one function `symbol`."""
         declarations = "".join(sorted(self.declarations))
         lines = "\n".join(self._scopes[0].lines)
-        head = f"define void @{symbol}({parameters}) nounwind"
         notes = "!1 = !{i32 1}\n" if "!nontemporal" in lines else ""
-        return f"{declarations}{head} {{\nentry:\n{lines}\nret void\n}}\n!0 = !{{}}\n{notes}"
+        size = sum(size for _, size in self._rooms)
+        more, rest = "", ""
+        if size > MOST_ON_STACK:
+            starts = accumulate((size for _, size in self._rooms), initial=0)
+            rooms = [f"{register} = getelementptr i8, ptr %room, i64 {start}\n"
+                     for (register, _), start in zip(self._rooms, starts)]
+            symbol, more, rest = symbol + INSIDE, PARAMETER, with_room(symbol, parameters, size)
+        else:
+            rooms = [f"{register} = alloca [{size} x i8], align 64\n" for register, size in self._rooms]
+        head = f"define void @{symbol}({parameters}{more}) nounwind"
+        return f"{declarations}{head} {{\nentry:\n{''.join(rooms)}{lines}\nret void\n}}\n!0 = !{{}}\n{notes}{rest}"
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,10 @@
 """
 from __future__ import annotations
 
-from codegen.llvm_cpu.assembler import PTR, Assembler, Value, vector
+from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_packing import SQUARE, STRIP_VECTORS, Part, Room, copy_lines, transpose
 from codegen.llvm_cpu.gemm_panels import Panel, Panels
-from codegen.llvm_cpu.rooms import INSIDE, PARAMETER, with_room
 
 STRETCH = 256
 """Terms in a stretch: a strip of b this deep stays in the first cache, or near it, while the rows pass by."""
@@ -50,7 +49,7 @@ def emit_gemm(dtype: str, symbol: str, features: Features) -> str:
     """The text of a module with @symbol, a function of gemm_panels, for products of more than one row."""
     gemm = _Gemm(Assembler(), dtype, features)
     gemm.each(gemm.panel)
-    return gemm.text(symbol + INSIDE, PARAMETER) + with_room(symbol, gemm.room_bytes)
+    return gemm.text(symbol)
 
 
 class _Gemm(Panels):
@@ -58,11 +57,9 @@ class _Gemm(Panels):
         super().__init__(a, dtype, features)
         self.strip, self.block = STRIP_VECTORS * self.lanes, row_block(features)
         self.margin = _MARGIN // self.item
-        arranged = _ARRANGED_BYTES + SQUARE * (STRETCH * self.item + _MARGIN)
-        part = MOST_ROWS * STRIP_VECTORS * features.vector_bytes
-        self.rows_room, self.strips_room, self.part_room = (
-            a.address(Value("%room", PTR), vector("u8"), self.number(start)) for start in (0, arranged, 2 * arranged))
-        self.room_bytes = 2 * arranged + part
+        room = _ARRANGED_BYTES + SQUARE * (STRETCH * self.item + _MARGIN)
+        self.rows_room, self.strips_room = a.room(room), a.room(room)
+        self.part_room = a.room(MOST_ROWS * STRIP_VECTORS * features.vector_bytes)
 
     def panel(self, panel: Panel) -> list[Value]:
         """c[panel]."""

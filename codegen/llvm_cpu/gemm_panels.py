@@ -93,10 +93,9 @@ class Panels(Elements):
         self.a.when(self.less(first, last), [], lambda: self.a.loop(
             first, last, 1, [], lambda number, _: body(self._panel(number))))
 
-    def text(self, symbol: str, more: str = "") -> str:
-        """The text of a module with the function; `more`: parameters behind those of any kernel."""
-        parameters = "ptr noalias readonly %buffers, i64 %first, i64 %last, ptr noalias %failed"
-        return self.a.function(symbol, parameters + more)
+    def text(self, symbol: str) -> str:
+        """The text of a module with the function."""
+        return self.a.function(symbol, "ptr noalias readonly %buffers, i64 %first, i64 %last, ptr noalias %failed")
 
     def _panel(self, number: Value) -> Panel:
         a, of = self.a, self.literal

@@ -1,6 +1,6 @@
 """rooms: memory in which a function arranges what it works on, taken for each call from what calls before it left.
 
-    @symbol(buffers, first, last, failed)    ->    room = take, @symbol.in(buffers, first, last, failed, room), give
+    @symbol(...)    ->    room = take, @symbol.in(..., room), give
 
 On the stack it would be too large for threads that were started with a small one.
 
@@ -10,6 +10,9 @@ On the stack it would be too large for threads that were started with a small on
 from __future__ import annotations
 
 from string import Template
+
+MOST_ON_STACK = 1 << 13
+"""Bytes that are on the stack all the same: what the rest of a call needs is more."""
 
 INSIDE = ".in"
 """What the name of the function that is given a room ends in."""
@@ -55,7 +58,7 @@ nothing:
   %more = icmp ult i64 %k.next, $places
   br i1 %more, label %look, label %full
 full:
-  %new = call ptr @malloc(i64 $bytes)
+  %new = call ptr @malloc(i64 $size)
   %none = icmp eq ptr %new, null
   br i1 %none, label %look, label %out
 out:
@@ -92,16 +95,16 @@ out:
   ret void
 }
 
-define void @$symbol(ptr noalias readonly %buffers, i64 %first, i64 %last, ptr noalias %failed) nounwind {
+define void @$symbol($parameters) nounwind {
   %variable = alloca i64
   %start = call i64 @rooms.start(ptr %variable)
-  %room = call ptr @rooms.take(i64 %start)
-  %address = ptrtoint ptr %room to i64
+  %taken = call ptr @rooms.take(i64 %start)
+  %address = ptrtoint ptr %taken to i64
   %above = add i64 %address, 63
   %multiple = and i64 %above, -64
-  %aligned = inttoptr i64 %multiple to ptr
-  call void @$symbol$inside(ptr %buffers, i64 %first, i64 %last, ptr %failed, ptr %aligned)
-  call void @rooms.give(i64 %start, ptr %room)
+  %room = inttoptr i64 %multiple to ptr
+  call void @$symbol$inside($parameters$room)
+  call void @rooms.give(i64 %start, ptr %taken)
   ret void
 }
 """)
@@ -110,10 +113,11 @@ PARAMETER = ", ptr noalias %room"
 """What the function that is given a room has behind the parameters of any kernel."""
 
 
-def with_room(symbol: str, size: int) -> str:
+def with_room(symbol: str, parameters: str, size: int) -> str:
     """The LLVM text of @symbol, which calls @symbol.in with a room of `size` bytes, aligned to 64."""
     bytes_ = size + 64
     return _TEXT.substitute(
-        symbol=symbol, inside=INSIDE, size=bytes_, bytes=bytes_, places=_PLACES, last=_PLACES - 1,
+        symbol=symbol, parameters=parameters, room=PARAMETER, inside=INSIDE, size=bytes_, places=_PLACES,
+        last=_PLACES - 1,
         nulls=", ptr null" * 7, others=", [8 x ptr] zeroinitializer" * (_PLACES - 1), stack_bits=_STACK_BITS,
         shift=64 - _PLACES.bit_length() + 1)

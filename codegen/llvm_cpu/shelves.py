@@ -1,4 +1,4 @@
-"""Shelves: the room in which a pass leaves values for later passes over the same axes, on the stack of the thread.
+"""Shelves: the room in which a pass leaves values for later passes over the same axes, one for each thread.
 
     pass i < 3, j < 1000 vector, 64 lanes    ->    3 x 1024 values: whole vectors, also where lanes do not exist
 
@@ -52,7 +52,7 @@ class Shelf:
 
 
 def make_shelves(a: Assembler, kernel: Kernel, dtypes: list[str], lanes: int) -> dict[int, Shelf]:
-    """The shelf of each value that has one; asked for before any control flow."""
+    """The shelf of each value that has one."""
     found = {}
     for number, made_in in shelved_values(kernel).items():
         axes = kernel.passes[made_in].axes

@@ -15,7 +15,7 @@ from codegen.ir.dims import Size
 from codegen.schedule.kernel import Accumulate, Kernel, makes_value, operands
 
 MOST_POINTS = 1 << 14
-"""Points of all shelves of a kernel together: 64 KB of f32, 128 KB of f64, on the stack of a thread."""
+"""Points of all shelves of a kernel together: 64 KB of f32, 128 KB of f64."""
 
 MOST_LANES = 64
 """Lanes at each point of a shelf whose vector axis is an outer one, at most."""

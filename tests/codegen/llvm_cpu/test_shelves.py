@@ -1,6 +1,8 @@
 """Values that a pass leaves for later passes over the same axes."""
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from native_kernels import compile_kernel, each_features
@@ -70,6 +72,22 @@ def test_what_is_shelved_is_taken_from_there(name: str, features) -> None:
     assert not compile_kernel(kernel, features)([x, found])
     assert run_kernel(kernel, [x, expected])
     np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), rtol=8 * np.finfo(dtype).eps)
+
+
+@each_features
+def test_shelves_are_not_on_a_small_stack(features) -> None:
+    kernel = softmax(9, 16_000, "f64")
+    x = np.random.default_rng(0).normal(size=9 * 16_000)
+    found, run = np.empty_like(x), compile_kernel(kernel, features)
+    before = threading.stack_size(1 << 16)
+    try:
+        thread = threading.Thread(target=run, args=([x, found],))
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    e = np.exp(x.reshape(9, -1))
+    np.testing.assert_allclose(found.reshape(9, -1), e / e.sum(axis=1, keepdims=True), rtol=1e-12)
 
 
 def test_over_other_axes_nothing_is_shelved() -> None:

@@ -11,20 +11,21 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from codegen import CannotLower, CompileError, Executable
 from codegen.ir.builder import Builder, Value
-from codegen.ir.graph import Graph
+from codegen.ir.graph import Attr, Graph
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import INEXACT, TensorType
 from tracegrad import dtypes
-from tracegrad.autodiff import carrying, differentiate, rules_of
+from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
+from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -102,6 +103,7 @@ class Route:
         self._executables: dict[bool, Executable | None] = {}
         self._derivatives: dict[int, Route] = {}
         self._sources: dict[int, tuple[int, ...]] = {}
+        self._follows: dict[int, frozenset[int]] = {}
         self._saving: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
         self._spent: dict[frozenset[int], bool] = {}
 
@@ -163,7 +165,7 @@ class Route:
         """Values whose operations, on the way from this one back to `inputs`, would have saved something."""
         found = self._saving.get((output, inputs))
         if found is None:
-            on_the_way = self._followed(output) & carrying(self.graph, inputs)
+            on_the_way = self._followed(output) & self._depending_on(inputs)
             found = self._saving[output, inputs] = frozenset(v for v in on_the_way if v in self._all_saving)
         return found
 
@@ -175,22 +177,34 @@ class Route:
                 self.saving(output, (k,)) & freed for output in self.graph.outputs for k in self.sources(output))
         return found
 
-    def _followed(self, output: int) -> set[int]:
+    def _followed(self, output: int) -> frozenset[int]:
         """The values that a derivative of `output` leads through, to inputs that carry one."""
-        found: set[int] = set()
-        todo = [output]
-        while todo:
-            v = todo.pop()
-            if v in self._carrying and v not in found:
+        found = self._follows.get(output)
+        if found is None:
+            wanted = {output} & self._carrying
+            for v, args in reversed(self._paths):
+                if v in wanted:
+                    wanted.update(a for a in args if a in self._carrying)
+            found = self._follows[output] = frozenset(wanted)
+        return found
+
+    @cached_property
+    def _paths(self) -> list[tuple[int, list[int]]]:
+        """The values that can be differentiated, each with the operands that a derivative leads to."""
+        return [(v, [a for a, rule in zip(node.args, rules_of(node)) if rule is not None])
+                for v, node in enumerate(self.graph.nodes, len(self.graph.inputs)) if node.type.dtype in INEXACT]
+
+    def _depending_on(self, inputs: Iterable[int]) -> set[int]:
+        """The values that depend on `inputs` by a path that can be differentiated, these included."""
+        found = set(inputs)
+        for v, args in self._paths:
+            if not found.isdisjoint(args):
                 found.add(v)
-                node = self.graph.node_of(v)
-                if node is not None:
-                    todo += (a for a, rule in zip(node.args, rules_of(node)) if rule is not None)
         return found
 
     @cached_property
     def _carrying(self) -> set[int]:
-        return carrying(self.graph, self._wrt)
+        return self._depending_on(self._wrt)
 
     @cached_property
     def _all_saving(self) -> frozenset[int]:
@@ -236,13 +250,22 @@ def saves(graph: Graph, value: int, carried: set[int]) -> bool:
     node = graph.node_of(value)
     if node is None:
         return False
-    b = Builder(node.op)
-    *operands, y, g = [b.input(graph.type_of(v)) for v in (*node.args, value, value)]
-    gradients = [rule(g, y, *operands, **dict(node.attrs)) for a, rule in zip(node.args, rules_of(node))
-                 if rule is not None and a in carried]
+    used = values_read(node.op, node.attrs, tuple(map(graph.type_of, node.args)), node.type,
+                       tuple(a in carried for a in node.args))
+    return used[-1] or any(u and not _is_number(graph, a) for u, a in zip(used, node.args))
+
+
+@lru_cache(maxsize=4096)
+def values_read(op: str, attrs: tuple[tuple[str, Attr], ...], types: tuple[TensorType, ...], type: TensorType,
+                wanted: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which operands, and (last) whether the result, the rules of the wanted operands read the values of."""
+    b = Builder(op)
+    *operands, y, g = [b.input(t) for t in (*types, type, type)]
+    gradients = [rule(g, y, *operands, **dict(attrs)) for w, rule in zip(wanted, VJPS.get(op, ()))
+                 if rule is not None and w]
     backward = b.graph(gradients)
     read = {a for n in backward.nodes for a in n.args} | set(backward.outputs)
-    return y.id in read or any(x.id in read and not _is_number(graph, a) for a, x in zip(node.args, operands))
+    return tuple(x.id in read for x in (*operands, y))
 
 
 def _is_number(graph: Graph, value: int) -> bool:

@@ -17,6 +17,9 @@ from tracegrad.tensors import Tensor
 FEW = 4
 """So many roots are tried one after the other."""
 
+OFTEN = 8
+"""After so many replays by Python a root gets its native program."""
+
 
 class TraceTree:
     """The roots of one function, the one that matched last first.
@@ -72,18 +75,23 @@ class TraceTree:
         return [*native, *(root for root in self.roots if root not in native)]
 
     @collector_paused
-    def write_entry(self, stats: Stats, exists: bool | None) -> None:
-        """Let native code, if it `exists`, try the roots; None: that is not known yet."""
-        if exists is None:
+    def write_entry(self, replayed: Root, stats: Stats, exists: bool | None) -> None:
+        """Let native code, if it `exists` (None: that is not known yet), try the roots that calls come back to, and one
+        at least.
+
+        To write the program of a root takes as long as some replays by Python, and most sizes come back a few times.
+        """
+        if exists is None or self.entry is not None and not _is_due(replayed):
             return
         with self._changing:
             of_arrays = () if self.of_arrays is None else self.of_arrays.roots
-            for roots in (self.roots, of_arrays):
-                for root in roots:
-                    if not root.is_written:
-                        root.is_written = True
-                        root.native = native_replay(root, roots is of_arrays) if exists else None
-            self.entry = Entry((*self.roots, *of_arrays), stats)
+            every = (*self.roots, *of_arrays)
+            alone = not any(root.is_written for root in every)
+            for root in every:
+                if not root.is_written and (_is_due(root) or alone and root is replayed):
+                    root.is_written = True
+                    root.native = native_replay(root, root in of_arrays) if exists else None
+            self.entry = Entry(every, stats)
 
     def _put_first(self, root: Root, args: tuple) -> None:
         """The root that matched these arguments, unless another thread has taken it out."""
@@ -170,6 +178,11 @@ class TraceTree:
         if sum(map(bytes_of, self.roots)) >= self.limits.bytes:
             return True
         return not _come_back_to(self._sharing) and sum(len(r.traces) for r in self._sharing) >= self.limits.sizes // 4
+
+
+def _is_due(root: Root) -> bool:
+    """Have so many calls come back to it that more are to be expected?"""
+    return root.replays >= OFTEN
 
 
 def _come_back_to(roots: Iterable[Root]) -> bool:

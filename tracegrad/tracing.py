@@ -99,7 +99,7 @@ class Traced(Called):
     def _write_entry(self, root: Root) -> None:
         """From now on the native entry replays this root, if it can."""
         if (self._tree.entry is None or not root.is_written) and not self._audit:
-            self._tree.write_entry(self.stats, install(Traced, TraceTree))
+            self._tree.write_entry(root, self.stats, install(Traced, TraceTree))
 
     def left(self, root: Root, left_at: int, args: tuple, kwargs: dict) -> Any:
         """A call by the native entry left at an exit: nothing has changed."""

@@ -14,6 +14,7 @@ import pytest
 import tracegrad as tg
 from tracegrad import native_call
 from tracegrad.tensors import Tensor
+from tracegrad.trace_tree import OFTEN
 
 
 def tensor(*shape: int, seed: int = 0, requires_grad: bool = False) -> Tensor:
@@ -118,6 +119,18 @@ def same(a: Any, b: Any) -> None:
         assert a == b
 
 
+def test_a_size_that_calls_come_back_to_gets_a_native_program() -> None:
+    traced = tg.trace(lambda x: x * 2.0)
+    for n in (3, 4):
+        for k in range(OFTEN + 2):
+            assert traced(tensor(n)).tolist() == (tensor(n) * 2.0).tolist()
+            root = traced._tree.roots[0]
+            assert (root.native is not None) is (k > 0 if n == 3 else k > OFTEN)
+    for n in (5, 3):                            # the entry is made anew when there is another root
+        assert traced(tensor(n)).tolist() == (tensor(n) * 2.0).tolist()
+    assert traced.stats.recordings == 3
+
+
 def test_arrays_are_taken_and_given_without_python() -> None:
     def f(a, b):
         a += b
@@ -126,9 +139,9 @@ def test_arrays_are_taken_and_given_without_python() -> None:
 
     def arrays(n: int = 3) -> tuple[np.ndarray, np.ndarray]:
         return np.linspace(-1.0, 1.0, n), np.linspace(0.0, 2.0, n)
-    for n in (3, 3, 3, 4):
+    for n in (3, 4):
         (a, b), (c, d) = arrays(n), arrays(n)
-        for _ in range(4):
+        for _ in range(OFTEN + 2):
             first, second, total = traced(a, b)
             expected = f(c, d)
             assert first is a and type(second) is np.ndarray and type(total) is np.float64
@@ -136,7 +149,7 @@ def test_arrays_are_taken_and_given_without_python() -> None:
             np.testing.assert_allclose(second, expected[1], rtol=1e-14)
             np.testing.assert_allclose(total, expected[2], rtol=1e-14)
     trees = traced._array_trees[()]
-    assert all(root.native is not None for root in trees.roots) and traced.stats.replays >= 14
+    assert all(root.native is not None for root in trees.roots) and traced.stats.replays >= 2 * OFTEN
     (a, b), (c, d) = arrays(), arrays()
     np.testing.assert_allclose(traced(a, a)[1], f(c, c)[1])             # one array twice
     np.testing.assert_allclose(traced(b[::-1], b)[1], f(d[::-1], d)[1])     # memory that overlaps

@@ -21,7 +21,7 @@ from codegen.llvm_cpu.gemm_panels import Panel, Panels
 STRETCH = 256
 """Terms in a stretch: a strip of b this deep stays in the first cache, or near it, while the rows pass by."""
 
-MOST_ROWS = 240
+MOST_ROWS = 264
 """The most rows of a panel."""
 
 _ARRANGED_BYTES = 208 << 10

@@ -5,7 +5,7 @@ Texts are compiled in threads (see jobs) while the next ones are written.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from codegen.cache import Cache
@@ -16,11 +16,11 @@ from codegen.llvm_cpu.encode import encode, unsupported
 from codegen.llvm_cpu.executables import executable, kernel_key, product_key, symbol_of
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, keep
-from codegen.llvm_cpu.link import PLAIN
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.loading import Loading
-from codegen.llvm_cpu.matmul import FUNCTIONS, own_function
+from codegen.llvm_cpu.matmul import own_function
 from codegen.llvm_cpu.operations import computes
+from codegen.llvm_cpu.products import product
 from codegen.llvm_cpu.runtime import runtime
 from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel import Kernel
@@ -45,9 +45,10 @@ def host_machine() -> Machine:
     return Machine(vector_bytes=host_features().vector_bytes, computes=computes)
 
 
-def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str = "", key: str = "") -> Executable:
+def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str = "", key: str = "",
+          begun: Mapping[str, Loading] | None = None) -> Executable:
     """An executable that runs `plan`, whose kernels are written by `emit`; `name` is for people. With a `key` the
-    program is kept on disk."""
+    program is kept on disk. `begun`: functions that multiply and are being compiled, by name."""
     start = perf_counter()
     steps = plan.steps
     for step in steps:
@@ -59,7 +60,8 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         blas = multiplier(host_features())
         used = dict.fromkeys(own_function(step, blas) for step in steps if isinstance(step, Matmul))
         products = {name: product_key(name) for name in used if name is not None}
-        loadings = {key: _product(name, key, cache) for name, key in products.items() if key not in cache.addresses}
+        loadings = {key: (begun or {}).get(name) or product(name, cache)
+                    for name, key in products.items() if key not in cache.addresses}
         loadings |= {key: _kernel(kernel, key, cache, emit)
                      for kernel, key in keys.items() if key not in cache.addresses}
         cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
@@ -75,12 +77,6 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         keep(cache.disk, key, plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded, functions)
     return executable(plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded,
                       Measured(name, lambda: plan, LISTINGS), new, start)
-
-
-def _product(name: str, key: str, cache: Cache) -> Loading:
-    emit, dtype = FUNCTIONS[name]
-    symbol = symbol_of(key)
-    return Loading(key, cache.disk, lambda: emit(dtype, symbol, host_features()), (symbol,), level=PLAIN)
 
 
 def _kernel(kernel: Kernel, key: str, cache: Cache, emit: Emit) -> Loading:

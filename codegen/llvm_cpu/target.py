@@ -39,10 +39,14 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
                       repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
     made = None if cache.disk is None else _from_disk(key, cache.disk, cache, source, aliases)
     if made is None:
-        begin_runtime()
+        with cache.lock:
+            begin_runtime()
+            from codegen.llvm_cpu.products import begun
+
+            products = begun(source.tree, cache)
         from codegen.llvm_cpu.build import build
 
-        made = build(_plan(source, aliases), cache, name=source.tree.name, key=key)
+        made = build(_plan(source, aliases), cache, name=source.tree.name, key=key, begun=products)
     return replace(made, shares_kernels=bool(binding.numbers))
 
 

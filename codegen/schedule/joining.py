@@ -30,19 +30,12 @@ def joined(graph: StaticGraph, movable: Callable[[int], bool]) -> Joined:
     pieces: dict[int, tuple[Place, Place]] = {}
     for v in reversed([v for v, _ in graph.nodes() if graph.forms[v] is Form.CONCAT]):
         found: list[Place] = []
-        start: Size = 0
+        outer = inside.get(v, Inside(v, 0))
+        start: Size = outer.start
         for operand in map(graph.same_storage, graph.node(v).args):
             place: Place = operand if movable(operand) and operand not in inside else Piece(v, len(found), operand)
-            inside[place] = Inside(v, start)
+            inside[place] = Inside(outer.whole, start)
             found.append(place)
             start = start + graph.sizes[operand]
         pieces[v] = found[0], found[1]
-    return Joined({place: _outermost(inside, place) for place in inside}, pieces)
-
-
-def _outermost(inside: Mapping[Place, Inside], place: Place) -> Inside:
-    whole, start = inside[place].whole, inside[place].start
-    while whole in inside:
-        start = start + inside[whole].start
-        whole = inside[whole].whole
-    return Inside(whole, start)
+    return Joined(inside, pieces)

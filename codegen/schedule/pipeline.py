@@ -12,6 +12,7 @@ from codegen.schedule.calls import HostCall, Product, constants_of, host_calls_o
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.joining import Joined, joined
+from codegen.schedule.likeness import AlikeGroups
 from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
 from codegen.schedule.machine import Machine
 from codegen.schedule.partition import Partition, partition
@@ -69,24 +70,25 @@ def _lowered(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: fr
     A value that turns out to be needed at points at which its group cannot compute it is cut off: others read it.
     """
     cut: frozenset[int] = frozenset()
+    alike = AlikeGroups(graph)
     while True:
         found = partition(graph, calls, required, cut, machine)
         try:
-            return found, [_kernels(graph, found, number, machine) for number in range(len(found.groups))]
+            return found, [_kernels(graph, found, number, machine, alike) for number in range(len(found.groups))]
         except Misplaced as misplaced:
             if misplaced.value in cut:
                 raise AssertionError(f"%{misplaced.value} is stored, yet read where it is computed") from misplaced
             cut |= {misplaced.value}
 
 
-def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine) -> list[Lowered]:
+def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine, alike: AlikeGroups) -> list[Lowered]:
     group = found.groups[number]
 
     def loaded(v: int) -> bool:
         return v < graph.first or found.home.get(v, number) != number
 
     if group.runs is not None:
-        return lower_group(graph, group, loaded, machine)
+        return alike.kernels(group, loaded, lambda: lower_group(graph, group, loaded, machine))
     (value,) = group.members
     match graph.forms[value]:
         case Form.SCATTER:

@@ -12,8 +12,9 @@ from guarded_memory import guarded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codegen import Cache, compile_program, parse
 from codegen.ir.types import DTYPES, TensorType
-from codegen.llvm_cpu import blas_panels, encode, matmul, threads
+from codegen.llvm_cpu import blas_panels, build, encode, matmul, products, threads
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
@@ -258,3 +259,25 @@ def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> 
             assert of["rows"] <= MOST_ROWS
             assert of["columns"] <= most_arranged(k, 4)
             assert not transpose_a or of["rows"] <= most_arranged(k, 4)
+
+
+def test_what_multiplies_is_compiled_while_a_program_is_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """graph f(%0: f32[30,20], %1: f32[20,40], %2: f32[40,1]) {
+      %3 = matmul %0, %1 : f32[30,40]
+      %4 = matmul %3, %2 : f32[30,1]
+      return %4
+    }"""
+    scheduled, loaded = build.schedule_tree, []
+    monkeypatch.setattr(products, "product", lambda name, cache: loaded.append(name) or right(name, cache))
+    monkeypatch.setattr(build, "schedule_tree", lambda *of: loaded.append("scheduled") or scheduled(*of))
+    right = build.product
+    rng = np.random.default_rng(0)
+    arrays = [rng.random(shape, np.float32) for shape in ((30, 20), (20, 40), (40, 1))]
+    y, = compile_program(parse(text), cache=Cache(None))(*arrays)
+    np.testing.assert_allclose(y, arrays[0] @ arrays[1] @ arrays[2], rtol=1e-5)
+    assert loaded == (["gemm_f32", "gemm_row_f32", "scheduled"] if own_multiplies() else ["scheduled"])
+
+
+def own_multiplies() -> bool:
+    blas = blas_panels.multiplier(host_features())
+    return blas == OWN or blas.above > 0

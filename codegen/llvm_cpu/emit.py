@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import assert_never
 
@@ -26,12 +27,13 @@ from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
 from codegen.llvm_cpu.memory import Buffers
-from codegen.llvm_cpu.nest import Nest
+from codegen.llvm_cpu.nest import Nest, Range
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.prefetch import Ahead, ahead_of
 from codegen.llvm_cpu.reductions import Accumulator
 from codegen.llvm_cpu.scans import Scanner
-from codegen.llvm_cpu.shelves import make_shelves
+from codegen.llvm_cpu.shelves import Shelf, make_shelves
+from codegen.llvm_cpu.strips import make_room, make_rooms, rows_together, strip_width
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -76,7 +78,7 @@ def emit_kernel(kernel: Kernel, symbol: str, features: Features) -> str:
 
     def run() -> list[Value]:
         chunks = nest.chunks(kernel.axes[0], kernel.grain, _FIRST_CHUNK, _LAST_CHUNK) if kernel.grain else None
-        return writer.streaming(lambda: nest.over(kernel.axes, nest.outside(), [], writer.passes, chunks))
+        return writer.streaming(lambda: writer.all_passes(chunks))
 
     if all(axis.extent for axis in kernel.axes):
         a.when(a.compare("icmp slt", _FIRST_CHUNK, _LAST_CHUNK), [], run)
@@ -88,8 +90,12 @@ class _Writer:
 
     def __init__(self, kernel: Kernel, dtypes: list[str], features: Features, nest: Nest):
         self.kernel, self.dtypes, self.features, self.nest, self.a = kernel, dtypes, features, nest, nest.a
-        self.ahead = ahead_of(kernel)
+        self.strip = strip_width(kernel, nest.lanes)
+        self.ahead = None if self.strip else ahead_of(kernel)
         self.shelves = make_shelves(nest.a, kernel, dtypes, nest.lanes)
+        if self.strip:
+            self.shelves = make_rooms(nest.a, kernel, dtypes, nest.lanes, self.strip)
+        self.states = self._states() if self.strip else {}          # of accumulators of a strip, and where these are
         self.values: dict[int, Value] = {}
         self.scans: dict[int, tuple[Scanner, Value]] = {}           # of the pass that is being written, and where it is
         table = Value("%buffers", PTR)
@@ -100,6 +106,16 @@ class _Writer:
             places = [self.a.address(words, I64, self.a.constant(I64, k)) for k in range(kernel.words)]
             self.a.words = {f"n{k}": self.a.load(I64, at, invariant=True) for k, at in enumerate(places)}
         self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR), features)
+
+    def _states(self) -> dict[int, tuple[Accumulator, list[Shelf]]]:
+        found = {}
+        for number, s in enumerate(s for p in self.kernel.passes for s in p.body if makes_value(s)):
+            if isinstance(s, Accumulate):
+                one = Accumulator(s.kind, self.dtypes[s.x], self.nest.lanes, False, self.features)
+                rooms = [make_room(self.a, self.kernel, one.state_dtype, one.lanes, self.strip)
+                         for _ in range(one.width)]
+                found[number] = one, rooms
+        return found
 
     def streaming(self, write: Callable[[], list[Value]]) -> list[Value]:
         """The code that `write` gives: twice, streaming and not, where there is something large to be stored."""
@@ -113,6 +129,18 @@ class _Writer:
         self.buffers = plain
         return a.when(a.binary("xor", fits, a.constant(BOOL, True)), [], write)
 
+    def all_passes(self, chunks: Range | None) -> list[Value]:
+        """All passes at all points of the outer axes, of the first only those in `chunks`, if given."""
+        nest, axes = self.nest, self.kernel.axes
+        if not self.strip:
+            return nest.over(axes, nest.outside(), [], self.passes, chunks)
+
+        def columns(point: Point, carried: list[Value]) -> list[Value]:
+            nest.strips(axes[-1], self.strip, point, self._strip, None if axes[:-1] else chunks)
+            return carried
+
+        return nest.over(axes[:-1], nest.outside(), [], columns, chunks)
+
     def passes(self, point: Point, carried: list[Value]) -> list[Value]:
         """All passes at one point of the outer axes."""
         first = 0
@@ -120,6 +148,56 @@ class _Writer:
             self._pass(p, point, first, self.ahead if self.ahead and self.ahead.number == number else None)
             first += sum(makes_value(s) for s in p.body)
         return carried
+
+    def _strip(self, point: Point, part: Range) -> None:
+        """All passes at the points `part` of the vector axis, one pass after the other."""
+        first = 0
+        for p in self.kernel.passes:
+            self._strip_pass(p, point, part, first)
+            first += sum(makes_value(s) for s in p.body)
+
+    def _strip_pass(self, p: Pass, point: Point, part: Range, first: int) -> None:
+        """One pass at the points of a strip, row by row; its accumulators are in rooms meanwhile."""
+        a, accumulators = self.a, {number: self.states[number] for number, s in enumerate(
+            filter(makes_value, p.body), first) if isinstance(s, Accumulate)}
+
+        def along(at: Point, write: Callable[[Point], None]) -> None:
+            def body(inside: Point, carried: list[Value]) -> list[Value]:
+                write(inside)
+                return carried
+
+            self.nest.over(self.kernel.axes[-1:], at, [], body, part)
+
+        def start(inside: Point) -> None:
+            for one, rooms in accumulators.values():
+                for room, value in zip(rooms, one.start(a), strict=True):
+                    room.put(a, inside, value)
+
+        def rows(places: list[dict[str, Value]], inside: Point) -> None:
+            found: dict[int, list[Value]] = {number: [] for number in accumulators}
+            for indices in places:
+                self._statements(p, replace(inside, indices={**inside.indices, **indices}), first)
+                for number, several in found.items():
+                    several.append(self.values[number])
+            for number, (one, rooms) in accumulators.items():
+                state = one.step_all(a, [room.take(a, inside) for room in rooms], found[number])
+                for room, value in zip(rooms, state, strict=True):
+                    room.put(a, inside, value)
+
+        def finish(inside: Point) -> None:
+            for number, (one, rooms) in accumulators.items():
+                self.shelves[number].put(a, inside, one.finish(a, [room.take(a, inside) for room in rooms]))
+
+        def down(at: Point, carried: list[Value]) -> list[Value]:
+            self.nest.rows(p.axes[-1], rows_together(p), at, lambda places: along(at, partial(rows, places)))
+            return carried
+
+        if not p.axes:
+            along(point, lambda inside: self._statements(p, inside, first))
+            return
+        along(point, start)
+        self.nest.over(p.axes[:-1], point, [], down)
+        along(point, finish)
 
     def _pass(self, p: Pass, point: Point, first: int, ahead: Ahead | None) -> None:
         """One pass, whose first value is number `first`, and in which `ahead` is asked for."""
@@ -183,7 +261,7 @@ class _Writer:
                 memory.scatter(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
             else:
                 self.values[number] = self._scanned(s, number) if isinstance(s, Scan) else self._value(s, point)
-                if number in self.shelves:
+                if number in self.shelves and not isinstance(s, Accumulate):
                     self.shelves[number].put(self.a, point, self.values[number])
                 number += 1
 

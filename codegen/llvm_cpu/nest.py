@@ -20,6 +20,9 @@ from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
 from codegen.llvm_cpu.indexing import Point
 from codegen.schedule.kernel import Axis, Index
 
+STRIP = "@strip"
+"""The name, among the indices of a point, of where its strip begins."""
+
 Body = Callable[[Point, list[Value]], list[Value]]
 
 
@@ -69,6 +72,38 @@ class Nest:
         known = isinstance(axis.extent, int) and isinstance(grain, int)
         least = number_of(axis.extent) % number_of(grain) or number_of(grain) if known else 1
         return Range(start, stop, least, gcd(content(grain), content(axis.extent)), content(grain))
+
+    def strips(self, axis: Axis, width: int, point: Point, body: Callable[[Point, Range], None],
+               first: Range | None = None) -> None:
+        """`body` for `width` points of an axis at a time, the last maybe fewer; of all points or those in `first`."""
+        part = first or self._points(axis, point)
+        whole = isinstance(axis.extent, int) and axis.extent % width == 0 and part.aligned % width == 0
+
+        def at(start: Value, carried: list[Value]) -> list[Value]:
+            end = self.a.binary("add nsw", start, self.a.constant(I64, width))
+            stop = end if whole else self.a.intrinsic("smin", end, part.stop)
+            here = replace(point, indices={**point.indices, STRIP: start})
+            body(here, Range(start, stop, width if whole else 1, gcd(part.multiple, width), gcd(part.aligned, width)))
+            return carried
+
+        self._loop(part.start, part.stop, width, part.least > 0, [], at)
+
+    def rows(self, axis: Axis, count: int, point: Point, body: Callable[[list[dict[str, Value]]], None]) -> None:
+        """`body` at `count` points of an axis at a time, a power of two, and at those that are left one by one."""
+        a, part = self.a, self._points(axis, point)
+
+        def at(number: int, index: Value, carried: list[Value]) -> list[Value]:
+            places = [a.binary("add nsw", index, a.constant(I64, k)) if k else index for k in range(number)]
+            body([{axis.name: place} for place in places])
+            return carried
+
+        stop = part.stop.number
+        together = (a.binary("and", part.stop, a.constant(I64, -count)) if stop is None
+                    else a.constant(I64, stop - stop % count))
+        if stop is None or stop >= count:
+            self._loop(part.start, together, count, part.least >= count, [], partial(at, count))
+        if count > 1 and (stop is None or stop % count):
+            self._loop(together, part.stop, 1, stop is not None, [], partial(at, 1))
 
     def _points(self, axis: Axis, point: Point) -> Range:
         a, zero = self.a, self.a.constant(I64, 0)

@@ -5,13 +5,16 @@
 Accuracy of sums, with u half an ulp of 1 in the dtype of x, |error| relative to the sum of the |x|:
 f32, f16 and bf16 are summed in f64 and rounded once (the halves by way of f32): u + n * 2^-53, for f32 below 2u for n
 up to 2^28. Across lanes, the at most four registers of a vector are first added in pairs in f32, which takes a third of
-the instructions: 2u more where the numbers fill more than two registers, u where they fill more than one.
+the instructions: 2u more where the numbers fill more than two registers, u where they fill more than one. Down columns
+in strips the eight rows that are taken together at most (see strips) are added in pairs, too: 3u more.
 f64 carries what each addition rounded off (the error of Knuth's two-sum, added up beside the sum): u + n^2 * u^2, from
 Ogita, Rump, Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26(6), 2005, proposition 4.5, Sum2.
 Pairwise summation has log2(n) * u, which is never less: a register holds at least four numbers.
 Integers wrap. max and min give NaN if there is one. A product is off by n * u.
 """
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS
@@ -37,10 +40,14 @@ class Accumulator:
         """How many values the state is."""
         return 2 if self._floating_sum and self.dtype == "f64" else 1
 
+    @property
+    def state_dtype(self) -> str:
+        """The dtype of each value of the state."""
+        return "f64" if self._floating_sum else self.dtype
+
     def start(self, a: Assembler) -> list[Value]:
         """The state before the first value."""
-        dtype = "f64" if self._floating_sum else self.dtype
-        return [a.constant(vector(dtype, self._state_lanes), self.identity)] * self.width
+        return [a.constant(vector(self.state_dtype, self._state_lanes), self.identity)] * self.width
 
     def step(self, a: Assembler, state: list[Value], x: Value, mask: Value | None) -> list[Value]:
         """The state after x; lanes outside the mask take no part in a result across lanes."""
@@ -55,6 +62,17 @@ class Accumulator:
             return [a.binary("fadd", state[0], a.convert("fpext", x, vector("f64", x.type.lanes)))]
         total, error = _two_sum(a, state[0], x)
         return [total, a.binary("fadd", state[1], error)]
+
+    def step_all(self, a: Assembler, state: list[Value], several: Sequence[Value]) -> list[Value]:
+        """The state after 2^k values, which are combined in pairs first, unless they are summed in f64."""
+        if self._floating_sum and self.dtype == "f64":
+            for x in several:
+                state = self.step(a, state, x, None)
+            return state
+        while len(several) > 1:
+            pairs = zip(several[::2], several[1::2])
+            several = [a.binary("fadd", x, y) if self._floating_sum else self._combine(a, x, y) for x, y in pairs]
+        return self.step(a, state, several[0], None)
 
     def finish(self, a: Assembler, state: list[Value]) -> Value:
         """The result."""

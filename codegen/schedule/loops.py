@@ -31,6 +31,7 @@ from codegen.schedule.partition import Group
 from codegen.schedule.passes import Lowered, emitted
 from codegen.schedule.runs import Runs, divides, prefix_products
 from codegen.schedule.tile import (
+    COLUMN_LANES,
     ENOUGH_CHUNKS,
     POINT_LANES,
     ROW_LANES,
@@ -55,8 +56,8 @@ def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool],
         expressions.value(v, domain.point_of(v))
     roots = tuple(expressions.store(v, domain.point_of(v)) for v in group.stored)
     nest = _nest(expressions, roots, domain.kept, domain.reduced)
-    blocks = partial_blocks(group.runs, machine)
-    return _in_two(nest, blocks, machine) if blocks and nest.can_be_two else [_kernel_of(nest, machine)]
+    blocks = partial_blocks(group.runs, machine, COLUMN_LANES) if nest.can_be_two else 0
+    return _in_two(nest, blocks, machine) if blocks else [_kernel_of(nest, machine)]
 
 
 def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool]) -> Lowered:
@@ -234,7 +235,7 @@ def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:
     accesses = [s.index for s, inside in zip(nest.statements, deep) if inside and isinstance(s, Load)]
     stores = [s.index for s in (nest.inner_roots if nest.inner else nest.roots) if isinstance(s, Store)]
     return layout(nest.outer, nest.inner, nest.extents, accesses, _work(nest), _element_bytes(nest), machine, parallel,
-                  stores)
+                  stores, COLUMN_LANES if nest.can_be_two else ROW_LANES)
 
 
 def _element_bytes(nest: Nest) -> int:

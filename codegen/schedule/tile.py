@@ -18,6 +18,9 @@ from codegen.schedule.machine import Machine
 ROW_LANES = 64
 """Points of a vector axis that a chunk is a multiple of when each point is a whole reduction: 256 bytes of f32."""
 
+COLUMN_LANES = 1024
+"""The same where rows can be cut instead: memory is read row by row, and the more at a time, the better."""
+
 POINT_LANES = 1024
 """The same when each point is one element: chunks start at whole cache lines and pages."""
 
@@ -35,8 +38,11 @@ FEW_APART = 4
 """Lanes at most so far apart are loaded as parts of a longer vector."""
 
 
-def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine) -> int:
-    """Into how many blocks a large reduction to few points is cut so that it has chunks; 0 when it is not."""
+def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine, lanes: int = ROW_LANES) -> int:
+    """Into how many blocks a large reduction to few points is cut so that it has chunks; 0 when it is not.
+
+    `lanes`: how many columns a chunk has at least, where columns are reduced.
+    """
     sizes = [(typical(n), k) for n, k in runs]
     kept = prod(n for n, k in sizes if k)
     reduced = prod(n for n, k in sizes if not k)
@@ -44,7 +50,7 @@ def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine) -> int:
     if reduced == 1 or work < 4 * machine.serial_work:
         return 0
     columns = sizes[-1][0] if sizes[-1][1] else 1         # the vector axis when the last axis is kept
-    chunks = kept // columns * max(1, columns // ROW_LANES)
+    chunks = kept // columns * max(1, columns // lanes)
     if chunks >= ENOUGH_CHUNKS:
         return 0
     largest = max(n for n, k in sizes if not k)
@@ -83,13 +89,13 @@ class Layout:
 
 def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, Size], accesses: Sequence[Index],
            work: Size, dtype_bytes: int, machine: Machine, parallel: str | None = None,
-           stores: Sequence[Index] = ()) -> Layout:
+           stores: Sequence[Index] = (), columns: int = ROW_LANES) -> Layout:
     """The order of the axes and the chunks of a kernel.
 
     `accesses` are the indices that its loops load at, `stores` those that they store at, `work` the operations on
     elements of the whole launch.
     The vector axis is that along which the most accesses are to neighbors. `parallel` names the axis to be cut into
-    chunks, when there is no choice.
+    chunks, when there is no choice. `columns`: how many a chunk has at least, where columns are reduced.
     """
     lanes = 2 * machine.vector_bytes // dtype_bytes
     candidates = [name for name in (*inner, *outer) if name != parallel]
@@ -104,7 +110,7 @@ def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, Siz
     if not outer_order:
         return Layout(outer_order, inner_order, vector, 0)
     first = outer_order[0]
-    lane_points = 1 if first != vector else ROW_LANES if inner else POINT_LANES
+    lane_points = 1 if first != vector else columns if inner else POINT_LANES
     return Layout(outer_order, inner_order, vector, grain_of(work, extents[first], lane_points, machine))
 
 

@@ -63,7 +63,8 @@ def large(op: str, shape: tuple[int, ...], axis: tuple[int, ...]) -> Plan:
     ((1 << 20,), (0,), 2),              # to one number
     ((65536, 32), (0,), 2),             # to few columns
     ((4, 1 << 18), (1,), 2),            # to few rows
-    ((1000, 1000), (0,), 1),            # columns enough
+    ((1000, 1000), (0,), 2),            # columns enough for threads, but not for long pieces of rows
+    ((1000, 10000), (0,), 1),           # columns enough
     ((1000, 1000), (1,), 1),            # rows enough
     ((100, 100), (0, 1), 1),            # too little to be worth it
     ((99991,), (0,), 1),

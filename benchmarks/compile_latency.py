@@ -4,10 +4,12 @@ The time of the calls up to and including the first that is compiled, minus what
 starts with empty caches on disk, "warm" with those of an earlier process. A peer's time is that of what makes its
 contender in the program's own benchmark, which calls it once, minus what making the data costs.
 
-What it consists of (MLP step, 2 vCPU with AVX2; cProfile says the rest): the run itself, eager and watched; what it may
-read, before and after; LLVM, 5 to 15 ms for each kernel. A warm process reads the program as it is run (see
-codegen.llvm_cpu.kept_programs) and schedules nothing. Where an eager run takes long by itself, as the softmax's, whose
-arrays are touched for the first time, that is most of it.
+What it consists of: `python -m benchmarks.latency_stages`. On 2 vCPU with AVX2, cold: importing the scheduler, the
+emitter and llvmlite 50 ms; LLVM 5 to 15 ms for each kernel, 40 for products, 10 for the runtime, on two threads and
+while Python goes on. Nobody waits for the native entry, which takes 60: calls are replayed by Python until it is there.
+A warm process reads the program as it is run (see codegen.llvm_cpu.kept_programs), which is loaded without LLVM (see
+codegen.llvm_cpu.elf): 12 ms, whatever the program; the rest is the eager run, watched, and what it may read. Softmax
+touches 240 MB for the first time, for which the system takes 30 to 350 ms, now this and now that, warm or cold.
 """
 from __future__ import annotations
 

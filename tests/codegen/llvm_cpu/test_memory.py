@@ -15,7 +15,7 @@ from native_kernels import compile_kernel, each_features, elementwise_kernel, in
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.memory import PIECE, STREAMED
+from codegen.llvm_cpu.memory import BEYOND_CACHES, PART_STREAMED, PIECE, STREAMED
 from codegen.schedule.kernel import (
     Axis,
     Binary,
@@ -304,3 +304,14 @@ def test_what_fits_the_cache_or_is_read_again_is_not_streamed(features: Features
                                                                       Store(0, index(i=1), 1))),), "i", 0)
     assert "!nontemporal" in emit_kernel(large, "f", features)
     assert not any("!nontemporal" in emit_kernel(kernel, "f", features) for kernel in (small, one))
+
+
+@each_features
+def test_what_is_written_beside_much_is_streamed(features: Features) -> None:
+    def streams(bytes_read: int, bytes_written: int) -> bool:
+        kernel = elementwise_kernel("neg", {}, ("f32",), bytes_written // 4)
+        params = (Param("f32", bytes_read // 4, "in"), kernel.params[1])
+        return "!nontemporal" in emit_kernel(replace(kernel, params=params), "f", features)
+
+    assert streams(BEYOND_CACHES, PART_STREAMED) and not streams(BEYOND_CACHES - PART_STREAMED - 4, PART_STREAMED)
+    assert not streams(BEYOND_CACHES, PART_STREAMED - 4)

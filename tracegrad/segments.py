@@ -17,6 +17,7 @@ from dataclasses import field, replace
 from codegen.ir.graph import Graph, Node
 from codegen.ir.program import Block, Branch, Exit, Goto, Program, Return, Switch, Target
 from codegen.ir.structs import struct
+from codegen.ir.tree import with_args
 from codegen.ir.types import FLOATS, TensorType
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.recorder import Read
@@ -111,7 +112,7 @@ class NotThisTree(Exception):
 
 def added(tree: Segment | None, path: Path) -> Segment:
     """The tree with one more path. NotThisTree if it does not branch off at a read."""
-    nodes = tuple(replace(node, args=tuple(map(path.number, node.args))) for node in path.graph.nodes)
+    nodes = tuple([with_args(node, [path.number(a) for a in node.args]) for node in path.graph.nodes])
     reads = [replace(read, value=path.number(read.value)) for read in path.reads]
     passed: list[Segment] = []
     at = tree
@@ -181,7 +182,7 @@ def lowered(name: str, inputs: Sequence[TensorType], tree: Segment) -> Lowered:
         known = types[k]
         nodes: list[Node] = []
         for n, node in enumerate(segment.nodes, segment.first):
-            nodes.append(replace(node, args=tuple(local[a] for a in node.args)))
+            nodes.append(with_args(node, [local[a] for a in node.args]))
             local[n], known[n] = len(local), node.type
 
         def way(number: int, segment: Segment = segment, local: dict[int, int] = local,

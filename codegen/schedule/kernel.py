@@ -254,10 +254,12 @@ def with_operands(statement: Statement, new: Sequence[int]) -> Statement:
             return statement
         case Gather():
             return replace(statement, k=new[0])
-        case Unary() | Cast() | Accumulate() | Store():
+        case Unary() | Cast() | Accumulate():
             return replace(statement, x=new[0])
-        case Binary():
-            return replace(statement, x=new[0], y=new[1])
+        case Store(buffer, index):
+            return Store(buffer, index, new[0])
+        case Binary(op):
+            return Binary(op, *new)
         case Select():
             return Select(*new)
         case RandomWord():
@@ -293,7 +295,9 @@ def with_indices(statement: Statement, new: Callable[[Index], Index]) -> Stateme
         case Gather():
             guards = tuple(Within(new(g.index), g.low, g.high) for g in statement.guards)
             return replace(statement, base=new(statement.base), guards=guards)
-        case Position() | RandomWord() | Store():
+        case Store(buffer, index, x):
+            return Store(buffer, new(index), x)
+        case Position() | RandomWord():
             return replace(statement, index=new(statement.index))
         case Scatter():
             return replace(statement, base=new(statement.base))

@@ -42,7 +42,7 @@ def narrowed(kernel: Kernel) -> tuple[Kernel, list[Part]]:
             parts.append((0, None))
         else:
             parts.append((least, min(greatest + 1, size) - least))
-            param = replace(param, size=min(greatest + 1, size) - least)
+            param = Param(param.dtype, min(greatest + 1, size) - least, param.access)
         params.append(param)
     if tuple(params) == kernel.params and not any(start for start, _ in parts):
         return kernel, [(0, None)] * len(params)

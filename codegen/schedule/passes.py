@@ -27,6 +27,7 @@ from codegen.schedule.kernel import (
     Index,
     Kernel,
     Load,
+    Param,
     Pass,
     Scatter,
     Statement,
@@ -182,7 +183,8 @@ class _Passes:
                     used.setdefault(s.buffer, set()).update(("in", "out"))
         order = {buffer: k for k, buffer in enumerate(used)}
         access = {frozenset({"in"}): "in", frozenset({"out"}): "out", frozenset({"in", "out"}): "inout"}
-        params = tuple(replace(self.nest.params[b], access=access[frozenset(ways)]) for b, ways in used.items())
+        given = [(self.nest.params[b], access[frozenset(ways)]) for b, ways in used.items()]
+        params = tuple(Param(param.dtype, param.size, way) for param, way in given)
 
         def axes(level: Iterable[str]) -> tuple[Axis, ...]:
             clips = {a: (renamed(index), bound) for a, (index, bound) in self.nest.clips.items()}
@@ -190,7 +192,9 @@ class _Passes:
 
         def finished(s: Statement) -> Statement:
             s = with_indices(s, renamed)
-            return replace(s, buffer=order[s.buffer]) if isinstance(s, Load | Gather | Store | Scatter) else s
+            if not isinstance(s, Load | Gather | Store | Scatter) or order[s.buffer] == s.buffer:
+                return s
+            return replace(s, buffer=order[s.buffer])
 
         passes = tuple(Pass(axes(chosen.inner) if inner else (), tuple(map(finished, body))) for inner, body in bodies)
         vector = names[chosen.vector] if chosen.vector else None

@@ -24,14 +24,11 @@ from codegen.schedule.kernel import Gather, Index, Load, Param, Scatter, Store
 LINE = 64
 """Bytes that memory is fetched in."""
 
-STREAMED = 1 << 25
-"""From so many bytes on, few last caches hold a buffer that is written: it goes past them, which spares memory reading
-what is overwritten. Measured, 2 threads, multiplying 64 MB by a number: 0.7 of the time; 16 MB: 1.3."""
-
-BEYOND_CACHES, PART_STREAMED = 40 << 20, 1 << 23
-"""A kernel that goes over so many bytes in all leaves little in a last cache, so what it writes goes past it from fewer
-bytes on. Measured, 2 threads and a last cache of 32 MB: softmax and its derivative, 16 MB each, 0.7 of the time; a sum
-of two arrays of 16 MB 0.75; of 12 MB, 36 in all, 1.1."""
+BEYOND_CACHES, STREAMED = 40 << 20, 1 << 23
+"""A kernel that goes over so many bytes in all leaves little of them in a last cache, so what it writes, if that is so
+much, goes past it, which spares memory reading what is overwritten. Measured, 2 threads and a last cache of 32 MB:
+multiplying 64 MB by a number takes 0.7 of the time, softmax and its derivative of 16 MB each 0.7, adding two arrays of
+16 MB 0.75; of 12 MB, 36 in all, 1.1."""
 
 PIECE = 16
 """Bytes that are streamed at a time; what memory is allocated in multiples of."""
@@ -66,8 +63,9 @@ class Buffers:
         """The buffers that it would be good to stream."""
         sizes = [0 if isinstance(p.size, Dim) else p.size * BYTES[self.element(k).element]
                  for k, p in enumerate(self.params)]
-        least = STREAMED if sum(sizes) < BEYOND_CACHES else PART_STREAMED
-        return frozenset(k for k, p in enumerate(self.params) if p.access == "out" and sizes[k] >= least)
+        if sum(sizes) < BEYOND_CACHES:
+            return frozenset()
+        return frozenset(k for k, p in enumerate(self.params) if p.access == "out" and sizes[k] >= STREAMED)
 
     def at_pieces(self, a: Assembler, buffers: frozenset[int]) -> Value:
         """Is each of the buffers at a multiple of PIECE?"""

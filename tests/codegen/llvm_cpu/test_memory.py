@@ -15,7 +15,7 @@ from native_kernels import compile_kernel, each_features, elementwise_kernel, in
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.memory import BEYOND_CACHES, PART_STREAMED, PIECE, STREAMED
+from codegen.llvm_cpu.memory import BEYOND_CACHES, PIECE, STREAMED
 from codegen.schedule.kernel import (
     Axis,
     Binary,
@@ -285,7 +285,7 @@ def test_a_scatter_writes_in_order_and_refuses_what_is_out_of_bounds(kind, broke
 @pytest.mark.parametrize("offset", [0, 1])
 def test_what_is_large_is_streamed_where_it_lies_well(offset: int, features: Features) -> None:
     """A tail that is no whole vector, and chunks, are stored as ever."""
-    size = STREAMED // 4 + 5
+    size = BEYOND_CACHES // 8 + 5
     kernel = replace(elementwise_kernel("neg", {}, ("f32",), size), grain=1 << 20)
     assert "!nontemporal" in emit_kernel(kernel, "f", features)
     room = np.zeros(size + 9, np.float32)
@@ -297,21 +297,15 @@ def test_what_is_large_is_streamed_where_it_lies_well(offset: int, features: Fea
 
 
 @each_features
-def test_what_fits_the_cache_or_is_read_again_is_not_streamed(features: Features) -> None:
-    size = STREAMED // 4
-    small, large = (elementwise_kernel("neg", {}, ("f32",), n) for n in (size - 1, size))
-    one = Kernel((Param("f32", size, "inout"),), large.axes, (Pass((), (Load(0, index(i=1)), Unary("neg", 0),
-                                                                      Store(0, index(i=1), 1))),), "i", 0)
-    assert "!nontemporal" in emit_kernel(large, "f", features)
-    assert not any("!nontemporal" in emit_kernel(kernel, "f", features) for kernel in (small, one))
-
-
-@each_features
-def test_what_is_written_beside_much_is_streamed(features: Features) -> None:
+def test_what_fits_the_caches_or_is_small_or_is_read_again_is_not_streamed(features: Features) -> None:
     def streams(bytes_read: int, bytes_written: int) -> bool:
         kernel = elementwise_kernel("neg", {}, ("f32",), bytes_written // 4)
         params = (Param("f32", bytes_read // 4, "in"), kernel.params[1])
         return "!nontemporal" in emit_kernel(replace(kernel, params=params), "f", features)
 
-    assert streams(BEYOND_CACHES, PART_STREAMED) and not streams(BEYOND_CACHES - PART_STREAMED - 4, PART_STREAMED)
-    assert not streams(BEYOND_CACHES, PART_STREAMED - 4)
+    assert streams(BEYOND_CACHES - STREAMED, STREAMED)
+    assert not streams(BEYOND_CACHES - STREAMED - 4, STREAMED) and not streams(BEYOND_CACHES, STREAMED - 4)
+    size = BEYOND_CACHES // 4
+    again = Kernel((Param("f32", size, "inout"),), (Axis("i", size),), (
+        Pass((), (Load(0, index(i=1)), Unary("neg", 0), Store(0, index(i=1), 1))),), "i", 0)
+    assert "!nontemporal" not in emit_kernel(again, "f", features)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial, reduce
 
 from codegen.ir.graph import Graph
+from codegen.optimize.blockwise import blockwise
 from codegen.optimize.concatenation import CONCATENATION, join_products
 from codegen.optimize.contraction import CONTRACTION
 from codegen.optimize.expand import EXPANSIONS
@@ -25,7 +26,7 @@ RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, CONCATEN
                rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
-_AFTER = (prune, join_products, prune)
+_AFTER = (prune, join_products, blockwise, prune)
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), *_AFTER)
 FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), *_AFTER)

@@ -15,15 +15,19 @@ R = TypeVar("R")
 
 
 def collector_paused(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, during which there is no pass of the collector."""
+    """The function, during which no pass of the collector begins by itself.
+
+    Code of the user's that runs in it finds it enabled, as it is; who sets its thresholds meanwhile has the last word.
+    """
     @wraps(function)
     def paused(*args: P.args, **kwargs: P.kwargs) -> R:
-        runs = gc.isenabled()
-        gc.disable()
+        before = gc.get_threshold()
+        never = 0, *before[1:]
+        gc.set_threshold(*never)
         try:
             return function(*args, **kwargs)
         finally:
-            if runs:
-                gc.enable()
+            if gc.get_threshold() == never:
+                gc.set_threshold(*before)
 
     return paused

@@ -11,6 +11,7 @@ from typing import Any
 from codegen.cache import content_key, default_cache
 from codegen.llvm_cpu.entry_call import EntryHost, call_imports, call_text
 from codegen.llvm_cpu.identity import machine_identity
+from codegen.llvm_cpu.link import LinkError
 from codegen.llvm_cpu.loading import Loading
 from codegen.llvm_cpu.runtime import runtime
 
@@ -43,10 +44,14 @@ class HostMethod:
         return self._loading is None or self._loading.is_ready
 
     def get(self) -> Any | None:
-        """The method; None where objects are not laid out as expected."""
-        if self._loading is None:
+        """The method; None where objects are not laid out as expected, or LLVM has failed: Python is right, too."""
+        try:
+            address = None if self._loading is None else self._loading.addresses()["call"]
+        except LinkError:
+            address = None
+        if address is None:
             return None
-        definition = _Definition(b"__call__", self._loading.addresses()["call"], _FASTCALL_KEYWORDS, None)
+        definition = _Definition(b"__call__", address, _FASTCALL_KEYWORDS, None)
         make = ctypes.pythonapi.PyDescr_NewMethod
         make.restype, make.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
         _made.extend((definition, self._host))

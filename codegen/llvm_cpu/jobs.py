@@ -3,36 +3,40 @@
     job = submit(text, HOT)     a thread compiles it, while fewer than MOST others do so
     job.code()                  its object; who asks for one that nobody has begun with compiles it
 
-1. A thread ends with its job, and the interpreter after its threads, so none is in LLVM when that is taken down.
+1. A thread ends with its job, and the interpreter after its threads, so none is in LLVM when that is taken down, and
+   what was compiled for a process that has ended meanwhile is kept for the next.
 2. A fork waits for the jobs that have begun: a child, in which these threads are not, compiles the others itself.
 """
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
-from codegen.llvm_cpu.link import compile_object
+from codegen.llvm_cpu.link import LinkError, compile_object
 
 MOST = 4 if (os.cpu_count() or 1) > 4 else 2
 """So many threads compile at a time."""
 
 
 class Job:
-    """A text that is to be compiled."""
+    """A text that is to be compiled; whoever does it has its code kept."""
 
-    def __init__(self, text: str, level: int):
-        self._text, self._level = text, level
+    def __init__(self, text: str, level: int, keep: Callable[[bytes], None]):
+        self._text, self._level, self._keep = text, level, keep
         self._begun, self._done = threading.Lock(), threading.Event()
-        self._code: bytes | Exception = b""
+        self._code: bytes | Exception = LinkError("compiling was interrupted")
 
     def run(self) -> None:
         """Compile it, unless that has begun."""
         if self._begun.acquire(blocking=False):
             try:
-                self._code = compile_object(self._text, self._level)
+                self._code = code = compile_object(self._text, self._level)
+                self._keep(code)
             except Exception as error:  # noqa: BLE001 - it is for whoever asks
                 self._code = error
-            self._done.set()
+            finally:
+                self._done.set()
 
     @property
     def is_done(self) -> bool:
@@ -48,10 +52,13 @@ class Job:
         return self._code
 
 
-def submit(text: str, level: int) -> Job:
-    """A job that a thread will do."""
-    job = Job(text, level)
-    threading.Thread(target=_do, args=(job,), name="tracegrad-compiler").start()
+def submit(text: str, level: int, keep: Callable[[bytes], None] = lambda code: None) -> Job:
+    """A job that a thread will do; `keep` is called with the code."""
+    job = Job(text, level, keep)
+    try:
+        threading.Thread(target=_do, args=(job,), name="tracegrad-compiler").start()
+    except RuntimeError:
+        pass                        # there are no more threads: who asks for the code compiles it
     return job
 
 

@@ -20,11 +20,13 @@ class Loading:
 
     def __init__(self, key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
                  imports: Mapping[str, int] | None = None, level: int = HOT):
-        self._key, self._disk, self._exports, self._imports = key, disk, exports, imports or {}
+        self._exports, self._imports = exports, imports or {}
         self._addresses = None if disk is None else load_kept(key, disk, exports, imports)
         self.is_compiled = self._addresses is None
         """Is it made now, since there was none?"""
-        self._job: Job | None = submit(write(), level) if self.is_compiled else None
+        self._job: Job | None = None
+        if self.is_compiled:
+            self._job = submit(write(), level, lambda code: disk.put(key, code) if disk else None)
 
     @property
     def is_ready(self) -> bool:
@@ -36,10 +38,7 @@ class Loading:
         """The addresses of what it exports; LinkError if its text or its object is not valid."""
         job = self._job
         if job is not None and self._addresses is None:
-            code = job.code()
-            self._addresses = link(code, self._exports, self._imports)
-            if self._disk is not None:
-                self._disk.put(self._key, code)
+            self._addresses = link(job.code(), self._exports, self._imports)
             self._job = None
         assert self._addresses is not None
         return self._addresses

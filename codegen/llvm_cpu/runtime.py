@@ -45,8 +45,9 @@ def begin_runtime() -> None:
 
 def load_runtime(blas: Blas) -> Runtime:
     """A runtime with a pool of its own."""
-    symbols = _loading(blas).addresses()
-    _loading.cache_clear()
+    loading = _loading(blas)
+    _loading.cache_clear()              # the next one is another, as is one after this has failed
+    symbols = loading.addresses()
     THREADS.attach(ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"]))
     tell_main_thread = follow_main_thread(symbols)
     if hasattr(os, "register_at_fork"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 
 import pytest
 
-from codegen.llvm_cpu import elf
+from codegen.llvm_cpu import elf, jobs
 from codegen.llvm_cpu import link as linking
-from codegen.llvm_cpu.jobs import submit
+from codegen.llvm_cpu.jobs import Job, submit
 from codegen.llvm_cpu.link import HOT, LinkError, compile_object, link
 
 DOUBLE = "define i64 @twice(i64 %x) {\n  %y = add i64 %x, %x\n  ret i64 %y\n}\n"
@@ -61,14 +62,43 @@ def test_what_our_loader_does_not_know_is_loaded_by_llvm(monkeypatch: pytest.Mon
 right = linking.link_by_llvm
 
 
+def test_what_nobody_waits_for_is_kept_for_the_next_process() -> None:
+    kept: list[bytes] = []
+    submit(DOUBLE, HOT, kept.append)
+    for thread in threading.enumerate():
+        if thread.name == "tracegrad-compiler":
+            thread.join()
+    assert kept == [compile_object(DOUBLE)]
+
+
+def test_a_job_without_a_thread_is_done_by_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert submit(DOUBLE, HOT).code() == compile_object(DOUBLE)
+
+
+def test_a_job_that_is_interrupted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*of: object) -> bytes:
+        raise KeyboardInterrupt
+
+    job = Job(DOUBLE, HOT, lambda code: None)
+    monkeypatch.setattr(jobs, "compile_object", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        job.code()
+    with pytest.raises(LinkError, match="interrupted"):
+        job.code()
+
+
 def test_a_child_compiles_what_no_thread_has() -> None:
-    jobs = [submit(DOUBLE.replace("@twice", f"@twice{k}"), HOT) for k in range(8)]
+    submitted = [submit(DOUBLE.replace("@twice", f"@twice{k}"), HOT) for k in range(8)]
     child = os.fork()
     if child == 0:
         signal.alarm(20)
-        os._exit(0 if all(job.code() for job in jobs) else 1)
+        os._exit(0 if all(job.code() for job in submitted) else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert all(job.code() for job in jobs)
+    assert all(job.code() for job in submitted)
 
 
 def test_text_becomes_a_function() -> None:

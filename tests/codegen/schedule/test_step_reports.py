@@ -1,6 +1,9 @@
 """What the steps of a plan do, in a line each, the bytes they move, the operations they do, and why they are steps."""
 from __future__ import annotations
 
+import platform
+import re
+
 import pytest
 
 from codegen import Cache, compile_program, parse
@@ -82,3 +85,10 @@ def test_the_text_of_a_kernel_is_written_at_every_level_also_where_its_code_was_
     cold = compile_program(parse("graph f(%0: f32[3]) {\n %1 = exp %0 : f32[3]\n return %1\n}"))
     warm = compile_program(parse("graph f(%0: f32[3]) {\n %1 = exp %0 : f32[3]\n return %1\n}"))
     assert warm.kernels_compiled == 0 and warm.steps[0][0].asm == cold.steps[0][0].asm != ""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names are those of x86-64")
+def test_vectors_that_are_spilled_lie_within_lines():
+    compute = "".join(f" %{k} = {op} %{k - 1} : f32[4096]\n" for k, op in enumerate(["tanh", "exp", "erf", "sin"], 1))
+    kernel, = compile_program(parse(f"graph f(%0: f32[4096]) {{\n{compute} return %4\n}}")).steps[0]
+    assert re.search(r"\bandq\t\$-64, %rsp", kernel.asm) and not re.search(r"vmovup[sd]\t[^(]*\(%rsp\)", kernel.asm)

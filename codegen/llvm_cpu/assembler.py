@@ -34,8 +34,8 @@ _SUFFIXES = {"half": "f16", "float": "f32", "double": "f64", "ptr": "p0"}
 BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "half": 2, "float": 4, "double": 8, "ptr": 8}
 
 STACK = "alignstack(64)"
-"""Of every kernel. Without it LLVM keeps spilled vectors at multiples of 16 bytes, wherever the caller's stack was: those
-that lie across two lines, or two pages, made a kernel 1.3 to 6 times slower in one process out of ten."""
+"""Of every kernel. Without it LLVM keeps spilled vectors at multiples of 16 bytes, wherever the caller's stack was:
+those that lie across two lines, or two pages, made a kernel 1.3 to 6 times slower in one process out of ten."""
 
 
 @struct(eq=False)

@@ -7,6 +7,7 @@ from codegen.entries import (
     Built,
     EntryHost,
     EntryProgram,
+    Keeping,
     NativeMethod,
     Register,
     attribute_offsets,
@@ -26,9 +27,9 @@ from codegen.seen_sizes import SeenSizes
 from codegen.targets import TARGETS, Target, describe_host, native_observer
 
 __all__ = [
-    "DONE", "TARGETS", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache", "EntryHost",
-    "EntryProgram", "Executable", "ExitTaken", "Graph", "Measured", "NativeEvent", "NativeMethod", "Program",
-    "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets", "clock_ns", "collector_paused",
-    "compile_program", "default_cache", "describe_host", "get_num_threads", "machine_ceilings", "member_offset",
-    "native_call", "native_observer", "parse", "set_num_threads", "slot_offset",
+    "DONE", "TARGETS", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache",
+    "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured", "NativeEvent",
+    "NativeMethod", "Program", "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets",
+    "clock_ns", "collector_paused", "compile_program", "default_cache", "describe_host", "get_num_threads",
+    "machine_ceilings", "member_offset", "native_call", "native_observer", "parse", "set_num_threads", "slot_offset",
 ]

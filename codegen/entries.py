@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from codegen.llvm_cpu.entry_call import EntryHost
+from codegen.llvm_cpu.entry_host import EntryHost, Keeping
 from codegen.llvm_cpu.entry_program import Built, EntryProgram, Register
 from codegen.llvm_cpu.objects import attribute_offsets, member_offset, slot_offset
 
@@ -21,8 +21,8 @@ class NativeMethod(Protocol):
     def is_ready(self) -> bool: ...
     def get(self) -> Any | None: ...
 
-__all__ = ["Built", "EntryHost", "EntryProgram", "NativeMethod", "Register", "attribute_offsets", "member_offset",
-           "native_call", "slot_offset"]
+__all__ = ["Built", "EntryHost", "EntryProgram", "Keeping", "NativeMethod", "Register", "attribute_offsets",
+           "member_offset", "native_call", "slot_offset"]
 
 
 def native_call(host: EntryHost) -> NativeMethod:

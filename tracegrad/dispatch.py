@@ -52,7 +52,7 @@ REFUSALS = (IndexError, np.linalg.LinAlgError, OverflowError, MemoryError, Value
 
 _REFERENCES = {name: op.reference for name, op in OPS.items()}
 _ndarray, _asarray = np.ndarray, np.asarray
-_sequence = itertools.count()
+next_sequence = itertools.count().__next__
 
 FOLLOWER: ContextVar[Any] = ContextVar("tracegrad_follower", default=None)
 """What defers the operations of the run in progress in this context, if something does; it is one of FOLLOWERS."""
@@ -90,7 +90,7 @@ class Node:
                  operands: tuple[Any, ...] | None, result: Saved | Like | None):
         self.op, self.attrs, self.edges = op, attrs, edges
         self.operands, self.result = operands, result
-        self.sequence = next(_sequence)
+        self.sequence = next_sequence()
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
         self.retained: Any = None           # weakly, the tensor whose grad this cotangent becomes
 

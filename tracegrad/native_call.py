@@ -9,16 +9,17 @@
 """
 from __future__ import annotations
 
+import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen import EntryHost, NativeMethod, native_call
+from codegen import EntryHost, Keeping, NativeMethod, native_call
 from tracegrad.modes import MODE
 from tracegrad.recorder import ACTIVE
 from tracegrad.stats import Stats
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import FOLLOWERS, Saved, Storage, Tensor
 
 if TYPE_CHECKING:
     from tracegrad.replay import Root
@@ -64,10 +65,14 @@ def _installed(traced: type, tree: type) -> bool:
 
 @cache
 def _native(traced: type, tree: type) -> NativeMethod:
+    keeping = Keeping(
+        kept="kept", known="saved", shared="storage", value=(Saved, "held"), owner="tensor", others=("twin",),
+        sharing=(Storage, "_saved"), foreign="foreign", gone=weakref.ref(Tensor(np.empty(0))), watching=FOLLOWERS,
+        keep=Tensor.keep, prepare=Tensor.prepare_write)
     host = EntryHost(
         tree=(Called, "_tree"), entry=(tree, "entry"), order=(Entry, "order"),
         made=Tensor, array="array", flag="requires_grad",
         others=tuple(name for name in Tensor.__slots__ if name not in ("array", "requires_grad", "__weakref__")),
-        counts=(Stats, ("calls", "replays")), idle=(MODE, ACTIVE),
+        keeping=keeping, counts=(Stats, ("calls", "replays")), idle=(MODE, ACTIVE),
         otherwise=vars(traced)["in_python"], left=vars(traced)["left"])
     return native_call(host)

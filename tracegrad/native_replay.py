@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen import Built, EntryProgram, Register, member_offset, slot_offset
+from codegen import Built, EntryProgram, Register, slot_offset
 from codegen.ir.types import DTYPES
+from tracegrad.dispatch import next_sequence
 from tracegrad.entry import Source, own_memory
 from tracegrad.made import Made
 from tracegrad.native_guards import NativeGuards
-from tracegrad.native_rows import C_CONTIGUOUS, TENSOR_SLOTS, NoProgram, NotNative
+from tracegrad.native_rows import C_CONTIGUOUS, TENSOR_SLOTS, NoProgram, NotNative, offsets_of
 from tracegrad.replay_code import needs_arguments, write_finish
 from tracegrad.results import ArrayAt, GivenAt, TensorAt, TupleOf
-from tracegrad.routes import kept_tensor
-from tracegrad.tensors import FOLLOWERS, Storage, Tensor
+from tracegrad.routes import NO_ATTRS, TRACED, RouteCall, RouteNode
+from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:
     from tracegrad.replay import Root, Trace
@@ -56,7 +57,7 @@ class _Writer:
         self.grads: dict[int, Register] = {}
         self.edges: list[Register] = []                 # where gradients of the inputs go
         self.none = self.program.constant(None)
-        self.values = self.none                         # what is kept of them
+        self.values: list[Register] = []                # what is kept of them
 
     def built(self) -> Built:
         assert self.root.executable.entry is not None
@@ -64,7 +65,7 @@ class _Writer:
         self._check_written()
         arrays = self._take_inputs()
         if self.root.carries:
-            self._keep(arrays)
+            self._keep()
         for k in self.root.written:
             self._prepare(self.root.sources[k])
         for slot, take in enumerate(self.root.outputs, len(arrays)):
@@ -161,21 +162,17 @@ class _Writer:
 
     def _prepare(self, source: Source) -> None:
         """A Tensor is about to be written to."""
-        tensor = self._tensor(source)
-        k = self.program.constant
-        self.program.test("prepare", tensor, TENSOR_SLOTS["saved"], TENSOR_SLOTS["storage"], k(Storage),
-                          member_offset(Storage.__dict__["_saved"]) or 0, k(FOLLOWERS), k(Tensor.prepare_write))
+        self.program.test("prepare", self._tensor(source))
 
     # ---- after it ---------------------------------------------------------------------------------------------------
 
-    def _keep(self, arrays: list[Register]) -> None:
+    def _keep(self) -> None:
         """Keep what a backward needs: where gradients of the inputs go, and their values."""
         for source, carries in zip(self.root.sources, self.root.carries):
             self.edges.append(self._edge(source) if carries else self.program.constant(None))
         if self.root.keeps:
-            tensors = [array if source.leaf is None else self._tensor(source)
-                       for source, array in zip(self.root.sources, arrays)]
-            (self.values,) = self.program.call(_saved_values, tensors)
+            self.values = [self.program.constant(Tensor(source.array)) if source.array is not None
+                           else self.program.find("keep", self._tensor(source)) for source in self.root.sources]
 
     def _tensor(self, source: Source) -> Register:
         assert source.leaf is not None
@@ -197,14 +194,32 @@ class _Writer:
         return self.program.find("slot", tensor, TENSOR_SLOTS["grad_fn"]) if has_history else tensor
 
     def _attach(self, trace: Trace, saved: Sequence[Register], live: Sequence[Register]) -> None:
-        """Give what was made its history."""
-        assert trace.route is not None
-        inputs, spent = trace.path.inputs, trace.route.spent(trace.route.freed)
-        kept = self._packed([self._packed([self.edges[k] for k in inputs]), self.none if spent else self.values])
-        attach = trace.route.attach if spent or inputs == tuple(range(len(self.edges))) else trace.attach
-        if attach == trace.attach:
-            kept = self._packed([self._packed(self.edges), self.values])
-        self.program.call(attach, [kept, self._packed(saved), self._packed(live)])
+        """Give what was made its history: what Route.attach makes of it."""
+        route, inputs, k = trace.route, trace.path.inputs, self.program.constant
+        assert route is not None
+        spent, edges = route.spent(route.freed), [self.edges[i] for i in inputs]
+        of_call = self._packed(edges)
+        call = self._new(
+            RouteCall, route=k(route), edges=of_call, saved=self._packed(saved), freed=k(route.freed),
+            inputs=self.none if spent else self._packed([self.values[i] for i in inputs]))
+        for output, tensor in zip(route.graph.outputs, live):
+            sources = route.sources(output)
+            led = [edge if i in sources else self.none for i, edge in enumerate(edges)]
+            if all(edge is self.none for edge in led):
+                continue
+            (sequence,) = self.program.call(next_sequence, [])
+            node = self._new(
+                RouteNode, op=k(TRACED), attrs=k(NO_ATTRS), edges=of_call if led == edges else self._packed(led),
+                operands=self.none, result=self.none, sequence=sequence, hooks=self.none, retained=self.none, call=call,
+                output=k(output), _pulled=k(()))
+            for slot, value in (("requires_grad", k(True)), ("grad_fn", node)):
+                self.program.test("put", tensor, TENSOR_SLOTS[slot], value)
+
+    def _new(self, cls: type, **slots: Register) -> Register:
+        """A new object with these slots."""
+        offsets = offsets_of(cls)
+        pairs = [word for name, value in slots.items() for word in (offsets[name], value)]
+        return self.program.find("new", self.program.constant(cls), len(slots), *pairs)
 
     def _finish(self, trace: Trace, places: tuple[int, ...], arrays: list[Register]) -> None:
         before = dict(self.made_leaves)
@@ -219,7 +234,10 @@ class _Writer:
                 self.program.test("put", end.tensor(effect.leaf), TENSOR_SLOTS["_grad"], grad)
             result = self._rebuilt(trace.rebuild, end)
         else:
-            kept = self._packed([self._packed(self.edges), self.values]) if self.root.carries else self.none
+            kept = self.none
+            if self.root.carries:
+                values = self._packed(self.values) if self.root.keeps else self.none
+                kept = self._packed([self._packed(self.edges), values])
             given = [self._packed(arrays), self._packed(self._leaves), kept]
             given += self.program.find_all(2, "arguments") if needs_arguments(trace) else [self.none] * 2
             (result,) = self.program.call(write_finish(trace, places), given)
@@ -273,10 +291,6 @@ def _is_plain(trace: Trace) -> bool:
     """Does a call make nothing but Tensors around what the run gave, and leave nothing else behind?"""
     plain = all(isinstance(made, Made) and made.strides is None and made.writeable for made in trace.makes)
     return plain and _is_native(trace.rebuild) and not (trace.slot_effects or trace.callbacks)
-
-
-def _saved_values(*operands: Tensor | np.ndarray) -> tuple[Any, ...]:
-    return tuple(map(kept_tensor, operands))
 
 
 def _is_native(rebuild: Any) -> bool:

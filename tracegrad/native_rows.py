@@ -258,8 +258,13 @@ def dict_of(namespace: Any) -> Any:
     return namespace
 
 
-TENSOR_SLOTS = {name: member_offset(Tensor.__dict__[name]) or 0
-                for name in ("array", "requires_grad", "_grad", "grad_fn", "saved", "storage", "hooks")}
+def offsets_of(cls: type) -> dict[str, int]:
+    """Where the instances of a class have their slots; 0 where that is not known."""
+    slots = ((base, name) for base in cls.__mro__ for name in base.__dict__.get("__slots__", ()) if name[:2] != "__")
+    return {name: member_offset(base.__dict__[name]) or 0 for base, name in slots}
+
+
+TENSOR_SLOTS = offsets_of(Tensor)
 
 ABSENT = NAMES["ABSENT"]
 G = Rows

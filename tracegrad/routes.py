@@ -287,6 +287,10 @@ class RouteCall:
         self.route, self.edges, self.inputs, self.saved, self.freed = route, edges, inputs, saved, route.freed
 
 
+TRACED, NO_ATTRS = "traced", dict[str, Any]()
+"""The op and the attrs of what a route made."""
+
+
 class RouteNode(Node):
     """What made one output of a call: its cotangent goes through the route's derivative to the call's inputs."""
 
@@ -296,7 +300,7 @@ class RouteNode(Node):
         edges: list[Node | Tensor | None] = [None] * len(call.edges)
         for k in call.route.sources(output):
             edges[k] = call.edges[k]
-        super().__init__("traced", {}, tuple(edges), None, None)
+        super().__init__(TRACED, NO_ATTRS, tuple(edges), None, None)
         self.call, self.output = call, output
         self._pulled: tuple[int, ...] = ()
 

@@ -4,7 +4,8 @@
 2. A Tensor is a leaf when `grad_fn` is None. `grad_fn` is the last operation on it, a Node of dispatch.
 3. Tensors that share memory share one Storage. A view knows what it is a view of, and by which operation.
 4. A value saved for backward never changes: who is about to write to memory calls `prepare_write()` first, which
-   gives every saved value in that memory a copy. The writer keeps its memory, so whoever shares it stays true.
+   gives every saved value in that memory a copy. The writer keeps its memory, so whoever shares it stays true. One that
+   the tensor itself holds, for the next replay, and nothing else, is no saved value yet.
 5. Memory that others hold (numpy(), from_numpy, DLPack) can be written unseen, so it is copied when saved: as long as
    an array that was handed out lives, and always if it is not ours.
 
@@ -12,6 +13,7 @@ The operators and methods of Tensor are the functions of `functional` and others
 """
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -134,6 +136,10 @@ class Storage:
         """The saved values in this memory that are still needed."""
         return (s for r in self._saved if (s := r()) is not None)
 
+    def has_only(self, reference: weakref.ref[Saved] | None) -> bool:
+        """Is this the only saved value, dead ones included?"""
+        return len(self._saved) == 1 and self._saved[0] is reference
+
     def forget_saved(self) -> None:
         self._saved.clear()
 
@@ -149,13 +155,15 @@ def _append(references: list, reference: weakref.ref) -> None:
 class Tensor(Signatures):
     """An n-dimensional array that remembers how it was computed."""
 
-    __slots__ = ("array", "requires_grad", "_grad", "grad_fn", "saved", "storage", "view_of", "hooks", "__weakref__")
+    __slots__ = (
+        "array", "requires_grad", "_grad", "grad_fn", "saved", "kept", "storage", "view_of", "hooks", "__weakref__")
 
     array: np.ndarray
     requires_grad: bool
     _grad: Tensor | None
     grad_fn: Any                                # the Node that made it, None for a leaf
     saved: weakref.ref[Saved] | None            # the present value, if an operation saved it
+    kept: Saved | None                          # the same, where the next replay that saves it is to find it
     storage: Storage | None                     # None while the memory is this tensor's alone
     view_of: View | None
     hooks: list[Callable[[Tensor], Tensor | None]] | None      # of a leaf; other tensors have theirs on grad_fn
@@ -166,6 +174,7 @@ class Tensor(Signatures):
         self._grad = None
         self.grad_fn = grad_fn
         self.saved = None
+        self.kept = None
         self.storage = None
         self.view_of = None
         self.hooks = None
@@ -250,16 +259,31 @@ class Tensor(Signatures):
                 storage.add_saved(self.saved)
         return saved
 
+    def keep(self) -> Saved:
+        """The present value, for the backward of a replay: it stays, so that the next one has it at once."""
+        saved = self.save()
+        if self.saved is not None:
+            self.kept = saved
+        return saved
+
     def prepare_write(self) -> None:
         """Call before this tensor's memory changes: saved values in it get copies, deferred work on it is done."""
         for follower in FOLLOWERS[:]:
             follower.before_write(self)
-        self.keep_saved()
+        if not self._keeps_alone():
+            self.keep_saved()
+
+    def _keeps_alone(self) -> bool:
+        """Is what it keeps the only saved value in this memory, and needed by nothing so far?"""
+        if self.kept is None or sys.getrefcount(self.kept) > ALONE or self.kept.held is not self.array:
+            return False
+        return self.storage is None or self.storage.has_only(self.saved)
 
     def keep_saved(self) -> None:
-        """Saved values in this tensor's memory get copies."""
+        """Saved values in this tensor's memory get copies; none is known of any more."""
         storage = self.storage
         if storage is None:
+            self.kept = None
             if self.saved is not None:
                 saved = self.saved()
                 self.saved = None
@@ -269,10 +293,13 @@ class Tensor(Signatures):
         if not storage._saved:
             self.saved = None
             return
+        members = storage.members()
+        for member in members:
+            member.kept = None
         for saved in storage.saved():
             saved.keep_copy()
         storage.forget_saved()
-        for member in storage.members():
+        for member in members:
             member.saved = None
 
     def twin(self) -> Tensor:
@@ -293,6 +320,7 @@ class Tensor(Signatures):
     def hand_out(self) -> np.ndarray:
         """An array on the same memory, for code that may write to it unseen."""
         self.prepare_write()
+        self.keep_saved()
         if self.storage is None:
             self.storage = Storage(self)
         return self.storage.hand_out(self.array)
@@ -300,6 +328,7 @@ class Tensor(Signatures):
     def mark_foreign(self) -> None:
         """The memory is not ours: whoever made it may write to it unseen."""
         self.prepare_write()
+        self.keep_saved()
         if self.storage is None:
             self.storage = Storage(self)
         self.storage.foreign = True
@@ -307,3 +336,13 @@ class Tensor(Signatures):
     def aliases(self) -> list[Tensor]:
         """The other living tensors on this tensor's memory."""
         return [] if self.storage is None else [t for t in self.storage.members() if t is not self]
+
+
+def _references_of_kept() -> int:
+    """What getrefcount says of a value that only its tensor keeps."""
+    probe = Tensor(np.zeros(0))
+    probe.keep()
+    return sys.getrefcount(probe.kept)
+
+
+ALONE = _references_of_kept()

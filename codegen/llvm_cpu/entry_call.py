@@ -10,22 +10,20 @@
 2. Where no root fits, or anything is not as expected, the function `otherwise` of the host is called instead, as if
    there were no entry. Nothing has changed then.
 3. A frame is one call's, from its arguments to its result, so calls may overlap. So are the references in it.
-4. What the host is, is data: its classes, where they keep what, which context variables hold None.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Mapping
 
-from codegen.ir.structs import struct
 from codegen.llvm_cpu.entry_code import WORD, EntryCode
+from codegen.llvm_cpu.entry_host import EntryHost, HostOffsets, host_offsets
+from codegen.llvm_cpu.entry_keeping import keeping_text
 from codegen.llvm_cpu.entry_objects import objects_text
 from codegen.llvm_cpu.entry_ops import FINDING
 from codegen.llvm_cpu.entry_run import RUNNING
-from codegen.llvm_cpu.objects import addresses, object_layout, slot_offset
+from codegen.llvm_cpu.objects import addresses, object_layout
 
-OPS = {**FINDING, "make": None, **RUNNING}
+OPS = {**FINDING, **RUNNING}
 CODES = {name: code for code, name in enumerate(OPS)}
 """The first word of each instruction."""
 
@@ -39,61 +37,6 @@ FRAME_HEADER = 2
 ORDER_HEADER = 2
 
 
-@struct
-class EntryHost:
-    """The classes that the entry serves: each pair is a class and one of its slots.
-
-    `tree` of the object called holds a `entry`'s class, whose slot holds an `order`'s class, whose slot holds the array
-    of words. `array` is where what is made holds an array, `flag` where a bool; all `others` of its slots hold None.
-    What counts holds ints in the slots `counts` of its class, one more for each call that comes to an end.
-    `idle` are context variables: where any holds something, and where no root fits, otherwise(self, args, kwargs) is
-    called; where one leaves at an exit, left(self, root, exit, args, kwargs).
-    """
-
-    tree: tuple[type, str]
-    entry: tuple[type, str]
-    order: tuple[type, str]
-    made: type
-    array: str
-    flag: str
-    others: tuple[str, ...]
-    counts: tuple[type, tuple[str, ...]]
-    idle: tuple[ContextVar, ...]
-    otherwise: Callable[..., Any]
-    left: Callable[..., Any]
-
-    def imports(self) -> dict[str, int]:
-        """The addresses of the objects it is made of."""
-        return {"host_entry_type": id(self.entry[0]), "host_order_type": id(self.order[0]), "host_made": id(self.made),
-                "host_otherwise": id(self.otherwise), "host_left": id(self.left),
-                **{f"host_idle_{k}": id(variable) for k, variable in enumerate(self.idle)}}
-
-
-@struct
-class HostOffsets:
-    """Where the classes of a host keep what."""
-
-    tree: int
-    entry: int
-    order: int
-    array: int
-    flag: int
-    others: tuple[int, ...]
-    counts: tuple[int, ...]
-
-
-def host_offsets(host: EntryHost) -> HostOffsets | None:
-    """Where the classes keep what, or None if objects are not laid out as expected."""
-    made = ((host.made, name) for name in (host.array, host.flag, *host.others))
-    counting, names = host.counts
-    found = [slot_offset(cls, name) for cls, name in (host.tree, host.entry, host.order, *made)]
-    counts = [slot_offset(counting, name) for name in names]
-    if None in found or None in counts:
-        return None
-    tree, entry, order, array, flag, *others = found
-    return HostOffsets(tree, entry, order, array, flag, tuple(others), tuple(counts))      # type: ignore[arg-type]
-
-
 def call_imports(host: EntryHost, symbols: Mapping[str, int]) -> dict[str, int]:
     """The address of everything that the text names; `symbols` has those of the runtime."""
     return {**addresses(), **host.imports(), **{name: symbols[name] for name in ("drive", "raise_interruption")}}
@@ -104,21 +47,19 @@ def call_text(host: EntryHost) -> str | None:
     layout, offsets = object_layout(), host_offsets(host)
     if layout is None or offsets is None:
         return None
-    body = EntryCode(layout, "b")
+    body = EntryCode(layout, offsets, "b")
     for name, op in OPS.items():
         body.start(f"op{CODES[name]}")
-        if op is None:
-            _make(body, offsets)
-        else:
-            op(body)
+        op(body)
     phis = [f"%{which} = phi ptr " + ", ".join([f"[ {first}, %ready ]", *(f"[ {n[k]}, %{n[0]} ]" for n in body.nexts)])
             for which, first, k in (("at", "%start", 1), ("top", "%base", 2))]
     cases = " ".join(f"i64 {CODES[name]}, label %op{CODES[name]}" for name in OPS)
-    opening = EntryCode(layout, "o")
-    _open(opening, offsets, len(host.idle))
+    opening = EntryCode(layout, offsets, "o")
+    _open(opening, len(host.idle))
     head = "define ptr @call(ptr %self, ptr %args, i64 %nargs, ptr %names) nounwind {"
     return "\n".join((
-        _declarations(host), objects_text(layout), head, *opening.lines, "dispatch:", *("  " + phi for phi in phis),
+        _declarations(host), objects_text(layout, offsets), keeping_text(layout, offsets), head, *opening.lines,
+        "dispatch:", *("  " + phi for phi in phis),
         "  %code = load i64, ptr %at",
         f"  switch i64 %code, label %miss [ {cases} ]", *body.lines, _closing(offsets), "}", ""))
 
@@ -132,8 +73,8 @@ _SIGNATURES = {
     "PyObject_CallNoArgs": "ptr (ptr)", "PyObject_GenericGetDict": "ptr (ptr, ptr)",
     "PyObject_GetAttr": "ptr (ptr, ptr)", "PyObject_RichCompareBool": "i32 (ptr, ptr, i32)",
     "PyObject_Vectorcall": "ptr (ptr, ptr, i64, ptr)", "PySet_Contains": "i32 (ptr, ptr)", "PyTuple_New": "ptr (i64)",
-    "PyType_GenericAlloc": "ptr (ptr, i64)", "_Py_Dealloc": "void (ptr)", "Py_DecRef": "void (ptr)",
-    "Py_IncRef": "void (ptr)",
+    "PyType_GenericAlloc": "ptr (ptr, i64)", "PyWeakref_NewRef": "ptr (ptr, ptr)", "_Py_Dealloc": "void (ptr)",
+    "Py_DecRef": "void (ptr)", "Py_IncRef": "void (ptr)",
     "PyArray_NewCopy": "ptr (ptr, i32)", "PyArray_EquivTypes": "i8 (ptr, ptr)",
     "PyArray_NewFromDescr": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)", "drive": "i64 (ptr)",
     "raise_interruption": "void ()",
@@ -147,23 +88,9 @@ def _declarations(host: EntryHost) -> str:
     return "\n".join((*functions, *(f"@{name} = external global i8" for name in objects)))
 
 
-def _make(code: EntryCode, offsets: HostOffsets) -> None:
-    """r k: a new object of the host around an array, with the flag k, is found."""
-    made = code.call("ptr", "PyType_GenericAlloc", "ptr @host_made", "i64 0")
-    code.need(code.unequal("ptr", made, "null"), "raise")
-    for k, offset in ((1, offsets.array), (2, offsets.flag)):
-        held = code.register(k)
-        code.keep(held)
-        code.store("ptr", held, made, offset)
-    for offset in offsets.others:
-        code.store("ptr", "@none", made, offset)
-    code.keep("@none", len(offsets.others))
-    code.next(3, code.push_owned(made))
-
-
-def _open(code: EntryCode, offsets: HostOffsets, idle: int) -> None:
+def _open(code: EntryCode, idle: int) -> None:
     """From the arguments to the first instruction of each root in turn."""
-    layout = code.layout
+    layout, offsets = code.layout, code.offsets
     code.start("entry")
     for name, kind in (("result", "ptr"), ("value", "ptr"), ("walk.place", "i64"), ("walk.key", "ptr"),
                        ("walk.value", "ptr")):

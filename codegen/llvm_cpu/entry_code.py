@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from codegen.llvm_cpu.entry_host import HostOffsets
 from codegen.llvm_cpu.objects import Counting, Layout
 
 WORD = 8
 
 
 class EntryCode:
-    """Text that is being written. Names begin with `prefix`."""
+    """Text that is being written, for a host. Names begin with `prefix`."""
 
-    def __init__(self, layout: Layout, prefix: str):
-        self.layout, self._prefix = layout, prefix
+    def __init__(self, layout: Layout, offsets: HostOffsets, prefix: str):
+        self.layout, self.offsets, self._prefix = layout, offsets, prefix
         self.lines: list[str] = []
         self.nexts: list[tuple[str, str, str]] = []         # (block, at, top) of each way back to the dispatch
         self.failures: list[str] = []
@@ -156,6 +157,16 @@ class EntryCode:
             case Counting.UNKNOWN:
                 for _ in range(times):
                     self.do(f"call void @Py_IncRef(ptr {o})")
+
+    def is_held_once(self, o: str) -> str:
+        """Is there one reference to an object? No, where that is not known."""
+        match self.layout.counting:
+            case Counting.PLAIN:
+                return self.equal("i64", self.load("i64", o), "1")
+            case Counting.IMMORTAL:
+                return self.equal("i32", self.load("i32", o), "1")
+            case Counting.UNKNOWN:
+                return "false"
 
     def drop(self, o: str) -> None:
         """One reference less."""

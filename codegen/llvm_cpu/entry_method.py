@@ -9,7 +9,8 @@ import ctypes
 from typing import Any
 
 from codegen.cache import content_key, default_cache
-from codegen.llvm_cpu.entry_call import EntryHost, call_imports, call_text
+from codegen.llvm_cpu.entry_call import call_imports, call_text
+from codegen.llvm_cpu.entry_host import EntryHost
 from codegen.llvm_cpu.identity import machine_identity
 from codegen.llvm_cpu.link import LinkError
 from codegen.llvm_cpu.loading import Loading

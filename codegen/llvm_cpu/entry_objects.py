@@ -9,16 +9,17 @@
 from __future__ import annotations
 
 from codegen.llvm_cpu.entry_code import WORD, EntryCode
+from codegen.llvm_cpu.entry_host import HostOffsets
 from codegen.llvm_cpu.objects import Layout
 
 
-def objects_text(layout: Layout) -> str:
+def objects_text(layout: Layout, offsets: HostOffsets) -> str:
     """The text of all of them."""
-    return _TEXT + _drop_between(layout)
+    return _TEXT + _drop_between(layout, offsets)
 
 
-def _drop_between(layout: Layout) -> str:
-    code = EntryCode(layout, "d")
+def _drop_between(layout: Layout, offsets: HostOffsets) -> str:
+    code = EntryCode(layout, offsets, "d")
     code.start("one")
     code.do(f"%before = getelementptr i8, ptr %at, i64 {-WORD}")
     code.drop(code.load("ptr", "%before"))

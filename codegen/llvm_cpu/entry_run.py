@@ -115,35 +115,36 @@ def _call(code: EntryCode) -> None:
     code.next(3, code.push_owned(made), more=code.word(2))
 
 
-@running("prepare")
-def _prepare(code: EntryCode) -> None:
-    """r n1 n2 k1 n3 k2 k3: the function k3 is called with an object, unless the list k2 is empty, and the object holds
-    None at the offset n1, and at n2 None or what is of class k1 and holds a list without items at n3."""
-    o, listed, size = code.register(1), code.register(6), code.layout.size
-    alone, look, shared, call, on = (code.new_label() for _ in range(5))
-    code.need(code.equal("i64", code.load("i64", listed, size), "0"), call)
-    code.need(code.equal("ptr", code.load("ptr", o, code.word(2)), "@none"), call)
-    code.jump(alone)
-    code.start(alone)
-    held = code.load("ptr", o, code.word(3))
-    code.branch(code.equal("ptr", held, "@none"), on, look)
-    code.start(look)
-    code.need(code.unequal("ptr", held, "null"), call)
-    code.need(code.has_type(held, code.register(4)), call)
-    code.jump(shared)
-    code.start(shared)
-    items = code.load("ptr", held, code.word(5))
-    code.need(code.unequal("ptr", items, "null"), call)
-    code.need(code.has_type(items, "@type_list"), call)
-    code.branch(code.equal("i64", code.load("i64", items, size), "0"), on, call)
-    code.start(call)
-    code.store("ptr", o, "%top")
-    made = code.call("ptr", "PyObject_Vectorcall", f"ptr {code.register(7)}", "ptr %top", "i64 1", "ptr null")
+@running("make")
+def _make(code: EntryCode) -> None:
+    """r k: a new object of the host around an array, with the flag k, is found."""
+    offsets = code.offsets
+    made = code.call("ptr", "PyType_GenericAlloc", "ptr @host_made", "i64 0")
     code.need(code.unequal("ptr", made, "null"), "raise")
-    code.drop(made)
-    code.jump(on)
-    code.start(on)
-    code.next(8)
+    for k, offset in ((1, offsets.array), (2, offsets.flag)):
+        held = code.register(k)
+        code.keep(held)
+        code.store("ptr", held, made, offset)
+    for offset in offsets.others:
+        code.store("ptr", "@none", made, offset)
+    code.keep("@none", len(offsets.others))
+    code.next(3, code.push_owned(made))
+
+
+@running("new")
+def _new(code: EntryCode) -> None:
+    """k n n1 r1 ...: a new object of class k, which holds r1 at the offset n1, and so on for n of them, is found."""
+    count, pairs = code.word(2), code.words_from(3)
+    made = code.call("ptr", "PyType_GenericAlloc", f"ptr {code.register(1)}", "i64 0")
+    code.need(code.unequal("ptr", made, "null"), "raise")
+
+    def one(index: str) -> None:
+        pair = code.let(f"getelementptr [2 x i64], ptr {pairs}, i64 {index}")
+        held = code.load("ptr", "%frame", code.load("i64", pair, WORD))
+        code.keep(held)
+        code.store("ptr", held, made, code.load("i64", pair))
+    code.for_each(count, one)
+    code.next(3, code.push_owned(made), more=code.let(f"mul i64 {count}, 2"))
 
 
 @running("put")

@@ -28,7 +28,7 @@ FUNCTIONS = """
     PyCell_Get PyContextVar_Get PyDict_GetItemWithError PyDict_New PyDict_Next PyDict_SetItem PyDict_Size PyErr_Clear
     PyErr_Occurred PyEval_RestoreThread PyEval_SaveThread PyLong_AsLongLong PyLong_FromLongLong PyObject_CallNoArgs
     PyObject_GenericGetDict PyObject_GetAttr PyObject_RichCompareBool PyObject_Vectorcall PySet_Contains PyTuple_New
-    PyType_GenericAlloc Py_DecRef Py_IncRef _Py_Dealloc
+    PyType_GenericAlloc PyWeakref_NewRef Py_DecRef Py_IncRef _Py_Dealloc
 """.split()
 """The functions of the interpreter that the entry calls."""
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from codegen import Built, EntryProgram, Register, slot_offset
-from codegen.ir.types import DTYPES
+from codegen.ir.types import DTYPES, TensorType
 from tracegrad.dispatch import next_sequence
-from tracegrad.entry import Source, own_memory
+from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.made import Made
 from tracegrad.native_guards import NativeGuards
 from tracegrad.native_rows import C_CONTIGUOUS, TENSOR_SLOTS, NoProgram, NotNative, offsets_of
@@ -111,12 +111,21 @@ class _Writer:
             if expected.type is None:
                 self.program.test("is", grad, self.none)
             else:
-                check = partial(_is_met, expected)
-                self.program.call(check, [grad], 0)
+                self._check_grad(expected, grad, expected.type)
                 present.append(grad)
         if present and self.root.written:
             leaves = self._leaves
             self.program.call(partial(_own_memory, len(leaves)), [*leaves, *present], 0)
+
+    def _check_grad(self, expected: GradExpected, grad: Register, type: TensorType) -> None:
+        """GradExpected.is_met, of a Tensor and no derived class."""
+        k, shape = self.program.constant, cast(tuple[int, ...], type.shape)
+        self.program.find(
+            "array of", grad, k(Tensor), TENSOR_SLOTS["array"], k(DTYPES[type.dtype]), 0, len(shape), *shape)
+        self.program.test("holds", grad, 2, TENSOR_SLOTS["requires_grad"], k(expected.requires_grad),
+                          TENSOR_SLOTS["hooks"], self.none)
+        history = self.program.find("slot", grad, TENSOR_SLOTS["grad_fn"])
+        self.program.test("is not" if expected.has_history else "is", history, self.none)
 
     def _check_written(self) -> None:
         """What is written in place can be."""
@@ -301,10 +310,6 @@ def _is_native(rebuild: Any) -> bool:
             return all(map(_is_native, parts))
         case _:
             return False
-
-
-def _is_met(expected: Any, grad: Tensor | None) -> tuple[()] | None:
-    return () if expected.is_met(grad) else None
 
 
 def _own_memory(leaves: int, *tensors: Tensor) -> tuple[()] | None:

@@ -40,7 +40,7 @@ class Abort(Enum):
         "an array that is not a Tensor became one during the run",
         "convert it with tg.tensor outside the traced function")
     HOOK = (
-        "a gradient hook belongs to a result, or to a tensor that is no leaf and comes from outside",
+        "a gradient hook or a kept grad belongs to a result, or to a tensor that is no leaf and comes from outside",
         "register hooks of leaves, or call backward where the hook is registered")
     CALLBACK = (
         "what looks inside the run cannot be called again",

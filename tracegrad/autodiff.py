@@ -10,7 +10,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from codegen.ir.builder import Builder, Value
@@ -92,10 +92,11 @@ def carrying(graph: Graph, wrt: Iterable[int]) -> set[int]:
     return found
 
 
-def differentiate(graph: Graph, wrt: Sequence[int]) -> Graph:
+def differentiate(graph: Graph, wrt: Sequence[int], stops: Collection[int] = ()) -> Graph:
     """The vjp of a graph: from its inputs and a cotangent for each inexact output to one for each of `wrt`.
 
-    `wrt` are value ids. A value there is no path to gets zeros. The graph's own nodes come first, in order.
+    `wrt` are value ids. A value there is no path to gets zeros. No path leads on from the values `stops`. The graph's
+    own nodes come first, in order.
     """
     b = Builder(f"{graph.name}.backward")
     values: dict[int, Value] = {k: b.input(type) for k, type in enumerate(graph.inputs)}
@@ -118,7 +119,7 @@ def differentiate(graph: Graph, wrt: Sequence[int]) -> Graph:
 
     first = len(graph.inputs)
     steps = ((first + j, GraphStep(graph.nodes[j], values, values[first + j], b))
-             for j in reversed(range(len(graph.nodes))))
+             for j in reversed(range(len(graph.nodes))) if first + j not in stops)
     reverse_walk(steps, cotangents, needed, arrived)
     b.line = None
     arrivals.update(cotangents)
@@ -144,6 +145,7 @@ def history(roots: Iterable[Node | Tensor]) -> list[Node]:
     while waiting:
         node = waiting.pop()
         if id(node) not in found:
+            node.settle()
             found[id(node)] = node
             waiting.extend(e for e in node.edges if e is not None and not isinstance(e, Tensor))
     return sorted(found.values(), key=lambda node: -node.sequence)
@@ -183,6 +185,9 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
               retain_graph: bool) -> list[Tensor | None]:
     """Walk back from (output, cotangent) pairs: to the targets' cotangents, or without them into the grad of leaves."""
     edges = [edge_of(output) for output, _ in seeds]
+    for t in targets or ():
+        if t.grad_fn is not None:
+            t.grad_fn.watch()
     nodes = history(edges)
     by_id = {id(node): node for node in nodes}
     leaves: dict[int, Tensor] = {id(e): e for e in edges if isinstance(e, Tensor)}
@@ -207,7 +212,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
         if retained is not None:
             accumulate(retained, g, create_graph, given_out)
         if wanted is not None and key in wanted:
-            captured[key] = g
+            captured[key] = clone(g) if retained is not None else g
         return g
 
     hooks = any(node.hooks or node.retained for node in nodes) or any(leaf.hooks for leaf in leaves.values())

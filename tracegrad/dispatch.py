@@ -90,7 +90,7 @@ class Node:
                  operands: tuple[Any, ...] | None, result: Saved | Like | None):
         self.op, self.attrs, self.edges = op, attrs, edges
         self.operands, self.result = operands, result
-        self.sequence = next_sequence()
+        self.sequence: float = next_sequence()
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
         self.retained: Any = None           # weakly, the tensor whose grad this cotangent becomes
 
@@ -117,6 +117,12 @@ class Node:
             rule = rules[k]
             assert rule is not None
             yield id(self.edges[k]), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
+
+    def watch(self) -> None:
+        """Somebody wants to know the cotangent that arrives here."""
+
+    def settle(self) -> None:
+        """A walk begins: `edges` and `sequence` are what they are now."""
 
     def free(self) -> None:
         """Give up the saved values; a node without any stays usable."""

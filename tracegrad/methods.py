@@ -99,6 +99,8 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Hand
     if owner.hooks is None:
         owner.hooks = []
     owner.hooks.append(hook)
+    if x.grad_fn is not None:
+        x.grad_fn.watch()
     return Handle(owner.hooks, hook)
 
 
@@ -126,6 +128,7 @@ def retain_grad(x: Tensor, /) -> None:
         raise RuntimeError(at_user_line("retain_grad: the tensor does not require grad"))
     if x.grad_fn is not None:
         x.grad_fn.retained = weakref.ref(x)
+        x.grad_fn.watch()
 
 
 def element_size(x: Tensor, /) -> int:

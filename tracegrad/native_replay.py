@@ -209,7 +209,7 @@ class _Writer:
         spent, edges = route.spent(route.freed), [self.edges[i] for i in inputs]
         of_call = self._packed(edges)
         call = self._new(
-            RouteCall, route=k(route), edges=of_call, saved=self._packed(saved), freed=k(route.freed),
+            RouteCall, route=k(route), edges=of_call, saved=self._packed(saved), freed=k(route.freed), watched=k(()),
             inputs=self.none if spent else self._packed([self.values[i] for i in inputs]))
         for output, tensor in zip(route.graph.outputs, live):
             sources = route.sources(output)

@@ -285,9 +285,9 @@ class Recorder:
         raise ValueError("not an input")
 
     def hooked(self) -> set[int]:
-        """The ids of those operations of the run whose results have hooks, and that may be differentiated yet."""
+        """The ids of the operations whose results have hooks or keep grads, and that may be differentiated yet."""
         nodes = (recorded.node for recorded in self.ops if recorded.node is not None)
-        return {id(node) for node in nodes if node.hooks and not node.freed}
+        return {id(node) for node in nodes if (node.hooks or node.retained) and not node.freed}
 
     def nodes(self) -> set[int]:
         """The ids of the operations of eager autograd that the run made."""

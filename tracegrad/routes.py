@@ -6,7 +6,9 @@
 1. The backward of a route is a route itself, differentiated and compiled when it is first asked for.
 2. A value is saved where backward reads it and it is dear to make again; saved values carry derivatives as outputs do.
 3. Inputs are saved as eager operations save theirs, so writing to them later changes no gradient.
-4. Where eager autograd has no path there is none, and what one backward has used up no other can use: which operations
+4. An output that is computed from another has a path of its own past that one, until somebody wants to know the
+   cotangent that arrives there: from then on its paths end there, and go on from there.
+5. Where eager autograd has no path there is none, and what one backward has used up no other can use: which operations
    would have saved values is known from the derivative rules.
 """
 from __future__ import annotations
@@ -101,10 +103,10 @@ class Route:
         self.graph, self.carries, self.compiling, self.freed = graph, carries, compiling, freed
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
         self._executables: dict[bool, Executable | None] = {}
-        self._derivatives: dict[int, Route] = {}
-        self._sources: dict[int, tuple[int, ...]] = {}
-        self._follows: dict[int, frozenset[int]] = {}
-        self._saving: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
+        self._derivatives: dict[tuple[int, tuple[int, ...]], Route] = {}
+        self._sources: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
+        self._follows: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
+        self._saving: dict[tuple[int, tuple[int, ...], tuple[int, ...]], frozenset[int]] = {}
         self._spent: dict[frozenset[int], bool] = {}
 
     @cached_property
@@ -153,20 +155,23 @@ class Route:
             if any(e is not None for e in node.edges):
                 t.requires_grad, t.grad_fn = True, node
 
-    def sources(self, output: int) -> tuple[int, ...]:
-        """The inputs that a derivative of this value leads to."""
-        found = self._sources.get(output)
+    def sources(self, output: int, stops: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """The inputs that a derivative of this value leads to, on ways that end at `stops`."""
+        found = self._sources.get((output, stops))
         if found is None:
-            reached = self._followed(output)
-            found = self._sources[output] = tuple(k for k in self._wrt if k in reached)
+            reached = self.followed(output, stops)
+            found = self._sources[output, stops] = tuple(k for k in self._wrt if k in reached)
         return found
 
-    def saving(self, output: int, inputs: tuple[int, ...]) -> frozenset[int]:
-        """Values whose operations, on the way from this one back to `inputs`, would have saved something."""
-        found = self._saving.get((output, inputs))
+    def saving(self, output: int, inputs: tuple[int, ...], stops: tuple[int, ...] = ()) -> frozenset[int]:
+        """Values whose operations, on the way from this one back to `inputs`, would have saved something.
+
+        The ways end at `stops`; those that are among `inputs` are gone to.
+        """
+        found = self._saving.get((output, inputs, stops))
         if found is None:
-            on_the_way = self._followed(output) & self._depending_on(inputs)
-            found = self._saving[output, inputs] = frozenset(v for v in on_the_way if v in self._all_saving)
+            on_the_way = self.followed(output, stops) & self._depending_on(inputs) - {*stops}
+            found = self._saving[output, inputs, stops] = on_the_way & self._all_saving
         return found
 
     def spent(self, freed: frozenset[int]) -> bool:
@@ -177,15 +182,15 @@ class Route:
                 self.saving(output, (k,)) & freed for output in self.graph.outputs for k in self.sources(output))
         return found
 
-    def _followed(self, output: int) -> frozenset[int]:
-        """The values that a derivative of `output` leads through, to inputs that carry one."""
-        found = self._follows.get(output)
+    def followed(self, output: int, stops: tuple[int, ...] = ()) -> frozenset[int]:
+        """The values that a derivative of `output` leads through, to `stops` and to inputs that carry one."""
+        found = self._follows.get((output, stops))
         if found is None:
             wanted = {output} & self._carrying
             for v, args in reversed(self._paths):
-                if v in wanted:
+                if v in wanted and v not in stops:
                     wanted.update(a for a in args if a in self._carrying)
-            found = self._follows[output] = frozenset(wanted)
+            found = self._follows[output, stops] = frozenset(wanted)
         return found
 
     @cached_property
@@ -210,23 +215,26 @@ class Route:
     def _all_saving(self) -> frozenset[int]:
         return frozenset(v for v in self._carrying if saves(self.graph, v, self._carrying))
 
-    def derivative(self, output: int) -> Route:
-        """(inputs, cotangent, saved values) -> gradients, for the output or saved value with this id."""
-        found = self._derivatives.get(output)
+    def derivative(self, output: int, stops: tuple[int, ...] = ()) -> Route:
+        """(inputs, cotangent, saved values) -> gradients, for the output or saved value with this id.
+
+        The gradients are those of the inputs that carry one, and of the values `stops`, from which no path leads on.
+        """
+        found = self._derivatives.get((output, stops))
         if found is None:
-            backward = self._backward(output)
+            backward = self._backward(output, stops)
             earlier = [v for v in self.saved if v < output or output not in self.saved]
             graph = cut(backward, [v + 1 for v in earlier])
             carries = (*self.carries, True, *(self.graph.type_of(v).dtype in INEXACT for v in earlier))
-            found = self._derivatives[output] = Route(graph, carries, self.compiling)
+            found = self._derivatives[output, stops] = Route(graph, carries, self.compiling)
         return found
 
     def saved_before(self, output: int) -> tuple[int, ...]:
         """Positions, among the saved values, of those that the derivative of `output` takes."""
         return tuple(k for k, v in enumerate(self.saved) if v < output or output not in self.saved)
 
-    def _backward(self, output: int) -> Graph:
-        return differentiate(with_outputs(self.graph, (output,)), self._wrt)
+    def _backward(self, output: int, stops: tuple[int, ...] = ()) -> Graph:
+        return differentiate(with_outputs(self.graph, (output,)), (*self._wrt, *stops), stops)
 
     def _executable(self, saving: bool) -> Executable | None:
         if saving not in self._executables:
@@ -278,13 +286,17 @@ Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None
 
 
 class RouteCall:
-    """One call of a route, as its backward needs it. `freed`: values whose history has been used up."""
+    """One call of a route, as its backward needs it.
 
-    __slots__ = ("route", "edges", "inputs", "saved", "freed")
+    `freed`: values whose history has been used up. `watched`: the nodes whose cotangents somebody wants to know.
+    """
+
+    __slots__ = ("route", "edges", "inputs", "saved", "freed", "watched")
 
     def __init__(self, route: Route, edges: tuple[Node | Tensor | None, ...], inputs: tuple[Any, ...] | None,
                  saved: tuple[np.ndarray, ...] | None):
         self.route, self.edges, self.inputs, self.saved, self.freed = route, edges, inputs, saved, route.freed
+        self.watched: tuple[RouteNode, ...] = ()
 
 
 TRACED, NO_ATTRS = "traced", dict[str, Any]()
@@ -292,7 +304,10 @@ TRACED, NO_ATTRS = "traced", dict[str, Any]()
 
 
 class RouteNode(Node):
-    """What made one output of a call: its cotangent goes through the route's derivative to the call's inputs."""
+    """What made one output of a call: its cotangent goes through the route's derivative to the call's inputs.
+
+    After the edges to these come those to the watched nodes of the call, as far as its paths end there.
+    """
 
     __slots__ = ("call", "output", "_pulled")
 
@@ -304,23 +319,49 @@ class RouteNode(Node):
         self.call, self.output = call, output
         self._pulled: tuple[int, ...] = ()
 
+    def watch(self) -> None:
+        """See Node.watch."""
+        if all(node is not self for node in self.call.watched):
+            self.call.watched = (*self.call.watched, self)
+
+    def settle(self) -> None:
+        """See Node.settle. The nodes of a call come one after another; what comes later in the run is later here."""
+        call, route = self.call, self.call.route
+        if not call.watched:
+            return
+        first = int(call.watched[0].sequence)
+        self.sequence = first + self.output / (len(route.graph.inputs) + len(route.graph.nodes))
+        below = [node for node in call.watched if node.output < self.output]
+        stops = tuple(node.output for node in below)
+        reached = route.followed(self.output, stops)
+        sources = route.sources(self.output, stops)
+        self.edges = (*(e if k in sources else None for k, e in enumerate(call.edges)),
+                      *(node if node.output in reached else None for node in below))
+
+    @property
+    def _stops(self) -> tuple[int, ...]:
+        """The values where its paths end."""
+        return tuple(e.output for e in self.edges[len(self.call.edges):] if isinstance(e, RouteNode))
+
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """See Node.pull."""
         call, route = self.call, self.call.route
-        wanted = tuple(k for k, e in enumerate(self.edges) if e is not None and (needed is None or id(e) in needed))
+        wanted = {e.output if isinstance(e, RouteNode) and k >= len(call.edges) else k: e
+                  for k, e in enumerate(self.edges) if e is not None and (needed is None or id(e) in needed)}
         if not wanted:
             return
-        if call.inputs is None or call.freed & route.saving(self.output, wanted):
+        self._pulled, stops = tuple(wanted), self._stops
+        if call.inputs is None or call.freed & route.saving(self.output, self._pulled, stops):
             raise RuntimeError(at_user_line(
                 "traced: backward through a graph that was freed: pass retain_graph=True to the first backward"))
-        self._pulled = wanted
-        gradients = dict(zip(route._wrt, route.derivative(self.output)(*self._operands(g))))
-        for k in wanted:
-            yield id(self.edges[k]), gradients[k]
+        gradients = route.derivative(self.output, stops)(*self._operands(g))
+        for value, gradient in zip((*route._wrt, *stops), gradients, strict=True):
+            if value in wanted:
+                yield id(wanted[value]), gradient
 
     def derivation(self, g: Tensor) -> tuple[Graph, list[Tensor]]:
         """What `pull` computes: a graph, and what its inputs are."""
-        return self.call.route.derivative(self.output).graph, self._operands(g)
+        return self.call.route.derivative(self.output, self._stops).graph, self._operands(g)
 
     def _operands(self, g: Tensor) -> list[Tensor]:
         call = self.call
@@ -334,7 +375,7 @@ class RouteNode(Node):
 
     def free(self) -> None:
         call = self.call
-        call.freed |= call.route.saving(self.output, self._pulled)
+        call.freed |= call.route.saving(self.output, self._pulled, self._stops)
         if call.route.spent(call.freed):
             call.inputs = call.saved = None
 
@@ -345,7 +386,9 @@ class RouteNode(Node):
         array = call.saved[k]
         if not GRAD.enabled or array.dtype not in dtypes.INEXACT:
             return Tensor(array)
-        return Tensor(array, True, RouteNode(call, call.route.saved[k]))
+        output = call.route.saved[k]
+        return Tensor(array, True, next((node for node in call.watched if node.output == output), None)
+                      or RouteNode(call, output))
 
 
 def kept_tensor(operand: Tensor | np.ndarray) -> Saved | Tensor:

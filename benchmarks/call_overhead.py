@@ -1,8 +1,9 @@
 """call_overhead: what a call costs when there is next to nothing to compute.
 
 Two, four and 32 arguments of 8 floats; four ndarrays; a module of 10 linear layers whose parameters need no gradient,
-and a function that reads 100 parameters in a list, all of which a compiled call has to find again and to check. JAX is
-given the parameters as an argument, which it takes apart at each call.
+one whose parameters do, so that the result has a history, and a function that reads 100 parameters in a list, all of
+which a compiled call has to find again and to check. JAX is given the parameters as an argument, which it takes apart
+at each call; its result with a history is that of `jax.vjp`.
 
 Where a call goes, measured on an AMD EPYC of 2 cores (CPython 3.11; np.add of 8 floats: 0.38 us): finding the method
 of an instance 85 ns of the 110 that calling it costs, modes and grad mode 70 ns, a Tensor guarded and taken 20 ns, an
@@ -11,6 +12,7 @@ array and its Tensor 150 ns. A captured Tensor costs 25 ns, an attribute read 15
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ FOUR = "4 tensors"
 MANY = "32 tensors"
 ARRAYS = "4 ndarrays"
 MODULE = "a module of 20 parameters"
+HISTORY = "the same, with gradients"
 CAPTURED = "100 captured parameters"
 LAYERS = 10
 PARAMETERS = 100
@@ -66,11 +69,11 @@ FUNCTIONS: dict[str, Callable] = {CASE: two, FOUR: four, MANY: many, ARRAYS: fou
 def work(case: str, array: Callable[[np.ndarray], Any],
          compiled: Callable[[Callable], Callable] = lambda function: function,
          finish: Callable[[Any], Any] = lambda result: result,
-         module: Callable[[], Callable[[Any], Any]] | None = None) -> Work:
+         module: Callable[[bool], Callable[[Any], Any]] | None = None) -> Work:
     """The work of a library that is told by how it makes arrays and, if it does, modules, and compiles and waits."""
-    if case == MODULE:
+    if case in (MODULE, HISTORY):
         weights, biases = ([*map(array, part)] for part in layers())
-        function: Callable = (lambda x: layered(x, weights, biases)) if module is None else module()
+        function: Callable = (lambda x: layered(x, weights, biases)) if module is None else module(case == HISTORY)
         f, arguments = compiled(function), [array(np.ones((1, 8), np.float32))]
     elif case == CAPTURED:
         x, *parameters = map(array, data(1 + PARAMETERS))
@@ -78,41 +81,44 @@ def work(case: str, array: Callable[[np.ndarray], Any],
     else:
         given = data(ARGUMENTS[case])
         f, arguments = compiled(FUNCTIONS[case]), given if case == ARRAYS else [*map(array, given)]
-    return Work(lambda: finish(f(*arguments)), sample(np.asarray(f(*arguments))))
+    result = f(*arguments)
+    return Work(lambda: finish(f(*arguments)), sample(np.asarray(result.detach() if case == HISTORY else result)))
 
 
-def module_of(library: Any, array: Callable[[np.ndarray], Any]) -> Callable[[Any], Any]:
+def module_of(library: Any, array: Callable[[np.ndarray], Any], gradients: bool) -> Callable[[Any], Any]:
     """Layers of PyTorch, or of a library with its names."""
     linear = [library.nn.Linear(8, 8).requires_grad_(False) for _ in range(LAYERS)]
     for layer, w, b in zip(linear, *layers()):
         layer.weight.copy_(array(w))
         layer.bias.copy_(array(b))
-    return library.nn.Sequential(*linear)
+    return library.nn.Sequential(*linear).requires_grad_(gradients)
 
 
 def tracegrad(case: str) -> Work:
     import tracegrad as tg
-    return work(case, tg.asarray, tg.trace, module=lambda: module_of(tg, tg.asarray))
+    return work(case, tg.asarray, tg.trace, module=partial(module_of, tg, tg.asarray))
 
 
 def tracegrad_eager(case: str) -> Work:
     import tracegrad as tg
-    return work(case, tg.asarray, module=lambda: module_of(tg, tg.asarray))
+    return work(case, tg.asarray, module=partial(module_of, tg, tg.asarray))
 
 
 def numpy(case: str) -> Work:
+    if case == HISTORY:
+        raise NotImplementedError("NumPy does not differentiate")
     return work(case, lambda x: x)
 
 
 def torch(case: str) -> Work:
     import torch
-    return work(case, torch.from_numpy, module=lambda: module_of(torch, torch.from_numpy))
+    return work(case, torch.from_numpy, module=partial(module_of, torch, torch.from_numpy))
 
 
 def torch_compile(case: str) -> Work:
     import torch
     return work(case, torch.from_numpy, lambda f: torch.compile(f, dynamic=False),
-                module=lambda: module_of(torch, torch.from_numpy))
+                module=partial(module_of, torch, torch.from_numpy))
 
 
 def jax(case: str) -> Work:
@@ -120,8 +126,12 @@ def jax(case: str) -> Work:
 
     def finish(result):
         return result.block_until_ready()
-    if case not in (MODULE, CAPTURED):
+    if case not in (MODULE, HISTORY, CAPTURED):
         return work(case, jax.numpy.asarray, jax.jit, finish)
+    if case == HISTORY:
+        arguments = jax.tree_util.tree_map(jax.numpy.asarray, [np.ones((1, 8), np.float32), *layers()])
+        f = jax.jit(lambda *arguments: jax.vjp(layered, *arguments))
+        return Work(lambda: jax.block_until_ready(f(*arguments)), sample(np.asarray(f(*arguments)[0])))
     if case == MODULE:
         f, arguments = jax.jit(layered), [np.ones((1, 8), np.float32), *layers()]
     else:
@@ -133,7 +143,7 @@ def jax(case: str) -> Work:
 
 BENCHMARK = Benchmark(
     question="the cost of a call: next to nothing to compute, from few tensors to many",
-    cases=(CASE, FOUR, MANY, ARRAYS, MODULE, CAPTURED),
+    cases=(CASE, FOUR, MANY, ARRAYS, MODULE, HISTORY, CAPTURED),
     contenders={
         "tracegrad": tracegrad, "tracegrad eager": tracegrad_eager, "numpy": numpy, "torch": torch,
         "torch.compile": torch_compile, "jax": jax,

@@ -325,6 +325,7 @@ from tracegrad.pooling import (
     max_pool3d,
 )
 from tracegrad.probabilities import log_softmax, logsumexp, one_hot, softmax
+from tracegrad.processors import get_num_threads, set_num_threads
 from tracegrad.profiles import profile
 from tracegrad.random import (
     Generator,

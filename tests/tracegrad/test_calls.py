@@ -28,7 +28,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "functions.md"
 
 SETTINGS = {
     "trace", "eager", "profile", "no_grad", "enable_grad", "is_grad_enabled", "set_default_dtype", "get_default_dtype",
-    "save", "load", "get_printoptions", "set_printoptions", "printoptions",
+    "get_num_threads", "set_num_threads", "save", "load", "get_printoptions", "set_printoptions", "printoptions",
 }
 DTYPES = {"can_cast", "finfo", "iinfo", "isdtype", "is_complex", "is_floating_point", "promote_types", "result_type"}
 DATA = {"tensor", "asarray", "as_tensor", "from_numpy", "from_dlpack", "astype", "empty", "empty_like", "allclose"}

@@ -18,7 +18,8 @@ import numpy as np
 from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.recorder import ACTIVE
+from tracegrad.aborts import Abort
+from tracegrad.recorder import ACTIVE, not_replayed
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -50,11 +51,13 @@ def set_printoptions(**options: Any) -> None:
         ...     print(tg.tensor([1 / 3]))
         tensor([0.33])
     """
+    not_replayed(Abort.EFFECT, "how Tensors print")
     OPTIONS.set(replace(OPTIONS.get(), **options))
 
 
 def get_printoptions() -> dict[str, Any]:
     """How Tensors print."""
+    not_replayed(Abort.HIDDEN_STATE, "how Tensors print")
     return asdict(OPTIONS.get())
 
 

@@ -6,7 +6,7 @@ import operator
 from codegen import get_num_threads as threads_in_use
 from codegen import set_num_threads as use_threads
 from tracegrad.aborts import Abort
-from tracegrad.recorder import ACTIVE
+from tracegrad.recorder import not_replayed
 from tracegrad.source_lines import at_user_line
 
 MOST_THREADS = 1024
@@ -18,7 +18,7 @@ def get_num_threads() -> int:
         >>> tg.get_num_threads() >= 1
         True
     """
-    _not_replayed(Abort.HIDDEN_STATE)
+    not_replayed(Abort.HIDDEN_STATE, "the number of threads")
     return threads_in_use()
 
 
@@ -36,12 +36,5 @@ def set_num_threads(count: int) -> None:
     number = operator.index(count)
     if not 1 <= number <= MOST_THREADS:
         raise ValueError(at_user_line(f"set_num_threads: {number} threads: it takes 1 to {MOST_THREADS}"))
-    _not_replayed(Abort.EFFECT)
+    not_replayed(Abort.EFFECT, "the number of threads")
     use_threads(number)
-
-
-def _not_replayed(why: Abort) -> None:
-    """A run that is recorded is not replayed: no replay would read the number, or set it."""
-    recorder = ACTIVE.get()
-    if recorder is not None:
-        recorder.abort(why, "the number of threads")

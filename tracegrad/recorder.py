@@ -418,3 +418,10 @@ def _is_numbers(data: Any) -> bool:
     if isinstance(data, list | tuple):
         return all(map(_is_numbers, data))
     return isinstance(data, bool | int | float | complex | np.generic)
+
+
+def not_replayed(why: Abort, what: str) -> None:
+    """What this thread does next no replay would do: a run that is being recorded is not replayed."""
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.abort(why, what)

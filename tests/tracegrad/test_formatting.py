@@ -51,3 +51,20 @@ def test_notebooks_show_small_matrices_as_tables() -> None:
     assert re.findall("<td>(.*?)</td>", tg.arange(20)._repr_html_()) == [str(k) for k in range(20)]
     for x in (tg.tensor(1.0), tg.ones(21), tg.ones(2, 2, 2), tg.zeros(0, 3)):
         assert x._repr_html_() is None
+
+
+def test_a_traced_function_sets_and_reads_the_options_at_every_call():
+    def sets(x):
+        tg.set_printoptions(precision=2)
+        return x * 2
+
+    def reads(x):
+        return x * tg.get_printoptions()["precision"]
+
+    with tg.printoptions():
+        for traced in (tg.trace(sets), tg.trace(reads)):
+            with pytest.warns(tg.Followed, match="how Tensors print"):
+                for precision in (5, 6, 6, 7):
+                    tg.set_printoptions(precision=precision)
+                    result, now = traced(tg.ones(2)).tolist(), tg.get_printoptions()["precision"]
+                    assert (result, now) in (([2.0] * 2, 2), ([float(precision)] * 2, precision))

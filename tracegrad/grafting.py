@@ -68,7 +68,7 @@ class Grafted:
 
 
 def grafted(new: NewPath, departure: Departure | None, name: str, compiling: Compiling) -> Grafted:
-    """Add a path to the root that the call left, or where that cannot be, make a root of it."""
+    """Add a path to the root that the call left, or where that cannot be, make a root of it. KnownPath if it has it."""
     if departure is not None:
         try:
             return _joined(new, departure, name, compiling)

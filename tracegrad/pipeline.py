@@ -42,7 +42,7 @@ from tracegrad.recorder import ACTIVE, Input, Recorder
 from tracegrad.replay import GradEffect, SlotEffect, Trace
 from tracegrad.results import Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
-from tracegrad.segments import Path
+from tracegrad.segments import KnownPath, Path
 from tracegrad.spans import begin, end
 from tracegrad.tensors import Tensor
 
@@ -211,6 +211,9 @@ def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Abo
         return _compile(run, name, compiling)
     except Declined as declined:
         return [declined.aborted]
+    except KnownPath:
+        assert run.departure is not None
+        return [run.departure.segment.differs_compiled()]
     except CannotLower as reason:
         return [Aborted(Abort.NOT_LOWERED, str(reason))]
     except TypeRuleError as refusal:            # eager execution is more generous than the type rules

@@ -105,13 +105,26 @@ class Segment:
             return None
         return Aborted(Abort.HOST_READ, f"{read.what}, which has had {values} values", read.line)
 
+    def differs_compiled(self) -> Aborted:
+        """Why a call left here whose Python then went a known way. A float will do so each time: `growth` is closed."""
+        read = self.read
+        assert read is not None
+        why = Aborted(Abort.HOST_READ, f"{read.what}, whose last digits are others when it is compiled", read.line)
+        if read.dtype in FLOATS:
+            self.growth.closed = why
+        return why
+
 
 class NotThisTree(Exception):
     """A path does not begin as the others do: the run depended on something that neither guards nor reads show."""
 
 
+class KnownPath(Exception):
+    """The path is one of the tree's."""
+
+
 def added(tree: Segment | None, path: Path) -> Segment:
-    """The tree with one more path. NotThisTree if it does not branch off at a read."""
+    """The tree with one more path. KnownPath if it has it, NotThisTree if the path does not branch off at a read."""
     nodes = tuple([with_args(node, [path.number(a) for a in node.args]) for node in path.graph.nodes])
     reads = [replace(read, value=path.number(read.value)) for read in path.reads]
     passed: list[Segment] = []
@@ -121,10 +134,12 @@ def added(tree: Segment | None, path: Path) -> Segment:
             break
         passed.append(at)
         at = at.ways.get(read.number)
-    if at is not None:
-        raise NotThisTree
     bounds = [0, *(read.nodes for read in reads)]
-    segment = Segment(bounds[-1], nodes[bounds[-1]:], end=tuple(map(path.number, path.graph.outputs)), path=path)
+    end = tuple(map(path.number, path.graph.outputs))
+    if at is not None:
+        same = len(passed) == len(reads) and at.path is not None and (at.nodes, at.end) == (nodes[at.first:], end)
+        raise KnownPath if same else NotThisTree
+    segment = Segment(bounds[-1], nodes[bounds[-1]:], end=end, path=path)
     for k in reversed(range(len(reads))):
         if k < len(passed):
             segment = replace(passed[k], ways={**passed[k].ways, reads[k].number: segment})

@@ -11,7 +11,7 @@ from codegen.ir.program import Exit, case_number
 from codegen.ir.types import TensorType
 from codegen.ir.verify import verify
 from tracegrad.recorder import Read
-from tracegrad.segments import NotThisTree, Path, Segment, added, lowered
+from tracegrad.segments import KnownPath, NotThisTree, Path, Segment, added, lowered
 
 F64 = TensorType("f64")
 
@@ -75,10 +75,26 @@ def test_the_old_tree_stays_as_it_was() -> None:
     assert lowered("halve", (F64,), tree).program == before
 
 
-@pytest.mark.parametrize("path", [halvings(2), by_number(1.0)], ids=["the same again", "another beginning"])
-def test_what_does_not_branch_off_at_a_read_is_no_way_of_the_tree(path: Path) -> None:
-    with pytest.raises(NotThisTree):
+@pytest.mark.parametrize("path, why", [(halvings(2), KnownPath), (by_number(1.0), NotThisTree)],
+                         ids=["the same again", "another beginning"])
+def test_what_does_not_branch_off_at_a_read_is_no_way_of_the_tree(path: Path, why: type[Exception]) -> None:
+    with pytest.raises(why):
         added(tree_of(halvings(2)), path)
+
+
+def test_a_float_whose_last_digits_differ_when_compiled_is_followed_from_then_on() -> None:
+    def f(x: tg.Tensor) -> float:
+        return 1 + float(tg.sin(x))
+
+    values = np.linspace(1, 100, 1000, dtype=np.float32)
+    compiled = tg.trace(lambda x: tg.sin(x))
+    compiled(tg.tensor(values))
+    x = tg.tensor(values[compiled(tg.tensor(values)).numpy() != np.sin(values)][0])
+    traced = tg.trace(f)
+    with pytest.warns(tg.Followed, match="test_segments.py:[0-9]+: .*last digits"):
+        results = [traced(x) for _ in range(6)]
+    np.testing.assert_allclose(results, f(x), rtol=1e-6)
+    assert (traced.stats.recordings, traced.stats.new_paths, traced.stats.follows) == (2, 1, 4), traced.stats
 
 
 def test_a_long_path_does_not_recurse() -> None:

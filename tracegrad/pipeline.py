@@ -214,10 +214,8 @@ def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Abo
     except KnownPath:
         assert run.departure is not None
         return [run.departure.segment.differs_compiled()]
-    except CannotLower as reason:
+    except (CannotLower, TypeRuleError) as reason:      # eager execution is more generous than the type rules
         return [Aborted(Abort.NOT_LOWERED, str(reason))]
-    except TypeRuleError as refusal:            # eager execution is more generous than the type rules
-        return [Aborted(Abort.NOT_LOWERED, str(refusal))]
     except CompileError as failure:
         return [Aborted(Abort.COMPILER_FAILED, str(failure))]
     except Exception as failure:  # noqa: BLE001 - the call has its result: whatever fails now must not be the caller's

@@ -1,6 +1,6 @@
 """Lines of the user's program: where in it something happened, as text such as `model.py:42`.
 
-A frame belongs to the user unless its code lies in this package, in codegen or in NumPy.
+A frame belongs to the user unless its code lies in this package, in codegen, in NumPy or in Python's own library.
 """
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import numpy as np
 
 INSIDE = tuple(str(folder) + os.sep for folder in (
     Path(__file__).parent, Path(__file__).parent.parent / "codegen", Path(np.__file__).parent))
+PYTHONS = os.path.dirname(os.__file__) + os.sep
+FOR_PACKAGES = tuple(PYTHONS + folder + os.sep for folder in ("site-packages", "dist-packages"))
 
 
 @lru_cache(maxsize=4096)
@@ -24,25 +26,29 @@ def is_inside(filename: str) -> bool:
     return filename.startswith(INSIDE)
 
 
+@lru_cache(maxsize=4096)
+def is_users(filename: str) -> bool:
+    """Is this the file of code that a user wrote, or a package that was installed?"""
+    pythons = filename.startswith("<frozen ") or filename.startswith(PYTHONS) and not filename.startswith(FOR_PACKAGES)
+    return not (pythons or is_inside(filename))
+
+
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """The nearest frame at or above `frame` that is the user's."""
-    while frame is not None and is_inside(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 
 
 def user_line() -> str | None:
     """The line of the user's program that is running, or None if there is none."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and is_inside(frame.f_code.co_filename):
-        frame = frame.f_back
-    return frame and line_in(frame.f_code, frame.f_lineno)
+    return line_of(user_frame(sys._getframe(1)))
 
 
 def user_level() -> int:
     """The `stacklevel` with which the caller of this function warns at the user's line."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and is_inside(frame.f_code.co_filename):
+    while frame.f_back is not None and not is_users(frame.f_code.co_filename):
         frame, level = frame.f_back, level + 1
     return level
 

@@ -1,6 +1,7 @@
 """Every way to give up is reachable, says itself with its cure, and leaves the result what the Python gives."""
 from __future__ import annotations
 
+import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -219,3 +220,15 @@ def test_a_python_that_cannot_be_observed(monkeypatch):
     traced = tg.trace(lambda x: x * 2.0)
     np.testing.assert_array_equal(np.asarray(call(traced, X)), np.asarray(X) * 2.0)
     assert traced.stats.aborts["PYTHON_VERSION"] == 1
+
+
+def test_the_line_is_the_users_where_python_itself_does_what_cannot_be_replayed() -> None:
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return x * threading.Semaphore(2)._value
+
+    with pytest.warns(tg.Followed) as warned:
+        for _ in range(4):
+            f(tg.ones(3))
+    line = f.eager.__code__.co_firstlineno + 2
+    assert str(warned[0].message).startswith(f"f: test_aborts.py:{line}: "), warned[0].message

@@ -58,7 +58,7 @@ class Observation:
     result: Any = None
     error: Exception | None = None
     codes: dict[int, CodeType] = field(default_factory=dict)
-    unpredicted: list[CodeType] = field(default_factory=list)
+    unpredicted: list[Aborted] = field(default_factory=list)
     refusals: list[Aborted] = field(default_factory=list)
     left_by_error: bool = False         # was any frame left by an exception?
     computed: bool = False              # was any attribute of something read by a name that is computed, unpredicted?
@@ -171,7 +171,9 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             if facts_of(code).computed_on_self and not prediction.mentions.computed:
                 on_self.add(id(code))
             if own is None and id(code) not in prediction.codes:
-                seen.unpredicted.append(code)
+                user = user_frame(frame)
+                line = first_line(code) if user is frame else line_of(user)
+                seen.unpredicted.append(Aborted(Abort.UNSEEN_CODE, code.co_qualname, line))
 
     def look_at_self(frame: FrameType) -> None:
         """Its first argument is expected to be of a class that has it as a method: of others few attributes count."""
@@ -218,8 +220,8 @@ def _name(callee: Any) -> str:
 def _conclude(seen: Observation, prediction: Prediction) -> None:
     if seen.error is not None:
         seen.refuse(Abort.RAISED, type(seen.error).__name__)
-    for code in seen.unpredicted:
-        seen.refuse(Abort.UNSEEN_CODE, code.co_qualname, first_line(code))
+    for aborted in seen.unpredicted:
+        seen.refuse(aborted.reason, aborted.detail, aborted.line)
     for (name, value), setting in zip(prediction.settings, prediction.library.settings):
         if setting.read() != value:
             seen.refuse(Abort.EFFECT, f"it changed {name}")

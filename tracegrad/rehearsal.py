@@ -50,8 +50,9 @@ def rehearse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
     seen = observe(prediction, lambda: function(*args, **kwargs))
     given = set(arrays_in((*args, *kwargs.values())))
     aborts = [refusal for refusal in seen.refusals if refusal.reason not in HARMLESS]
-    aborts += [e.refusal for e in effects(prediction) if e.refusal is not None and id(e.owner) not in given]
-    return Rehearsal(seen.result, seen.error, tuple(dict.fromkeys(aborts)), frozenset(seen.codes.values()))
+    ran = frozenset(seen.codes.values())
+    aborts += filter(None, [e.refusal(ran) for e in effects(prediction) if id(e.owner) not in given])
+    return Rehearsal(seen.result, seen.error, tuple(dict.fromkeys(aborts)), ran)
 
 
 def arrays_in(values: Iterable[Any], depth: int = 0) -> Iterator[int]:

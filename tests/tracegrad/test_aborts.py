@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import threading
+import types
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -232,3 +233,22 @@ def test_the_line_is_the_users_where_python_itself_does_what_cannot_be_replayed(
             f(tg.ones(3))
     line = f.eager.__code__.co_firstlineno + 2
     assert str(warned[0].message).startswith(f"f: test_aborts.py:{line}: "), warned[0].message
+
+
+def test_a_change_is_named_with_the_line_that_makes_it() -> None:
+    n, bag = 0, types.SimpleNamespace(steps=0)
+
+    def by_closure(x: tg.Tensor) -> tg.Tensor:
+        nonlocal n
+        n += 1
+        return x * n
+
+    def by_attribute(x: tg.Tensor) -> tg.Tensor:
+        bag.steps += 1
+        return x * bag.steps
+
+    for function, line, what in ((by_closure, 2, "the variable n"), (by_attribute, 1, ".steps of a SimpleNamespace")):
+        traced, line = tg.trace(function), line + function.__code__.co_firstlineno
+        with pytest.warns(tg.Followed, match=f"test_aborts.py:{line}: .*changed {what}"):
+            for _ in range(3):
+                traced(X)

@@ -7,10 +7,11 @@
 """
 from __future__ import annotations
 
-from collections.abc import Hashable
+import dis
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import is_dataclass
 from enum import Enum, auto
-from types import BuiltinFunctionType, MethodType, MethodWrapperType
+from types import BuiltinFunctionType, CellType, CodeType, MethodType, MethodWrapperType
 from typing import Any
 
 from codegen.ir.structs import struct
@@ -22,6 +23,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.purity.stamps import Entry
 from tracegrad.purity.values import bits
 from tracegrad.pytrees import opened
+from tracegrad.source_lines import line_in
 
 BOUND = (BuiltinFunctionType, MethodType, MethodWrapperType)     # made anew each time they are read
 
@@ -52,10 +54,26 @@ class Effect:
         """The place that changed, whichever way it was found."""
         return self.child.place(self.owner)
 
-    @property
-    def refusal(self) -> Aborted | None:
-        """Why the run cannot be replayed because of it, if so."""
-        return Aborted(Abort.EFFECT, self.what) if self.kind is Kind.OTHER else None
+    def refusal(self, codes: Iterable[CodeType]) -> Aborted | None:
+        """Why the run cannot be replayed because of it, if so, and where one of these codes sets what changed."""
+        if self.kind is not Kind.OTHER:
+            return None
+        places = list(_places_set(codes, self.owner, self.child))
+        what, line = self.what, places[0][1] if places else None
+        if type(self.owner) is CellType:        # which does not know its name
+            what = f"it changed the variable {' or '.join(sorted({name for name, _ in places})) or 'of a closure'}"
+        return Aborted(Abort.EFFECT, what, line)
+
+
+def _places_set(codes: Iterable[CodeType], owner: Any, child: Child) -> Iterator[tuple[str, str]]:
+    """Names that codes set which may be that of what changed, and the lines."""
+    op = "DEREF" if type(owner) is CellType else "GLOBAL" if child.absolute else "ATTR"
+    for code in codes:
+        names = {child.route.removeprefix(".")}.intersection(code.co_names) if op != "DEREF" else {*code.co_freevars}
+        for step in dis.get_instructions(code) if names else ():
+            if step.opname in (f"STORE_{op}", f"DELETE_{op}") and step.argval in names:
+                number = step.positions and step.positions.lineno
+                yield step.argval, line_in(code, number or code.co_firstlineno)
 
 
 def effects(prediction: Prediction) -> list[Effect]:

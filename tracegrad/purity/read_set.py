@@ -74,10 +74,10 @@ def read_set(prediction: Prediction, seen: Observation, changes: Collection[Effe
     if seen.handing:
         changes = [e for e in changes if _can_have_made(writer, e)]
         slots = [e for e in slots if e in changes]
-    refusals = [*seen.refusals, *(e.refusal for e in changes if e.refusal is not None), *writer.refusals]
+    codes = tuple(code for code in seen.codes.values() if prediction.library.trust(code) is None)
+    refusals = [*seen.refusals, *filter(None, [e.refusal(codes) for e in changes]), *writer.refusals]
     refusals += [Aborted(Abort.EFFECT, f"{e.what}, which cannot be found again") for e in slots
                  if e.place not in writer.places]
-    codes = tuple(code for code in seen.codes.values() if prediction.library.trust(code) is None)
     guards = Guards(tuple(writer.sources), writer.lines, writer.leaves, writer.constants, writer.watched(),
                     prediction.fn, codes)
     found = {key: guards.slot(*place) for key, place in writer.places.items()}

@@ -10,17 +10,14 @@
 """
 from __future__ import annotations
 
-import ctypes
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 from codegen.llvm_cpu import elf
-
-if TYPE_CHECKING:
-    import llvmlite.binding as llvm
+from codegen.llvm_cpu.llvm import ASSEMBLY, OBJECT, Wrapped, llvm
 
 HOT, PLAIN, COLD = 2, 1, 0
 """Levels of instruction selection, scheduling and register allocation: for loops over data; for loops that are written
@@ -35,42 +32,18 @@ class LinkError(Exception):
 
 def compile_object(text: str, level: int = HOT) -> bytes:
     """Object code of a module for this machine; LinkError with LLVM's words if the text is not valid."""
-    import llvmlite.binding as llvm
-
-    with _machine(level) as machine:
-        try:
-            with llvm.parse_assembly(text, llvm.create_context()) as module:
-                return _object_of(module, machine)
-        except RuntimeError as error:
-            raise LinkError(str(error)) from None
-
-
-def _object_of(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes:
-    """As machine.emit_object(module), which would let in one thread of the process at a time: LLVM itself lets in one
-    for each context and machine."""
-    from llvmlite.binding import ffi
-
-    emit = getattr(ffi.lib.LLVMPY_TargetMachineEmitToMemory, "_cfn", None)
-    if emit is None:
-        return machine.emit_object(module)
-    with ffi.OutputString() as error:
-        buffer = emit(machine, module, 1, error)
-        if not buffer:
-            raise RuntimeError(str(error))
-    try:
-        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
-    finally:
-        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+    return _emitted(text, level, OBJECT)
 
 
 def assembly(text: str, level: int = HOT) -> str:
     """What `compile_object` makes, as assembly for people; LinkError as there."""
-    import llvmlite.binding as llvm
+    return _emitted(text, level, ASSEMBLY).decode()
 
+
+def _emitted(text: str, level: int, what: int) -> bytes:
     with _machine(level) as machine:
         try:
-            with llvm.parse_assembly(text, llvm.create_context()) as module:
-                return machine.emit_assembly(module)
+            return llvm().emit(text, machine, what)
         except RuntimeError as error:
             raise LinkError(str(error)) from None
 
@@ -93,9 +66,9 @@ def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None 
 
 def link_by_llvm(code: bytes, names: tuple[str, ...], imports: Mapping[str, int]) -> dict[str, int]:
     """`link` for whatever LLVM makes, on any machine."""
-    import llvmlite.binding as llvm
+    import llvmlite.binding
 
-    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    builder = llvmlite.binding.JITLibraryBuilder().add_object_img(code).add_current_process()
     for name, address in imports.items():
         builder.import_symbol(name, address)
     for name in names:
@@ -111,48 +84,35 @@ def link_by_llvm(code: bytes, names: tuple[str, ...], imports: Mapping[str, int]
 
 def processor_by_llvm() -> tuple[str, str]:
     """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
-    import llvmlite.binding as llvm
-
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    return llvm().processor()
 
 
 def versions() -> str:
     """What makes the objects, for people."""
     import llvmlite
-    import llvmlite.binding as llvm
 
-    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+    return f"llvmlite {llvmlite.__version__}, LLVM {llvm().version()}"
 
 
-_idle_machines: dict[int, list[llvm.TargetMachine]] = {HOT: [], PLAIN: [], COLD: []}
+_idle_machines: dict[int, list[Any]] = {HOT: [], PLAIN: [], COLD: []}
 
 
 @contextmanager
-def _machine(level: int) -> Iterator[llvm.TargetMachine]:
+def _machine(level: int) -> Iterator[Any]:
     """A machine that no other thread has meanwhile."""
     idle = _idle_machines[level]
     try:
         machine = idle.pop()
     except IndexError:
-        machine = _new_machine(level)
+        machine = llvm().new_machine(level)
     try:
         yield machine
     finally:
         idle.append(machine)
 
 
-def _new_machine(level: int) -> llvm.TargetMachine:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    cpu, features = processor_by_llvm()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=cpu, features=features, opt=level, reloc="pic", codemodel="default")
-
-
 @cache
-def _linker() -> llvm.LLJIT:
-    import llvmlite.binding as llvm
+def _linker() -> Any:
+    import llvmlite.binding
 
-    return llvm.create_lljit_compiler(_new_machine(HOT))
+    return llvmlite.binding.create_lljit_compiler(Wrapped().new_machine(HOT))

@@ -10,8 +10,10 @@ import pytest
 
 from codegen.llvm_cpu import elf, jobs
 from codegen.llvm_cpu import link as linking
+from codegen.llvm_cpu import llvm as library
 from codegen.llvm_cpu.jobs import Job, submit
-from codegen.llvm_cpu.link import HOT, LinkError, compile_object, link
+from codegen.llvm_cpu.link import COLD, HOT, PLAIN, LinkError, assembly, compile_object, link
+from codegen.llvm_cpu.llvm import Direct, Wrapped, llvm
 
 DOUBLE = "define i64 @twice(i64 %x) {\n  %y = add i64 %x, %x\n  ret i64 %y\n}\n"
 CALLS = "declare i64 @given(i64)\ndefine i64 @call(i64 %x) {\n  %y = call i64 @given(i64 %x)\n  ret i64 %y\n}\n"
@@ -44,6 +46,33 @@ FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "LLVM's":
         monkeypatch.setattr(elf, "is_known_here", lambda: False)
+
+
+@pytest.fixture
+def wrapped(monkeypatch: pytest.MonkeyPatch) -> Wrapped:
+    """LLVM is asked through llvmlite's own functions."""
+    library = Wrapped()
+    monkeypatch.setattr(linking, "llvm", lambda: library)
+    monkeypatch.setattr(linking, "_idle_machines", {HOT: [], PLAIN: [], COLD: []})
+    return library
+
+
+def test_the_functions_that_are_called_directly_do_what_their_wrappers_do(request: pytest.FixtureRequest) -> None:
+    assert isinstance(llvm(), Direct)
+    made, written, direct = compile_object(COUNTS), assembly(COUNTS), (llvm().processor(), llvm().version())
+    wrapped = request.getfixturevalue("wrapped")
+    assert compile_object(COUNTS) == made and assembly(COUNTS) == written
+    assert (wrapped.processor(), wrapped.version()) == direct
+    with pytest.raises(LinkError):
+        compile_object("nonsense")
+
+
+def test_an_unknown_llvmlite_is_asked_through_its_wrappers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "KNOWN", ((0, 1), (0, 2)))
+    assert isinstance(library._llvm.__wrapped__(), Wrapped)
+    monkeypatch.undo()
+    monkeypatch.setattr(library, "_library_path", lambda: None)
+    assert isinstance(library._llvm.__wrapped__(), Wrapped)
 
 
 def test_data_constants_and_functions_of_the_process() -> None:

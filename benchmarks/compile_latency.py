@@ -84,8 +84,9 @@ def seconds_of(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def latency(step: Callable[[], object], compiled: Callable[[], bool]) -> float:
-    """Call until a call was compiled, then some more to know what one costs."""
+def latency(step: Callable[[], object], compiled: Callable[[], bool], settle: Callable[[], None] = lambda: None
+            ) -> float:
+    """Call until a call was compiled, then some more, when nothing is compiled any more, to know what one costs."""
     first = []
     for _ in range(MOST_CALLS):
         first.append(seconds_of(step))
@@ -93,15 +94,17 @@ def latency(step: Callable[[], object], compiled: Callable[[], bool]) -> float:
             break
     else:
         raise RuntimeError(f"still not compiled after {MOST_CALLS} calls")
+    settle()
     return sum(first) - len(first) * statistics.median(seconds_of(step) for _ in range(STEADY_CALLS))
 
 
 def tracegrad(case: str, cache: Path) -> float:
     os.environ["TRACEGRAD_CACHE_DIR"] = str(cache)
     import tracegrad as tg
+    from codegen import finish_compiling
     function, arguments = CASES[case].step()
     step: Any = tg.trace(strict=True)(function)
-    return latency(lambda: step(*arguments), lambda: step.stats.replays > 0)
+    return latency(lambda: step(*arguments), lambda: step.stats.replays > 0, finish_compiling)
 
 
 def torch_compile(case: str, cache: Path) -> float:

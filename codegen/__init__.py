@@ -24,12 +24,13 @@ from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
 from codegen.schedule.plan import CannotLower
 from codegen.schedule.step_reports import StepReport, StepTime
 from codegen.seen_sizes import SeenSizes
-from codegen.targets import TARGETS, Target, describe_host, native_observer
+from codegen.targets import TARGETS, Target, describe_host, finish_compiling, native_observer
 
 __all__ = [
     "DONE", "TARGETS", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache",
     "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured", "NativeEvent",
     "NativeMethod", "Program", "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets",
-    "clock_ns", "collector_paused", "compile_program", "default_cache", "describe_host", "get_num_threads",
-    "machine_ceilings", "member_offset", "native_call", "native_observer", "parse", "set_num_threads", "slot_offset",
+    "clock_ns", "collector_paused", "compile_program", "default_cache", "describe_host", "finish_compiling",
+    "get_num_threads", "machine_ceilings", "member_offset", "native_call", "native_observer", "parse",
+    "set_num_threads", "slot_offset",
 ]

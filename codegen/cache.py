@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 MAGIC = b"tracegrad code 1\n"
 """The first bytes of an entry; the number changes with the layout of an entry."""
 
@@ -129,13 +131,15 @@ class DiskCache:
 class Cache:
     """Loaded code by key, shared by everything compiled through it, with an optional DiskCache behind.
 
-    `addresses` may be read and written only while holding `lock`, which also serializes compilation.
+    `callers`: by the key of code that better code will take the place of, where its address is written: (words, word).
+    Both may be read and written only while holding `lock`, which also serializes compilation.
     """
 
     def __init__(self, disk: DiskCache | None):
         self.disk = disk
         self.lock = threading.RLock()
         self.addresses: dict[str, int] = {}
+        self.callers: dict[str, list[tuple[np.ndarray, int]]] = {}
 
     def clear(self) -> None:
         """Empty the disk; what this process has loaded stays."""

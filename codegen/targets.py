@@ -32,23 +32,39 @@ def native_observer() -> Observer:
     return observer()
 
 
+def finish_compiling() -> None:
+    """Return when all programs run the code that they will go on running: what had to be compiled quickly, because a
+    call waited for it, has been compiled well too."""
+    from codegen.llvm_cpu.drafts import wait_for_drafts
+
+    wait_for_drafts()
+
+
 @struct
 class Target:
     """`compile(source, aliases of each end, cache)` makes an Executable or raises CannotLower.
 
-    `binds`: can the source have symbols? Else sizes make no difference to the code.
+    `binds`: can the source have symbols? Else sizes make no difference to the code. `prepare()` says that a program is
+    about to be recorded that will be compiled: what takes long and does not depend on it may begin.
     """
 
     name: str
     about: str
     compile: Callable[[Source, tuple[Aliases, ...], Cache], Executable]
     binds: bool = False
+    prepare: Callable[[], object] = lambda: None
 
 
 def _llvm_cpu(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
     from codegen.llvm_cpu.target import compile_source  # brings LLVM along, which only compiling needs
 
     return compile_source(source, aliases, cache)
+
+
+def _prepare_llvm_cpu() -> None:
+    from codegen.llvm_cpu.ahead import prepare
+
+    prepare()
 
 
 def _interpret(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
@@ -72,7 +88,8 @@ def _interpret(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Ex
 
 
 TARGETS: dict[str, Target] = {target.name: target for target in (
-    Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu, binds=True),
+    Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu, binds=True,
+           prepare=_prepare_llvm_cpu),
     Target("interpret", "the reference of every op, in NumPy: the oracle of the others", _interpret),
 )}
 """Every target by name."""

@@ -68,31 +68,31 @@ def elementwise_kernel(op: str, attrs: Mapping[str, str], operands: tuple[str, .
     return Kernel(params, (Axis("i", size),), (Pass((), body),), vector, 0)
 
 
-def object_code(text: str, features: Features) -> bytes:
+def object_code(text: str, features: Features, level: int = link.HOT) -> bytes:
     """The object code of a module for a processor with these Features."""
     if features is host_features():
-        return link.compile_object(text)
+        return link.compile_object(text, level)
     with llvm.parse_assembly(text, llvm.create_context()) as module:
         module.verify()
-        return _machine(features.cpu).emit_object(module)
+        return _machine(features.cpu, level).emit_object(module)
 
 
 @cache
-def _machine(cpu: str) -> llvm.TargetMachine:
+def _machine(cpu: str, level: int) -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=cpu, opt=2, reloc="pic", codemodel="default")
+    return target.create_target_machine(cpu=cpu, opt=level, reloc="pic", codemodel="default")
 
 
 @cache
-def compile_kernel(kernel: Kernel, features: Features) -> Callable[..., bool]:
+def compile_kernel(kernel: Kernel, features: Features, level: int = link.HOT) -> Callable[..., bool]:
     """run(arrays, first=0, last=all) runs chunks on contiguous arrays in the order of the params: did a check fail?
 
     `words`: those that the kernel is given. A kernel is compiled once for each Features.
     """
     symbol = f"kernel_{next(_symbols)}"
-    code = object_code(emit_kernel(kernel, symbol, features), features)
+    code = object_code(emit_kernel(kernel, symbol, features), features, level)
     prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
     native = prototype(link.link(code, [symbol])[symbol])
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from codegen import Measured, NativeEvent, StepReport, clock_ns, native_observer
+from codegen import Measured, NativeEvent, StepReport, clock_ns, finish_compiling, native_observer
 from tracegrad.dispatch import note_ops
 from tracegrad.modes import MODE, Mode
 from tracegrad.recorder import ACTIVE
@@ -113,6 +113,7 @@ def profile() -> Iterator[Profile]:
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.refuse("profile inside of a traced function")
+    finish_compiling()                  # what is profiled is what will go on running
     observer = native_observer()
     p = Profile()
     token = MODE.set(Mode.PROFILED if MODE.get() is None else MODE.get())

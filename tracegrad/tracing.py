@@ -305,14 +305,14 @@ class Traced(Called):
                 departure: Departure | None) -> Any:
         start = time.perf_counter()
         self.stats.eager_calls += 1         # until it is known better
+        TARGETS[self._compiling.target].prepare()
         growth = tree.growth if departure is None else departure.segment.growth
         if adopted is not None and not self._rehearsed:
             rehearsal = rehearse(self.eager, args, kwargs, pipeline.LIBRARY, self._codes)
             self._rehearsed = rehearsal is None or not rehearsal.aborts
             if rehearsal is not None:
                 return self._end_rehearsal(tree, rehearsal)
-        front = None if adopted is None else ArrayRun(adopted, args, kwargs)
-        given = (args, kwargs) if adopted is None else adopted[:2]
+        front, given = (None, (args, kwargs)) if adopted is None else (ArrayRun(adopted, args, kwargs), adopted[:2])
         like = resized(tree, *given) if departure is None else None
         because = None if departure is not None else last_missed(tree, *given) if like is None else like.because
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted

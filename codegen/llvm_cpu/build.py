@@ -1,7 +1,7 @@
 """build: a plan that was not run before -> an Executable: kernels emitted, compiled where no one has, and encoded.
 
 A kernel is compiled once for a process and, with a disk cache, once for a machine: it is known by its printed text.
-Texts are compiled in threads (see jobs) while the next ones are written.
+Texts are compiled in threads (see jobs) while the next ones are written: quickly, and well while they run (see drafts).
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from time import perf_counter
 from codegen.cache import Cache
 from codegen.executable import Aliases, Executable, Measured, storage_of_ends
 from codegen.llvm_cpu.blas_panels import multiplier
+from codegen.llvm_cpu.drafts import Draft, follow_drafts, replace_drafts
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.encode import encode, unsupported
 from codegen.llvm_cpu.executables import executable, kernel_key, product_key, symbol_of
@@ -65,6 +66,9 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         loadings |= {key: _kernel(kernel, key, cache, emit)
                      for kernel, key in keys.items() if key not in cache.addresses}
         cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
+        drafts = [Draft(key, symbol_of(key), loading.text, loading.level)
+                  for key, loading in loadings.items() if loading.text]
+        cache.callers |= {draft.key: [] for draft in drafts}
         base = runtime()
         addresses = {kernel: cache.addresses[key] for kernel, key in keys.items()}
         symbols = {**base.symbols, **{name: cache.addresses[key] for name, key in products.items()}}
@@ -75,10 +79,14 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         functions |= {symbols[name]: (PRODUCT, name) for name in products}
         functions |= {address: (KERNEL, keys[kernel]) for kernel, address in addresses.items()}
         keep(cache.disk, key, plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded, functions)
+    follow_drafts(encoded, {address: keys[kernel] for kernel, address in addresses.items()}
+                  | {symbols[name]: key for name, key in products.items()}, cache)
+    if drafts:
+        replace_drafts(drafts, cache)
     return executable(plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded,
                       Measured(name, lambda: plan, LISTINGS), new, start)
 
 
 def _kernel(kernel: Kernel, key: str, cache: Cache, emit: Emit) -> Loading:
     symbol = symbol_of(key)
-    return Loading(key, cache.disk, lambda: emit(kernel, symbol, host_features()), (symbol,))
+    return Loading(key, cache.disk, lambda: emit(kernel, symbol, host_features()), (symbol,), draft=True)

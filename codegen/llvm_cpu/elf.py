@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PAGESIZE, PROT_EXEC, PROT_READ, PROT_WRITE
 from struct import Struct, error
-from typing import NamedTuple
 
 ABSOLUTE, RELATIVE, CALL, SLOTS = 1, 2, 4, (9, 41, 42)
 """Kinds of relocations: R_X86_64_64; PC32; PLT32; GOTPCREL, GOTPCRELX and REX_GOTPCRELX."""
@@ -40,46 +39,33 @@ class Missing(Exception):
     """A symbol that is nowhere."""
 
 
-class _Section(NamedTuple):
-    name: int
-    kind: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    alignment: int
-    entry_bytes: int
+class _Section:
+    __slots__ = ("kind", "flags", "offset", "size", "link", "info", "alignment")
+
+    def __init__(self, name: int, kind: int, flags: int, address: int, offset: int, size: int, link: int, info: int,
+                 alignment: int, entry_bytes: int):
+        self.kind, self.flags, self.offset, self.size = kind, flags, offset, size
+        self.link, self.info, self.alignment = link, info, alignment
 
     @property
     def is_loaded(self) -> bool:
         return bool(self.flags & _LOADED) and self.kind in (_CONTENT, _ZEROS)
 
 
-class _Symbol(NamedTuple):
-    name: int
-    info: int
-    other: int
-    section: int
-    value: int
-    size: int
+class _Symbol:
+    __slots__ = ("name", "section", "value")
+
+    def __init__(self, name: int, info: int, other: int, section: int, value: int, size: int):
+        self.name, self.section, self.value = name, section, value
 
 
-class _Relocation(NamedTuple):
+class _Relocation:
     """At `offset` of a section goes where a symbol is, plus `addend`."""
 
-    offset: int
-    info: int
-    addend: int
+    __slots__ = ("offset", "kind", "symbol", "addend")
 
-    @property
-    def kind(self) -> int:
-        return self.info & 0xFFFFFFFF
-
-    @property
-    def symbol(self) -> int:
-        return self.info >> 32
+    def __init__(self, offset: int, info: int, addend: int):
+        self.offset, self.kind, self.symbol, self.addend = offset, info & 0xFFFFFFFF, info >> 32, addend
 
 
 _SECTION, _SYMBOL, _RELOCATION = Struct("<IIQQQQIIQQ"), Struct("<IBBHQQ"), Struct("<QQq")

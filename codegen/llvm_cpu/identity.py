@@ -26,16 +26,32 @@ _CHANGING = frozenset({"cpu mhz", "bogomips", "processor", "core id", "apicid", 
 @cache
 def host() -> tuple[str, str]:
     """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
-    disk, text = default_cache().disk, processor_text(_CPUINFO)
-    if disk is None or not text:
-        return processor_by_llvm()
-    key = content_key("host", *compiler_identity(), text)
-    kept = (disk.get(key) or b"").decode().split("\n")
-    if len(kept) == 2:
-        return kept[0], kept[1]
+    disk, key = default_cache().disk, _host_key()
+    kept = _kept_host(key)
+    if kept is not None:
+        return kept
     name, features = processor_by_llvm()
-    disk.put(key, f"{name}\n{features}".encode())
+    if disk is not None and key:
+        disk.put(key, f"{name}\n{features}".encode())
     return name, features
+
+
+def is_host_known() -> bool:
+    """Is it known without asking LLVM?"""
+    return _kept_host(_host_key()) is not None
+
+
+def _kept_host(key: str) -> tuple[str, str] | None:
+    disk = default_cache().disk
+    kept = (disk.get(key) or b"").decode().split("\n") if disk is not None and key else ()
+    return (kept[0], kept[1]) if len(kept) == 2 else None
+
+
+@cache
+def _host_key() -> str:
+    """Under what it is kept; "" where nothing tells one processor from another."""
+    text = processor_text(_CPUINFO)
+    return content_key("host", *compiler_identity(), text) if text else ""
 
 
 def processor_text(path: str) -> str:

@@ -1,16 +1,18 @@
 """jobs: LLVM texts that are compiled in threads, while Python goes on.
 
-    job = submit(text, HOT)     a thread compiles it, while fewer than MOST others do so
+    job = submit(text, HOT)     threads compile what was submitted, MOST at a time
     job.code()                  its object; who asks for one that nobody has begun with compiles it
+    begin(work)                 a thread does it
 
-1. A thread ends with its job, and the interpreter after its threads, so none is in LLVM when that is taken down, and
-   what was compiled for a process that has ended meanwhile is kept for the next.
+1. A thread ends when there is nothing to do, and the interpreter after its threads, so none is in LLVM when that is
+   taken down, and what was compiled for a process that has ended meanwhile is kept for the next.
 2. A fork waits for the jobs that have begun: a child, in which these threads are not, compiles the others itself.
 """
 from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from codegen.llvm_cpu.link import LinkError, compile_object
@@ -55,29 +57,75 @@ class Job:
 def submit(text: str, level: int, keep: Callable[[bytes], None] = lambda code: None) -> Job:
     """A job that a thread will do; `keep` is called with the code."""
     job = Job(text, level, keep)
-    try:
-        threading.Thread(target=_do, args=(job,), name="tracegrad-compiler").start()
-    except RuntimeError:
-        pass                        # there are no more threads: who asks for the code compiles it
+    _to_do.append(job.run)
+    with _counting:
+        if len(_threads) == MOST:       # to start one takes as long as to write several texts
+            return job
+        thread = _thread(_work)
+        _threads.add(thread)
+    if not _starts(thread):             # then who asks for the code compiles it
+        _threads.discard(thread)
     return job
 
 
-_turns = threading.Semaphore(MOST)
+def begin(work: Callable[[], object]) -> None:
+    """Have a thread do this, unless there are no more threads."""
+    _starts(_thread(lambda: run_in_turn(work)))
 
 
-def _do(job: Job) -> None:
+def run_in_turn(work: Callable[[], object]) -> None:
+    """Do it when fewer than MOST threads compile."""
     with _turns:
-        job.run()
+        work()
+
+
+_turns = threading.Semaphore(MOST)
+_to_do: deque[Callable[[], None]] = deque()
+_threads: set[threading.Thread] = set()
+_counting = threading.Lock()
+
+
+def _thread(work: Callable[[], None]) -> threading.Thread:
+    return threading.Thread(target=work, name="tracegrad-compiler")
+
+
+def _starts(thread: threading.Thread) -> bool:
+    """Start it; False if there are no more threads."""
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _work() -> None:
+    """Do what there is to do."""
+    while True:
+        try:
+            run_in_turn(_to_do.popleft())
+        except IndexError:
+            with _counting:
+                if not _to_do:          # whoever submits from now on starts another thread
+                    _threads.discard(threading.current_thread())
+                    return
 
 
 def _before_fork() -> None:
     for _ in range(MOST):
         _turns.acquire()
+    _counting.acquire()
 
 
 def _after_fork() -> None:
+    _counting.release()
     _turns.release(MOST)
 
 
+def _after_fork_in_child() -> None:
+    _threads.clear()
+    _to_do.clear()
+    _after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -12,20 +12,27 @@ from collections.abc import Callable, Mapping
 
 from codegen.cache import DiskCache
 from codegen.llvm_cpu.jobs import Job, submit
-from codegen.llvm_cpu.link import HOT, LinkError, link
+from codegen.llvm_cpu.link import COLD, HOT, LinkError, link
 
 
 class Loading:
-    """Code that is being loaded. `write` gives its text, if that is needed; `level`: how well it is compiled."""
+    """Code that is being loaded. `write` gives its text, if that is needed; `level`: how well it is compiled.
+
+    A draft (see drafts) is compiled quickly and not kept; `text` is what it was made from, "" of what is no draft.
+    """
 
     def __init__(self, key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
-                 imports: Mapping[str, int] | None = None, level: int = HOT):
+                 imports: Mapping[str, int] | None = None, level: int = HOT, draft: bool = False):
         self._exports, self._imports = exports, imports or {}
         self._addresses = None if disk is None else load_kept(key, disk, exports, imports)
         self.is_compiled = self._addresses is None
         """Is it made now, since there was none?"""
         self._job: Job | None = None
-        if self.is_compiled:
+        self.text, self.level = "", level
+        if self.is_compiled and draft:
+            self.text = write()
+            self._job = submit(self.text, COLD)
+        elif self.is_compiled:
             self._job = submit(write(), level, lambda code: disk.put(key, code) if disk else None)
 
     @property

@@ -16,10 +16,10 @@ further on is asked for.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from codegen.ir.dims import Dim
+from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import cost_of
 from codegen.schedule.index import coefficient, shift
@@ -36,7 +36,7 @@ FAR = 1024
 """Bytes between rows that processors do not look ahead over."""
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Ahead:
     """Where pass `number` asks for what the next row reads: (buffer, index)."""
 

@@ -5,6 +5,8 @@ the program is optimized and scheduled. One that turns out not to be called is k
 """
 from __future__ import annotations
 
+from math import prod
+
 from codegen.cache import Cache
 from codegen.ir.dims import typical
 from codegen.ir.tree import Tree
@@ -15,35 +17,39 @@ from codegen.llvm_cpu.link import PLAIN
 from codegen.llvm_cpu.loading import Loading
 from codegen.llvm_cpu.matmul import FUNCTIONS
 
+DRAFTED_WORK = 1 << 26
+"""Multiply-adds of all products of a run up to which their functions are drafts first: these take four times as long,
+some milliseconds more, where compiling them well takes tens."""
 
-def product(name: str, cache: Cache) -> Loading:
+
+def product(name: str, cache: Cache, draft: bool = False) -> Loading:
     """One of FUNCTIONS, by its name."""
     emit, dtype = FUNCTIONS[name]
     key = product_key(name)
     symbol = symbol_of(key)
-    return Loading(key, cache.disk, lambda: emit(dtype, symbol, host_features()), (symbol,), level=PLAIN)
+    return Loading(key, cache.disk, lambda: emit(dtype, symbol, host_features()), (symbol,), level=PLAIN, draft=draft)
 
 
 def begun(tree: Tree, cache: Cache) -> dict[str, Loading]:
     """Functions that the products of a tree will call, by name, unless they are here."""
-    found: dict[str, Loading] = {}
-    for name in _called(tree):
-        if product_key(name) not in cache.addresses:
-            found[name] = product(name, cache)
-    return found
+    work = _work_by_function(tree)
+    draft = sum(work.values()) <= DRAFTED_WORK
+    return {name: product(name, cache, draft) for name in work if product_key(name) not in cache.addresses}
 
 
-def _called(tree: Tree) -> list[str]:
-    """The functions that products call as they were recorded; what the optimizer makes of them may call others."""
-    above, types, names = _most(), tree.types(), dict[str, None]()
+def _work_by_function(tree: Tree) -> dict[str, int]:
+    """The functions that products call as they were recorded, and what they do; the optimizer's may call others."""
+    above, types, work = _most(), tree.types(), dict[str, int]()
     for node in (node for block in tree.blocks for node in block.nodes if node.op == "matmul"):
         a, b = (types[v].shape for v in node.args)
         if node.type.dtype not in LLVM_TYPES or len(a) < 2 or len(b) < 2:
             continue
         m, k, n = typical(a[-2]), typical(a[-1]), typical(b[-1])
         if 0 < m * n * k < above:
-            names[f"{'gemm_row' if 1 in (m, n) else 'gemm'}_{node.type.dtype}"] = None
-    return list(names)
+            name = f"{'gemm_row' if 1 in (m, n) else 'gemm'}_{node.type.dtype}"
+            batch = prod(map(typical, node.type.shape[:-2]))
+            work[name] = work.get(name, 0) + batch * m * n * k
+    return work
 
 
 def _most() -> float:

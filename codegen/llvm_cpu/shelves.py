@@ -7,10 +7,11 @@ register, a bool as a byte.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from codegen.ir.dims import number_of
+from codegen.ir.structs import struct
 from codegen.llvm_cpu import indexing
 from codegen.llvm_cpu.assembler import BYTES, Assembler, Type, Value, vector
 from codegen.llvm_cpu.indexing import Point
@@ -19,7 +20,7 @@ from codegen.schedule.kernel import Axis, Index, Kernel
 from codegen.schedule.shelves import shelved_values
 
 
-@dataclass(frozen=True, slots=True)
+@struct
 class Shelf:
     """Room for values of `dtype`, found at `place` in whole vectors of `lanes` (`scale` apart)."""
 

@@ -15,10 +15,11 @@ from codegen.executable import Aliases, Executable, Measured
 from codegen.ir.text import content_text
 from codegen.llvm_cpu.blas import OWN, Blas
 from codegen.llvm_cpu.blas_panels import multiplier
+from codegen.llvm_cpu.drafts import follow_drafts
 from codegen.llvm_cpu.executables import executable, kept_function, product_key
 from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.identity import machine_identity
-from codegen.llvm_cpu.kept_programs import PRODUCT, SYMBOL, Function, find
+from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, Function, find
 from codegen.llvm_cpu.link import versions
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.objects import object_layout
@@ -75,8 +76,11 @@ def _from_disk(key: str, disk: DiskCache, cache: Cache, source: Source, aliases:
             addresses[kind, what] = address
     measured = Measured(source.tree.name, lambda: _plan(source, aliases), LISTINGS)
     reused = [False for kind, _ in kept.functions if kind != SYMBOL]
-    return executable(kept.inputs, kept.slots, kept.ends, kept.arena_bytes, kept.encoding_at(addresses), measured,
-                      reused, start)
+    encoding = kept.encoding_at(addresses)
+    keys = {address: what if kind == KERNEL else product_key(what)
+            for (kind, what), address in addresses.items() if kind != SYMBOL}
+    follow_drafts(encoding, keys, cache)
+    return executable(kept.inputs, kept.slots, kept.ends, kept.arena_bytes, encoding, measured, reused, start)
 
 
 _TOLD = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512bf16", "avx512fp16",

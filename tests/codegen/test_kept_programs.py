@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen import Builder, Cache, DiskCache, Executable, Graph, Program, compile_program, parse
+from codegen import Builder, Cache, DiskCache, Executable, Graph, Program, compile_program, finish_compiling, parse
 from codegen.ir.interpret import interpret
 from codegen.ir.text import print_graph
 from codegen.ir.types import TensorType
@@ -60,8 +60,10 @@ def kept(tmp_path: Path) -> dict[str, Path]:
 
 
 def compiled(program: Graph | Program, tmp_path: Path, **options) -> Executable:
-    """As another process would compile it."""
-    return compile_program(program, cache=Cache(DiskCache(tmp_path)), **options)
+    """As another process would compile it, which has ended."""
+    executable = compile_program(program, cache=Cache(DiskCache(tmp_path)), **options)
+    finish_compiling()
+    return executable
 
 
 @pytest.mark.parametrize("graph", [products(), updates()], ids=lambda graph: graph.name)
@@ -147,7 +149,7 @@ def test_a_program_whose_kernels_are_gone_is_scheduled_again(tmp_path: Path) -> 
 FRESH = """
 import sys
 import numpy as np
-from codegen import compile_program, parse
+from codegen import compile_program, finish_compiling, parse
 graph = parse(sys.stdin.read())
 x, w = (np.linspace(-1, 1, n, dtype=np.float32).reshape(-1, 65) for n in (33 * 65, 65 * 65))
 y, total = compile_program(graph)(x, w)

@@ -104,6 +104,14 @@ _SIGNATURE = Template(
     "define internal void @gemm_$dtype(i1 %ta, i1 %tb, i64 %m, i64 %n, i64 %k, "
     "ptr %a, i64 %lda, ptr %b, i64 %ldb, ptr %c, i64 %ldc) nounwind")
 
+_SIZES = ("m", "n", "k", "lda", "ldb", "ldc")
+
+_NARROWED = "\n".join(f"  %{size}.int = trunc i64 %{size} to i32" for size in _SIZES)
+"""The sizes, for a BLAS whose sizes have 32 bits."""
+
+_PLACED = "\n".join(f"  %{size}.at = alloca i32\n  store i32 %{size}.int, ptr %{size}.at" for size in _SIZES)
+"""And where Fortran reads them."""
+
 _CBLAS64 = Template("""
 declare void @blas_$dtype(i32, i32, i32, i64, i64, i64, $real, ptr, i64, ptr, i64, $real, ptr, i64)
 $signature {
@@ -120,12 +128,7 @@ declare void @blas_$dtype(i32, i32, i32, i32, i32, i32, $real, ptr, i32, ptr, i3
 $signature {
   %turn.a = select i1 %ta, i32 112, i32 111
   %turn.b = select i1 %tb, i32 112, i32 111
-  %m.int = trunc i64 %m to i32
-  %n.int = trunc i64 %n to i32
-  %k.int = trunc i64 %k to i32
-  %lda.int = trunc i64 %lda to i32
-  %ldb.int = trunc i64 %ldb to i32
-  %ldc.int = trunc i64 %ldc to i32
+$narrowed
   call void @blas_$dtype(i32 101, i32 %turn.a, i32 %turn.b, i32 %m.int, i32 %n.int, i32 %k.int,
     $real 1.0, ptr %a, i32 %lda.int, ptr %b, i32 %ldb.int, $real 0.0, ptr %c, i32 %ldc.int)
   ret void
@@ -138,30 +141,14 @@ declare void @blas_$dtype(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr,
 $signature {
   %turn.a = alloca i8
   %turn.b = alloca i8
-  %m.at = alloca i32
-  %n.at = alloca i32
-  %k.at = alloca i32
-  %lda.at = alloca i32
-  %ldb.at = alloca i32
-  %ldc.at = alloca i32
   %one = alloca $real
   %zero = alloca $real
   %letter.a = select i1 %ta, i8 84, i8 78
   %letter.b = select i1 %tb, i8 84, i8 78
-  %m.int = trunc i64 %m to i32
-  %n.int = trunc i64 %n to i32
-  %k.int = trunc i64 %k to i32
-  %lda.int = trunc i64 %lda to i32
-  %ldb.int = trunc i64 %ldb to i32
-  %ldc.int = trunc i64 %ldc to i32
+$narrowed
+$placed
   store i8 %letter.a, ptr %turn.a
   store i8 %letter.b, ptr %turn.b
-  store i32 %m.int, ptr %m.at
-  store i32 %n.int, ptr %n.at
-  store i32 %k.int, ptr %k.at
-  store i32 %lda.int, ptr %lda.at
-  store i32 %ldb.int, ptr %ldb.at
-  store i32 %ldc.int, ptr %ldc.at
   store $real 1.0, ptr %one
   store $real 0.0, ptr %zero
   call void @blas_$dtype(ptr %turn.b, ptr %turn.a, ptr %n.at, ptr %m.at, ptr %k.at,
@@ -172,6 +159,7 @@ $signature {
 
 _GEMMS = {"cblas64": _CBLAS64, "cblas32": _CBLAS32, "fortran": _FORTRAN}
 
+
 def blas_text(blas: Blas) -> str:
     """The LLVM text of @blas_matmul_f32 and @blas_matmul_f64, which multiply by `blas`; its `imports` are theirs."""
     if blas.kind == "own":
@@ -179,7 +167,8 @@ def blas_text(blas: Blas) -> str:
     parts = []
     for dtype, real in LLVM_TYPES.items():
         signature = _SIGNATURE.substitute(dtype=dtype)
-        parts.append(_GEMMS[blas.kind].substitute(dtype=dtype, real=real, signature=signature))
+        parts.append(_GEMMS[blas.kind].substitute(
+            dtype=dtype, real=real, signature=signature, narrowed=_NARROWED, placed=_PLACED))
         parts.append(_PANEL_LOOP.substitute(dtype=dtype, real=real))
     return "".join(parts)
 

@@ -1,189 +1,242 @@
-"""blockwise: what is large between two products is computed a part at a time, and never all there.
+"""blockwise: what is large behind a product is computed a part at a time, and never all there.
 
     %3 = matmul %0, %1   : f32[8,4096,4096]       %3 = slice %0 [0:1]; %4 = slice %1 [0:1]; %5 = slice %2 [0:1]
     %4 = exp %3                              ->   %6 = matmul %3, %4; %7 = exp %6; %8 = matmul %7, %5; the same of [1:2]
     %5 = matmul %4, %2   : f32[8,4096,64]         %9 = concat %8, ..
 
-So attention needs room for the scores of one head, or of some rows of one.
+So attention needs room for the scores of one head, or of some rows of one. Its derivative reads them when much else
+was computed in between: then they are computed again, from the largest and the sum of each row, which are kept.
 
-1. Parts are those of the first axis that has more than one element: there results are computed where they belong.
-2. What lies between depends on no other part, and nothing but the second product reads it.
-3. Only what fits no cache is computed so: by the bytes of what would be stored.
+1. *Members* are large values that can be computed in parts along one axis, one of them a product; *results* are what
+   else reads them. A part of a result is made of a part of the members, or a result is the sum of what parts give.
+2. A *sweep* goes over all parts and computes some results. What it reads is there before, or of the same part.
+3. A result is computed in the first sweep that can; members in each sweep that needs them.
+4. Products that take longer to compute again than to be kept are not: then nothing is computed in parts.
+5. Only what fits no cache is computed so: by the bytes of what would be stored.
 """
 from __future__ import annotations
 
-from math import prod
-
-from codegen.ir.graph import Graph, Node, attrs_of
-from codegen.ir.ops import ELEMENTWISE, OPS, REDUCTION
+from codegen.ir.dims import element_count, number_of
+from codegen.ir.graph import Graph, Node
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType, is_static
 from codegen.optimize.movement import MOVEMENT
+from codegen.optimize.parts import COMBINED, combined_axes, emit_part, emit_slice, operand_axes
 from codegen.optimize.rewrite import Rewriter
 
 LARGE_BYTES = 1 << 25
-"""What the first product makes is stored as it is if it has fewer: the last cache holds it, or nearly."""
+"""What the product makes is stored as it is if it has fewer: the last cache holds it, or nearly."""
 
 PART_BYTES = 1 << 23
 """About the bytes of a part."""
 
-MOST_PARTS, LEAST_ROWS, MOST_VALUES = 16, 64, 32
-"""Each part has as many nodes as there are values in between; fewer rows would arrange the other operand too often."""
+MOST_PARTS, LEAST_ROWS, MOST_MEMBERS = 16, 64, 64
+"""Each part has as many nodes as there are members; fewer rows would arrange the other operand too often."""
+
+MOST_TERMS = 128
+"""A product of more terms takes longer to compute again than to be stored and loaded."""
+
+NEAR = 16
+"""So many values that are not large, one made of the other, are computed in parts at most."""
+
+NEVER = 1 << 30
+
+
+def blockwise(graph: Graph) -> Graph:
+    """The graph with all that can be computed part by part."""
+    while (sweeps := _first_sweeps(graph)) is not None:
+        graph = sweeps.graph_in_parts()
+    return graph
+
+
+def _first_sweeps(graph: Graph) -> _Sweeps | None:
+    """For the first product whose result is better not there as a whole."""
+    first = len(graph.inputs)
+    seeds = [v for v, node in enumerate(graph.nodes, first) if node.op == "matmul" and _bytes(node.type) >= LARGE_BYTES]
+    if not seeds:
+        return None
+    readers: list[list[int]] = [[] for _ in range(first + len(graph.nodes))]
+    for v, node in enumerate(graph.nodes, first):
+        for a in dict.fromkeys(node.args):
+            readers[a].append(v)
+    for seed in seeds:
+        for axis in range(graph.type_of(seed).ndim):
+            region = _region(graph, readers, seed, axis)
+            if region is not None and (sweeps := _Sweeps(graph, region)).are_worth_it:
+                return sweeps
+    return None
 
 
 @struct
 class _Region:
-    """What is computed part by part for the product `last`: values by the axis that is cut, and where it is cut."""
+    """Members by the axis that is cut, and where it is cut; results by the axis of their parts, None for sums of them.
+    """
 
-    last: int
     axis_of: dict[int, int]
     cuts: tuple[tuple[int, int], ...]
+    results: dict[int, int | None]
 
 
-def blockwise(graph: Graph) -> Graph:
-    """The graph with all such regions computed part by part."""
-    regions = _regions(graph)
-    if not regions:
-        return graph
-    rewriter = Rewriter(graph.inputs, MOVEMENT)
-    new = list(range(len(graph.inputs)))
-    for value, node in enumerate(graph.nodes, len(new)):
-        rewriter.line = node.line
-        if value in regions:
-            new.append(_in_parts(graph, rewriter, new, regions[value]))
-        else:                                       # of a region this is read by nobody any more
-            args = tuple([new[v] for v in node.args])
-            new.append(rewriter.add(Node(node.op, args, node.attrs, node.type, node.line)))
-    nodes = tuple(node for node in rewriter.nodes[len(graph.inputs):] if node is not None)
-    return Graph(graph.name, graph.inputs, nodes, tuple(new[v] for v in graph.outputs))
-
-
-def _regions(graph: Graph) -> dict[int, _Region]:
-    """The regions by their last product; none has a value of another."""
-    first = len(graph.inputs)
-    large = [v for v, node in enumerate(graph.nodes, first) if node.op == "matmul" and _bytes(node.type) >= LARGE_BYTES]
-    if not large:
-        return {}
-    readers: dict[int, set[int]] = {}
-    for value, node in enumerate(graph.nodes, first):
-        for v in node.args:
-            readers.setdefault(v, set()).add(value)
-    for v in graph.outputs:
-        readers.setdefault(v, set()).add(-1)
-    found: dict[int, _Region] = {}
-    taken: set[int] = set()
-    for value, node in enumerate(graph.nodes, first):
-        if node.op == "matmul" and node.args[0] >= large[0] and is_static(node.type):
-            region = _region(graph, value, node, readers, large)
-            if region is not None and taken.isdisjoint({value, *region.axis_of}):
-                found[value] = region
-                taken |= {value, *region.axis_of}
-    return found
-
-
-def _region(graph: Graph, last: int, node: Node, readers: dict[int, set[int]], large: list[int]) -> _Region | None:
-    """What the first operand of product `last` is made of by parts, if a large product is among that."""
-    axis = next((k for k, n in enumerate(node.type.shape[:-1]) if n != 1), None)
-    if axis is None:
+def _region(graph: Graph, readers: list[list[int]], seed: int, axis: int) -> _Region | None:
+    """What is cut together with an axis of a product; None where not all of it can be."""
+    type = graph.type_of(seed)
+    size, rows = type.shape[axis], 1 if axis < type.ndim - 2 else LEAST_ROWS
+    parts = min(MOST_PARTS, size // rows, -(-_bytes(type) // PART_BYTES)) if isinstance(size, int) else 0
+    if parts < 2 or not isinstance(size, int):
         return None
-    axis_of: dict[int, int] = {}
-    wanted = {node.args[0]: axis}
-    for value in range(node.args[0], min(large) - 1, -1):
-        made = graph.node_of(value)
-        if value not in wanted or made is None or not readers[value] <= {last, *axis_of}:
-            continue
-        operands = _operands(graph, made, wanted[value])
-        if operands is not None:
-            axis_of[value] = wanted[value]
-            wanted |= {} if made.op == "matmul" else operands
-    products = [v for v in large if v in axis_of]
-    if not products or len(axis_of) > MOST_VALUES or not all(
-            _takes_parts(graph, v, k, axis_of) for v, k in (*axis_of.items(), (last, axis))):
+    outputs, least = frozenset(graph.outputs), _elements(type) // 4
+    if seed in outputs:
         return None
-    size = node.type.shape[axis]
-    assert isinstance(size, int)
-    rows = LEAST_ROWS if axis == node.type.ndim - 2 else 1
-    parts = min(MOST_PARTS, size // rows, -(-max(_bytes(graph.type_of(v)) for v in products) // PART_BYTES))
-    if parts < 2:
-        return None
+    axis_of, reading, pending = {seed: axis}, dict[int, None](), [seed]
+    while pending:
+        v = pending.pop()
+        node = graph.node_of(v)
+        operands = None if node is None else operand_axes(graph.type_of, node, axis_of[v])
+        if node is None or operands is None or len(axis_of) > MOST_MEMBERS:
+            return None
+        reading |= dict.fromkeys(readers[v])
+        for a in (*node.args, *readers[v]):
+            if _elements(graph.type_of(a)) < least or a in outputs or a in axis_of:
+                continue
+            made = graph.node_of(a)
+            own = operands.get(a) if a < v else _axis_of_result(graph, a, axis_of)
+            if a < v and (made is None or own is None or operand_axes(graph.type_of, made, own) is None):
+                continue                            # it has to be there as a whole
+            if own is None:
+                return None
+            axis_of[a] = own
+            pending.append(a)
+    results = {v: _axis_of_result(graph, v, axis_of) for v in reading if v not in axis_of}
+    for v, own in results.items():
+        node = graph.node_of(v)
+        assert node is not None
+        if _elements(node.type) >= least or own is None and combined_axes(graph.type_of, node, axis_of) is None:
+            return None
     step = -(-size // parts)
-    return _Region(last, axis_of, tuple((k, min(k + step, size)) for k in range(0, size, step)))
+    cuts = tuple((k, min(k + step, size)) for k in range(0, size, step))
+    return _Region(axis_of, cuts, dict(sorted(results.items())))
 
 
-def _takes_parts(graph: Graph, value: int, axis: int, axis_of: dict[int, int]) -> bool:
-    """Is a part of the value made of the same part of each of its operands that is computed in parts?"""
+def _axis_of_result(graph: Graph, value: int, axis_of: dict[int, int]) -> int | None:
+    """The axis along which the parts of a value that reads members are made of the parts of those."""
     node = graph.node_of(value)
     assert node is not None
-    operands = _operands(graph, node, axis)
-    return operands is not None and all(operands.get(v) == axis_of[v] for v in node.args if v in axis_of)
+    for axis in range(node.type.ndim):
+        operands = operand_axes(graph.type_of, node, axis)
+        if operands is not None and all(operands.get(a) == axis_of[a] for a in node.args if a in axis_of):
+            return axis
+    return None
 
 
-def _operands(graph: Graph, node: Node, axis: int) -> dict[int, int] | None:
-    """The operands of which a part of a value needs the same part only, and their axis; None if there is another."""
-    attrs = attrs_of(node)
-    found: dict[int, int] = {}
-    if node.op == "matmul":
-        a, b = node.args
-        if axis < node.type.ndim - 2:
-            return {a: axis, b: axis}
-        return {a: axis} if a != b else None                # of b all is needed
-    if REDUCTION in OPS[node.op].traits and "keepdims" in attrs:
-        operand, = node.args
-        reduced = sorted(attrs["axis"])
-        if not attrs["keepdims"]:
-            for k in reduced:
-                axis += k <= axis
-        return None if axis in reduced else {operand: axis}
-    if ELEMENTWISE not in OPS[node.op].traits and not _keeps_before(graph, node, axis):
-        return None
-    for v in node.args:
-        own = axis if node.op == "reshape" else axis - (node.type.ndim - graph.type_of(v).ndim)
-        if own >= 0 and graph.type_of(v).shape[own] != 1 and found.setdefault(v, own) != own:
-            return None
-    return found
+class _Sweeps:
+    """Which sweep computes what of a region. `sweep_of`: of a member the first that can, of a result the one that does,
+    of any other value the last one before which it is not there.
+    """
+
+    def __init__(self, graph: Graph, region: _Region):
+        self.graph, self.region, self.axis_of = graph, region, region.axis_of
+        self.sweep_of = [0] * len(graph.inputs)
+        self.known: dict[tuple[int, int | None], int] = {}
+        for v, node in enumerate(graph.nodes, len(graph.inputs)):
+            if v in self.axis_of or v in region.results:
+                self.sweep_of.append(max(1, *(self.first_with(a, axis, NEAR) for a, axis in self.operands(v))))
+            else:
+                self.sweep_of.append(max([self.sweep_of[a] for a in node.args], default=0))
+        self.last = max(self.sweep_of)
+
+    def operands(self, v: int, axis: int | None = None) -> list[tuple[int, int | None]]:
+        """The operands of a member, a result or a part of another value, and along which axis a part of each is read.
+        """
+        node = self.graph.node_of(v)
+        assert node is not None
+        own = self.axis_of.get(v, self.region.results.get(v)) if axis is None else axis
+        of = combined_axes(self.graph.type_of, node, self.axis_of) if own is None else operand_axes(
+            self.graph.type_of, node, own)
+        assert of is not None
+        return [(a, of.get(a)) for a in node.args]
+
+    def first_with(self, v: int, axis: int | None, near: int) -> int:
+        """The first sweep that can read a part of a value, or all of it (None)."""
+        if v in self.axis_of:
+            return self.sweep_of[v] if axis == self.axis_of[v] else NEVER
+        whole = self.sweep_of[v] + 1
+        node = self.graph.node_of(v)
+        if axis is None or whole == 1 or node is None or not near or operand_axes(
+                self.graph.type_of, node, axis) is None:
+            return whole
+        if (v, axis) not in self.known:
+            local = max([self.first_with(a, own, near - 1) for a, own in self.operands(v, axis)], default=whole)
+            self.known[v, axis] = min(whole, local)
+        return self.known[v, axis]
+
+    @property
+    def are_worth_it(self) -> bool:
+        """Is all computed in some sweep, and no product again that takes long?"""
+        if self.last >= NEVER:
+            return False
+        again: dict[int, int] = {}
+        for sweep in range(1, self.last + 1):
+            for v, _ in self.of_sweep(sweep):
+                again[v] = again.get(v, 0) + (v in self.axis_of)
+        products = [self.graph.node_of(v) for v, times in again.items() if times > 1]
+        return all(node is None or node.op != "matmul" or self.graph.type_of(node.args[0]).shape[-1] <= MOST_TERMS
+                   for node in products)
+
+    def of_sweep(self, sweep: int) -> list[tuple[int, int | None]]:
+        """What a part of a sweep computes: values, and the axis that each is a part along; operands first."""
+        pending: list[tuple[int, int | None]] = [
+            (v, axis) for v, axis in self.region.results.items() if self.sweep_of[v] == sweep]
+        found = dict.fromkeys(pending)
+        while pending:
+            for a, own in self.operands(*pending.pop()):
+                if (a in self.axis_of or self.sweep_of[a] >= sweep) and (a, own) not in found:
+                    found[a, own] = None
+                    pending.append((a, own))
+        return sorted(found, key=lambda part: part[0])
+
+    def graph_in_parts(self) -> Graph:
+        """The graph with the region computed so."""
+        graph = self.graph
+        rewriter = Rewriter(graph.inputs, MOVEMENT)
+        new = dict(enumerate(range(len(graph.inputs))))
+        for sweep in range(self.last + 1):
+            if sweep:
+                self._sweep(rewriter, sweep, new)
+            for v, node in enumerate(graph.nodes, len(graph.inputs)):
+                if self.sweep_of[v] == sweep and v not in self.axis_of and v not in self.region.results:
+                    args = tuple([new[a] for a in node.args])
+                    new[v] = rewriter.append(Node(node.op, args, node.attrs, node.type, node.line))
+        nodes = tuple(node for node in rewriter.nodes[len(graph.inputs):] if node is not None)
+        return Graph(graph.name, graph.inputs, nodes, tuple(new[v] for v in graph.outputs))
+
+    def _sweep(self, rewriter: Rewriter, sweep: int, new: dict[int, int]) -> None:
+        """Compute the results of a sweep part by part; `new` has what is there, and gets them."""
+        steps, results = self.of_sweep(sweep), self.region.results
+        for start, stop in self.region.cuts:
+            done: dict[tuple[int, int | None], int] = {}
+            for v, axis in steps:
+                node = self.graph.node_of(v)
+                assert node is not None
+                rewriter.line = node.line
+                args = []
+                for a, own in self.operands(v, axis):
+                    if (a, own) not in done:
+                        done[a, own] = new[a] if own is None else emit_slice(rewriter, new[a], own, start, stop)
+                    args.append(done[a, own])
+                done[v, axis] = emit_part(rewriter, node, args, axis, stop - start)
+                if v in results and axis == results[v]:
+                    if start == 0:
+                        new[v] = done[v, axis]
+                    elif axis is None:
+                        new[v] = rewriter.emit(COMBINED[node.op], new[v], done[v, axis])
+                    else:
+                        new[v] = rewriter.emit("concat", new[v], done[v, axis], axis=axis)
+        rewriter.forget()
 
 
-def _keeps_before(graph: Graph, node: Node, axis: int) -> bool:
-    """Is it a broadcast, or a reshape that leaves the axes up to this one as they are?"""
-    operand = graph.type_of(node.args[0]).shape if node.args else ()
-    return node.op == "broadcast" or node.op == "reshape" and operand[:axis + 1] == node.type.shape[:axis + 1]
-
-
-def _in_parts(graph: Graph, rewriter: Rewriter, new: list[int], region: _Region) -> int:
-    """The value of the last product."""
-    node = graph.node_of(region.last)
-    assert node is not None
-    axis = next(k for k, n in enumerate(node.type.shape) if n != 1)
-    result: int | None = None
-    for start, stop in region.cuts:
-        done: dict[int, int] = {}
-
-        def cut(v: int, k: int, start: int = start, stop: int = stop) -> int:
-            shape = rewriter.types[new[v]].shape
-            low, high = [0] * len(shape), list(shape)
-            low[k], high[k] = start, stop
-            return rewriter.emit("slice", new[v], start=tuple(low), stop=tuple(high), step=(1,) * len(shape))
-
-        def part(node: Node, k: int, done: dict[int, int] = done, start: int = start, stop: int = stop) -> int:
-            own = _operands(graph, node, k) or {}
-            args = [done[v] if v in done else cut(v, own[v]) if v in own else new[v] for v in node.args]
-            attrs = attrs_of(node)
-            if node.op in ("broadcast", "reshape"):
-                shape = [*attrs["shape"]]
-                shape[k] = stop - start
-                attrs["shape"] = tuple(shape)
-            return rewriter.emit(node.op, *args, **attrs)
-
-        for v in sorted(region.axis_of):
-            made = graph.node_of(v)
-            assert made is not None
-            done[v] = part(made, region.axis_of[v])
-        product = part(node, axis)
-        result = product if result is None else rewriter.emit("concat", result, product, axis=axis)
-    assert result is not None
-    return result
+def _elements(type: TensorType) -> int:
+    return number_of(element_count(type.shape)) if is_static(type) else 0
 
 
 def _bytes(type: TensorType) -> int:
-    sizes = [n for n in type.shape if isinstance(n, int)]
-    return prod(sizes) * DTYPES[type.dtype].itemsize if len(sizes) == type.ndim else 0
+    return _elements(type) * DTYPES[type.dtype].itemsize

@@ -44,6 +44,10 @@ class Rewriter:
         type = OPS[op].type_rule(*[self.types[v] for v in args], **attrs)
         return self.add(Node(op, args, tuple(attrs.items()), type, self.line))
 
+    def forget(self) -> None:
+        """Nodes equal to those so far are others from here on: what they compute is computed again, not kept."""
+        self._known.clear()
+
     def constant(self, text: str, type: TensorType) -> int:
         """A value of `type` filled with the number of that text."""
         value = self.emit("constant", value=text, dtype=type.dtype)
@@ -63,14 +67,19 @@ class Rewriter:
             if value is not None:
                 break
         else:
-            value = len(self.nodes)
-            self.nodes.append(node)
-            self.types.append(node.type)
-            if node.op == "constant":
-                self.fills[value] = attrs_of(node)["value"]
-            elif node.op in _SPREADING and args[0] in self.fills:
-                self.fills[value] = self.fills[args[0]]
+            value = self.append(node)
         self._known[key] = value
+        return value
+
+    def append(self, node: Node) -> int:
+        """The value of `node`, a new one whatever is there already."""
+        value = len(self.nodes)
+        self.nodes.append(node)
+        self.types.append(node.type)
+        if node.op == "constant":
+            self.fills[value] = attrs_of(node)["value"]
+        elif node.op in _SPREADING and node.args[0] in self.fills:
+            self.fills[value] = self.fills[node.args[0]]
         return value
 
 

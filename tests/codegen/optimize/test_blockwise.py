@@ -14,6 +14,7 @@ from codegen.ir.types import TensorType
 from codegen.ir.verify import verify
 from codegen.optimize import blockwise
 from codegen.optimize.pipeline import optimize
+from codegen.schedule.pipeline import schedule
 
 HEADS, LENGTH, WIDTH = 3, 70, 4
 LEADS = {"heads": (1, HEADS), "one head": (1, 1), "batches": (2, HEADS), "no batch": ()}
@@ -83,6 +84,50 @@ def test_compiled() -> None:
     graph = attention((1, HEADS), VARIANTS["causal"])
     (wanted,) = interpret(graph, arrays(graph))
     np.testing.assert_allclose(compile_program(graph)(*arrays(graph))[0], wanted, rtol=1e-5, atol=1e-5)
+
+
+def turned(x: Value) -> Value:
+    return x.emit("transpose", axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def trained(lead: tuple[int, ...], between: Callable[[Value], Value]) -> Graph:
+    """Attention and the derivatives of something of all its results, which is what `between` makes of them."""
+    b = Builder("trained")
+    q, k, v = (b.input(TensorType("f32", (*lead, LENGTH, WIDTH))) for _ in range(3))
+    p = softmax(causal(q.emit("matmul", turned(k))))
+    y = p.emit("matmul", v)
+    g = between(y)
+    dp = g.emit("matmul", turned(v))
+    ds = p * (dp - (dp * p).emit("sum", axis=(p.ndim - 1,), keepdims=True))
+    return b.graph([y, ds.emit("matmul", k), turned(ds).emit("matmul", q), turned(p).emit("matmul", g)])
+
+
+def of_the_same_row(y: Value) -> Value:
+    return y * 0.5
+
+
+def of_all_of_them(y: Value) -> Value:
+    return y * (y * y).emit("sum", axis=tuple(range(y.ndim)), keepdims=True)
+
+
+@pytest.mark.parametrize("between", [of_the_same_row, of_all_of_them])
+@pytest.mark.parametrize("lead", LEADS.values(), ids=LEADS)
+def test_derivatives_have_the_scores_computed_again(lead: tuple[int, ...], between: Callable[[Value], Value]) -> None:
+    graph = trained(lead, between)
+    best = optimize(graph)
+    verify(best)
+    whole = np.prod((*lead, LENGTH, LENGTH))
+    assert max(np.prod(node.type.shape) for node in best.nodes) <= (whole + 1) // 2
+    assert schedule(best).arena_bytes < 0.6 * schedule(graph).arena_bytes
+    for found, wanted in zip(interpret(best, arrays(graph)), interpret(graph, arrays(graph)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_what_takes_long_to_compute_again_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blockwise, "MOST_TERMS", WIDTH - 1)
+    products = [sum(node.op == "matmul" for node in optimize(trained((1, HEADS), between)).nodes)
+                for between in (of_all_of_them, of_the_same_row)]
+    assert products[0] == 6 < products[1]
 
 
 def column_softmax(s: Value, _: Value) -> Value:

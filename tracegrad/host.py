@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from codegen.ir.types import type_of
+from codegen.ir.types import FLOATS, INTEGERS, type_of
+from tracegrad.compared import comparisons_of
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.returned import ReturnedNumber, is_called_from, is_only_returned
 from tracegrad.source_lines import at_user_line, user_line
@@ -27,7 +28,7 @@ def only(x: Tensor, what: str) -> Any:
     if array.size != 1:
         raise ValueError(at_user_line(f"{what}: {type_of(array)} has {array.size} elements, not 1"))
     recorder = ACTIVE.get()
-    if recorder is not None:
+    if recorder is not None and not is_compared(x, what, recorder):
         recorder.read_number(x, what)
     return array.item()
 
@@ -81,6 +82,16 @@ def is_returned(x: Tensor, recorder: Recorder) -> bool:
         return False
     frame = sys._getframe(2)        # who called item; a function of ours may do more with the number than return it
     return is_called_from(frame, recorder.called_from) and is_only_returned(frame)
+
+
+def is_compared(x: Tensor, what: str, recorder: Recorder) -> bool:
+    """Does the user's call, which reads the one element of x, only give it to be compared? That is recorded then."""
+    dtype = type_of(x.array).dtype
+    if not (what in ("item", "float") and dtype in FLOATS or what in ("item", "int") and dtype in INTEGERS):
+        return False
+    number = x.array.item()         # who called item, float or int is two frames away
+    comparisons = comparisons_of(sys._getframe(3), what, number)
+    return bool(comparisons) and recorder.compare_number(x, number, comparisons)
 
 
 def copy_of(x: Tensor, recorder: Recorder) -> Tensor:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from contextvars import ContextVar
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from tracegrad.source_lines import user_line
 
 if TYPE_CHECKING:
     from tracegrad.callbacks import Noted
+    from tracegrad.compared import Comparison
     from tracegrad.tensors import Storage, Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
@@ -231,6 +233,23 @@ class Recorder:
             self._answer(key, dtype, case_number(value), what, line)
         else:
             self.abort(Abort.HOST_READ, f"{what} of {type_of(array)}")
+
+    def compare_number(self, tensor: Tensor, number: int | float, comparisons: Sequence[Comparison]) -> bool:
+        """Python is given how these comparisons with `number`, the one element of `tensor`, end: is that recorded?"""
+        key, dtype = self.key(tensor), type_of(tensor.array).dtype
+        if self.is_fixed(key):
+            return True
+        if dtype == "u64" or dtype == "i64" and any(one.absolute for one in comparisons):
+            return False                # there are numbers that an i64 does not hold
+        line, wide = user_line(), "f64" if dtype in FLOATS else "i64"
+        if tensor.array.ndim:
+            key = self._derived("reshape", (key,), {"shape": ()}, line)
+        key = self._derived("cast", (key,), {"dtype": wide}, line)
+        for one in comparisons:
+            side = self._derived("abs", (key,), {}, line) if one.absolute else key
+            answer = self._derived(one.op, (side, self._number(one.other, wide)), {}, line)
+            self._answer(answer, "bool", int(one.holds(number)), f"is {one}", line)
+        return True
 
     def refuse(self, what: str) -> None:
         """Eager execution did something that recording cannot follow."""

@@ -70,14 +70,14 @@ _TAKES = {"BINARY_OP": 2, "BINARY_SUBSCR": 2, "COMPARE_OP": 2, "CONTAINS_OP": 2,
 """Instructions of which dis tells how the stack grows, and what they take."""
 
 _NOTHING = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES"}
-_SEES_VARIABLES = {"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe", "breakpoint"}
-_GENERATES = 0x20 | 0x80 | 0x200        # generators, coroutines, asynchronous generators
+SEES_VARIABLES = {"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe", "breakpoint"}
+GENERATES = 0x20 | 0x80 | 0x200        # generators, coroutines, asynchronous generators
 _RETURN = "return"                      # no name of a variable
 
 
 @lru_cache(maxsize=1024)
 def _only_returned(code: CodeType, offset: int) -> bool:
-    if code.co_flags & _GENERATES or not _SEES_VARIABLES.isdisjoint(code.co_names):
+    if code.co_flags & GENERATES or not SEES_VARIABLES.isdisjoint(code.co_names):
         return False
     steps = _steps(code)
     at = max(k for k, step in enumerate(steps) if step.offset <= offset)    # it may be in the caches of the call

@@ -32,7 +32,8 @@ from tracegrad.source_lines import first_line, line_of, user_frame
 
 MOST_REFUSALS = 20
 OUTSIDE = outside.__code__
-UNWATCHED = (os.path.dirname(references.__file__) + os.sep, str(Path(__file__).parents[1] / "returned.py"))
+UNWATCHED = (os.path.dirname(references.__file__) + os.sep,
+             *(str(Path(__file__).parents[1] / name) for name in ("returned.py", "compared.py")))
 """Where code is that means nothing to the run: references, and what looks at the bytecode of the function itself."""
 ERROR_STATE = vars(umath).get("_extobj_contextvar")     # where NumPy keeps what np.errstate sets
 SUPPORTED = ((3, 11), (3, 12), (3, 13))

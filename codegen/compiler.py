@@ -21,6 +21,7 @@ from codegen.schedule.plan import CannotLower
 from codegen.seen_sizes import SeenSizes
 from codegen.source import UNBOUND, Source
 from codegen.targets import TARGETS
+from codegen.turns import short_turns
 
 
 class CompileError(Exception):
@@ -28,6 +29,7 @@ class CompileError(Exception):
 
 
 @collector_paused
+@short_turns
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
                     aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False,
                     sizes: SeenSizes | None = None) -> Executable:

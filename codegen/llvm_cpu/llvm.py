@@ -4,7 +4,8 @@
 
 1. They are called directly: importing all that llvmlite wraps takes as long as compiling several kernels. A version of
    llvmlite whose functions are not known here is asked through its own wrappers.
-2. Loading the library, compiling and all else that takes long goes on without the interpreter's lock.
+2. Loading the library and compiling go on without the interpreter's lock, and nothing else: a thread that gives it up
+   waits long to get it back from one that computes.
 3. A machine is used by one thread at a time; a text has a context of its own, which nobody else sees.
 """
 from __future__ import annotations
@@ -94,14 +95,18 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 """By name, without what all names begin with: what a function gives and what it takes."""
 
 
+_LONG = ("ParseAssembly", "TargetMachineEmitToMemory")
+"""Functions that are called without the interpreter's lock."""
+
+
 class Direct:
     """The functions of the library."""
 
     def __init__(self, path: Path):
-        library = _loaded(path)
+        unlocked, locked = _loaded(path), ctypes.PyDLL(str(path))
         self._call: dict[str, Callable[..., Any]] = {}
         for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(library, f"LLVMPY_{name}")
+            function = getattr(unlocked if name in _LONG else locked, f"LLVMPY_{name}")
             function.restype, function.argtypes = result, arguments
             self._call[name] = function
         self._call["InitializeNativeTarget"]()

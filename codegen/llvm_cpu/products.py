@@ -17,9 +17,9 @@ from codegen.llvm_cpu.link import PLAIN
 from codegen.llvm_cpu.loading import Loading
 from codegen.llvm_cpu.matmul import FUNCTIONS
 
-DRAFTED_WORK = 1 << 26
+DRAFTED_WORK = 1 << 27
 """Multiply-adds of all products of a run up to which their functions are drafts first: these take four times as long,
-some milliseconds more, where compiling them well takes tens."""
+up to some ten milliseconds more, where compiling them well takes several tens."""
 
 
 def product(name: str, cache: Cache, draft: bool = False) -> Loading:

@@ -20,7 +20,8 @@ from codegen.llvm_cpu.interruptions import follow_main_thread, host_poll_text
 from codegen.llvm_cpu.link import COLD
 from codegen.llvm_cpu.loading import Loading
 from codegen.llvm_cpu.objects import object_layout
-from codegen.llvm_cpu.threads import THREADS, pool_text
+from codegen.llvm_cpu.pool import pool_text
+from codegen.llvm_cpu.threads import THREADS
 
 
 @struct

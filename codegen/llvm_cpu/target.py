@@ -23,8 +23,9 @@ from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, Function, fi
 from codegen.llvm_cpu.link import versions
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.objects import object_layout
+from codegen.llvm_cpu.pool import SYSTEM_CALLS
 from codegen.llvm_cpu.runtime import begin_runtime, runtime
-from codegen.llvm_cpu.threads import FUTEX_NUMBERS, THREADS
+from codegen.llvm_cpu.threads import THREADS
 from codegen.schedule.plan import ProgramPlan
 from codegen.source import Source
 
@@ -92,7 +93,7 @@ def describe_host() -> dict[str, str]:
     """What this process compiles for and with, by name, for people to read."""
     host, blas, layout = host_features(), multiplier(host_features()), object_layout()
     enabled = {flag[1:] for flag in host.flags.split(",") if flag.startswith("+")}
-    pool = platform.system() == "Linux" and platform.machine() in FUTEX_NUMBERS
+    pool = platform.system() == "Linux" and platform.machine() in SYSTEM_CALLS
     return {
         "processor": f"{host.cpu}, vectors of {host.vector_bytes} bytes{', fused multiply-add' if host.fma else ''}",
         "features": ", ".join(feature for feature in _TOLD if feature in enabled),

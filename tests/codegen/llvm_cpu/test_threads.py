@@ -7,21 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codegen.llvm_cpu.link import compile_object, link
-from codegen.llvm_cpu.threads import (
-    FUTEX_NUMBERS,
-    ThreadCount,
-    default_count,
-    get_num_threads,
-    pool_text,
-    set_num_threads,
-)
+from codegen.llvm_cpu.pool import MASK_BYTES, SYSTEM_CALLS, pool_text
+from codegen.llvm_cpu.threads import ThreadCount, default_count, get_num_threads, set_num_threads
 
 ENTRY = """
 ; call @launch from outside the module
@@ -61,8 +55,8 @@ SYSTEM, MACHINE = os.uname().sysname, os.uname().machine
 class Pool:
     """A pool of its own, with the counting kernel."""
 
-    def __init__(self, text: str):
-        symbols = link(compile_object(text + ENTRY), ["go", "count", "set_helpers", "reset_pool"])
+    def __init__(self, text: str, imports: Mapping[str, int] | None = None):
+        symbols = link(compile_object(text + ENTRY), ["go", "count", "set_helpers", "reset_pool"], imports)
         self.kernel = symbols["count"]
         self.go = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(symbols["go"])
         self.set_helpers = ctypes.CFUNCTYPE(None, ctypes.c_int)(symbols["set_helpers"])
@@ -120,6 +114,67 @@ def test_helpers_come_back_after_a_pause(pool: Pool) -> None:
         asleep.wait(0.002)
 
 
+class PlacedPool(Pool):
+    """A pool that is told where this thread is and which processors it has; `placed`: where a helper was put."""
+
+    def __init__(self, here: int, processors: set[int], refuses: bool = False):
+        self.placed: list[set[int]] = []
+        mask = sum(1 << k for k in processors).to_bytes(MASK_BYTES, sys.byteorder)
+
+        def getaffinity(_: int, size: int, place: int) -> int:
+            ctypes.memmove(place, mask, size)
+            return 0
+
+        def setaffinity(thread: int, size: int, place: int) -> int:
+            number = int.from_bytes(ctypes.string_at(place, size), sys.byteorder)
+            assert thread in map(int, os.listdir("/proc/self/task"))
+            assert thread != threading.get_native_id()
+            self.placed.append({k for k in range(8 * size) if number >> k & 1})
+            return -refuses
+
+        number, place = ctypes.c_int, (ctypes.c_int, ctypes.c_int64, ctypes.c_void_p)
+        self.system = {"getcpu": ctypes.CFUNCTYPE(number)(lambda: here),
+                       "getaffinity": ctypes.CFUNCTYPE(number, *place)(getaffinity),
+                       "setaffinity": ctypes.CFUNCTYPE(number, *place)(setaffinity)}
+        text = pool_text(SYSTEM, MACHINE)
+        for name in self.system:
+            text = text.replace(f"@sched_{name}(", f"@told_{name}(")
+        super().__init__(text, {f"told_{name}": ctypes.cast(function, ctypes.c_void_p).value or 0
+                                for name, function in self.system.items()})
+
+    def wakes(self, turns: int = 10) -> None:
+        """Launches that find helpers asleep, at least one."""
+        asleep = threading.Event()
+        for _ in range(turns):
+            assert self.covers(100)
+            asleep.wait(0.01)
+
+
+NEEDS_POOL = pytest.mark.skipif(SYSTEM != "Linux" or MACHINE not in SYSTEM_CALLS, reason="no pool on this system")
+
+
+@NEEDS_POOL
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("here", [0, 3, 1000])
+def test_helpers_are_woken_elsewhere_and_may_run_everywhere_then(here: int, refuses: bool) -> None:
+    pool = PlacedPool(here, {0, 3, 64, 1000}, refuses)
+    pool.set_helpers(1)
+    pool.wakes()
+    assert pool.placed
+    assert pool.placed == [{0, 3, 64, 1000} - {here}, {0, 3, 64, 1000}] * (len(pool.placed) // 2)
+    pool.set_helpers(0)
+
+
+@NEEDS_POOL
+@pytest.mark.parametrize(("here", "processors"), [(5, {5}), (2000, {1, 5})])
+def test_helpers_stay_where_no_other_processor_is_known(here: int, processors: set[int]) -> None:
+    pool = PlacedPool(here, processors)
+    pool.set_helpers(1)
+    pool.wakes()
+    assert pool.placed == []
+    pool.set_helpers(0)
+
+
 def child_succeeds(work) -> bool:
     """Fork; does `work()` give True in the child, within the time of an alarm?"""
     child = os.fork()
@@ -173,7 +228,7 @@ def test_without_futexes_a_launch_is_a_call(system: str, machine: str) -> None:
     assert pool.covers(1000)
 
 
-@pytest.mark.parametrize("machine", FUTEX_NUMBERS)
+@pytest.mark.parametrize("machine", SYSTEM_CALLS)
 def test_a_text_for_every_machine(machine: str) -> None:
     text = pool_text("Linux", machine)
     assert "$" not in text
@@ -243,3 +298,4 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 os.kill(os.getpid(), signal.SIGUSR1)
 assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1
 """)
+

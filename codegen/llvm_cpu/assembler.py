@@ -245,10 +245,10 @@ class Assembler:
         name = "masked.scatter" if address.type.lanes > 1 else "masked.store"
         self._scopes[-1].lines.append(self._call(name, f"{x.type.suffix}.{address.type.suffix}", None, operands))
 
-    def prefetch(self, address: Value) -> None:
-        """Ask for the line of memory at an address, which need not be there."""
+    def prefetch(self, address: Value, near: int = 3) -> None:
+        """Ask for the line at an address, which need not be there; `near`: 3 the first cache, 2 the second."""
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n")
-        self._scopes[-1].lines.append(f"call void @llvm.prefetch.p0({address.operand}, i32 0, i32 3, i32 1)")
+        self._scopes[-1].lines.append(f"call void @llvm.prefetch.p0({address.operand}, i32 0, i32 {near}, i32 1)")
 
     def store_if(self, condition: Value, x: Value, address: Value) -> None:
         """Store x where the scalar condition holds, as far out as condition and address exist."""

@@ -20,13 +20,15 @@ from functools import partial
 from math import prod
 from typing import assert_never
 
+from codegen.ir.dims import number_of
 from codegen.ir.references import literal
+from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import indexing, memory, operations
 from codegen.llvm_cpu.assembler import BOOL, I64, PTR, Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
-from codegen.llvm_cpu.memory import Buffers
+from codegen.llvm_cpu.memory import LINE, Buffers
 from codegen.llvm_cpu.nest import Nest, Range
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.prefetch import Ahead, ahead_of
@@ -34,6 +36,8 @@ from codegen.llvm_cpu.reductions import Accumulator
 from codegen.llvm_cpu.scans import Scanner
 from codegen.llvm_cpu.shelves import Shelf, make_shelves
 from codegen.llvm_cpu.strips import make_room, make_rooms, rows_together, strip_width
+from codegen.llvm_cpu.tiles import TileLoops, tile_of
+from codegen.schedule.index import coefficient
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -53,6 +57,7 @@ from codegen.schedule.kernel import (
     Store,
     Unary,
     Within,
+    indices_of,
     makes_value,
     operands,
 )
@@ -89,9 +94,11 @@ class _Writer:
     """Writes the passes of one kernel; `values` holds those made so far, by their numbers."""
 
     def __init__(self, kernel: Kernel, dtypes: list[str], features: Features, nest: Nest):
-        self.kernel, self.dtypes, self.features, self.nest, self.a = kernel, dtypes, features, nest, nest.a
+        self.tile = tile_of(kernel)
+        self.kernel = self.tile.kernel if self.tile else kernel
+        self.dtypes, self.features, self.nest, self.a = dtypes, features, nest, nest.a
         self.strip = strip_width(kernel, nest.lanes)
-        self.ahead = None if self.strip else ahead_of(kernel)
+        self.ahead = self.tile.ahead if self.tile else None if self.strip else ahead_of(kernel)
         self.shelves = make_shelves(nest.a, kernel, dtypes, nest.lanes)
         if self.strip:
             self.shelves = make_rooms(nest.a, kernel, dtypes, nest.lanes, self.strip)
@@ -105,7 +112,9 @@ class _Writer:
             words = self.a.load(PTR, self.a.address(table, PTR, self.a.constant(I64, len(entries))), invariant=True)
             places = [self.a.address(words, I64, self.a.constant(I64, k)) for k in range(kernel.words)]
             self.a.words = {f"n{k}": self.a.load(I64, at, invariant=True) for k, at in enumerate(places)}
-        self.buffers = Buffers(kernel.params, pointers, Value("%failed", PTR), features)
+        rooms = self.kernel.params[len(pointers):]
+        pointers += tuple(self.a.room(number_of(room.size) * DTYPES[room.dtype].itemsize) for room in rooms)
+        self.buffers = Buffers(self.kernel.params, pointers, Value("%failed", PTR), features)
 
     def _states(self) -> dict[int, tuple[Accumulator, list[Shelf]]]:
         found = {}
@@ -120,14 +129,21 @@ class _Writer:
     def streaming(self, write: Callable[[], list[Value]]) -> list[Value]:
         """The code that `write` gives: twice, streaming and not, where there is something large to be stored."""
         a, plain, large = self.a, self.buffers, self.buffers.large()
-        if not large:
+        if not large or not self._may_begin_anywhere():
             return write()
-        fits = plain.at_pieces(a, large)
+        fits, whole = plain.alike(a, large), self.nest
         self.buffers = replace(plain, streamed=large)
+        self.nest = replace(whole, lines=(plain.phase(a, min(large)), LINE // plain.item(min(large))))
         a.when(fits, [], write)
         a.settle()
-        self.buffers = plain
+        self.buffers, self.nest = plain, whole
         return a.when(a.binary("xor", fits, a.constant(BOOL, True)), [], write)
+
+    def _may_begin_anywhere(self) -> bool:
+        """Is it no matter to the code for a vector where on the vector axis it begins?"""
+        body, along = [s for p in self.kernel.passes for s in p.body], self.kernel.vector or ""
+        return not any(isinstance(s, RandomWord) for s in body) and all(
+            coefficient(index, along) is not None for s in body for index in indices_of(s))
 
     def all_passes(self, chunks: Range | None) -> list[Value]:
         """All passes at all points of the outer axes, of the first only those in `chunks`, if given."""
@@ -160,13 +176,14 @@ class _Writer:
         """One pass at the points of a strip, row by row; its accumulators are in rooms meanwhile."""
         a, accumulators = self.a, {number: self.states[number] for number, s in enumerate(
             filter(makes_value, p.body), first) if isinstance(s, Accumulate)}
+        nest = replace(self.nest, lines=None) if accumulators else self.nest
 
         def along(at: Point, write: Callable[[Point], None]) -> None:
             def body(inside: Point, carried: list[Value]) -> list[Value]:
                 write(inside)
                 return carried
 
-            self.nest.over(self.kernel.axes[-1:], at, [], body, part)
+            nest.over(self.kernel.axes[-1:], at, [], body, part)
 
         def start(inside: Point) -> None:
             for one, rooms in accumulators.values():
@@ -189,14 +206,14 @@ class _Writer:
                 self.shelves[number].put(a, inside, one.finish(a, [room.take(a, inside) for room in rooms]))
 
         def down(at: Point, carried: list[Value]) -> list[Value]:
-            self.nest.rows(p.axes[-1], rows_together(p), at, lambda places: along(at, partial(rows, places)))
+            nest.rows(p.axes[-1], rows_together(p), at, lambda places: along(at, partial(rows, places)))
             return carried
 
         if not p.axes:
             along(point, lambda inside: self._statements(p, inside, first))
             return
         along(point, start)
-        self.nest.over(p.axes[:-1], point, [], down)
+        nest.over(p.axes[:-1], point, [], down)
         along(point, finish)
 
     def _pass(self, p: Pass, point: Point, first: int, ahead: Ahead | None) -> None:
@@ -227,14 +244,23 @@ class _Writer:
             states = _divided(carried, carriers)
             self.scans = {number: (scanner, states[number][0]) for number, scanner in scanners.items()}
             self._statements(p, inside, first)
-            for buffer, index in ahead.places if ahead and inside.mask is None else ():
-                self.buffers.fetch(self.a, inside, buffer, index)
+            if ahead and inside.mask is None:
+                for buffer, index in ahead.places:
+                    self.buffers.fetch(self.a, inside, buffer, index, ahead.near)
             after = [accumulator.step(self.a, states[number], self.values[number], inside.mask)
                      for number, accumulator in accumulators.items()]
             return [value for state in after for value in state] + [state for _, state in self.scans.values()]
 
+        if self.tile and p is self.kernel.passes[self.tile.number]:
+            whole = self.buffers
+            loops = TileLoops(self.tile, self.nest, whole)
+            self.buffers = loops.buffers
+            loops.over(point, body)
+            self.buffers = whole
+            return
+        nest = replace(self.nest, lines=None) if carriers else self.nest
         start = [value for carrier in carriers.values() for value in carrier.start(self.a)]
-        states = _divided(self.nest.over(p.axes, point, start, body), carriers)
+        states = _divided(nest.over(p.axes, point, start, body), carriers)
         for number, accumulator in accumulators.items():
             self.values[number] = accumulator.finish(self.a, states[number])
 

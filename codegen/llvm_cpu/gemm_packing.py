@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 from codegen.ir.structs import struct
-from codegen.llvm_cpu.assembler import Assembler, Value, vector
+from codegen.llvm_cpu.assembler import Value, vector
 from codegen.llvm_cpu.gemm_panels import Elements
+from codegen.llvm_cpu.squares import side, transposed
 
 STRIP_VECTORS = 2
 """The width of a strip of columns."""
 
 SQUARE = 8
-"""Transposition is done in squares of so many rows and columns, or of half as many."""
+"""Transposition is done in squares (see squares) of so many rows and columns, or of half or a quarter as many."""
 
 
 @struct
@@ -67,7 +68,7 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
 
     Whole squares are written: up to the next multiple of their size in both directions.
     """
-    strip, size = STRIP_VECTORS * e.lanes, min(e.lanes, SQUARE * 4 // e.item)
+    strip, size = STRIP_VECTORS * e.lanes, side(e.item, e.features.vector_bytes)
     line = vector(e.real.dtype, size)
     last = e.minus(part.lines, e.number(1))
 
@@ -82,40 +83,10 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
         def square(x: Value) -> list[Value]:
             mask, line_of_room = e.mask(e.minus(part.elements, x), size), e.times(x, room.pitch)
             read = [e.a.masked_load(line, e.at(source, x), mask, False) for source in sources]
-            for target, column in zip(targets, _transposed(e.a, read, e.item), strict=True):
+            for target, column in zip(targets, transposed(e.a, read, e.item), strict=True):
                 e.a.store(column, e.at(target, line_of_room))
             return []
 
         return e.a.loop(e.number(0), part.elements, size, [], lambda x, _: square(x))
 
     return e.a.loop(e.number(0), part.lines, size, [], lambda l, _: squares(l))
-
-
-def _transposed(a: Assembler, lines: list[Value], item: int) -> list[Value]:
-    """The columns of a square of vectors, by shuffles that are one instruction each.
-
-    First within 16 bytes, where single elements and then pairs of two lines are interleaved; then the halves that
-    belong together are joined.
-    """
-    lanes, near = len(lines), min(16 // item, len(lines))
-
-    def interleaved(x: Value, y: Value, unit: int, half: int) -> Value:
-        """The lower or upper halves of each 16 bytes of x and y, in turns of `unit` elements."""
-        order = [part * lanes + start + half * near // 2 + u + k
-                 for start in range(0, lanes, near) for u in range(0, near // 2, unit) for part in (0, 1)
-                 for k in range(unit)]
-        return a.shuffle(x, y, order)
-
-    unit = 1
-    while unit < near:
-        before, lines = lines, list(lines)
-        for r in range(lanes):
-            if not r & unit:
-                lines[r], lines[r + unit] = (interleaved(before[r], before[r + unit], unit, half) for half in (0, 1))
-        unit *= 2
-    if near == 4:           # the number of a column is read from its last bit on: 0, 2, 1, 3
-        lines = [lines[r - r % 4 + (0, 2, 1, 3)[r % 4]] for r in range(lanes)]
-    if near == lanes:
-        return lines
-    low, high = [*range(near), *range(lanes, lanes + near)], [*range(near, lanes), *range(lanes + near, 2 * lanes)]
-    return [a.shuffle(lines[c], lines[c + near], half) for half in (low, high) for c in range(near)]

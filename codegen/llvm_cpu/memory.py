@@ -8,10 +8,7 @@
 """
 from __future__ import annotations
 
-from functools import partial, reduce
-from math import gcd
-
-from codegen.ir.dims import Dim, Size
+from codegen.ir.dims import Dim, Size, content
 from codegen.ir.structs import struct
 from codegen.ir.types import SIGNED
 from codegen.llvm_cpu import halves, indexing, operations
@@ -19,6 +16,7 @@ from codegen.llvm_cpu.assembler import BYTES, I32, I64, Assembler, Type, Value, 
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES
 from codegen.llvm_cpu.indexing import Affine, Point
+from codegen.schedule.index import coefficient
 from codegen.schedule.kernel import Gather, Index, Load, Param, Scatter, Store
 
 LINE = 64
@@ -31,7 +29,7 @@ multiplying 64 MB by a number takes 0.7 of the time, softmax and its derivative 
 16 MB 0.75; of 12 MB, 36 in all, 1.1."""
 
 PIECE = 16
-"""Bytes that are streamed at a time; what memory is allocated in multiples of."""
+"""Bytes that are streamed at once, at least."""
 
 FARTHEST = 4
 """So far apart may lanes be that are taken from a longer vector. Against lane by lane, measured with f32 on AVX2: 2
@@ -42,7 +40,7 @@ apart takes 0.3 of the time, 3 apart 0.4, 4 apart 0.6. Storing under a mask of t
 class Buffers:
     """The params of a kernel, where they lie, the flag of its checks, and what the processor can do.
 
-    streamed: the buffers that are stored past the caches, each at a multiple of PIECE.
+    streamed: the buffers that are stored past the caches.
     """
 
     params: tuple[Param, ...]
@@ -60,26 +58,45 @@ class Buffers:
         return self.params[buffer].access == "in"
 
     def large(self) -> frozenset[int]:
-        """The buffers that it would be good to stream."""
-        sizes = [0 if isinstance(p.size, Dim) else p.size * BYTES[self.element(k).element]
-                 for k, p in enumerate(self.params)]
-        if sum(sizes) < BEYOND_CACHES:
+        """The buffers that it would be good to stream, with elements of one size."""
+        sizes = {k: 0 if isinstance(p.size, Dim) else p.size * self.item(k) for k, p in enumerate(self.params)}
+        if sum(sizes.values()) < BEYOND_CACHES:
             return frozenset()
-        return frozenset(k for k, p in enumerate(self.params) if p.access == "out" and sizes[k] >= STREAMED)
+        found = [k for k, p in enumerate(self.params) if p.access == "out" and sizes[k] >= STREAMED]
+        return frozenset(k for k in found if self.item(k) == self.item(found[0]))
 
-    def at_pieces(self, a: Assembler, buffers: frozenset[int]) -> Value:
-        """Is each of the buffers at a multiple of PIECE?"""
-        places = [a.convert("ptrtoint", self.pointers[k], I64) for k in sorted(buffers)]
-        whole = reduce(partial(a.binary, "or"), places)
-        return a.compare("icmp eq", a.binary("and", whole, a.constant(I64, PIECE - 1)), a.constant(I64, 0))
+    def item(self, buffer: int) -> int:
+        """Bytes of an element."""
+        return BYTES[self.element(buffer).element]
 
-    def fetch(self, a: Assembler, point: Point, buffer: int, index: Index) -> None:
+    def alike(self, a: Assembler, buffers: frozenset[int]) -> Value:
+        """Are all these buffers as far into a line of memory, and by whole elements?"""
+        first, *others = (a.convert("ptrtoint", self.pointers[k], I64) for k in sorted(buffers))
+        differ = a.binary("and", first, a.constant(I64, self.item(min(buffers)) - 1))
+        for other in others:
+            apart = a.binary("and", a.binary("xor", first, other), a.constant(I64, LINE - 1))
+            differ = a.binary("or", differ, apart)
+        return a.compare("icmp eq", differ, a.constant(I64, 0))
+
+    def phase(self, a: Assembler, buffer: int) -> Value:
+        """How many elements into a line of memory a buffer begins."""
+        place, item = a.convert("ptrtoint", self.pointers[buffer], I64), self.item(buffer)
+        elements = a.binary("lshr", place, a.constant(I64, item.bit_length() - 1))
+        return a.binary("and", elements, a.constant(I64, LINE // item - 1))
+
+    def by_lines(self, buffer: int, index: Index, along: str) -> bool:
+        """Does all that is in an index, but the steps along an axis, which are to neighbors, go by whole lines?"""
+        line = LINE // self.item(buffer)
+        others = [content(c) for term, c in index.terms if term != along]
+        return coefficient(index, along) == 1 and all(c % line == 0 for c in (*others, content(index.constant)))
+
+    def fetch(self, a: Assembler, point: Point, buffer: int, index: Index, near: int) -> None:
         """Ask for the lines that hold the lanes at an index, which may be past the end of the buffer."""
         form, element = indexing.affine(a, point, index), self.element(buffer)
         assert form is not None
         for lane in range(0, point.lanes, LINE // BYTES[element.element]):
             at = a.binary("add nsw", form.base, a.constant(I64, lane)) if lane else form.base
-            a.prefetch(a.address(self.pointers[buffer], element, at))
+            a.prefetch(a.address(self.pointers[buffer], element, at), near)
 
     def narrow(self, buffer: int) -> bool:
         """Do all indices of it fit i32?"""
@@ -220,10 +237,17 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
         a.masked_store(x, address, _mask(a, point.mask, point.lanes))
     elif point.mask is not None:
         a.masked_store(x, a.address(pointer, type, form.base), point.mask)
-    elif s.buffer in buffers.streamed and gcd(form.aligned, point.lanes) * BYTES[type.element] % PIECE == 0:
-        a.stream(x, a.address(pointer, type, form.base), PIECE)
+    elif _is_streamed(buffers, point, s):
+        a.stream(x, a.address(pointer, type, form.base), min(LINE, point.lanes * buffers.item(s.buffer)))
     else:
         a.store(x, a.address(pointer, type, form.base))
+
+
+def _is_streamed(buffers: Buffers, point: Point, s: Store) -> bool:
+    """Does a store of neighbors go past the caches, in pieces of lines?"""
+    if s.buffer not in buffers.streamed or not point.on_lines or point.lanes * buffers.item(s.buffer) < PIECE:
+        return False
+    return point.vector is not None and buffers.by_lines(s.buffer, s.index, point.vector)
 
 
 # ---- indirect ------------------------------------------------------------------------------------------------------

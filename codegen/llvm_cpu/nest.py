@@ -5,6 +5,7 @@
 
 1. The vector axis becomes a loop of whole vectors and one masked remainder; what would be empty is left out.
 2. `body` is given the point and the values carried so far, and gives the carried values after it.
+3. Where a nest says where lines of memory begin, whole vectors begin there: what comes before is under a mask, too.
 """
 from __future__ import annotations
 
@@ -39,12 +40,16 @@ class Range:
 
 @struct
 class Nest:
-    """What all loops of a kernel share: its vector axis, `lanes` at a time, and the extents of its axes."""
+    """What all loops of a kernel share: its vector axis, `lanes` at a time, and the extents of its axes.
+
+    lines: a line begins where the number along the vector axis plus the first of these is a multiple of the second.
+    """
 
     a: Assembler
     vector: str | None
     lanes: int
     extents: dict[str, Size]
+    lines: tuple[Value, int] | None = None
 
     def outside(self) -> Point:
         """The point outside of all loops."""
@@ -56,7 +61,7 @@ class Nest:
         if not axes:
             return body(point, carried)
         axis, inner = axes[0], axes[1:]
-        part = first or self._points(axis, point)
+        part = first or self.points(axis, point)
 
         def inside(at: Point, values: list[Value]) -> list[Value]:
             return self.over(inner, at, values, body)
@@ -76,7 +81,7 @@ class Nest:
     def strips(self, axis: Axis, width: int, point: Point, body: Callable[[Point, Range], None],
                first: Range | None = None) -> None:
         """`body` for `width` points of an axis at a time, the last maybe fewer; of all points or those in `first`."""
-        part = first or self._points(axis, point)
+        part = first or self.points(axis, point)
         whole = isinstance(axis.extent, int) and axis.extent % width == 0 and part.aligned % width == 0
 
         def at(start: Value, carried: list[Value]) -> list[Value]:
@@ -90,7 +95,7 @@ class Nest:
 
     def rows(self, axis: Axis, count: int, point: Point, body: Callable[[list[dict[str, Value]]], None]) -> None:
         """`body` at `count` points of an axis at a time, a power of two, and at those that are left one by one."""
-        a, part = self.a, self._points(axis, point)
+        a, part = self.a, self.points(axis, point)
 
         def at(number: int, index: Value, carried: list[Value]) -> list[Value]:
             places = [a.binary("add nsw", index, a.constant(I64, k)) if k else index for k in range(number)]
@@ -105,7 +110,8 @@ class Nest:
         if count > 1 and (stop is None or stop % count):
             self._loop(together, part.stop, 1, stop is not None, [], partial(at, 1))
 
-    def _points(self, axis: Axis, point: Point) -> Range:
+    def points(self, axis: Axis, point: Point) -> Range:
+        """All points of an axis at a point of those around it."""
         a, zero = self.a, self.a.constant(I64, 0)
         if axis.clip is None:
             least = axis.extent if isinstance(axis.extent, int) else 1
@@ -132,10 +138,15 @@ class Nest:
         a, lanes = self.a, self.lanes
 
         def at(index: Value, values: list[Value], mask: Value | None = None) -> list[Value]:
-            aligned = gcd(lanes, part.aligned if index.number is None else index.number)
+            known = part.aligned if index.number is None else index.number
+            aligned = 1 if self.lines else gcd(lanes, known)
             indices = {**point.indices, name: index}
-            return body(replace(point, indices=indices, lanes=lanes, aligned=aligned, mask=mask), values)
+            return body(replace(point, indices=indices, lanes=lanes, aligned=aligned, mask=mask,
+                                on_lines=self.lines is not None and mask is None), values)
 
+        if self.lines:
+            assert not carried
+            return self._along_lines(part, *self.lines, at)
         count = part.stop.number
         if count is not None:
             whole, left = count - count % lanes, count % lanes
@@ -152,6 +163,27 @@ class Nest:
         rest = a.convert("trunc", a.binary("sub nsw", part.stop, middle), I32)
         mask = a.compare("icmp slt", a.lane_numbers(vector("i32", lanes)), a.splat(rest, lanes))
         return a.when(a.compare("icmp slt", middle, part.stop), carried, partial(at, middle, carried, mask))
+
+    def _along_lines(self, part: Range, phase: Value, line: int, at: Callable[..., list[Value]]) -> list[Value]:
+        """What is before the first line, whole vectors, what is left; the two that are under a mask are one code."""
+        a, zero = self.a, self.a.constant(I64, 0)
+        before = a.binary("sub nsw", zero, a.binary("add nsw", phase, part.start))
+        before = a.intrinsic("smin", a.binary("and", before, a.constant(I64, line - 1)),
+                             a.binary("sub nsw", part.stop, part.start))
+        first = a.binary("add nsw", part.start, before)
+        whole = a.binary("and", a.binary("sub nsw", part.stop, first), a.constant(I64, -self.lanes))
+        middle = a.binary("add nsw", first, whole)
+
+        def one_end(number: Value, _: list[Value]) -> list[Value]:
+            leading = a.compare("icmp eq", number, zero)
+            start = a.select(leading, part.start, middle)
+            count = a.select(leading, before, a.binary("sub nsw", part.stop, middle))
+            few = a.splat(a.convert("trunc", count, I32), self.lanes)
+            mask = a.compare("icmp slt", a.lane_numbers(vector("i32", self.lanes)), few)
+            a.when(a.compare("icmp slt", zero, count), [], partial(at, start, [], mask))
+            return a.when(leading, [], partial(self._loop, first, middle, self.lanes, False, [], at))
+
+        return a.loop(zero, a.constant(I64, 2), 1, [], one_end)
 
     def _loop(self, start: Value, stop: Value, step: int, certain: bool, carried: list[Value],
               at: Callable[[Value, list[Value]], list[Value]]) -> list[Value]:

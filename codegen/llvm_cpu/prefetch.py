@@ -38,10 +38,11 @@ FAR = 1024
 
 @struct
 class Ahead:
-    """Where pass `number` asks for what the next row reads: (buffer, index)."""
+    """Where pass `number` asks for what the next row reads: (buffer, index), and into which cache (3 is the first)."""
 
     number: int
     places: tuple[tuple[int, Index], ...]
+    near: int = 3
 
 
 def ahead_of(kernel: Kernel) -> Ahead | None:

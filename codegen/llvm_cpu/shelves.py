@@ -62,7 +62,7 @@ def make_shelves(a: Assembler, kernel: Kernel, dtypes: list[str], lanes: int) ->
             whole = -(-number_of(axes[-1].extent) // lanes) * lanes
             axes = (*axes[:-1], replace(axes[-1], extent=whole))
         scale = 1 if across or kernel.vector is None else lanes
-        size = prod(number_of(one.extent) for one in axes) * scale
+        size = prod(number_of(one.extent) for one in axes) * scale + lanes      # vectors may begin anywhere
         element = vector("u8" if dtypes[number] == "bool" else dtypes[number]).element
         found[number] = Shelf(a.room(size * BYTES[element]), dtypes[number], lanes, _place(axes), scale)
     return found

@@ -92,8 +92,8 @@ def make_rooms(a: Assembler, kernel: Kernel, dtypes: list[str], lanes: int, widt
 
 
 def make_room(a: Assembler, kernel: Kernel, dtype: str, lanes: int, width: int) -> Shelf:
-    """Room for one value at each point of a strip."""
+    """Room for one value at each point of a strip, and for a vector that ends beyond it."""
     assert kernel.vector is not None
     element = vector("u8" if dtype == "bool" else dtype).element
     place = Index(((STRIP, -1), (kernel.vector, 1)))
-    return Shelf(a.room(max(width, lanes) * BYTES[element]), dtype, lanes, place, 1)
+    return Shelf(a.room((width + lanes) * BYTES[element]), dtype, lanes, place, 1)

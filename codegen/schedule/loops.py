@@ -33,9 +33,11 @@ from codegen.schedule.runs import Runs, divides, prefix_products
 from codegen.schedule.tile import (
     COLUMN_LANES,
     ENOUGH_CHUNKS,
+    LEAST_TILE,
     POINT_LANES,
     ROW_LANES,
-    TILE,
+    TILE_LINES,
+    TILE_POINTS,
     Layout,
     chunks_wanted,
     grain_of,
@@ -191,7 +193,7 @@ def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Low
     if not nest.inner and len(chosen.outer) > 1 and chosen.vector:
         across = _across(nest, chosen.vector)
         along = typical(nest.extents[chosen.vector])
-        if across is not None and min(typical(nest.extents[across]), along) >= TILE[0]:
+        if across is not None and min(typical(nest.extents[across]), along) >= LEAST_TILE:
             return _in_tiles(nest, chosen.vector, across, machine)
         first, wanted = typical(nest.extents[chosen.outer[0]]), chunks_wanted(_work(nest), machine)
         if first < min(wanted, ENOUGH_CHUNKS) and along >= 2 * POINT_LANES:
@@ -221,13 +223,20 @@ def _across(nest: Nest, vector: str) -> str | None:
 
 
 def _in_tiles(nest: Nest, vector: str, across: str, machine: Machine) -> Lowered:
-    """The kernel that goes through two axes in tiles, so that a cache line is used up while it is at hand."""
+    """The kernel that goes through two axes in tiles, so that a cache line is used up while it is at hand.
+
+    One tile after the other across the vector axis: there what is transposed goes on where it was.
+    """
     outer = tuple(name for name in nest.outer if name not in (vector, across))
     tiled = replace(nest, outer=outer, inner=(across, vector))
-    for name, length in zip((across, vector), TILE):
-        tiled = cut_in_blocks(tiled, name, length)
-    first = max((blocks_of(across), blocks_of(vector)), key=lambda name: typical(tiled.extents[name]))
-    return emitted(tiled, _layout(tiled, machine, first))
+    for name, length in ((across, TILE_LINES // _element_bytes(nest)), (vector, TILE_POINTS)):
+        extent = nest.extents[name]
+        tiled = cut_in_blocks(tiled, name, min(length, extent) if isinstance(extent, int) else length)
+    order = (blocks_of(vector), *outer, blocks_of(across))
+    most = max(order, key=lambda name: typical(tiled.extents[name]))
+    first = next((name for name in order if typical(tiled.extents[name]) >= ENOUGH_CHUNKS), most)
+    order = (*outer, blocks_of(vector), blocks_of(across))
+    return emitted(replace(tiled, outer=order), _layout(tiled, machine, first))
 
 
 def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:

@@ -89,7 +89,7 @@ def coalesced(nest: Nest) -> Nest:
     for names in (nest.outer, nest.inner):
         level: list[str] = []
         for name in reversed(names):
-            if level and all(_walks_as_one(index, name, level[-1], extents[level[-1]]) for index in indices):
+            if level and all(walks_as_one(index, name, level[-1], extents[level[-1]]) for index in indices):
                 extents[level[-1]] *= extents.pop(name)
                 gone.add(name)
                 indices = {without_axes(index, gone, extents) for index in indices}
@@ -108,11 +108,11 @@ def plain_axis(name: str) -> Index:
     return Index(((name, 1),))
 
 
-def _walks_as_one(index: Index, a: str, b: str, extent: Size) -> bool:
+def walks_as_one(index: Index, a: str, b: str, extent: Size) -> bool:
     """Does one step of axis `a` do to the index what `extent` steps of `b` do, also inside its quotients?"""
     steps = {term: c for term, c in index.terms if isinstance(term, str)}
     return steps.get(a, 0) == extent * steps.get(b, 0) and all(
-        isinstance(term, str) or _walks_as_one(term.index, a, b, extent) for term, _ in index.terms)
+        isinstance(term, str) or walks_as_one(term.index, a, b, extent) for term, _ in index.terms)
 
 
 def with_new_indices(nest: Nest, new: Callable[[Index], Index]) -> Nest:

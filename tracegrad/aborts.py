@@ -108,6 +108,13 @@ class Aborted:
         return f"{where}{what}: {reason.sentence}: {self.detail} (Abort.{reason.name}); cure: {reason.cure}"
 
 
+class Declined(Exception):
+    """This run cannot become a trace."""
+
+    def __init__(self, reason: Abort, detail: str, line: str | None = None):
+        self.aborted = Aborted(reason, detail, line)
+
+
 class NotCompiled(RuntimeError):
     """Raised by a function traced with strict=True where it would have run eagerly."""
 

@@ -156,23 +156,21 @@ class LinedNode(Node):
 
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
-    if FOLLOWERS:
-        follower = FOLLOWER.get()
-        if follower is not None:
-            deferred = follower.defer(op, args, attrs)
-            if deferred is not None:
-                return deferred
     if ACTIVE.get() is None:
-        return _computed(op, args, attrs)
+        return _applied(op, args, attrs)
     watch = pause(args)
     try:
-        return _computed(op, args, attrs)
+        return _applied(op, args, attrs)
     finally:
         resume(watch)
 
 
-def _computed(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Tensor:
-    """A primitive op by its reference, with its history, reported."""
+def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Tensor:
+    """A primitive op, deferred or by its reference, with its history, reported."""
+    if FOLLOWERS:
+        deferred = _deferred(op, args, attrs)
+        if deferred is not None:
+            return deferred
     errors = silence()
     try:
         array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)
@@ -197,6 +195,17 @@ def _computed(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Tensor:
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_op(op, args, attrs, result)
+    return result
+
+
+def _deferred(op: str, args: tuple[Any, ...], attrs: dict[str, Any], fresh: bool = False) -> Tensor | None:
+    """The result where the run in progress defers its work, reported; None if it is to be computed now."""
+    follower = FOLLOWER.get()
+    result: Tensor | None = None if follower is None else follower.defer(op, args, attrs, fresh)
+    if result is not None:
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.record_op(op, args, attrs, result)
     return result
 
 
@@ -235,8 +244,7 @@ def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
 
 def owned(op: str, args: tuple[Any, ...], attrs: dict[str, Any], compute: Callable[[], np.ndarray]) -> Tensor:
     """`op` of args in memory of its own; `compute` gives the array."""
-    follower = FOLLOWER.get() if FOLLOWERS else None
-    deferred = None if follower is None else follower.defer(op, args, attrs, True)
+    deferred = _deferred(op, args, attrs, True) if FOLLOWERS else None
     return complete(op, args, attrs, Tensor(compute())) if deferred is None else deferred
 
 

@@ -24,7 +24,7 @@ from tracegrad.explanation_text import report
 from tracegrad.guards import Guard
 from tracegrad.made import MadeView
 from tracegrad.path_tree import Stretch, Way, counted, lines_of, stretches
-from tracegrad.recorder import Read
+from tracegrad.recorded import Read
 from tracegrad.replay import Root, Trace
 from tracegrad.reports import ExitReport, ReadReport, RootReport, TraceReport
 from tracegrad.segments import Segment, in_order

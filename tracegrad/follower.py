@@ -26,7 +26,7 @@ from tracegrad.dispatch import GRAD, VIEWING, differentiate
 from tracegrad.pending import Pending, defer, deferred_class, held, put_array, put_pending, settle
 from tracegrad.spans import begin, end
 from tracegrad.steps import CAN_REFUSE, Step, input_step, op_step
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import Saved, Tensor
 
 LONGEST = 400
 """A segment of this many steps is computed though nobody looks: the time to compile one grows with it."""
@@ -74,8 +74,9 @@ class Running:
         storage = tensor.storage
         if storage is None:
             return True
+        most = HELD_BY_PLACES + self.follower.watchers
         return not storage.exported and not any(
-            member is not tensor and (id(member) not in self.places or sys.getrefcount(member) > HELD_BY_PLACES)
+            member is not tensor and (id(member) not in self.places or sys.getrefcount(member) > most)
             for member in storage.members())
 
     def reads(self, tensor: Tensor) -> bool:
@@ -86,10 +87,15 @@ class Running:
 
 
 class Follower:
-    """Defers the operations of one call. `met_new`: did it meet steps that no call before had taken?"""
+    """Defers the operations of one call. `met_new`: did it meet steps that no call before had taken? `alone_writes`: is
+    it sure to be asked before anyone writes to memory?
+    """
 
-    def __init__(self, known: KnownWork):
-        self.known = known
+    alone_writes = False
+    watchers = 0                    # what else holds Tensors that nobody uses any more
+
+    def __init__(self, known: KnownWork, longest: int = LONGEST):
+        self.known, self._longest = known, longest
         self.met_new = False
         self._running = Running(self)
         self._over = False
@@ -137,7 +143,7 @@ class Follower:
         if step.base != step.index:
             x = args[0]
             x.share(result, op, attrs, result.requires_grad == x.requires_grad)
-        if op in CAN_REFUSE and not accepts(args[0], args[1], attrs["axis"]) or step.index > LONGEST:
+        if op in CAN_REFUSE and not accepts(args[0], args[1], attrs["axis"]) or step.index > self._longest:
             self.compute(running)
         return result
 
@@ -155,7 +161,8 @@ class Follower:
         if step is None:
             self.met_new = True
             operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
-            step = cursor.after.setdefault(key, op_step(cursor, op, operands, attrs, fresh))
+            steps = [running.values[place].step if type(place) is int else None for place in places]
+            step = cursor.after.setdefault(key, op_step(cursor, op, operands, steps, attrs, fresh))
             self.known.size += 1
         return step
 
@@ -183,7 +190,7 @@ class Follower:
             return entry[1]
         storage = tensor.storage
         if storage is not None:
-            if storage.exported:
+            if storage.exported and not self.alone_writes:
                 return self._enter(running, array.copy())
             place = self._view(running, tensor)
         else:
@@ -217,6 +224,13 @@ class Follower:
         return self._advance(running, step).step.index
 
     # ---- writes in place ----------------------------------------------------------------------------------------
+
+    def handed_out(self) -> None:
+        """This thread is about to have memory that it may write to unseen."""
+
+    def keeps(self, saved: Saved) -> bool:
+        """Will it see to it that a value stays as it is, which was saved in memory that others may write unseen?"""
+        return False
 
     def before_write(self, tensor: Tensor) -> None:
         """The memory of `tensor` is about to change."""

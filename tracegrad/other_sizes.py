@@ -20,7 +20,7 @@ from tracegrad.purity.effects import Effect, Kind
 from tracegrad.purity.observation import Observation
 from tracegrad.purity.prediction import Prediction
 from tracegrad.purity.read_set import ReadSet
-from tracegrad.recorder import Input
+from tracegrad.recorded import Input
 from tracegrad.replay import Root
 from tracegrad.trace_tree import TraceTree
 

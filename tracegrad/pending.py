@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tracegrad.steps import Step
+from tracegrad.steps import Step, dummy
 from tracegrad.tensors import Saved, Tensor
 
 held = Tensor.__dict__["array"].__get__
@@ -165,3 +165,20 @@ def settle(tensor: Tensor) -> None:
         array = pending.demand()
         if held(tensor) is pending:         # not so if it was among those that the computing gave their arrays
             put_array(tensor, array)
+
+
+def layout_of(tensor: Tensor) -> tuple[tuple[int, ...] | None, bool]:
+    """The strides of its array, now or once it is there, None for those of C order; may it be written to?"""
+    pending: Any = held(tensor)
+    if type(pending) is not Pending:
+        return None if pending.flags.c_contiguous else pending.strides, pending.flags.writeable
+    made = dummy(pending.step)
+    return None if made.flags.c_contiguous else made.strides, pending.step.op != "broadcast"
+
+
+def may_share_memory(a: Tensor, b: Tensor) -> bool:
+    """May a write to one be seen in the other? What is pending has memory that only views of it are on."""
+    x, y = held(a), held(b)
+    if type(x) is Pending and type(y) is Pending:
+        return x.segment is y.segment and x.step.base == y.step.base
+    return type(x) is not Pending and type(y) is not Pending and np.may_share_memory(x, y)

@@ -21,24 +21,27 @@ from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.aborts import Abort, Aborted
+from tracegrad.aborts import Abort, Aborted, Declined
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import Callback, Recipes, made_before
 from tracegrad.compiling import Compiling
+from tracegrad.deferred_runs import DeferredRun
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.generators import Generator, default_generator
 from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain
-from tracegrad.made import Made, MadeView
+from tracegrad.made import Made
+from tracegrad.made_tensors import MadeTensors, shared_storage
 from tracegrad.other_sizes import Resized
 from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import Observation, observe
 from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
-from tracegrad.recorder import ACTIVE, Input, Recorder
+from tracegrad.recorded import Input
+from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.replay import GradEffect, SlotEffect, Trace
 from tracegrad.results import Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
@@ -93,10 +96,11 @@ class Run:
 
 @collector_paused
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
-           lifted: frozenset[str], strict: bool, front: Front | None = None,
+           lifted: frozenset[str], strict: bool, deferred: DeferredRun, front: Front | None = None,
            departure: Departure | None = None, resized: Resized | None = None) -> Run:
     """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs.
 
+    `deferred` may put off the work; it is to be asked to `finish` it, whatever happens.
     `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left;
     `resized`: one that it differs from in sizes only.
     """
@@ -120,7 +124,10 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
             ACTIVE.reset(token)
 
     began, start = begin(), time.perf_counter()
-    seen = observe(prediction, call)
+    if front is None and departure is None and not lifted:
+        deferred.begin(prediction)
+    seen = observe(prediction, call, deferred.surprised)
+    deferred.end(bool(seen.error or seen.refusals or recorder.aborts or recorder.reads or recorder.callbacks))
     seconds = time.perf_counter() - start
     end(began, "record", getattr(function, "__name__", ""))
     seen.handing |= {id(noted.code): noted.code for noted in recorder.callbacks}
@@ -130,7 +137,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
         if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
             with made_before(len(recorder.callbacks)):
-                return replace(record(function, args, kwargs, codes, frozenset(), strict, front), numbers_read=lifted)
+                again = record(function, args, kwargs, codes, frozenset(), strict, deferred, front)
+                return replace(again, numbers_read=lifted)
         seen.result = plain(seen.result)
         for e in changes:
             if plain(e.after) is not e.after and e.child.write is not None:
@@ -194,21 +202,12 @@ class _Numbers:
         return LiftedNumber(argument, tensor, lambda: self.read.add(route))
 
 
-class Declined(Exception):
-    """This run cannot become a trace."""
-
-    def __init__(self, reason: Abort, detail: str, line: str | None = None):
-        self.aborted = Aborted(reason, detail, line)
-
-
 @collector_paused
-def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Aborted]:
-    """Make a Trace of a run, or say why not."""
-    if run.aborts:
-        return list(run.aborts)
+def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -> Grafted | list[Aborted]:
+    """Make a Trace of a run, or say why not. Its `deferred` work is done."""
     began = begin()
     try:
-        return _compile(run, name, compiling)
+        return list(run.aborts) if run.aborts else _compile(run, name, compiling, deferred)
     except Declined as declined:
         return [declined.aborted]
     except KnownPath:
@@ -222,23 +221,24 @@ def compile_run(run: Run, name: str, compiling: Compiling) -> Grafted | list[Abo
         return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
     finally:
         end(began, "compile", name)
+        deferred.finish()
 
 
-def _compile(run: Run, name: str, compiling: Compiling) -> Grafted:
+def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -> Grafted:
     recorder, reads = run.recorder, run.reads
     assert reads is not None
     leaves, texts = reads.tensors, reads.guards.sources
     place_of_leaf = {id(t): k for k, t in enumerate(leaves)}
     sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
     for views_of_made in (False, True):
-        made = _MadeTensors(recorder, place_of_leaf, len(leaves), views_of_made)
+        made = MadeTensors(recorder, place_of_leaf, len(leaves), views_of_made)
         held = set(run.known)
         rebuild = _recipe(run, run.result, reads, made, held)
         made.require_floats()
         slot_effects = tuple(_slot_effect(run, reads, effect, made, held) for effect in run.replaced)
         callbacks = tuple(_callbacks(run, reads, made))
         grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
-        shared = _shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
+        shared = shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
         if shared is None:
             break
         if views_of_made:
@@ -268,7 +268,9 @@ def _compile(run: Run, name: str, compiling: Compiling) -> Grafted:
                   callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
     new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept())
-    return grafted(new, run.departure, name, compiling)
+    joined = grafted(new, run.departure, name, compiling)
+    deferred.replay(joined.root, made.tensors, recorder)
+    return joined
 
 
 def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...]) -> Source:
@@ -287,86 +289,11 @@ def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...])
     return Source(texts[leaf], leaf, contiguous=owner.array.flags.c_contiguous)
 
 
-def _slot_effect(run: Run, reads: ReadSet, effect: Effect, made: _MadeTensors, held: set[int]) -> SlotEffect:
+def _slot_effect(run: Run, reads: ReadSet, effect: Effect, made: MadeTensors, held: set[int]) -> SlotEffect:
     slot = reads.slot(effect)
     if slot is None:
         raise Declined(Abort.EFFECT, effect.what)
     return SlotEffect(slot, _recipe(run, effect.after, reads, made, held, Abort.EFFECT))
-
-
-class _MadeTensors:
-    """The Tensors that outlive the run, by position: leaves first, then those made by the run as they appear.
-
-    A view of a leaf is made as one again. A view of what the run made becomes a tensor of its own, unless
-    `views_of_made`: then what it is a view of is made too.
-    """
-
-    def __init__(self, recorder: Recorder, place_of_leaf: dict[int, int], leaves: int, views_of_made: bool):
-        self._recorder, self._places, self._leaves = recorder, dict(place_of_leaf), leaves
-        self._views_of_made = views_of_made
-        self.tensors: list[Tensor] = []         # those with memory of their own
-        self.makes: list[Made | MadeView] = []
-        self._unmet = set(recorder.floats_given)
-
-    def place(self, tensor: Tensor) -> int:
-        """The position of a Tensor that outlives the run; Declined if nothing leads to it."""
-        known = self._places.get(id(tensor))
-        if known is not None:
-            return known
-        owner = next((e.grad_of for e in self._recorder.inputs if e.tensor is tensor), None)
-        if owner is not None:                   # the grad that this tensor had on entry
-            self.makes.append(MadeView(self.place(owner), "grad", {}, False))
-            return self._placed(tensor)
-        if not self._recorder.made(tensor):
-            raise Declined(Abort.UNKNOWN_TENSOR, f"a result {type_of(tensor.array)}")
-        if tensor._grad is not None:
-            raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
-        if tensor.hooks:
-            raise Declined(Abort.HOOK, f"of {type_of(tensor.array)}, which the run made")
-        self.makes.append(self._view(tensor) or self._fresh(tensor))
-        return self._placed(tensor)
-
-    def _placed(self, tensor: Tensor) -> int:
-        """The position of what was appended last."""
-        place = self._places[id(tensor)] = self._leaves + len(self.makes) - 1
-        return place
-
-    def returned_float(self, value: Any, place: Callable[[Tensor], int],
-                       source: Callable[[Any], Read | None]) -> Rebuild | None:
-        """How to make a float that Python read only to return it."""
-        given = self._recorder.floats_given.get(id(value)) if type(value) is float else None
-        if given is None:
-            return None
-        self._unmet.discard(id(value))
-        k = place(given[1])
-        return lambda tensors, args, kwargs: float(tensors[k].array)
-
-    def require_floats(self) -> None:
-        """Declined if a float that was read to be returned is not in the result: something else was made of it."""
-        for _, tensor, line in (self._recorder.floats_given[k] for k in self._unmet):
-            raise Declined(Abort.HOST_READ, f"float of {type_of(tensor.array)}", line)
-
-    def _fresh(self, tensor: Tensor) -> Made:
-        self.tensors.append(tensor)
-        array = tensor.array
-        strides = None if array.flags.c_contiguous else array.strides
-        return Made(type_of(array), tensor.requires_grad, tensor.grad_fn is not None, strides, array.flags.writeable)
-
-    def _view(self, tensor: Tensor) -> MadeView | None:
-        """How to make it a view again, if it is one of something that outlives the run."""
-        view = tensor.view_of
-        parent = None if view is None else view.parent
-        if view is None or parent is None or not (self._views_of_made or self._is_of_leaf(parent)):
-            return None
-        if tensor.requires_grad != (view.tracked and parent.requires_grad):
-            return None
-        writeable = tensor.array.flags.writeable or not parent.array.flags.writeable
-        return MadeView(self.place(parent), view.op, view.attrs, view.tracked, writeable)
-
-    def _is_of_leaf(self, tensor: Tensor | None) -> bool:
-        while tensor is not None and self._places.get(id(tensor), self._leaves) >= self._leaves:
-            tensor = None if tensor.view_of is None else tensor.view_of.parent
-        return tensor is not None
 
 
 def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
@@ -381,7 +308,7 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
     return seen
 
 
-def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[int],
+def _recipe(run: Run, value: Any, reads: ReadSet, made: MadeTensors, held: set[int],
             reason: Abort = Abort.RESULT_TYPE) -> Rebuild:
     try:
         leaves_as = made.returned_float if run.front is None else run.front.recipe
@@ -390,7 +317,7 @@ def _recipe(run: Run, value: Any, reads: ReadSet, made: _MadeTensors, held: set[
         raise Declined(reason, str(unknown)) from None
 
 
-def _callbacks(run: Run, reads: ReadSet, made: _MadeTensors) -> Iterator[Callback]:
+def _callbacks(run: Run, reads: ReadSet, made: MadeTensors) -> Iterator[Callback]:
     """What looks inside the run, made again."""
     recipes = Recipes(run.recorder, made.place, reads.source, None if run.front is None else run.front.recipe)
     for noted in run.recorder.callbacks:
@@ -423,7 +350,7 @@ def _grads_expected(recorder: Recorder, place_of_leaf: dict[int, int],
             yield GradExpected(leaf, type_of(grad.array), grad.requires_grad, grad.grad_fn is not None)
 
 
-def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _MadeTensors) -> Iterator[GradEffect]:
+def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: MadeTensors) -> Iterator[GradEffect]:
     """What the run did to grads: nothing where the same Tensor is there as on entry (written in place or not)."""
     for tensor in recorder.grads_written.values():
         leaf = place_of_leaf.get(id(tensor))
@@ -436,15 +363,3 @@ def _grad_effects(recorder: Recorder, place_of_leaf: dict[int, int], made: _Made
             yield GradEffect(leaf, None)
         elif grad is not _grad_on_entry(recorder, tensor):
             yield GradEffect(leaf, made.place(grad))
-
-
-def _shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> str | None:
-    """The types of a result and of something else that the caller can reach on one memory: it would be a copy."""
-    inputs = [e.tensor for e in recorder.inputs if e.frozen is None or e.tensor.storage and e.tensor.storage.foreign]
-    for k, t in enumerate(made):
-        if id(t) in grads:
-            continue
-        for other in (*inputs, *(m for m in made[:k] if id(m) not in grads)):
-            if np.may_share_memory(t.array, other.array):
-                return f"{type_of(t.array)} and {type_of(other.array)}"
-    return None

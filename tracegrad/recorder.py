@@ -24,9 +24,9 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Attr, Graph
 from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
-from codegen.ir.structs import struct
-from codegen.ir.types import FLOATS, TensorType, type_of
+from codegen.ir.types import FLOATS, type_of
 from tracegrad.aborts import Abort, Aborted
+from tracegrad.recorded import Input, Key, NumberRead, Read, RecordedOp, Recording
 from tracegrad.source_lines import user_line
 
 if TYPE_CHECKING:
@@ -36,78 +36,6 @@ if TYPE_CHECKING:
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
 """The recorder of the run in progress in this context."""
-
-Key = tuple[str, Any]
-"""A value of the run: ("input", k), ("op", k), or ("number", (text, dtype))."""
-
-
-@struct
-class RecordedOp:
-    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`?"""
-
-    op: str
-    args: tuple[Key, ...]
-    attrs: dict[str, Attr]
-    carries: bool
-    line: str | None
-    node: Any = None
-
-
-@struct
-class NumberRead:
-    """One number that Python was given: after `ops` operations it asked for `what` of a 0-d value and got `number`.
-
-    The number is written as that of a case: see codegen.ir.program.case_number; of a bool it is 0 or 1.
-    """
-
-    ops: int
-    value: Key
-    dtype: str
-    number: int
-    what: str
-    line: str | None
-
-
-@struct
-class Read:
-    """The same in a graph: after `nodes` nodes, `number` was read of `value`."""
-
-    nodes: int
-    value: int
-    dtype: str
-    number: int
-    what: str
-    line: str | None
-
-
-@struct
-class Input:
-    """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
-
-    `frozen`: made during the run from Python numbers, so its values, as they were then, are part of the trace;
-    `number`: the route of the lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
-    """
-
-    tensor: Tensor
-    type: TensorType
-    carries: bool
-    history: Any
-    frozen: np.ndarray | None = None
-    number: str | None = None
-    grad_of: Tensor | None = None
-
-
-@struct
-class Recording:
-    """A run as a graph, and what Python read of its values on the way. `freed`: values whose history a backward of the
-    run has freed; `lost`: by id, operations of eager autograd that lead to a tensor where the graph does not, since the
-    run made it or had overwritten it.
-    """
-
-    graph: Graph
-    reads: tuple[Read, ...]
-    freed: frozenset[int]
-    lost: frozenset[int]
 
 
 class Recorder:
@@ -132,6 +60,7 @@ class Recorder:
         self._answered: set[Key] = set()                       # values that Python knows
         self._stale: dict[int, tuple[str, Tensor, dict[str, Attr]]] = {}    # views whose memory was written since
         self._written_storages: list[Storage] = []             # shared memory that was written
+        self._handed_out: list[Storage] = []                    # memory that code that is not seen may write to
         self._postponed: list[weakref.ref[Tensor]] = []        # that have their array yet to be made
         self._known: list[Tensor] = []                         # keeps the Tensors of _keys, so that ids stay theirs
 
@@ -139,7 +68,8 @@ class Recorder:
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
-        keys = tuple([self.key(a) if hasattr(a, "array") else self._number(a, _dtype_beside(op, args)) for a in args])
+        keys = tuple([self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args))
+                      for a in args])
         self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
         self._bind(result, ("op", len(self.ops) - 1))
 
@@ -151,6 +81,13 @@ class Recorder:
         self._keys[id(target)] = self.key(value)
         if target.storage is not None:
             self._written_storages.append(target.storage)
+
+    def hand_out(self, tensor: Tensor) -> None:
+        """Code that is not seen may write to the memory of `tensor` from now on: what it holds is no longer known."""
+        for member in (tensor, *tensor.aliases()):
+            self._keys.pop(id(member), None)
+        if tensor.storage is not None:
+            self._handed_out.append(tensor.storage)
 
     def record_view(self, op: str, parent: Tensor, attrs: dict[str, Attr], view: Tensor) -> None:
         """`parent` was written, and with it `view`, which is `op` of it; that is recorded if the run uses the view."""
@@ -272,6 +209,12 @@ class Recorder:
             if tensor is not None:
                 tensor.array        # noqa: B018 - asking is enough
 
+    def release(self) -> None:
+        """All is known of the run: keep nothing of it alive any more."""
+        for held in (self.ops, self.inputs, self._keys, self._stale, self._known, self.written, self.grads_read,
+                     self.grads_written, self.floats_given):
+            held.clear()
+
     def same_value(self, a: Key, b: Key, depth: int = 6) -> bool:
         """Are two values the same input, or the same operation of the same values?"""
         if a == b or depth == 0 or a[0] != "op" or b[0] != "op":
@@ -345,7 +288,7 @@ class Recorder:
         read = next(waiting, None)
         for k, recorded in enumerate(self.ops):
             while read is not None and read.ops == k:
-                reads.append(_read_of(read, len(b), value(read.value)))
+                reads.append(read.in_graph(len(b), value(read.value).id))
                 read = next(waiting, None)
             b.line = recorded.line
             args = [value(key) for key in recorded.args]
@@ -367,7 +310,7 @@ class Recorder:
         b.line = None
         for last in (read, *waiting):
             if last is not None:
-                reads.append(_read_of(last, len(b), value(last.value)))
+                reads.append(last.in_graph(len(b), value(last.value).id))
         found = [value(key) for key in ends]
         lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
         return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost))
@@ -399,9 +342,11 @@ class Recorder:
         self._fixed.append(fixed)
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
-        self.inputs.append(Input(tensor, type_of(tensor.array), tensor.requires_grad, tensor.grad_fn, **how))
+        self.inputs.append(Input(tensor, type_of(tensor), tensor.requires_grad, tensor.grad_fn, **how))
         if any(tensor.storage is storage for storage in self._written_storages):
-            self.abort(Abort.VIEW_WRITE, f"{type_of(tensor.array)} shares memory that the run has written")
+            self.abort(Abort.VIEW_WRITE, f"{type_of(tensor)} shares memory that the run has written")
+        if any(tensor.storage is storage for storage in self._handed_out):
+            self.abort(Abort.NOT_RECORDED, f"{type_of(tensor)} is used after its memory was handed out")
         return self._bind(tensor, ("input", len(self.inputs) - 1))
 
     def _number(self, number: Any, dtype: str) -> Key:
@@ -421,15 +366,11 @@ class Recorder:
         return key
 
 
-def _read_of(read: NumberRead, nodes: int, value: Value) -> Read:
-    return Read(nodes, value.id, read.dtype, read.number, read.what, read.line)
-
-
 def _dtype_beside(op: str, args: tuple[Any, ...]) -> str:
     """A Python number takes the dtype of the Tensors beside it; the condition of `where` has no say."""
     for a in reversed(args[1:] if op == "where" else args):
-        if hasattr(a, "array"):
-            return type_of(a.array).dtype
+        if hasattr(a, "requires_grad"):
+            return type_of(a).dtype
     raise TypeError(f"{op}: no operand is a Tensor")
 
 

@@ -20,7 +20,7 @@ from codegen.ir.structs import struct
 from codegen.ir.tree import with_args
 from codegen.ir.types import FLOATS, TensorType
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.recorder import Read
+from tracegrad.recorded import Read
 
 
 @struct(frozen=False, eq=False)

@@ -28,8 +28,8 @@ from tracegrad.indexing_keys import WHOLE, Key, is_mask, known
 from tracegrad.movement import reshape, take
 from tracegrad.mutation import fitted
 from tracegrad.operands import scalar
+from tracegrad.recorded import Key as RecorderKey
 from tracegrad.recorder import ACTIVE
-from tracegrad.recorder import Key as RecorderKey
 from tracegrad.slicing import basic
 from tracegrad.tensors import Tensor
 

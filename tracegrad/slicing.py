@@ -9,16 +9,19 @@ from typing import Any
 
 from tracegrad.dispatch import dispatch, view
 from tracegrad.indexing_keys import WHOLE
+from tracegrad.pending import Deferred
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 
 def row(x: Tensor, k: int) -> Tensor:
     """x[k]."""
-    array = x.array
-    size, *others = array.shape
+    size, *others = x.shape
     at, rest = position(k, size, 0), tuple(others)
-    cut = {"start": (at, *[0] * len(rest)), "stop": (at + 1, *rest), "step": (1,) * array.ndim}
+    cut = {"start": (at, *[0] * len(rest)), "stop": (at + 1, *rest), "step": (1,) * (len(rest) + 1)}
+    if isinstance(x, Deferred):
+        return dispatch("reshape", dispatch("slice", x, **cut), shape=rest)
+    array = x.array
     return view("reshape", view("slice", x, array[at:at + 1], cut), array[at, ...], {"shape": rest})
 
 
@@ -51,15 +54,32 @@ def basic(x: Tensor, keys: Sequence[Any]) -> Tensor:
             at = position(k, sizes[axis], axis)
             cuts.append(slice(at, at + 1, 1))
     kept: Any = (*cuts, ...)                # with ... the result is an array, even of no axes
-    part, wanted = x.array[kept], tuple(shape)
+    wanted = tuple(shape)
+    ends = {"start": tuple([cut.start for cut in cuts]), "stop": tuple([cut.stop for cut in cuts]),
+            "step": tuple([cut.step for cut in cuts])}
+    if isinstance(x, Deferred):
+        return _of_deferred(x, ends, tuple(reversed_axes), wanted)
+    part = x.array[kept]
     if part.shape != sizes:                 # a slice that keeps every size is the whole
-        ends = {"start": tuple([cut.start for cut in cuts]), "stop": tuple([cut.stop for cut in cuts])}
-        x = view("slice", x, part, {**ends, "step": tuple([cut.step for cut in cuts])})
+        x = view("slice", x, part, ends)
     elif wanted == sizes and not reversed_axes:
         return view("reshape", x, part, {"shape": sizes})               # x[...]: a view of the whole
     if reversed_axes:
         x = dispatch("flip", x, axes=tuple(reversed_axes))
     return x if x.shape == wanted else view("reshape", x, x.array.reshape(wanted), {"shape": wanted})
+
+
+def _of_deferred(x: Tensor, ends: dict[str, tuple[int, ...]], reversed_axes: tuple[int, ...],
+                 wanted: tuple[int, ...]) -> Tensor:
+    """What `basic` gives, of a Tensor whose array is yet to be computed."""
+    sizes = x.shape
+    if tuple(map(len, map(range, ends["start"], ends["stop"], ends["step"]))) != sizes:
+        x = dispatch("slice", x, **ends)
+    elif wanted == sizes and not reversed_axes:
+        return dispatch("reshape", x, shape=sizes)
+    if reversed_axes:
+        x = dispatch("flip", x, axes=reversed_axes)
+    return x if x.shape == wanted else dispatch("reshape", x, shape=wanted)
 
 
 def position(k: int, size: int, axis: int) -> int:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from tracegrad.source_lines import user_line
 
 DEFERRABLE = frozenset(
     name for name, op in OPS.items() if op.traits & {ELEMENTWISE, REDUCTION, MOVEMENT, CREATION}
-) - {"detach", "real", "imag"} | {"argmax", "argmin", "matmul", "gather", "scatter_add", "scatter", "random_bits"}
+) - {"detach", "real", "imag"} | {"argmax", "argmin", "matmul", "gather", "scatter_add", "scatter", "random_bits",
+                                          "concat"}
 """Ops that kernels compute. Others are calls of libraries, with nothing to gain from waiting."""
 
 CAN_REFUSE = frozenset(name for name, op in OPS.items() if CHECKED in op.traits)
@@ -85,12 +87,11 @@ def input_step(parent: Step, array: np.ndarray) -> Step:
     return step
 
 
-def op_step(parent: Step, op: str, args: Sequence[Any], attrs: dict[str, Any], fresh: bool) -> Step:
-    """The step for an op of steps and numbers, each in a tuple; `refused` if it is not to be deferred."""
+def op_step(parent: Step, op: str, args: Sequence[Any], operands: Sequence[Step | None], attrs: dict[str, Any],
+            fresh: bool) -> Step:
+    """The step for an op of steps, the `operands`, and numbers, each in a tuple; `refused` if not to be deferred."""
     step = Step(parent)
     step.op, step.attrs, step.fresh, step.line = op, dict(attrs), fresh, user_line()
-    path = parent.path()
-    operands = [path[a] if type(a) is int else None for a in args]
     known = [o for o in operands if o is not None]
     beside = next((o.type.dtype for o in reversed(operands[1:] if op == "where" else operands) if o), "f32")
     types = [TensorType(beside) if o is None else o.type for o in operands]
@@ -100,22 +101,25 @@ def op_step(parent: Step, op: str, args: Sequence[Any], attrs: dict[str, Any], f
     except (TypeError, OverflowError):      # eager execution says so, or takes it all the same
         step.refused = True
         return step
-    if op not in DEFERRABLE or any(t.dtype in COMPLEX for t in (*types, step.type)):
+    ordered = all(o.strides == standard(o.shape, o.dtype) for o in known)
+    if op not in DEFERRABLE or op == "concat" and not ordered or any(t.dtype in COMPLEX for t in (*types, step.type)):
         step.refused = True
         return step
     step.shape, step.dtype = step.type.shape, DTYPES[step.type.dtype]    # type: ignore[assignment]
     step.base, step.order, step.strides = step.index, None, standard(step.shape, step.dtype)
     views = op in VIEWING and not fresh
     if views:
-        strides = view_strides(step, known[0])
+        x = known[0]
+        strides = view_strides(op, tuple(attrs.items()), x.dtype, x.shape, x.strides, step.shape)
         if strides is not None:
             step.strides, step.base = strides, known[0].base
-    elif op not in VIEWING and any(o.strides != standard(o.shape, o.dtype) for o in known):
+    elif op not in VIEWING and not ordered:
         lay_out(step, known)
     step.computing += not views
     return step
 
 
+@lru_cache(maxsize=4096)
 def standard(shape: tuple, dtype: np.dtype) -> tuple[int, ...]:
     """The strides of elements that lie in their order."""
     strides, reach = [], dtype.itemsize
@@ -130,13 +134,15 @@ def dummy(step: Step) -> np.ndarray:
     return as_strided(np.empty(1, step.dtype), step.shape, step.strides)
 
 
-def view_strides(step: Step, operand: Step) -> tuple[int, ...] | None:
-    """The strides of a view; None where NumPy copies, which reshape alone does."""
-    x = dummy(operand)
-    if step.op != "reshape":
-        return OPS[step.op].reference(x, **step.attrs).strides
+@lru_cache(maxsize=4096)
+def view_strides(op: str, attrs: tuple[tuple[str, Any], ...], dtype: np.dtype, shape: tuple[int, ...],
+                 strides: tuple[int, ...], new_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides of a view, `op` of an array, in `new_shape`; None where NumPy copies, which reshape alone does."""
+    x = as_strided(np.empty(1, dtype), shape, strides)
+    if op != "reshape":
+        return OPS[op].reference(x, **dict(attrs)).strides
     try:
-        x.shape = step.shape
+        x.shape = new_shape
     except AttributeError:
         return None
     return x.strides

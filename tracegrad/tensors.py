@@ -252,7 +252,7 @@ class Tensor(Signatures):
             storage = self.storage
             if storage is None:
                 self.saved = weakref.ref(saved)
-            elif storage.exported:
+            elif storage.exported and not any(follower.keeps(saved) for follower in FOLLOWERS):
                 saved.keep_copy()
             else:
                 self.saved = weakref.ref(saved)
@@ -319,14 +319,21 @@ class Tensor(Signatures):
 
     def hand_out(self) -> np.ndarray:
         """An array on the same memory, for code that may write to it unseen."""
+        for follower in FOLLOWERS[:]:
+            follower.handed_out()
         self.prepare_write()
         self.keep_saved()
         if self.storage is None:
             self.storage = Storage(self)
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.hand_out(self)
         return self.storage.hand_out(self.array)
 
     def mark_foreign(self) -> None:
         """The memory is not ours: whoever made it may write to it unseen."""
+        for follower in FOLLOWERS[:]:
+            follower.handed_out()
         self.prepare_write()
         self.keep_saved()
         if self.storage is None:

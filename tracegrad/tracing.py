@@ -22,6 +22,7 @@ from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit
 from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
+from tracegrad.deferred_runs import DeferredRun
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback, warn
 from tracegrad.follow import Follow, may_follow
@@ -86,15 +87,13 @@ class Traced(Called):
             if mode is not Mode.EAGER and ACTIVE.get() is None:
                 return (watched_call if mode is Mode.WATCHED else noted_call)(self, args, kwargs)
             return self.eager(*args, **kwargs)
-        stats = self.stats
-        stats.calls += 1
+        self.stats.calls += 1
         tree = self._tree
         found = tree.find(args, kwargs)
         if found is None:
             return self._without_path(args, kwargs)
-        root, leaves = found
-        self._write_entry(root)
-        return self._replay(tree, root, leaves, args, kwargs)
+        self._write_entry(found[0])
+        return self._replay(tree, *found, args, kwargs)
 
     def _write_entry(self, root: Root) -> None:
         """From now on the native entry replays this root, if it can."""
@@ -223,8 +222,7 @@ class Traced(Called):
             self._compiling = Compiling(self._compiling.target, self._compiling.fast_math, self.stats)
             self._follow = Follow(self.name, self._compiling)
             self._aborted.clear()
-            self._reason = ()
-            self._codes, self._numbers = frozenset(), NumberArguments()
+            self._reason, self._codes, self._numbers = (), frozenset(), NumberArguments()
             self._rehearsed, self._makes_arrays = False, False
 
     def _without_path(self, args: tuple, kwargs: dict) -> Any:
@@ -258,7 +256,8 @@ class Traced(Called):
                 departure = None
             reason = self._reason_not_to_record(tree, args, kwargs, adopted, departure)
             if reason is None:
-                return self._record(tree, args, kwargs, adopted, departure)
+                with DeferredRun() as deferred:
+                    return self._record(tree, args, kwargs, adopted, departure, deferred)
         finally:
             self._lock.release()
         return self._not_replayed(reason, args, kwargs, adopted)
@@ -302,7 +301,7 @@ class Traced(Called):
         return not tree.full and (departure is None or departure.root in tree.roots)
 
     def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None,
-                departure: Departure | None) -> Any:
+                departure: Departure | None, deferred: DeferredRun) -> Any:
         start = time.perf_counter()
         self.stats.eager_calls += 1         # until it is known better
         TARGETS[self._compiling.target].prepare()
@@ -312,12 +311,13 @@ class Traced(Called):
             self._rehearsed = rehearsal is None or not rehearsal.aborts
             if rehearsal is not None:
                 return self._end_rehearsal(tree, rehearsal)
-        front, given = (None, (args, kwargs)) if adopted is None else (ArrayRun(adopted, args, kwargs), adopted[:2])
+        front = None if adopted is None else ArrayRun(adopted, args, kwargs)
+        given: tuple[tuple, dict] = (args, kwargs) if adopted is None else adopted[:2]
         like = resized(tree, *given) if departure is None else None
         because = None if departure is not None else last_missed(tree, *given) if like is None else like.because
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         self.stats.recordings += 1
-        run = pipeline.record(self.eager, given[0], given[1], self._codes, lifted, self._strict, front, departure, like)
+        run = pipeline.record(self.eager, *given, self._codes, lifted, self._strict, deferred, front, departure, like)
         looks_further, self._codes = run.codes != self._codes, run.codes
         self._numbers.read |= run.numbers_read
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
@@ -332,7 +332,7 @@ class Traced(Called):
                 with made_before(len(run.recorder.callbacks)):
                     return self.eager(*args, **kwargs)
             raise run.error
-        outcome = pipeline.compile_run(run, self.name, self._compiling)
+        outcome = pipeline.compile_run(run, self.name, self._compiling, deferred)
         seconds = time.perf_counter() - start
         self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, Grafted):

@@ -114,7 +114,8 @@ def transpose(x: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def slice_(x: np.ndarray, *, start: tuple[int, ...], stop: tuple[int, ...], step: tuple[int, ...]) -> np.ndarray:
-    return x[tuple(map(slice, start, stop, step))]
+    cut: Any = (*map(slice, start, stop, step), ...)        # with ... the result is an array, even of no axes
+    return x[cut]
 
 
 def flip(x: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:

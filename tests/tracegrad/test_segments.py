@@ -10,7 +10,7 @@ from codegen.ir.interpret import interpret
 from codegen.ir.program import Exit, case_number
 from codegen.ir.types import TensorType
 from codegen.ir.verify import verify
-from tracegrad.recorder import Read
+from tracegrad.recorded import Read
 from tracegrad.segments import KnownPath, NotThisTree, Path, Segment, added, lowered
 
 F64 = TensorType("f64")

@@ -66,10 +66,11 @@ class Observation:
     caught: bool = False                # was any given to an __exit__, which can swallow it?
     handing: dict[int, CodeType] = field(default_factory=dict)      # code that gave functions to callbacks, by id
     held_cells: list[Any] = field(default_factory=list)     # variables that they share with the code that ran
+    surprised: Callable[[], None] | None = None     # called before code runs that nothing is known of
 
     def kept(self) -> Observation:
         """What is needed of it to watch other runs: what it entered, not what it gave."""
-        return replace(self, result=None, error=None, unpredicted=[], refusals=[])
+        return replace(self, result=None, error=None, unpredicted=[], refusals=[], surprised=None)
 
     def include(self, other: Observation) -> None:
         """Count what another run of the function entered as seen in this one."""
@@ -82,14 +83,20 @@ class Observation:
 
     def refuse(self, reason: Abort, detail: str, line: str | None = None) -> None:
         """Note why the run cannot be replayed."""
+        if self.surprised is not None:
+            self.surprised()
         aborted = Aborted(reason, detail, line)
         if len(self.refusals) < MOST_REFUSALS and aborted not in self.refusals:
             self.refusals.append(aborted)
 
 
-def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
-    """Run `call()` and see what it does. An Exception it raises is caught and kept in `error`."""
-    seen = Observation()
+def observe(prediction: Prediction, call: Callable[[], Any],
+            surprised: Callable[[], None] | None = None) -> Observation:
+    """Run `call()` and see what it does. An Exception it raises is caught and kept in `error`.
+
+    `surprised` is called before code runs that was not predicted, or is not known to be pure.
+    """
+    seen = Observation(surprised=surprised)
     before: Any = sys.getprofile()
     profiler = before if before is not None and not callable(before) else None      # one written in C
     if profiler is not None:
@@ -115,6 +122,7 @@ def observe(prediction: Prediction, call: Callable[[], Any]) -> Observation:
         if profiler is not None:
             profiler.enable()
     del seen.codes[id(own)]
+    seen.surprised = None
     _conclude(seen, prediction)
     return seen
 
@@ -175,6 +183,8 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 user = user_frame(frame)
                 line = first_line(code) if user is frame else line_of(user)
                 seen.unpredicted.append(Aborted(Abort.UNSEEN_CODE, code.co_qualname, line))
+                if seen.surprised is not None:
+                    seen.surprised()
 
     def look_at_self(frame: FrameType) -> None:
         """Its first argument is expected to be of a class that has it as a method: of others few attributes count."""

@@ -53,6 +53,7 @@ class Prediction:
     settings: tuple[tuple[str, Any], ...]
     stamps: Stamps
     complete: bool
+    hides: bool                     # was anything met that guards cannot watch?
 
     @property
     def codes(self) -> dict[int, CodeType]:
@@ -80,7 +81,7 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
             walk = _Walk(_only_code_that_ran(roots, extra_codes), library, roots, ahead=False)
     snapshot = walk.snapshot()
     return Prediction(fn, args, dict(kwargs), roots, library, walk.mentions, snapshot, frozenset(walk.names_met),
-                      settings, Stamps(snapshot), complete=not walk.too_far)
+                      settings, Stamps(snapshot), complete=not walk.too_far, hides=walk.hides)
 
 
 def _name(fn: Any) -> str:
@@ -135,6 +136,10 @@ class _Walk:
         """What was found, as it is now, but for what cannot change."""
         return tuple(entry(*self._met[key], part) for key, part in self._parts.items()
                      if part.mutable or part.children or part.state is not None or part.names is not None)
+
+    @property
+    def hides(self) -> bool:
+        return any(part.refusal for part in self._parts.values())
 
     def _go_on(self, view: View) -> None:
         """Functions before anything whose parts depend on names, and modules last: so most names are known in time."""

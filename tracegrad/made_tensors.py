@@ -1,0 +1,102 @@
+"""MadeTensors: what outlives a run of the Tensors that it made, and how each call makes them anew.
+
+    return y, y.T, w[0]       y: Made, on memory of its own    y.T: a copy, or a view of y    w[0]: a view of a leaf
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from codegen.ir.types import type_of
+from tracegrad.aborts import Abort, Declined
+from tracegrad.made import Made, MadeView
+from tracegrad.pending import layout_of, may_share_memory
+from tracegrad.recorder import Recorder
+from tracegrad.results import Read, Rebuild
+from tracegrad.tensors import Tensor
+
+
+class MadeTensors:
+    """The Tensors that outlive the run, by position: leaves first, then those made by the run as they appear.
+
+    A view of a leaf is made as one again. A view of what the run made becomes a tensor of its own, unless
+    `views_of_made`: then what it is a view of is made too.
+    """
+
+    def __init__(self, recorder: Recorder, place_of_leaf: dict[int, int], leaves: int, views_of_made: bool):
+        self._recorder, self._places, self._leaves = recorder, dict(place_of_leaf), leaves
+        self._views_of_made = views_of_made
+        self.tensors: list[Tensor] = []         # those with memory of their own
+        self.makes: list[Made | MadeView] = []
+        self._unmet = set(recorder.floats_given)
+
+    def place(self, tensor: Tensor) -> int:
+        """The position of a Tensor that outlives the run; Declined if nothing leads to it."""
+        known = self._places.get(id(tensor))
+        if known is not None:
+            return known
+        owner = next((e.grad_of for e in self._recorder.inputs if e.tensor is tensor), None)
+        if owner is not None:                   # the grad that this tensor had on entry
+            self.makes.append(MadeView(self.place(owner), "grad", {}, False))
+            return self._placed(tensor)
+        if not self._recorder.made(tensor):
+            raise Declined(Abort.UNKNOWN_TENSOR, f"a result {type_of(tensor.array)}")
+        if tensor._grad is not None:
+            raise Declined(Abort.NOT_RECORDED, "a tensor that the run made has a grad")
+        if tensor.hooks:
+            raise Declined(Abort.HOOK, f"of {type_of(tensor.array)}, which the run made")
+        self.makes.append(self._view(tensor) or self._fresh(tensor))
+        return self._placed(tensor)
+
+    def _placed(self, tensor: Tensor) -> int:
+        """The position of what was appended last."""
+        place = self._places[id(tensor)] = self._leaves + len(self.makes) - 1
+        return place
+
+    def returned_float(self, value: Any, place: Callable[[Tensor], int],
+                       source: Callable[[Any], Read | None]) -> Rebuild | None:
+        """How to make a float that Python read only to return it."""
+        given = self._recorder.floats_given.get(id(value)) if type(value) is float else None
+        if given is None:
+            return None
+        self._unmet.discard(id(value))
+        k = place(given[1])
+        return lambda tensors, args, kwargs: float(tensors[k].array)
+
+    def require_floats(self) -> None:
+        """Declined if a float that was read to be returned is not in the result: something else was made of it."""
+        for _, tensor, line in (self._recorder.floats_given[k] for k in self._unmet):
+            raise Declined(Abort.HOST_READ, f"float of {type_of(tensor.array)}", line)
+
+    def _fresh(self, tensor: Tensor) -> Made:
+        self.tensors.append(tensor)
+        strides, writeable = layout_of(tensor)
+        return Made(type_of(tensor), tensor.requires_grad, tensor.grad_fn is not None, strides, writeable)
+
+    def _view(self, tensor: Tensor) -> MadeView | None:
+        """How to make it a view again, if it is one of something that outlives the run."""
+        view = tensor.view_of
+        parent = None if view is None else view.parent
+        if view is None or parent is None or not (self._views_of_made or self._is_of_leaf(parent)):
+            return None
+        if tensor.requires_grad != (view.tracked and parent.requires_grad):
+            return None
+        writeable = tensor.array.flags.writeable or not parent.array.flags.writeable
+        return MadeView(self.place(parent), view.op, view.attrs, view.tracked, writeable)
+
+    def _is_of_leaf(self, tensor: Tensor | None) -> bool:
+        while tensor is not None and self._places.get(id(tensor), self._leaves) >= self._leaves:
+            tensor = None if tensor.view_of is None else tensor.view_of.parent
+        return tensor is not None
+
+
+def shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> str | None:
+    """The types of a result and of something else that the caller can reach on one memory: it would be a copy."""
+    inputs = [e.tensor for e in recorder.inputs if e.frozen is None or e.tensor.storage and e.tensor.storage.foreign]
+    for k, t in enumerate(made):
+        if id(t) in grads:
+            continue
+        for other in (*inputs, *(m for m in made[:k] if id(m) not in grads)):
+            if may_share_memory(t, other):
+                return f"{type_of(t)} and {type_of(other)}"
+    return None

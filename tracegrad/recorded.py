@@ -1,0 +1,89 @@
+"""What a Recorder notes of one run: its operations, what entered it, what Python read; and the graph that it makes."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codegen.ir.graph import Attr, Graph
+from codegen.ir.structs import struct
+from codegen.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from tracegrad.tensors import Tensor
+
+Key = tuple[str, Any]
+"""A value of the run: ("input", k), ("op", k), or ("number", (text, dtype))."""
+
+
+@struct
+class RecordedOp:
+    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`?"""
+
+    op: str
+    args: tuple[Key, ...]
+    attrs: dict[str, Attr]
+    carries: bool
+    line: str | None
+    node: Any = None
+
+
+@struct
+class NumberRead:
+    """One number that Python was given: after `ops` operations it asked for `what` of a 0-d value and got `number`.
+
+    The number is written as that of a case: see codegen.ir.program.case_number; of a bool it is 0 or 1.
+    """
+
+    ops: int
+    value: Key
+    dtype: str
+    number: int
+    what: str
+    line: str | None
+
+    def in_graph(self, nodes: int, value: int) -> Read:
+        """The same in a graph."""
+        return Read(nodes, value, self.dtype, self.number, self.what, self.line)
+
+
+@struct
+class Read:
+    """A NumberRead in a graph: after `nodes` nodes, `number` was read of `value`."""
+
+    nodes: int
+    value: int
+    dtype: str
+    number: int
+    what: str
+    line: str | None
+
+
+@struct
+class Input:
+    """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
+
+    `frozen`: made during the run from Python numbers, so its values, as they were then, are part of the trace;
+    `number`: the route of the lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
+    """
+
+    tensor: Tensor
+    type: TensorType
+    carries: bool
+    history: Any
+    frozen: np.ndarray | None = None
+    number: str | None = None
+    grad_of: Tensor | None = None
+
+
+@struct
+class Recording:
+    """A run as a graph, and what Python read of its values on the way. `freed`: values whose history a backward of the
+    run has freed; `lost`: by id, operations of eager autograd that lead to a tensor where the graph does not, since the
+    run made it or had overwritten it.
+    """
+
+    graph: Graph
+    reads: tuple[Read, ...]
+    freed: frozenset[int]
+    lost: frozenset[int]

@@ -7,12 +7,16 @@
 """
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 
 ALIGNMENT = 64
+
+PERIOD = 16
+"""Steps: most ranges are shorter, and only those of the same periods are looked at."""
 
 
 @struct
@@ -28,11 +32,16 @@ def arena_offsets(ranges: Sequence[LiveRange]) -> tuple[list[int], int]:
     """The offset of each range in an arena, and the size of the arena."""
     sizes = [aligned(number_of(r.bytes)) for r in ranges]
     offsets = [0] * len(ranges)
-    placed: list[int] = []
+    placed: defaultdict[int, list[int]] = defaultdict(list)      # by period, the ranges that are in it
     total = 0
     for k in sorted(range(len(ranges)), key=lambda k: (-number_of(ranges[k].bytes), ranges[k].first)):
-        offsets[k] = first_fit(_taken(ranges, sizes, offsets, placed, k), sizes[k])
-        placed.append(k)
+        own = ranges[k]
+        periods = range(own.first // PERIOD, own.last // PERIOD + 1)
+        beside = {j for period in periods for j in placed[period]
+                  if ranges[j].first <= own.last and own.first <= ranges[j].last}
+        offsets[k] = first_fit(((offsets[j], offsets[j] + sizes[j]) for j in beside), sizes[k])
+        for period in periods:
+            placed[period].append(k)
         total = max(total, offsets[k] + sizes[k])
     return offsets, total
 
@@ -51,10 +60,3 @@ def first_fit(taken: Iterable[tuple[int, int]], bytes: int) -> int:
 def aligned(bytes: int) -> int:
     """So many bytes, and what is needed beyond them to be a multiple of ALIGNMENT."""
     return -(-bytes // ALIGNMENT) * ALIGNMENT
-
-
-def _taken(ranges: Sequence[LiveRange], sizes: Sequence[int], offsets: Sequence[int], placed: Sequence[int],
-           k: int) -> list[tuple[int, int]]:
-    """The parts of the arena that are in use at some time of range `k`."""
-    return [(offsets[j], offsets[j] + sizes[j]) for j in placed
-            if ranges[j].first <= ranges[k].last and ranges[k].first <= ranges[j].last]

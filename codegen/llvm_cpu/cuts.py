@@ -19,14 +19,18 @@ _THREADS = (2, 4)
 _MORE = 3
 """So many pieces more than the fewest are tried, before they are doubled."""
 
+_KEPT = 1 << 14
+"""Elements of c that a cache keeps until they are read; what is beyond has to come from further away anyhow."""
+
 
 @struct
 class Cut:
     """How products are cut.
 
-    A panel is worth `work` multiply-adds, or the whole product; it has at least `least` rows and columns, at most
-    `most`, multiples of `grain` (except in the last). `of_a`, `of_b`: what it costs to bring an element of a, or b,
-    where the innermost loop reads it, in multiply-adds of an element.
+    A panel is worth `work` multiply-adds, and `handed` for each element of c that another thread's cache hands over to
+    whoever reads it, or it is the whole product; it has at least `least` rows and columns, at most `most`, multiples of
+    `grain` (except in the last). `of_a`, `of_b`: what it costs to bring an element of a, or b, where the innermost loop
+    reads it, in multiply-adds of an element.
     """
 
     work: int
@@ -35,6 +39,7 @@ class Cut:
     most: tuple[int, int] = (1 << 62, 1 << 62)
     of_a: float = 0.0
     of_b: float = 0.0
+    handed: int = 0
 
 
 @cache
@@ -47,7 +52,8 @@ def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
         return (1 + cut.of_a / columns + cut.of_b / rows) * (1 + sum(busy)), panels
 
     sizes = [(rows, columns) for rows in _pieces(m, cut, 0) for columns in _pieces(n, cut, 1)]
-    worth = [(rows, columns) for rows, columns in sizes if rows * columns * k >= cut.work]
+    worth = [(rows, columns) for rows, columns in sizes
+             if rows * columns * k >= cut.work + cut.handed * min(rows * columns, _KEPT)]
     return min(worth, key=cost) if worth else sizes[0]
 
 

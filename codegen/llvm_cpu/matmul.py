@@ -33,7 +33,10 @@ ARRANGED = {"copied": 4.0, "transposed": 7.5, "read": 2.0}
 """What it costs to bring an element where the innermost loop reads it (see Cut), measured."""
 
 PANEL_WORK = 1 << 17
-"""Multiply-adds of a panel: some two microseconds, which another thread is worth."""
+"""Multiply-adds of a row's panel: some two microseconds, which another thread is worth."""
+
+HANDED_WORK, HANDED = 1 << 16, 48
+"""The same of a panel of several rows; what reading an element of c that another thread has written costs one."""
 
 DOTS_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64))
 """For one row where each column lies together."""
@@ -98,7 +101,7 @@ def _own_cut(m: int, k: int, transpose_a: bool, transpose_b: bool, item: int) ->
         return DOTS_CUT if transpose_b else LINES_CUT
     most = gemm.most_arranged(k, item)
     return Cut(
-        PANEL_WORK, least=(12, 32), grain=(12, 32),
+        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32),
         most=(min(most, gemm.MOST_ROWS) if transpose_a else gemm.MOST_ROWS, most),
         of_a=ARRANGED["transposed" if transpose_a else "read"],
         of_b=ARRANGED["transposed" if transpose_b else "copied"])

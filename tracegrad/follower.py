@@ -24,6 +24,7 @@ from codegen.ir.ops import OPS
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import GRAD, VIEWING, differentiate
 from tracegrad.pending import Pending, defer, deferred_class, held, put_array, put_pending, settle
+from tracegrad.source_lines import user_line
 from tracegrad.spans import begin, end
 from tracegrad.steps import CAN_REFUSE, Step, input_step, op_step
 from tracegrad.tensors import Saved, Tensor
@@ -92,6 +93,7 @@ class Follower:
     """
 
     alone_writes = False
+    notes_lines = True              # do its steps tell the lines that they come from?
     watchers = 0                    # what else holds Tensors that nobody uses any more
 
     def __init__(self, known: KnownWork, longest: int = LONGEST):
@@ -162,7 +164,8 @@ class Follower:
             self.met_new = True
             operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
             steps = [running.values[place].step if type(place) is int else None for place in places]
-            step = cursor.after.setdefault(key, op_step(cursor, op, operands, steps, attrs, fresh))
+            step = cursor.after.setdefault(key, op_step(
+                cursor, op, operands, steps, attrs, fresh, user_line() if self.notes_lines else None))
             self.known.size += 1
         return step
 

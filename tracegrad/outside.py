@@ -19,6 +19,10 @@ _OWN = frozenset({"__module__", "__doc__", "__slots__", "__init__", "__new__", "
 """What a class derived from Tensor may define without an operation on its instances running it."""
 
 
+QUIET: set[type] = {Tensor}
+"""Classes of Tensors that are the library's own: no operation on their instances runs code of the user's."""
+
+
 def outside(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] = {}) -> Any:
     """function(*args, **kwargs), unwatched."""
     token = ACTIVE.set(None)
@@ -37,7 +41,7 @@ def pause(operands: Iterable[Any]) -> Any:
     if not getattr(hook, "may_pause", False):
         return None
     for x in operands:
-        if type(x) is not Tensor and isinstance(x, Tensor) and overrides(type(x)):
+        if type(x) not in QUIET and isinstance(x, Tensor) and overrides(type(x)):
             return None
     sys.setprofile(None)
     return hook

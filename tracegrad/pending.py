@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tracegrad.outside import QUIET
 from tracegrad.steps import Step, dummy
 from tracegrad.tensors import Saved, Tensor
 
@@ -125,6 +126,7 @@ class Deferred(Tensor):
 DEFERRED: dict[type, type] = {Tensor: Deferred}
 """By the class of a Tensor the one it has while its array is pending."""
 PLAIN: dict[type, type] = {Deferred: Tensor}
+QUIET.add(Deferred)
 
 
 def deferred_class(kind: type) -> type | None:
@@ -134,6 +136,8 @@ def deferred_class(kind: type) -> type | None:
                              for k in kind.__mro__[:kind.__mro__.index(Tensor)]):
         found = DEFERRED[kind] = type(kind.__name__, (Deferred, kind), {"__slots__": (), "__module__": kind.__module__})
         PLAIN[found] = kind
+        if kind in QUIET:
+            QUIET.add(found)
     return found
 
 

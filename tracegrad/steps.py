@@ -19,7 +19,6 @@ from codegen.ir.ops import CHECKED, CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCT
 from codegen.ir.references import literal_text
 from codegen.ir.types import COMPLEX, DTYPES, TensorType, type_of
 from tracegrad.dispatch import VIEWING
-from tracegrad.source_lines import user_line
 
 DEFERRABLE = frozenset(
     name for name, op in OPS.items() if op.traits & {ELEMENTWISE, REDUCTION, MOVEMENT, CREATION}
@@ -88,10 +87,10 @@ def input_step(parent: Step, array: np.ndarray) -> Step:
 
 
 def op_step(parent: Step, op: str, args: Sequence[Any], operands: Sequence[Step | None], attrs: dict[str, Any],
-            fresh: bool) -> Step:
+            fresh: bool, line: str | None) -> Step:
     """The step for an op of steps, the `operands`, and numbers, each in a tuple; `refused` if not to be deferred."""
     step = Step(parent)
-    step.op, step.attrs, step.fresh, step.line = op, dict(attrs), fresh, user_line()
+    step.op, step.attrs, step.fresh, step.line = op, dict(attrs), fresh, line
     known = [o for o in operands if o is not None]
     beside = next((o.type.dtype for o in reversed(operands[1:] if op == "where" else operands) if o), "f32")
     types = [TensorType(beside) if o is None else o.type for o in operands]

@@ -14,7 +14,8 @@ from codegen.ir.type_rules import TypeRuleError
 from tracegrad import deferred_runs, pipeline
 from tracegrad.deferred_work import Work
 from tracegrad.made import Made
-from tracegrad.pending import Deferred, held
+from tracegrad.outside import QUIET
+from tracegrad.pending import Deferred, deferred_class, held
 from tracegrad.recorder import Recorder
 from tracegrad.tensors import FOLLOWERS
 
@@ -267,3 +268,15 @@ def test_ctrl_c_loses_no_write_and_does_none_twice(moment: str, monkeypatch: pyt
         np.testing.assert_allclose(step(large(2)).numpy(), np.exp(once), rtol=1e-5)
         np.testing.assert_array_equal(w.numpy(), once)
     assert step.stats.replays >= 2
+
+
+def test_the_watch_pauses_where_no_code_of_the_users_can_run() -> None:
+    class Loud(tg.Tensor):
+        __slots__ = ()
+
+        def __add__(self, other: Any) -> tg.Tensor:
+            return tg.ones(1)
+
+    quiet = tg.nn.Parameter
+    assert {tg.Tensor, Deferred, quiet, deferred_class(quiet)} <= QUIET
+    assert not QUIET & {Loud, deferred_class(Loud)}

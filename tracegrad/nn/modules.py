@@ -23,6 +23,7 @@ import numpy as np
 from tracegrad.autograd import no_grad
 from tracegrad.dispatch import complete
 from tracegrad.dtypes import bfloat16, float16, float32, float64, is_floating_point
+from tracegrad.outside import QUIET
 from tracegrad.recorder import ACTIVE
 from tracegrad.states import IncompatibleKeys, State, load_in_place
 from tracegrad.tensors import Tensor
@@ -40,6 +41,9 @@ class Parameter(Tensor):
         with no_grad():
             complete("reshape", (data,), {"shape": data.shape}, self)
         self.requires_grad_(requires_grad)
+
+
+QUIET.add(Parameter)
 
 
 class ModuleHook:

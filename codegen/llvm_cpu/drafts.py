@@ -17,7 +17,7 @@ from functools import cache, partial
 from codegen.cache import Cache, default_cache
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.encoding import PROGRAM, Encoding
-from codegen.llvm_cpu.jobs import Job, run_in_turn
+from codegen.llvm_cpu.jobs import Job, begin_later, run_later
 from codegen.llvm_cpu.link import LinkError, link
 
 
@@ -45,14 +45,13 @@ def follow_drafts(encoding: Encoding, key_at: Mapping[int, str], cache: Cache) -
 
 
 def replace_drafts(drafts: Sequence[Draft], cache: Cache) -> None:
-    """Have a thread compile these well, one after the other: another processor is left to who runs them."""
+    """Have a thread compile these well, one after the other, while others leave it a processor."""
     _wait_at_forks()
-    thread = threading.Thread(target=_replace, args=(drafts, cache), name="tracegrad-compiler")
-    try:
-        with _changing:
-            thread.start()
+    with _changing:
+        thread = begin_later(partial(_replace, drafts, cache))
+        if thread is not None:
             _replacing.add(thread)
-    except RuntimeError:                # there are no more threads
+    if thread is None:
         _replace(drafts, cache)
 
 
@@ -69,7 +68,7 @@ _replacing: set[threading.Thread] = set()
 def _replace(drafts: Sequence[Draft], cache: Cache) -> None:
     for draft in drafts:
         job = Job(draft.text, draft.level, partial(_keep, cache, draft.key))
-        run_in_turn(job.run)
+        run_later(job.run)
         try:
             address = link(job.code(), (draft.symbol,))[draft.symbol]
         except LinkError:               # the draft is the same function

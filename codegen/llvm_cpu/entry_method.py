@@ -38,7 +38,7 @@ class HostMethod:
         text = call_text(host)
         if text is not None:
             self._loading = Loading(content_key("entry", machine_identity(), text), default_cache().disk, lambda: text,
-                                    ("call",), call_imports(host, runtime().symbols))
+                                    ("call",), call_imports(host, runtime().symbols), later=True)
 
     @property
     def is_ready(self) -> bool:

@@ -19,10 +19,12 @@ class Loading:
     """Code that is being loaded. `write` gives its text, if that is needed; `level`: how well it is compiled.
 
     A draft (see drafts) is compiled quickly and not kept; `text` is what it was made from, "" of what is no draft.
+    `later`: nobody waits for it.
     """
 
     def __init__(self, key: str, disk: DiskCache | None, write: Callable[[], str], exports: tuple[str, ...],
-                 imports: Mapping[str, int] | None = None, level: int = HOT, draft: bool = False):
+                 imports: Mapping[str, int] | None = None, level: int = HOT, draft: bool = False,
+                 later: bool = False):
         self._exports, self._imports = exports, imports or {}
         self._addresses = None if disk is None else load_kept(key, disk, exports, imports)
         self.is_compiled = self._addresses is None
@@ -33,7 +35,7 @@ class Loading:
             self.text = write()
             self._job = submit(self.text, COLD)
         elif self.is_compiled:
-            self._job = submit(write(), level, lambda code: disk.put(key, code) if disk else None)
+            self._job = submit(write(), level, lambda code: disk.put(key, code) if disk else None, later)
 
     @property
     def is_ready(self) -> bool:

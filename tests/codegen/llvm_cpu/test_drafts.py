@@ -32,9 +32,9 @@ SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3e38, 1e-310, 1.0)
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """No draft is replaced before this is set."""
-    go, run = threading.Event(), drafts.run_in_turn
+    go, run = threading.Event(), drafts.run_later
     finish_compiling()
-    monkeypatch.setattr(drafts, "run_in_turn", lambda work: go.wait(60) and run(work))
+    monkeypatch.setattr(drafts, "run_later", lambda work: go.wait(60) and run(work))
     yield go
     go.set()
     finish_compiling()

@@ -132,7 +132,8 @@ class _Writer:
         level = self.pick(LEVELS)
         simple = (f"{self.scalar()} > {level}", f"{self.scalar()} < {level}", f"-0.4 < {self.scalar()} < {level}",
                   f"{self.vector()}[0] >= {self.vector()}[1]", f"({self.vector()} > {level}).any()",
-                  f"tg.all({self.vector()} < {level})", "int(k) == 1", "k == 2")
+                  f"tg.all({self.vector()} < {level})", "int(k) == 1", "k == 2", f"float({self.scalar()}) < {level}",
+                  f"{level} <= abs({self.scalar()}.item())", f"box.scale > {self.scalar()}.item()", "k.item() < 2")
         match self.pick(("simple",) * 5 + ("and", "or", "not", "plain", "mixed", "any", "xor")):
             case "and":
                 return f"{self.pick(simple)} and {self.pick(simple)}"
@@ -258,8 +259,14 @@ class _Writer:
                              f"{target if '[' in target else v + '[...]'} = {value}")))
 
     def branch(self) -> None:
-        with self.block(f"if {self.condition()}:"):
-            self.statements(1)
+        """Now and then by a number in a variable, which may be used again or not."""
+        condition, read = self.condition(), self.chance(25)
+        if read:
+            level = self.pick(LEVELS)
+            self.line(f"r = {self.pick(('float({})', '{}.item()', 'abs(float({}))')).format(self.scalar())}")
+            condition = self.pick((f"r < {level}", f"r > {level} and {condition}", f"not 0.1 < r < {level}"))
+        with self.block(f"if {condition}:"):
+            self.again(f"{self.vector()} * r") if read and self.chance(15) else self.statements(1)
         if self.chance(30):
             with self.block(f"elif {self.condition()}:"):
                 self.statements(1)

@@ -110,7 +110,8 @@ def restored(folder: Path) -> Iterator[None]:
             delattr(builtins, name)
         os.environ.clear()
         os.environ.update(environ)
-        sys.modules.clear()
+        for name in [name for name, module in list(sys.modules.items()) if getattr(module, "__spec__", None) is None]:
+            del sys.modules[name]       # those that programs made; what was imported meanwhile must not be twice
         sys.modules.update(modules)
         os.chdir(where)
         sys.stdin = stdin

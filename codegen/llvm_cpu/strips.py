@@ -1,7 +1,7 @@
 """Strips: how a kernel goes down columns: row by row through many columns, with their partial results beside it.
 
-    for i < 4096 vector:                                  for strips of 1024 columns i:
-      pass j < 4096: v1 = accumulate sum b0[4096*j+i]       for j = 0, 8 ..: for lanes in the strip:
+    for i < 8192 vector:                                  for strips of 4096 columns i:
+      pass j < 4096: v1 = accumulate sum b0[8192*j+i]       for j = 0, 8 ..: for lanes in the strip:
       pass: store b1[i] v1                          ->        room[i] += what 8 rows have there, added in pairs
                                                             for lanes in the strip: store b1[i] room[i]
 
@@ -22,11 +22,12 @@ from codegen.llvm_cpu.shelves import Shelf
 from codegen.schedule.kernel import Accumulate, Const, Gather, Index, Kernel, Load, Pass, Scan, makes_value, operands
 from codegen.schedule.shelves import shelved_values
 
-ROOM = 1 << 14
-"""Bytes of all partial results of a strip: half of the first cache."""
+ROOM = 1 << 16
+"""Bytes of all partial results of a strip: they are in the second cache, but each is wanted once for eight rows only."""
 
-WIDEST = 1 << 10
-"""Points of a strip, at most."""
+WIDEST = 1 << 12
+"""Points of a strip, at most. Processors fetch ahead along a row until the end of a page, so rows are to be long: against
+1024 points, sums of 16 MB in the last cache take 0.8 of the time, of 64 MB 0.9."""
 
 SECOND_CACHE = 1 << 19
 """Bytes of what several passes read, in a strip."""

@@ -29,7 +29,7 @@ from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
 from codegen.llvm_cpu.memory import LINE, Buffers
-from codegen.llvm_cpu.nest import Nest, Range
+from codegen.llvm_cpu.nest import Lines, Nest, Range
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.prefetch import Ahead, ahead_of
 from codegen.llvm_cpu.reductions import Accumulator
@@ -37,7 +37,7 @@ from codegen.llvm_cpu.scans import Scanner
 from codegen.llvm_cpu.shelves import Shelf, make_shelves
 from codegen.llvm_cpu.strips import make_room, make_rooms, rows_together, strip_width
 from codegen.llvm_cpu.tiles import TileLoops, tile_of
-from codegen.schedule.index import coefficient
+from codegen.schedule.index import axes_of, coefficient
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -45,6 +45,7 @@ from codegen.schedule.kernel import (
     Const,
     Gather,
     Holds,
+    Index,
     Kernel,
     Load,
     Pass,
@@ -65,6 +66,9 @@ from codegen.schedule.value_types import value_dtypes
 
 WORTH_TWICE = 1 << 15
 """From so many points on, code for vectors in which guards are what they usually are is worth its compilation."""
+
+LONG_ROW = 16
+"""From so many vectors on, rows that begin anywhere are worth beginning and ending under masks, to be streamed."""
 
 MOST_TWICE = 64
 """So many statements are written twice at most."""
@@ -133,11 +137,32 @@ class _Writer:
             return write()
         fits, whole = plain.alike(a, large), self.nest
         self.buffers = replace(plain, streamed=large)
-        self.nest = replace(whole, lines=(plain.phase(a, min(large)), LINE // plain.item(min(large))))
+        self.nest = replace(whole, lines=self._lines(large))
         a.when(fits, [], write)
         a.settle()
         self.buffers, self.nest = plain, whole
         return a.when(a.binary("xor", fits, a.constant(BOOL, True)), [], write)
+
+    def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines]:
+        """Where lines begin of what is stored to these buffers: if rows are no whole lines, in each row elsewhere."""
+        a, phase, first = self.a, self.buffers.phase(self.a, min(large)), min(large)
+        line, along = LINE // self.buffers.item(first), self.kernel.vector or ""
+        extent = self.nest.extents.get(along, 0)
+        rows = [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
+                and coefficient(s.index, along) == 1 and not self.buffers.by_lines(first, s.index, along)]
+        if self.tile or isinstance(extent, int) and extent < LONG_ROW * self.nest.lanes:
+            rows = []
+
+        def at(axis: str, point: Point) -> Lines:
+            for index in rows:
+                if axes_of(index) <= {axis, *point.indices}:
+                    start = {**point.indices, axis: a.constant(I64, 0)}
+                    form = indexing.affine(a, replace(point, indices=start, lanes=1), index)
+                    assert form is not None
+                    return Lines(a.binary("add nsw", phase, form.base), line, index)
+            return Lines(phase, line, Index(((axis, 1),)))
+
+        return at
 
     def _may_begin_anywhere(self) -> bool:
         """Is it no matter to the code for a vector where on the vector axis it begins?"""

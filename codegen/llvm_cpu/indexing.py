@@ -26,8 +26,8 @@ class Point:
 
     indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside that axis.
     aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all. assumed: guards that
-    were found to hold in every lane (True) or in none (False). on_lines: lane 0 is where a line of memory begins (see
-    Nest.lines).
+    were found to hold in every lane (True) or in none (False). with_lines: what is stored at this index is, in lane 0,
+    where a line of memory begins (see Lines).
     """
 
     indices: Mapping[str, Value]
@@ -37,7 +37,7 @@ class Point:
     aligned: int = 1
     mask: Value | None = None
     assumed: Mapping[Within, bool] = NONE_ASSUMED
-    on_lines: bool = False
+    with_lines: Index | None = None
 
 
 @struct

@@ -16,7 +16,7 @@ from codegen.llvm_cpu.assembler import BYTES, I32, I64, Assembler, Type, Value, 
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES
 from codegen.llvm_cpu.indexing import Affine, Point
-from codegen.schedule.index import coefficient
+from codegen.schedule.index import ZERO, add, coefficient, scale
 from codegen.schedule.kernel import Gather, Index, Load, Param, Scatter, Store
 
 LINE = 64
@@ -84,11 +84,14 @@ class Buffers:
         elements = a.binary("lshr", place, a.constant(I64, item.bit_length() - 1))
         return a.binary("and", elements, a.constant(I64, LINE // item - 1))
 
-    def by_lines(self, buffer: int, index: Index, along: str) -> bool:
-        """Does all that is in an index, but the steps along an axis, which are to neighbors, go by whole lines?"""
-        line = LINE // self.item(buffer)
-        others = [content(c) for term, c in index.terms if term != along]
-        return coefficient(index, along) == 1 and all(c % line == 0 for c in (*others, content(index.constant)))
+    def by_lines(self, buffer: int, index: Index, along: str, beside: Index = ZERO) -> bool:
+        """Does all that is in an index, but the steps along an axis, which are to neighbors, go by whole lines?
+
+        All that is in it and not in the index `beside`.
+        """
+        line, apart = LINE // self.item(buffer), add(index, scale(beside, -1))
+        others = [content(c) for term, c in apart.terms if term != along]
+        return coefficient(index, along) == 1 and all(c % line == 0 for c in (*others, content(apart.constant)))
 
     def fetch(self, a: Assembler, point: Point, buffer: int, index: Index, near: int) -> None:
         """Ask for the lines that hold the lanes at an index, which may be past the end of the buffer."""
@@ -245,9 +248,9 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
 
 def _is_streamed(buffers: Buffers, point: Point, s: Store) -> bool:
     """Does a store of neighbors go past the caches, in pieces of lines?"""
-    if s.buffer not in buffers.streamed or not point.on_lines or point.lanes * buffers.item(s.buffer) < PIECE:
+    if s.buffer not in buffers.streamed or point.with_lines is None or point.lanes * buffers.item(s.buffer) < PIECE:
         return False
-    return point.vector is not None and buffers.by_lines(s.buffer, s.index, point.vector)
+    return point.vector is not None and buffers.by_lines(s.buffer, s.index, point.vector, point.with_lines)
 
 
 # ---- indirect ------------------------------------------------------------------------------------------------------

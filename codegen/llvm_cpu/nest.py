@@ -39,17 +39,29 @@ class Range:
 
 
 @struct
+class Lines:
+    """A line of memory begins where the number along the vector axis plus `phase` is a multiple of `line`.
+
+    That is so for what is stored at `index`, and wherever else goes along with it by whole lines.
+    """
+
+    phase: Value
+    line: int
+    index: Index
+
+
+@struct
 class Nest:
     """What all loops of a kernel share: its vector axis, `lanes` at a time, and the extents of its axes.
 
-    lines: a line begins where the number along the vector axis plus the first of these is a multiple of the second.
+    lines: for the vector axis at a point of the axes around it, what Lines are there.
     """
 
     a: Assembler
     vector: str | None
     lanes: int
     extents: dict[str, Size]
-    lines: tuple[Value, int] | None = None
+    lines: Callable[[str, Point], Lines] | None = None
 
     def outside(self) -> Point:
         """The point outside of all loops."""
@@ -136,17 +148,18 @@ class Nest:
 
     def _vector_loop(self, name: str, part: Range, point: Point, carried: list[Value], body: Body) -> list[Value]:
         a, lanes = self.a, self.lanes
+        lines = self.lines(name, point) if self.lines else None
 
         def at(index: Value, values: list[Value], mask: Value | None = None) -> list[Value]:
             known = part.aligned if index.number is None else index.number
-            aligned = 1 if self.lines else gcd(lanes, known)
+            aligned = 1 if lines else gcd(lanes, known)
             indices = {**point.indices, name: index}
             return body(replace(point, indices=indices, lanes=lanes, aligned=aligned, mask=mask,
-                                on_lines=self.lines is not None and mask is None), values)
+                                with_lines=lines.index if lines and mask is None else None), values)
 
-        if self.lines:
+        if lines:
             assert not carried
-            return self._along_lines(part, *self.lines, at)
+            return self._along_lines(part, lines.phase, lines.line, at)
         count = part.stop.number
         if count is not None:
             whole, left = count - count % lanes, count % lanes

@@ -14,7 +14,8 @@ from codegen import machine_ceilings
 
 NAMES = ("kernels", "elementwise", "matmul", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
          "transformer_block", "rnn", "rosenbrock", "fixed_point", "control_flow", "branches", "follow", "sizes",
-         "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time", "memory", "threads")
+         "new_sizes", "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time", "memory",
+         "threads")
 
 
 def progress(text: str) -> None:

@@ -53,7 +53,7 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     try:
         executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, sizes)
         if executable is None:
-            executable = TARGETS[target].compile(_source(tree, fast_math), shared, cache or default_cache())
+            executable = TARGETS[target].compile(source_of(tree, fast_math), shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -71,13 +71,14 @@ def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache:
         return None
     generic, binding = found
     try:
-        return TARGETS[target].compile(_source(generic.tree, fast_math, binding), aliases, cache)
+        return TARGETS[target].compile(source_of(generic.tree, fast_math, binding), aliases, cache)
     except CannotLower:
         sizes.refuse(generic)
         return None
 
 
-def _source(tree: Tree, fast_math: bool, binding: Binding = UNBOUND) -> Source:
+def source_of(tree: Tree, fast_math: bool, binding: Binding = UNBOUND) -> Source:
+    """A tree for a target to compile."""
     return Source(tree, lambda: optimize_tree(cut_at_iterations(tree), fast_math), fast_math, binding)
 
 

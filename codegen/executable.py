@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -131,8 +131,9 @@ class Executable:
     `run(arrays)` takes inputs, then an array for each slot: C-contiguous, aligned, of the right types, no slot or
     aliased input overlapping anything. It trusts its caller. It is one native call, releases the interpreter lock, may
     be called by several threads at once, and returns the number of the exit that was taken, or DONE - k at end k.
-    `shares_kernels`: they serve other sizes too, so to compile for one compiles none. `entry`: None where a run needs
-    Python.
+    `shares_kernels`: they serve other sizes too, so to compile for one compiles none. `resized(numbers)` is then what
+    these kernels run as with other numbers for the program's symbols; CannotLower where they do not serve those.
+    `entry`: None where a run needs Python.
     ends: for each Return of the program, in order of blocks, the position in `arrays` of each of its outputs.
     `measured`: what its steps are, and how long they took. `arena_bytes`: what a run needs beside its arrays.
     """
@@ -148,6 +149,7 @@ class Executable:
     shares_kernels: bool = False
     measured: Measured | None = None
     entry: EntryRun | None = None
+    resized: Callable[[Mapping[str, int]], Executable] | None = None
 
     @property
     def plan(self) -> ProgramPlan | None:

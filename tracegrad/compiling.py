@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 
-from codegen import Executable, Graph, Program, SeenSizes, compile_program
+from codegen import AnySize, Executable, Graph, Program, SeenSizes, compile_any_size, compile_program
 from codegen.ir.structs import struct
 from tracegrad.spans import begin, end
 from tracegrad.stats import Stats
@@ -31,4 +31,15 @@ class Compiling:
         made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes)
         end(began, "code", program.name, kernels_compiled=made.kernels_compiled, kernels_reused=made.kernels_reused)
         self.stats.kernels_compiled += made.kernels_compiled
+        return made
+
+    def for_all_sizes(self, graphs: Sequence[Graph], aliases: Aliases) -> AnySize | None:
+        """What serves all of these graphs, which differ in sizes alone, and others like them; None if nothing does."""
+        began = begin()
+        made = compile_any_size(graphs, self.target, aliases=aliases, fast_math=self.fast_math)
+        if made is not None:
+            end(began, "code", graphs[-1].name, kernels_compiled=made.executable.kernels_compiled,
+                kernels_reused=made.executable.kernels_reused)
+            self.stats.kernels_compiled += made.executable.kernels_compiled
+            self.stats.compile_seconds += made.executable.compile_seconds
         return made

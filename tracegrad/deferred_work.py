@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from codegen import CannotLower, CompileError
+from codegen import AnySize, CannotLower, CompileError, Executable
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.ops import OPS
@@ -25,6 +26,9 @@ from tracegrad.dispatch import REFUSALS, failure, restore, silence
 from tracegrad.made import OutputPool
 from tracegrad.steps import Step
 from tracegrad.tensors import Tensor
+
+LARGE = 12 << 10
+"""So many bytes of each operation take NumPy as long as it takes to fit known kernels to other sizes."""
 
 SMALL = 1 << 16
 """One or two ops on fewer bytes than this are left to NumPy."""
@@ -50,12 +54,44 @@ class Work:
         computing = self.path[-1].computing
         return computing > 2 or computing > 0 and any(prod(s.shape) * s.dtype.itemsize >= SMALL for s in self.path)
 
-    def compile(self, name: str, compiling: Compiling) -> None:
-        """Make the executable, or note why there is none."""
+    @property
+    def aliases(self) -> tuple[tuple[int, int], ...]:
+        """Which outputs of the graph are written over which of its inputs."""
         first = len(self.wanted)
-        aliases = tuple((first + j, self.path[n].entered - 1) for j, (_, n) in enumerate(self.written) if n is not None)
+        return tuple((first + j, self.path[n].entered - 1) for j, (_, n) in enumerate(self.written) if n is not None)
+
+    @property
+    def is_large(self) -> bool:
+        """Does NumPy take longer than it takes to fit known kernels to these sizes?"""
+        last = self.path[-1]
+        return last.bytes >= LARGE * last.computing
+
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes in the graph, in order (see codegen.sizes_in)."""
+        found: list[int] = []
+        for step in self.path:
+            if step.op == "input":
+                found += step.shape
+        for step in self.path:
+            if step.op != "input":
+                for name, _ in OPS[step.op].attrs:
+                    value = step.attrs[name]
+                    if type(value) is tuple:
+                        found += value
+                found += step.shape
+        for step in map(self.path.__getitem__, self.wanted):
+            if step.order is not None:
+                found += (*step.order, *(step.shape[k] for k in step.order))
+        return tuple(found)
+
+    def compile(self, name: str, compiling: Compiling, alike: Alike) -> None:
+        """Make the executable, with kernels of those `alike` if there are such, or note why there is none."""
+        first = len(self.wanted)
         try:
-            executable = compiling.executable(self.graph(name), aliases)
+            executable = alike.executable(self, name, compiling)
+            if executable is None:
+                executable = compiling.executable(self.graph(name), self.aliases)
+                compiling.stats.compile_seconds += executable.compile_seconds
         except (CannotLower, CompileError, TypeRuleError) as error:
             self.reason = str(error)
             return
@@ -128,39 +164,86 @@ class Work:
             restore(errors)
 
 
+@lru_cache(maxsize=4096)
 def number(text: str, dtype: str) -> np.ndarray:
     """The value of a number operand."""
     return OPS["constant"].reference(value=text, dtype=dtype)
 
 
+class Alike:
+    """Works that differ in sizes alone: some of them, and, once there are several, what serves them all."""
+
+    MOST, MOST_TRIES = 4, 4
+
+    def __init__(self) -> None:
+        self.serves: AnySize | None = None
+        self._met: dict[tuple[int, ...], Work] = {}     # by their sizes
+        self._tries = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Was any met?"""
+        return bool(self._met)
+
+    def meet(self, work: Work) -> None:
+        """A work was run."""
+        if len(self._met) < self.MOST:
+            self._met.setdefault(work.sizes(), work)
+
+    def executable(self, work: Work, name: str, compiling: Compiling) -> Executable | None:
+        """One for `work` whose kernels serve all of them; None where no other was met, or nothing is found that does.
+        """
+        sizes = work.sizes()
+        made = None if self.serves is None else self.serves.at(sizes)
+        others = [other for met, other in self._met.items() if met != sizes]
+        if made is None and others and self._tries < self.MOST_TRIES:
+            self._tries += 1
+            serves = compiling.for_all_sizes([w.graph(name) for w in (*others, work)], work.aliases)
+            if serves is not None:
+                self.serves, made = serves, serves.executable
+        self.meet(work)
+        return made
+
+
 class KnownWork:
     """All that the followed calls of one function have deferred, by its steps."""
+
+    MOST_STEPS = 20_000
+    families = 0                                        # how many families of steps are known
 
     def __init__(self, name: str, compiling: Compiling):
         self.name, self._compiling = name, compiling
         self.root = Step()
         self.size = 0                                   # steps known
-        self.compiled: list[Work] = []
+        self.compiled: list[Work] = []                  # but those that share kernels with one of them
         self._lock = threading.Lock()
 
+    def begin(self) -> Step:
+        """Where a call begins. Of many steps those at all sizes are forgotten, but not their families."""
+        if self.size > self.MOST_STEPS:
+            self.root, self.size = Step(family=self.root.family), 0
+        return self.root
+
     def find(self, last: Step, wanted: tuple[int, ...], written: Written) -> Work:
-        """What to run for these values; compiled when they are wanted for the second time."""
+        """What to run for these values; compiled when they are wanted for the second time, be it at another size."""
         key = wanted, written
         work = last.works.get(key)
         if work is None:
             work = last.works.setdefault(key, Work(last, wanted, written))
         work.runs += 1
-        if work.runs > 1 and work.executable is None and work.reason is None:
+        if work.executable is None and work.reason is None:
             with self._lock:
                 if work.executable is None and work.reason is None:
-                    self._compile(work)
+                    self._compile(work, last.family.works.setdefault(key, Alike()))
         return work
 
-    def _compile(self, work: Work) -> None:
+    def _compile(self, work: Work, alike: Alike) -> None:
         if not work.is_worth_it:
             work.reason = "NumPy does so little faster than a native call"
-            return
-        work.compile(f"{self.name}.segment{len(self.compiled)}", self._compiling)
-        if work.executable is not None:
-            self.compiled.append(work)
-            self._compiling.stats.compile_seconds += work.executable.compile_seconds
+        elif work.runs > 1 or alike.is_known and work.is_large:
+            compiled = alike.serves
+            work.compile(f"{self.name}.segment{len(self.compiled)}", self._compiling, alike)
+            if work.executable is not None and (compiled is None or alike.serves is not compiled):
+                self.compiled.append(work)
+        else:
+            alike.meet(work)

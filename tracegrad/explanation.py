@@ -88,8 +88,13 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
                  "new paths": stats.new_paths}
     beside = {"recordings": stats.recordings, "left a path": stats.side_exits, "audited": stats.audits}
     seconds = f"recording and compiling took {stats.compile_seconds * 1e3:.0f} ms"
-    summary = (f"{counted(stats.calls, 'call')}; {_numbers(came_from)}",
-               f"{_numbers(beside)}; {counted(stats.kernels_compiled, 'kernel')} compiled; {seconds}")
+    summary: tuple[str, ...] = (
+        f"{counted(stats.calls, 'call')}; {_numbers(came_from)}",
+        f"{_numbers(beside)}; {counted(stats.kernels_compiled, 'kernel')} compiled; {seconds}")
+    new_sizes = sum(tree.sizes.followed for tree in traced._trees())
+    if new_sizes:
+        summary += (f"{counted(new_sizes, 'call')} at sizes that none had before: followed, by kernels for all sizes "
+                    "where there is much to compute",)
     found: list[RootReport] = []
     for root in (*roots, *quarantined):
         paths = sum(len(other.traces) for other in found)

@@ -3,13 +3,15 @@
     print(loss)  in the function   ->   it is never replayed; its Python runs, with a Follower beside it
 
 1. A followed call is the call: what it does and gives is what plain Python would have done and given.
-2. Following pays where the same work comes again. A function whose calls keep bringing work that no call had before
+2. A call at sizes that no call had before is followed, if calls at others are replayed: its work is alike that of those
+   but for the sizes, so that known kernels do it (see deferred_work). When its sizes return they are recorded.
+3. Following pays where the same work comes again. A function whose calls keep bringing work that no call had before
    runs eagerly for a while, longer each time: see `Patience`.
 """
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
@@ -22,6 +24,7 @@ from tracegrad.modes import eager
 from tracegrad.source_lines import is_inside
 from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS
+from tracegrad.trace_tree import TraceTree
 
 NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
 """Reasons not to replay that are reasons not to follow: NumPy code has no Tensors to defer the work on, and a function
@@ -51,7 +54,7 @@ def may_follow(reasons: Sequence[Aborted]) -> bool:
 class Patience:
     """After `CALLS` calls in a row that brought new work, so many calls run eagerly; then twice as many, and so on.
 
-    A function that has `STEPS` steps to keep is not followed any more.
+    A function that has `STEPS` families of steps to keep is not followed any more.
     """
 
     CALLS = 32
@@ -67,7 +70,7 @@ class Patience:
         if self._skip:
             self._skip -= 1
             return False
-        return known.size < self.STEPS
+        return known.families < self.STEPS
 
     def note(self, met_new: bool) -> None:
         """A call was followed."""
@@ -90,9 +93,14 @@ class Follow:
             return False
         return may_follow(reasons) and self._patience.allows(self.known)
 
-    def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Run the call."""
-        follower = Follower(self.known)
+    def at_new_sizes(self, tree: TraceTree, codes: Iterable[CodeType], args: tuple, kwargs: Mapping[str, Any]) -> bool:
+        """Is this call to be followed since it differs from those that are replayed in sizes, which none had before?"""
+        return (tree.has_many_sizes and not any(map(asks_for_types, codes)) and self.known.families < Patience.STEPS
+                and tree.has_new_sizes(args, kwargs))
+
+    def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], comes_again: bool = True) -> Any:
+        """Run the call. `comes_again`: are calls like it to be expected that have its sizes?"""
+        follower = Follower(self.known, keeps=comes_again)
         FOLLOWERS.append(follower)
         token = FOLLOWER.set(follower)
         self._stats.follows += 1
@@ -107,4 +115,5 @@ class Follow:
                 follower.finish()
             finally:
                 FOLLOWERS.remove(follower)
-                self._patience.note(follower.met_new)
+                if comes_again:
+                    self._patience.note(follower.met_new)

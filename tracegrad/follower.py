@@ -26,7 +26,7 @@ from tracegrad.dispatch import GRAD, VIEWING, differentiate
 from tracegrad.pending import Pending, defer, deferred_class, held, put_array, put_pending, settle
 from tracegrad.source_lines import user_line
 from tracegrad.spans import begin, end
-from tracegrad.steps import CAN_REFUSE, Step, input_step, op_step
+from tracegrad.steps import CAN_REFUSE, Step, input_step, nowhere, op_step
 from tracegrad.tensors import Saved, Tensor
 
 LONGEST = 400
@@ -44,7 +44,7 @@ class Running:
 
     def __init__(self, follower: Follower):
         self.follower = follower
-        self.cursor = follower.known.root
+        self.cursor = follower.known.begin()
         self.values: list[Pending] = []                 # of each step up to the cursor
         self.inputs: list[np.ndarray] = []
         self.tensors: list[weakref.ref[Tensor]] = []    # that hold a value of it
@@ -88,20 +88,25 @@ class Running:
 
 
 class Follower:
-    """Defers the operations of one call. `met_new`: did it meet steps that no call before had taken? `alone_writes`: is
-    it sure to be asked before anyone writes to memory?
+    """Defers the operations of one call. `alone_writes`: is it sure to be asked before anyone writes to memory?
+    keeps: are its steps kept for other calls?
     """
 
     alone_writes = False
     notes_lines = True              # do its steps tell the lines that they come from?
     watchers = 0                    # what else holds Tensors that nobody uses any more
 
-    def __init__(self, known: KnownWork, longest: int = LONGEST):
-        self.known, self._longest = known, longest
-        self.met_new = False
+    def __init__(self, known: KnownWork, longest: int = LONGEST, keeps: bool = True):
+        self.known, self._longest, self._keeps = known, longest, keeps
+        self._new_steps = self._interprets = False
         self._running = Running(self)
         self._over = False
         self._lock = threading.RLock()
+
+    @property
+    def met_new(self) -> bool:
+        """Did it meet steps that were not known at these sizes, and work that was not compiled at others either?"""
+        return self._new_steps and self._interprets
 
     # ---- operations ---------------------------------------------------------------------------------------------
 
@@ -161,19 +166,28 @@ class Follower:
         cursor, key = running.cursor, (op, fresh, *places, *attrs.items())
         step = cursor.after.get(key)
         if step is None:
-            self.met_new = True
             operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
             steps = [running.values[place].step if type(place) is int else None for place in places]
-            step = cursor.after.setdefault(key, op_step(
-                cursor, op, operands, steps, attrs, fresh, user_line() if self.notes_lines else None))
-            self.known.size += 1
+            step = self._add(cursor, key, op_step(
+                cursor, op, operands, steps, attrs, fresh, user_line if self.notes_lines else nowhere))
         return step
+
+    def _add(self, cursor: Step, key: Any, step: Step) -> Step:
+        """A step that was not known at these sizes."""
+        self._new_steps = True
+        if not step.refused and not step.family.is_known:
+            step.family.is_known = True
+            self.known.families += 1
+        if not self._keeps:
+            return step
+        self.known.size += 1
+        return cursor.after.setdefault(key, step)
 
     def _lift(self, running: Running, op: str, args: tuple[Any, ...], places: list[Any], attrs: dict[str, Any]) -> None:
         """Make numbers inputs where other numbers have been before: they change from call to call."""
-        kind = (op, *(a if type(a) is int else "number" for a in places), *attrs.items())
-        if kind not in running.cursor.alike:
-            running.cursor.alike.add(kind)
+        kind = (op, *(a if type(a) is int else "number" for a in places), *attrs)
+        numbers = tuple([a for a in places if type(a) is not int])
+        if running.cursor.family.numbers.setdefault(kind, numbers) == numbers:
             return
         beside = next(a.dtype for a in reversed(args[1:] if op == "where" else args) if isinstance(a, Tensor))
         try:
@@ -220,9 +234,7 @@ class Follower:
         cursor, key = running.cursor, ("input", array.dtype, array.shape, array.strides)
         step = cursor.after.get(key)
         if step is None:
-            self.met_new = True
-            step = cursor.after.setdefault(key, input_step(cursor, array))
-            self.known.size += 1
+            step = self._add(cursor, key, input_step(cursor, array))
         running.inputs.append(array)
         return self._advance(running, step).step.index
 
@@ -309,7 +321,7 @@ class Follower:
             if arrays is not None:
                 self._hand_over(running, wanted, arrays, targets)
             else:
-                arrays, by = {}, "NumPy"
+                arrays, by, self._interprets = {}, "NumPy", True
                 try:
                     work.interpret(inputs, arrays)
                 finally:                                    # what comes before an error has happened

@@ -117,6 +117,8 @@ class Guards:
     like: Guards | None = None
     check: Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None] = field(init=False)
     _explain: Callable[..., int] | None = field(init=False, default=None)
+    _shapes: tuple[Line, ...] | None = field(init=False, default=None)
+    _but_shapes: Callable[..., tuple[Any, ...] | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.like is not None:
@@ -144,13 +146,22 @@ class Guards:
         return length, tuple(named[0]) if named else ()
 
     @property
-    def shapes(self) -> list[Line]:
+    def shapes(self) -> tuple[Line, ...]:
         """The guard of the shape of each Tensor."""
-        return [line for line in self.lines if line.says == HAS_SHAPE]
+        if self._shapes is None:
+            self._shapes = tuple([line for line in self.lines if line.says == HAS_SHAPE])
+        return self._shapes
+
+    @property
+    def sizes(self) -> int:
+        """A number that tells these shapes from others, all but surely (see other_sizes.sizes_of)."""
+        return hash(tuple([line.expected[0] for line in self.shapes]))
 
     def but_shapes(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """What `check` gives, if all guards hold but for those of shapes, which may."""
-        return _with_constants(self.check, {_shape_of(line): ANY_SHAPE for line in self.shapes})(args, kwargs)
+        if self._but_shapes is None:
+            self._but_shapes = _with_constants(self.check, {_shape_of(line): ANY_SHAPE for line in self.shapes})
+        return self._but_shapes(args, kwargs)
 
     def with_shapes(self, shapes: Mapping[int, tuple[int, ...]]) -> Guards:
         """The same guards for other shapes, by the number of the Tensor."""

@@ -22,7 +22,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input
 from tracegrad.replay import Root
-from tracegrad.trace_tree import TraceTree
+from tracegrad.tensors import Tensor
 
 
 @struct(eq=False)
@@ -63,15 +63,32 @@ def _flags(seen: Observation) -> tuple[bool, ...]:
     return seen.left_by_error, seen.caught, seen.computed
 
 
-def resized(tree: TraceTree, args: tuple, kwargs: Mapping[str, Any]) -> Resized | None:
-    """The root that was used last, if this call has other sizes and is like its calls in everything else it assumes."""
-    root = tree.roots[0] if tree.roots else None
-    leaves = None if root is None else root.guards.but_shapes(args, kwargs)
+def resized(root: Root | None, args: tuple, kwargs: Mapping[str, Any]) -> Resized | None:
+    """`root`, if this call has other sizes and is like its calls in everything else it assumes."""
+    leaves = None if root is None else leaves_at_other_sizes(root, args, kwargs)
     if root is None or leaves is None:
         return None
     guards, shapes = root.guards, [leaf.array.shape for leaf in leaves]
     other = [k for k, line in enumerate(guards.shapes) if line.expected[0] != shapes[k]]
-    if not other or any(len(guards.shapes[k].expected[0]) != len(shapes[k]) for k in other):
-        return None
     because = Missed(guards, guards.shapes[other[0]], shown(shapes[other[0]]))
     return Resized(root, leaves, guards.with_shapes({k: shapes[k] for k in other}), because)
+
+
+def leaves_at_other_sizes(root: Root, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
+    """The Tensors of a call that has other sizes than those of a root, and all else as that; None if it has not."""
+    leaves = root.guards.but_shapes(args, kwargs)
+    if leaves is None:
+        return None
+    others = False
+    for leaf, line in zip(leaves, root.guards.shapes):
+        shape, (expected,) = leaf.array.shape, line.expected
+        if shape != expected:
+            others = True
+            if len(shape) != len(expected):
+                return None
+    return leaves if others else None
+
+
+def sizes_of(leaves: Iterable[Tensor]) -> int:
+    """A number that tells the shapes of Tensors from others, all but surely (see Guards.sizes)."""
+    return hash(tuple([leaf.array.shape for leaf in leaves]))

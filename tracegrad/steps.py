@@ -8,13 +8,15 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from codegen.ir.generalize import SIZED
 from codegen.ir.ops import CHECKED, CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.references import literal_text
 from codegen.ir.types import COMPLEX, DTYPES, TensorType, type_of
@@ -30,6 +32,26 @@ CAN_REFUSE = frozenset(name for name, op in OPS.items() if CHECKED in op.traits)
 """Ops that refuse some values; the error belongs to the line of the op."""
 
 
+NO_ATTRS = dict[str, Any]()
+
+
+class Family:
+    """Steps that do the same after the same steps, at any sizes; but 0 and 1 are apart from others.
+
+    `numbers`: those that were the first operands of what followed. `works`: what is run where a segment ends here, by
+    what is wanted of it. `line`: where it was first met. `is_known`: was it counted?
+    """
+
+    __slots__ = ("after", "numbers", "works", "line", "is_known")
+
+    def __init__(self, line: str | None = None):
+        self.after: dict[Any, Family] = {}
+        self.numbers: dict[Any, tuple[Any, ...]] = {}
+        self.works: dict[Any, Any] = {}
+        self.line = line
+        self.is_known = False
+
+
 class Step:
     """One op, after the steps before it; or an array that enters, under the name "input".
 
@@ -39,11 +61,15 @@ class Step:
     """
 
     __slots__ = ("parent", "op", "args", "attrs", "fresh", "index", "entered", "type", "dtype", "shape", "strides",
-                 "base", "order", "refused", "line", "after", "alike", "works", "computing")
+                 "base", "order", "refused", "line", "after", "works", "computing", "bytes", "ordered",
+                 "family")
 
     index: int
+    family: Family
     entered: int
     computing: int
+    bytes: int
+    ordered: bool
     op: str
     args: tuple[Any, ...]
     attrs: dict[str, Any]
@@ -56,14 +82,17 @@ class Step:
     order: tuple[int, ...] | None
     line: str | None
 
-    def __init__(self, parent: Step | None = None):
+    def __init__(self, parent: Step | None = None, family: Family | None = None):
         self.parent = parent
+        if parent is None:
+            self.family = family or Family()
         self.index = -1 if parent is None else parent.index + 1
         self.entered = 0 if parent is None else parent.entered     # how many inputs there are so far
         self.computing = 0 if parent is None else parent.computing  # how many ops that are no views
+        self.bytes = 0 if parent is None else parent.bytes          # of what enters and of all results
+        self.ordered = True                                         # do the elements lie in their order?
         self.refused = False
         self.after: dict[Any, Step] = {}
-        self.alike: set[Any] = set()        # what followed it, without regard to numbers
         self.works: dict[Any, Any] = {}     # what is run where a segment ends here, by what is wanted of it
 
     def path(self) -> list[Step]:
@@ -79,43 +108,110 @@ class Step:
 def input_step(parent: Step, array: np.ndarray) -> Step:
     """The step by which an array of this type enters."""
     step = Step(parent)
-    step.op, step.args, step.attrs, step.fresh, step.line = "input", (), {}, False, None
+    step.op, step.args, step.attrs, step.fresh = "input", (), NO_ATTRS, False
     step.entered += 1
     step.type, step.dtype, step.shape, step.strides = type_of(array), array.dtype, array.shape, array.strides
-    step.base, step.order = step.index, None
-    return step
+    step.base, step.order, step.ordered = step.index, None, array.strides == standard(array.shape, array.dtype)
+    step.bytes += array.nbytes
+    layout = None if step.ordered else order_of(step)
+    return _with_family(step, parent, ("input", step.type.dtype, kinds(step.shape), layout), nowhere)
 
 
 def op_step(parent: Step, op: str, args: Sequence[Any], operands: Sequence[Step | None], attrs: dict[str, Any],
-            fresh: bool, line: str | None) -> Step:
-    """The step for an op of steps, the `operands`, and numbers, each in a tuple; `refused` if not to be deferred."""
+            fresh: bool, line: Callable[[], str | None]) -> Step:
+    """The step for an op of steps, the `operands`, and numbers, each in a tuple; `refused` if not to be deferred.
+
+    `line` gives the user's line, which is asked for if no step like it was met.
+    """
     step = Step(parent)
-    step.op, step.attrs, step.fresh, step.line = op, dict(attrs), fresh, line
-    known = [o for o in operands if o is not None]
-    beside = next((o.type.dtype for o in reversed(operands[1:] if op == "where" else operands) if o), "f32")
-    types = [TensorType(beside) if o is None else o.type for o in operands]
+    step.op, step.attrs, step.fresh = op, attrs, fresh
+    known, beside = [o for o in operands if o is not None], ""
+    if len(known) < len(operands):
+        beside = next((o.type.dtype for o in reversed(operands[1:] if op == "where" else operands) if o), "f32")
     try:
-        step.type = OPS[op].type_rule(*types, **attrs)
-        step.args = tuple(a if type(a) is int else (literal_text(a[0], beside), beside) for a in args)
+        type_ = step.type = _type_of(op, known, operands, beside, attrs)
+        step.args = tuple([a if type(a) is int else (literal_text(a[0], beside), beside) for a in args])
     except (TypeError, OverflowError):      # eager execution says so, or takes it all the same
         step.refused = True
         return step
-    ordered = all(o.strides == standard(o.shape, o.dtype) for o in known)
-    if op not in DEFERRABLE or op == "concat" and not ordered or any(t.dtype in COMPLEX for t in (*types, step.type)):
+    ordered, dtype, shape = True, DTYPES[type_.dtype], type_.shape
+    strides: Any = None
+    for o in known:
+        if not o.ordered:
+            ordered = False
+        elif o.shape == shape and o.dtype is dtype:
+            strides = o.strides
+    if (op not in DEFERRABLE or op == "concat" and not ordered or type_.dtype in COMPLEX
+            or any(o.type.dtype in COMPLEX for o in known)):
         step.refused = True
         return step
-    step.shape, step.dtype = step.type.shape, DTYPES[step.type.dtype]    # type: ignore[assignment]
-    step.base, step.order, step.strides = step.index, None, standard(step.shape, step.dtype)
-    views = op in VIEWING and not fresh
-    if views:
-        x = known[0]
-        strides = view_strides(op, tuple(attrs.items()), x.dtype, x.shape, x.strides, step.shape)
-        if strides is not None:
-            step.strides, step.base = strides, known[0].base
-    elif op not in VIEWING and not ordered:
+    step.shape, step.dtype = shape, dtype               # type: ignore[assignment]
+    step.base, step.order, step.strides = step.index, None, strides or standard(shape, dtype)
+    if op in VIEWING:
+        if not fresh:
+            x = known[0]
+            if op != "reshape" or not x.ordered:
+                strides = view_strides(op, tuple(attrs.items()), x.dtype, x.shape, x.strides, step.shape)
+            else:
+                strides = step.strides
+            if strides is not None:
+                step.ordered = strides == step.strides
+                step.strides, step.base = strides, x.base
+    elif not ordered:
         lay_out(step, known)
-    step.computing += not views
+    if fresh or op not in VIEWING:
+        step.computing += 1
+    step.bytes += prod(step.shape) * dtype.itemsize
+    sizes: tuple[Any, ...] = ()
+    if attrs:
+        sizes = tuple([(name, len(value) if name in SIZED and type(value) is tuple else value)
+                       for name, value in attrs.items()])
+    return _with_family(step, parent, (op, fresh, step.args, sizes, kinds(step.shape), step.base, step.order), line)
+
+
+def _type_of(op: str, known: Sequence[Step], operands: Sequence[Step | None], beside: str, attrs: dict[str, Any]
+             ) -> TensorType:
+    """The type of an op's result: what its type rule says; TypeRuleError if that refuses."""
+    row = OPS[op]
+    if ELEMENTWISE in row.traits:           # of operands of one shape, what the rule says depends on their dtypes
+        first = known[0]
+        if len(known) == 1 or all(o.shape == first.shape for o in known):
+            dtype = _elementwise(op, tuple([beside if o is None else o.type.dtype for o in operands]),
+                                 tuple(attrs.items()) if attrs else ())
+            return first.type if first.type.dtype == dtype else TensorType(dtype, first.type.shape)
+    return row.type_rule(*[TensorType(beside) if o is None else o.type for o in operands], **attrs)
+
+
+@lru_cache(maxsize=4096)
+def _elementwise(op: str, dtypes: tuple[str, ...], attrs: tuple[tuple[str, Any], ...]) -> str:
+    """The dtype of an elementwise op's result."""
+    return OPS[op].type_rule(*map(TensorType, dtypes), **dict(attrs)).dtype
+
+
+def _with_family(step: Step, parent: Step, key: Any, line: Callable[[], str | None]) -> Step:
+    """Find the family of a new step, or found it."""
+    family = parent.family.after.get(key)
+    if family is None:
+        family = parent.family.after.setdefault(key, Family(line()))
+    step.family, step.line = family, family.line
     return step
+
+
+def nowhere() -> None:
+    """The line of what no line stands for."""
+
+
+def kinds(shape: tuple[int, ...]) -> Any:
+    """What is no number in a shape: how many sizes it has, and which are 0 or 1."""
+    if 0 in shape or 1 in shape:
+        return tuple([size if size < 2 else 2 for size in shape])
+    return len(shape)
+
+
+def order_of(step: Step) -> tuple[int, ...]:
+    """The axes as they lie in memory, the slowest first, and then those along which nothing is gone on."""
+    strides = step.strides
+    return (*sorted(range(len(strides)), key=lambda k: -strides[k]), *(k for k, s in enumerate(strides) if not s))
 
 
 @lru_cache(maxsize=4096)
@@ -137,6 +233,8 @@ def dummy(step: Step) -> np.ndarray:
 def view_strides(op: str, attrs: tuple[tuple[str, Any], ...], dtype: np.dtype, shape: tuple[int, ...],
                  strides: tuple[int, ...], new_shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The strides of a view, `op` of an array, in `new_shape`; None where NumPy copies, which reshape alone does."""
+    if op == "transpose":
+        return tuple([strides[k] for k in dict(attrs)["axes"]])
     x = as_strided(np.empty(1, dtype), shape, strides)
     if op != "reshape":
         return OPS[op].reference(x, **dict(attrs)).strides
@@ -157,16 +255,26 @@ def lay_out(step: Step, operands: Sequence[Step]) -> None:
     """Where the elements of the result lie: as NumPy has it, in the order in which the operands' do."""
     if any(0 in o.shape for o in operands):
         return
-    traits = OPS[step.op].traits
-    arrays = [dummy(o) for o in operands]
+    traits, axes, keepdims = OPS[step.op].traits, None, False
     if REDUCTION in traits:
-        axes = step.attrs["axis"]
-        arrays = [reduced(x, (axes,) if isinstance(axes, int) else axes, step.attrs["keepdims"]) for x in arrays]
+        axes, keepdims = step.attrs["axis"], step.attrs["keepdims"]
+        axes = (axes,) if isinstance(axes, int) else axes
     elif ELEMENTWISE not in traits:
         return
+    made = _laid_out(tuple([(o.dtype, o.shape, o.strides) for o in operands]), step.shape, step.dtype, axes, keepdims)
+    if made is not None and made != step.strides:
+        step.strides, step.ordered = made, False
+        step.order = tuple(sorted(range(len(made)), key=lambda k: -made[k]))
+
+
+@lru_cache(maxsize=4096)
+def _laid_out(operands: tuple[tuple[np.dtype, tuple[int, ...], tuple[int, ...]], ...], shape: tuple[int, ...],
+              dtype: np.dtype, axes: tuple[int, ...] | None, keepdims: bool) -> tuple[int, ...] | None:
+    """The strides of what is computed from these operands, of which elements along `axes` are combined, if any."""
+    arrays = [as_strided(np.empty(1, dtype), shape, strides) for dtype, shape, strides in operands]
+    if axes is not None:
+        arrays = [reduced(x, axes, keepdims) for x in arrays]
     roles = [*[["readonly"]] * len(arrays), ["writeonly", "allocate"]]
-    kinds = [*[None] * len(arrays), step.dtype]
+    kinds = [*[None] * len(arrays), dtype]
     made = np.nditer([*arrays, None], ["zerosize_ok"], roles, kinds, "K", "unsafe").operands[-1]    # type: ignore[call-overload]
-    if made.strides != step.strides and made.shape == step.shape:
-        step.strides = made.strides
-        step.order = tuple(sorted(range(made.ndim), key=lambda k: -made.strides[k]))
+    return made.strides if made.shape == shape else None

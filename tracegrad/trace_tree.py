@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from codegen import collector_paused
 from tracegrad.limits import Limits, Wait, bytes_of
 from tracegrad.native_call import Entry
 from tracegrad.native_replay import native_replay
+from tracegrad.other_sizes import leaves_at_other_sizes, sizes_of
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Growth
+from tracegrad.sizes_met import SizesMet
 from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
 
@@ -40,11 +42,14 @@ class TraceTree:
             of_tensors.of_arrays = self
         self.limits = limits
         self.roots: tuple[Root, ...] = ()
+        self._of_sizes: dict[int, tuple[Root, ...]] = {}        # by the sizes of their leaves
         self._hints: dict[Hashable, Root] = {}          # by the shapes of arguments, where there are many roots
         self.quarantined: tuple[Root, ...] = ()         # of which an audit found a path to be wrong
         self.growth = Growth()
         self._many = ""
         self._wait = Wait()
+        self.sizes = SizesMet()
+        self.has_many_sizes = False                     # does a root share kernels with other sizes?
         self._changing = threading.Lock()
 
     @property
@@ -61,12 +66,29 @@ class TraceTree:
         leaves = root.match(args, kwargs)
         if leaves is not None:
             return root, leaves
+        if len(roots) > FEW and (leaves := leaves_at_other_sizes(root, args, kwargs)) is not None:
+            for root in self._of_sizes.get(sizes_of(leaves), ()):       # of many, no others are tried
+                leaves = root.match(args, kwargs)
+                if leaves is not None:
+                    self.put_first(root)
+                    return root, leaves
+            return None
         for root in roots[1:] if len(roots) <= FEW else self._likeliest_first(roots, args):
             leaves = root.match(args, kwargs)
             if leaves is not None:
-                self._put_first(root, args)
+                self.put_first(root, args)
                 return root, leaves
         return None
+
+    def has_new_sizes(self, args: tuple, kwargs: Mapping[str, Any]) -> bool:
+        """Has this call, for which no path is known, sizes that none had before it, and all else as a root assumes it?
+        """
+        for root in () if self.quarantined else self.roots[:FEW]:
+            leaves = leaves_at_other_sizes(root, args, kwargs)
+            if leaves is not None:
+                self.put_first(root)
+                return self.sizes.are_new(sizes_of(leaves))
+        return False
 
     def _by_use(self) -> list[Root]:
         """The roots, the one used last first: what native code has used was used since."""
@@ -93,14 +115,14 @@ class TraceTree:
                     root.native = native_replay(root, root in of_arrays) if exists else None
             self.entry = Entry(every, stats)
 
-    def _put_first(self, root: Root, args: tuple) -> None:
-        """The root that matched these arguments, unless another thread has taken it out."""
+    def put_first(self, root: Root, args: tuple | None = None) -> None:
+        """The root was used, and matched these arguments, unless another thread has taken it out."""
         with self._changing:
             roots = self.roots
             place = next((k for k, r in enumerate(roots) if r is root), None)
-            if place is not None:
+            if place:
                 self.roots = (root, *roots[:place], *roots[place + 1:])
-                if len(roots) > FEW:
+                if args is not None and len(roots) > FEW:
                     self._hints[shapes_of(args)] = root
 
     def _likeliest_first(self, roots: tuple[Root, ...], args: tuple) -> Iterator[Root]:
@@ -116,6 +138,10 @@ class TraceTree:
         if self._of_tensors is not None:
             self._of_tensors.entry = None
         kept = frozenset(map(id, self.roots))
+        of_sizes: dict[int, tuple[Root, ...]] = {}
+        for root in self.roots:
+            of_sizes[root.guards.sizes] = (*of_sizes.get(root.guards.sizes, ()), root)
+        self._of_sizes = of_sizes
         self._hints = {shapes: root for shapes, root in self._hints.items() if id(root) in kept}
 
     @property
@@ -132,6 +158,7 @@ class TraceTree:
         """A path has been grafted: `root` has it, and every path of `replaces`. The size longest unused gives way."""
         with self._changing:
             self._replace([root, *(r for r in self._by_use() if r is not replaces)])
+            self.has_many_sizes |= root.executable.shares_kernels
             sharing = self._sharing
             if _come_back_to(sharing):
                 while self._too_many(sharing) and sharing[-1] is not root:

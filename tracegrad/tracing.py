@@ -179,9 +179,8 @@ class Traced(Called):
         if function is self.eager:
             return self
         options = (self._compiling.target, self._strict, self._compiling.fast_math, self._audit, self._tree.limits)
-        if self._kept is None:
-            return Traced(function, *options)
-        return KeepingTraced(KeptCalls(self._kept.most), function, *options)
+        kept = None if self._kept is None else KeptCalls(self._kept.most)
+        return Traced(function, *options) if kept is None else KeepingTraced(kept, function, *options)
 
     def __repr__(self) -> str:
         return f"<traced {self.name}: {sum(len(tree.traces) for tree in self._trees())} paths>"
@@ -218,10 +217,9 @@ class Traced(Called):
             if self._kept is not None:
                 self._kept.clear()
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
-            self.stats = Stats()
+            self.stats, self._aborted = Stats(), []
             self._compiling = Compiling(self._compiling.target, self._compiling.fast_math, self.stats)
             self._follow = Follow(self.name, self._compiling)
-            self._aborted.clear()
             self._reason, self._codes, self._numbers = (), frozenset(), NumberArguments()
             self._rehearsed, self._makes_arrays = False, False
 
@@ -249,6 +247,8 @@ class Traced(Called):
     def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None,
               departure: Departure | None = None) -> Any:
         """No known path: record this run if that may succeed, else run eagerly. `departure`: how it left a root."""
+        if departure is None and adopted is None and self._follow.at_new_sizes(tree, self._codes, args, kwargs):
+            return self._follow.call(self.eager, args, kwargs, comes_again=False)
         if not self._lock.acquire(blocking=False):          # another thread is recording
             return self._not_replayed(self._reason if may_follow(self._reason) else (), args, kwargs, adopted)
         try:
@@ -313,7 +313,7 @@ class Traced(Called):
                 return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
         given: tuple[tuple, dict] = (args, kwargs) if adopted is None else adopted[:2]
-        like = resized(tree, *given) if departure is None else None
+        like = resized(tree.roots[0] if tree.roots else None, *given) if departure is None else None
         because = None if departure is not None else last_missed(tree, *given) if like is None else like.because
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         self.stats.recordings += 1

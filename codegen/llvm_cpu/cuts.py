@@ -9,7 +9,8 @@ number. Both are estimated for the few cuts that there may be, and the best is t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
+from itertools import chain, count
 
 from codegen.ir.structs import struct
 
@@ -42,7 +43,7 @@ class Cut:
     handed: int = 0
 
 
-@cache
+@lru_cache(maxsize=4096)
 def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
     """(rows, columns) of the panels of `batch` products of m*k by k*n."""
     def cost(size: tuple[int, int]) -> tuple[float, int]:
@@ -67,7 +68,7 @@ def _pieces(size: int, cut: Cut, axis: int) -> Iterator[int]:
     fewest = _ceil_div(size, cut.most[axis] // grain * grain)
     most = max(fewest, size // cut.least[axis])
     found = 0
-    for pieces in (*range(fewest, fewest + _MORE + 1), *(fewest << k for k in range(3, 62))):
+    for pieces in chain(range(fewest, fewest + _MORE + 1), (fewest << k for k in count(3))):
         if pieces > most:
             return
         piece = min(size, _ceil_div(_ceil_div(size, pieces), grain) * grain)

@@ -125,6 +125,9 @@ def follow_main_thread(symbols: Mapping[str, int]) -> Callable[[], None]:
     return tell
 
 
+_RAISES = ctypes.PYFUNCTYPE(None)
+
+
 def raiser(symbols: Mapping[str, int]) -> Callable[[], None]:
     """What raises the interruption of the run that has just left with INTERRUPTED."""
-    return ctypes.PYFUNCTYPE(None)(symbols["raise_interruption"])
+    return _RAISES(symbols["raise_interruption"])

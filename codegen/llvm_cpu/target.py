@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 from codegen.cache import Cache, DiskCache, content_key, default_cache
 from codegen.executable import Aliases, Executable, Measured
@@ -49,7 +51,21 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
         from codegen.llvm_cpu.build import build
 
         made = build(_plan(source, aliases), cache, name=source.tree.name, key=key, begun=products)
-    return replace(made, shares_kernels=bool(binding.numbers))
+    sized = bool(binding.numbers)
+    return replace(made, shares_kernels=sized, resized=_resizing(source, aliases, cache) if sized else None)
+
+
+def _resizing(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Callable[[Mapping[str, int]], Executable]:
+    """What makes the executable at other numbers, planned when it is first asked."""
+    made: list[Any] = []
+
+    def at(numbers: Mapping[str, int]) -> Executable:
+        if not made:
+            from codegen.llvm_cpu.resizing import Resizing
+
+            made.append(Resizing(source, aliases, cache))
+        return made[0].at(numbers)
+    return at
 
 
 def _plan(source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:

@@ -150,7 +150,7 @@ class _Linker:
 
     def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
         """The plan of a graph, with numbers for its symbols."""
-        plan = _planned(graph, tuple([node.line for node in graph.nodes]), aliases, self.machine)
+        plan = planned(graph, aliases, self.machine)
         if not self.numbers:
             return plan
         if id(plan) not in self.bound:
@@ -207,6 +207,11 @@ def _with_inputs(graph: Graph, types: Sequence[TensorType]) -> Graph:
 
     nodes = tuple(with_args(node, [moved(v) for v in node.args]) for node in graph.nodes)
     return Graph(graph.name, (*graph.inputs, *types), nodes, tuple(map(moved, graph.outputs)))
+
+
+def planned(graph: Graph, aliases: Aliases, machine: Machine) -> Plan:
+    """The plan of a graph, made once."""
+    return _planned(graph, tuple([node.line for node in graph.nodes]), aliases, machine)
 
 
 @lru_cache(maxsize=512)

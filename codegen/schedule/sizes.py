@@ -73,6 +73,43 @@ def fits(kernel: Kernel) -> bool:
     return True
 
 
+def reaches(kernel: Kernel, words: Sequence[Size]) -> list[Size]:
+    """Sizes that no index of a kernel with these words goes beyond: where all are below LARGEST, it `fits`."""
+    given = {f"n{k}": word for k, word in enumerate(words)}
+    at = with_sizes(kernel, lambda size: evaluate(size, given))     # type: ignore[arg-type]
+    found: dict[Size, None] = dict.fromkeys(p.size for p in at.params)
+
+    def reach(index: Index, extents: Extents) -> Size:
+        total = _absolute(index.constant)
+        for term, c in index.terms:
+            total = total + _absolute(c) * (_absolute(extents[term]) if isinstance(term, str)
+                                            else reach(term.index, extents))
+        found[total] = None
+        return total
+
+    for one in at.passes:
+        extents = {axis.name: axis.extent for axis in (*at.axes, *one.axes)}
+        for s in one.body:
+            for index in indices_of(s):
+                reach(index, extents)
+            if isinstance(s, Load | Holds | Gather):
+                found.update((_absolute(bound), None) for guard in s.guards for bound in (guard.low, guard.high))
+    return [*(size for size in found if isinstance(size, Dim)),
+            max((size for size in found if isinstance(size, int)), default=0)]
+
+
+def _absolute(size: Size) -> Size:
+    """A size that the other, or its negative, never goes beyond."""
+    if isinstance(size, int):
+        return abs(size)
+    total: Size = abs(size.constant)
+    for s, c in size.terms:
+        factor: Size = symbol(s) if isinstance(s, str) else _absolute(s.left) * (
+            _absolute(s.right) if s.op == "*" else 1) + (s.op != "*")
+        total = total + abs(c) * factor
+    return total
+
+
 def _fits(index: Index, extents: Extents) -> bool:
     low, high = bounds(index, extents)
     return -LARGEST < low <= high < LARGEST and all(

@@ -9,19 +9,25 @@ from numpy.testing import assert_allclose
 
 import tracegrad as tg
 from tracegrad import pipeline
+from tracegrad.deferred_work import Work
 from tracegrad.limits import bytes_of
 
 
 def compiled_at(traced: Callable, eager: Callable, calls: list[tuple]) -> list[int]:
-    """How many kernels each of these calls compiled; each is made twice, and its result is the eager one."""
+    """How many kernels each of these calls compiled; each is made three times, and its result is the eager one.
+
+    From the third size on the first is followed, and the second recorded.
+    """
     counts = []
     for given in calls:
         before = traced.stats.kernels_compiled
         expected = eager(*given)
-        for _ in range(2):
+        for _ in range(3):
             assert_allclose(traced(*given).detach().numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-5)
         counts.append(traced.stats.kernels_compiled - before)
-    assert traced.stats.replays == len(calls) and not traced.stats.aborts
+    stats = traced.stats
+    assert stats.follows == len(calls) - 2 and stats.new_paths == stats.recordings == len(calls)
+    assert stats.replays == len(calls) + 2 and not stats.aborts
     return counts
 
 
@@ -46,10 +52,10 @@ def test_a_training_step_at_many_batch_sizes() -> None:
     for b in (8, 16, 24, 33, 7, 2):
         before = step.stats.kernels_compiled
         x, y = tg.randn(b, 20), tg.randn(b, 10)
-        for _ in range(2):
+        for _ in range(3):
             assert_allclose(step(x, y).item(), eager(x, y).item(), rtol=1e-4)
         compiled.append(step.stats.kernels_compiled - before)
-    assert compiled[0] and not any(compiled[2:]) and step.stats.replays == 6
+    assert compiled[0] and not any(compiled[2:]) and step.stats.replays == 8 and step.stats.follows == 4
 
 
 def attention(q, k, v):
@@ -129,7 +135,7 @@ def test_sizes_without_end() -> None:
     sizes = [*range(3, 30), *range(3, 10)]
     for n in sizes:
         x = tg.randn(n)
-        for _ in range(2):
+        for _ in range(3):
             assert_allclose(traced(x).numpy(), scaled(x).numpy(), rtol=1e-5)
         assert len(traced._tree.traces) <= 7         # one has kernels of its own
     assert traced.stats.kernels_compiled <= 2 and not traced.stats.eager_calls and not traced.stats.aborts
@@ -140,18 +146,44 @@ def test_sizes_without_end() -> None:
     assert traced.stats.recordings == again
 
 
-def test_sizes_that_never_come_back_end() -> None:
-    traced = tg.trace(lambda x: x + 1, limits=tg.Limits(sizes=20))
-    with pytest.warns(tg.NotReplayed, match="TOO_MANY_PATHS"):
-        for n in range(3, 12):
-            traced(tg.randn(n))
-    assert len(traced._tree.traces) == 6 and traced.stats.follows == 3      # 3 has kernels of its own
+def test_sizes_that_never_come_back_are_computed_by_the_same_kernels_for_ever(monkeypatch) -> None:
+    def f(x):
+        return tg.exp(x * 0.5) + tg.tanh(x)
+
+    traced, interpreted = tg.trace(f, limits=tg.Limits(sizes=20)), []
+    real = Work.interpret
+    monkeypatch.setattr(Work, "interpret", lambda *given: interpreted.append(1) or real(*given))
+    known, counts = traced._follow.known, []
+    for n in range(4000, 4500, 5):
+        x = tg.randn(n)
+        assert_allclose(traced(x).numpy(), f(x).numpy(), rtol=1e-4, atol=1e-6)
+        counts.append((traced.stats.kernels_compiled, known.families, known.size, len(known.compiled)))
+    assert len(set(counts[4:])) == 1 and counts[-1][2:] == (0, 1)
+    assert traced.stats.recordings == 2 and traced.stats.follows == 98 and interpreted == [1]
+    assert "98 calls at sizes that none had before" in str(traced.explain())
+
+
+def test_a_size_that_returns_is_replayed() -> None:
+    traced = tg.trace(lambda x: x + 1)
+    for n in (3, 4, 5, 6, 7, 5, 5, 6, 6):
+        traced(tg.randn(n))
+    assert (traced.stats.new_paths, traced.stats.follows, traced.stats.replays) == (4, 3, 2)
+
+
+def test_small_sizes_take_turns_with_others_that_broadcast() -> None:
+    def f(x, y):
+        return (x + y).sum(axis=0) * x.shape[0]
+
+    traced = tg.trace(f)
+    for n, m in ((5, 5), (6, 6), (7, 7), (1, 8), (9, 1), (0, 0), (0, 1), (1, 1), (2, 2), (8, 8), (1, 9), (10, 1)):
+        x, y = tg.randn(n, 3), tg.randn(m, 3)
+        assert_allclose(traced(x, y).numpy(), f(x, y).numpy(), rtol=1e-6)
 
 
 def test_sizes_give_way_where_memory_is_short() -> None:
     traced = tg.trace(lambda x: tg.exp(x) * 2, limits=tg.Limits(bytes=1 << 16))
     for n in range(1000, 1020):
-        for _ in range(2):
+        for _ in range(3):
             traced(tg.zeros(n))
     held = [bytes_of(root) for root in traced._tree.roots if root.executable.shares_kernels]
     assert 3 <= len(held) < 10 and sum(held) <= 1 << 14 and not traced.stats.aborts
@@ -201,10 +233,12 @@ def test_branches_at_many_sizes() -> None:
         before = traced.stats.kernels_compiled
         for sign in (1, -1) if n % 2 == 0 else (-1, 1):
             x = tg.rand(n, 3) * sign
-            for _ in range(2):
+            for _ in range(3):
                 assert_allclose(traced(x).numpy(), either(x).numpy(), rtol=1e-4)
         compiled.append(traced.stats.kernels_compiled - before)
-    assert compiled[0] and not any(compiled[2:]) and traced.stats.replays == 10 and not traced.stats.eager_calls
+    stats = traced.stats
+    assert compiled[0] and not any(compiled[2:]) and not stats.eager_calls
+    assert (stats.new_paths, stats.follows, stats.replays) == (10, 3, 17)
 
 
 def test_a_longer_sequence_through_a_gated_cell_compiles_nothing_backward_from_outside_either() -> None:
@@ -236,9 +270,9 @@ def test_another_size_is_recorded_without_looking_again(monkeypatch) -> None:
     step, looked = tg.trace(learner()), []
     real = pipeline.read_set
     monkeypatch.setattr(pipeline, "read_set", lambda *given, **named: looked.append(1) or real(*given, **named))
-    for b in (8, 16, 24):
+    for b in (8, 16, 24, 24):
         step(tg.randn(b, 20), tg.randn(b, 10))
-    assert step.stats.recordings == step.stats.new_paths == 3 and len(looked) == 1
+    assert step.stats.recordings == step.stats.new_paths == 3 and len(looked) == 1 and step.stats.follows == 1
     assert "args[0] had shape (16, 20), now (24, 20)" in str(step._tree.traces[0].because)
 
 

@@ -4,9 +4,11 @@ The time of the calls up to and including the first that is compiled, minus what
 starts with empty caches on disk, "warm" with those of an earlier process. A peer's time is that of what makes its
 contender in the program's own benchmark, which calls it once, minus what making the data costs.
 
-What it consists of: `python -m benchmarks.latency_stages`. On 2 vCPU with AVX2, cold: importing the scheduler, the
-emitter and llvmlite 50 ms; LLVM 5 to 15 ms for each kernel, 40 for products, 10 for the runtime, on two threads and
-while Python goes on. Nobody waits for the native entry, which takes 60: calls are replayed by Python until it is there.
+What it consists of: `python -m benchmarks.latency_stages`. On 2 vCPU with AVX2, cold: importing the scheduler and the
+emitter 22 ms; loading LLVM 10, while the first call is recorded; LLVM 1 to 5 ms for each kernel, 10 for the runtime and
+for products, on two threads and while Python goes on. That is a draft (see codegen.llvm_cpu.drafts): what it would take
+to compile it well, three to four times as long, nobody waits for, nor for the native entry, which takes 60: calls are
+replayed by Python until it is there. What is left is Python: recording, planning, writing texts.
 A warm process reads the program as it is run (see codegen.llvm_cpu.kept_programs), which is loaded without LLVM (see
 codegen.llvm_cpu.elf): 12 ms, whatever the program; the rest is the eager run, watched, and what it may read. Softmax
 touches 240 MB for the first time, for which the system takes 30 to 350 ms, now this and now that, warm or cold.

@@ -25,7 +25,7 @@ STAGES = {
     "verify": ("codegen.compiler:_verify",),
     "optimize": ("codegen.compiler:optimize_tree", "codegen.compiler:cut_at_iterations"),
     "schedule": ("codegen.schedule.blocks:schedule",),
-    "emit": ("codegen.llvm_cpu.build:build",),
+    "emit": ("codegen.llvm_cpu.build:build", "codegen.llvm_cpu.products:begun"),
     "LLVM": ("codegen.llvm_cpu.jobs:Job.code", "codegen.llvm_cpu.link:processor_by_llvm"),
     "load": ("codegen.llvm_cpu.loading:link", "codegen.llvm_cpu.target:_from_disk"),
     "entry": ("tracegrad.trace_tree:TraceTree.write_entry", "tracegrad.tracing:install"),

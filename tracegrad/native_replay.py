@@ -115,7 +115,7 @@ class _Writer:
                 present.append(grad)
         if present and self.root.written:
             leaves = self._leaves
-            self.program.call(partial(_own_memory, len(leaves)), [*leaves, *present], 0)
+            self.program.own_memory([*leaves, *present], partial(_own_memory, len(leaves)))
 
     def _check_grad(self, expected: GradExpected, grad: Register, type: TensorType) -> None:
         """GradExpected.is_met, of a Tensor and no derived class."""

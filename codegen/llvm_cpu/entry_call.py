@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from codegen.llvm_cpu.entry_apart import APART
 from codegen.llvm_cpu.entry_code import WORD, EntryCode
 from codegen.llvm_cpu.entry_host import EntryHost, HostOffsets, host_offsets
 from codegen.llvm_cpu.entry_keeping import keeping_text
@@ -23,7 +24,7 @@ from codegen.llvm_cpu.entry_ops import FINDING
 from codegen.llvm_cpu.entry_run import RUNNING
 from codegen.llvm_cpu.objects import addresses, object_layout
 
-OPS = {**FINDING, **RUNNING}
+OPS = {**FINDING, **APART, **RUNNING}
 CODES = {name: code for code, name in enumerate(OPS)}
 """The first word of each instruction."""
 

@@ -226,36 +226,6 @@ def _none_of(code: EntryCode) -> None:
     code.next(3)
 
 
-@finding("distinct")
-def _distinct(code: EntryCode) -> None:
-    """n1 n2 n3 r ...: the n3 objects are as many; room for 2**n2 words, more than n3, is at offset n1 of the frame."""
-    room, bits, count, words = code.at("%frame", code.word(1)), code.word(2), code.word(3), code.words_from(4)
-    capacity = code.let(f"shl i64 1, {bits}")
-    shift, last = code.let(f"sub i64 64, {bits}"), code.let(f"sub i64 {capacity}, 1")
-    size = code.let(f"mul i64 {capacity}, {WORD}")
-    code.do(f"call void @llvm.memset.p0.i64(ptr {room}, i8 0, i64 {size}, i1 false)")
-
-    def one(index: str) -> None:
-        o = code.register_of(words, index)
-        mixed = code.let(f"mul i64 {code.let(f'ptrtoint ptr {o} to i64')}, -7046029254386353131")
-        place = code.let(f"lshr i64 {mixed}, {shift}")
-        before, search, taken, free = code.block, code.new_label(), code.new_label(), code.new_label()
-        code.jump(search)
-        code.start(search)
-        code.do(f"%{search}.at = phi i64 [ {place}, %{before} ], [ %{search}.next, %{taken} ]")
-        where = code.item_at(room, f"%{search}.at")
-        there = code.load("ptr", where)
-        code.branch(code.equal("ptr", there, "null"), free, taken)
-        code.start(taken)
-        code.do(f"%{search}.past = add i64 %{search}.at, 1")
-        code.do(f"%{search}.next = and i64 %{search}.past, {last}")
-        code.branch(code.equal("ptr", there, o), "miss", search)
-        code.start(free)
-        code.store("ptr", o, where)
-    code.for_each(count, one)
-    code.next(4, more=count)
-
-
 # ---- functions -------------------------------------------------------------------------------------------------------
 
 @finding("function")

@@ -126,8 +126,16 @@ class EntryProgram:
 
     def distinct(self, objects: Sequence[Register]) -> None:
         """They are as many objects."""
+        self.test("distinct", *self._hashing(objects), *objects)
+
+    def own_memory(self, tensors: Sequence[Register], or_else: Callable[..., Any]) -> None:
+        """Their arrays have memory of their own, or `or_else` gives a tuple for them, not None."""
+        self._called_with = max(self._called_with, len(tensors))
+        self.test("own memory", *self._hashing(tensors), self.constant(or_else), *tensors)
+
+    def _hashing(self, objects: Sequence[Register]) -> tuple[Operand, ...]:
         bits = max(2, (2 * len(objects)).bit_length())
-        self.test("distinct", self.room(1 << bits), bits, len(objects), *objects)
+        return self.room(1 << bits), bits, len(objects)
 
     def skipping(self, op: str, *operands: Operand) -> int:
         """An instruction that may skip what follows, up to where `skip_to_here` is told of it."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad import native_call
+from tracegrad import native_call, native_replay
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import OFTEN
 
@@ -341,3 +341,40 @@ def test_variables_called_args_and_kwargs_are_no_arguments() -> None:
     assert f.stats.replays >= 2
     args = (5.0, 3.0)
     assert f(tg.ones(2)).tolist() == [12.0, 12.0]
+
+
+def own() -> tuple[Tensor, Tensor]:
+    return tg.ones(3), tg.ones(3)
+
+
+def parts() -> tuple[Tensor, Tensor]:
+    whole = tg.ones(6)
+    return whole[:3], whole[3:]
+
+
+def overlapping() -> tuple[Tensor, Tensor]:
+    whole = tg.ones(5)
+    return whole[:3], whole[2:]
+
+
+@pytest.mark.parametrize(("memory", "asks"), [(own, False), (parts, True), (overlapping, True)])
+def test_grads_are_added_to_natively_where_their_memory_is_their_own(monkeypatch, memory, asks):
+    """Python is asked about memory that an array does not own, and results are right whatever it says."""
+    def step(w, v):
+        ((w * v) ** 2).sum().backward()
+
+    def run(f):
+        grads = []
+        for turn in range(8):
+            w, v = tensor(3, seed=turn, requires_grad=True), tensor(3, seed=turn + 1, requires_grad=True)
+            w.grad, v.grad = (memory if turn > 4 else own)()
+            asked.clear()
+            f(w, v)
+            grads.append((w.grad.tolist(), v.grad.tolist()))
+        return grads
+    asked: list[int] = []
+    inner = native_replay.own_memory
+    monkeypatch.setattr(native_replay, "own_memory", lambda *of: asked.append(1) or inner(*of))
+    expected = run(step)
+    assert run(tg.trace(step)) == expected
+    assert bool(asked) is asks

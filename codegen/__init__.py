@@ -1,6 +1,6 @@
 """codegen: tensor programs to native code. Knows no Tensor, no gradient, no Python frame."""
 from codegen.any_size import AnySize, compile_any_size, sizes_in
-from codegen.cache import Cache, DiskCache, default_cache
+from codegen.cache import Cache, DiskCache, content_key, default_cache
 from codegen.ceilings import Ceilings, machine_ceilings
 from codegen.collector import collector_paused
 from codegen.compiler import CompileError, compile_program
@@ -31,7 +31,7 @@ __all__ = [
     "DONE", "TARGETS", "AnySize", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache",
     "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured", "NativeEvent",
     "NativeMethod", "Program", "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets",
-    "clock_ns", "collector_paused", "compile_any_size", "compile_program", "default_cache", "describe_host",
-    "finish_compiling", "get_num_threads", "machine_ceilings", "member_offset", "native_call", "native_observer",
-    "parse", "set_num_threads", "sizes_in", "slot_offset",
+    "clock_ns", "collector_paused", "compile_any_size", "compile_program", "content_key", "default_cache",
+    "describe_host", "finish_compiling", "get_num_threads", "machine_ceilings", "member_offset", "native_call",
+    "native_observer", "parse", "set_num_threads", "sizes_in", "slot_offset",
 ]

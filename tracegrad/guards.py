@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.structs import struct
+from tracegrad.generated import compiled
 from tracegrad.purity.dict_versions import version
 from tracegrad.purity.instances import slot_value
 from tracegrad.purity.memory import apart, owner
@@ -231,7 +232,7 @@ class Guards:
             body = ["at = 0", "try:", *(f" {statement}" for statement in body), "except MISSING:", f" {otherwise}"]
         text = "\n".join((f"def {name}(args, kwargs{more}):", *(f" {statement}" for statement in body)))
         namespace = {**NAMES, **self.constants, "MISSING": MISSING, "__builtins__": {}}
-        exec(compile(text, f"<{name} of {len(self.lines)} lines>", "exec"), namespace)
+        exec(compiled(text, f"<{name} of {len(self.lines)} lines>"), namespace)
         return namespace[name]
 
 

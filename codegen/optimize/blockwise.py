@@ -7,8 +7,8 @@
 So attention needs room for the scores of one head, or of some rows of one. Its derivative reads them when much else
 was computed in between: then they are computed again, from the largest and the sum of each row, which are kept.
 
-1. *Members* are large values that can be computed in parts along one axis, one of them a product; *results* are what
-   else reads them. A part of a result is made of a part of the members, or a result is the sum of what parts give.
+1. *Members* are large values that are made of a product and computed in parts along one axis; *results* are what else
+   reads them. A part of a result is made of a part of the members, or a result is the sum of what parts give.
 2. A *sweep* goes over all parts and computes some results. What it reads is there before, or of the same part.
 3. A result is computed in the first sweep that can; members in each sweep that needs them.
 4. Products that take longer to compute again than to be kept are not: then nothing is computed in parts.
@@ -49,10 +49,15 @@ def blockwise(graph: Graph) -> Graph:
     return graph
 
 
+def is_large_product(node: Node) -> bool:
+    """May what it makes better not be there as a whole?"""
+    return node.op == "matmul" and _bytes(node.type) >= LARGE_BYTES
+
+
 def _first_sweeps(graph: Graph) -> _Sweeps | None:
     """For the first product whose result is better not there as a whole."""
     first = len(graph.inputs)
-    seeds = [v for v, node in enumerate(graph.nodes, first) if node.op == "matmul" and _bytes(node.type) >= LARGE_BYTES]
+    seeds = [v for v, node in enumerate(graph.nodes, first) if is_large_product(node)]
     if not seeds:
         return None
     readers: list[list[int]] = [[] for _ in range(first + len(graph.nodes))]
@@ -87,29 +92,29 @@ def _region(graph: Graph, readers: list[list[int]], seed: int, axis: int) -> _Re
     outputs, least = frozenset(graph.outputs), _elements(type) // 4
     if seed in outputs:
         return None
+    large: set[int] = set()                         # that are made of a product, and not of what is small alone
+    for v, node in enumerate(graph.nodes, len(graph.inputs)):
+        if _elements(node.type) >= least and (node.op == "matmul" or not large.isdisjoint(node.args)):
+            large.add(v)
     axis_of, reading, pending = {seed: axis}, dict[int, None](), [seed]
     while pending:
         v = pending.pop()
-        node = graph.node_of(v)
-        operands = None if node is None else operand_axes(graph.type_of, node, axis_of[v])
-        if node is None or operands is None or len(axis_of) > MOST_MEMBERS:
+        made = graph.node_of(v)
+        operands = None if made is None else operand_axes(graph.type_of, made, axis_of[v])
+        if made is None or operands is None or len(axis_of) > MOST_MEMBERS:
             return None
         reading |= dict.fromkeys(readers[v])
-        for a in (*node.args, *readers[v]):
-            if _elements(graph.type_of(a)) < least or a in outputs or a in axis_of:
+        for a in (*made.args, *readers[v]):
+            if a not in large or a in outputs or a in axis_of:
                 continue
-            made = graph.node_of(a)
             own = operands.get(a) if a < v else _axis_of_result(graph, a, axis_of)
-            if a < v and (made is None or own is None or operand_axes(graph.type_of, made, own) is None):
-                continue                            # it has to be there as a whole
             if own is None:
                 return None
             axis_of[a] = own
             pending.append(a)
     results = {v: _axis_of_result(graph, v, axis_of) for v in reading if v not in axis_of}
     for v, own in results.items():
-        node = graph.node_of(v)
-        assert node is not None
+        node = graph.nodes[v - len(graph.inputs)]
         if _elements(node.type) >= least or own is None and combined_axes(graph.type_of, node, axis_of) is None:
             return None
     step = -(-size // parts)
@@ -142,7 +147,7 @@ class _Sweeps:
                 self.sweep_of.append(max(1, *(self.first_with(a, axis, NEAR) for a, axis in self.operands(v))))
             else:
                 self.sweep_of.append(max([self.sweep_of[a] for a in node.args], default=0))
-        self.last = max(self.sweep_of)
+        self.last, self.done = max(self.sweep_of), 0
 
     def operands(self, v: int, axis: int | None = None) -> list[tuple[int, int | None]]:
         """The operands of a member, a result or a part of another value, and along which axis a part of each is read.
@@ -195,19 +200,38 @@ class _Sweeps:
         return sorted(found, key=lambda part: part[0])
 
     def graph_in_parts(self) -> Graph:
-        """The graph with the region computed so."""
-        graph = self.graph
-        rewriter = Rewriter(graph.inputs, MOVEMENT)
+        """The graph with the region computed so. All else stays in its order, and a sweep comes when it is read."""
+        graph, rewriter = self.graph, Rewriter(self.graph.inputs, MOVEMENT)
         new = dict(enumerate(range(len(graph.inputs))))
-        for sweep in range(self.last + 1):
-            if sweep:
-                self._sweep(rewriter, sweep, new)
-            for v, node in enumerate(graph.nodes, len(graph.inputs)):
-                if self.sweep_of[v] == sweep and v not in self.axis_of and v not in self.region.results:
-                    args = tuple([new[a] for a in node.args])
-                    new[v] = rewriter.append(Node(node.op, args, node.attrs, node.type, node.line))
+        for v in (*range(len(graph.inputs), len(self.sweep_of)), *graph.outputs):
+            if v not in self.axis_of and (v in graph.outputs or v not in self.region.results):
+                self._make([v], rewriter, new)
         nodes = tuple(node for node in rewriter.nodes[len(graph.inputs):] if node is not None)
         return Graph(graph.name, graph.inputs, nodes, tuple(new[v] for v in graph.outputs))
+
+    def _make(self, values: list[int], rewriter: Rewriter, new: dict[int, int]) -> None:
+        """See to it that values are there, in `new`, and before them whatever they are made of."""
+        wanted, missing, sweep = list(values), set[int](), 0
+        while wanted:
+            v = wanted.pop()
+            node = self.graph.node_of(v)
+            if v in new or v in missing or node is None:
+                continue
+            if v in self.region.results:
+                sweep = max(sweep, self.sweep_of[v])
+            else:
+                missing.add(v)
+                wanted += node.args
+        while self.done < sweep:
+            self._make([a for v, axis in self.of_sweep(self.done + 1) for a, _ in self.operands(v, axis)
+                        if a not in self.axis_of and self.sweep_of[a] <= self.done], rewriter, new)
+            self.done += 1
+            self._sweep(rewriter, self.done, new)
+        for v in sorted(missing - new.keys()):
+            node = self.graph.node_of(v)
+            assert node is not None
+            args = tuple([new[a] for a in node.args])
+            new[v] = rewriter.append(Node(node.op, args, node.attrs, node.type, node.line))
 
     def _sweep(self, rewriter: Rewriter, sweep: int, new: dict[int, int]) -> None:
         """Compute the results of a sweep part by part; `new` has what is there, and gets them."""

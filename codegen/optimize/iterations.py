@@ -17,6 +17,8 @@ more turn compiles nothing.
    different parameters, taken together, hand something on, but it is new each time.
 3. Where turns begin follows from what is before them, not from how many there are.
 4. What a dear op computes in every turn from the same operands is computed in the first.
+5. A block with products whose results are large stays whole: what is computed of them in parts, and again for
+   derivatives, is what one block reads and makes (see blockwise).
 """
 from __future__ import annotations
 
@@ -29,6 +31,7 @@ from codegen.ir.graph import Node
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS
 from codegen.ir.program import Exit, Goto, Jump, Target
 from codegen.ir.tree import Tree, TreeBlock, with_args, with_targets
+from codegen.optimize.blockwise import is_large_product
 
 SEEN_THROUGH = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) | {"detach", "cast"}
 """Ops whose result is their operand in another form."""
@@ -43,7 +46,7 @@ LONG = 8
 def cut_at_iterations(tree: Tree) -> Tree:
     """The same tree, with a block for each turn of what is repeated."""
     roots = _roots(tree)
-    cuts = [_cuts(block, roots) for block in tree.blocks]
+    cuts = [[] if any(map(is_large_product, block.nodes)) else _cuts(block, roots) for block in tree.blocks]
     if not any(cuts):
         return tree
     first_of = [0, *accumulate(1 + len(found) for found in cuts)]

@@ -67,8 +67,8 @@ from codegen.schedule.value_types import value_dtypes
 WORTH_TWICE = 1 << 15
 """From so many points on, code for vectors in which guards are what they usually are is worth its compilation."""
 
-LONG_ROW = 16
-"""From so many vectors on, rows that begin anywhere are worth beginning and ending under masks, to be streamed."""
+LONG_ROW = 1 << 14
+"""Bytes from which on rows are worth beginning and ending under masks, to be streamed by lines."""
 
 MOST_TWICE = 64
 """So many statements are written twice at most."""
@@ -143,17 +143,18 @@ class _Writer:
         self.buffers, self.nest = plain, whole
         return a.when(a.binary("xor", fits, a.constant(BOOL, True)), [], write)
 
-    def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines]:
+    def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines | None]:
         """Where lines begin of what is stored to these buffers: if rows are no whole lines, in each row elsewhere."""
         a, phase, first = self.a, self.buffers.phase(self.a, min(large)), min(large)
         line, along = LINE // self.buffers.item(first), self.kernel.vector or ""
-        extent = self.nest.extents.get(along, 0)
+        extent, tiled = self.nest.extents.get(along, 0), self.tile is not None
         rows = [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
-                and coefficient(s.index, along) == 1 and not self.buffers.by_lines(first, s.index, along)]
-        if self.tile or isinstance(extent, int) and extent < LONG_ROW * self.nest.lanes:
-            rows = []
+                and coefficient(s.index, along) == 1 and not tiled and not self.buffers.by_lines(first, s.index, along)]
+        short = not tiled and isinstance(extent, int) and extent * self.buffers.item(first) < LONG_ROW
 
-        def at(axis: str, point: Point) -> Lines:
+        def at(axis: str, point: Point) -> Lines | None:
+            if short:
+                return None
             for index in rows:
                 if axes_of(index) <= {axis, *point.indices}:
                     start = {**point.indices, axis: a.constant(I64, 0)}

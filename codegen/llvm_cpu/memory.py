@@ -8,6 +8,8 @@
 """
 from __future__ import annotations
 
+from math import gcd
+
 from codegen.ir.dims import Dim, Size, content
 from codegen.ir.structs import struct
 from codegen.ir.types import SIGNED
@@ -70,9 +72,9 @@ class Buffers:
         return BYTES[self.element(buffer).element]
 
     def alike(self, a: Assembler, buffers: frozenset[int]) -> Value:
-        """Are all these buffers as far into a line of memory, and by whole elements?"""
+        """Are all these buffers as far into a line of memory, and by whole pieces?"""
         first, *others = (a.convert("ptrtoint", self.pointers[k], I64) for k in sorted(buffers))
-        differ = a.binary("and", first, a.constant(I64, self.item(min(buffers)) - 1))
+        differ = a.binary("and", first, a.constant(I64, PIECE - 1))
         for other in others:
             apart = a.binary("and", a.binary("xor", first, other), a.constant(I64, LINE - 1))
             differ = a.binary("or", differ, apart)
@@ -240,17 +242,20 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
         a.masked_store(x, address, _mask(a, point.mask, point.lanes))
     elif point.mask is not None:
         a.masked_store(x, a.address(pointer, type, form.base), point.mask)
-    elif _is_streamed(buffers, point, s):
-        a.stream(x, a.address(pointer, type, form.base), min(LINE, point.lanes * buffers.item(s.buffer)))
+    elif piece := _streamed_piece(buffers, point, s, form):
+        a.stream(x, a.address(pointer, type, form.base), piece)
     else:
         a.store(x, a.address(pointer, type, form.base))
 
 
-def _is_streamed(buffers: Buffers, point: Point, s: Store) -> bool:
-    """Does a store of neighbors go past the caches, in pieces of lines?"""
-    if s.buffer not in buffers.streamed or point.with_lines is None or point.lanes * buffers.item(s.buffer) < PIECE:
-        return False
-    return point.vector is not None and buffers.by_lines(s.buffer, s.index, point.vector, point.with_lines)
+def _streamed_piece(buffers: Buffers, point: Point, s: Store, form: Affine) -> int:
+    """What a store of neighbors past the caches is at a multiple of, a line or a PIECE; 0 if it does not go there."""
+    size = point.lanes * buffers.item(s.buffer)
+    if s.buffer not in buffers.streamed or point.vector is None or size < PIECE:
+        return 0
+    if point.with_lines is not None and buffers.by_lines(s.buffer, s.index, point.vector, point.with_lines):
+        return min(LINE, size)
+    return PIECE if gcd(form.aligned, point.lanes) * buffers.item(s.buffer) % PIECE == 0 else 0
 
 
 # ---- indirect ------------------------------------------------------------------------------------------------------

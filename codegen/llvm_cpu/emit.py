@@ -28,7 +28,7 @@ from codegen.llvm_cpu.assembler import BOOL, I64, PTR, Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
-from codegen.llvm_cpu.memory import LINE, Buffers
+from codegen.llvm_cpu.memory import LINE, LONG_ROW, PIECE, Buffers
 from codegen.llvm_cpu.nest import Lines, Nest, Range
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.prefetch import Ahead, ahead_of
@@ -66,9 +66,6 @@ from codegen.schedule.value_types import value_dtypes
 
 WORTH_TWICE = 1 << 15
 """From so many points on, code for vectors in which guards are what they usually are is worth its compilation."""
-
-LONG_ROW = 1 << 14
-"""Bytes from which on rows are worth beginning and ending under masks, to be streamed by lines."""
 
 MOST_TWICE = 64
 """So many statements are written twice at most."""
@@ -135,7 +132,7 @@ class _Writer:
         a, plain, large = self.a, self.buffers, self.buffers.large()
         if not large or not self._may_begin_anywhere():
             return write()
-        fits, whole = plain.alike(a, large), self.nest
+        fits, whole = plain.alike(a, large, PIECE if self._short(large) else LINE), self.nest
         self.buffers = replace(plain, streamed=large)
         self.nest = replace(whole, lines=self._lines(large))
         a.when(fits, [], write)
@@ -147,10 +144,9 @@ class _Writer:
         """Where lines begin of what is stored to these buffers: if rows are no whole lines, in each row elsewhere."""
         a, phase, first = self.a, self.buffers.phase(self.a, min(large)), min(large)
         line, along = LINE // self.buffers.item(first), self.kernel.vector or ""
-        extent, tiled = self.nest.extents.get(along, 0), self.tile is not None
+        tiled, short = self.tile is not None, self._short(large)
         rows = [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
                 and coefficient(s.index, along) == 1 and not tiled and not self.buffers.by_lines(first, s.index, along)]
-        short = not tiled and isinstance(extent, int) and extent * self.buffers.item(first) < LONG_ROW
 
         def at(axis: str, point: Point) -> Lines | None:
             if short:
@@ -164,6 +160,11 @@ class _Writer:
             return Lines(phase, line, Index(((axis, 1),)))
 
         return at
+
+    def _short(self, large: frozenset[int]) -> bool:
+        """Are rows too short to begin and end under masks?"""
+        extent = self.nest.extents.get(self.kernel.vector or "", 0)
+        return not self.tile and isinstance(extent, int) and extent * self.buffers.item(min(large)) < LONG_ROW
 
     def _may_begin_anywhere(self) -> bool:
         """Is it no matter to the code for a vector where on the vector axis it begins?"""

@@ -33,6 +33,9 @@ multiplying 64 MB by a number takes 0.7 of the time, softmax and its derivative 
 PIECE = 16
 """Bytes that are streamed at once, at least."""
 
+LONG_ROW = 1 << 14
+"""Bytes from which on rows are worth beginning and ending under masks, to be streamed by lines."""
+
 FARTHEST = 4
 """So far apart may lanes be that are taken from a longer vector. Against lane by lane, measured with f32 on AVX2: 2
 apart takes 0.3 of the time, 3 apart 0.4, 4 apart 0.6. Storing under a mask of that kind takes twice as long."""
@@ -71,12 +74,12 @@ class Buffers:
         """Bytes of an element."""
         return BYTES[self.element(buffer).element]
 
-    def alike(self, a: Assembler, buffers: frozenset[int]) -> Value:
-        """Are all these buffers as far into a line of memory, and by whole pieces?"""
+    def alike(self, a: Assembler, buffers: frozenset[int], unit: int) -> Value:
+        """Are all these buffers as far into a unit of memory, a line or a piece, and by whole pieces?"""
         first, *others = (a.convert("ptrtoint", self.pointers[k], I64) for k in sorted(buffers))
         differ = a.binary("and", first, a.constant(I64, PIECE - 1))
         for other in others:
-            apart = a.binary("and", a.binary("xor", first, other), a.constant(I64, LINE - 1))
+            apart = a.binary("and", a.binary("xor", first, other), a.constant(I64, unit - 1))
             differ = a.binary("or", differ, apart)
         return a.compare("icmp eq", differ, a.constant(I64, 0))
 

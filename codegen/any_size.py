@@ -64,13 +64,14 @@ class AnySize:
 
 @collector_paused
 def compile_any_size(graphs: Sequence[Graph], target: str = "llvm_cpu", cache: Cache | None = None,
-                     aliases: Aliases = (), fast_math: bool = False) -> AnySize | None:
+                     aliases: Aliases = (), fast_math: bool = False, compiles: bool = True) -> AnySize | None:
     """What serves all of these graphs, which differ in sizes alone; None where nothing is found that does.
 
-    `aliases` of each. CompileError for a defect.
+    `aliases` of each. `compiles`: else it is found only if all kernels are known. CompileError for a defect.
     """
     if not TARGETS[target].binds:
         return None
+    cache = cache or default_cache()
     *others, tree = [opened(program_of(graph)) for graph in graphs]
     try:
         generic = generalized(tree, (aliases,), [witness_of(other, (aliases,)) for other in others])
@@ -78,7 +79,7 @@ def compile_any_size(graphs: Sequence[Graph], target: str = "llvm_cpu", cache: C
         if generic is None or binding is None or not binding.numbers:
             return None
         executable = TARGETS[target].compile(source_of(generic.tree, fast_math, binding), (aliases,),
-                                             cache or default_cache())
+                                             cache if compiles else cache.without_compiling())
     except CannotLower:
         return None
     except Exception as error:

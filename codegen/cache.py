@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 from pathlib import Path
 
@@ -131,6 +132,7 @@ class DiskCache:
 class Cache:
     """Loaded code by key, shared by everything compiled through it, with an optional DiskCache behind.
 
+    `compiles`: may code be compiled that neither has?
     `callers`: by the key of code that better code will take the place of, where its address is written: (words, word).
     Both may be read and written only while holding `lock`, which also serializes compilation.
     """
@@ -140,6 +142,13 @@ class Cache:
         self.lock = threading.RLock()
         self.addresses: dict[str, int] = {}
         self.callers: dict[str, list[tuple[np.ndarray, int]]] = {}
+        self.compiles = True
+
+    def without_compiling(self) -> Cache:
+        """The same cache, for who takes known code only."""
+        other = copy(self)
+        other.compiles = False
+        return other
 
     def clear(self) -> None:
         """Empty the disk; what this process has loaded stays."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,9 +63,11 @@ def _llvm_cpu(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Exe
 
 
 def _prepare_llvm_cpu() -> None:
-    from codegen.llvm_cpu.ahead import prepare
-
-    prepare()
+    try:
+        ahead = import_module("codegen.llvm_cpu.ahead")
+    except ImportError:         # a program may have an __import__ of its own: compiling will say what is wrong
+        return
+    ahead.prepare()
 
 
 def _interpret(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:

@@ -33,10 +33,13 @@ class Compiling:
         self.stats.kernels_compiled += made.kernels_compiled
         return made
 
-    def for_all_sizes(self, graphs: Sequence[Graph], aliases: Aliases) -> AnySize | None:
-        """What serves all of these graphs, which differ in sizes alone, and others like them; None if nothing does."""
+    def for_all_sizes(self, graphs: Sequence[Graph], aliases: Aliases, compiles: bool) -> AnySize | None:
+        """What serves all of these graphs, which differ in sizes alone, and others like them; None if nothing does.
+
+        `compiles`: may it compile kernels?
+        """
         began = begin()
-        made = compile_any_size(graphs, self.target, aliases=aliases, fast_math=self.fast_math)
+        made = compile_any_size(graphs, self.target, aliases=aliases, fast_math=self.fast_math, compiles=compiles)
         if made is not None:
             end(began, "code", graphs[-1].name, kernels_compiled=made.executable.kernels_compiled,
                 kernels_reused=made.executable.kernels_reused)

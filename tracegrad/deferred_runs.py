@@ -44,7 +44,7 @@ class _Once(KnownWork):
     def __init__(self) -> None:
         self.name, self.size, self.root = "recorded", 0, Step()
 
-    def find(self, last: Step, wanted: tuple[int, ...], written: Written) -> Work:
+    def find(self, last: Step, wanted: tuple[int, ...], written: Written, anew: bool) -> Work:
         return Work(last, wanted, written)
 
 

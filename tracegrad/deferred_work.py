@@ -84,11 +84,17 @@ class Work:
                 found += (*step.order, *(step.shape[k] for k in step.order))
         return tuple(found)
 
-    def compile(self, name: str, compiling: Compiling, alike: Alike) -> None:
-        """Make the executable, with kernels of those `alike` if there are such, or note why there is none."""
+    def compile(self, name: str, compiling: Compiling, alike: Alike, anew: bool) -> None:
+        """Make the executable, with kernels of those `alike` if there are such, or note why there is none.
+
+        `anew`: may kernels be compiled for it? Else it takes known ones.
+        """
         first = len(self.wanted)
         try:
-            executable = alike.executable(self, name, compiling)
+            executable = alike.executable(self, name, compiling, anew)
+            if executable is None and not anew:
+                self.reason = "no known kernels do it"
+                return
             if executable is None:
                 executable = compiling.executable(self.graph(name), self.aliases)
                 compiling.stats.compile_seconds += executable.compile_seconds
@@ -190,15 +196,17 @@ class Alike:
         if len(self._met) < self.MOST:
             self._met.setdefault(work.sizes(), work)
 
-    def executable(self, work: Work, name: str, compiling: Compiling) -> Executable | None:
+    def executable(self, work: Work, name: str, compiling: Compiling, anew: bool) -> Executable | None:
         """One for `work` whose kernels serve all of them; None where no other was met, or nothing is found that does.
+
+        `anew`: may kernels be compiled for it?
         """
         sizes = work.sizes()
         made = None if self.serves is None else self.serves.at(sizes)
         others = [other for met, other in self._met.items() if met != sizes]
         if made is None and others and self._tries < self.MOST_TRIES:
             self._tries += 1
-            serves = compiling.for_all_sizes([w.graph(name) for w in (*others, work)], work.aliases)
+            serves = compiling.for_all_sizes([w.graph(name) for w in (*others, work)], work.aliases, anew)
             if serves is not None:
                 self.serves, made = serves, serves.executable
         self.meet(work)
@@ -224,8 +232,11 @@ class KnownWork:
             self.root, self.size = Step(family=self.root.family), 0
         return self.root
 
-    def find(self, last: Step, wanted: tuple[int, ...], written: Written) -> Work:
-        """What to run for these values; compiled when they are wanted for the second time, be it at another size."""
+    def find(self, last: Step, wanted: tuple[int, ...], written: Written, anew: bool) -> Work:
+        """What to run for these values; compiled when they are wanted for the second time, be it at another size.
+
+        `anew`: may kernels be compiled for it?
+        """
         key = wanted, written
         work = last.works.get(key)
         if work is None:
@@ -234,15 +245,15 @@ class KnownWork:
         if work.executable is None and work.reason is None:
             with self._lock:
                 if work.executable is None and work.reason is None:
-                    self._compile(work, last.family.works.setdefault(key, Alike()))
+                    self._compile(work, last.family.works.setdefault(key, Alike()), anew)
         return work
 
-    def _compile(self, work: Work, alike: Alike) -> None:
+    def _compile(self, work: Work, alike: Alike, anew: bool) -> None:
         if not work.is_worth_it:
             work.reason = "NumPy does so little faster than a native call"
         elif work.runs > 1 or alike.is_known and work.is_large:
             compiled = alike.serves
-            work.compile(f"{self.name}.segment{len(self.compiled)}", self._compiling, alike)
+            work.compile(f"{self.name}.segment{len(self.compiled)}", self._compiling, alike, anew)
             if work.executable is not None and (compiled is None or alike.serves is not compiled):
                 self.compiled.append(work)
         else:

@@ -313,7 +313,7 @@ class Follower:
         wanted = [k for k, n in zip(range(last.index + 1), map(sys.getrefcount, values)) if n > ALONE + by_targets[k]]
         if wanted or written:
             bases = tuple(sorted({values[k].step.base for k in wanted}))
-            work = self.known.find(last, bases, written)
+            work = self.known.find(last, bases, written, self._keeps)
             homes = [home for _, home in targets]
             inputs = running.inputs[:last.entered]
             began, by = begin(), "native code"

@@ -5,7 +5,7 @@ Texts are compiled in threads (see jobs) while the next ones are written: quickl
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 
 from codegen.cache import Cache
@@ -18,7 +18,7 @@ from codegen.llvm_cpu.executables import executable, kernel_key, product_key, sy
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, keep
 from codegen.llvm_cpu.listings import LISTINGS
-from codegen.llvm_cpu.loading import Loading
+from codegen.llvm_cpu.loading import Loading, load_kept
 from codegen.llvm_cpu.matmul import own_function
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.products import product
@@ -61,6 +61,8 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         blas = multiplier(host_features())
         used = dict.fromkeys(own_function(step, blas) for step in steps if isinstance(step, Matmul))
         products = {name: product_key(name) for name in used if name is not None}
+        if not cache.compiles:
+            _load_known((*products.values(), *keys.values()), cache)
         loadings = {key: (begun or {}).get(name) or product(name, cache)
                     for name, key in products.items() if key not in cache.addresses}
         loadings |= {key: _kernel(kernel, key, cache, emit)
@@ -85,6 +87,16 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         replace_drafts(drafts, cache)
     return executable(plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded,
                       Measured(name, lambda: plan, LISTINGS), new, start)
+
+
+def _load_known(keys: Iterable[str], cache: Cache) -> None:
+    """Have all this code in the process; CannotLower if some of it would have to be compiled."""
+    for key in keys:
+        if key not in cache.addresses:
+            kept = None if cache.disk is None else load_kept(key, cache.disk, (symbol_of(key),))
+            if kept is None:
+                raise CannotLower("there is a kernel in it that was not compiled before")
+            cache.addresses[key] = kept[symbol_of(key)]
 
 
 def _kernel(kernel: Kernel, key: str, cache: Cache, emit: Emit) -> Loading:

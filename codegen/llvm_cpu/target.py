@@ -47,7 +47,7 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
             begin_runtime()
             from codegen.llvm_cpu.products import begun
 
-            products = begun(source.tree, cache)
+            products = begun(source.tree, cache) if cache.compiles else {}
         from codegen.llvm_cpu.build import build
 
         made = build(_plan(source, aliases), cache, name=source.tree.name, key=key, begun=products)

@@ -58,6 +58,18 @@ def test_a_training_step_at_many_batch_sizes() -> None:
     assert compiled[0] and not any(compiled[2:]) and step.stats.replays == 8 and step.stats.follows == 4
 
 
+def test_work_that_only_a_followed_call_does_compiles_nothing_at_new_sizes() -> None:
+    """Its values are those that a history keeps, which a recorded run leaves to the derivative of its path."""
+    tg.manual_seed(0)
+    layer = tg.nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, batch_first=True)
+    traced, compiled = tg.trace(lambda x: layer(x)), []
+    for n in (100, 120, 140, 160, 180, 200):
+        before, x = traced.stats.kernels_compiled, tg.randn(4, n, 64)
+        assert_allclose(traced(x).detach().numpy(), layer(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+        compiled.append(traced.stats.kernels_compiled - before)
+    assert compiled[0] and not any(compiled[2:]) and traced.stats.follows == 4
+
+
 def attention(q, k, v):
     return tg.nn.functional.softmax(q @ k.mT / 4.0, axis=-1) @ v
 

@@ -20,7 +20,8 @@ from tracegrad.tensors import Tensor
 class Made:
     """A Tensor that every call makes anew. `has_history`: is its grad_fn a node of the route?
 
-    `strides` and `writeable` are those of its array, None and True where that is nothing special.
+    `order`: the axes as they lie in memory, the slowest first, where that is not their order: the program gives the
+    values so. `strides` and `writeable` are those of its array, None and True where that is nothing special besides.
     """
 
     type: TensorType
@@ -28,10 +29,18 @@ class Made:
     has_history: bool
     strides: tuple[int, ...] | None = None
     writeable: bool = True
+    order: tuple[int, ...] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Is its array the one that the program gives?"""
+        return self.strides is None and self.order is None and self.writeable
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """The Tensor, of these values."""
         array = values if self.strides is None else laid_out(values, self.strides)
+        if self.order is not None:
+            array = array.transpose(np.argsort(self.order))
         if not self.writeable:
             array = array.view()
             array.flags.writeable = False

@@ -4,15 +4,17 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from codegen.ir.types import type_of
+from codegen.ir.graph import Graph, Node
+from codegen.ir.types import DTYPES, TensorType, type_of
 from tracegrad.aborts import Abort, Declined
 from tracegrad.made import Made, MadeView
 from tracegrad.pending import layout_of, may_share_memory
 from tracegrad.recorder import Recorder
 from tracegrad.results import Read, Rebuild
+from tracegrad.steps import standard
 from tracegrad.tensors import Tensor
 
 
@@ -71,7 +73,10 @@ class MadeTensors:
     def _fresh(self, tensor: Tensor) -> Made:
         self.tensors.append(tensor)
         strides, writeable = layout_of(tensor)
-        return Made(type_of(tensor), tensor.requires_grad, tensor.grad_fn is not None, strides, writeable)
+        type = type_of(tensor)
+        order = None if strides is None else order_of(type, strides)
+        return Made(type, tensor.requires_grad, tensor.grad_fn is not None, None if order else strides, writeable,
+                    order)
 
     def _view(self, tensor: Tensor) -> MadeView | None:
         """How to make it a view again, if it is one of something that outlives the run."""
@@ -88,6 +93,23 @@ class MadeTensors:
         while tensor is not None and self._places.get(id(tensor), self._leaves) >= self._leaves:
             tensor = None if tensor.view_of is None else tensor.view_of.parent
         return tensor is not None
+
+
+def order_of(type: TensorType, strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes as they lie in memory, the slowest first, if elements with these strides lie without gaps."""
+    order = tuple(sorted(range(type.ndim), key=lambda k: -strides[k]))
+    like = standard(tuple(type.shape[k] for k in order), DTYPES[type.dtype])
+    return order if like == tuple(strides[k] for k in order) else None
+
+
+def in_memory_order(graph: Graph, orders: Mapping[int, tuple[int, ...]]) -> Graph:
+    """The same graph, with the axes of these outputs, by position, as they lie in memory."""
+    nodes, outputs = list(graph.nodes), list(graph.outputs)
+    for k, axes in orders.items():
+        type = TensorType(graph.type_of(outputs[k]).dtype, tuple(graph.type_of(outputs[k]).shape[a] for a in axes))
+        nodes.append(Node("transpose", (outputs[k],), (("axes", axes),), type))
+        outputs[k] = len(graph.inputs) + len(nodes) - 1
+    return Graph(graph.name, graph.inputs, tuple(nodes), tuple(outputs))
 
 
 def shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> str | None:

@@ -298,7 +298,7 @@ class _End:
 
 def _is_plain(trace: Trace) -> bool:
     """Does a call make nothing but Tensors around what the run gave, and leave nothing else behind?"""
-    plain = all(isinstance(made, Made) and made.strides is None and made.writeable for made in trace.makes)
+    plain = all(isinstance(made, Made) and made.is_plain for made in trace.makes)
     return plain and _is_native(trace.rebuild) and not (trace.slot_effects or trace.callbacks)
 
 

@@ -33,7 +33,7 @@ from tracegrad.generators import Generator, default_generator
 from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain
 from tracegrad.made import Made
-from tracegrad.made_tensors import MadeTensors, shared_storage
+from tracegrad.made_tensors import MadeTensors, in_memory_order, shared_storage
 from tracegrad.other_sizes import Resized
 from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
@@ -250,7 +250,8 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
             raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
     if any(entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
-    live = [k for k, m in enumerate(m for m in made.makes if isinstance(m, Made)) if m.has_history]
+    makes = [m for m in made.makes if isinstance(m, Made)]
+    live = [k for k, m in enumerate(makes) if m.has_history]
     recording = recorder.recording(name, [*recorder.written.values(), *made.tensors])
     graph, route = recording.graph, None
     if live:
@@ -263,6 +264,8 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         carries = tuple(entry.carries for entry in recorder.inputs)
         route = Route(with_outputs(graph, outputs), carries, replace(compiling, fast_math=False), recording.freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
+    orders = {len(written) + k: m.order for k, m in enumerate(makes) if m.order is not None}
+    graph = in_memory_order(graph, orders) if orders else graph
     path = Path(graph, recording.reads, tuple(range(len(sources))), tuple(written))
     trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild,
                   callbacks)

@@ -123,9 +123,8 @@ def write_finish(trace: Trace, places: tuple[int, ...]) -> Callable[..., Any]:
     tensors = [f"leaves[{k}]" for k in trace.leaves]
     made = []
     for at, (m, place) in enumerate(zip(trace.made, places)):
-        plain = m.strides is None and m.writeable
         made.append(f"m{at}")
-        code.line(f"m{at} = Tensor(arrays[{place}], {m.requires_grad})" if plain
+        code.line(f"m{at} = Tensor(arrays[{place}], {m.requires_grad})" if m.is_plain
                   else f"m{at} = {code.constant(m.tensor)}(arrays[{place}])")
     if trace.route is not None:
         live = "".join(f"{t}, " for t, m in zip(made, trace.made) if m.has_history)

@@ -207,3 +207,25 @@ def test_saved_values_of_every_dtype_have_a_history(dtype: Any) -> None:
         g, = tg.autograd.grad(f(x, y), x, ones, create_graph=True)
         second, = tg.autograd.grad(g, y, ones)
         assert second.tolist() == tg.exp(y).tolist()
+
+
+def test_results_lie_in_memory_as_the_python_has_them() -> None:
+    """Results in another order of axes are computed in it, by the program: no copy is made of them."""
+    w = tg.randn(6, 5, 4).requires_grad_()
+
+    def f(a: tg.Tensor) -> tuple[tg.Tensor, ...]:
+        y = (w.permute(2, 0, 1) * a).exp()
+        return y, y.sum(axis=0), (y * 3).transpose(0, 1), a.mT * 2, (a * 2)[::-1] + 1
+
+    traced = tg.trace(f)
+    for _ in range(3):
+        a = tg.randn(4, 6, 5)
+        found, expected = traced(a), f(a)
+        for x, y in zip(found, expected):
+            assert x.array.strides == y.array.strides
+            np.testing.assert_allclose(x.detach().numpy(), y.detach().numpy(), rtol=1e-6)
+        (g,), (h,) = (tg.autograd.grad((y[0] ** 2).sum() + y[2].sum(), w) for y in (found, expected))
+        np.testing.assert_allclose(g.numpy(), h.numpy(), rtol=1e-5)
+    assert traced.stats.replays == 2
+    (root,) = traced._tree.roots
+    assert [made.strides for made in root.traces[0].made] == [None] * 5

@@ -123,6 +123,30 @@ def test_derivatives_have_the_scores_computed_again(lead: tuple[int, ...], betwe
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("lead", LEADS.values(), ids=LEADS)
+def test_two_layers_and_their_derivatives_keep_no_scores(lead: tuple[int, ...]) -> None:
+    b = Builder("layers")
+    x = b.input(TensorType("f32", (*lead, LENGTH, WIDTH)))
+    ps = []
+    y = x
+    for _ in range(2):
+        ps.append((y, softmax(causal(y.emit("matmul", turned(y))))))
+        y = ps[-1][1].emit("matmul", y) * 0.5
+    g = y
+    for operand, p in reversed(ps):
+        g = g * 0.5
+        dp = g.emit("matmul", turned(operand))
+        ds = p * (dp - (dp * p).emit("sum", axis=(p.ndim - 1,), keepdims=True))
+        g = ds.emit("matmul", operand) + turned(ds).emit("matmul", operand) + turned(p).emit("matmul", g)
+    graph = b.graph([y, g])
+    best = optimize(graph)
+    verify(best)
+    whole = np.prod((*lead, LENGTH, LENGTH))
+    assert max(np.prod(node.type.shape) for node in best.nodes if node.op == "matmul") <= (whole + 1) // 2
+    for wanted, found in zip(interpret(graph, arrays(graph)), interpret(best, arrays(graph))):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_what_takes_long_to_compute_again_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockwise, "MOST_TERMS", WIDTH - 1)
     products = [sum(node.op == "matmul" for node in optimize(trained((1, HEADS), between)).nodes)

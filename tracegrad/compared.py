@@ -5,11 +5,13 @@
         if err < tol:               loaded for a comparison with what the frame knows, and from here on for nothing
             break
 
-1. The bytecode after the read is run here, with the frame's own variables, as far as it does nothing but move values,
+1. Whether it is recorded so does not depend on how the comparisons end: all ways from them are looked at, or else paths
+   that begin alike would not be one tree.
+2. The bytecode after the read is run here, with the frame's own variables, as far as it does nothing but move values,
    compute with plain numbers, compare and jump. There the number must be out of reach: not on the stack, nor in a
    variable that may be loaded again, by a handler of exceptions neither.
-2. Nothing is changed by it: Python gets the number and runs the same instructions.
-3. What the number is compared with follows from what is guarded and what was read before, like all that Python knows.
+3. Nothing is changed by it: Python gets the number and runs the same instructions.
+4. What the number is compared with follows from what is guarded and what was read before, like all that Python knows.
 """
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ import builtins
 import dis
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -172,11 +174,15 @@ class _Run:
     """A run of the steps from `at` on, as far as they are understood: what it has on the stack and in variables."""
 
     def __init__(self, program: _Program, frame: FrameType, at: int, stack: list[Any], number: int | float,
-                 end: int | None = None):
+                 end: int | None = None, beside: _Run | None = None):
         self.program, self.frame, self.at, self.stack, self.number = program, frame, at, stack, number
-        self.variables: dict[str, Any] = {}
-        self.found: list[Comparison] = []
-        for _ in range(MOST_STEPS):
+        self.variables: dict[str, Any] = {} if beside is None else beside.variables.copy()
+        self.found: list[Comparison] = [] if beside is None else beside.found.copy()
+        self.steps: Iterator[int] = iter(range(MOST_STEPS)) if beside is None else beside.steps
+        self.leaks = False                  # could the number be used, had a comparison ended otherwise?
+        if beside is not None and self.ends_without_it():
+            return
+        for _ in self.steps:
             if self.at == end:
                 break
             before, self.at = self.stack.copy(), self.at + 1
@@ -187,8 +193,8 @@ class _Run:
                 break
 
     def ends_without_it(self) -> bool:
-        """Is the number out of reach where the run stopped?"""
-        return not any(type(value) is _TheNumber for value in self.stack) and not any(
+        """Is the number out of reach where the run stopped, and where it had if comparisons had ended otherwise?"""
+        return not self.leaks and not any(type(value) is _TheNumber for value in self.stack) and not any(
             type(value) is _TheNumber and self._may_load(name) for name, value in self.variables.items())
 
     def _may_load(self, name: str) -> bool:
@@ -334,7 +340,10 @@ class _Run:
         if not name.startswith(("POP_JUMP", "JUMP_IF")) or name.endswith("NONE"):
             raise _Cannot
         value = self._plain()
-        if bool(value) is name.endswith(("IF_TRUE", "IF_TRUE_OR_POP")):
-            self.at = target
-            if not name.startswith("POP"):
-                self.stack.append(value)
+        ahead = [(self.at, self.stack.copy()), (target, self.stack if name.startswith("POP") else [*self.stack, value])]
+        taken = bool(value) is name.endswith(("IF_TRUE", "IF_TRUE_OR_POP"))
+        if self.found:
+            at, stack = ahead[not taken]
+            self.leaks |= not _Run(self.program, self.frame, at, stack.copy(), self.number,
+                                   beside=self).ends_without_it()
+        self.at, self.stack = ahead[taken]

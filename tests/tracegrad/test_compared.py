@@ -124,7 +124,7 @@ FOUND: list[tuple[Callable[..., Any], list[str]]] = [
 
 def returned_too(x):
     err = x.item()
-    return err if err > 1 else 2
+    return err if err < 1 else 2
 
 
 def used_by_a_handler(x):
@@ -249,6 +249,20 @@ def test_values_at_the_edges_go_the_way_that_python_goes(dtype: Any) -> None:
                 assert traced(x, *rest) == function(x, *rest), value      # type: ignore[operator]
         if floats:
             assert traced.stats.follows == 0 and traced.stats.recordings <= 3, traced.stats
+
+
+def test_what_is_used_on_one_way_only_is_one_tree_all_the_same() -> None:
+    def f(x: tg.Tensor) -> int:
+        i = int(x)
+        if i > 2:
+            return i
+        return -1
+
+    traced = tg.trace(f)
+    for _ in range(3):
+        for value in (1, 3, 4, 2, 7):
+            assert traced(tg.tensor(value)) == f(tg.tensor(value))
+    assert (traced.stats.recordings, traced.stats.replays) == (5, 10), traced.stats
 
 
 def test_what_it_is_compared_with_may_change() -> None:

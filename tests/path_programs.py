@@ -133,7 +133,8 @@ class _Writer:
         simple = (f"{self.scalar()} > {level}", f"{self.scalar()} < {level}", f"-0.4 < {self.scalar()} < {level}",
                   f"{self.vector()}[0] >= {self.vector()}[1]", f"({self.vector()} > {level}).any()",
                   f"tg.all({self.vector()} < {level})", "int(k) == 1", "k == 2", f"float({self.scalar()}) < {level}",
-                  f"{level} <= abs({self.scalar()}.item())", f"box.scale > {self.scalar()}.item()", "k.item() < 2")
+                  f"{level} <= abs({self.scalar()}.item())", f"box.scale > {self.scalar()}.item()",
+                  f"{level} < {self.scalar()}.item() <= 2.7", "k.item() < 2")
         match self.pick(("simple",) * 5 + ("and", "or", "not", "plain", "mixed", "any", "xor")):
             case "and":
                 return f"{self.pick(simple)} and {self.pick(simple)}"

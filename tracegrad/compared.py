@@ -7,32 +7,30 @@
 
 1. Whether it is recorded so does not depend on how the comparisons end: all ways from them are looked at, or else paths
    that begin alike would not be one tree.
-2. The bytecode after the read is run here, with the frame's own variables, as far as it does nothing but move values,
-   compute with plain numbers, compare and jump. There the number must be out of reach: not on the stack, nor in a
-   variable that may be loaded again, by a handler of exceptions neither.
+2. The instructions after the read are run here, with the frame's own variables, as far as they do nothing but move
+   values, compute with plain numbers, compare and jump. There the number must be out of reach: not on the stack, nor in
+   a variable that may be loaded again, by a handler of exceptions neither.
 3. Nothing is changed by it: Python gets the number and runs the same instructions.
 4. What the number is compared with follows from what is guarded and what was read before, like all that Python knows.
 """
 from __future__ import annotations
 
 import builtins
-import dis
 import math
 import operator
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from types import CodeType, FrameType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from codegen.ir.structs import struct
-from tracegrad.returned import GENERATES, SEES_VARIABLES
+from tracegrad.instructions import Instruction, Listing, has_variables_alone, listing
 
 SIGNS: dict[str, tuple[str, Callable[[Any, Any], bool], str]] = {
     "<": ("lt", operator.lt, ">"), "<=": ("le", operator.le, ">="), ">": ("gt", operator.gt, "<"),
     ">=": ("ge", operator.ge, "<="), "==": ("eq", operator.eq, "=="), "!=": ("ne", operator.ne, "!=")}
 """Of each comparison the operation, what Python does, and its sign with the sides exchanged."""
 
-MOST_STEPS = 500
+MOST_INSTRUCTIONS = 500
 
 
 @struct
@@ -60,83 +58,23 @@ def comparisons_of(frame: FrameType, read: str, number: int | float) -> tuple[Co
 
     `read`: "item" of a method, "float" or "int" of the functions.
     """
-    code = frame.f_code
-    if code.co_flags & GENERATES or not SEES_VARIABLES.isdisjoint(code.co_names):
+    if not has_variables_alone(frame.f_code):
         return ()
-    program = _program(code)
-    at = max(k for k, step in enumerate(program.steps) if step.offset <= frame.f_lasti)
-    if program.steps[at].name != "CALL" or not _calls(program, frame, at, read):
+    code = listing(frame.f_code)
+    at = code.place(frame.f_lasti)
+    if code.instructions[at].name != "CALL" or not _calls(code, frame, at, read):
         return ()
-    run = _Run(program, frame, at + 1, [_TheNumber()], number)
+    run = _Run(code, frame, at + 1, [_TheNumber()], number, read_at=at)
     return tuple(run.found) if run.ends_without_it() else ()
 
 
-@struct(eq=False)
-class _Step:
-    """An instruction. `change`: how much higher the stack is after it. `target`: the step it may jump to."""
-
-    name: str
-    offset: int
-    value: Any
-    arg: int
-    change: int
-    target: int | None
-
-
-@struct(eq=False)
-class _Program:
-    """The instructions of a code object, those of 3.13 that are two in one as two. `handlers`: of each step."""
-
-    steps: tuple[_Step, ...]
-    targets: frozenset[int]
-    handlers: dict[int, int]
-
-
-_NOTHING = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL"}
-
-
-@lru_cache(maxsize=256)
-def _program(code: CodeType) -> _Program:
-    found = dis.Bytecode(code)
-    split: list[tuple[dis.Instruction, str, Any, int]] = []     # with how they change the height of the stack
-    first: dict[int, int] = {}                                  # by offset
-    for one in found:
-        first[one.offset] = len(split)
-        parts = one.opname.split("_FAST_")
-        if len(parts) == 2 and parts[0] in ("LOAD", "STORE") and parts[1] in ("LOAD_FAST", "STORE_FAST"):
-            for name, variable in zip((f"{parts[0]}_FAST", parts[1]), one.argval):
-                split.append((one, name, variable, 1 if name == "LOAD_FAST" else -1))
-        elif one.opname not in _NOTHING:
-            takes_all = one.opname == "CALL"                    # in 3.11 PRECALL has a part of it
-            change = -(one.arg or 0) - 1 if takes_all else dis.stack_effect(one.opcode, one.arg, jump=False)
-            split.append((one, one.opname, one.argrepr if one.opname == "BINARY_OP" else one.argval, change))
-    jumps = {*dis.hasjrel, *dis.hasjabs}
-    steps = tuple(_Step(name, one.offset, value, one.arg or 0, change, first[value] if one.opcode in jumps else None)
-                  for one, name, value, change in split)
-    entries = found.exception_entries       # type: ignore[attr-defined]
-    handler = {k: first[entry.target] for entry in entries for k, step in enumerate(steps)
-               if entry.start <= step.offset < entry.end}
-    return _Program(steps, frozenset(s.target for s in steps if s.target is not None), handler)
-
-
-def _start(program: _Program, at: int, values: int) -> int | None:
-    """The step that begins to compute the upmost `values` values there are before step `at`; None where jumps do it."""
-    height, k = values, at
-    while height > 0:
-        k -= 1
-        if k < 0 or k + 1 in program.targets or program.steps[k].target is not None:
-            return None
-        height -= program.steps[k].change
-    return k if height == 0 else None
-
-
-def _calls(program: _Program, frame: FrameType, at: int, name: str) -> bool:
+def _calls(code: Listing, frame: FrameType, at: int, name: str) -> bool:
     """Does the CALL at `at` call the builtin, or the method `item`, of that name with what it takes?"""
-    call, before = program.steps[at], program.steps[at - 1]
+    call, before = code.instructions[at], code.instructions[at - 1]
     if name == "item":
         return call.arg == 0 and before.name in ("LOAD_METHOD", "LOAD_ATTR") and before.value == name
-    k = _start(program, at, 3)
-    callee = None if k is None else program.steps[k]
+    k = code.start(at, 3)
+    callee = None if k is None else code.instructions[k]
     return (callee is not None and call.arg == 1 and callee.name == "LOAD_GLOBAL" and callee.value == name
             and _global(frame, name) is getattr(builtins, name))
 
@@ -156,8 +94,10 @@ class _TheNumber:
     absolute: bool = False
 
 
-_BELOW = object()
-"""Stands for what was on the stack before the number."""
+_UNKNOWN = object()
+"""Stands for what was on the stack before the number, and cannot be told."""
+
+PLAIN = (int, float, bool)
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
@@ -167,27 +107,38 @@ _MATH = {id(math.isnan): Comparison("<=", math.inf, True), id(math.isinf): Compa
 """Functions of `math` that tell as much of a number as a comparison does, by id."""
 
 _AS_BEFORE = {"LOAD_FAST", "LOAD_CONST", "BINARY_OP", "UNARY_NEGATIVE"}
-"""Steps that give what they would have given before other functions ran."""
+"""Instructions that compute from numbers what they would have computed before other functions ran."""
+
+_LOADS = {"LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "PUSH_NULL"}
+"""Instructions that run no function."""
 
 
 class _Run:
-    """A run of the steps from `at` on, as far as they are understood: what it has on the stack and in variables."""
+    """A run of the instructions from `at` on, as far as they are understood: what it has on the stack and in variables.
 
-    def __init__(self, program: _Program, frame: FrameType, at: int, stack: list[Any], number: int | float,
-                 end: int | None = None, beside: _Run | None = None):
-        self.program, self.frame, self.at, self.stack, self.number = program, frame, at, stack, number
+    `read_at`: where the number was read. What was on the stack before that is computed when it is taken.
+    """
+
+    def __init__(self, code: Listing, frame: FrameType, at: int, stack: list[Any], number: int | float,
+                 read_at: int | None = None, end: int | None = None, beside: _Run | None = None):
+        self.code, self.frame, self.at, self.stack, self.number = code, frame, at, stack, number
+        self.read_at = read_at
+        self.below: int = 0 if beside is None else beside.below
         self.variables: dict[str, Any] = {} if beside is None else beside.variables.copy()
         self.found: list[Comparison] = [] if beside is None else beside.found.copy()
-        self.steps: Iterator[int] = iter(range(MOST_STEPS)) if beside is None else beside.steps
+        self.turns: Iterator[int] = iter(range(MOST_INSTRUCTIONS)) if beside is None else beside.turns
         self.leaks = False                  # could the number be used, had a comparison ended otherwise?
         if beside is not None and self.ends_without_it():
             return
-        for _ in self.steps:
+        for _ in self.turns:
             if self.at == end:
                 break
+            one = code.instructions[self.at]
+            if one.takes is not None and one.takes > len(self.stack):
+                self._take_from_below(one.takes - len(self.stack))
             before, self.at = self.stack.copy(), self.at + 1
             try:
-                self._do(program.steps[self.at - 1])
+                self._do(one)
             except (_Cannot, ArithmeticError, LookupError, TypeError):
                 self.stack, self.at = before, self.at - 1
                 break
@@ -198,43 +149,63 @@ class _Run:
             type(value) is _TheNumber and self._may_load(name) for name, value in self.variables.items())
 
     def _may_load(self, name: str) -> bool:
-        """May a step that can come now load this variable, before one stores another value there?"""
-        steps, ahead, seen = self.program.steps, [self.at], set[int]()
+        """May an instruction that can come now load this variable, before one stores another value there?"""
+        instructions, ahead, seen = self.code.instructions, [self.at], set[int]()
         while ahead:
             k = ahead.pop()
-            if k in seen or k == len(steps):
+            if k in seen or k == len(instructions):
                 continue
             seen.add(k)
-            step = steps[k]
-            if "FAST" in step.name and step.value == name:
-                if step.name not in ("STORE_FAST", "DELETE_FAST"):
+            one = instructions[k]
+            if "FAST" in one.name and one.value == name:
+                if one.name not in ("STORE_FAST", "DELETE_FAST"):
                     return True
                 continue
-            ahead += [next for next in (step.target, self.program.handlers.get(k)) if next is not None]
-            if not step.name.startswith(("RETURN", "RAISE", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD")):
+            ahead += [next for next in (one.target, self.code.handlers.get(k)) if next is not None]
+            if not one.name.startswith(("RETURN", "RAISE", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD")):
                 ahead.append(k + 1)
         return False
 
+    def _take_from_below(self, count: int) -> None:
+        """Puts under the stack what was there before the number was read, as far as that can be told."""
+        known = None if self.read_at is None else self._computed_before(self.read_at, self.below + count)
+        self.stack[:0] = [_UNKNOWN] * count if known is None else known[:count]
+        self.below += count
+
+    def _computed_before(self, read_at: int, count: int) -> list[Any] | None:
+        """The upmost `count` values that were on the stack when what is read began to be computed."""
+        end = self.code.start(read_at + 1, 1)
+        start = None if end is None else self.code.start(end, count)
+        if start is None or any(one.name.startswith("STORE") for one in self.code.instructions[start:read_at]):
+            return None
+        run = _Run(self.code, self.frame, start, [], 0, end=end)
+        if run.at != end:
+            return None
+        names = [one.name for one in self.code.instructions[start:read_at]]
+        callee = 1 if names[-1] in ("LOAD_ATTR", "LOAD_METHOD") else 0              # `item`, of a tensor
+        still = _AS_BEFORE.issuperset(names[:end - start]) or _LOADS.issuperset(names[end - start:len(names) - callee])
+        return run.stack if still else [_UNKNOWN if type(value) in PLAIN else value for value in run.stack]
+
     def _pop(self) -> Any:
-        return self.stack.pop() if self.stack else _BELOW
+        return self.stack.pop() if self.stack else _UNKNOWN
 
     def _plain(self) -> Any:
         """The plain number on top."""
         value = self._pop()
-        if type(value) not in (int, float, bool):
+        if type(value) not in PLAIN:
             raise _Cannot
         return value
 
-    def _do(self, step: _Step) -> None:
-        name, value = step.name, step.value
-        if name in ("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF"):
+    def _do(self, one: Instruction) -> None:
+        name, value = one.name, one.value
+        if name in ("LOAD_FAST", "LOAD_DEREF"):
             self.stack.append(self.variables[value] if value in self.variables else self.frame.f_locals[value])
         elif name == "LOAD_CONST":
             self.stack.append(value)
         elif name == "LOAD_GLOBAL":
-            self.stack += [None, _global(self.frame, value)][-step.change:]
+            self.stack += [None, _global(self.frame, value)][-one.change:]
         elif name in ("LOAD_ATTR", "LOAD_METHOD"):
-            self._load_attribute(value, step.change)
+            self._load_attribute(value, one.change)
         elif name == "PUSH_NULL":
             self.stack.append(None)
         elif name == "STORE_FAST":
@@ -242,9 +213,9 @@ class _Run:
         elif name == "POP_TOP":
             self._pop()
         elif name == "COPY":
-            self.stack.append(self.stack[-step.arg])
+            self.stack.append(self.stack[-one.arg])
         elif name == "SWAP":
-            self.stack[-1], self.stack[-step.arg] = self.stack[-step.arg], self.stack[-1]
+            self.stack[-1], self.stack[-one.arg] = self.stack[-one.arg], self.stack[-1]
         elif name == "BINARY_OP":
             right, left = self._plain(), self._plain()
             self.stack.append(_ARITHMETIC[value.removesuffix("=")](left, right))
@@ -256,10 +227,10 @@ class _Run:
             self.stack.append(bool(self._plain()))
         elif name == "COMPARE_OP":
             self._compare(value)
-        elif name == "CALL" and step.arg == 1:
+        elif name == "CALL" and one.arg == 1:
             self._call()
-        elif step.target is not None:
-            self._jump(name, step.target)
+        elif one.target is not None:
+            self._jump(name, one.target)
         else:
             raise _Cannot
 
@@ -274,13 +245,12 @@ class _Run:
         self.stack += [None, vars(owner)[name]][-change - 1:]
 
     def _compare(self, sign: str) -> None:
-        right = self._pop()
-        left = self._pop() if self.stack else self._before(self.at - 1)
+        right, left = self._pop(), self._pop()
         if type(left) is _TheNumber:
             self._find(left, sign, right)
         elif type(right) is _TheNumber:
             self._find(right, SIGNS[sign][2], left)
-        elif {type(left), type(right)} <= {int, float, bool}:
+        elif type(left) in PLAIN and type(right) in PLAIN:
             self.stack.append(SIGNS[sign][1](left, right))
         else:
             raise _Cannot
@@ -293,27 +263,12 @@ class _Run:
         self.found.append(comparison)
         self.stack.append(comparison.holds(self.number))
 
-    def _before(self, at: int) -> Any:
-        """The left side of the comparison at `at`, which was computed before the number was read."""
-        program, steps = self.program, self.program.steps
-        right = _start(program, at, 1)
-        left = None if right is None else _start(program, right, 1)
-        if (right is None or left is None or any(step.name.startswith("STORE") for step in steps[left:at])
-                or not {step.name for step in steps[left:right]} <= _AS_BEFORE):
-            raise _Cannot
-        run = _Run(program, self.frame, left, [], 0, right)
-        if run.at != right:
-            raise _Cannot
-        return run._plain()
-
     def _call(self) -> None:
         """A function of one argument, which is the number."""
         argument, *callee = self._pop(), self._pop(), self._pop()
         if type(argument) is not _TheNumber:
             raise _Cannot
         function: Any = next((one for one in callee if one is not None), None)
-        if function is _BELOW:
-            function = self._callee()
         if function is abs:
             self.stack.append(_TheNumber(True))
         elif id(function) in _MATH and type(self.number) is float:
@@ -321,17 +276,6 @@ class _Run:
             self.stack.append(function(self.number))
         else:
             raise _Cannot
-
-    def _callee(self) -> Any:
-        """The function that the call takes, where it was loaded before the number was read."""
-        argument = _start(self.program, self.at - 1, 1)
-        start = None if argument is None else _start(self.program, argument, 2)
-        if start is None:
-            raise _Cannot
-        run = _Run(self.program, self.frame, start, [], 0, argument)
-        if run.at != argument:
-            raise _Cannot
-        return next((value for value in run.stack if value is not None), None)
 
     def _jump(self, name: str, target: int) -> None:
         if name in ("JUMP_FORWARD", "JUMP_BACKWARD"):
@@ -344,6 +288,6 @@ class _Run:
         taken = bool(value) is name.endswith(("IF_TRUE", "IF_TRUE_OR_POP"))
         if self.found:
             at, stack = ahead[not taken]
-            self.leaks |= not _Run(self.program, self.frame, at, stack.copy(), self.number,
+            self.leaks |= not _Run(self.code, self.frame, at, stack.copy(), self.number, self.read_at,
                                    beside=self).ends_without_it()
         self.at, self.stack = ahead[taken]

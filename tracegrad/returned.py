@@ -12,12 +12,11 @@
 """
 from __future__ import annotations
 
-import dis
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
-from codegen.ir.structs import struct
+from tracegrad.instructions import BUILDS, Listing, has_variables_alone, listing
 from tracegrad.lifted import plain
 from tracegrad.tensors import Tensor
 
@@ -46,42 +45,15 @@ def is_only_returned(frame: FrameType) -> bool:
     return _only_returned(frame.f_code, frame.f_lasti)
 
 
-@struct
-class _Step:
-    """An instruction. `takes` and `puts`: how many values it takes from the stack, and puts there, where that is known;
-    of a variable, its name; of what builds a container, `builds`.
-    """
-
-    name: str
-    offset: int
-    takes: int | None = None
-    puts: int = 0
-    variable: str | None = None
-    builds: bool = False
-
-
-_BUILDS = {"BUILD_TUPLE": lambda n: n, "BUILD_LIST": lambda n: n, "BUILD_MAP": lambda n: 2 * n,
-           "BUILD_CONST_KEY_MAP": lambda n: n + 1}
-"""Instructions whose result holds what they take, and how many values those are."""
-
-_TAKES = {"BINARY_OP": 2, "BINARY_SUBSCR": 2, "COMPARE_OP": 2, "CONTAINS_OP": 2, "IS_OP": 2, "UNARY_NEGATIVE": 1,
-          "UNARY_NOT": 1, "UNARY_INVERT": 1, "LOAD_ATTR": 1, "LOAD_METHOD": 1, "LIST_EXTEND": 2, "POP_TOP": 1,
-          "LOAD_CONST": 0, "LOAD_GLOBAL": 0, "LOAD_DEREF": 0, "PUSH_NULL": 0}
-"""Instructions of which dis tells how the stack grows, and what they take."""
-
-_NOTHING = {"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "KW_NAMES"}
-SEES_VARIABLES = {"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe", "breakpoint"}
-GENERATES = 0x20 | 0x80 | 0x200        # generators, coroutines, asynchronous generators
 _RETURN = "return"                      # no name of a variable
 
 
 @lru_cache(maxsize=1024)
 def _only_returned(code: CodeType, offset: int) -> bool:
-    if code.co_flags & GENERATES or not SEES_VARIABLES.isdisjoint(code.co_names):
+    if not has_variables_alone(code):
         return False
-    steps = _steps(code)
-    at = max(k for k, step in enumerate(steps) if step.offset <= offset)    # it may be in the caches of the call
-    ends = {_end(steps, at + 1)}
+    found = listing(code)
+    ends = {_end(found, found.place(offset) + 1)}
     known: set[str] = set()
     while ends:
         end = ends.pop()
@@ -90,47 +62,23 @@ def _only_returned(code: CodeType, offset: int) -> bool:
         if end == _RETURN or end in known:
             continue
         known.add(end)
-        for k, step in enumerate(steps):
-            if step.variable == end and step.name != "store":
-                ends.add(_end(steps, k + 1) if step.name == "load" else None)
+        for k, one in enumerate(found.instructions):
+            if "FAST" in one.name and one.value == end and one.name not in ("STORE_FAST", "DELETE_FAST"):
+                ends.add(_end(found, k + 1) if one.name == "LOAD_FAST" else None)
     return True
 
 
-def _end(steps: list[_Step], k: int) -> str | None:
-    """Where the value on top of the stack before step k goes: the name of a variable, or _RETURN; None if that cannot
+def _end(found: Listing, k: int) -> str | None:
+    """Where the value on top of the stack before place k goes: the name of a variable, or _RETURN; None if that cannot
     be told, or it is used for anything else.
     """
     above = 0                           # how many values are above it, or above what holds it
-    for step in steps[k:]:
-        if step.name == "RETURN_VALUE":
+    for one in found.instructions[k:]:
+        if one.name == "RETURN_VALUE":
             return _RETURN if above == 0 else None
-        if step.name == "store" and above == 0:
-            return step.variable
-        if step.takes is None or step.takes > above and not step.builds:
+        if one.name == "STORE_FAST" and above == 0:
+            return str(one.value)
+        if one.takes is None or one.takes > above and one.name not in BUILDS:
             return None
-        above = max(above - step.takes, -1) + step.puts
+        above = max(above - one.takes, -1) + one.puts
     return None
-
-
-def _steps(code: CodeType) -> list[_Step]:
-    """The instructions of `code`; those of 3.13 that are two in one are two."""
-    steps: list[_Step] = []
-    for one in dis.get_instructions(code):
-        name, arg = one.opname, one.arg or 0
-        parts = name.split("_FAST")
-        if len(parts) > 1 and parts[-1] in ("", "_CHECK") and {p.strip("_") for p in parts[:-1]} <= {"LOAD", "STORE"}:
-            variables = one.argval if isinstance(one.argval, tuple) else (one.argval,)
-            for part, variable in zip(parts, variables):
-                loads = part.strip("_") == "LOAD"
-                steps.append(_Step("load" if loads else "store", one.offset, 1 - loads, int(loads), variable))
-        elif name in _BUILDS:
-            steps.append(_Step(name, one.offset, _BUILDS[name](arg), 1, builds=True))
-        elif name == "CALL":
-            steps.append(_Step(name, one.offset, arg + 2, 1))
-        elif name in _TAKES:
-            takes = _TAKES[name]
-            steps.append(_Step(name, one.offset, takes, takes + dis.stack_effect(one.opcode, one.arg)))
-        elif name not in _NOTHING:
-            variable = str(one.argval) if "FAST" in name and name != "DELETE_FAST" else None
-            steps.append(_Step(name, one.offset, variable=variable))
-    return steps

@@ -115,11 +115,42 @@ def stored_as_a_bool(x):
     return small, len("a")
 
 
+def between_two(x):
+    if 0.2 < float(x) < 0.7:
+        return 1
+    return 2
+
+
+def between_two_as_a_bool(x, low=1):
+    return not low <= abs(x.item()) < low + 1
+
+
+def between_two_of_an_object(x):
+    return -limits.top < x.item() <= limits.top <= TOLERANCE
+
+
+def between_two_in_a_loop(x):
+    for _ in range(2):
+        if not 1 < (value := x.item()) < 2:
+            break
+    else:
+        return 1
+    return 2 if value > 3 else 3
+
+
+def after_a_number_on_the_stack(x):
+    n, value = 3, x.item()
+    return value > n
+
+
 FOUND: list[tuple[Callable[..., Any], list[str]]] = [
     (at_once, ["< 0.1"]), (of_the_absolute_value, ["abs <= 0.1"]), (in_a_variable, ["abs < 0.1"]),
     (the_other_side, ["<= 0.2"]), (what_is_global, ["< 0.5"]), (what_an_object_holds, ["> 2.0"]),
     (twice, ["> 1, < 2"]), (in_a_loop, ["> 0.1"]), (work_between, ["< 9.1"]), (whether_it_is_finite, ["abs < inf"]),
-    (an_integer, ["== 3"]), (before_other_calls, ["> 1"]), (stored_as_a_bool, ["< 1"])]
+    (an_integer, ["== 3"]), (before_other_calls, ["> 1"]), (stored_as_a_bool, ["< 1"]),
+    (between_two, ["> 0.2, < 0.7"]), (between_two_as_a_bool, ["abs >= 1, abs < 2"]),
+    (between_two_of_an_object, ["> -2.0, <= 2.0"]), (between_two_in_a_loop, ["> 1, < 2"] * 2),
+    (after_a_number_on_the_stack, ["> 3"])]
 
 
 def returned_too(x):
@@ -168,7 +199,26 @@ def by_another_function(x):
 
 
 def with_the_left_side_changed_meanwhile(x):
-    return TOLERANCE > float(x)
+    return TOLERANCE > float(x if len([x]) else None)
+
+
+def between_two_of_which_one_may_have_changed(x):
+    return TOLERANCE < float([x].pop()) < 2
+
+
+def used_where_the_first_fails(x):
+    if 2 < (value := x.item()) < 3:
+        return 1
+    return value
+
+
+def used_where_the_second_fails(x):
+    value = x.item()
+    return value if not 1 < value < 2 else 1
+
+
+def with_an_unknown_upper_end(x):
+    return 1 < x.item() < len("abc")
 
 
 def given_to_a_call(x):
@@ -196,7 +246,9 @@ def test_comparisons_that_are_found(function: Callable[..., Any], found: list[st
 
 @pytest.mark.parametrize("function", [
     returned_too, used_by_a_handler, used_in_the_next_turn, computed_with, in_a_closure, seen_by_locals,
-    by_another_function, with_the_left_side_changed_meanwhile, given_to_a_call, truth, unlike, sum_of_two],
+    by_another_function, with_the_left_side_changed_meanwhile, between_two_of_which_one_may_have_changed,
+    used_where_the_first_fails, used_where_the_second_fails, with_an_unknown_upper_end, given_to_a_call, truth, unlike,
+    sum_of_two],
     ids=lambda function: function.__name__)
 def test_what_may_do_more_with_the_number_is_not_understood(function: Callable[..., Any]) -> None:
     x = Number()
@@ -238,10 +290,13 @@ def test_values_at_the_edges_go_the_way_that_python_goes(dtype: Any) -> None:
             return 3
         return 1 if abs(x.item()) >= 3 else 2
 
+    def h(x: tg.Tensor, at: float) -> bool:
+        return -at < x.item() <= at
+
     floats = dtype.kind == "f" or dtype == tg.bfloat16
     at = 0.1 if floats else 3
     near = [0.1, math.nextafter(0.1, 1), 0.0999, math.nan, math.inf, -math.inf, -3.0] if floats else [2, 3, 4, 100]
-    for function, rest in ((f, (at,)), (g, ())):
+    for function, rest in ((f, (at,)), (g, ()), (h, (at,))):
         traced = tg.trace(function)
         for _ in range(3):
             for value in near:

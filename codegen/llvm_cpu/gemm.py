@@ -10,8 +10,13 @@
 2. The innermost loop reads rows of a that lie term by term, and full strips of b. A strip with fewer columns is always
    arranged, and its part of c is computed in a room: no loop over terms has a mask.
 3. Rows beyond the last are computed as copies of it, and stored to the same place.
+4. The innermost loop has no instruction but loads and multiply-adds for most of its length (see lines in gemm_panels):
+   a neighbor on the same core, another program's thread, leaves half of the instructions that a core takes in.
 """
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
@@ -32,6 +37,9 @@ _MARGIN = 64
 
 _FEW_ROWS = 4
 """Rows of the smaller block that takes what the larger leaves."""
+
+TERMS = 4
+"""Terms in a turn of the innermost loop, a power of two."""
 
 
 def row_block(features: Features) -> int:
@@ -148,21 +156,37 @@ class _Gemm(Panels):
         if block != self.block:
             last = self.minus(x.lines, self.number(1))
             numbers = [self.least(r, last) for r in numbers]
-        starts = [self.at(x.start, self.times(r, x.pitch)) for r in numbers]
+        offsets = [self.times(self.minus(r, i), x.pitch) for r in numbers]
         outs = [self.at(self.at(z, self.times(r, pitch)), self.number(v * self.lanes))
                 for r in numbers for v in range(STRIP_VECTORS)]
         sums = a.when(going_on, [a.constant(self.lane, 0.0)] * len(outs), lambda: [
             a.load(self.lane, out, invariant=False) for out in outs])
 
-        def term(p: Value, carried: list[Value]) -> list[Value]:
-            line = self.at(y.start, self.times(p, y.pitch))
-            ys = [a.load(self.lane, self.at(line, self.number(v * self.lanes)), False) for v in range(STRIP_VECTORS)]
-            sums: list[Value] = []
-            for start in starts:
-                element = a.splat(a.load(self.real, self.at(start, p), invariant=False), self.lanes)
-                sums += [self.fma(element, y, carried[len(sums) + v]) for v, y in enumerate(ys)]
-            return sums
+        def rows(start: Value) -> list[Value]:
+            if block == self.block:
+                return self.lines(start, x.pitch, block)
+            return [self.at(start, a.inside(offset)) for offset in offsets]
 
-        for total, out in zip(a.loop(self.number(0), y.lines, 1, sums, term), outs, strict=True):
+        def terms(count: int, carried: list[Value]) -> list[Value]:
+            start, line, *sums = carried
+            starts = rows(start)
+            for p, at in enumerate(self.lines(line, y.pitch, count)):
+                ys = [a.load(self.lane, self.at(at, self.number(v * self.lanes)), False) for v in range(STRIP_VECTORS)]
+                for r, row in enumerate(starts):
+                    element = a.splat(a.load(self.real, self.at(row, self.number(p)), invariant=False), self.lanes)
+                    for k, of_b in enumerate(ys, r * STRIP_VECTORS):
+                        sums[k] = self.fma(element, of_b, sums[k])
+            return [self.at(start, self.number(count)), self.at(line, self.times(y.pitch, self.number(count))), *sums]
+
+        carried, several = [self.at(x.start, self.times(i, x.pitch)), y.start, *sums], self.down_to(y.lines, TERMS)
+        for first, last, count in ((self.number(0), several, TERMS), (several, y.lines, 1)):
+            carried = self._turns(first, last, count, carried, partial(terms, count))
+        for total, out in zip(carried[2:], outs, strict=True):
             a.store(total, out)
         return []
+
+    def _turns(self, first: Value, last: Value, step: int, carried: list[Value],
+               turn: Callable[[list[Value]], list[Value]]) -> list[Value]:
+        """carried = turn(carried) for each step from `first` to `last`, which may be none."""
+        return self.a.when(self.less(first, last), carried, lambda: self.a.loop(
+            first, last, step, carried, lambda _, carried: turn(carried)))

@@ -15,6 +15,11 @@ LITERALS = ("m", "n", "k", "a_row", "a_term", "transposed", "copied", "b_pitch",
 by columns; else are its strips copied together; elements from one of its lines to the next; sizes of a panel; panels
 across; panels of one product."""
 
+_ADDRESSED = 6
+"""So many lines are addressed from the first of them."""
+
+_BYTE = vector("u8")
+
 
 class Elements:
     """Vectors and addresses of the elements of a dtype, and the whole numbers that count them."""
@@ -58,6 +63,25 @@ class Elements:
         """Those of so many lanes that are below `count`."""
         few = self.a.convert("trunc", count, I32)
         return self.a.compare("icmp slt", self.a.lane_numbers(vector("i32", lanes)), self.a.splat(few, lanes))
+
+    def lines(self, start: Value, pitch: Value, count: int) -> list[Value]:
+        """The addresses of `count` lines, `pitch` elements apart, of which loads add up nearly all themselves.
+
+        A load adds to a register 1, 2 or 4 times another: the pitch is in one, 3 and 5 times the pitch in two more, and
+        every sixth line is an address of its own. LLVM, which would rather have an address for each, is not told.
+        """
+        a, bytes = self.a, self.times(pitch, self.number(self.item))
+        found: list[Value] = []
+        for number in range(count):
+            here = number % _ADDRESSED
+            if here == 0:
+                first = a.inside(a.address(start, _BYTE, self.times(bytes, self.number(number))) if number else start)
+                found.append(first)
+                continue
+            doubled = (here & -here).bit_length() - 1
+            step = a.inside(self.times(bytes, self.number(here >> doubled)))
+            found.append(a.address(first, _BYTE, a.binary("shl", step, self.number(doubled)) if doubled else step))
+        return found
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         if self.features.fma:

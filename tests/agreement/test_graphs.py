@@ -1,12 +1,11 @@
 """Random graphs with outputs that share the storage of inputs: compiled as interpreted; an exit changes nothing."""
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from graph_strategies import arrays_for, graphs
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
+from random_programs import on_random
 
 from codegen import DONE, Cache, compile_program
 from codegen.ir.edges import same_bits
@@ -17,8 +16,6 @@ from codegen.ir.program import Exit
 from codegen.ir.types import DTYPES, type_of
 from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO
 
-EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
-SETTINGS = {"deadline": None, "derandomize": not EXAMPLES, "suppress_health_check": list(HealthCheck)}
 Aliases = tuple[tuple[int, int], ...]
 
 ROUNDED = (*FUNCTIONS, *FUNCTIONS_OF_TWO, "sum", "prod", "matmul")
@@ -65,8 +62,7 @@ def run_in_place(graph: Graph, aliases: Aliases, inputs: list[np.ndarray]) -> li
     return outputs if left_at == DONE else Exit(left_at)
 
 
-@settings(max_examples=EXAMPLES or 200, **SETTINGS)
-@given(aliased(ops=EXACT, sizes=SIZES, max_nodes=14), st.integers(0, 2**32 - 1))
+@on_random(200, aliased(ops=EXACT, sizes=SIZES, max_nodes=14), st.integers(0, 2**32 - 1))
 def test_exact_ops_agree_to_the_bit(drawn: tuple[Graph, Aliases], seed: int) -> None:
     graph, aliases = drawn
     inputs = arrays_for(graph, seed)
@@ -79,8 +75,7 @@ def test_exact_ops_agree_to_the_bit(drawn: tuple[Graph, Aliases], seed: int) -> 
             assert same_bits(a, e), (a, e)
 
 
-@settings(max_examples=EXAMPLES or 200, **SETTINGS)
-@given(aliased(ops=SMOOTH, dtypes=("f64", "i64"), sizes=SIZES, max_nodes=14), st.integers(0, 2**32 - 1))
+@on_random(200, aliased(ops=SMOOTH, dtypes=("f64", "i64"), sizes=SIZES, max_nodes=14), st.integers(0, 2**32 - 1))
 def test_all_ops_agree_to_rounding(drawn: tuple[Graph, Aliases], seed: int) -> None:
     graph, aliases = drawn
     assume(all(node.type.dtype != "f32" for node in graph.nodes))       # its last bit is too coarse to compare by

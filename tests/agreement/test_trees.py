@@ -1,13 +1,12 @@
 """Random trees of blocks, compiled as interpreted, along every way; an exit changes nothing that the caller can see."""
 from __future__ import annotations
 
-import os
 from itertools import product
 
 import numpy as np
 from graph_strategies import arrays_for
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_programs import on_random
 from tree_strategies import NUMBERS, trees
 
 from codegen import DONE, Cache, compile_program
@@ -19,7 +18,6 @@ from codegen.ir.program import Exit, Program, Return
 from codegen.ir.types import DTYPES, type_of
 from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO
 
-EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
 INEXACT = (*FUNCTIONS, *FUNCTIONS_OF_TWO, "sum", "prod", "matmul", "maximum", "minimum", "max", "min", "sign")
 EXACT = tuple(name for name in OPS if name not in INEXACT)
 CACHE = Cache(None)
@@ -42,9 +40,7 @@ def aliased_trees(draw: st.DrawFn) -> tuple[Program, tuple[tuple[tuple[int, int]
     return program, tuple(aliases)
 
 
-@settings(max_examples=EXAMPLES or 100, deadline=None, derandomize=not EXAMPLES,
-          suppress_health_check=list(HealthCheck))
-@given(aliased_trees(), st.integers(0, 2**32 - 1))
+@on_random(100, aliased_trees(), st.integers(0, 2**32 - 1))
 def test_every_way_agrees_to_the_bit(drawn: tuple[Program, tuple], seed: int) -> None:
     program, aliases = drawn
     executable = compile_program(program, cache=CACHE, aliases=aliases)

@@ -1,27 +1,16 @@
-"""Random programs of views, writes and keys: values are NumPy's, gradients those of an oracle that knows no views.
-
-The suite runs few; AGREEMENT_EXAMPLES says how many of each test, and a number of another kind seeds the drawing:
-
-    AGREEMENT_EXAMPLES=20000 AGREEMENT_SEED=7 python -m pytest tests/agreement/test_views.py
-"""
+"""Random programs of views, writes and keys: values are NumPy's, gradients those of an oracle that knows no views."""
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from random_programs import on_random
 from view_programs import Dual, ViewProgram, view_programs
 
 import tracegrad as tg
 
-EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
-SEED = int(os.environ.get("AGREEMENT_SEED", "0"))
 pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")     # what a mask selects is read
-
-SETTINGS: dict[str, Any] = dict(
-    report_multiple_bugs=False, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 def loss_of(pool: list[Any]) -> Any:
@@ -51,9 +40,7 @@ def assert_close(found: Any, expected: np.ndarray) -> None:
     np.testing.assert_allclose(array, expected, rtol=1e-9, atol=1e-9 * (1 + np.abs(expected).max(initial=0)))
 
 
-@seed(SEED)
-@settings(max_examples=EXAMPLES or 200, **SETTINGS)
-@given(view_programs())
+@on_random(200, view_programs())
 def test_eager_programs_are_numpys_and_their_gradients_the_oracles(program: ViewProgram) -> None:
     expected = program.function(np.array)(*program.inputs())
     values, *gradients = oracle(program)
@@ -73,9 +60,7 @@ def test_eager_programs_are_numpys_and_their_gradients_the_oracles(program: View
 def test_traced_programs_do_the_same(target: str, examples: int) -> None:
     calls = replays = 0
 
-    @seed(SEED)
-    @settings(max_examples=EXAMPLES or examples, **SETTINGS)
-    @given(view_programs())
+    @on_random(examples, view_programs())
     def run(program: ViewProgram) -> None:
         nonlocal calls, replays
         values, *gradients = oracle(program)
@@ -105,9 +90,7 @@ def test_traced_programs_do_the_same(target: str, examples: int) -> None:
 def test_traced_writes_to_arguments_are_seen_outside(target: str, examples: int) -> None:
     calls = replays = 0
 
-    @seed(SEED)
-    @settings(max_examples=EXAMPLES or examples, **SETTINGS)
-    @given(view_programs(start="{}[...]"))
+    @on_random(examples, view_programs(start="{}[...]"))
     def run(program: ViewProgram) -> None:
         nonlocal calls, replays
         arrays = program.inputs()

@@ -3,16 +3,14 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import threading
 from contextlib import redirect_stdout
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
-from program_strategies import Scenario, scenarios
-from twins import play
+from program_strategies import scenarios
+from random_programs import played
 
 import tracegrad as tg
 from tracegrad.aborts import Abort, Aborted
@@ -377,19 +375,8 @@ def test_followed_calls_do_what_python_does(name):
 def test_random_programs_followed_do_what_they_do_eagerly(monkeypatch):
     reason = [Aborted(Abort.EFFECT, "every call is to be followed")]
     monkeypatch.setattr(Traced, "_reason_not_to_record", lambda *anything: reason)
-    calls = follows = 0
-
-    @seed(int(os.environ.get("AGREEMENT_SEED", "0")))
-    @settings(max_examples=int(os.environ.get("AGREEMENT_EXAMPLES", "40")), deadline=None, database=None,
-              suppress_health_check=list(HealthCheck))
-    @given(scenarios())
-    def run(scenario: Scenario) -> None:
-        nonlocal calls, follows
-        stats = play(scenario, "llvm_cpu")
-        calls, follows = calls + stats.calls, follows + stats.follows
-
-    run()
-    assert follows == calls > 100
+    sums = played(scenarios(), "llvm_cpu", 40)
+    assert sums.follows == sums.calls > 100
 
 
 def test_strict_raises_where_a_call_would_be_followed():

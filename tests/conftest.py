@@ -40,11 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def native_entry() -> None:
-    """The native entry, which calls would otherwise do without until a thread has compiled it."""
+    """The native entry, from the first replay on: calls would otherwise do without until a thread has compiled it, and
+    until Python has replayed a function some times.
+    """
+    from tracegrad import trace_tree
     from tracegrad.native_call import install
     from tracegrad.trace_tree import TraceTree
     from tracegrad.tracing import Traced
 
+    trace_tree.SOON = 0
     install(Traced, TraceTree, wait=True)
 
 

@@ -5,7 +5,7 @@
 
 1. The entry is compiled once for a machine, in a thread; until it is there, every call is one in Python.
 2. What the entry runs is data on the TraceTree, which forgets it whenever its roots change.
-3. A root is written for the entry when Python replays it for the first time; one beside others when calls come back.
+3. A root is written for the entry when Python has replayed it a few times; one beside others when calls come back.
 """
 from __future__ import annotations
 

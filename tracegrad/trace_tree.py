@@ -19,8 +19,8 @@ from tracegrad.tensors import Tensor
 FEW = 4
 """So many roots are tried one after the other."""
 
-OFTEN = 8
-"""After so many replays by Python a root gets its native program."""
+SOON, OFTEN = 4, 8
+"""After so many replays by Python a root gets its native program: as the first of its function, or beside others."""
 
 
 class TraceTree:
@@ -96,21 +96,32 @@ class TraceTree:
         native = [] if entry is None else [root for root in entry.by_use() if root in self.roots]
         return [*native, *(root for root in self.roots if root not in native)]
 
+    def wants_entry(self, replayed: Root) -> bool:
+        """Is native code to try other programs than it does, now that Python replays this root?"""
+        if self.entry is not None and replayed.is_written:
+            return False
+        alone = not any(root.is_written for root in self._every)
+        return replayed.replays >= (SOON if alone else OFTEN) or self.entry is None and not alone
+
+    @property
+    def _every(self) -> tuple[Root, ...]:
+        """The roots, and those for arrays."""
+        return self.roots if self.of_arrays is None else (*self.roots, *self.of_arrays.roots)
+
     @collector_paused
     def write_entry(self, replayed: Root, stats: Stats, exists: bool | None) -> None:
-        """Let native code, if it `exists` (None: that is not known yet), try the roots that calls come back to, and one
-        at least.
+        """Let native code, if it `exists` (None: that is not known yet), try the roots that calls come back to.
 
-        To write the program of a root takes as long as some replays by Python, and most sizes come back a few times.
+        To write the program of a root takes as long as some replays by Python, most sizes come back a few times, and
+        who calls for the first time waits.
         """
-        if exists is None or self.entry is not None and not _is_due(replayed):
+        if exists is None:
             return
         with self._changing:
-            of_arrays = () if self.of_arrays is None else self.of_arrays.roots
-            every = (*self.roots, *of_arrays)
+            every, of_arrays = self._every, () if self.of_arrays is None else self.of_arrays.roots
             alone = not any(root.is_written for root in every)
             for root in every:
-                if not root.is_written and (_is_due(root) or alone and root is replayed):
+                if not root.is_written and (root.replays >= OFTEN or alone and root is replayed):
                     root.is_written = True
                     root.native = native_replay(root, root in of_arrays) if exists else None
             self.entry = Entry(every, stats)
@@ -205,11 +216,6 @@ class TraceTree:
         if sum(map(bytes_of, self.roots)) >= self.limits.bytes:
             return True
         return not _come_back_to(self._sharing) and sum(len(r.traces) for r in self._sharing) >= self.limits.sizes // 4
-
-
-def _is_due(root: Root) -> bool:
-    """Have so many calls come back to it that more are to be expected?"""
-    return root.replays >= OFTEN
 
 
 def _come_back_to(roots: Iterable[Root]) -> bool:

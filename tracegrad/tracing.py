@@ -97,7 +97,7 @@ class Traced(Called):
 
     def _write_entry(self, root: Root) -> None:
         """From now on the native entry replays this root, if it can."""
-        if (self._tree.entry is None or not root.is_written) and not self._audit:
+        if self._tree.wants_entry(root) and not self._audit:
             self._tree.write_entry(root, self.stats, install(Traced, TraceTree))
 
     def left(self, root: Root, left_at: int, args: tuple, kwargs: dict) -> Any:

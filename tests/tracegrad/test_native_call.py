@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tracegrad as tg
-from tracegrad import native_call, native_replay
+from tracegrad import native_call, native_replay, trace_tree
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import OFTEN
 
@@ -32,6 +32,16 @@ def test_calls_are_replayed_by_python_while_the_entry_is_compiled(monkeypatch):
         assert f.stats.replays == 2 and f._tree.entry is None
     assert f(x).tolist() == (x * 2).tolist() and f._tree.entry is not None
     assert f.stats.replays == 3
+
+
+def test_first_replays_do_not_wait_for_the_native_program(monkeypatch):
+    monkeypatch.setattr(trace_tree, "SOON", 2)
+    f, x = tg.trace(lambda x: x * 2), tensor(3)
+    native = []
+    for _ in range(5):
+        assert f(x).tolist() == (x * 2).tolist()
+        native.append(f._tree.roots[0].native is not None)
+    assert native == [False, False, False, True, True] and f.stats.replays == 4
 
 
 class Model(tg.nn.Module):

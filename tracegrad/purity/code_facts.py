@@ -9,7 +9,7 @@ Facts are about the code alone. `Mentions` is their union over the code that may
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from types import CodeType
 
 from codegen.ir.structs import struct
@@ -75,12 +75,20 @@ MOST_FACTS = 20_000
 
 def facts_of(code: CodeType) -> Facts:
     """The facts of one code object; a pure function, remembered."""
-    found = _FACTS.get(id(code))
-    if found is None:
-        if len(_FACTS) >= MOST_FACTS:
-            _FACTS.clear()
-        found = _FACTS[id(code)] = _find_facts(code)
-    return found
+    return _FACTS.get(id(code)) or remembered(_find_facts(code))
+
+
+def known_facts(code: CodeType) -> Facts | None:
+    """The facts of one code object, if they are remembered."""
+    return _FACTS.get(id(code))
+
+
+def remembered(facts: Facts) -> Facts:
+    """These facts, which `facts_of` gives from now on."""
+    if len(_FACTS) >= MOST_FACTS:
+        _FACTS.clear()
+    _FACTS[id(facts.code)] = facts
+    return facts
 
 
 def family(code: CodeType) -> Iterator[CodeType]:
@@ -247,16 +255,18 @@ def _is_text(step: Step) -> bool:
 class Mentions:
     """The union of the facts of some code objects. `covers` tells for which functions they were gathered.
 
-    `handing`: the ids of code that is known to have called tg.debug.callback.
+    `handing`: the ids of code that is known to have called tg.debug.callback. `find`: what gives the facts of code.
     """
 
-    def __init__(self, codes: Iterable[CodeType] = (), handing: Container[int] = ()):
+    def __init__(self, codes: Iterable[CodeType] = (), handing: Container[int] = (),
+                 find: Callable[[CodeType], Facts] = facts_of):
         self.codes: dict[int, CodeType] = {}
         self.attributes: set[str] = set()
         self.inside: set[str] = set()
         self.values: set[str] = set()
         self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
         self.catches = False
+        self._find = find
         self._handing, self._handed, self._loaded = handing, set[tuple[str, str]](), set[str]()
         self.computes_on_self: set[int] = set()
         self.codes_of_class: dict[type, frozenset[int]] = {}
@@ -264,11 +274,17 @@ class Mentions:
         for code in codes:
             self.add(code)
 
+    @property
+    def how(self) -> tuple[bool | int, ...]:
+        """How objects are looked at, whatever names are mentioned. It grows only."""
+        return (self.computed, self.by_identity, self.by_identity_if_raised, self.compares, self.formats_numbers,
+                self.catches, len(self.inside), len(self.computes_on_self))
+
     def add(self, code: CodeType) -> bool:
         """Add the facts of one code object; was it new?"""
         if id(code) in self.codes:
             return False
-        facts = facts_of(code)
+        facts = self._find(code)
         self.codes[id(code)] = code
         self.attributes |= facts.attributes
         self.inside |= facts.inside

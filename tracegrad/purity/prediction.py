@@ -3,7 +3,8 @@
     fn mentions `model`, `.w`  ─►  the walk finds Model.__call__, whose code mentions `.layers`  ─►  the walk goes
     further, ...  until no new code is found: a fixed point, of which the snapshot is taken.
 
-Each round takes apart anew what depends on the names mentioned so far, and what was found since.
+Each round takes apart anew what has parts by names that were mentioned since, or is looked at in another way; all else
+is as the round before found it.
 
 Where that would go too far only code that earlier runs entered (`extra_codes`) is looked at; with none known, the
 run is a rehearsal: it is observed, so that the next prediction knows its code, and cannot be replayed.
@@ -12,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from codegen.ir.structs import struct
 from tracegrad.purity.anatomy import BY_TYPE, parts_of
+from tracegrad.purity.classes import mro, namespace
 from tracegrad.purity.code_facts import Mentions
+from tracegrad.purity.code_objects import OUTSIDE_NAMESPACE
+from tracegrad.purity.instances import namespace_of
+from tracegrad.purity.kept_facts import KeptFacts
 from tracegrad.purity.library import Library, is_standard
 from tracegrad.purity.part import Part, View
 from tracegrad.purity.stamps import Entry, Stamps
@@ -74,11 +79,13 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         *(Root(f"kwargs[{name!r}]", value, "kwargs[{0}]", (name,)) for name, value in kwargs.items()),
         *extra_roots)
     settings = tuple((s.name, s.read()) for s in library.settings)
-    mentions = Mentions(extra_codes) if ahead else _only_code_that_ran(roots, extra_codes)
+    kept = KeptFacts()
+    mentions = Mentions(extra_codes, find=kept.facts_of) if ahead else _only_code_that_ran(roots, extra_codes)
     walk = _Walk(mentions, library, roots, ahead)
     while not walk.is_done():
         if walk.too_far and walk.ahead:
             walk = _Walk(_only_code_that_ran(roots, extra_codes), library, roots, ahead=False)
+    kept.keep(walk.mentions.codes.values())
     snapshot = walk.snapshot()
     return Prediction(fn, args, dict(kwargs), roots, library, walk.mentions, snapshot, frozenset(walk.names_met),
                       settings, Stamps(snapshot), complete=not walk.too_far, hides=walk.hides)
@@ -107,6 +114,10 @@ class _Walk:
         self.names_met = set[str]()
         self.too_far = False
         self._library, self._grew = library, False
+        self._names_before = set[str]()                         # mentioned when the last round began
+        self._how_before: tuple[Any, ...] = ()                  # and how things were looked at
+        self._values = set[int]()                               # functions that were taken apart as values
+        self._names_of_class: dict[type, frozenset[str]] = {}
         self._met: dict[int, tuple[Any, str | None]] = {}       # every object, in the order of the walk
         self._parts: dict[int, Part] = {}
         self._todo: list[tuple[Any, str | None]] = [(root.value, root.via) for root in roots]
@@ -115,9 +126,12 @@ class _Walk:
         """Walk on; is there nothing more to be found?"""
         computed, self._grew = self.mentions.computed, False
         view = View(self.mentions, self._library)
+        names, how = set(self.mentions.attributes), self.mentions.how
+        new, all_differs = names - self._names_before, how != self._how_before
         for key, (o, via) in list(self._met.items()):
-            if _depends_on_names(view, o, via):
+            if _depends_on_names(view, o, via) and (all_differs or self._may_have(key, o, new)):
                 self._take_apart(view, key, o, via)
+        self._names_before, self._how_before = names, how
         self._go_on(view)
         if self.too_far:
             return not self.ahead
@@ -163,8 +177,29 @@ class _Walk:
 
     def _take_apart(self, view: View, key: int, o: Any, via: str | None) -> None:
         part = self._parts[key] = parts_of(view, o, via)
+        if type(o) is FunctionType and view.is_value(via):
+            self._values.add(key)
         self._todo += [(child.value, child.via) for child in part.children
                        if type(child.value) not in PLAIN and id(child.value) not in self._met]
+
+    def _may_have(self, key: int, o: Any, names: set[str]) -> bool:
+        """May parts of this object be read by any of these names?"""
+        kind = type(o)
+        if kind is FunctionType:
+            read = not (names.isdisjoint(OUTSIDE_NAMESPACE) and names.isdisjoint(o.__dict__))
+            return read or key not in self._values
+        if kind is BuiltinFunctionType or kind is partial:
+            return True
+        space = o.__dict__ if kind is ModuleType else namespace_of(o)
+        return not (names.isdisjoint(space or ()) and names.isdisjoint(self._class_names(kind))
+                    and (not issubclass(kind, type) or names.isdisjoint(self._class_names(o))))
+
+    def _class_names(self, cls: type) -> frozenset[str]:
+        """The names in a class and its bases, and those that every class has."""
+        found = self._names_of_class.get(cls)
+        if found is None:
+            found = self._names_of_class[cls] = frozenset(OUTSIDE_NAMESPACE).union(*map(namespace, mro(cls)))
+        return found
 
     def _grow(self, code: CodeType) -> None:
         """A function in reach may run, so its code counts. That of the standard library, which leads far, only if it

@@ -2,10 +2,15 @@
 from __future__ import annotations
 
 import pytest
-from hazards import record
+from hazards import LIBRARY, program, record
+from hazards_of_code import CODE
+from hazards_of_values import VALUES
+from hazards_refused import REFUSED
 
+import tracegrad as tg
 from tracegrad.aborts import Abort
 from tracegrad.purity import prediction
+from tracegrad.purity.prediction import Prediction, predict
 
 MANY = """
 def make(k): return lambda x: x + k
@@ -55,3 +60,41 @@ def test_anything_that_can_be_called_can_be_predicted(callable_source):
     assert program.reads.refusals == () and program.holds()
     program.change("k = 3.0")
     assert not program.holds()
+
+
+MODEL = """
+optimizer = tg.optim.Adam(tg.nn.Linear(3, 2).parameters())
+model = tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.Dropout(0.5), tg.nn.Linear(4, 2))
+def f(x):
+    optimizer.step()
+    return model(x), optimizer.state_dict()
+"""
+
+LATER_A_VALUE = """
+def g(x): return x
+g.k = [1]
+class D:
+    def n(self, x): return (g, x)
+class C:
+    def m(self, x): return self.d.n(x)
+c = C()
+c.d = D()
+def f(x): return g(x), c.m(x), x.k
+"""
+
+
+def met(found: Prediction) -> list[tuple]:
+    """What a prediction found of each object."""
+    return [(id(entry.object), [(child.route, id(child.value), child.via) for child in entry.children],
+             sorted(entry.names or ())) for entry in found.snapshot if type(entry.object) is not tg.Tensor]
+
+
+def test_what_no_new_name_reads_need_not_be_taken_apart_again(monkeypatch):
+    for source in (MANY, MODEL, LATER_A_VALUE, *(hazard.source for hazard in (*CODE, *VALUES, *REFUSED))):
+        space = program(source)
+        call = space["f"], space["args"], space["kwargs"], LIBRARY
+        found = predict(*call)
+        with monkeypatch.context() as patch:
+            patch.setattr(prediction._Walk, "_may_have", lambda *of: True)
+            whole = predict(*call)
+        assert met(found) == met(whole) and found.hides == whole.hides and found.names_met == whole.names_met, source

@@ -1,0 +1,79 @@
+"""What code mentions is found once for a machine, and anew where it changed or what is kept cannot be believed."""
+from __future__ import annotations
+
+import marshal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tracegrad as tg
+from codegen import Cache, DiskCache
+from tracegrad.pipeline import LIBRARY
+from tracegrad.purity import code_facts, kept_facts
+from tracegrad.purity.code_facts import Facts
+from tracegrad.purity.prediction import predict
+
+NAMES = [name for name in Facts.__slots__ if name != "code"]        # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the code that is taken apart, with a cache of its own."""
+    found: list[str] = []
+    original = code_facts._find_facts
+
+    def noting(code: Any) -> Facts:
+        found.append(code.co_name)
+        return original(code)
+
+    cache = Cache(DiskCache(tmp_path))
+    monkeypatch.setattr(kept_facts, "default_cache", lambda: cache)
+    monkeypatch.setattr(code_facts, "_find_facts", noting)
+    return found
+
+
+def program(n: int, last: str = "x.w") -> Any:
+    """A function that leads to n others."""
+    calls = "".join(f"def g{k}(x): return g{k + 1}(x)\n" for k in range(n))
+    space: dict[str, Any] = {}
+    exec(compile(f"{calls}def g{n}(x): return {last}\ndef f(x): return g0(x)", "program.py", "exec"), space)
+    return space["f"]
+
+
+def predicted(f: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """The facts of all code that a call may run, as a process that knows none would find them."""
+    monkeypatch.setattr(code_facts, "_FACTS", {})
+    codes = predict(f, (tg.ones(3),), {}, LIBRARY).codes.values()
+    return {code.co_name: [getattr(code_facts.facts_of(code), name) for name in NAMES] for code in codes}
+
+
+def test_another_process_reads_what_was_found(taken_apart, monkeypatch):
+    first = predicted(program(20), monkeypatch)
+    assert len(taken_apart) == len(first) == 22
+    assert predicted(program(20), monkeypatch) == first and len(taken_apart) == 22 + kept_facts.FEW
+
+
+def test_code_that_changed_is_taken_apart_again(taken_apart, monkeypatch):
+    predicted(program(20), monkeypatch)
+    del taken_apart[:]
+    other = predicted(program(20, "x.v"), monkeypatch)
+    assert taken_apart[kept_facts.FEW:] == ["g20"] and other["g20"][NAMES.index("attributes")] == {"v"}
+    del taken_apart[:]
+    assert predicted(program(20, "x.v"), monkeypatch) == other and len(taken_apart) == kept_facts.FEW
+
+
+def test_little_code_is_not_looked_for(taken_apart, monkeypatch, tmp_path):
+    predicted(program(kept_facts.FEW - 2), monkeypatch)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("kept", [b"", b"no marshal", marshal.dumps([1]), marshal.dumps({b"": (1,)})])
+def test_what_cannot_be_believed_is_found_anew(taken_apart, monkeypatch, tmp_path, kept):
+    first = predicted(program(20), monkeypatch)
+    (entry,) = tmp_path.iterdir()
+    DiskCache(tmp_path).put(entry.stem, kept)
+    del taken_apart[:]
+    assert predicted(program(20), monkeypatch) == first and len(taken_apart) == 22
+    del taken_apart[:]
+    assert predicted(program(20), monkeypatch) == first and len(taken_apart) == kept_facts.FEW

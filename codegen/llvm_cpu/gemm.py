@@ -38,6 +38,9 @@ _MARGIN = 64
 _FEW_ROWS = 4
 """Rows of the smaller block that takes what the larger leaves."""
 
+LINE, _BEGUN = 64, 2
+"""Bytes of a line of a cache; so many of a row are asked for, from where the processor goes on by itself."""
+
 TERMS = 4
 """Terms in a turn of the innermost loop, a power of two."""
 
@@ -112,12 +115,15 @@ class _Gemm(Panels):
                          a.select(arranged, strips.pitch, of["b_pitch"]))
             rows = Part(x, panel.rows, depth, x_pitch)
             return self._strip(rows, lines, self.at(panel.z, j), self.minus(panel.columns, j),
-                               a.compare("icmp ne", p, zero))
+                               a.compare("icmp ne", p, zero), a.compare("icmp eq", j, zero))
 
         return a.loop(zero, panel.columns, self.strip, [], lambda j, _: strip(j))
 
-    def _strip(self, x: Part, y: Part, z: Value, columns: Value, going_on: Value) -> list[Value]:
-        """c[:, strip] gets the terms of a stretch; without `columns` enough for a strip, in a room and from there."""
+    def _strip(self, x: Part, y: Part, z: Value, columns: Value, going_on: Value, first: Value) -> list[Value]:
+        """c[:, strip] gets the terms of a stretch; without `columns` enough for a strip, in a room and from there.
+
+        `first`: no strip of the stretch came before, so a may be far away.
+        """
         a, rows, zero = self.a, x.lines, self.number(0)
         masks = [self.mask(self.minus(columns, self.number(v * self.lanes)), self.lanes) for v in range(STRIP_VECTORS)]
         partial = self.less(columns, self.number(self.strip))
@@ -127,8 +133,12 @@ class _Gemm(Panels):
         a.when(a.binary("and", partial, going_on), [], lambda: self._each_row(
             rows, masks, (z, apart), (self.part_room, room_pitch), into_room=True))
         whole = self.times(a.binary("udiv", rows, self.number(self.block)), self.number(self.block))
-        a.when(self.less(zero, whole), [], lambda: a.loop(zero, whole, self.block, [], lambda i, _: self._block(
-            self.block, i, x, y, here, pitch, going_on)))
+
+        def block(i: Value) -> list[Value]:
+            self._fetch(self.plus(i, self.number(self.block)), x, here, pitch, first)
+            return self._block(self.block, i, x, y, here, pitch, going_on)
+
+        a.when(self.less(zero, whole), [], lambda: a.loop(zero, whole, self.block, [], lambda i, _: block(i)))
         a.when(self.less(whole, rows), [], lambda: a.loop(whole, rows, _FEW_ROWS, [], lambda i, _: self._block(
             _FEW_ROWS, i, x, y, here, pitch, going_on)))
         return a.when(partial, [], lambda: self._each_row(
@@ -148,6 +158,22 @@ class _Gemm(Panels):
             return []
 
         return self.a.loop(self.number(0), rows, 1, [], lambda i, _: row(i))
+
+    def _fetch(self, i: Value, x: Part, z: Value, pitch: Value, first: Value) -> None:
+        """Ask for what the block of rows from i on begins with: its part of c, and of a if that may be far away."""
+        last = self.minus(x.lines, self.number(1))
+        rows = [self.least(self.plus(i, self.number(r)), last) for r in range(self.block)]
+        for r in rows:
+            self.a.prefetch(self.at(z, self.times(r, pitch)))
+
+        def of_a() -> list[Value]:
+            for r in rows:
+                for line in range(_BEGUN):
+                    self.a.prefetch(self.at(x.start, self.plus(
+                        self.times(r, x.pitch), self.number(line * LINE // self.item))))
+            return []
+
+        self.a.when(first, [], of_a)
 
     def _block(self, block: int, i: Value, x: Part, y: Part, z: Value, pitch: Value, going_on: Value) -> list[Value]:
         """c[i : i + block, strip] gets the terms of a stretch."""

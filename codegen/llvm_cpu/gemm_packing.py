@@ -18,6 +18,10 @@ SQUARE = 8
 """Transposition is done in squares (see squares) of so many rows and columns, or of half or a quarter as many."""
 
 
+_AHEAD = 16
+"""So many lines ahead are fetched: a part's lines are too short for the processor to see where the next begins."""
+
+
 @struct
 class Part:
     """Lines of a matrix, `pitch` elements apart: the first `elements` of each of `lines`."""
@@ -50,6 +54,7 @@ def copy_lines(e: Elements, part: Part, room: Room) -> list[Value]:
     def copy(p: Value, j: Value, full: bool) -> list[Value]:
         start = e.at(part.start, e.plus(e.times(p, part.pitch), j))
         target = e.at(room.start, e.plus(e.times(j, room.per_column), e.times(p, room.pitch)))
+        e.a.prefetch(e.at(start, e.times(part.pitch, e.number(_AHEAD))))
         for v, mask in enumerate(masks):
             offset = e.number(v * e.lanes)
             at = e.at(start, offset)
@@ -82,6 +87,8 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
 
         def square(x: Value) -> list[Value]:
             mask, line_of_room = e.mask(e.minus(part.elements, x), size), e.times(x, room.pitch)
+            for source in sources:
+                e.a.prefetch(e.at(source, e.plus(x, e.times(part.pitch, e.number(_AHEAD)))))
             read = [e.a.masked_load(line, e.at(source, x), mask, False) for source in sources]
             for target, column in zip(targets, transposed(e.a, read, e.item), strict=True):
                 e.a.store(column, e.at(target, line_of_room))

@@ -25,7 +25,7 @@ def masked_softmax(scores: Tensor) -> Tensor:
     largest = detach(max(scores, -1, keepdims=True))
     e = exp(scores - where(largest > float("-inf"), largest, 0.0))
     total = sum(e, -1, keepdims=True)
-    return e / where(total > 0, total, 1.0)
+    return e * (1 / where(total > 0, total, 1.0))
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:

@@ -9,7 +9,8 @@ What has computed values may say that they lie in memory `by_columns`, so that t
 as x does.
 
 1. One rule for each operand, so that only the ones asked for are computed; None: there is no path to this operand.
-2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place.
+2. A rule of an elementwise op ignores broadcasting: `unbroadcast` is applied to what it gives, in one place. Only where
+   a rule ends in a division by what was repeated it sums before: one division for each sum, not for each term.
 3. Every op is either in VJPS or in NON_DIFFERENTIABLE.
 4. The cotangent of a complex value z is dL/d(re z) + i dL/d(im z), as in PyTorch, for a real loss L. So the rule of a
    holomorphic op multiplies by the conjugate of its derivative; `conj` of what is real is that itself. Where a real
@@ -142,7 +143,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "add": (lambda g, y, a, b: g, lambda g, y, a, b: g),
     "sub": (lambda g, y, a, b: g, lambda g, y, a, b: -g),
     "mul": (lambda g, y, a, b: g * conj(b), lambda g, y, a, b: g * conj(a)),
-    "div": (lambda g, y, a, b: g / conj(b), lambda g, y, a, b: -(g * conj(y)) / conj(b)),
+    "div": (lambda g, y, a, b: g / conj(b), lambda g, y, a, b: -(unbroadcast(g * conj(y), b.shape) / conj(b))),
     "maximum": (
         lambda g, y, a, b: choose(y.emit("gt", a), zero(g), choose(y.emit("eq", b), g / 2, g)),
         lambda g, y, a, b: choose(y.emit("gt", b), zero(g), choose(y.emit("eq", a), g / 2, g))),

@@ -17,6 +17,10 @@ from hypothesis import settings
 
 TESTS = Path(__file__).parent
 
+# Threads of OpenBLAS wait by spinning: two workers with two each take many times what their small products need. It is
+# read when NumPy and SciPy are loaded, in the workers of pytest-xdist after this.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The same examples in every run: the outcome depends on the code alone. `--hypothesis-profile=default` explores.
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")

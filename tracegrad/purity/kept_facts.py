@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
-from functools import cache
+from functools import cache, cached_property
 from hashlib import blake2b
 from importlib.util import MAGIC_NUMBER
 from operator import attrgetter
@@ -37,8 +37,7 @@ class KeptFacts:
     """The facts of the code that one prediction meets."""
 
     def __init__(self) -> None:
-        self._key = ""
-        self._taken_apart = 0
+        self._first: list[CodeType] = []    # those that were taken apart
         self._kept: Kept | None = None      # once the disk was asked
         self._is_whole = True               # did that know all that it was asked for?
 
@@ -47,9 +46,8 @@ class KeptFacts:
         found = known_facts(code)
         if found is not None:
             return found
-        if self._taken_apart < FEW:
-            self._key = self._key or _key_from(code)
-            self._taken_apart += 1
+        if len(self._first) < FEW:
+            self._first.append(code)
             return facts_of(code)
         if self._kept is None:
             self._kept = _read(self._key)
@@ -58,6 +56,11 @@ class KeptFacts:
             self._is_whole = False
             return facts_of(code)
         return remembered(Facts(code, *values))
+
+    @cached_property
+    def _key(self) -> str:
+        """Under what the facts are kept of all that is met from the first code on."""
+        return content_key("facts", MAGIC_NUMBER, sys.version, *_sources(), digest(self._first[0]))
 
     def keep(self, codes: Iterable[CodeType]) -> None:
         """The prediction is made, and has met `codes`: the next process is to find what this one did not."""
@@ -75,11 +78,6 @@ def digest(code: CodeType) -> bytes:
         return blake2b(marshal.dumps(code, 2), digest_size=16).digest()     # later formats depend on who holds it
     except ValueError:
         return b""
-
-
-def _key_from(code: CodeType) -> str:
-    """Under what the facts are kept of all that is met from this code on."""
-    return content_key("facts", MAGIC_NUMBER, sys.version, *_sources(), digest(code))
 
 
 @cache

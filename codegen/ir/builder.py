@@ -17,6 +17,9 @@ from codegen.ir.types import TensorType
 
 Number = bool | int | float | complex
 
+_NAMES = {op: tuple([name for name, _ in row.attrs]) for op, row in OPS.items()}
+"""The names of the attrs of each op, in order."""
+
 
 class Value:
     """A value of a graph under construction. Its operators emit nodes; Python numbers take its dtype."""
@@ -91,16 +94,16 @@ class Builder:
 
     def emit(self, op: str, *args: Value, **attrs: Any) -> Value:
         """Add a node; TypeRuleError, naming line, op and operands, if its type rule refuses."""
-        row = OPS[op]
-        if len(args) != row.arity or attrs.keys() != {name for name, _ in row.attrs}:
-            raise ValueError(f"{op} takes {row.arity} operands and the attrs {[name for name, _ in row.attrs]}")
+        row, names = OPS[op], _NAMES[op]
+        if len(args) != row.arity or (attrs or names) and attrs.keys() != {*names}:
+            raise ValueError(f"{op} takes {row.arity} operands and the attrs {[*names]}")
         try:
-            type = row.type_rule(*(a.type for a in args), **attrs)
+            type = row.type_rule(*[a.type for a in args], **attrs)
         except TypeRuleError as error:
             where = f"{self.line}: " if self.line else ""
             raise error.__class__(f"{where}{op}: {error}") from None
-        ordered = tuple((name, attrs[name]) for name, _ in row.attrs)
-        self._nodes.append(Node(op, tuple(a.id for a in args), ordered, type, self.line))
+        ordered = tuple([(name, attrs[name]) for name in names]) if names else ()
+        self._nodes.append(Node(op, tuple([a.id for a in args]), ordered, type, self.line))
         return Value(self, len(self._inputs) + len(self._nodes) - 1, type)
 
     def graph(self, outputs: Iterable[Value]) -> Graph:

@@ -19,6 +19,8 @@ class AxisError(TypeRuleError, IndexError):
 
 def broadcast_shapes(*shapes: tuple[Size, ...]) -> tuple[Size, ...]:
     """The common shape of shapes that broadcast together (Array API, "Broadcasting")."""
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     result: list[Size] = [1] * max(map(len, shapes), default=0)
     for shape in shapes:
         for k, size in enumerate(shape, len(result) - len(shape)):
@@ -37,9 +39,10 @@ def _shape_text(shape: tuple[Size, ...]) -> str:
 def _require(types: tuple[TensorType, ...], allowed: frozenset[str], what: str) -> str:
     first = types[0].dtype
     for type in types:
-        if type.dtype not in allowed:
+        dtype = type.dtype
+        if dtype not in allowed:
             raise TypeRuleError(f"{type} is not {what}")
-        if type.dtype != first:
+        if dtype != first:
             raise TypeRuleError(f"operands {' and '.join(map(str, types))} have different dtypes")
     return first
 
@@ -47,7 +50,7 @@ def _require(types: tuple[TensorType, ...], allowed: frozenset[str], what: str) 
 def _elementwise(allowed: frozenset[str], what: str, result: str | None = None):
     def rule(*types: TensorType) -> TensorType:
         dtype = _require(types, allowed, what)
-        return TensorType(result or dtype, broadcast_shapes(*(t.shape for t in types)))
+        return TensorType(result or dtype, broadcast_shapes(*[t.shape for t in types]))
     return rule
 
 

@@ -97,16 +97,20 @@ def _verify_known(what: str, types: tuple[TensorType, ...], known: frozenset[str
 
 
 def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known: frozenset[str]) -> None:
-    types = list(inputs)
+    one: dict[TensorType, TensorType] = {}      # of those that are equal, the one that stands for all
+    types = [one.setdefault(type, type) for type in inputs]
     right: set[Hashable] = set()        # what nodes that are right are, but for where their operands come from
     for value, node in enumerate(nodes, len(inputs)):
-        what = f"%{value} = {node.op}"
-        _verify_operands(what, node.args, value, node.line)
-        kinds = tuple([type(attr) for _, attr in node.attrs])
-        described = node.op, node.attrs, kinds, tuple([types[v] for v in node.args]), node.type
+        for v in node.args:
+            if type(v) is not int or not 0 <= v < value:
+                _verify_operands(f"%{value} = {node.op}", node.args, value, node.line)
+        kinds = tuple([type(attr) for _, attr in node.attrs]) if node.attrs else ()
+        ruled = one.setdefault(node.type, node.type)
+        described = node.op, node.attrs, kinds, *[id(types[v]) for v in node.args], id(ruled)
+        types.append(ruled)
         if described in right:
-            types.append(node.type)
             continue
+        what = f"%{value} = {node.op}"
         row = OPS.get(node.op)
         if row is None:
             _blame(what, "there is no such op", node.line)
@@ -128,7 +132,6 @@ def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known
         if ruled != node.type:
             _blame(what, f"says {node.type}, rule gives {ruled}", node.line)
         _verify_known(what, (node.type,), known, node.line)
-        types.append(node.type)
         right.add(described)
 
 

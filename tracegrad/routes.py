@@ -179,8 +179,25 @@ class Route:
         found = self._spent.get(freed)
         if found is None:
             found = self._spent[freed] = all(
-                self.saving(output, (k,)) & freed for output in self.graph.outputs for k in self.sources(output))
+                self._is_passed(output, freed) or all(self.saving(output, (k,)) & freed for k in self.sources(output))
+                for output in self.graph.outputs)
         return found
+
+    def _is_passed(self, output: int, freed: frozenset[int]) -> bool:
+        """Is among the values that all ways back from `output` lead through one that was freed?
+
+        Such values are known at once where one operation follows another; if there is none, that tells nothing.
+        """
+        ways = {output} & self._carrying
+        while len(ways) == 1:
+            (value,) = ways
+            node = self.graph.node_of(value)
+            if node is None:
+                break
+            if value in freed and saves(self.graph, value, self._carrying):
+                return True
+            ways = {a for a, rule in zip(node.args, rules_of(node)) if rule is not None and a in self._carrying}
+        return False
 
     def followed(self, output: int, stops: tuple[int, ...] = ()) -> frozenset[int]:
         """The values that a derivative of `output` leads through, to `stops` and to inputs that carry one."""

@@ -125,7 +125,7 @@ class KnownPath(Exception):
 
 def added(tree: Segment | None, path: Path) -> Segment:
     """The tree with one more path. KnownPath if it has it, NotThisTree if the path does not branch off at a read."""
-    nodes = tuple([with_args(node, [path.number(a) for a in node.args]) for node in path.graph.nodes])
+    nodes = _numbered(path)
     reads = [replace(read, value=path.number(read.value)) for read in path.reads]
     passed: list[Segment] = []
     at = tree
@@ -146,6 +146,12 @@ def added(tree: Segment | None, path: Path) -> Segment:
         else:
             segment = Segment(bounds[k], nodes[bounds[k]:bounds[k + 1]], reads[k], {reads[k].number: segment})
     return segment
+
+
+def _numbered(path: Path) -> tuple[Node, ...]:
+    """The nodes of a path, on values as they are numbered along it."""
+    numbers = [*(~k for k in path.inputs), *range(len(path.graph.nodes))]
+    return tuple([with_args(node, [numbers[a] for a in node.args]) for node in path.graph.nodes])
 
 
 def removed(tree: Segment, path: Path, reason: Aborted | None) -> Segment | None:
@@ -182,6 +188,9 @@ class Lowered:
 
 def lowered(name: str, inputs: Sequence[TensorType], tree: Segment) -> Lowered:
     """The program that goes every known way of the tree, and leaves where a way is not known."""
+    if tree.read is None and tree.path is not None and tree.path.inputs == tuple(range(len(inputs))):
+        graph = tree.path.graph             # one path alone, on inputs of its own
+        return Lowered(Program(name, (Block(tuple(inputs), graph.nodes, Return(graph.outputs)),)), (tree.path,), ())
     order = in_order(tree)
     needed = _needed(order)
     number_of = {id(segment): k for k, segment in enumerate(order)}

@@ -115,7 +115,8 @@ def opened(program: Program) -> Tree:
         number, values = pending.pop()
         block = program.blocks[number]
         value_of = [*values, *range(first, first + len(block.nodes))]
-        nodes = tuple([with_args(node, [value_of[v] for v in node.args]) for node in block.nodes])
+        nodes = block.nodes if not number else tuple([with_args(node, [value_of[v] for v in node.args])
+                                                      for node in block.nodes])
         blocks[number] = TreeBlock(first, nodes, with_values(block.terminator, value_of))
         pending += reversed([(t.block, tuple(value_of[v] for v in t.args)) for t in targets_of(block.terminator)
                              if isinstance(t, Goto)])

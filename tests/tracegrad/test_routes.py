@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -229,3 +230,24 @@ def test_results_lie_in_memory_as_the_python_has_them() -> None:
     assert traced.stats.replays == 2
     (root,) = traced._tree.roots
     assert [made.strides for made in root.traces[0].made] == [None] * 5
+
+
+def test_what_uses_a_route_up_is_known_from_what_all_ways_lead_through(monkeypatch) -> None:
+    def f(w: tg.Tensor, u: tg.Tensor) -> tuple[tg.Tensor, ...]:
+        joined = tg.tanh(w * u) + tg.exp(w)
+        return ((joined - 1.0) ** 2).mean(), (u * u).sum()
+
+    traced = tg.trace(f)
+    traced(vector(1, 2, requires_grad=True), vector(3, 4, requires_grad=True))
+    route = traced._tree.roots[0].traces[0].route
+    assert route is not None
+
+    def spent(freed: frozenset[int]) -> bool:
+        route._spent.clear()
+        return route.spent(freed)
+
+    values = range(len(route.graph.inputs), len(route.graph.inputs) + len(route.graph.nodes))
+    several = [frozenset(some) for n in range(4) for some in combinations(values, n)]
+    known = [spent(freed) for freed in several]
+    monkeypatch.setattr(type(route), "_is_passed", lambda *of: False)
+    assert known == [spent(freed) for freed in several] and len(set(known)) == 2

@@ -31,7 +31,7 @@ from codegen.llvm_cpu.lanes import all_axes, lane_count
 from codegen.llvm_cpu.memory import LINE, LONG_ROW, PIECE, Buffers
 from codegen.llvm_cpu.nest import Lines, Nest, Range
 from codegen.llvm_cpu.philox import random_word
-from codegen.llvm_cpu.prefetch import Ahead, ahead_of
+from codegen.llvm_cpu.prefetch import SECOND, Ahead, ahead_in_strips, ahead_of
 from codegen.llvm_cpu.reductions import Accumulator
 from codegen.llvm_cpu.scans import Scanner
 from codegen.llvm_cpu.shelves import Shelf, make_shelves
@@ -204,6 +204,8 @@ class _Writer:
         a, accumulators = self.a, {number: self.states[number] for number, s in enumerate(
             filter(makes_value, p.body), first) if isinstance(s, Accumulate)}
         nest = replace(self.nest, lines=None) if accumulators else self.nest
+        together = rows_together(p)
+        ahead = ahead_in_strips(self.kernel, p, together)
 
         def along(at: Point, write: Callable[[Point], None]) -> None:
             def body(inside: Point, carried: list[Value]) -> list[Value]:
@@ -223,6 +225,11 @@ class _Writer:
                 self._statements(p, replace(inside, indices={**inside.indices, **indices}), first)
                 for number, several in found.items():
                     several.append(self.values[number])
+            if len(places) == together and inside.mask is None:
+                for at in places:
+                    for buffer, index in ahead:
+                        where = replace(inside, indices={**inside.indices, **at})
+                        self.buffers.fetch(a, where, buffer, index, SECOND)
             for number, (one, rooms) in accumulators.items():
                 state = one.step_all(a, [room.take(a, inside) for room in rooms], found[number])
                 for room, value in zip(rooms, state, strict=True):
@@ -233,7 +240,7 @@ class _Writer:
                 self.shelves[number].put(a, inside, one.finish(a, [room.take(a, inside) for room in rooms]))
 
         def down(at: Point, carried: list[Value]) -> list[Value]:
-            nest.rows(p.axes[-1], rows_together(p), at, lambda places: along(at, partial(rows, places)))
+            nest.rows(p.axes[-1], together, at, lambda places: along(at, partial(rows, places)))
             return carried
 
         if not p.axes:

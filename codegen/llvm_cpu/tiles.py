@@ -28,7 +28,7 @@ from codegen.llvm_cpu.assembler import BYTES, I64, Type, Value, vector
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.memory import FARTHEST, LINE, Buffers
 from codegen.llvm_cpu.nest import Body, Nest, Range
-from codegen.llvm_cpu.prefetch import Ahead
+from codegen.llvm_cpu.prefetch import SECOND, Ahead
 from codegen.llvm_cpu.squares import side, transposed
 from codegen.schedule.index import coefficient, shift
 from codegen.schedule.kernel import (
@@ -45,9 +45,6 @@ from codegen.schedule.kernel import (
     indices_of,
 )
 from codegen.schedule.nest import walks_as_one
-
-SECOND = 2
-"""The cache that the next tile is fetched to: the first has room for only some lines of rows that are pages apart."""
 
 MOST_ROOMS = 4
 """So many of them stay in the nearest caches."""

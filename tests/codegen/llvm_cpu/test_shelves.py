@@ -8,7 +8,8 @@ import pytest
 from native_kernels import compile_kernel, each_features
 
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu.prefetch import ROWS, ahead_of
+from codegen.llvm_cpu.emit import emit_kernel
+from codegen.llvm_cpu.prefetch import ROWS, ahead_in_strips, ahead_of
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_interpret import run_kernel
 from codegen.schedule.kernel_text import parse_kernel
@@ -124,6 +125,24 @@ def test_what_is_fetched_ahead() -> None:
     down = ahead_of(columns(50, 1000))
     assert down is not None and [index.constant for _, index in down.places] == [1000 * ROWS]
     assert ahead_of(columns(50, 100)) is None
+
+
+def test_what_strips_fetch_ahead() -> None:
+    """As many rows as they take together, of arrays that no cache of one processor holds."""
+    large, small = columns(500, 1000), columns(50, 1000)
+    ((_, index),) = ahead_in_strips(large, large.passes[0], 8)
+    assert index.constant == 8 * 1000
+    assert not ahead_in_strips(small, small.passes[0], 8)
+
+
+@each_features
+@pytest.mark.parametrize("count", [500, 503])
+def test_strips_that_fetch_past_the_end(count: int, features) -> None:
+    x = np.random.default_rng(0).normal(size=(count, 1000)).astype(np.float32)
+    y = np.empty(1000, np.float32)
+    assert "prefetch" in emit_kernel(columns(count, 1000), "kernel", features)
+    assert not compile_kernel(columns(count, 1000), features)([x.reshape(-1), y])
+    np.testing.assert_allclose(y, x.astype(np.float64).sum(axis=0), rtol=1e-6, atol=1e-5)
 
 
 @each_features

@@ -30,7 +30,7 @@ from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Shape, reduced_axes
 from codegen.schedule.plan import Decision
 from codegen.schedule.runs import Runs, aligns, reduces, runs_of, runs_text, splits, splits_rows
-from codegen.schedule.tile import partial_blocks
+from codegen.schedule.tile import passes_apart
 
 DEEPEST = 40
 """How many inline values may be computed one from the other; more are cut by a key value."""
@@ -222,9 +222,9 @@ class _Partitioner:
             return "the kernel would become too long"
         if any(self._waits_for(h, g) for h in {self.home[l] for l in leaves if l in self.home} - {g}):
             return "it waits for a result of it"
-        late = "a reduction of it is finished by a second kernel"
-        finishes = any(l in draft.after for l in leaves) and partial_blocks(
-            draft.runs if reduces(draft.runs) else runs, self.machine) > 0
+        late = "its reductions are done first: in blocks, or because columns are longer than caches keep"
+        finishes = any(l in draft.after for l in leaves) and passes_apart(
+            draft.runs if reduces(draft.runs) else runs, self.machine)
         if reduces(runs):
             if reduces(draft.runs) and draft.runs != runs:
                 return f"it combines over other points, {runs_text(draft.runs)} and not {runs_text(runs)}"
@@ -304,7 +304,7 @@ class _Partitioner:
                 return False
         if not all(aligns(s, t) for s in a.shapes for t in b.shapes):
             return False
-        if (a.after or b.after) and partial_blocks(runs, self.machine):
+        if (a.after or b.after) and passes_apart(runs, self.machine):
             return False
         theirs = set(b.members)
         if any(not theirs.isdisjoint(self.leaves[m]) for m in a.members if m != v) or any(

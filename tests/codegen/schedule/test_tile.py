@@ -7,7 +7,7 @@ from plan_oracle import agree, kernels_of
 
 from codegen.ir.builder import Builder, Value
 from codegen.ir.types import TensorType
-from codegen.schedule.kernel import Kernel
+from codegen.schedule.kernel import Accumulate, Kernel
 from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.tile import POINT_LANES, ROW_LANES, partial_blocks
@@ -67,6 +67,15 @@ def test_few_long_rows_are_cut_along_them() -> None:
 ])
 def test_partial_blocks(runs: tuple[tuple[int, bool], ...], blocks: int) -> None:
     assert partial_blocks(runs, Machine()) == blocks
+
+
+@pytest.mark.parametrize("rows, columns, together", [(64, 1 << 14, True), (512, 2048, True), (640, 512, True),
+                                                     (1024, 1024, False), (4096, 1024, False)])
+def test_passes_over_long_columns_are_kernels_of_their_own(rows: int, columns: int, together: bool) -> None:
+    x = matrix(rows, columns)
+    kernels = kernels_of(schedule(x.builder.graph([x - x.emit("sum", axis=(0,), keepdims=True)])))
+    whole = [kernel for kernel in kernels if any(p.size == rows * columns and p.access == "out" for p in kernel.params)]
+    assert [any(isinstance(s, Accumulate) for p in kernel.passes for s in p.body) for kernel in whole] == [together]
 
 
 def test_transposes_go_in_tiles() -> None:

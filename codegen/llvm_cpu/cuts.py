@@ -17,6 +17,10 @@ from codegen.ir.structs import struct
 _THREADS = (2, 4)
 """Panels should be about as many on each of the threads of machines like these."""
 
+_UNEVEN = 0.1
+"""Threads are not equally fast, where cores are shared with other programs: what they wait for at the end, as a part of
+the whole if it is one panel."""
+
 _MORE = 3
 """So many pieces more than the fewest are tried, before they are doubled."""
 
@@ -49,8 +53,9 @@ def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
     def cost(size: tuple[int, int]) -> tuple[float, int]:
         rows, columns = size
         panels, whole = batch * _ceil_div(m, rows) * _ceil_div(n, columns), batch * m * n
-        busy = [max(1.0, _ceil_div(panels, threads) * threads * rows * columns / whole) for threads in _THREADS]
-        return (1 + cut.of_a / columns + cut.of_b / rows) * (1 + sum(busy)), panels
+        busy = [max(_ceil_div(panels, threads) * threads / panels, threads * rows * columns / whole)
+                for threads in _THREADS]                # who has had a smaller panel begins sooner with the next
+        return (1 + cut.of_a / columns + cut.of_b / rows + _UNEVEN / panels) * (1 + sum(busy)), panels
 
     sizes = [(rows, columns) for rows in _pieces(m, cut, 0) for columns in _pieces(n, cut, 1)]
     worth = [(rows, columns) for rows, columns in sizes

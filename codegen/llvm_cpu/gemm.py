@@ -1,9 +1,10 @@
 """gemm: matrix products in registers, as LLVM text: a function compiled once for each dtype; sizes and layout are data.
 
     for each panel of c, for each stretch of terms:
-      a's rows and b's strips of columns (two vectors wide) of the stretch, arranged where they do not lie well
-      for each strip, for each block of rows:
-        c[block, strip] in registers;  for p: += a[block, p], in every lane, * b[p, strip]
+      a's rows of the stretch, arranged where they do not lie well
+      for each strip of columns, two vectors wide:
+        b's strip of the stretch, arranged where it does not lie well; for each block of rows:
+          c[block, strip] in registers;  for p: += a[block, p], in every lane, * b[p, strip]
 
 1. Every element of c is one chain of fused multiply-adds over the terms in order, whatever the sizes, the panels, the
    vectors and the threads; a stretch goes on from what the one before it stored.
@@ -20,17 +21,14 @@ from functools import partial
 
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.gemm_packing import SQUARE, STRIP_VECTORS, Part, Room, copy_lines, transpose
+from codegen.llvm_cpu.gemm_packing import SQUARE, STRIP_VECTORS, Part, Room, copy_strip, transpose
 from codegen.llvm_cpu.gemm_panels import Panel, Panels
 
 STRETCH = 256
 """Terms in a stretch: a strip of b this deep stays in the first cache, or near it, while the rows pass by."""
 
 MOST_ROWS = 264
-"""The most rows of a panel."""
-
-_ARRANGED_BYTES = 208 << 10
-"""Room for what is arranged of a, and as much for b: with c they stay in the second cache."""
+"""The most rows of a panel: a stretch of them stays in the second cache while strips pass by."""
 
 _MARGIN = 64
 """Bytes between lines in a room, so that lines of a power of two do not all fall into the same place of a cache."""
@@ -50,12 +48,6 @@ def row_block(features: Features) -> int:
     return 12 if features.vector_bytes == 64 else 6
 
 
-def most_arranged(k: int, item: int) -> int:
-    """The most rows, and columns, of a panel that is arranged; `item`: bytes of an element."""
-    terms = -(-min(k, STRETCH) // SQUARE) * SQUARE
-    return _ARRANGED_BYTES // (terms * item + _MARGIN)
-
-
 def emit_gemm(dtype: str, symbol: str, features: Features) -> str:
     """The text of a module with @symbol, a function of gemm_panels, for products of more than one row."""
     gemm = _Gemm(Assembler(), dtype, features)
@@ -68,8 +60,8 @@ class _Gemm(Panels):
         super().__init__(a, dtype, features)
         self.strip, self.block = STRIP_VECTORS * self.lanes, row_block(features)
         self.margin = _MARGIN // self.item
-        room = _ARRANGED_BYTES + SQUARE * (STRETCH * self.item + _MARGIN)
-        self.rows_room, self.strips_room = a.room(room), a.room(room)
+        self.rows_room = a.room((MOST_ROWS + SQUARE) * (STRETCH * self.item + _MARGIN))
+        self.strip_room = a.room(STRETCH * STRIP_VECTORS * features.vector_bytes)
         self.part_room = a.room(MOST_ROWS * STRIP_VECTORS * features.vector_bytes)
 
     def panel(self, panel: Panel) -> list[Value]:
@@ -84,45 +76,47 @@ class _Gemm(Panels):
         y = self.at(panel.y, self.times(p, a.select(self.transposed, self.number(1), of["b_pitch"])))
         by_columns = a.compare("icmp ne", of["a_term"], self.number(1))
         pitch = self.plus(self.down_to(self.plus(depth, self.number(SQUARE - 1)), SQUARE), self.number(self.margin))
-        rows = Room(self.rows_room, pitch, self.number(1))
-        step = self.plus(self.times(depth, self.number(self.strip)), self.number(self.margin))
-        strips = Room(self.strips_room, self.number(self.strip), a.binary("udiv", step, self.number(self.strip)))
-
-        def transposes(operand: Value) -> list[Value]:
-            """Of a in the first turn, of b in the second: the same code."""
-            first = a.compare("icmp eq", operand, zero)
-
-            def either(of_a: Value, of_b: Value) -> Value:
-                return a.select(first, of_a, of_b)
-
-            part = Part(either(x, y), either(depth, panel.columns), either(panel.rows, depth),
-                        either(of["a_term"], of["b_pitch"]))
-            room = Room(either(rows.start, strips.start), either(rows.pitch, strips.pitch),
-                        either(rows.per_column, strips.per_column))
-            return a.when(either(by_columns, self.transposed), [], lambda: transpose(self, part, room))
-
-        a.loop(zero, self.number(2), 1, [], lambda operand, _: transposes(operand))
-        # the first column whose strip is arranged
-        first = a.select(a.binary("or", self.copied, self.transposed), zero, self.down_to(panel.columns, self.strip))
-        a.when(self.not_(self.transposed), [], lambda: copy_lines(
-            self, Part(self.at(y, first), depth, self.minus(panel.columns, first), of["b_pitch"]), strips))
-        x, x_pitch = a.select(by_columns, rows.start, x), a.select(by_columns, rows.pitch, of["a_row"])
+        rows, strip_room = Room(self.rows_room, pitch), Room(self.strip_room, self.number(self.strip))
+        arranged = Part(a.select(by_columns, rows.start, x), panel.rows, depth,
+                        a.select(by_columns, rows.pitch, of["a_row"]))
 
         def strip(j: Value) -> list[Value]:
-            arranged = a.compare("icmp sge", j, first)
-            place = self.at(strips.start, self.times(self.minus(j, first), strips.per_column))
-            lines = Part(a.select(arranged, place, self.at(y, j)), depth, self.number(self.strip),
-                         a.select(arranged, strips.pitch, of["b_pitch"]))
-            rows = Part(x, panel.rows, depth, x_pitch)
-            return self._strip(rows, lines, self.at(panel.z, j), self.minus(panel.columns, j),
-                               a.compare("icmp ne", p, zero), a.compare("icmp eq", j, zero))
+            first, columns = a.compare("icmp eq", j, zero), self.minus(panel.columns, j)
+            start = self.at(y, a.select(self.transposed, self.times(j, of["b_pitch"]), j))
+            width = self.least(columns, self.number(self.strip))
+
+            def transposes(operand: Value) -> list[Value]:
+                """Of a, once, in the first turn, of b in the second: the same code."""
+                of_a = a.compare("icmp eq", operand, zero)
+
+                def either(one: Value, other: Value) -> Value:
+                    return a.select(of_a, one, other)
+
+                part = Part(either(x, start), either(depth, width), either(panel.rows, depth),
+                            either(of["a_term"], of["b_pitch"]))
+                room = Room(either(rows.start, strip_room.start), either(rows.pitch, strip_room.pitch))
+                needed = either(a.binary("and", by_columns, first), self.transposed)
+                return a.when(needed, [], lambda: transpose(self, part, room))
+
+            a.loop(zero, self.number(2), 1, [], lambda operand, _: transposes(operand))
+            copied = a.binary("or", self.copied, self.less(columns, self.number(self.strip)))
+            a.when(a.binary("and", copied, self.not_(self.transposed)), [], lambda: copy_strip(
+                self, Part(start, depth, width, of["b_pitch"]), strip_room))
+            moved = a.binary("or", copied, self.transposed)
+            lines = Part(a.select(moved, strip_room.start, start), depth, self.number(self.strip),
+                         a.select(moved, strip_room.pitch, of["b_pitch"]))
+            following = self.at(start, a.select(self.transposed, self.times(
+                of["b_pitch"], self.number(self.strip)), self.number(self.strip)))
+            return self._strip(arranged, lines, self.at(panel.z, j), columns, a.compare("icmp ne", p, zero), first,
+                               following)
 
         return a.loop(zero, panel.columns, self.strip, [], lambda j, _: strip(j))
 
-    def _strip(self, x: Part, y: Part, z: Value, columns: Value, going_on: Value, first: Value) -> list[Value]:
+    def _strip(self, x: Part, y: Part, z: Value, columns: Value, going_on: Value, first: Value,
+               following: Value) -> list[Value]:
         """c[:, strip] gets the terms of a stretch; without `columns` enough for a strip, in a room and from there.
 
-        `first`: no strip of the stretch came before, so a may be far away.
+        `first`: no strip of the stretch came before, so a may be far away; `following`: where the next one starts.
         """
         a, rows, zero = self.a, x.lines, self.number(0)
         masks = [self.mask(self.minus(columns, self.number(v * self.lanes)), self.lanes) for v in range(STRIP_VECTORS)]
@@ -136,6 +130,7 @@ class _Gemm(Panels):
 
         def block(i: Value) -> list[Value]:
             self._fetch(self.plus(i, self.number(self.block)), x, here, pitch, first)
+            self._fetch_strip(i, y, following)
             return self._block(self.block, i, x, y, here, pitch, going_on)
 
         a.when(self.less(zero, whole), [], lambda: a.loop(zero, whole, self.block, [], lambda i, _: block(i)))
@@ -160,20 +155,34 @@ class _Gemm(Panels):
         return self.a.loop(self.number(0), rows, 1, [], lambda i, _: row(i))
 
     def _fetch(self, i: Value, x: Part, z: Value, pitch: Value, first: Value) -> None:
-        """Ask for what the block of rows from i on begins with: its part of c, and of a if that may be far away."""
-        last = self.minus(x.lines, self.number(1))
-        rows = [self.least(self.plus(i, self.number(r)), last) for r in range(self.block)]
-        for r in rows:
-            self.a.prefetch(self.at(z, self.times(r, pitch)))
+        """Ask for what the block of rows from i on begins with: its part of c, and of a if that may be far away.
+
+        There may be no such rows; asking for what is not there does nothing.
+        """
+        a = self.a
+        for line in self.lines(self.at(z, self.times(i, pitch)), pitch, self.block):
+            a.prefetch(line)
 
         def of_a() -> list[Value]:
-            for r in rows:
-                for line in range(_BEGUN):
-                    self.a.prefetch(self.at(x.start, self.plus(
-                        self.times(r, x.pitch), self.number(line * LINE // self.item))))
+            for line in self.lines(self.at(x.start, self.times(i, x.pitch)), x.pitch, self.block):
+                for k in range(_BEGUN):
+                    a.prefetch(self.at(line, self.number(k * LINE // self.item)))
             return []
 
-        self.a.when(first, [], of_a)
+        a.when(first, [], of_a)
+
+    def _fetch_strip(self, i: Value, y: Part, start: Value) -> None:
+        """Ask for a share of the strip at `start`, which comes next: lines of terms, or pieces of columns."""
+        a, pitch = self.a, self.literal["b_pitch"]
+        rows, pieces = (self.times(i, self.number(n)) for n in (2, max(1, LINE // self.item // self.block)))
+
+        def some() -> list[Value]:
+            at = self.at(start, a.select(self.transposed, pieces, self.times(rows, pitch)))
+            for line in self.lines(at, pitch, max(self.strip, 2 * self.block)):
+                a.prefetch(line)
+            return []
+
+        a.when(self.less(a.select(self.transposed, pieces, rows), y.lines), [], some)
 
     def _block(self, block: int, i: Value, x: Part, y: Part, z: Value, pitch: Value, going_on: Value) -> list[Value]:
         """c[i : i + block, strip] gets the terms of a stretch."""

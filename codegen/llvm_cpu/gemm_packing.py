@@ -1,8 +1,8 @@
 """gemm_packing: parts of matrices arranged in a room, in the order in which gemm's innermost loop reads them.
 
-    a stored by columns:   room[r, p] = a[p, r]                        transposed by squares
-    b stored by columns:   room[j / strip, p, c] = b[j + c, p]         transposed by squares, the same way
-    b stored by rows:      room[j / strip, p, c] = b[p, j + c]         copied; columns beyond the last are 0
+    a stored by columns:            room[r, p] = a[p, r]            transposed by squares
+    a strip of b, by columns:       room[p, c] = b[j + c, p]        transposed by squares, the same way
+    a strip of b, by rows:          room[p, c] = b[p, j + c]        copied; columns beyond the last are 0
 """
 from __future__ import annotations
 
@@ -34,26 +34,18 @@ class Part:
 
 @struct
 class Room:
-    """Where element c of line p is: at strip(c) * strip_step + p * pitch + c inside its strip.
-
-    `per_column`: strip_step for one column.
-    """
+    """Where element c of line p is: at p * pitch + c."""
 
     start: Value
     pitch: Value
-    per_column: Value
 
 
-def copy_lines(e: Elements, part: Part, room: Room) -> list[Value]:
-    """Line p of the part becomes line p of the room, strip by strip."""
-    strip = STRIP_VECTORS * e.lanes
-    whole = e.down_to(part.elements, strip)
-    masks = [e.mask(e.minus(e.minus(part.elements, whole), e.number(v * e.lanes)), e.lanes)
-             for v in range(STRIP_VECTORS)]
+def copy_strip(e: Elements, part: Part, room: Room) -> list[Value]:
+    """Line p of a part that is no wider than a strip becomes line p of the room; what is missing to a strip is 0."""
+    masks = [e.mask(e.minus(part.elements, e.number(v * e.lanes)), e.lanes) for v in range(STRIP_VECTORS)]
 
-    def copy(p: Value, j: Value, full: bool) -> list[Value]:
-        start = e.at(part.start, e.plus(e.times(p, part.pitch), j))
-        target = e.at(room.start, e.plus(e.times(j, room.per_column), e.times(p, room.pitch)))
+    def copy(p: Value, full: bool) -> list[Value]:
+        start, target = (e.at(place.start, e.times(p, place.pitch)) for place in (part, room))
         e.a.prefetch(e.at(start, e.times(part.pitch, e.number(_AHEAD))))
         for v, mask in enumerate(masks):
             offset = e.number(v * e.lanes)
@@ -62,10 +54,12 @@ def copy_lines(e: Elements, part: Part, room: Room) -> list[Value]:
             e.a.store(read, e.at(target, offset))
         return []
 
-    e.a.when(e.less(e.number(0), whole), [], lambda: e.a.loop(e.number(0), part.lines, 1, [], lambda p, _: e.a.loop(
-        e.number(0), whole, strip, [], lambda j, _: copy(p, j, True))))
-    return e.a.when(e.less(whole, part.elements), [], lambda: e.a.loop(
-        e.number(0), part.lines, 1, [], lambda p, _: copy(p, whole, False)))
+    def lines(full: bool) -> list[Value]:
+        return e.a.loop(e.number(0), part.lines, 1, [], lambda p, _: copy(p, full))
+
+    partial = e.less(part.elements, e.number(STRIP_VECTORS * e.lanes))
+    e.a.when(e.not_(partial), [], lambda: lines(True))
+    return e.a.when(partial, [], lambda: lines(False))
 
 
 def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
@@ -73,7 +67,7 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
 
     Whole squares are written: up to the next multiple of their size in both directions.
     """
-    strip, size = STRIP_VECTORS * e.lanes, side(e.item, e.features.vector_bytes)
+    size = side(e.item, e.features.vector_bytes)
     line = vector(e.real.dtype, size)
     last = e.minus(part.lines, e.number(1))
 
@@ -81,8 +75,7 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
         """Along lines l, l + 1, ... What is opaque about their addresses LLVM need not analyze, which takes it long."""
         numbers = [e.least(e.plus(l, e.number(k)), last) for k in range(size)]
         sources = [e.a.inside(e.at(part.start, e.times(n, part.pitch))) for n in numbers]
-        before = e.down_to(l, strip)
-        start = e.at(room.start, e.plus(e.times(before, room.per_column), e.minus(l, before)))
+        start = e.at(room.start, l)
         targets = [e.a.inside(e.at(start, e.times(e.number(k), room.pitch))) for k in range(size)]
 
         def square(x: Value) -> list[Value]:

@@ -22,14 +22,12 @@ from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.gemm_rows import emit_row_product
 from codegen.schedule.plan import Matmul
 
-_ITEM = {"f32": 4, "f64": 8}
-
 FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
     f"{name}_{dtype}": (emit, dtype)
     for name, emit in (("gemm", gemm.emit_gemm), ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
 """Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
-ARRANGED = {"copied": 4.0, "transposed": 7.5, "read": 2.0}
+ARRANGED = {"copied": 5.0, "transposed": 7.5, "read": 1.2}
 """What it costs to bring an element where the innermost loop reads it (see Cut), measured."""
 
 PANEL_WORK = 1 << 17
@@ -37,6 +35,9 @@ PANEL_WORK = 1 << 17
 
 HANDED_WORK, HANDED = 1 << 16, 48
 """The same of a panel of several rows; what reading an element of c that another thread has written costs one."""
+
+MOST_COLUMNS = 512
+"""More columns of a panel save nothing more."""
 
 DOTS_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64))
 """For one row where each column lies together."""
@@ -84,7 +85,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
-    rows, columns = panel(batch, m, n, k, _own_cut(m, k, transpose_a, transpose_b, _ITEM[step.dtype]))
+    rows, columns = panel(batch, m, n, k, _own_cut(m, transpose_a, transpose_b))
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
@@ -96,13 +97,11 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     return MatmulLaunch(symbol, batch * across * down, (a, b, step.c), literals)
 
 
-def _own_cut(m: int, k: int, transpose_a: bool, transpose_b: bool, item: int) -> Cut:
+def _own_cut(m: int, transpose_a: bool, transpose_b: bool) -> Cut:
     if m == 1:
         return DOTS_CUT if transpose_b else LINES_CUT
-    most = gemm.most_arranged(k, item)
     return Cut(
-        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32),
-        most=(min(most, gemm.MOST_ROWS) if transpose_a else gemm.MOST_ROWS, most),
+        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(gemm.MOST_ROWS, MOST_COLUMNS),
         of_a=ARRANGED["transposed" if transpose_a else "read"],
         of_b=ARRANGED["transposed" if transpose_b else "copied"])
 

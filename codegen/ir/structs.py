@@ -21,8 +21,11 @@ from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 
-FEW = 16
-"""So many instances are made before code is generated for a class, which takes as long as a hundred of them."""
+FEW = 100
+"""So many instances are made before code is generated for a class, which takes as long as two hundred of them."""
+
+Row = tuple[bool, str, Callable[[Any, Any], None], Any, Any]
+"""Of a field: is it an argument of __init__, its name, what sets it, its default, what makes that."""
 
 
 @overload
@@ -69,10 +72,13 @@ def _with_slots(cls: type, fields: dict[str, Field]) -> Any:
 def _with_methods(cls: Any, frozen: bool, eq: bool, repr: bool) -> type:
     fields: dict[str, Field] = cls.__dataclass_fields__
 
-    uncompiled = iter(range(FEW))
+    uncompiled, rows = iter(range(FEW)), list[Row]()
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if next(uncompiled, None) is None or not _initialize(self, fields, args, kwargs):
+        if not rows:
+            rows.extend((f.init, name, getattr(cls, name).__set__, f.default, f.default_factory)
+                        for name, f in fields.items())
+        if next(uncompiled, None) is None or not _initialize(self, rows, args, kwargs):
             cls.__init__ = _initializer(cls, frozen)
             cls.__init__(self, *args, **kwargs)
 
@@ -108,26 +114,27 @@ def _getter(names: list[str]) -> Callable[[Any], Any]:
     return attrgetter(*names) if names else lambda o: ()
 
 
-def _initialize(self: Any, fields: dict[str, Field], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _initialize(self: Any, rows: list[Row], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Do what the compiled __init__ would, unless it would refuse these arguments; was it done?"""
-    names = [name for name, f in fields.items() if f.init]
-    given = dict(zip(names, args)) | kwargs
-    if len(given) < len(args) + len(kwargs) or not given.keys() <= set(names):
-        return False
-    for name in names:
-        f = fields[name]
-        if name not in given and f.default is MISSING and f.default_factory is MISSING:
+    taken = named = 0
+    for is_argument, name, set_field, default, make in rows:
+        if is_argument and taken < len(args):
+            value = args[taken]
+            taken += 1
+        elif is_argument and name in kwargs:
+            value = kwargs[name]
+            named += 1
+        elif default is not MISSING:
+            value = default
+        elif make is not MISSING:
+            value = make()
+        elif is_argument:
             return False
-    for name, f in fields.items():
-        if name in given:
-            value = given[name]
-        elif f.default is not MISSING:
-            value = f.default
-        elif f.default_factory is not MISSING:
-            value = f.default_factory()
         else:
             continue                                # __post_init__ is to set it
-        object.__setattr__(self, name, value)
+        set_field(self, value)
+    if taken < len(args) or named < len(kwargs):
+        return False
     if hasattr(self, "__post_init__"):
         self.__post_init__()
     return True

@@ -91,13 +91,14 @@ def remembered(facts: Facts) -> Facts:
     return facts
 
 
-def family(code: CodeType) -> Iterator[CodeType]:
+def family(code: CodeType) -> list[CodeType]:
     """`code` and all code nested in it."""
-    todo = [code]
+    found, todo = [], [code]
     while todo:
         code = todo.pop()
-        yield code
-        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        found.append(code)
+        todo += [constant for constant in code.co_consts if type(constant) is CodeType]
+    return found
 
 
 def _find_facts(code: CodeType) -> Facts:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from tracegrad.purity.code_facts import Mentions, family
@@ -18,6 +18,8 @@ from tracegrad.purity.values import CONTAINERS, cell_contents, of_container, of_
 SCALAR_BASES = (int, float, complex, str, bytes)
 FEW = 16
 DICT_GETTERS = (types.GetSetDescriptorType,)
+HOLDS_NOTHING = frozenset({str, int, bool, tuple, type(None), types.MemberDescriptorType, types.GetSetDescriptorType})
+"""Types of what is in classes and keeps no function."""
 
 
 def of_instance(view: View, o: Any) -> Part:
@@ -124,31 +126,35 @@ def _own_codes(mentions: Mentions, cls: type) -> frozenset[int]:
     """Those that the class has itself, not by its bases."""
     found = mentions.own_codes_of_class.get(cls)
     if found is None:
-        found = mentions.own_codes_of_class[cls] = frozenset(
-            id(code) for f in _functions_in(list(vars(cls).values())) for code in family(f.__code__))
+        codes = [code for f in _functions_in(vars(cls).values()) for code in family(f.__code__)]
+        found = mentions.own_codes_of_class[cls] = frozenset(map(id, codes))
     return found
 
 
-def _functions_in(members: list[Any]) -> Iterator[types.FunctionType]:
+def _functions_in(members: Iterable[Any]) -> list[types.FunctionType]:
     """The functions among the members of a class, and those that decorators and descriptors keep of them."""
-    todo, seen = list(members), set[int]()
+    found: list[types.FunctionType] = []
+    todo, seen = [member for member in members if type(member) not in HOLDS_NOTHING], set[int]()
     while todo:
         member = todo.pop()
+        kind = type(member)
+        if kind is types.FunctionType and not member.__closure__ and not member.__dict__:
+            found.append(member)
+            continue
         if id(member) in seen:
             continue
         seen.add(id(member))
-        kind = type(member)
         if kind is types.FunctionType:
-            yield member
-            kept = [cell_contents(cell) for cell in member.__closure__ or ()] + [member.__dict__.get("__wrapped__")]
+            found.append(member)
+            todo += [cell_contents(cell) for cell in member.__closure__ or ()] + [member.__dict__.get("__wrapped__")]
         elif kind is property:
-            kept = [member.fget, member.fset, member.fdel]
+            todo += [member.fget, member.fset, member.fdel]
         elif kind is staticmethod or kind is classmethod:
-            kept = [member.__func__]
-        else:
+            todo.append(member.__func__)
+        elif kind not in HOLDS_NOTHING:
             names = None if issubclass(kind, type | types.ModuleType) else namespace_of(member)
-            kept = [] if names is None else [v for v in names.values() if type(v) is types.FunctionType]
-        todo += kept
+            todo += [] if names is None else [v for v in names.values() if type(v) is types.FunctionType]
+    return found
 
 
 def namespace_of(o: Any) -> dict[str, Any] | None:

@@ -17,15 +17,18 @@ from functools import cache, cached_property
 from hashlib import blake2b
 from importlib.util import MAGIC_NUMBER
 from operator import attrgetter
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from codegen import content_key, default_cache
+from tracegrad.purity import bytecode, code_facts, inside_tensors
 from tracegrad.purity.code_facts import Facts, facts_of, known_facts, remembered
 
 FEW = 8
 """So many are taken apart before the disk is asked."""
+
+TAKING_APART = (bytecode, code_facts, inside_tensors)
+"""The modules that facts depend on."""
 
 _NAMES = tuple(field.name for field in fields(Facts) if field.name != "code")
 _values = attrgetter(*_NAMES)
@@ -83,13 +86,11 @@ def digest(code: CodeType) -> bytes:
 @cache
 def _sources() -> tuple[str, ...]:
     """What takes code apart: files, with size and time, as Python tells whether its bytecode is stale."""
-    here = Path(__file__).parent
     found = []
-    for folder in (here, here.parent):
-        with os.scandir(folder) as entries:
-            found += [f"{entry.name} {status.st_size} {status.st_mtime_ns}" for entry in entries
-                      if entry.name.endswith(".py") and (status := entry.stat())]
-    return tuple(sorted(found))
+    for module in TAKING_APART:
+        status = os.stat(str(module.__file__))
+        found.append(f"{module.__name__} {status.st_size} {status.st_mtime_ns}")
+    return tuple(found)
 
 
 def _read(key: str) -> Kept:

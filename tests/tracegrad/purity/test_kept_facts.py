@@ -1,7 +1,9 @@
 """What code mentions is found once for a machine, and anew where it changed or what is kept cannot be believed."""
 from __future__ import annotations
 
+import ast
 import marshal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,16 @@ def test_what_cannot_be_believed_is_found_anew(taken_apart, monkeypatch, tmp_pat
     assert predicted(program(20), monkeypatch) == first and len(taken_apart) == 22
     del taken_apart[:]
     assert predicted(program(20), monkeypatch) == first and len(taken_apart) == kept_facts.FEW
+
+
+def test_the_modules_that_facts_depend_on_are_known():
+    """All that taking code apart imports of this package, but for what is the same whatever it does."""
+    found, todo = set[str](), [code_facts.__name__]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            tree = ast.parse(Path(sys.modules[name].__file__ or "").read_text(encoding="utf-8"))
+            todo += [node.module for node in ast.walk(tree)
+                     if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tracegrad.")]
+    assert found == {module.__name__ for module in kept_facts.TAKING_APART}

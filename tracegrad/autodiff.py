@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from codegen.ir.builder import Builder, Value
@@ -147,16 +148,20 @@ def history(roots: Iterable[Node | Tensor]) -> list[Node]:
         if id(node) not in found:
             node.settle()
             found[id(node)] = node
-            waiting.extend(e for e in node.edges if e is not None and not isinstance(e, Tensor))
-    return sorted(found.values(), key=lambda node: -node.sequence)
+            for e in node.edges:
+                if e is not None and not isinstance(e, Tensor):
+                    waiting.append(e)
+    return sorted(found.values(), key=attrgetter("sequence"), reverse=True)
 
 
 def leading_to(nodes: list[Node], targets: set[int]) -> set[int]:
     """The targets, and the ids of the Nodes (latest first) from which a path leads to one."""
     found = set(targets)
     for node in reversed(nodes):
-        if any(e is not None and id(e) in found for e in node.edges):
-            found.add(id(node))
+        for e in node.edges:
+            if e is not None and id(e) in found:
+                found.add(id(node))
+                break
     return found
 
 
@@ -188,17 +193,22 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
     for t in targets or ():
         if t.grad_fn is not None:
             t.grad_fn.watch()
-    nodes = history(edges)
-    by_id = {id(node): node for node in nodes}
-    leaves: dict[int, Tensor] = {id(e): e for e in edges if isinstance(e, Tensor)}
-    leaves.update((id(e), e) for node in nodes for e in node.edges if isinstance(e, Tensor))
-    wanted = None if targets is None else {id(edge_of(t)) for t in targets}
-    needed = None if wanted is None else leading_to(nodes, wanted)
+    recorder = ACTIVE.get()
+    watch = None if recorder is None else pause(())
+    try:
+        nodes = history(edges)
+        by_id = {id(node): node for node in nodes}
+        leaves: dict[int, Tensor] = {id(e): e for e in edges if isinstance(e, Tensor)}
+        leaves.update((id(e), e) for node in nodes for e in node.edges if isinstance(e, Tensor))
+        wanted = None if targets is None else {id(edge_of(t)) for t in targets}
+        needed = None if wanted is None else leading_to(nodes, wanted)
+        inside = set() if recorder is None else recorder.nodes()
+        hooks = any(node.hooks or node.retained for node in nodes) or any(leaf.hooks for leaf in leaves.values())
+    finally:
+        resume(watch)
     given_out: set[int] = {id(g) for _, g in seeds}         # ids of cotangents that something else holds too
     captured: dict[int, Tensor] = {}
     walked: list[Node] = []
-    recorder = ACTIVE.get()
-    inside = set() if recorder is None else recorder.nodes()
 
     def arrived(key: int, g: Tensor) -> Tensor:
         node = by_id[key]
@@ -206,7 +216,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
             recorder.abort(Abort.HOOK if node.hooks else Abort.UNKNOWN_TENSOR,
                            f"{node.op}, which a backward in the run goes through and the run did not do")
         g = hooked(node.hooks, g, given_out)
-        if needed is None or any(id(e) in needed for e in node.edges):
+        if needed is None or not needed.isdisjoint(map(id, node.edges)):
             walked.append(node)
         retained = None if node.retained is None else node.retained()
         if retained is not None:
@@ -215,7 +225,6 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
             captured[key] = clone(g) if retained is not None else g
         return g
 
-    hooks = any(node.hooks or node.retained for node in nodes) or any(leaf.hooks for leaf in leaves.values())
     watch = None if recorder is None or hooks else pause(leaves.values())
     before, GRAD.enabled = GRAD.enabled, create_graph
     try:

@@ -126,7 +126,7 @@ class Node:
 
     def free(self) -> None:
         """Give up the saved values; a node without any stays usable."""
-        if self.operands is not None and any(type(s) is Saved for s in (self.result, *self.operands)):
+        if self.operands is not None and Saved in map(type, (self.result, *self.operands)):
             self.operands = self.result = None
 
     def _unpack(self, saved: Any, edge: Node | Tensor | None) -> Any:

@@ -133,6 +133,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
     core = set[int]()                                   # the ids of that of CORE
     judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
     on_self: set[int] = set()                           # code that may read any attribute of its first argument
+    uneventful: set[int] = set()                        # code that was entered, and is entered again like any other
     reference: FrameType | None = None                  # of an op, running; or what runs outside
 
     def hook(frame: FrameType, event: str, arg: Any) -> None:
@@ -147,6 +148,8 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             return
         key = id(frame.f_code)
         if event == "call":
+            if key in uneventful:
+                return
             if frame.f_code.co_filename.startswith(UNWATCHED) or frame.f_code is OUTSIDE:
                 reference = frame
                 return
@@ -157,6 +160,8 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             if frame.f_code.co_name == "__exit__" and any(
                     issubclass(type(v), BaseException) for v in arguments(frame)):
                 seen.caught = True
+            if key not in on_self and frame.f_code.co_name != "__exit__" and (key in codes or key in trusted):
+                uneventful.add(key)
         elif event == "return":
             if arg is None and key in codes and frame.f_code.co_code[frame.f_lasti] not in LEAVING:
                 seen.left_by_error = True

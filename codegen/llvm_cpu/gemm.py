@@ -21,7 +21,7 @@ from functools import partial
 
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.gemm_packing import SQUARE, STRIP_VECTORS, Part, Room, copy_strip, transpose
+from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, STRIP_VECTORS, Part, Room, copy_strip, fetch_strip, transpose
 from codegen.llvm_cpu.gemm_panels import Panel, Panels
 
 STRETCH = 256
@@ -36,8 +36,8 @@ _MARGIN = 64
 _FEW_ROWS = 4
 """Rows of the smaller block that takes what the larger leaves."""
 
-LINE, _BEGUN = 64, 2
-"""Bytes of a line of a cache; so many of a row are asked for, from where the processor goes on by itself."""
+_BEGUN = 2
+"""So many lines of a cache are asked for of a row, from where the processor goes on by itself."""
 
 TERMS = 4
 """Terms in a turn of the innermost loop, a power of two."""
@@ -161,7 +161,7 @@ class _Gemm(Panels):
         """
         a = self.a
         for line in self.lines(self.at(z, self.times(i, pitch)), pitch, self.block):
-            a.prefetch(line)
+            fetch_strip(self, line)
 
         def of_a() -> list[Value]:
             for line in self.lines(self.at(x.start, self.times(i, x.pitch)), x.pitch, self.block):
@@ -179,7 +179,7 @@ class _Gemm(Panels):
         def some() -> list[Value]:
             at = self.at(start, a.select(self.transposed, pieces, self.times(rows, pitch)))
             for line in self.lines(at, pitch, max(self.strip, 2 * self.block)):
-                a.prefetch(line)
+                fetch_strip(self, line)
             return []
 
         a.when(self.less(a.select(self.transposed, pieces, rows), y.lines), [], some)

@@ -18,6 +18,9 @@ SQUARE = 8
 """Transposition is done in squares (see squares) of so many rows and columns, or of half or a quarter as many."""
 
 
+LINE = 64
+"""Bytes of a line of a cache."""
+
 _AHEAD = 16
 """So many lines ahead are fetched: a part's lines are too short for the processor to see where the next begins."""
 
@@ -40,13 +43,21 @@ class Room:
     pitch: Value
 
 
+def fetch_strip(e: Elements, start: Value) -> None:
+    """Ask for a line of a strip, by where lines of the cache end: where arrays begin inside one, as NumPy's do, the
+    strip before has brought the first."""
+    size = STRIP_VECTORS * e.features.vector_bytes
+    for end in range(min(LINE, size), size + 1, LINE):
+        e.a.prefetch(e.at(start, e.number(end // e.item - 1)))
+
+
 def copy_strip(e: Elements, part: Part, room: Room) -> list[Value]:
     """Line p of a part that is no wider than a strip becomes line p of the room; what is missing to a strip is 0."""
     masks = [e.mask(e.minus(part.elements, e.number(v * e.lanes)), e.lanes) for v in range(STRIP_VECTORS)]
 
     def copy(p: Value, full: bool) -> list[Value]:
         start, target = (e.at(place.start, e.times(p, place.pitch)) for place in (part, room))
-        e.a.prefetch(e.at(start, e.times(part.pitch, e.number(_AHEAD))))
+        fetch_strip(e, e.at(start, e.times(part.pitch, e.number(_AHEAD))))
         for v, mask in enumerate(masks):
             offset = e.number(v * e.lanes)
             at = e.at(start, offset)

@@ -20,6 +20,7 @@ from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Constant, Plan
 from codegen.schedule.tasks import JOIN, Piece, Place, Task, copy, launch
+from codegen.schedule.turned import turned
 
 
 def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: Machine | None = None) -> Plan:
@@ -67,9 +68,10 @@ def _lowered(graph: StaticGraph, calls: dict[int, tuple[int, ...]], required: fr
              machine: Machine) -> tuple[Partition, list[list[Lowered]]]:
     """The partition, and the kernels of each group.
 
-    A value that turns out to be needed at points at which its group cannot compute it is cut off: others read it.
+    A value that turns out to be needed at points at which its group cannot compute it is cut off: others read it. So is
+    what reductions would read in two orders, from the start.
     """
-    cut: frozenset[int] = frozenset()
+    cut = turned(graph)
     alike = AlikeGroups(graph)
     while True:
         found = partition(graph, calls, required, cut, machine)

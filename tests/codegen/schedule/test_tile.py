@@ -86,3 +86,29 @@ def test_transposes_go_in_tiles() -> None:
     assert [a.clip is not None for a in kernel.passes[0].axes] == [True, True]
     small = matrix(7, 30)
     assert len(only_kernel(small, small.emit("transpose", axes=(1, 0))).axes) == 2
+
+
+def crossed(x: Value, axes: tuple[int, ...]) -> Value:
+    return x + x.emit("transpose", axes=axes)
+
+
+@pytest.mark.parametrize("shape, axes, stored", [
+    ((130, 130), (1, 0), True), ((3, 80, 80), (0, 2, 1), True), ((80, 3, 80), (2, 1, 0), True),
+    ((80, 80, 3), (1, 0, 2), False),                # the last axis stays where it is
+    ((20, 20), (1, 0), False),
+])
+@pytest.mark.parametrize("reduced", [0, 1])
+def test_what_reductions_would_read_in_two_orders_is_stored(shape, axes, stored: bool, reduced: int) -> None:
+    x = matrix(*shape)
+    both = crossed(x, axes) * 3.0
+    results = [both.emit("sum", axis=(reduced,), keepdims=False)]
+    data = np.random.default_rng(0).normal(size=shape).astype("f4")
+    kernels = kernels_of(agree(x.builder.graph(results), [data]))
+    whole = [kernel for kernel in kernels if any(p.size == data.size and p.access == "out" for p in kernel.params)]
+    assert len(whole) == stored
+
+
+def test_what_is_read_in_one_other_order_is_not() -> None:
+    x, row = (b := Builder("f")).input(TensorType("f32", (200, 300))), b.input(TensorType("f32", (200,)))
+    product = x.emit("transpose", axes=(1, 0)) * row
+    assert len(kernels_of(schedule(b.graph([product.emit("sum", axis=(1,), keepdims=False)])))) == 1

@@ -7,10 +7,12 @@ Golden files: text that a test makes, kept in a file, so that a change of it sho
 """
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -38,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(folder.cleanup)
 
 
+def pytest_collection_finish() -> None:
+    """What was collected, of which there is much, the garbage collector need not go through again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files, compare nothing")
 
@@ -54,6 +62,32 @@ def native_entry() -> None:
 
     trace_tree.SOON = 0
     install(Traced, TraceTree, wait=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Each kernel is compiled once, and well: as a draft it would be again meanwhile, and time would decide
+    which code a test meets. Tests of drafts, which compute the same bits, ask for `drafts`.
+    """
+    from codegen.llvm_cpu import build, products
+
+    class Well(products.Loading):
+        def __init__(self, *given: Any, draft: bool = False, **named: Any):
+            super().__init__(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (build, products):
+            patch.setattr(module, "Loading", Well)
+        yield
+
+
+@pytest.fixture
+def drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are compiled as in other processes: quickly, and well while they run."""
+    from codegen.llvm_cpu import build, loading, products
+
+    for module in (build, products):
+        monkeypatch.setattr(module, "Loading", loading.Loading)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 from program_strategies import scenarios
 from random_programs import played
 
+pytestmark = pytest.mark.usefixtures("drafts")
+
 
 @pytest.mark.parametrize(("target", "examples"), [("interpret", 150), ("llvm_cpu", 100)])
 def test_traced_programs_do_what_the_same_programs_do_eagerly(target: str, examples: int) -> None:

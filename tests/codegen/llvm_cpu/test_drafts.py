@@ -26,6 +26,7 @@ from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Launch
 
+pytestmark = pytest.mark.usefixtures("drafts")
 SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3e38, 1e-310, 1.0)
 
 

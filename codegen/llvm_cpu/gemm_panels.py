@@ -12,7 +12,7 @@ from codegen.llvm_cpu.features import Features
 
 LITERALS = ("m", "n", "k", "a_row", "a_term", "transposed", "copied", "b_pitch", "rows", "columns", "across", "panels")
 """What the functions read behind their buffers: sizes; elements of a from row to row and from term to term; is b stored
-by columns; else are its strips copied together; elements from one of its lines to the next; sizes of a panel; panels
+by columns; else are its strips copied; elements from one of its lines to the next; sizes of a panel; panels
 across; panels of one product."""
 
 _ADDRESSED = 6

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codegen.ir.structs import struct
+from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import gemm
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.blas_panels import LLVM_TYPES
@@ -70,8 +71,9 @@ class MatmulLaunch:
     literals: tuple[int, ...]
 
 
-_COPY_ROWS = 24
-"""Strips of b are copied together for panels with so many rows: enough for the copy to pay."""
+_COPY_ROWS, _NEAR_BYTES = 24, 1 << 14
+"""Strips of b are copied for panels with so many rows, enough for the copy to pay, if b is larger than what stays in
+the first cache as it is."""
 
 
 def launch(step: Matmul, blas: Blas) -> MatmulLaunch:
@@ -89,7 +91,8 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
-        "transposed": transpose_b, "copied": rows >= _COPY_ROWS, "b_pitch": k if transpose_b else n,
+        "transposed": transpose_b, "copied": rows >= _COPY_ROWS and k * n * DTYPES[step.dtype].itemsize > _NEAR_BYTES,
+        "b_pitch": k if transpose_b else n,
         "rows": rows, "columns": columns, "across": across, "panels": across * down,
     }
     literals = tuple(int(value[name]) for name in LITERALS)

@@ -70,6 +70,7 @@ class Facts:
 
 
 _FACTS: dict[int, Facts] = {}       # by id of the code: equal code of two modules is not the same code
+_FAMILIES: dict[int, list[CodeType]] = {}       # by id of the code that is first in it
 MOST_FACTS = 20_000
 
 
@@ -92,12 +93,17 @@ def remembered(facts: Facts) -> Facts:
 
 
 def family(code: CodeType) -> list[CodeType]:
-    """`code` and all code nested in it."""
-    found, todo = [], [code]
-    while todo:
-        code = todo.pop()
-        found.append(code)
-        todo += [constant for constant in code.co_consts if type(constant) is CodeType]
+    """`code` and all code nested in it; remembered."""
+    found = _FAMILIES.get(id(code))
+    if found is None:
+        if len(_FAMILIES) >= MOST_FACTS:
+            _FAMILIES.clear()
+        found = _FAMILIES[id(code)] = []
+        todo = [code]
+        while todo:
+            member = todo.pop()
+            found.append(member)
+            todo += [constant for constant in member.co_consts if type(constant) is CodeType]
     return found
 
 

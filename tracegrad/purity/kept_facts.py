@@ -54,7 +54,7 @@ class KeptFacts:
             return facts_of(code)
         if self._kept is None:
             self._kept = _read(self._key)
-        values = self._kept.get(digest(code))
+        values = self._kept.get(digest(code)) if self._kept else None
         if values is None:
             self._is_whole = False
             return facts_of(code)

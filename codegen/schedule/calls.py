@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -142,15 +143,8 @@ def _views(graph: StaticGraph, operand: int) -> list[_View]:
     """The operand, and the values it is a movement of as far as their buffers hold its matrices, the farthest last."""
     shape = graph.shapes[operand]
     extents = {f"a{k}": n for k, n in enumerate(shape)}
-    point: Point = tuple(axis(a, n) for a, n in extents.items())
+    point, layouts = _layouts(shape)
     rows, columns = shape[-2:]
-    turned = (*point[:-2], point[-1], point[-2])
-    layouts = {
-        flatten(turned[-2:], (columns, rows)): (True, True),
-        flatten(point[-2:], (rows, columns)): (False, True),
-        flatten(turned, (*shape[:-2], columns, rows)): (True, False),
-        flatten(point, shape): (False, False),
-    }
     found: list[_View] = []
     value = operand
     while True:
@@ -171,6 +165,20 @@ def _views(graph: StaticGraph, operand: int) -> list[_View]:
         content = _Content(value, shape, place)
         found[-1] = replace(last, content=content.turned() if last.transposed else content)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _layouts(shape: tuple[Size, ...]) -> tuple[Point, Mapping[Index, tuple[bool, bool]]]:
+    """A point of matrices of this shape, and of what places it may be at (transposed, shared)."""
+    point: Point = tuple([axis(f"a{k}", n) for k, n in enumerate(shape)])
+    rows, columns = shape[-2:]
+    turned = (*point[:-2], point[-1], point[-2])
+    return point, {
+        flatten(turned[-2:], (columns, rows)): (True, True),
+        flatten(point[-2:], (rows, columns)): (False, True),
+        flatten(turned, (*shape[:-2], columns, rows)): (True, False),
+        flatten(point, shape): (False, False),
+    }
 
 
 def _axis(name: str, extents: dict[str, Size]) -> Index:

@@ -6,7 +6,6 @@ thread waits for those that compile, and "other" what is in no stage: the guards
 """
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.compile_latency import MOST_CALLS, PROGRAMS
+from benchmarks.rounds import environment
 
 STAGES = {
     "import": ("importlib._bootstrap:_find_and_load",),
@@ -90,13 +90,21 @@ def measure(program: str) -> None:
 
 
 def main() -> None:
-    for program in sys.argv[1:] or PROGRAMS:
+    programs = sys.argv[1:] or [*PROGRAMS]
+    with tempfile.TemporaryDirectory() as folder:
+        measured_apart(programs[0], folder)         # from now on modules are there as bytecode
+    for program in programs:
         with tempfile.TemporaryDirectory() as folder:
             for cache in ("cold", "warm"):
-                code = f"from benchmarks.latency_stages import measure; measure({program!r})"
-                environment = {**os.environ, "TRACEGRAD_CACHE_DIR": folder}
-                print(f"{program}, {cache}:", end=" ", flush=True)
-                subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+                print(f"{program}, {cache}: {measured_apart(program, folder)}", flush=True)
+
+
+def measured_apart(program: str, folder: str) -> str:
+    """What `measure` prints in a fresh process whose cache is in `folder`."""
+    code = f"from benchmarks.latency_stages import measure; measure({program!r})"
+    own = {**environment(2), "TRACEGRAD_CACHE_DIR": folder}
+    return subprocess.run([sys.executable, "-c", code], env=own, check=True, stdout=subprocess.PIPE, text=True
+                          ).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ from codegen.schedule.kernel import (
     makes_value,
     operands,
 )
+from codegen.schedule.signs import never_positive
 from codegen.schedule.value_types import value_dtypes
 
 WORTH_TWICE = 1 << 15
@@ -98,6 +99,7 @@ class _Writer:
         self.tile = tile_of(kernel)
         self.kernel = self.tile.kernel if self.tile else kernel
         self.dtypes, self.features, self.nest, self.a = dtypes, features, nest, nest.a
+        self.below_0 = never_positive(kernel)
         self.strip = strip_width(kernel, nest.lanes)
         self.ahead = self.tile.ahead if self.tile else None if self.strip else ahead_of(kernel)
         self.shelves = make_shelves(nest.a, kernel, dtypes, nest.lanes)
@@ -349,7 +351,7 @@ class _Writer:
             case Gather():
                 return memory.gather(a, self.buffers, point, s, values[s.k])
             case Unary():
-                return operations.unary(a, self.features, s.op, values[s.x])
+                return operations.unary(a, self.features, s.op, values[s.x], s.x in self.below_0)
             case Binary():
                 return operations.binary(a, self.features, s.op, values[s.x], values[s.y])
             case Select():

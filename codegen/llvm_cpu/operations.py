@@ -15,7 +15,7 @@ from codegen.llvm_cpu.halves import HALVES, from_double, rounded
 from codegen.llvm_cpu.integers import INTEGER_OPS
 from codegen.llvm_cpu.remainders import REMAINDERS
 from codegen.llvm_cpu.vector_arithmetic import Arithmetic
-from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO, NOT_OF_F64
+from codegen.llvm_cpu.vector_math import BELOW_0, FUNCTIONS, FUNCTIONS_OF_TWO, NOT_OF_F64
 
 _BITS = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}
 _FLOAT, _SIGNED, _UNSIGNED, _BOOL = range(4)
@@ -130,12 +130,13 @@ _BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _s
 # ---- one operand ----------------------------------------------------------------------------------------------------
 
 
-def unary(a: Assembler, features: Features, op: str, x: Value) -> Value:
-    """The op with one operand."""
+def unary(a: Assembler, features: Features, op: str, x: Value, below_0: bool = False) -> Value:
+    """The op with one operand, of which `below_0` says that it is known not to be above 0."""
     if x.type.dtype in HALVES and op not in _EXACT:
-        return rounded(a, features, unary(a, features, op, _single(a, x)), x.type.dtype)
+        return rounded(a, features, unary(a, features, op, _single(a, x), below_0), x.type.dtype)
     if op in FUNCTIONS:
-        return FUNCTIONS[op](Arithmetic(a, x.type, features), x)
+        function = BELOW_0.get(op, FUNCTIONS[op]) if below_0 else FUNCTIONS[op]
+        return function(Arithmetic(a, x.type, features), x)
     if op in _ROUNDING:
         number = _single(a, x) if x.type.dtype in HALVES else x
         return a.relabel(getattr(Arithmetic(a, number.type, features), op)(number), x.type)

@@ -27,6 +27,20 @@ def exp(m: Arithmetic, x: Value) -> Value:
     return _one_plus(m, *reduced_exp(m, bounded(m, x)))
 
 
+def exp_below_0(m: Arithmetic, x: Value) -> Value:
+    """exp(x), the same bits, for x that is not above 0: nothing overflows, so 2^n needs no halves.
+
+    2^(n + 65) is a normal number for every n that is needed, and the product with 2^-65 is rounded where that is not. A
+    bias that is even, as that of `exp`, leaves the same n where x / ln 2 is halfway between two.
+    """
+    inside = m.at_least(x, m.format.exp_range[0])
+    if m.features.ldexp and m.type.lanes > 1:
+        return _one_plus(m, *reduced_exp(m, inside))
+    p, k = reduced_exp(m, inside, 65 - m.format.bias)
+    scale = m.power_of_biased(k)
+    return m.mul(m.fma(p, scale, scale), m.number(2.0 ** -65))
+
+
 def bounded(m: Arithmetic, x: Value) -> Value:
     """x in exp_range, beyond which exp is 0 or infinity."""
     low, high = m.format.exp_range

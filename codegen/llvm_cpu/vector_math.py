@@ -46,5 +46,8 @@ FUNCTIONS_OF_TWO: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {
 }
 """The functions of two operands by the name of their op."""
 
+BELOW_0: dict[str, Callable[[Arithmetic, Value], Value]] = {"exp": exponentials.exp_below_0}
+"""Those that take less, and give the same, where it is known that the operand is not above 0 (see schedule.signs)."""
+
 NOT_OF_F64 = frozenset({"asinh", "acosh", "atanh", "erfc"})
 """Functions that need the digits of f64 to be exact in f32, and have no code that is exact in f64."""

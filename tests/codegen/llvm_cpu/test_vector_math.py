@@ -10,6 +10,8 @@ from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import PORTABLE
 from codegen.llvm_cpu.vector_math import FUNCTIONS, FUNCTIONS_OF_TWO, NOT_OF_F64
+from codegen.schedule.kernel_text import parse_kernel
+from codegen.schedule.signs import never_positive
 
 TOLERANCE = 2.0
 each_function = pytest.mark.parametrize("op", FUNCTIONS)
@@ -31,6 +33,34 @@ def apply(op: str, *operands: np.ndarray, features, vector: str | None = "i") ->
 def test_f32_on_every_7919th_number(op, features):
     x = np.arange(0, 1 << 32, 7919, dtype=np.uint32).view(np.float32)
     assert error_of(op, apply(op, x, features=features), [x], np.float64).max() <= TOLERANCE
+
+
+@each_features
+@pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
+def test_what_is_known_not_to_be_positive_has_the_same_exp(dtype, features):
+    """Bit for bit: random bits, what is subnormal or 0, infinity."""
+    bits = {"f16": np.uint16, "f32": np.uint32, "f64": np.uint64}[dtype]
+    width, count = 8 * np.dtype(bits).itemsize, 200_000
+    generator = np.random.default_rng(0)
+    x = np.concatenate([generator.integers(1 << width - 1, 1 << width, count, bits).view(DTYPES[dtype]),
+                        -generator.uniform(0, 760 if dtype == "f64" else 110, count).astype(DTYPES[dtype]),
+                        np.array([-0.0, float("-inf"), float("nan")], DTYPES[dtype])])
+    found = []
+    for op in ("abs", "neg"):                   # the sign of what neg gives is not known
+        result = np.empty_like(x)
+        kernel = parse_kernel(f"""kernel (b0: {dtype}[{x.size}] in, b1: {dtype}[{x.size}] out) {{
+          for i < {x.size} vector:
+            pass:
+              v0 = load b0[i]
+              v1 = {op} v0
+              v2 = neg v1
+              v3 = exp v2
+              store b1[i] v3
+        }}""")
+        assert (2 in never_positive(kernel)) == (op == "abs")
+        compile_kernel(kernel, features)([x, result])
+        found.append(result)
+    np.testing.assert_array_equal(*found)
 
 
 @more_digits

@@ -24,18 +24,24 @@ EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "0"))
 SEED = int(os.environ.get("AGREEMENT_SEED", "0"))
 
 
-def on_random(examples: int, *drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorates a test that takes what `drawn` draw as its last arguments."""
+def on_random(examples: int, *drawn: st.SearchStrategy[Any], where: str = ""
+              ) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a test that takes what `drawn` draw as its last arguments; what else is the same draws others at other
+    places `where` it runs.
+    """
     chosen = settings(max_examples=EXAMPLES or examples, deadline=None, database=None, report_multiple_bugs=False,
                       suppress_health_check=list(HealthCheck))
-    return lambda test: seed(SEED)(chosen(given(*drawn)(test)))
+    return lambda test: seed(f"{SEED} {where}")(chosen(given(*drawn)(test)))
 
 
-def played(scenarios: st.SearchStrategy[Scenario], target: str, examples: int) -> SimpleNamespace:
-    """Runs programs as twins; sums of the stats of the traced ones, with `programs` and how many never aborted."""
+def played(scenarios: st.SearchStrategy[Scenario], target: str, examples: int, where: str = "") -> SimpleNamespace:
+    """Runs programs as twins; sums of the stats of the traced ones, with `programs` and how many never aborted.
+
+    Programs are others for other targets.
+    """
     sums = SimpleNamespace(programs=0, without_aborts=0, calls=0, replays=0, follows=0, eager_calls=0)
 
-    @on_random(examples, scenarios)
+    @on_random(examples, scenarios, where=f"{target} {where}")
     def run(scenario: Scenario) -> None:
         stats = play(scenario, target)
         sums.programs += 1

@@ -136,7 +136,9 @@ class _Object:
                 raise Unusual(f"{self.name(symbol)!r} is in section {symbol.section}")
             return base + places[symbol.section] + symbol.value
 
-        image = bytearray(end)
+        written = [at + self.sections[number].size for number, at in places.items()
+                   if self.sections[number].kind == _CONTENT]
+        image = bytearray(max([split, *written]))            # new memory is zeros
         for number, at in places.items():
             section = self.sections[number]
             if section.kind == _CONTENT:
@@ -169,9 +171,12 @@ class _Object:
         return addresses
 
     def _placed(self, start: int, written: bool) -> tuple[dict[int, int], int]:
-        """Where each section that is written, or each that is not, goes, from `start` on, and where the last ends."""
+        """Where each section that is written, or each that is not, goes, from `start` on, and where the last ends.
+
+        Those that are nothing but zeros come last.
+        """
         places: dict[int, int] = {}
-        for number, section in enumerate(self.sections):
+        for number, section in sorted(enumerate(self.sections), key=lambda of: of[1].kind == _ZEROS):
             if section.is_loaded and bool(section.flags & _WRITTEN) == written:
                 places[number] = start = _up(start, max(section.alignment, 1))
                 start += section.size

@@ -7,9 +7,9 @@
           c[block, strip] in registers;  for p: += a[block, p], in every lane, * b[p, strip]
 
 1. Every element of c is one chain of fused multiply-adds over the terms in order, whatever the sizes, the panels, the
-   vectors and the threads; a stretch goes on from what the one before it stored.
+   vectors and the threads; a stretch goes on from what the one before it left in a room, and the last stores c.
 2. The innermost loop reads rows of a that lie term by term, and full strips of b. A strip with fewer columns is always
-   arranged, and its part of c is computed in a room: no loop over terms has a mask.
+   arranged, and its part of c goes through the room, too: no loop over terms has a mask.
 3. Rows beyond the last are computed as copies of it, and stored to the same place.
 4. The innermost loop has no instruction but loads and multiply-adds for most of its length (see lines in gemm_panels):
    a neighbor on the same core, another program's thread, leaves half of the instructions that a core takes in.
@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, STRIP_VECTORS, Part, Room, copy_strip, fetch_strip, transpose
@@ -29,6 +30,9 @@ STRETCH = 256
 
 MOST_ROWS = 264
 """The most rows of a panel: a stretch of them stays in the second cache while strips pass by."""
+
+MOST_COLUMNS = 512
+"""The most columns of a panel, a multiple of those of a strip: more save nothing more."""
 
 _MARGIN = 64
 """Bytes between lines in a room, so that lines of a power of two do not all fall into the same place of a cache."""
@@ -55,6 +59,20 @@ def emit_gemm(dtype: str, symbol: str, features: Features) -> str:
     return gemm.text(symbol)
 
 
+@struct
+class Sums:
+    """A strip of a panel of c: where its sums are until the last stretch, and where they belong.
+
+    columns: those that there are, from here to the end of the panel. going_on: not the first stretch; last: the last.
+    """
+
+    room: Value
+    z: Value
+    columns: Value
+    going_on: Value
+    last: Value
+
+
 class _Gemm(Panels):
     def __init__(self, a: Assembler, dtype: str, features: Features):
         super().__init__(a, dtype, features)
@@ -62,7 +80,7 @@ class _Gemm(Panels):
         self.margin = _MARGIN // self.item
         self.rows_room = a.room((MOST_ROWS + SQUARE) * (STRETCH * self.item + _MARGIN))
         self.strip_room = a.room(STRETCH * STRIP_VECTORS * features.vector_bytes)
-        self.part_room = a.room(MOST_ROWS * STRIP_VECTORS * features.vector_bytes)
+        self.sums_room = a.room(MOST_ROWS * MOST_COLUMNS * self.item)
 
     def panel(self, panel: Panel) -> list[Value]:
         """c[panel]."""
@@ -107,49 +125,46 @@ class _Gemm(Panels):
                          a.select(moved, strip_room.pitch, of["b_pitch"]))
             following = self.at(start, a.select(self.transposed, self.times(
                 of["b_pitch"], self.number(self.strip)), self.number(self.strip)))
-            return self._strip(arranged, lines, self.at(panel.z, j), columns, a.compare("icmp ne", p, zero), first,
-                               following)
+            last = a.compare("icmp eq", self.plus(p, depth), of["k"])
+            sums = Sums(self.at(self.sums_room, self.times(j, self.number(MOST_ROWS))), self.at(panel.z, j), columns,
+                        a.compare("icmp ne", p, zero), last)
+            return self._strip(arranged, lines, sums, first, following)
 
         return a.loop(zero, panel.columns, self.strip, [], lambda j, _: strip(j))
 
-    def _strip(self, x: Part, y: Part, z: Value, columns: Value, going_on: Value, first: Value,
-               following: Value) -> list[Value]:
-        """c[:, strip] gets the terms of a stretch; without `columns` enough for a strip, in a room and from there.
+    def _strip(self, x: Part, y: Part, sums: Sums, first: Value, following: Value) -> list[Value]:
+        """c[:, strip] gets the terms of a stretch, in the room until the last.
 
         `first`: no strip of the stretch came before, so a may be far away; `following`: where the next one starts.
         """
         a, rows, zero = self.a, x.lines, self.number(0)
-        masks = [self.mask(self.minus(columns, self.number(v * self.lanes)), self.lanes) for v in range(STRIP_VECTORS)]
-        partial = self.less(columns, self.number(self.strip))
-        apart = self.literal["n"]
-        here, room_pitch = a.select(partial, self.part_room, z), self.number(self.strip)
-        pitch = a.select(partial, room_pitch, apart)
-        a.when(a.binary("and", partial, going_on), [], lambda: self._each_row(
-            rows, masks, (z, apart), (self.part_room, room_pitch), into_room=True))
+        partial = self.less(sums.columns, self.number(self.strip))
+        done = a.binary("and", sums.last, self.not_(partial))
+        out = a.select(done, sums.z, sums.room)
+        pitch = a.select(done, self.literal["n"], self.number(self.strip))
         whole = self.times(a.binary("udiv", rows, self.number(self.block)), self.number(self.block))
 
         def block(i: Value) -> list[Value]:
-            self._fetch(self.plus(i, self.number(self.block)), x, here, pitch, first)
+            self._fetch(self.plus(i, self.number(self.block)), x, out, pitch, first)
             self._fetch_strip(i, y, following)
-            return self._block(self.block, i, x, y, here, pitch, going_on)
+            return self._block(self.block, i, x, y, sums, out, pitch)
 
         a.when(self.less(zero, whole), [], lambda: a.loop(zero, whole, self.block, [], lambda i, _: block(i)))
         a.when(self.less(whole, rows), [], lambda: a.loop(whole, rows, _FEW_ROWS, [], lambda i, _: self._block(
-            _FEW_ROWS, i, x, y, here, pitch, going_on)))
-        return a.when(partial, [], lambda: self._each_row(
-            rows, masks, (z, apart), (self.part_room, room_pitch), into_room=False))
+            _FEW_ROWS, i, x, y, sums, out, pitch)))
+        return a.when(a.binary("and", partial, sums.last), [], lambda: self._columns_out(sums, rows))
 
-    def _each_row(self, rows: Value, masks: list[Value], outside: tuple[Value, Value], inside: tuple[Value, Value],
-                  into_room: bool) -> list[Value]:
-        """Copy the columns of the masks of each row, into the room or out of it."""
+    def _columns_out(self, sums: Sums, rows: Value) -> list[Value]:
+        """Copy the columns that there are of each row out of the room."""
+        masks = [self.mask(self.minus(sums.columns, self.number(v * self.lanes)), self.lanes)
+                 for v in range(STRIP_VECTORS)]
+
         def row(i: Value) -> list[Value]:
-            out, own = (self.at(start, self.times(i, pitch)) for start, pitch in (outside, inside))
+            out = self.at(sums.z, self.times(i, self.literal["n"]))
+            own = self.at(sums.room, self.times(i, self.number(self.strip)))
             for v, mask in enumerate(masks):
                 at, room = (self.at(line, self.number(v * self.lanes)) for line in (out, own))
-                if into_room:
-                    self.a.store(self.a.masked_load(self.lane, at, mask, False), room)
-                else:
-                    self.a.masked_store(self.a.load(self.lane, room, False), at, mask)
+                self.a.masked_store(self.a.load(self.lane, room, False), at, mask)
             return []
 
         return self.a.loop(self.number(0), rows, 1, [], lambda i, _: row(i))
@@ -184,18 +199,19 @@ class _Gemm(Panels):
 
         a.when(self.less(a.select(self.transposed, pieces, rows), y.lines), [], some)
 
-    def _block(self, block: int, i: Value, x: Part, y: Part, z: Value, pitch: Value, going_on: Value) -> list[Value]:
-        """c[i : i + block, strip] gets the terms of a stretch."""
+    def _block(self, block: int, i: Value, x: Part, y: Part, of: Sums, out: Value, pitch: Value) -> list[Value]:
+        """c[i : i + block, strip] gets the terms of a stretch, from the room to `out`, whose rows are `pitch` apart."""
         a = self.a
         numbers = [self.plus(i, self.number(r)) for r in range(block)]
         if block != self.block:
             last = self.minus(x.lines, self.number(1))
             numbers = [self.least(r, last) for r in numbers]
         offsets = [self.times(self.minus(r, i), x.pitch) for r in numbers]
-        outs = [self.at(self.at(z, self.times(r, pitch)), self.number(v * self.lanes))
-                for r in numbers for v in range(STRIP_VECTORS)]
-        sums = a.when(going_on, [a.constant(self.lane, 0.0)] * len(outs), lambda: [
-            a.load(self.lane, out, invariant=False) for out in outs])
+        kept, outs = ([self.at(self.at(start, self.times(r, step)), self.number(v * self.lanes))
+                       for r in numbers for v in range(STRIP_VECTORS)]
+                      for start, step in ((of.room, self.number(self.strip)), (out, pitch)))
+        sums = a.when(of.going_on, [a.constant(self.lane, 0.0)] * len(outs), lambda: [
+            a.load(self.lane, at, invariant=False) for at in kept])
 
         def rows(start: Value) -> list[Value]:
             if block == self.block:
@@ -216,8 +232,8 @@ class _Gemm(Panels):
         carried, several = [self.at(x.start, self.times(i, x.pitch)), y.start, *sums], self.down_to(y.lines, TERMS)
         for first, last, count in ((self.number(0), several, TERMS), (several, y.lines, 1)):
             carried = self._turns(first, last, count, carried, partial(terms, count))
-        for total, out in zip(carried[2:], outs, strict=True):
-            a.store(total, out)
+        for total, at in zip(carried[2:], outs, strict=True):
+            a.store(total, at)
         return []
 
     def _turns(self, first: Value, last: Value, step: int, carried: list[Value],

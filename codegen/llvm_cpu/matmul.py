@@ -37,9 +37,6 @@ PANEL_WORK = 1 << 17
 HANDED_WORK, HANDED = 1 << 16, 48
 """The same of a panel of several rows; what reading an element of c that another thread has written costs one."""
 
-MOST_COLUMNS = 512
-"""More columns of a panel save nothing more."""
-
 DOTS_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64))
 """For one row where each column lies together."""
 
@@ -104,7 +101,7 @@ def _own_cut(m: int, transpose_a: bool, transpose_b: bool) -> Cut:
     if m == 1:
         return DOTS_CUT if transpose_b else LINES_CUT
     return Cut(
-        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(gemm.MOST_ROWS, MOST_COLUMNS),
+        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(gemm.MOST_ROWS, gemm.MOST_COLUMNS),
         of_a=ARRANGED["transposed" if transpose_a else "read"],
         of_b=ARRANGED["transposed" if transpose_b else "copied"])
 

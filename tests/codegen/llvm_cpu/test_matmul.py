@@ -18,7 +18,7 @@ from codegen.llvm_cpu import blas_panels, build, encode, matmul, products, threa
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
-from codegen.llvm_cpu.gemm import MOST_ROWS
+from codegen.llvm_cpu.gemm import MOST_COLUMNS, MOST_ROWS
 from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
@@ -259,9 +259,9 @@ def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> 
         if launch.symbol.startswith("gemm_f"):
             panel = min(m, of["rows"]) * min(n, of["columns"])
             worth = panel * k >= matmul.HANDED_WORK + matmul.HANDED * min(panel, 1 << 14)
-            assert worth or of["panels"] == 1 or m > MOST_ROWS or n > matmul.MOST_COLUMNS
+            assert worth or of["panels"] == 1 or m > MOST_ROWS or n > MOST_COLUMNS
             assert of["rows"] <= MOST_ROWS
-            assert of["columns"] <= matmul.MOST_COLUMNS
+            assert of["columns"] <= MOST_COLUMNS
 
 
 def test_what_multiplies_is_compiled_while_a_program_is_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:

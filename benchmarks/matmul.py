@@ -1,18 +1,19 @@
 """matmul: products of matrices by size, layout, batch and dtype, in GFLOP/s.
 
-Measured on 2 vCPU with AVX2 (peak 83 GFLOP/s of f32 for one thread, 165-180 for two, while both have a core of their
-own). On one thread our own code reaches 95-100 % of the peak from 256^2 to 512^2, and OpenBLAS as much. On two threads
-it is 20 % faster than NumPy at 256^2 (94 % of the peak) and as fast at 512^2; up to 64^2 it is 10 to 100 % faster,
-since nothing is arranged that lies well; in batches of 64x64x64, twice as fast. At 1024^2 OpenBLAS, which arranges both
-operands, is ahead by up to 15 % on one thread; from there on it is what is called. One row or one column is as fast as
-memory. A turn has to be long: for some 20 ms after its threads slept, both may be on one processor.
+Measured on 2 vCPU with AVX2 (peak 91 GFLOP/s of f32 for one thread, 180 for two, while both have a core of their own
+and no neighbor). On one thread our own code reaches 95-97 % of the peak with operands in the second cache, 88-92 % with
+those that were elsewhere, OpenBLAS a few percent less up to 256^2 and as much at 512^2. On two threads it is 20 to 40 %
+faster than NumPy up to 256^2 and as fast at 512^2; in batches of 64x64x64, twice as fast. At 1024^2 OpenBLAS is ahead
+by up to 4 %, at 2048^2 by 5 to 8; from 1024^2 on it is what is called. One row or one column is as fast as memory. A
+turn has to be long: for some 20 ms after its threads slept, both may be on one processor.
 
-What did not show: fetching the next block's results ahead; rows of a reached from two pointers instead of six;
-arranging a where its lines lie well; the second level of LLVM's selection; one row times lines with the result in
-registers; products that wait for nothing of each other as one launch. What did: no masks in the loop over terms (2x);
-one index for all rows of a and nothing else to add (5-15 % when a neighbor shares the core); arranging b for all strips
-of a panel at once; as many panels for each thread (a' b with long sums and a small result had one or three: 128x128 of
-2048 terms takes 0.55 of the time, 512x128 0.8); panels of 264 rows instead of 240 (2-4 %).
+What did not show: rows of a reached from two pointers instead of six; arranging a where its lines lie well; the second
+level of LLVM's selection; one row times lines with the result in registers; products that wait for nothing of each
+other as one launch; stretches of 128, 192 or 384 terms. What did: no masks in the loop over terms (2x); no instruction
+in it but loads and multiply-adds (10-15 % when a neighbor shares the core); asking ahead for what is arranged (2-10 %);
+arranging strips of b one by one and a once (5-10 % for a' b); sums of several stretches in a room (3-6 %); as many
+panels for each thread (a' b with long sums and a small result had one or three: 128x128 of 2048 terms takes 0.55 of the
+time, 512x128 0.8); panels of 264 rows instead of 240 (2-4 %).
 """
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -72,23 +71,68 @@ LEAVING = frozenset(dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST",
 """Opcodes at which a frame is left other than by an exception."""
 
 
+PLAIN = {kind: Step(kind) for kind in (*OPCODES, "other")}
+"""The steps of which there is nothing to say but what they are."""
+
+
 def steps(code: CodeType) -> list[Step]:
     """The instructions of `code` that matter, in order.
 
     Of an attribute of an imported module that is called, the mark of the call is on the module (3.11, 3.12) or comes
     after the attribute (3.13); here it is on the attribute.
     """
+    names, constants, raw = code.co_names, code.co_consts, code.co_code
     found: list[Step] = []
-    for step in _steps(code):
-        last = found[-1] if found else None
-        if step.kind == "null":
-            if last is not None and last.kind == "attribute":
-                found[-1] = last._replace(called=True)
-            continue
-        if last is not None and last.kind == "global" and last.called and step.kind == "attribute" and not step.called:
-            found[-1], step = last._replace(called=False), step._replace(called=True)
-        found.append(step)
+    add = found.append
+    extended = 0
+    for opcode, low in zip(raw[::2], raw[1::2]):
+        kind, arg = KINDS[opcode], low | extended
+        extended = 0
+        if kind in ("other", "call"):
+            add(PLAIN[kind])
+        elif kind == "nothing":
+            extended = arg << 8 if opcode == EXTENDED_ARG else 0
+        elif kind == "local":
+            add(_of_local(code, arg))
+        elif kind == "attribute":
+            _add_attribute(found, opcode, arg, names)
+        elif kind == "constant":
+            add(Step(kind, constants[arg]))
+            if opcode == RETURN_CONST:
+                add(PLAIN["leave"])
+        elif kind == "global":
+            named = opcode == LOAD_GLOBAL
+            add(Step(kind, names[arg >> 1 if named else arg], named and bool(arg & 1)))
+        elif kind == "cell" or kind == "set cell":
+            add(Step(kind, _local(code, arg)))
+        elif kind == "set attribute" or kind == "import" or kind == "import from":
+            add(Step(kind, names[arg]))
+        elif kind == "compare":
+            add(Step(kind, dis.cmp_op[arg >> COMPARE_SHIFT]))
+        elif kind == "two locals":
+            found += _of_local(code, arg >> 4), _of_local(code, arg & 15)
+        elif kind == "store and local":
+            found += PLAIN["other"], _of_local(code, arg & 15)
+        elif kind == "format":
+            add(PLAIN["format with spec" if arg & 4 and sys.version_info < (3, 13) else "format"])
+        elif kind != "null":
+            add(PLAIN[kind])
+        elif sys.version_info >= (3, 13) and found and found[-1].kind == "attribute":
+            found[-1] = found[-1]._replace(called=True)     # before 3.13 it stands in front of what is called
     return found
+
+
+def _add_attribute(found: list[Step], opcode: int, arg: int, names: tuple[str, ...]) -> None:
+    if opcode == LOAD_ATTR:
+        step = Step("attribute", names[arg >> ATTR_SHIFT], bool(ATTR_SHIFT and arg & 1))
+    elif opcode == LOAD_SUPER_ATTR:
+        step = Step("attribute", names[arg >> 2], bool(arg & 1))
+    else:
+        step = Step("attribute", names[arg], True)
+    last = found[-1] if found else None
+    if last is not None and last.kind == "global" and last.called and not step.called:
+        found[-1], step = last._replace(called=False), step._replace(called=True)
+    found.append(step)
 
 
 def _local(code: CodeType, number: int) -> str:
@@ -99,48 +143,4 @@ def _local(code: CodeType, number: int) -> str:
 def _of_local(code: CodeType, number: int) -> Step:
     """A local variable; from 3.13 on this loads the cell of a shared one too, to pass it on to a function."""
     name = _local(code, number)
-    return Step("other") if name in code.co_cellvars or name in code.co_freevars else Step("local", name)
-
-
-def _steps(code: CodeType) -> Iterator[Step]:
-    names, constants, raw, extended = code.co_names, code.co_consts, code.co_code, 0
-    for k in range(0, len(raw), 2):
-        opcode, arg = raw[k], raw[k + 1] | extended
-        extended = arg << 8 if opcode == EXTENDED_ARG else 0
-        kind = KINDS[opcode]
-        match kind:
-            case "nothing":
-                continue
-            case "null":
-                if sys.version_info >= (3, 13):         # before, it stands in front of what is called
-                    yield Step(kind)
-            case "global" if opcode == LOAD_GLOBAL:
-                yield Step(kind, names[arg >> 1], bool(arg & 1))
-            case "attribute" if opcode == LOAD_ATTR:
-                yield Step(kind, names[arg >> ATTR_SHIFT], bool(ATTR_SHIFT and arg & 1))
-            case "attribute" if opcode == LOAD_SUPER_ATTR:
-                yield Step(kind, names[arg >> 2], bool(arg & 1))
-            case "attribute":
-                yield Step(kind, names[arg], True)
-            case "global" | "set attribute" | "import" | "import from":
-                yield Step(kind, names[arg])
-            case "cell" | "set cell":
-                yield Step(kind, _local(code, arg))
-            case "local":
-                yield _of_local(code, arg)
-            case "two locals":
-                yield _of_local(code, arg >> 4)
-                yield _of_local(code, arg & 15)
-            case "store and local":
-                yield Step("other")
-                yield _of_local(code, arg & 15)
-            case "constant":
-                yield Step(kind, constants[arg])
-                if opcode == RETURN_CONST:
-                    yield Step("leave")
-            case "format":
-                yield Step("format with spec" if arg & 4 and sys.version_info < (3, 13) else "format")
-            case "compare":
-                yield Step(kind, dis.cmp_op[arg >> COMPARE_SHIFT])
-            case _:
-                yield Step(kind)
+    return PLAIN["other"] if name in code.co_cellvars or name in code.co_freevars else Step("local", name)

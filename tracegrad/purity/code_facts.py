@@ -14,7 +14,7 @@ from types import CodeType
 
 from codegen.ir.structs import struct
 from tracegrad.purity.bytecode import Step, steps
-from tracegrad.purity.inside_tensors import read_inside
+from tracegrad.purity.inside_tensors import INSIDE, read_inside
 
 COMPUTES_NAMES = frozenset({
     "getattr", "setattr", "delattr", "hasattr", "vars", "dir", "globals", "locals", "eval", "exec", "attrgetter",
@@ -37,6 +37,10 @@ REFLECTS = frozenset({"__globals__", "__closure__", "__code__", "__defaults__", 
 """Attributes that lead where the walk does not follow."""
 
 LOADING = frozenset({"global", "local", "cell", "set cell", "attribute", "set attribute", "import from"})
+
+NOTED = frozenset({"global", "attribute", "import from", "set attribute", "import", "match class", "format",
+                   "format with spec", "set", "caught", "contains", "compare", "is"})
+"""Steps that say something of the code beside what it loads."""
 
 LONGEST_TEXT = 200      # longer constants are messages, not lists of names
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -117,6 +121,8 @@ def _find_facts(code: CodeType) -> Facts:
     program = steps(code)
     this = code.co_varnames[0] if code.co_argcount else None
     for k, (kind, value, called) in enumerate(program):
+        if kind not in NOTED:
+            continue
         match kind:
             case "global":
                 globals_.add(value)
@@ -150,8 +156,6 @@ def _find_facts(code: CodeType) -> Facts:
                 compares |= value in ("==", "!=")
             case "is":
                 compares |= program[k - 1].kind != "constant"
-            case _:
-                continue
         if not isinstance(value, str) or kind not in ("global", "attribute", "import from"):
             continue
         if value in LOOKS_AT_IDENTITY:
@@ -173,15 +177,16 @@ def _find_facts(code: CodeType) -> Facts:
                     on_self = True
                 else:
                     computed = True
-    chains = list(_given_to_callbacks(program))
+    chains = list(_given_to_callbacks(program)) if "callback" in code.co_names else []
     given = {k for chain in chains for k in chain}
     handed = frozenset((program[chain[-2]].value if len(chain) > 1 else "", program[chain[-1]].value)
                        for chain in chains)
     loaded = frozenset(value for k, (kind, value, _) in enumerate(program) if kind in LOADING and k not in given)
     cells = frozenset(value for kind, value, _ in program if kind in ("cell", "set cell"))
+    inside = frozenset[str]() if INSIDE.isdisjoint(code.co_names) else read_inside(program, this)
     return Facts(code, frozenset(attributes), tuple(sorted(globals_)), cells, frozenset(values),
                  frozenset(imports), computed, on_self, by_identity, if_raised, compares, formats_numbers, catches,
-                 read_inside(program, this), handed, loaded, frozenset(program[k].value for k in given))
+                 inside, handed, loaded, frozenset(program[k].value for k in given))
 
 
 def _given_to_callbacks(program: list[Step]) -> Iterator[range]:

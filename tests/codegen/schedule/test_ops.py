@@ -1,6 +1,8 @@
 """Every core op, over dtypes and shapes: its plan does what its reference does."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from op_cases import cases
@@ -8,7 +10,7 @@ from plan_oracle import TINY, agree
 
 from codegen.ir.builder import Builder
 from codegen.ir.graph import Graph
-from codegen.ir.ops import ELEMENTWISE, OPS
+from codegen.ir.ops import ELEMENTWISE, OPS, Op
 from codegen.ir.types import COMPLEX, TensorType, type_of
 from codegen.optimize.expand import CORE, expand
 from codegen.schedule.forms import UNSUPPORTED
@@ -21,14 +23,20 @@ def graph_of(op: str, operands: list[np.ndarray], attrs: dict[str, object]) -> G
     return expand(b.graph([b.emit(op, *[b.input(type_of(x)) for x in operands], **attrs)]))
 
 
+def in_one_dtype(op: str) -> Op:
+    """The op, with cases in the first of its dtypes only."""
+    return replace(OPS[op], dtypes=OPS[op].dtypes[:1])
+
+
 @pytest.mark.parametrize("op", sorted(CORE))
 def test_op(op: str) -> None:
+    """In all dtypes; how work is cut into pieces, of which TINY makes many, does not depend on the dtype."""
     done = 0
     for operands, attrs in cases(OPS[op]):
-        graph = graph_of(op, operands, attrs)
-        agree(graph, operands)
-        agree(graph, operands, machine=TINY)
+        agree(graph_of(op, operands, attrs), operands)
         done += 1
+    for operands, attrs in cases(in_one_dtype(op)):
+        agree(graph_of(op, operands, attrs), operands, machine=TINY)
     assert done > 0
 
 
@@ -36,7 +44,7 @@ def test_op(op: str) -> None:
 def test_what_kernels_cannot_be_made_of_runs_on_the_host(op: str) -> None:
     """Also where the host computes one value in the middle of a graph and kernels compute the rest."""
     nothing = Machine(computes=lambda op, dtype: False)
-    for operands, attrs in cases(OPS[op]):
+    for operands, attrs in cases(in_one_dtype(op)):
         graph = graph_of(op, operands, attrs)
         plan = agree(graph, operands, machine=nothing)
         if ELEMENTWISE in OPS[op].traits and op != "detach" and graph.type_of(graph.outputs[0]).shape == (2, 3, 4):

@@ -1,7 +1,7 @@
 """compile_program: Program -> Tree -> optimize -> target -> Executable. What goes wrong is one of two exceptions."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import cast
@@ -32,13 +32,14 @@ class CompileError(Exception):
 @short_turns
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
                     aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False,
-                    sizes: SeenSizes | None = None) -> Executable:
+                    sizes: SeenSizes | None = None, numbers: Mapping[str, int] | None = None) -> Executable:
     """Compile `program`, a Graph or a Program that is a tree, for a target (a name in TARGETS).
 
     aliases: ((output, input), ...): that output shares that input's storage. Each output and each input at most once,
     and both of one type. For a Program one such tuple for each Return, in order of blocks, or none at all.
     `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the cache of the process.
     `sizes`: what was compiled before for the same purpose: where only sizes differ, the kernels are made for all sizes.
+    `numbers`: what the symbols of the program are; `resized` of the executable is the program at others.
     CannotLower, with a sentence, for what the target does not do; CompileError for a defect; ValueError for an unknown
     target or wrong aliases.
     """
@@ -49,11 +50,15 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     tree = _tree(program_of(program) if isinstance(program, Graph) else program)
     given = (aliases,) if isinstance(program, Graph) else aliases or ((),) * len(tree.ends())
     shared = cast(tuple[Aliases, ...], tuple(given))
-    _check_aliases(tree, shared)
+    _check_aliases(tree, shared, bool(numbers))
     try:
-        executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, sizes)
+        known = None if numbers else sizes
+        executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, known)
         if executable is None:
-            executable = TARGETS[target].compile(source_of(tree, fast_math), shared, cache or default_cache())
+            if numbers and not TARGETS[target].binds:
+                raise CannotLower(f"{target} compiles no sizes that are symbols")
+            binding = Binding(numbers, ()) if numbers else UNBOUND
+            executable = TARGETS[target].compile(source_of(tree, fast_math, binding), shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -98,7 +103,7 @@ def _tree(program: Program) -> Tree:
     return opened(program)
 
 
-def _check_aliases(tree: Tree, aliases: Sequence[Aliases]) -> None:
+def _check_aliases(tree: Tree, aliases: Sequence[Aliases], bound: bool) -> None:
     types, ends = tree.types(), tree.ends()
     if len(aliases) != len(ends):
         raise ValueError(f"there are aliases for {len(aliases)} ends; {tree.name} has {len(ends)}")
@@ -109,5 +114,5 @@ def _check_aliases(tree: Tree, aliases: Sequence[Aliases]) -> None:
                 raise ValueError(f"the aliases {pairs} name an output or an input twice, or one that is not there")
         for output, input in pairs:
             own, shared = types[values[output]], tree.inputs[input]
-            if own != shared or not is_static(own):
+            if own != shared or not (bound or is_static(own)):
                 raise ValueError(f"output {output} is {own} and cannot share the storage of input {input}, {shared}")

@@ -42,7 +42,19 @@ class Value(NamedTuple):
 
 MADE: dict[tuple[Any, ...], tuple[tuple[str, tuple[Any, ...]], ...]] = {
     ("n", 3): (("tg.tanh({a})", ("n", 3)), ("tg.exp({a} * 0.1)", ("n", 3)), ("({a} + {b})", ("n", 3)),
-               ("{a} * {b} - {a}", ("n", 3)), ("{a} / (len(x) + 1)", ("n", 3)), ("{a} * x.shape[0]", ("n", 3)),
+               ("{a} * {b} - {a}", ("n", 3)), ("{a} / (len(x) + 1)", ("n", 3)),
+               ("{a} / (x.shape[0] + 1)", ("n", 3)), ("{a} * y.shape[0] ** -0.5", ("n", 3)),
+               ("{a}[:{b}.shape[0] // 2].sum(axis=0)", (3,)), ("{a}[-2:].sum(axis=0)", (3,)),
+               ("{a}[1:-1].mean(axis=0)", (3,)), ("{a}[::-2].sum(axis=0)", (3,)), ("{a}[-1]", (3,)),
+               ("{a}[x.shape[0] - 1]", (3,)), ("{a}.reshape(3 * y.shape[0])[: y.shape[0]]", ("n",)),
+               ("{a} + tg.zeros(x.shape[0], 3, dtype='float64')", ("n", 3)), ("tg.roll({a}, 1, axis=0)", ("n", 3)),
+               ("tg.stack([{a}, {b}], axis=1).sum(axis=1)", ("n", 3)), ("{a} - {a}.mean()", ("n", 3)),
+               ("tg.pad({a}, ((1, 1), (0, 0)))[1:-1]", ("n", 3)), ("{a}.var(axis=0)", (3,)),
+               ("({a} if x.shape == y.shape else {b})", ("n", 3)),
+               ("tg.eye(y.shape[0], dtype='float64') @ {a}", ("n", 3)),
+               ("tg.where(tg.arange(x.shape[0])[:, None] < x.shape[0] % 4, {a}, {b})", ("n", 3)),
+               ("tg.concat([{a}, {b}])[x.shape[0]:]", ("n", 3)),
+               ("{a}[min(x.shape[0], 3) - 1:][:1].sum(axis=0)", (3,)), ("{a} * x.shape[0]", ("n", 3)),
                ("{a} * state['scale']", ("n", 3)), ("{a} + state['h']", ("n", 3)), ("{a} @ W", ("n", 4)),
                ("{a}.sum(axis=0)", (3,)), ("{a}.mean(axis=0, keepdims=True) + {b}", ("n", 3)),
                ("{a}.sum(axis=1)", ("n",)),
@@ -57,6 +69,8 @@ MADE: dict[tuple[Any, ...], tuple[tuple[str, tuple[Any, ...]], ...]] = {
                ("tg.nn.functional.layer_norm({a}, (4,)) @ V", ("n", 3))),
     ("n",): (("tg.tanh({a})", ("n",)), ("{a}[:, None] * x", ("n", 3)),
              ("{a} * tg.arange(len(x), dtype='float64')", ("n",)),
+             ("{a} * tg.arange(x.shape[0], dtype='float64')", ("n",)),
+             ("{a} / {a}.size", ("n",)), ("{a}.sum() / x.shape[0]", ()), ("{a}[{a}.argmax()] * {a}", ("n",)),
              ("{a}.mean()", ()), ("({a} * {a}).sum()", ()), ("tg.outer({a}, {a})", ("n", "m"))),
     (3, "n"): (("{a}.T", ("n", 3)), ("{a} @ x", (3, 3)), ("{a}.sum(axis=1)", (3,)), ("tg.exp({a}) + x.T", (3, "n"))),
     ("n", "m"): (("{a} @ x", ("n", 3)), ("tg.softmax({a}, axis=-1) @ y", ("n", 3)), ("{a}.sum(axis=0)", ("n",)),
@@ -72,7 +86,9 @@ STATEMENTS = (
     ("assign",) * 10 + ("x *= 0.5", "x[...] += 0.25", "y[1:] = 0.125", "state['h'] = x.mean(axis=0).detach()",
                         "state['h'] *= 0.5", "opt.zero_grad()", "backward", "backward", "opt.step()", "gradient",
                         "if len(x) > 6:", "if x.shape[0] % 2:", "for k in range(min(len(x), 3)):", "write",
-                        "log.append(len(x))"))
+                        "log.append(len(x))", "if x.shape[0] > 6:", "if x.shape[0] * 2 > y.shape[0] + 7:",
+                        "x[1:] *= 0.5",
+                        "n = x.shape[0]; x = x * (n // 3 + 1.0) / n", "state['n'] = x.shape[0]"))
 
 
 class _Writer:
@@ -125,8 +141,10 @@ def sized_scenarios(draw: Callable[[st.SearchStrategy], Any]) -> Scenario:
     for _ in range(draw(st.integers(1, 7))):
         writer.statement()
     results = [value.text for value in writer.pool[-draw(st.integers(1, 3)):]]
-    idx = "    idx = tg.tensor([0, len(x) - 1])"
-    source = "\n".join((PRELUDE, "def step(x, y):", idx, *writer.lines, f"    return {', '.join(results)},", ""))
+    results += ["x.shape[0]"] * draw(st.sampled_from((0, 0, 1)))
+    body = "\n".join((*writer.lines, f"    return {', '.join(results)},", ""))
+    idx = "    idx = tg.tensor([0, len(x) - 1])\n" if "idx" in body else ""
+    source = f"{PRELUDE}\ndef step(x, y):\n{idx}{body}"
     events, sizes = [], [5, 8, *draw(st.lists(st.integers(2, 14), min_size=4, max_size=7)), 1,
                          *draw(st.lists(st.integers(0, 9), max_size=3))]
     tracked = draw(st.sampled_from(("False", "False", "True")))

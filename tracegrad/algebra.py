@@ -55,12 +55,18 @@ def zero(g: Operand) -> Operand:
     return g.constant(0)
 
 
+def are_equal(a: tuple[Size, ...], b: tuple[Size, ...]) -> bool:
+    """Are two shapes the same? Sizes that belong to different axes are not compared: with symbols that tells something.
+    """
+    return len(a) == len(b) and a == b
+
+
 def broadcast(x: Operand, shape: tuple[Size, ...]) -> Operand:
-    return x if x.shape == shape else x.emit("broadcast", shape=shape)
+    return x if are_equal(x.shape, shape) else x.emit("broadcast", shape=shape)
 
 
 def reshape(x: Operand, shape: tuple[Size, ...]) -> Operand:
-    return x if x.shape == shape else x.emit("reshape", shape=shape)
+    return x if are_equal(x.shape, shape) else x.emit("reshape", shape=shape)
 
 
 def swap(x: Operand) -> Operand:

@@ -61,7 +61,7 @@ def value_of(x: Tensor, value: Any) -> Tensor:
 
 def is_there_already(x: Tensor, target: Tensor, value: Tensor) -> bool:
     """Is `value` the part of x itself that it is to be written to, as in x[key] += y, where that has done it all?"""
-    a, b = target.array, value.array
+    a, b = target.memory, value.memory
     if a.shape != b.shape or a.strides != b.strides or a.dtype != b.dtype or not a.flags.writeable:
         return False
     if a.__array_interface__["data"] != b.__array_interface__["data"]:

@@ -5,7 +5,7 @@ they are of, paths of the function or backwards of its results.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from codegen import AnySize, Executable, Graph, Program, SeenSizes, compile_any_size, compile_program
@@ -25,10 +25,12 @@ class Compiling:
     stats: Stats = field(default_factory=Stats)
     sizes: SeenSizes = field(default_factory=SeenSizes)
 
-    def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = ()) -> Executable:
-        """The executable of a program; what compile_program raises."""
+    def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = (),
+                   numbers: Mapping[str, int] | None = None) -> Executable:
+        """The executable of a program, at these numbers for its symbols; what compile_program raises."""
         began = begin()
-        made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes)
+        made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes,
+                               numbers=numbers)
         end(began, "code", program.name, kernels_compiled=made.kernels_compiled, kernels_reused=made.kernels_reused)
         self.stats.kernels_compiled += made.kernels_compiled
         return made

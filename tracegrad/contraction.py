@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from math import prod
-from operator import index
 from typing import Any
 
 from codegen.ir.type_rules import TypeRuleError
@@ -25,6 +24,7 @@ from tracegrad.functional import matmul, multiply
 from tracegrad.movement import one_axis, reshape, swapaxes
 from tracegrad.mutation import deliver
 from tracegrad.operands import Number, Operand, convert, pair, refuse_names, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.subscripts import Labels, diagonals, error, labeled, output, parsed, without_ones
 from tracegrad.tensors import Tensor

@@ -5,7 +5,6 @@ reported to the recorder as such.
 """
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from tracegrad.functional import add, astype, clone, convert, equal, greater_equ
 from tracegrad.movement import sizes_of, stack
 from tracegrad.operands import Operand, adopt, number_dtype, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import index, numbers_in
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -164,7 +164,7 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
         fill_value = fill_value.item()
     target = number_dtype(fill_value) if dtype is None else dtype_of(dtype)
     value = scalar(fill_value, target)
-    made = owned("broadcast", (value,), {"shape": sizes}, lambda: np.full(sizes, value.array))
+    made = owned("broadcast", (value,), {"shape": sizes}, lambda: np.full(numbers_in(sizes), value.array))
     return made.requires_grad_() if requires_grad else made
 
 

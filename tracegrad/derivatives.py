@@ -26,6 +26,7 @@ from tracegrad import linalg_rules as _L
 from tracegrad import ordering_rules as ordering
 from tracegrad.algebra import (
     Operand,
+    are_equal,
     broadcast,
     cast,
     choose,
@@ -56,7 +57,7 @@ def kept(shape: tuple[Size, ...], axis: tuple[int, ...]) -> tuple[Size, ...]:
 
 def unbroadcast(g: Operand, shape: tuple[Size, ...]) -> Operand:
     """g summed over the axes along which an operand of `shape` was repeated."""
-    if g.shape == shape:
+    if are_equal(g.shape, shape):
         return g
     lead = len(g.shape) - len(shape)
     axes = tuple(k for k, size in enumerate(g.shape) if k < lead or shape[k - lead] == 1 and size != 1)

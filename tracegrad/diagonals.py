@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from tracegrad.dispatch import dispatch
 from tracegrad.manipulation import moveaxis
 from tracegrad.movement import one_axis, reshape
 from tracegrad.operands import Operand, refuse_names, scalar, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

@@ -26,6 +26,7 @@ from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import attrs_in_numbers, number_in, numbers_in
 from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS, Saved, Tensor
@@ -156,25 +157,33 @@ class LinedNode(Node):
 
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
-    if ACTIVE.get() is None:
+    recorder = ACTIVE.get()
+    if recorder is None:
         return _applied(op, args, attrs)
     watch = pause(args)
     try:
-        return _applied(op, args, attrs)
+        return _applied(op, args, attrs, recorder.symbols)
     finally:
         resume(watch)
 
 
-def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Tensor:
-    """A primitive op, deferred or by its reference, with its history, reported."""
+def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any = None) -> Tensor:
+    """A primitive op, deferred or by its reference, with its history, reported. `symbols`: what sizes are (see sized).
+    """
     if FOLLOWERS:
         deferred = _deferred(op, args, attrs)
         if deferred is not None:
             return deferred
     errors = silence()
     try:
-        array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)
+        if symbols is None:
+            array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)
+        else:
+            operands = [a.memory if isinstance(a, Tensor) else weak(number_in(a), args) for a in args]
+            array = _REFERENCES[op](*operands, **attrs_in_numbers(attrs))
     except REFUSALS as error:
+        if symbols is not None:
+            symbols.give_up()
         raise failure(op, args, attrs, error) from None
     finally:
         restore(errors)
@@ -190,7 +199,7 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Tensor:
                 break
     if array.base is not None and op in VIEWING:
         x, base = args[0], array.base
-        if base is x.array or base is x.array.base or op == "shear":    # not so where NumPy had to copy
+        if base is x.memory or base is x.memory.base or op == "shear":  # not so where NumPy had to copy
             x.share(result, op, attrs, result.requires_grad == x.requires_grad)
     recorder = ACTIVE.get()
     if recorder is not None:
@@ -303,9 +312,10 @@ def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, An
     The rules themselves say: they are run once, writing a graph, and what its nodes use is what they read.
     """
     b = Builder(op)
-    dtype = type_of(result).dtype
-    types = [type_of(a) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
-    *operands, y, g = [b.input(t) for t in (*types, type_of(result), type_of(result))]
+    own = _type_in_numbers(result)
+    types = [_type_in_numbers(a) if isinstance(a, Tensor) else TensorType(own.dtype) for a in args]
+    attrs = attrs_in_numbers(attrs)
+    *operands, y, g = [b.input(t) for t in (*types, own, own)]
     outputs: list[Value] = []
     for k, rule in enumerate(VJPS[op]):
         if wanted >> k & 1 and rule is not None:
@@ -313,6 +323,10 @@ def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, An
     graph = b.graph(outputs)
     used = {a for node in graph.nodes for a in node.args} | set(graph.outputs)
     return tuple(v.id in used for v in (*operands, y))
+
+
+def _type_in_numbers(x: Tensor) -> TensorType:
+    return TensorType(type_of(x).dtype, numbers_in(x.shape))
 
 
 def failure(op: str, args: tuple[Any, ...], attrs: dict[str, Any], error: Exception) -> Exception:

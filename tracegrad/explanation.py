@@ -91,7 +91,7 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
     summary: tuple[str, ...] = (
         f"{counted(stats.calls, 'call')}; {_numbers(came_from)}",
         f"{_numbers(beside)}; {counted(stats.kernels_compiled, 'kernel')} compiled; {seconds}")
-    new_sizes = sum(tree.sizes.followed for tree in traced._trees())
+    new_sizes = sum(tree.followed_at_new_sizes for tree in traced._trees())
     if new_sizes:
         summary += (f"{counted(new_sizes, 'call')} at sizes that none had before: followed, by kernels for all sizes "
                     "where there is much to compute",)
@@ -153,7 +153,8 @@ def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes
              *(f"a view by {m.op}" for m in trace.makes if isinstance(m, MadeView)))
     because = None if trace.because is None else str(trace.because)
     return TraceReport(number, trace.replays, trace.seconds, because, reads, trace.graph, inputs, writes, sets, makes,
-                       tuple(map(str, trace.callbacks)), blocks)
+                       tuple(map(str, trace.callbacks)), blocks,
+                       () if root.all_sizes is None else root.all_sizes.sentences(root))
 
 
 def value_text(read: Read | None, number: int) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from operator import index
 from typing import Any
 
 from codegen.ir.type_rules import TypeRuleError
@@ -26,6 +25,7 @@ from tracegrad.functional import divide, multiply, where
 from tracegrad.manipulation import roll
 from tracegrad.movement import one_axis
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

@@ -23,7 +23,7 @@ import numpy as np
 from codegen.ir.ops import OPS
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import GRAD, VIEWING, differentiate
-from tracegrad.pending import Pending, defer, deferred_class, held, put_array, put_pending, settle
+from tracegrad.pending import DEFERRED, Pending, defer, held, put_array, put_pending, settle
 from tracegrad.source_lines import user_line
 from tracegrad.spans import begin, end
 from tracegrad.steps import CAN_REFUSE, Step, input_step, nowhere, op_step
@@ -272,7 +272,7 @@ class Follower:
                 new = held(copied)
         else:
             flags = settled.flags
-            if not (flags.c_contiguous and flags.writeable) or deferred_class(type(target)) is None:
+            if not (flags.c_contiguous and flags.writeable) or DEFERRED.of(type(target)) is None:
                 return False
             target.keep_saved()
             running.homes[id(target)] = weakref.ref(target), settled

@@ -30,6 +30,7 @@ from tracegrad.operands import (
     truth,
 )
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import floating_number
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -177,7 +178,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -
 
 def clone(x: Tensor, /) -> Tensor:
     """A copy with memory of its own; its gradient goes to x."""
-    return owned("reshape", (x,), {"shape": x.shape}, lambda: x.array.copy("C"))
+    return owned("reshape", (x,), {"shape": x.shape}, lambda: x.copied().memory)
 
 
 def contiguous(x: Tensor, /) -> Tensor:
@@ -276,7 +277,7 @@ def mean(x: Operand, /, axis: Axis = None, *, keepdims: bool = False,
     x = floating(tensor_operand("mean", x))
     if x.itemsize == 2:
         return in_single(mean, x, axis, keepdims=keepdims)
-    return dispatch("div", sum(x, axis, keepdims=keepdims), float(count(x, axis)))
+    return dispatch("div", sum(x, axis, keepdims=keepdims), floating_number(count(x, axis)))
 
 
 def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False,
@@ -298,7 +299,7 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
     if x.dtype in COMPLEX_NUMBERS:
         away = abs(away)
     n = count(x, axis) - correction
-    return sum(away * away, axis, keepdims=keepdims) / float(n if n > 0 else 0)
+    return sum(away * away, axis, keepdims=keepdims) / floating_number(n if n > 0 else 0)
 
 
 def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False,

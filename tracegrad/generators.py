@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from math import prod
-from operator import index
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from tracegrad.indexing import get
 from tracegrad.movement import stack
 from tracegrad.operands import convert, tensor_operand
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import write

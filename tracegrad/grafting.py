@@ -10,7 +10,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +52,7 @@ class NewPath:
     grads_expected: tuple[GradExpected, ...]
     lifted: frozenset[str]
     seen: Observation
+    numbers: Mapping[str, int] | None = None        # of the symbols in it
 
 
 class DoesNotJoin(Exception):
@@ -114,7 +115,7 @@ def _built(new: NewPath, sources: tuple[Source, ...], grads_expected: tuple[Grad
            inputs: Sequence[TensorType], tree: Segment, traces: Sequence[Trace], name: str,
            compiling: Compiling) -> Root:
     low = lowered(name, inputs, tree)
-    executable = compiling.executable(low.program, low.aliases)
+    executable = compiling.executable(low.program, low.aliases, new.numbers)
     by_path = {id(trace.path): trace for trace in traces}
     return Root(new.reads.guards, sources, grads_expected, new.lifted, new.seen, tree, low.exits,
                 tuple(by_path[id(path)] for path in low.ends), executable)

@@ -1,7 +1,6 @@
 """Counts in bins."""
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tracegrad.functional import astype, max, min, subtract, sum
 from tracegrad.functional import where as choose
 from tracegrad.movement import broadcast_to, reshape
 from tracegrad.operands import Operand, convert, floating, scalar, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.sorting import searchsorted
 from tracegrad.source_lines import at_user_line
 from tracegrad.splitting import part

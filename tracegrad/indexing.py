@@ -27,6 +27,7 @@ from tracegrad.movement import broadcast_to, take
 from tracegrad.operands import convert
 from tracegrad.recorder import ACTIVE
 from tracegrad.selections import masked, selected
+from tracegrad.size_numbers import number_in
 from tracegrad.slicing import basic, position, row
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -186,7 +187,8 @@ def check_bounds(keys: list[Any], shape: tuple[int, ...], empty: bool) -> None:
     """IndexError if an index, one entry for each axis, is out of bounds. Where nothing is taken, only 0-d ones do."""
     for axis, (k, size) in enumerate(zip(keys, shape)):
         if isinstance(k, Tensor) and k.size and not (empty and k.ndim):
-            low, high = k.array.min(), k.array.max()
+            size = number_in(size)              # where it is another, the gather refuses what is out of bounds
+            low, high = k.memory.min(), k.memory.max()
             if low < -size or high >= size:
                 position(int(low if low < -size else high), size, axis)
 

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import index
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +26,7 @@ from tracegrad.dtypes import bool_
 from tracegrad.movement import stack
 from tracegrad.operands import adopt
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +29,7 @@ from tracegrad.linalg_rules import unpacked
 from tracegrad.matrix_norms import Order, matrix_norm, matrix_rank, norm, real_dtype, vector_norm
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, matrix_transpose, reshape, squeeze, stack
 from tracegrad.operands import Operand, convert, floating, refuse_names, scalar, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

@@ -5,7 +5,6 @@ Names and arguments are the Array API's where it has the operation, else NumPy's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from tracegrad.movement import (
     take,
 )
 from tracegrad.operands import Axis, Operand, axes_of, refuse_names, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.splitting import part
 from tracegrad.tensors import Tensor

@@ -5,7 +5,6 @@ A norm of complex numbers is that of their sizes, so it is real. Where it is 0 i
 from __future__ import annotations
 
 from math import inf
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tracegrad.functional import abs, max, min, sqrt, sum, where
 from tracegrad.manipulation import moveaxis
 from tracegrad.movement import expand_dims, one_axis, reshape
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, refuse_names, scalar, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

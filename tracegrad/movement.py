@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from operator import index
 from typing import Any, cast
 
 import numpy as np
@@ -14,12 +13,14 @@ import numpy as np
 from codegen.ir import type_rules
 from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
+from tracegrad.algebra import are_equal
 from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
 from tracegrad.mutation import deliver
 from tracegrad.operands import Axis, Operand, axes_of, convert, refuse_names, tensor_operand
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -172,7 +173,7 @@ def broadcast_to(x: Operand, /, shape: Any, *more: Any) -> Tensor:
     """
     x = tensor_operand("broadcast_to", x)
     sizes = shape_of((shape, *more))
-    return x if x.shape == sizes else dispatch("broadcast", x, shape=sizes)
+    return x if are_equal(x.shape, sizes) else dispatch("broadcast", x, shape=sizes)
 
 
 def expand(x: Operand, /, *shape: Any) -> Tensor:

@@ -49,7 +49,7 @@ def store(target: Tensor, value: Tensor) -> None:
         return
     target.prepare_write()
     try:
-        np.copyto(target.array, value.array)
+        np.copyto(target.memory, value.memory)
     except ValueError:
         raise read_only(target) from None
 

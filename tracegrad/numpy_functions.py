@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tracegrad import classification, complex_numbers, creation, cumulative, ele
 from tracegrad.dtype_info import result_type
 from tracegrad.host import numpy
 from tracegrad.operands import convert, tensor_operand, truth
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_

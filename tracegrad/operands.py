@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from math import prod
-from operator import index
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING, INEXACT, bool_, name_of, promote
 from tracegrad.lifted import LiftedNumber
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import SizeNumber, index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -57,6 +57,8 @@ def operand(op: str, x: Any) -> Any:
         return x
     if type(x) is LiftedNumber:
         return x.read()
+    if type(x) is SizeNumber:
+        return x
     if isinstance(x, np.generic):       # a NumPy scalar is as weak as a Python number
         x = x.item()
     if isinstance(x, bool | int | float | complex):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from codegen.ir.dims import Dim, Size, symbol
 from codegen.ir.structs import struct
 from tracegrad.guards import Guards, Missed, shown
 from tracegrad.purity.effects import Effect, Kind
@@ -22,6 +23,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input
 from tracegrad.replay import Root
+from tracegrad.sized import SIZED, Symbols
 from tracegrad.tensors import Tensor
 
 
@@ -33,6 +35,30 @@ class Resized:
     leaves: tuple[Any, ...]
     guards: Guards
     because: Missed
+
+    def symbols(self) -> Symbols | None:
+        """Symbols for the sizes that change from call to call, 0 and 1 excepted; None if none is to be had.
+
+        Sizes that have changed alike are one symbol.
+        """
+        root = self.root
+        known = None if root.all_sizes is None else root.all_sizes.shapes
+        if root.tree.read is not None or root.traces[0].callbacks or root.lifted:
+            return None
+        names: dict[tuple[Size, int], str] = {}
+        given: list[tuple[Tensor, tuple[Size, ...]]] = []
+        for k, (leaf, line) in enumerate(zip(self.leaves, root.guards.shapes)):
+            array, (before,) = leaf.array, line.expected
+            if known is not None:
+                before = known[k]
+            sizes = tuple([symbol(names.setdefault((old, new), f"b{len(names)}"))
+                           if old != new and new >= 2 and (isinstance(old, Dim) or old >= 2) else new
+                           for old, new in zip(before, array.shape)])
+            if sizes != array.shape:
+                if not array.flags.c_contiguous or SIZED.of(type(leaf)) is None:
+                    return None
+                given.append((leaf, sizes))
+        return Symbols(given, {name: new for (_, new), name in names.items()}) if names else None
 
     def read_set(self, prediction: Prediction, seen: Observation, changes: Collection[Effect], lifted: Collection[str],
                  inputs: Iterable[Input], written: Iterable[Any], anew: Callable[[], ReadSet]) -> ReadSet | None:

@@ -7,7 +7,6 @@ Pieces are slices, flips and broadcasts, so that compiled code reads them from x
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import index
 from typing import Any
 
 from codegen.ir.type_rules import TypeRuleError
@@ -17,6 +16,7 @@ from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING, name_of
 from tracegrad.movement import broadcast_to, concat, flip, one_axis, reshape
 from tracegrad.operands import Operand, convert, refuse_names, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.windows import Sizes

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tracegrad.outside import QUIET
+from tracegrad.stand_ins import StandIns
 from tracegrad.steps import Step, dummy
 from tracegrad.tensors import Saved, Tensor
 
@@ -123,22 +123,7 @@ class Deferred(Tensor):
         return held(self).segment.copy(self)
 
 
-DEFERRED: dict[type, type] = {Tensor: Deferred}
-"""By the class of a Tensor the one it has while its array is pending."""
-PLAIN: dict[type, type] = {Deferred: Tensor}
-QUIET.add(Deferred)
-
-
-def deferred_class(kind: type) -> type | None:
-    """What a Tensor of this class becomes while its array is pending; None for a class that has more in it."""
-    found = DEFERRED.get(kind)
-    if found is None and all("__dict__" not in k.__dict__ and not k.__dict__.get("__slots__", ("",))
-                             for k in kind.__mro__[:kind.__mro__.index(Tensor)]):
-        found = DEFERRED[kind] = type(kind.__name__, (Deferred, kind), {"__slots__": (), "__module__": kind.__module__})
-        PLAIN[found] = kind
-        if kind in QUIET:
-            QUIET.add(found)
-    return found
+DEFERRED = StandIns(Deferred)
 
 
 def defer(pending: Pending) -> Tensor:
@@ -153,13 +138,15 @@ def put_pending(tensor: Tensor, pending: Pending) -> None:
     """`tensor` stands for this value from now on."""
     _hold(tensor, pending)
     if not isinstance(tensor, Deferred):
-        tensor.__class__ = DEFERRED[type(tensor)]
+        kind = DEFERRED.of(type(tensor))
+        assert kind is not None
+        tensor.__class__ = kind
 
 
 def put_array(tensor: Tensor, array: np.ndarray) -> None:
     """`tensor`, which held a Pending, has its array."""
     _hold(tensor, array)
-    tensor.__class__ = PLAIN[type(tensor)]
+    tensor.__class__ = DEFERRED.plain(type(tensor))
 
 
 def settle(tensor: Tensor) -> None:

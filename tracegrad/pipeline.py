@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from codegen import CannotLower, CompileError, collector_paused
+from codegen.ir.dims import Undecided, symbol_name
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.aborts import Abort, Aborted, Declined
+from tracegrad.all_sizes import AllSizes, sized_source, with_plain_attrs
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import Callback, Recipes, made_before
 from tracegrad.compiling import Compiling
@@ -29,9 +31,10 @@ from tracegrad.deferred_runs import DeferredRun
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
+from tracegrad.follow import asks_for_types
 from tracegrad.generators import Generator, default_generator
 from tracegrad.grafting import Departure, Grafted, NewPath, grafted
-from tracegrad.lifted import LiftedNumber, plain
+from tracegrad.lifted import LiftedNumber, plain, read_lifted
 from tracegrad.made import Made
 from tracegrad.made_tensors import MadeTensors, in_memory_order, shared_storage
 from tracegrad.other_sizes import Resized
@@ -40,12 +43,14 @@ from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import Observation, observe
 from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
-from tracegrad.recorded import Input
+from tracegrad.recorded import Input, Recording
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.replay import GradEffect, SlotEffect, Trace
-from tracegrad.results import Read, Rebuild, UnknownResult, recipe
+from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.segments import KnownPath, Path
+from tracegrad.size_numbers import read_but_in_tuples, read_size, shown
+from tracegrad.sized import Symbols
 from tracegrad.spans import begin, end
 from tracegrad.tensors import Tensor
 
@@ -91,18 +96,19 @@ class Run:
     seconds: float                          # what running the Python took
     front: Front | None = None
     departure: Departure | None = None      # the root it left, and how
+    symbols: Symbols | None = None          # what its sizes are, if it was recorded for all sizes
     undoable: bool = False                  # did it change nothing but its arguments?
 
 
 @collector_paused
 def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
            lifted: frozenset[str], strict: bool, deferred: DeferredRun, front: Front | None = None,
-           departure: Departure | None = None, resized: Resized | None = None) -> Run:
+           departure: Departure | None = None, resized: Resized | None = None, for_all_sizes: bool = True) -> Run:
     """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs.
 
     `deferred` may put off the work; it is to be asked to `finish` it, whatever happens.
     `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left;
-    `resized`: one that it differs from in sizes only.
+    `resized`: one that it differs from in sizes only; then it may be recorded `for_all_sizes`.
     """
     recorder = Recorder(strict, called_from=None if front is not None else _run.__code__)
     numbers = _Numbers(lifted, recorder)
@@ -112,37 +118,54 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     ahead = resized is None or front is not None
     prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,), ahead)
 
+    symbols = None
+    if for_all_sizes and resized is not None and not lifted and front is None and GRAD.anomaly is None:
+        symbols = None if any(map(asks_for_types, prediction.codes.values())) else resized.symbols()
+    recorder.symbols = symbols
+
+    def surprised() -> None:
+        if symbols is not None:
+            symbols.surprised()
+        deferred.surprised()
+
     def call() -> Any:
         token = ACTIVE.set(recorder)
         try:
             if front is not None:
                 return front.call(function, given_args, given_kwargs)
+            if symbols is not None:
+                symbols.begin()
             result = _run(function, given_args, given_kwargs)
             recorder.settle()
             return result
         finally:
             ACTIVE.reset(token)
+            if symbols is not None:
+                symbols.end()
 
     began, start = begin(), time.perf_counter()
-    if front is None and departure is None and not lifted:
+    if front is None and departure is None and not lifted and symbols is None:
         deferred.begin(prediction)
-    seen = observe(prediction, call, deferred.surprised)
+    seen = observe(prediction, call, surprised)
     deferred.end(bool(seen.error or seen.refusals or recorder.aborts or recorder.reads or recorder.callbacks))
     seconds = time.perf_counter() - start
     end(began, "record", getattr(function, "__name__", ""))
     seen.handing |= {id(noted.code): noted.code for noted in recorder.callbacks}
     seen.held_cells += [cell for noted in recorder.callbacks for cell in noted.cells]
     changes = effects(prediction)
-    if lifted:
+    if lifted or symbols is not None:
+        stands_for = read_lifted if symbols is None else read_size
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
         if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
             with made_before(len(recorder.callbacks)):
-                again = record(function, args, kwargs, codes, frozenset(), strict, deferred, front)
+                again = record(function, args, kwargs, codes, frozenset(), strict, deferred, front, resized=resized,
+                               for_all_sizes=False)
                 return replace(again, numbers_read=lifted)
-        seen.result = plain(seen.result)
+        seen.result = plain(seen.result) if symbols is None else read_but_in_tuples(seen.result)
         for e in changes:
-            if plain(e.after) is not e.after and e.child.write is not None:
-                store(e, plain(e.after))
+            after = plain(e.after, replace=stands_for)
+            if after is not e.after and e.child.write is not None:
+                store(e, after)
         changes = effects(prediction)
     aborts: list[Aborted] = list(recorder.aborts)
     reads = None
@@ -165,10 +188,14 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
             reads = read_set(prediction, seen, changes, lifted=inputs_only, written=written)
         changes = list(reads.own_changes)
     aborts += seen.refusals if reads is None else reads.refusals
+    if symbols is not None:
+        symbols.assumptions.over = True
+        if seen.error is not None:
+            symbols.close(recorder)
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
                tuple(e for e in changes if e.kind is Kind.SLOT),
                frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
-               codes | frozenset(seen.codes.values()), seconds, front, departure,
+               codes | frozenset(seen.codes.values()), seconds, front, departure, symbols,
                not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
 
 
@@ -207,7 +234,15 @@ def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun
     """Make a Trace of a run, or say why not. Its `deferred` work is done."""
     began = begin()
     try:
-        return list(run.aborts) if run.aborts else _compile(run, name, compiling, deferred)
+        if run.aborts:
+            return list(run.aborts)
+        try:
+            return _compile(run, name, compiling, deferred)
+        except (CannotLower, CompileError, Undecided):
+            if run.symbols is None or not run.symbols.hold:
+                raise
+            run.symbols.give_up()           # what is not compiled for all sizes may be for those of the run
+            return _compile(run, name, compiling, deferred)
     except Declined as declined:
         return [declined.aborted]
     except KnownPath:
@@ -220,6 +255,8 @@ def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun
     except Exception as failure:  # noqa: BLE001 - the call has its result: whatever fails now must not be the caller's
         return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
     finally:
+        if run.symbols is not None:
+            run.symbols.close(run.recorder)
         end(began, "compile", name)
         deferred.finish()
 
@@ -252,7 +289,7 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
     makes = [m for m in made.makes if isinstance(m, Made)]
     live = [k for k, m in enumerate(makes) if m.has_history]
-    recording = recorder.recording(name, [*recorder.written.values(), *made.tensors])
+    recording, symbols = _recording(run, name, [*recorder.written.values(), *made.tensors], makes)
     graph, route = recording.graph, None
     if live:
         history = _history([made.tensors[k] for k in live], recorder.nodes())
@@ -261,19 +298,38 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         if not recording.lost.isdisjoint(history):
             raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
         outputs = [graph.outputs[len(written) + k] for k in live]
-        carries = tuple(entry.carries for entry in recorder.inputs)
+        carries = (*(entry.carries for entry in recorder.inputs), *[False] * (len(graph.inputs) - len(sources)))
         route = Route(with_outputs(graph, outputs), carries, replace(compiling, fast_math=False), recording.freed)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     orders = {len(written) + k: m.order for k, m in enumerate(makes) if m.order is not None}
     graph = in_memory_order(graph, orders) if orders else graph
+    numbers = None
+    if symbols is not None:
+        numbers, sources = symbols.numbers, (*sources, *map(
+            sized_source, map(shown, symbols.operands.values()), symbols.computing()(*symbols.numbers.values())))
+        route = None if route is None else route.at(numbers)
     path = Path(graph, recording.reads, tuple(range(len(sources))), tuple(written))
-    trace = Trace(path, tuple(range(len(leaves))), tuple(made.makes), route, grad_effects, slot_effects, rebuild,
-                  callbacks)
+    trace = Trace(path, tuple(range(len(leaves))), tuple(map(with_plain_attrs, made.makes)), route, grad_effects,
+                  slot_effects, rebuild, callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
-    new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept())
+    new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept(), numbers)
     joined = grafted(new, run.departure, name, compiling)
+    if symbols is not None:
+        joined.root.all_sizes = AllSizes(joined.root, symbols, [symbols.sizes_of(t) for t in leaves], made.makes)
     deferred.replay(joined.root, made.tensors, recorder)
     return joined
+
+
+def _recording(run: Run, name: str, outputs: list[Tensor], makes: Sequence[Made]) -> tuple[Recording, Symbols | None]:
+    """The run as a graph; and the symbols that are in it, if it is one for all sizes."""
+    recorder, symbols = run.recorder, run.symbols
+    if symbols is not None and symbols.hold and not (recorder.reads or recorder.callbacks) and all(
+            m.strides is None for m in makes):
+        recording = recorder.recording(name, outputs, symbols)
+        found = {symbol_name(size) for type in recording.graph.inputs for size in type.shape}
+        if found.issuperset(symbols.numbers):
+            return recording, symbols
+    return recorder.recording(name, outputs), None
 
 
 def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...]) -> Source:
@@ -314,7 +370,9 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
 def _recipe(run: Run, value: Any, reads: ReadSet, made: MadeTensors, held: set[int],
             reason: Abort = Abort.RESULT_TYPE) -> Rebuild:
     try:
-        leaves_as = made.returned_float if run.front is None else run.front.recipe
+        leaves_as: Leaves = made.returned_float if run.front is None else run.front.recipe
+        if run.symbols is not None:
+            leaves_as = run.symbols.returned(reads.tensors, leaves_as)
         return recipe(value, made.place, reads.source, held, leaves_as)
     except UnknownResult as unknown:
         raise Declined(reason, str(unknown)) from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from tracegrad.generators import Generator, default_generator, manual_seed, norm
 from tracegrad.indexing import get
 from tracegrad.movement import broadcast_shapes, expand_dims, reshape, sizes_of, take
 from tracegrad.operands import Number, Operand, convert, floating, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
@@ -244,7 +244,7 @@ def choice(a: int | Operand, size: Any = (), replace: bool = True, p: Operand | 
         tensor([8, 8, 8])
     """
     values = None if isinstance(a, int) else tensor_operand("choice", a)
-    n = index(a) if values is None else values.shape[axis]      # type: ignore[arg-type]
+    n = index(a) if values is None else values.shape[axis]
     shape = sizes_of("choice", (size,))
     count = prod(shape)
     if not replace and count > n:

@@ -32,6 +32,7 @@ from tracegrad.source_lines import user_line
 if TYPE_CHECKING:
     from tracegrad.callbacks import Noted
     from tracegrad.compared import Comparison
+    from tracegrad.sized import Symbols
     from tracegrad.tensors import Storage, Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
@@ -40,9 +41,12 @@ ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=N
 
 class Recorder:
     """Collects what one run does. It watches while it is ACTIVE. `strict`: may nothing leave the graph?
+    `symbols`: what its sizes are, if it is to be recorded for all sizes.
 
     `called_from`: the code that calls the traced function, if numbers that the function returns may be stood for.
     """
+
+    symbols: Symbols | None = None
 
     def __init__(self, strict: bool = False, called_from: CodeType | None = None) -> None:
         self.strict, self.called_from = strict, called_from
@@ -70,15 +74,17 @@ class Recorder:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
         keys = tuple([self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args))
                       for a in args])
-        self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn))
-        self._bind(result, ("op", len(self.ops) - 1))
+        key = self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn), result)
+        self._bind(result, key)
 
     def record_write(self, target: Tensor, value: Tensor) -> None:
         """`target` was overwritten in place with what `value` holds."""
         self.key(target)
         if id(target) not in self.written and any(i.tensor is target and i.frozen is None for i in self.inputs):
             self.written[id(target)] = target
-        self._keys[id(target)] = self.key(value)
+        key = self._keys[id(target)] = self.key(value)
+        if self.symbols is not None:
+            self.symbols.is_at(target, key)
         if target.storage is not None:
             self._written_storages.append(target.storage)
 
@@ -95,8 +101,7 @@ class Recorder:
 
     def record_detach(self, source: Tensor, result: Tensor) -> None:
         """`result` is `source` without its history, on the same storage."""
-        self._append(RecordedOp("detach", (self.key(source),), {}, False, user_line()))
-        self._bind(result, ("op", len(self.ops) - 1))
+        self._bind(result, self._append(RecordedOp("detach", (self.key(source),), {}, False, user_line()), result))
 
     def record_creation(self, tensor: Tensor, data: Any) -> None:
         """`tensor` was made from Python data."""
@@ -140,11 +145,13 @@ class Recorder:
 
     def host_read(self, tensor: Tensor, what: str) -> None:
         """A value left for Python. One that follows from what is guarded is the same on every replay."""
+        self._fix_sizes()
         if not self.is_fixed(self.key(tensor)):
             self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
 
     def read_number(self, tensor: Tensor, what: str) -> None:
         """Python is given the one element of `tensor`, as a bool, an int or a float: from here on it knows it."""
+        self._fix_sizes()
         key, array = self.key(tensor), tensor.array
         if self.is_fixed(key):
             return
@@ -173,6 +180,7 @@ class Recorder:
 
     def compare_number(self, tensor: Tensor, number: int | float, comparisons: Sequence[Comparison]) -> bool:
         """Python is given how these comparisons with `number`, the one element of `tensor`, end: is that recorded?"""
+        self._fix_sizes()
         key, dtype = self.key(tensor), type_of(tensor.array).dtype
         if self.is_fixed(key):
             return True
@@ -263,8 +271,12 @@ class Recorder:
         """
         return self.recording(name, outputs).graph
 
-    def recording(self, name: str, outputs: list[Tensor]) -> Recording:
-        """The graph, what was read, and what is known of its derivatives."""
+    def recording(self, name: str, outputs: list[Tensor], sizes: Symbols | None = None) -> Recording:
+        """The graph, what was read, and what is known of its derivatives.
+
+        With `sizes`, those of the run, it is the graph for all sizes: numbers that are computed from sizes are its last
+        inputs.
+        """
         b = Builder(name)
         ends = [self.key(t) for t in outputs]           # first: a view that was not used since is recorded now
         freed: set[int] = set()
@@ -273,11 +285,17 @@ class Recorder:
         values: dict[Key, Value] = {}
         carrying: set[int] = set()
         for k, entry in enumerate(self.inputs):
-            values["input", k] = b.input(entry.type)
+            values["input", k] = b.input(entry.type if sizes is None else sizes.type_of(("input", k)))
             if entry.carries:
                 carrying.add(k)
+        if sizes is not None:
+            for key in sizes.operands:
+                values[key] = b.input(sizes.type_of(key))
+        in_attrs = None if self.symbols is None else self.symbols.in_numbers if sizes is None else sizes.symbolic
 
         def value(key: Key) -> Value:
+            if key[0] == "size" and sizes is None:
+                key = "number", key[1][:2]
             if key[0] == "number" and key not in values:
                 text, dtype = key[1]
                 values[key] = b.emit("constant", value=text, dtype=dtype)
@@ -292,7 +310,8 @@ class Recorder:
                 read = next(waiting, None)
             b.line = recorded.line
             args = [value(key) for key in recorded.args]
-            result = b.emit(recorded.op, *args, **recorded.attrs)
+            attrs = recorded.attrs if in_attrs is None else in_attrs(recorded.attrs)
+            result = b.emit(recorded.op, *args, **attrs)
             if any(a.id in carrying for a in args):
                 if recorded.carries:
                     carrying.add(result.id)
@@ -318,21 +337,25 @@ class Recorder:
     def is_fixed(self, key: Key) -> bool:
         """Does a value follow from numbers and constants of the run, and from no input?"""
         kind, at = key
-        return kind == "number" or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
+        return kind in ("number", "size") or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
 
     # ---- inside -------------------------------------------------------------------------------------------
 
     def _derived(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], line: str | None) -> Key:
         """A value that only a read needs, which eager execution did not compute."""
-        self._append(RecordedOp(op, args, attrs, False, line))
-        return "op", len(self.ops) - 1
+        return self._append(RecordedOp(op, args, attrs, False, line), None)
 
     def _answer(self, key: Key, dtype: str, number: int, what: str, line: str | None) -> None:
         if key not in self._answered:
             self._answered.add(key)
             self.reads.append(NumberRead(len(self.ops), key, dtype, number, what, line))
 
-    def _append(self, recorded: RecordedOp) -> None:
+    def _fix_sizes(self) -> None:
+        """A value is read that may follow from sizes."""
+        if self.symbols is not None:
+            self.symbols.give_up()
+
+    def _append(self, recorded: RecordedOp, result: Tensor | None) -> Key:
         fixed = True
         for key in recorded.args:
             if not self.is_fixed(key):
@@ -340,16 +363,24 @@ class Recorder:
                 break
         self.ops.append(recorded)
         self._fixed.append(fixed)
+        key = "op", len(self.ops) - 1
+        if self.symbols is not None:
+            self.symbols.made(key, recorded.op, recorded.args, recorded.attrs, result)
+        return key
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
-        self.inputs.append(Input(tensor, type_of(tensor), tensor.requires_grad, tensor.grad_fn, **how))
+        key = "input", len(self.inputs)
+        type = type_of(tensor) if self.symbols is None else self.symbols.entered(key, tensor, how.get("grad_of"))
+        self.inputs.append(Input(tensor, type, tensor.requires_grad, tensor.grad_fn, **how))
         if any(tensor.storage is storage for storage in self._written_storages):
             self.abort(Abort.VIEW_WRITE, f"{type_of(tensor)} shares memory that the run has written")
         if any(tensor.storage is storage for storage in self._handed_out):
             self.abort(Abort.NOT_RECORDED, f"{type_of(tensor)} is used after its memory was handed out")
-        return self._bind(tensor, ("input", len(self.inputs) - 1))
+        return self._bind(tensor, key)
 
     def _number(self, number: Any, dtype: str) -> Key:
+        if self.symbols is not None and (key := self.symbols.operand(number, dtype)) is not None:
+            return key
         try:
             return "number", (literal_text(number, dtype), dtype)
         except OverflowError:               # eager comparisons take any number

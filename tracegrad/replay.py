@@ -20,6 +20,7 @@ import numpy as np
 from codegen import Built, Executable
 from codegen.ir.graph import Graph
 from codegen.ir.structs import struct
+from tracegrad.all_sizes import AllSizes
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.entry import GradExpected, Source, own_memory
@@ -117,6 +118,7 @@ class Root:
     traces: tuple[Trace, ...]
     executable: Executable
     refusals: int = 0                                            # how often a checked op refused its operands
+    all_sizes: AllSizes | None = None                            # what it is one of, if it was recorded for all sizes
     outputs: tuple[Callable[[], np.ndarray], ...] = field(init=False)       # give storage for what its paths make
     written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
     places: tuple[tuple[int, ...], ...] = field(init=False)      # for each end, where what it made and saved is found

@@ -14,7 +14,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +49,14 @@ class _Code:
 
     def function(self, name: str) -> Callable[..., Any]:
         """The function, which is called `name`."""
-        exec(compile("\n".join(self._lines), f"{__file__}: {name}", "exec"), self.names)
+        exec(_compiled("\n".join(self._lines), name), self.names)
         return self.names[name]
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str, name: str) -> CodeType:
+    """The code of a text; that of one path at other sizes is the same."""
+    return compile(text, f"{__file__}: {name}", "exec")
 
 
 def write_replay(root: Root, run: Callable[[tuple[np.ndarray, ...]], int]) -> Replay:

@@ -47,7 +47,8 @@ class ExitReport:
 @struct(eq=False)
 class TraceReport:
     """One path. `because`: what was new in the call that recorded it; `inputs`: where those of the graph are found;
-    `blocks`: which of its root's it goes through."""
+    `blocks`: which of its root's it goes through; `sizes`: if it was recorded for all, what its symbols are.
+    """
 
     number: int
     replays: int
@@ -61,6 +62,7 @@ class TraceReport:
     makes: tuple[str, ...]
     calls_back: tuple[str, ...]
     blocks: tuple[int, ...]
+    sizes: tuple[str, ...] = ()
 
 
 @struct(eq=False)

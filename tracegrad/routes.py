@@ -13,7 +13,8 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from codegen import CannotLower, CompileError, Executable
 from codegen.ir.builder import Builder, Value
+from codegen.ir.dims import evaluate
 from codegen.ir.graph import Attr, Graph
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import INEXACT, TensorType
@@ -102,12 +104,22 @@ class Route:
                  freed: frozenset[int] = frozenset()):
         self.graph, self.carries, self.compiling, self.freed = graph, carries, compiling, freed
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
+        self._whole: Route | None = None
+        self._numbers: Mapping[str, int] = {}
         self._executables: dict[bool, Executable | None] = {}
         self._derivatives: dict[tuple[int, tuple[int, ...]], Route] = {}
         self._sources: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
         self._follows: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
         self._saving: dict[tuple[int, tuple[int, ...], tuple[int, ...]], frozenset[int]] = {}
         self._spent: dict[frozenset[int], bool] = {}
+
+    def at(self, numbers: Mapping[str, int]) -> Route:
+        """The route that this one, whose graph has symbols, is at these numbers: what is known of one is, of the other.
+        """
+        self.saved, self._all_saving            # noqa: B018 - found out once
+        route = copy(self)
+        route._whole, route._numbers, route._executables, route._derivatives = self._whole or self, numbers, {}, {}
+        return route
 
     @cached_property
     def saved(self) -> tuple[int, ...]:
@@ -238,6 +250,8 @@ class Route:
         The gradients are those of the inputs that carry one, and of the values `stops`, from which no path leads on.
         """
         found = self._derivatives.get((output, stops))
+        if found is None and self._whole is not None:
+            found = self._derivatives[output, stops] = self._whole.derivative(output, stops).at(self._numbers)
         if found is None:
             backward = self._backward(output, stops)
             earlier = [v for v in self.saved if v < output or output not in self.saved]
@@ -255,10 +269,17 @@ class Route:
 
     def _executable(self, saving: bool) -> Executable | None:
         if saving not in self._executables:
+            whole = self._whole
+            known = None if whole is None else whole._executables.get(saving)
             try:
+                if known is not None and known.resized is not None:
+                    self._executables[saving] = known.resized(self._numbers)
+                    return self._executables[saving]
                 graph = self.saving_graph() if saving else self.graph
-                found = self._executables[saving] = self.compiling.executable(graph)
+                found = self._executables[saving] = self.compiling.executable(graph, numbers=self._numbers or None)
                 self.compiling.stats.compile_seconds += found.compile_seconds
+                if whole is not None:
+                    whole._executables[saving] = found          # at some numbers
             except (CannotLower, CompileError):
                 self._executables[saving] = None
         return self._executables[saving]
@@ -266,7 +287,9 @@ class Route:
     def _through_dispatch(self, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
         values = list(operands)
         for node in self.graph.nodes:
-            values.append(dispatch(node.op, *(values[a] for a in node.args), **dict(node.attrs)))
+            attrs = {name: tuple(evaluate(size, self._numbers) for size in value) if isinstance(value, tuple) else value
+                     for name, value in node.attrs}
+            values.append(dispatch(node.op, *(values[a] for a in node.args), **attrs))
         return tuple(values[v] for v in self.graph.outputs)
 
 

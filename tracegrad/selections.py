@@ -30,6 +30,7 @@ from tracegrad.mutation import fitted
 from tracegrad.operands import scalar
 from tracegrad.recorded import Key as RecorderKey
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import numbers_in
 from tracegrad.slicing import basic
 from tracegrad.tensors import Tensor
 
@@ -81,12 +82,12 @@ def masked(x: Tensor, form: Key, anywhere: bool = False) -> Masked | None:
     here = arrays[0]
     found: Any = entries[here]
     mask = found if isinstance(found, Tensor) else known(found)
-    n = mask.array.ndim
+    n = mask.ndim
     whole = basic(x, [*entries[:here], *[WHOLE] * n, *entries[here + 1:]])
     start = sum(k is None or isinstance(k, slice) for k in entries[:here])
-    shape = (*(1,) * start, *mask.array.shape, *(1,) * (whole.ndim - start - n))
-    array = mask.array.copy()               # and `wide` is a copy: the mask itself may be written to
-    wide = complete("reshape", (mask,), {"shape": shape}, Tensor(array.reshape(shape)))
+    shape = (*(1,) * start, *mask.shape, *(1,) * (whole.ndim - start - n))
+    array = mask.memory.copy()              # and `wide` is a copy: the mask itself may be written to
+    wide = complete("reshape", (mask,), {"shape": shape}, Tensor(array.reshape(numbers_in(shape))))
     recorder = ACTIVE.get()
     return Masked(whole, wide, array, start, None if recorder is None else recorder.key(mask))
 

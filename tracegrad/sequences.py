@@ -5,7 +5,6 @@ They are counted in 64 bits and rounded once to their dtype. They are made of at
 from __future__ import annotations
 
 from math import ceil, copysign, log10
-from operator import index
 from typing import Any
 
 from tracegrad import dtypes
@@ -16,6 +15,7 @@ from tracegrad.dtypes import COMPLEX_NUMBERS, INTEGRAL, dtype_of, name_of
 from tracegrad.elementary import floor, pow
 from tracegrad.functional import add, equal, multiply, where
 from tracegrad.operands import Number, convert
+from tracegrad.size_numbers import floating_number, index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -35,7 +35,8 @@ def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dt
     if step == 0:
         raise ValueError(at_user_line("arange: the step is 0"))
     whole = not any(isinstance(v, float) for v in (start, stop, step))
-    n = max(0, -int((start - stop) // step) if whole else ceil((stop - start) / step))
+    n = -index((start - stop) // step) if whole else ceil((stop - start) / step)
+    n = n if n > 0 else 0
     target = dtype_of(dtype) if dtype is not None else dtypes.int64 if whole else dtypes.default_float()
     counting = target if whole and target in INTEGRAL else dtypes.float64
     counted = dispatch("iota", shape=(n,), axis=0, dtype=name_of(counting))
@@ -74,7 +75,7 @@ def _spaced(start: float, stop: float, n: int, endpoint: bool) -> Tensor:
     if steps < 1:
         return add(places, start)
     values = add(multiply(places, (stop - start) / steps), start)
-    return where(equal(places, float(steps)), stop, values) if endpoint else values
+    return where(equal(places, floating_number(steps)), stop, values) if endpoint else values
 
 
 def logspace(start: float, stop: float, /, num: int = 50, *, base: float = 10.0, dtype: Any = None,

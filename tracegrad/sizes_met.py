@@ -1,6 +1,6 @@
-"""SizesMet: which sizes calls of a function have come with that were followed, so that one which returns is recorded.
+"""SizesMet: which sizes calls of a function have come with that no root has, so that one which returns gets a root.
 
-    f(x: f32[5,64])   no call had this size: followed      f(x: f32[5,64])   it returns: recorded      again: replayed
+    f(x: f32[5,64])   no call had this size      f(x: f32[5,64])   it returns: it gets a root      again: replayed
 
 Only so many are kept in mind; one that returns after so many others is new again.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 
 class SizesMet:
-    """Sizes of calls that were followed, the last `MOST` of them."""
+    """Sizes of calls, the last `MOST` of them."""
 
     MOST = 1 << 12
 
     def __init__(self) -> None:
-        self.followed = 0                       # calls
         self._met: dict[int, None] = {}         # hashes, the one met last at the end
 
     def are_new(self, sizes: int) -> bool:
@@ -22,7 +21,6 @@ class SizesMet:
             self._met.pop(sizes, None)
             return False
         self._met[sizes] = None
-        self.followed += 1
         if len(self._met) > self.MOST:
             self._met.pop(next(iter(self._met)), None)
         return True

@@ -6,7 +6,6 @@ values follow from constants.
 """
 from __future__ import annotations
 
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ from tracegrad.movement import (
     take_along_axis,
 )
 from tracegrad.operands import Axis, Operand, convert, pair, refuse_names, tensor_operand, truth
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.splitting import part
 from tracegrad.tensors import Tensor

@@ -6,7 +6,6 @@ parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from codegen.ir.types import type_of
 from tracegrad.indexing import get
 from tracegrad.movement import one_axis
 from tracegrad.operands import Operand, refuse_names, tensor_operand
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

@@ -7,12 +7,12 @@ Labels are letters or ints, and for the axes of an ellipsis ("...", k), k counte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 from codegen.ir.types import type_of
 from tracegrad.dispatch import dispatch
 from tracegrad.movement import reshape
+from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

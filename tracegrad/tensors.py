@@ -65,7 +65,7 @@ class Saved:
         twin = Tensor(self.array.copy())
         if tensor is not None and _recorded_as_same(tensor, twin):
             self.twin = twin
-        self.held, self.tensor = twin.array, weakref.ref(twin)
+        self.held, self.tensor = twin.memory, weakref.ref(twin)
 
 
 def _recorded_as_same(tensor: Tensor, copy: Tensor) -> bool:
@@ -205,6 +205,11 @@ class Tensor(Signatures):
     @property
     def nbytes(self) -> int:
         return self.array.nbytes
+
+    @property
+    def memory(self) -> np.ndarray:
+        """The array, for who looks at what is in it, not at its sizes (see `sized`)."""
+        return self.array
 
     @property
     def by_columns(self) -> bool:

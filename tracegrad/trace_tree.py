@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from codegen import collector_paused
+from tracegrad.all_sizes import AllSizes
 from tracegrad.limits import Limits, Wait, bytes_of
 from tracegrad.native_call import Entry
 from tracegrad.native_replay import native_replay
@@ -49,6 +50,8 @@ class TraceTree:
         self._many = ""
         self._wait = Wait()
         self.sizes = SizesMet()
+        self.followed_at_new_sizes = 0                  # calls
+        self._all_sizes: tuple[AllSizes, ...] = ()      # paths that were recorded for all sizes
         self.has_many_sizes = False                     # does a root share kernels with other sizes?
         self._changing = threading.Lock()
 
@@ -58,7 +61,13 @@ class TraceTree:
         return tuple(trace for root in self.roots for trace in root.traces)
 
     def find(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
-        """The root whose assumptions hold for this call, with the Tensors its paths read."""
+        """The root whose assumptions hold for this call, with the Tensors its paths read.
+
+        If its sizes are new it may be a root made now, of a path that was recorded for all sizes.
+        """
+        return self._known(args, kwargs) or self._at_other_sizes(args, kwargs)
+
+    def _known(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
         roots = self.roots
         if not roots:
             return None
@@ -80,6 +89,16 @@ class TraceTree:
                 return root, leaves
         return None
 
+    def _at_other_sizes(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
+        """The root that a path recorded for all sizes is at those of this call; one of `roots` when they come back."""
+        for path in () if self.quarantined else self._all_sizes:
+            found = path.find(args, kwargs)
+            if found is not None:
+                if not self.sizes.are_new(found[0].guards.sizes):
+                    self.add(found[0], None)
+                return found
+        return None
+
     def has_new_sizes(self, args: tuple, kwargs: Mapping[str, Any]) -> bool:
         """Has this call, for which no path is known, sizes that none had before it, and all else as a root assumes it?
         """
@@ -87,7 +106,9 @@ class TraceTree:
             leaves = leaves_at_other_sizes(root, args, kwargs)
             if leaves is not None:
                 self.put_first(root)
-                return self.sizes.are_new(sizes_of(leaves))
+                are_new = self.sizes.are_new(sizes_of(leaves))
+                self.followed_at_new_sizes += are_new
+                return are_new
         return False
 
     def _by_use(self) -> list[Root]:
@@ -170,6 +191,8 @@ class TraceTree:
         with self._changing:
             self._replace([root, *(r for r in self._by_use() if r is not replaces)])
             self.has_many_sizes |= root.executable.shares_kernels
+            if root.all_sizes is not None and root.all_sizes.root is root:
+                self._all_sizes = (root.all_sizes, *self._all_sizes)[:FEW]
             sharing = self._sharing
             if _come_back_to(sharing):
                 while self._too_many(sharing) and sharing[-1] is not root:
@@ -199,6 +222,7 @@ class TraceTree:
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
+        self._all_sizes = tuple([path for path in self._all_sizes if path is not root.all_sizes])
         self.evict(root, smaller)
         if smaller is None:
             self.quarantined = (*self.quarantined, root)

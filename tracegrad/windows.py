@@ -9,7 +9,6 @@ Compiled, neither is anything but another index into x.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 from codegen.ir.type_rules import TypeRuleError
@@ -17,6 +16,7 @@ from codegen.ir.types import type_of
 from tracegrad.dispatch import dispatch
 from tracegrad.movement import one_axis
 from tracegrad.operands import Operand, refuse_names, tensor_operand
+from tracegrad.size_numbers import index, surely_equal
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -85,7 +85,7 @@ def _cut(x: Tensor, tiles: dict[int, tuple[int, int]]) -> Tensor:
             stride[a] = step
         else:
             stop[a] -= stop[a] % size
-    if tuple(stop) == x.shape and all(s == 1 for s in stride):
+    if all(map(surely_equal, stop, x.shape)) and all(s == 1 for s in stride):
         return x
     return dispatch("slice", x, start=(0,) * x.ndim, stop=tuple(stop), step=tuple(stride))
 

@@ -125,7 +125,7 @@ mul_, div_ = update(functional.multiply, "mul_"), update(functional.divide, "div
 
 def set_data(x: Tensor, value: Tensor, /) -> None:
     """x.data = value: write without differentiation. `x.data -= y` has done so already."""
-    if value.array is not x.array:
+    if value.memory is not x.memory:
         before, GRAD.enabled = GRAD.enabled, False
         try:
             copy_(x, value)

@@ -19,14 +19,15 @@ from codegen.llvm_cpu.runtime import runtime
 
 
 def executable(inputs: tuple[TensorType, ...], slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...],
-               arena_bytes: int, encoded: Encoding, measured: Measured, new: list[bool], start: float) -> Executable:
+               arena_bytes: int, encoded: Encoding, measured: Measured, new: list[bool], start: float,
+               shares_kernels: bool = False) -> Executable:
     """`new`: for each function that was needed, was it compiled now? `start`: when making it began."""
     observer().add(measured, encoded)
     frames = Frames(encoded, arena_bytes)
     return Executable(
         inputs, slots, ends, make_run(encoded, arena_bytes, runtime().symbols, frames), arena_bytes,
         compile_seconds=perf_counter() - start, kernels_compiled=sum(new), kernels_reused=len(new) - sum(new),
-        measured=measured, entry=frames.entry_run() if object_layout() else None)
+        shares_kernels=shares_kernels, measured=measured, entry=frames.entry_run() if object_layout() else None)
 
 
 def kernel_key(text: str) -> str:

@@ -12,6 +12,7 @@ function counts out. What its words cannot be known of before (calls of Python, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from time import perf_counter
 
@@ -87,7 +88,9 @@ class Resizing:
     def at(self, numbers: Mapping[str, int]) -> Executable:
         """The executable at these numbers; CannotLower where the plan does not serve them."""
         made = None if self._template is None else self._template.at(numbers)
-        return build(self._program(numbers), self._cache, name=self._tree.name) if made is None else made
+        if made is None:
+            made = replace(build(self._program(numbers), self._cache, name=self._tree.name), shares_kernels=True)
+        return made
 
     def _program(self, numbers: Mapping[str, int]) -> ProgramPlan:
         bound = BoundTree(self._tree, Binding(numbers, self._source.binding.constants))
@@ -119,7 +122,9 @@ class _Template:
         self._first_lane = self._arguments
         self._constants: list[np.ndarray | list[Size]] = [
             np.frombuffer(data.ljust(-(-len(data) // 8) * 8, bytes(1)), np.int64).copy() for data in constants]
-        self._first_constant = self._first_lane + len(lanes)
+        self._placed = sorted({b.place.offset for b in plan.buffers if isinstance(b.place, Arena)})     # for any size
+        self._first_placed = self._first_lane + len(lanes)
+        self._first_constant = self._first_placed + len(self._placed)
         self._constant_of = {data: self._first_constant + k for k, data in enumerate(constants)}
         self._words: list[Size] = []
         self._chunks: list[Size] = []
@@ -234,8 +239,8 @@ class _Template:
                 return self._constant_of[data]
             case LiveRange():
                 return self._first_lane + self._lane_of[id(buffer.place)]
-            case Arena():
-                raise CannotLower(f"{self._name} has storage that was placed for one size")
+            case Arena(offset):
+                return self._first_placed + self._placed.index(offset)
 
     # ---- numbers ----------------------------------------------------------------------------------------------------
 
@@ -275,6 +280,9 @@ class _Template:
         for count in self._lanes:
             offsets.append(arena_bytes)
             arena_bytes += aligned(max(next(lengths) for _ in range(count)))
+        if self._placed:
+            offsets += [arena_bytes + offset for offset in self._placed]
+            arena_bytes += self._plan.arena_bytes
         with self._cache.lock:
             for slot, at, key in calls:
                 address = self._cache.addresses.get(key)
@@ -293,7 +301,7 @@ class _Template:
         inputs, slots = (tuple([TensorType(t.dtype, tuple([next(types) for _ in t.shape])) for t in given])
                          for given in self._types)
         measured = Measured(self._name, partial(self._program, dict(numbers)), LISTINGS)
-        return executable(inputs, slots, self._ends, arena_bytes, encoded, measured, [], start)
+        return executable(inputs, slots, self._ends, arena_bytes, encoded, measured, [], start, shares_kernels=True)
 
     def _program(self, numbers: Mapping[str, int]) -> ProgramPlan:
         return program_of_plan(plan_at(self._plan, numbers))

@@ -15,7 +15,7 @@ from tracegrad import deferred_runs, pipeline
 from tracegrad.deferred_work import Work
 from tracegrad.made import Made
 from tracegrad.outside import QUIET
-from tracegrad.pending import Deferred, deferred_class, held
+from tracegrad.pending import DEFERRED, Deferred, held
 from tracegrad.recorder import Recorder
 from tracegrad.tensors import FOLLOWERS
 
@@ -278,5 +278,5 @@ def test_the_watch_pauses_where_no_code_of_the_users_can_run() -> None:
             return tg.ones(1)
 
     quiet = tg.nn.Parameter
-    assert {tg.Tensor, Deferred, quiet, deferred_class(quiet)} <= QUIET
-    assert not QUIET & {Loud, deferred_class(Loud)}
+    assert {tg.Tensor, Deferred, quiet, DEFERRED.of(quiet)} <= QUIET
+    assert not QUIET & {Loud, DEFERRED.of(Loud)}

@@ -138,7 +138,7 @@ def test_a_size_that_calls_come_back_to_gets_a_native_program() -> None:
             assert (root.native is not None) is (k > 0 if n == 3 else k > OFTEN)
     for n in (5, 5, 3):                         # the entry is made anew when there is another root
         assert traced(tensor(n)).tolist() == (tensor(n) * 2.0).tolist()
-    assert traced.stats.recordings == 3
+    assert traced.stats.recordings == 2       # the second size is recorded for all
 
 
 def test_arrays_are_taken_and_given_without_python() -> None:

@@ -1,0 +1,308 @@
+"""Recorded for all sizes: a path with symbols serves sizes that no call had, where what it took for granted holds."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import tracegrad as tg
+from codegen.ir.dims import symbol
+from tracegrad.recorder import ACTIVE, Recorder
+from tracegrad.size_numbers import Assumptions, SizeNumber
+from tracegrad.sized import Sized, Symbols
+
+F = tg.nn.functional
+SIZES = (5, 9, 12, 4, 33, 2, 12, 7)
+
+
+def parts(value: Any) -> list[Any]:
+    return [leaf for one in value for leaf in parts(one)] if isinstance(value, tuple) else [value]
+
+
+def compare(found: Any, expected: Any) -> None:
+    for a, b in zip(parts(found), parts(expected), strict=True):
+        if isinstance(b, tg.Tensor):
+            assert type(a) is type(b) and a.shape == b.shape and all(type(n) is int for n in a.shape)
+            assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-5)
+        else:
+            assert type(a) is type(b) and a == b
+
+
+def at_sizes(function: Callable, inputs: Callable[[int], tuple], sizes: tuple[int, ...] = SIZES) -> Any:
+    """The traced function, after calls at these sizes, each of which gave what the eager one gives."""
+    traced = tg.trace(function)
+    for n in sizes:
+        given = inputs(n)
+        compare(traced(*given), function(*given))
+    return traced
+
+
+def rows(n: int) -> tuple:
+    return (tg.randn(n, 4),)
+
+
+READS_NO_NUMBER: dict[str, Callable] = {
+    "mean of a number": lambda x: x.sum() / x.shape[0],
+    "arithmetic": lambda x: x * ((x.shape[0] * 3 - 1) // 2 + x.shape[0] % 4) - x.shape[0] ** -0.5,
+    "float arithmetic": lambda x: x * (1.0 / x.shape[0] + 0.5) - (x.shape[0] - 1.0) // 2.0 * 0.25,
+    "tests that hold for all": lambda x: x * 2 if x.shape[0] > 1 and x.shape[0] != 0 else x,
+    "shape arguments": lambda x: tg.zeros(x.shape[0], 2).sum(axis=1) + x.reshape(x.size // 4, 4).sum(axis=1),
+    "slices": lambda x: (x[1:] + x[:-1]).sum(axis=0) + x[x.shape[0] // 2:].sum(axis=0) + x[-1],
+    "steps": lambda x: x[::2].sum(axis=0) + x[::-1][0] + x[1::3].mean(axis=0),
+    "ranges": lambda x: x * tg.arange(x.shape[0])[:, None] + tg.linspace(0.0, 1.0, x.shape[0])[:, None],
+    "products": lambda x: (x @ x.T) @ x / x.shape[0],
+    "statistics": lambda x: ((x - x.mean(axis=0)) / x.std(axis=0, correction=1), x.var()),
+    "joined": lambda x: tg.concat([x, x[:1] * 2]).cumsum(axis=0).flip(0) * 2,
+    "equal shapes": lambda x: x + 1 if x.shape == (x * 2).shape else x,
+    "returned": lambda x: (x * 2, x.shape[0], (x.shape, x.size + 1)),
+    "views": lambda x: (x[1:], x.T, x.reshape(-1)),
+    "attention": lambda x: tg.softmax(tg.where(tg.tril(tg.ones(x.shape[0], x.shape[0])) > 0, x @ x.T, -9.0)) @ x,
+    "a mask": lambda x: tg.where(x > 0, x, x.shape[0] * 1.0).sum(axis=0),
+    "padding": lambda x: tg.pad(x, ((1, 2), (0, 0)))[2:],
+    "noise": lambda x: F.dropout(x * 0 + 1, 0.5).shape[0] * x,
+}
+
+
+@pytest.mark.parametrize("name", READS_NO_NUMBER)
+def test_what_reads_no_number_is_recorded_twice(name: str) -> None:
+    tg.manual_seed(0)
+    stats = at_sizes(READS_NO_NUMBER[name], rows).stats
+    assert (stats.recordings, stats.replays, stats.follows) == (2, len(SIZES) - 2, 0) and not stats.aborts
+
+
+def test_what_it_took_for_granted_sends_other_sizes_elsewhere() -> None:
+    def f(x):
+        n = x.shape[0]
+        if n > 8:
+            return x * n
+        return x.sum(axis=0) if n % 2 else x - n
+
+    traced = at_sizes(f, rows, (9, 12, 30, 11, 5, 9, 6, 4, 8, 3, 7, 12, 30, 10))
+    assert "b0 > 8" in str(traced.explain())
+
+
+READS: dict[str, Callable] = {
+    "len": lambda x: x.sum(axis=0) / len(x),
+    "a loop": lambda x: sum((x[k] * (k + 1) for k in range(x.shape[0])), tg.zeros(4)),
+    "text": lambda x: x * len(f"{x.shape[0]:>{x.shape[0]}}"),
+    "a dict": lambda x: x * {2: 3.0}.get(x.shape[0], 1.0),
+    "NumPy": lambda x: x + np.arange(x.shape[0] * 4, dtype=np.float32).reshape(x.shape[0], 4),
+    "iteration": lambda x: tg.stack([row * 2 for row in x]),
+    "a condition on a number": lambda x: x * 2 if x.shape[0] == 12 else x,
+    "float": lambda x: x * float(x.shape[0]),
+    "identity of what is cached": lambda x: x * (x.shape[0] in {2, 5, 33}),
+    "min": lambda x: x[:min(x.shape[0], 7)],
+    "infinity": lambda x: x * (x.shape[0] < float("inf")),
+    "steps backwards": lambda x: x[::-2].mean(axis=0),
+    "a flipped result": lambda x: x.flip(0),
+    "bits": lambda x: x * (x.shape[0] & 5),
+    "nothing": lambda x: x * (x.shape[0] == None or x.shape[0] == "n"),      # noqa: E711
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_number_that_python_reads_is_right_at_every_size(name: str) -> None:
+    tg.manual_seed(0)
+    at_sizes(READS[name], rows, (*SIZES, *SIZES[::-1]))
+
+
+def test_two_sizes_that_change_apart_and_together() -> None:
+    def f(x, y):
+        return x[:, None] * y[None] + (x.sum() if x.shape == y.shape else y.sum())
+
+    traced = tg.trace(f)
+    for n, m in ((3, 4), (5, 7), (8, 6), (9, 9), (6, 6), (9, 9), (2, 13), (7, 5), (5, 5)):
+        x, y = tg.randn(n), tg.randn(m)
+        compare(traced(x, y), f(x, y))
+    alike = tg.trace(lambda x, y: x + y)
+    for n in (3, 5, 7, 9):
+        alike(tg.randn(n), tg.randn(n))
+    assert alike.stats.recordings == 2 and alike.stats.replays == 2
+    compare(alike(tg.randn(1), tg.zeros(6)).shape, (6,))
+
+
+def test_zero_and_one_are_sizes_of_their_own() -> None:
+    at_sizes(lambda x, y: x + y.sum(axis=0), lambda n: (tg.randn(n, 4), tg.randn(n, 4)), (5, 8, 1, 0, 1, 3, 0, 2, 1))
+
+
+def test_derivatives_of_results_at_new_sizes_to_the_second_order() -> None:
+    w = tg.randn(4, 3, requires_grad=True)
+
+    def f(x):
+        return (tg.tanh(x @ w) ** 2).mean()
+
+    traced = tg.trace(f)
+    for n in (5, 9, 12, 4, 33):
+        x = tg.randn(n, 4, requires_grad=True)
+        found, expected = [], []
+        for call, into in ((traced, found), (f, expected)):
+            first = tg.autograd.grad(call(x), (x, w), create_graph=True)
+            into += [*first, *tg.autograd.grad((first[0] ** 2).sum(), (x, w))]
+        compare(tuple(found), tuple(expected))
+    assert traced.stats.recordings == 2 and not traced.stats.follows
+    kernels = traced.stats.kernels_compiled
+    tg.autograd.grad(traced(tg.randn(77, 4)), w)
+    assert traced.stats.kernels_compiled == kernels
+
+
+def test_a_training_step_with_its_optimizer_at_many_sizes() -> None:
+    def learner():
+        tg.manual_seed(1)
+        model = tg.nn.Sequential(tg.nn.Linear(4, 8), tg.nn.ReLU(), tg.nn.BatchNorm1d(8), tg.nn.Linear(8, 3))
+        optimizer = tg.optim.Adam(model.parameters(), lr=0.01)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss, model[0].weight.grad.clone()
+        return step
+
+    eager, traced = learner(), tg.trace(learner())
+    for n in (6, 10, 14, 3, 29, 14):
+        x, y = tg.randn(n, 4), tg.randint(0, 3, (n,))
+        compare(traced(x, y), eager(x, y))
+    assert traced.stats.recordings == 2 and traced.stats.replays == 4
+
+
+def test_random_numbers_are_those_that_python_would_draw() -> None:
+    def f(x):
+        return F.dropout(x, 0.5) + tg.randn(x.shape[0], 4) * tg.rand(x.shape[0])[:, None]
+
+    traced = tg.trace(f)
+    for n in (5, 9, 12, 4, 33):
+        x = tg.randn(n, 4)
+        tg.manual_seed(n)
+        found = traced(x), tg.rand(3)
+        tg.manual_seed(n)
+        compare(found, (f(x), tg.rand(3)))
+    assert traced.stats.recordings == 2
+
+
+def test_arguments_and_captured_tensors_are_written_in_place() -> None:
+    def twin() -> Callable:
+        state = {"h": tg.zeros(5, 4)}
+
+        def f(x):
+            if state["h"].shape != x.shape:
+                state["h"] = tg.zeros_like(x)
+            with tg.no_grad():
+                x[1:] *= 0.5
+                x += x.shape[0]
+            state["h"] = tg.tanh(state["h"] + x)
+            return state["h"].sum(axis=0), x
+        return f
+
+    eager, traced = twin(), tg.trace(twin())
+    for n in (5, 9, 12, 12, 4, 12, 33):
+        x = tg.randn(n, 4)
+        y = x.clone()
+        compare(traced(x), eager(y))
+        compare(x, y)
+
+
+def test_state_that_changes_is_seen_at_new_sizes() -> None:
+    state = {"scale": 2.0, "w": tg.randn(4)}
+
+    def f(x):
+        return x * state["scale"] + state["w"]
+
+    traced = tg.trace(f)
+    for k, n in enumerate((5, 9, 12, 4, 33, 6, 8)):
+        if k == 3:
+            state["scale"] = 3.0
+        if k == 5:
+            state["w"] = tg.randn(4)
+        x = tg.randn(n, 4)
+        compare(traced(x), f(x))
+
+
+def test_no_number_of_the_run_outlives_it() -> None:
+    kept: list[Any] = []
+
+    def f(x):
+        y = x * 2
+        kept[:] = [x.shape[0], y.shape, {"n": x.shape[0] + 1}, y]
+        return y
+
+    traced = tg.trace(f)
+    for n in (5, 9, 12):
+        x = tg.randn(n, 4)
+        compare(traced(x), x * 2)
+        assert [type(part) for part in (kept[0], *kept[1], *kept[2].values())] == [int] * 4
+        assert kept[0] == n and kept[1] == (n, 4) and type(kept[3]) is type(x) is tg.Tensor
+
+
+def test_another_thread_sees_plain_sizes() -> None:
+    seen: list[tuple] = []
+    x = tg.randn(9, 4)
+
+    def look() -> None:
+        seen.append((type(x) is Sized, x.shape, x.size, len(x), x.nbytes, x.array.shape))
+
+    recorder = Recorder()
+    recorder.symbols = symbols = Symbols([(x, (symbol("b0"), 4))], {"b0": 9})
+    token = ACTIVE.set(recorder)
+    try:
+        symbols.begin()
+        assert [type(n) for n in x.shape] == [SizeNumber, int] and type(x.size) is SizeNumber
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert not symbols.assumptions.made and x.memory.shape == x.array.shape == (9, 4)
+        assert symbols.assumptions.known == {"b0"} and not symbols.hold         # since who has the array can see it
+    finally:
+        symbols.end()
+        ACTIVE.reset(token)
+    assert seen == [(True, (9, 4), 36, 9, 144, (9, 4))] and type(x) is tg.Tensor
+
+
+def test_code_that_asks_for_types_gets_plain_numbers() -> None:
+    def f(x):
+        return x * (2.0 if type(x.shape[0]) is int else 3.0)
+
+    at_sizes(f, rows)
+
+
+def test_an_error_at_another_size_is_that_of_python() -> None:
+    w = tg.randn(12, 3)
+
+    def f(x):
+        try:
+            return x @ w
+        except TypeError:
+            return x * 2
+
+    at_sizes(f, lambda n: (tg.randn(2, n),))
+    with pytest.raises(TypeError, match="12"):
+        traced = tg.trace(lambda x: x @ w if x.shape[1] > 8 else x)
+        for n in (4, 6, 8, 12, 10):
+            traced(tg.randn(2, n))
+
+
+def test_a_number_that_c_code_does_not_take_is_given_plain() -> None:
+    def f(x):
+        return x * int.bit_length(x.shape[0])
+
+    at_sizes(f, rows)
+
+
+# ---- the numbers themselves ------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_what_they_are_computed_from() -> None:
+    assumed = Assumptions()
+    n = SizeNumber(12, symbol("b0"), assumed)
+    assert (n + 1, 1 + n, n - 2, 20 - n, n * 3, n // 5, n % 5, 7 // n, -n, n / 4, n ** 2, 2.0 * n) == (
+        13, 13, 10, 8, 36, 2, 2, 0, -12, 3.0, 144, 24.0)
+    assumed.made.clear()
+    assert n > 1 and n >= 2 and n != 0 and n + 1 != n and n // 1 == n and n * 2 > n and not n < 0 and n
+    assert not assumed.made
+    assert n > 8 and not n > 20 and [*assumed.made.values()] == [True, False]
+    assert not assumed.known
+    assert [*range(n)] == [*range(12)] and assumed.known == {"b0"}

@@ -1,0 +1,327 @@
+"""Sized: a Tensor in a run that is recorded for all sizes at once; and Symbols, what sizes are in that run.
+
+    x: f32[24,64], of which 24 is the symbol b        x.shape == (24, 64), where 24 is a SizeNumber
+    y = x * 2                                         f32[b,64] to the recorder; y is Sized, too
+    x.array                                           whoever has it may read sizes unseen: b is 24 from here on
+
+1. While the run goes on every Tensor whose type has a symbol in it is Sized, so its sizes are seen wherever they are
+   read, by the library as by the user. What takes an array of it where its sizes cannot be seen is a read of them.
+2. `memory` is its array for code that looks at what is in it and not at its sizes.
+3. To another thread, and after the run, it is a Tensor like any other.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codegen.ir.dims import Dim, Size, Undecided, evaluate, least_of, symbol_name
+from codegen.ir.ops import OPS
+from codegen.ir.references import literal_text
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import TensorType, type_of
+from tracegrad.pending import held
+from tracegrad.recorded import Key
+from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import (
+    Assumptions,
+    Computed,
+    Formula,
+    SizeNumber,
+    attrs_in_numbers,
+    computing,
+    formula_of,
+    numbers_in,
+    python_of,
+    read_size,
+)
+from tracegrad.stand_ins import StandIns
+from tracegrad.tensors import Saved, Tensor
+
+if TYPE_CHECKING:
+    from tracegrad.recorder import Recorder
+    from tracegrad.results import Leaves, Rebuild
+
+_hold = Tensor.__dict__["array"].__set__
+
+
+def symbols_of_run() -> Symbols | None:
+    """Those of the run that is being recorded in this context, if it has any."""
+    recorder = ACTIVE.get()
+    return None if recorder is None else recorder.symbols
+
+
+class Sized(Tensor):
+    """A Tensor with SizeNumbers in its shape."""
+
+    __slots__ = ()
+
+    @property
+    def array(self) -> np.ndarray:
+        symbols = symbols_of_run()
+        if symbols is not None:
+            symbols.look_at(self)
+        return held(self)
+
+    @array.setter
+    def array(self, array: np.ndarray) -> None:
+        symbols = symbols_of_run()
+        if symbols is not None:
+            symbols.give_up()
+        _hold(self, array)
+
+    @property
+    def memory(self) -> np.ndarray:
+        return held(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        symbols = symbols_of_run()
+        return held(self).shape if symbols is None else symbols.shape_of(self)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return held(self).dtype
+
+    @property
+    def ndim(self) -> int:
+        return held(self).ndim
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return held(self).itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    @property
+    def by_columns(self) -> bool:               # how axes lie in memory is the same whatever the sizes are
+        strides = held(self).strides
+        return len(strides) > 1 and strides[-2] == self.itemsize < strides[-1]
+
+    def twin(self) -> Tensor:
+        return Tensor(held(self))
+
+    def copied(self) -> Tensor:
+        return Tensor(held(self).copy("C"))
+
+    def save(self) -> Saved:
+        return self._plainly("save")
+
+    def keep(self) -> Saved:
+        return self._plainly("keep")
+
+    def prepare_write(self) -> None:
+        self._plainly("prepare_write")
+
+    def keep_saved(self) -> None:
+        self._plainly("keep_saved")
+
+    def _plainly(self, method: str) -> Any:
+        """A method that looks at the array itself, not at its sizes."""
+        kind = type(self)
+        self.__class__ = SIZED.plain(kind)
+        try:
+            return getattr(self, method)()
+        finally:
+            self.__class__ = kind
+
+
+SIZED = StandIns(Sized)
+
+
+class Symbols:
+    """The sizes of one run. `leaves`: Tensors that it is given with symbols in their shapes, which are now `numbers`.
+
+    `operands`: numbers computed from sizes that operations take, by key.
+    """
+
+    def __init__(self, leaves: Iterable[tuple[Tensor, tuple[Size, ...]]], numbers: Mapping[str, int]):
+        self.numbers = dict(numbers)
+        self.assumptions = Assumptions()
+        self.operands: dict[Key, Formula] = {}
+        self._leaves = list(leaves)
+        self._sized: dict[int, tuple[Tensor, tuple[Any, ...], tuple[Size, ...]]] = {}
+        self._types: dict[Key, TensorType] = {}
+        self._given_up = False
+
+    @property
+    def hold(self) -> bool:
+        """Is what was recorded right for other sizes, too?"""
+        return not self._given_up and not self.assumptions.known.issuperset(self.numbers)
+
+    def returned(self, leaves: Sequence[Tensor], otherwise: Leaves) -> Leaves:
+        """How SizeNumbers that the run returned are made again: from the sizes of its `leaves`."""
+        places = {name: (k, axis) for k, leaf in enumerate(leaves) for axis, size in enumerate(self.sizes_of(leaf))
+                  if (name := symbol_name(size)) is not None}
+
+        def leaves_as(value: Any, place: Any, source: Any) -> Rebuild | None:
+            if type(value) is not SizeNumber:
+                return otherwise(value, place, source)
+            if not places.keys() >= self.numbers.keys():
+                return lambda tensors, args, kwargs: value.number
+            number = python_of(tuple(self.numbers), [value.formula])
+            found = [places[name] for name in self.numbers]
+            return lambda tensors, args, kwargs: number(*[tensors[k].array.shape[axis] for k, axis in found])[0]
+        return leaves_as
+
+    def computing(self) -> Callable[..., list[np.ndarray]]:
+        """What gives the numbers computed from sizes that operations take, for numbers for the symbols."""
+        operands = [(formula, dtype) for (_, (_, dtype, _)), formula in self.operands.items()]
+        return computing(tuple(self.numbers), operands)
+
+    # ---- Tensors ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The run begins: what it is given is Sized."""
+        for tensor, sizes in self._leaves:
+            self._enter(tensor, sizes)
+
+    def end(self) -> None:
+        """The Python of the run is over: its Tensors are Tensors like others."""
+        for tensor, *_ in self._sized.values():
+            if isinstance(tensor, Sized):
+                tensor.__class__ = SIZED.plain(type(tensor))
+
+    def surprised(self) -> None:
+        """Code is about to run that nothing is known of: it may tell these Tensors from others."""
+        self.give_up()
+        self.end()
+
+    def close(self, recorder: Recorder) -> None:
+        """All is known of the run: nothing that outlives it has SizeNumbers in it."""
+        self.assumptions.over = True
+        for tensor, *_ in self._sized.values():
+            if tensor.view_of is not None:
+                tensor.view_of.attrs = attrs_in_numbers(tensor.view_of.attrs)
+        for recorded in recorder.ops:
+            node = recorded.node
+            if node is not None:
+                node.attrs = attrs_in_numbers(node.attrs)
+                for like in (node.result, *(node.operands or ())):
+                    if hasattr(like, "by_columns") and not isinstance(like, Tensor):
+                        like.shape = numbers_in(like.shape)
+                if node.operands is not None:
+                    node.operands = numbers_in(node.operands)
+        self._sized.clear()
+
+    def shape_of(self, tensor: Tensor) -> tuple[Any, ...]:
+        """Its shape, in SizeNumbers where there are symbols."""
+        entry = self._sized.get(id(tensor))
+        return held(tensor).shape if entry is None or entry[0] is not tensor else entry[1]
+
+    def sizes_of(self, tensor: Tensor) -> tuple[Size, ...]:
+        """Its shape, in symbols."""
+        entry = self._sized.get(id(tensor))
+        return held(tensor).shape if entry is None or entry[0] is not tensor else entry[2]
+
+    def look_at(self, tensor: Tensor) -> None:
+        """Something may read the sizes of a Tensor unseen."""
+        for size in self.shape_of(tensor):
+            if type(size) is SizeNumber:
+                size.read()
+
+    def give_up(self) -> None:
+        """What comes now is not recorded for all sizes: the symbols are the numbers they are."""
+        self._given_up = True
+
+    def _enter(self, tensor: Tensor, sizes: tuple[Size, ...]) -> None:
+        """`tensor` has these sizes from now on."""
+        if not any(isinstance(size, Dim) for size in sizes):
+            return
+        kind = type(tensor) if isinstance(tensor, Sized) else SIZED.of(type(tensor))
+        if kind is None:
+            return self.give_up()
+        shape = tuple([SizeNumber(number, size, self.assumptions) if isinstance(size, Dim) else size
+                       for number, size in zip(held(tensor).shape, sizes)])
+        self._sized[id(tensor)] = tensor, shape, sizes
+        tensor.__class__ = kind
+
+    # ---- what the recorder tells --------------------------------------------------------------------------------
+
+    def operand(self, number: Any, dtype: str) -> Key | None:
+        """The key of a number that an operation takes; None if it is a number like any other."""
+        if type(number) is not SizeNumber:
+            return None
+        key = "size", (literal_text(number.number, dtype), dtype, number.formula)
+        self.operands[key] = number.formula
+        return key
+
+    def entered(self, key: Key, tensor: Tensor, of: Tensor | None) -> TensorType:
+        """The type of an input, in numbers; `of`: the Tensor whose grad it is."""
+        if of is not None:
+            self._enter(tensor, self.sizes_of(of))
+        type = type_of(held(tensor))
+        self._types[key] = TensorType(type.dtype, self.sizes_of(tensor))
+        return type
+
+    def type_of(self, key: Key) -> TensorType:
+        """The type of a value, in symbols."""
+        kind, what = key
+        return self._types[key] if kind in ("input", "op") else TensorType(what[1])
+
+    def is_at(self, target: Tensor, key: Key) -> None:
+        """`target`, of the same numbers of elements, stands for this value from now on."""
+        if not self._given_up and self.type_of(key).shape != self.sizes_of(target):
+            self.give_up()
+
+    def made(self, key: Key, op: str, operands: Sequence[Key], attrs: Mapping[str, Any], result: Tensor | None) -> None:
+        """A value was made by an operation."""
+        if self._given_up:
+            return
+        given = self.symbolic(attrs)
+        try:
+            types = [self.type_of(k) for k in operands]
+            type = OPS[op].type_rule(*types, **given)
+        except (TypeRuleError, Undecided, KeyError):
+            return self.give_up()
+        self._types[key] = type
+        if result is not None:
+            array = held(result)
+            if type_of(array) != TensorType(type.dtype, tuple([evaluate(n, self.numbers) for n in type.shape])):
+                return self.give_up()
+            self._enter(result, type.shape)
+        self._assume(op, types, given, type)
+
+    def _assume(self, op: str, operands: Sequence[TensorType], attrs: Mapping[str, Any], type: TensorType) -> None:
+        """What type rules take for granted of symbols; and no result is without elements."""
+        match op:
+            case "slice":
+                for size, start, stop in zip(operands[0].shape, attrs["start"], attrs["stop"]):
+                    self._at_least(start, 0)
+                    self._at_least(stop - start, 0)
+                    self._at_least(size - stop, 0)
+            case "pad":
+                for size in (*attrs["low"], *attrs["high"]):
+                    self._at_least(size, 0)
+            case "shear":
+                for axis, other, dilation in zip(attrs["axes"], attrs["along"], attrs["dilation"]):
+                    sizes = operands[0].shape
+                    self._at_least(sizes[axis] - (sizes[other] - 1) * dilation, 1)
+        for size in type.shape:
+            self._at_least(size, 1)
+
+    def _at_least(self, size: Size, number: int) -> None:
+        if isinstance(size, Dim):
+            least = least_of(size)
+            if least is None or least < number:
+                self.assumptions.assume(Computed("ge", size, number), True)
+
+    in_numbers = staticmethod(attrs_in_numbers)
+
+    @staticmethod
+    def symbolic(attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Attrs in symbols."""
+        return {name: tuple(map(_size, value)) if type(value) is tuple else read_size(value)
+                for name, value in attrs.items()}
+
+
+def _size(value: Any) -> Any:
+    return read_size(value) if isinstance(formula_of(value), Computed) else formula_of(value)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -57,8 +58,9 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
         if executable is None:
             if numbers and not TARGETS[target].binds:
                 raise CannotLower(f"{target} compiles no sizes that are symbols")
-            binding = Binding(numbers, ()) if numbers else UNBOUND
-            executable = TARGETS[target].compile(source_of(tree, fast_math, binding), shared, cache or default_cache())
+            binding, whole = (Binding(numbers, ()), is_short(tree)) if numbers else (UNBOUND, False)
+            executable = TARGETS[target].compile(source_of(tree, fast_math, binding, whole), shared,
+                                                 cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -82,9 +84,19 @@ def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache:
         return None
 
 
-def source_of(tree: Tree, fast_math: bool, binding: Binding = UNBOUND) -> Source:
-    """A tree for a target to compile."""
-    return Source(tree, lambda: optimize_tree(cut_at_iterations(tree), fast_math), fast_math, binding)
+def source_of(tree: Tree, fast_math: bool, binding: Binding = UNBOUND, whole: bool = False) -> Source:
+    """A tree for a target to compile; what is not `whole` is cut where it repeats itself."""
+    parts = (lambda: tree) if whole else partial(cut_at_iterations, tree)
+    return Source(tree, lambda: optimize_tree(parts(), fast_math), fast_math, binding)
+
+
+SHORT = 1000
+"""So many nodes with symbols stay whole, since that is what other numbers are filled into fastest."""
+
+
+def is_short(tree: Tree) -> bool:
+    """Does it take longer to fill numbers into its parts than to plan it whole?"""
+    return sum(len(block.nodes) for block in tree.blocks) <= SHORT
 
 
 def _verify(program: Graph | Program) -> None:

@@ -183,7 +183,7 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any
             array = _REFERENCES[op](*operands, **attrs_in_numbers(attrs))
     except REFUSALS as error:
         if symbols is not None:
-            symbols.give_up()
+            symbols.give_up(f"{op} is refused")
         raise failure(op, args, attrs, error) from None
     finally:
         restore(errors)
@@ -276,6 +276,9 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
         if op in NON_DIFFERENTIABLE:
             return
         raise NotImplementedError(at_user_line(f"{op} has no derivative: derivatives.py has no row for it"))
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.size_result(op, args, attrs, result)
     edges: list[Node | Tensor | None] = []
     wanted = 0
     for k, a in enumerate(args):

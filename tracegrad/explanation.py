@@ -154,7 +154,13 @@ def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes
     because = None if trace.because is None else str(trace.because)
     return TraceReport(number, trace.replays, trace.seconds, because, reads, trace.graph, inputs, writes, sets, makes,
                        tuple(map(str, trace.callbacks)), blocks,
-                       () if root.all_sizes is None else root.all_sizes.sentences(root))
+                       _sizes(root))
+
+
+def _sizes(root: Root) -> tuple[str, ...]:
+    if root.all_sizes is not None:
+        return root.all_sizes.sentences(root)
+    return () if root.one_size is None else (f"no, {root.one_size}",)
 
 
 def value_text(read: Read | None, number: int) -> str:

@@ -12,11 +12,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codegen.ir.dims import Dim, Size, symbol
 from codegen.ir.structs import struct
-from tracegrad.guards import Guards, Missed, shown
+from tracegrad.guards import Guards, Line, Missed, shown
 from tracegrad.purity.effects import Effect, Kind
 from tracegrad.purity.observation import Observation
 from tracegrad.purity.prediction import Prediction
@@ -25,6 +25,9 @@ from tracegrad.recorded import Input
 from tracegrad.replay import Root
 from tracegrad.sized import SIZED, Symbols
 from tracegrad.tensors import Tensor
+
+if TYPE_CHECKING:
+    from tracegrad.trace_tree import TraceTree
 
 
 @struct(eq=False)
@@ -42,18 +45,14 @@ class Resized:
         Sizes that have changed alike are one symbol.
         """
         root = self.root
-        known = None if root.all_sizes is None else root.all_sizes.shapes
         if root.tree.read is not None or root.traces[0].callbacks or root.lifted:
             return None
         names: dict[tuple[Size, int], str] = {}
         given: list[tuple[Tensor, tuple[Size, ...]]] = []
         for k, (leaf, line) in enumerate(zip(self.leaves, root.guards.shapes)):
-            array, (before,) = leaf.array, line.expected
-            if known is not None:
-                before = known[k]
-            sizes = tuple([symbol(names.setdefault((old, new), f"b{len(names)}"))
-                           if old != new and new >= 2 and (isinstance(old, Dim) or old >= 2) else new
-                           for old, new in zip(before, array.shape)])
+            array = leaf.array
+            sizes = tuple([symbol(names.setdefault((old, new), f"b{len(names)}")) if changes(old, new) else new
+                           for old, new in zip(shape_before(root, k, line), array.shape)])
             if sizes != array.shape:
                 if not array.flags.c_contiguous or SIZED.of(type(leaf)) is None:
                     return None
@@ -89,11 +88,33 @@ def _flags(seen: Observation) -> tuple[bool, ...]:
     return seen.left_by_error, seen.caught, seen.computed
 
 
-def resized(root: Root | None, args: tuple, kwargs: Mapping[str, Any]) -> Resized | None:
-    """`root`, if this call has other sizes and is like its calls in everything else it assumes."""
+def shape_before(root: Root, k: int, line: Line) -> tuple[Size, ...]:
+    """The shape that a root assumes of leaf k, in symbols where it has them."""
+    shape: tuple[Size, ...] = line.expected[0] if root.all_sizes is None else root.all_sizes.shapes[k]
+    return shape
+
+
+def changes(old: Size, new: int) -> bool:
+    """Is a size one that a symbol is to stand for?"""
+    return old != new and new >= 2 and (isinstance(old, Dim) or old >= 2)
+
+
+def changing(root: Root, leaves: Iterable[Tensor]) -> frozenset[tuple[int, int]]:
+    """Where sizes are that symbols would stand for, were this call recorded: (leaf, axis)."""
+    return frozenset((k, axis) for k, (leaf, line) in enumerate(zip(leaves, root.guards.shapes))
+                     for axis, (old, new) in enumerate(zip(shape_before(root, k, line), leaf.array.shape))
+                     if changes(old, new))
+
+
+def resized(tree: TraceTree, args: tuple, kwargs: Mapping[str, Any]) -> Resized | None:
+    """The root that was used last, if this call, which is to be recorded, has other sizes, and is like its calls in
+    everything else it assumes.
+    """
+    root = tree.roots[0] if tree.roots else None
     leaves = None if root is None else leaves_at_other_sizes(root, args, kwargs)
     if root is None or leaves is None:
         return None
+    tree.tried.add(changing(root, leaves))
     guards, shapes = root.guards, [leaf.array.shape for leaf in leaves]
     other = [k for k, line in enumerate(guards.shapes) if line.expected[0] != shapes[k]]
     because = Missed(guards, guards.shapes[other[0]], shown(shapes[other[0]]))

@@ -238,10 +238,10 @@ def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun
             return list(run.aborts)
         try:
             return _compile(run, name, compiling, deferred)
-        except (CannotLower, CompileError, Undecided):
+        except (CannotLower, CompileError, Undecided) as failure:
             if run.symbols is None or not run.symbols.hold:
                 raise
-            run.symbols.give_up()           # what is not compiled for all sizes may be for those of the run
+            run.symbols.give_up(str(failure))       # what is not compiled for all sizes may be for those of the run
             return _compile(run, name, compiling, deferred)
     except Declined as declined:
         return [declined.aborted]
@@ -316,6 +316,8 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
     joined = grafted(new, run.departure, name, compiling)
     if symbols is not None:
         joined.root.all_sizes = AllSizes(joined.root, symbols, [symbols.sizes_of(t) for t in leaves], made.makes)
+    elif run.symbols is not None:
+        joined.root.one_size = run.symbols.why
     deferred.replay(joined.root, made.tensors, recorder)
     return joined
 
@@ -323,12 +325,16 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
 def _recording(run: Run, name: str, outputs: list[Tensor], makes: Sequence[Made]) -> tuple[Recording, Symbols | None]:
     """The run as a graph; and the symbols that are in it, if it is one for all sizes."""
     recorder, symbols = run.recorder, run.symbols
-    if symbols is not None and symbols.hold and not (recorder.reads or recorder.callbacks) and all(
-            m.strides is None for m in makes):
+    if symbols is not None and recorder.callbacks:
+        symbols.give_up("a function looks inside", recorder.callbacks[0].site.line)
+    if symbols is not None and any(m.strides is not None for m in makes):
+        symbols.give_up("a result has gaps in memory")
+    if symbols is not None and symbols.hold:
         recording = recorder.recording(name, outputs, symbols)
         found = {symbol_name(size) for type in recording.graph.inputs for size in type.shape}
         if found.issuperset(symbols.numbers):
             return recording, symbols
+        symbols.give_up("nothing is computed from a tensor whose size changes")
     return recorder.recording(name, outputs), None
 
 

@@ -72,10 +72,15 @@ class Recorder:
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
-        keys = tuple([self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args))
-                      for a in args])
+        keys = self._operands(op, args)
         key = self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn), result)
         self._bind(result, key)
+
+    def size_result(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
+        """`result` is about to be reported: what its sizes are is to be known before its history is."""
+        if self.symbols is not None:
+            keys = self._operands(op, args)
+            self.symbols.made(("op", len(self.ops)), op, keys, attrs, result)
 
     def record_write(self, target: Tensor, value: Tensor) -> None:
         """`target` was overwritten in place with what `value` holds."""
@@ -341,6 +346,10 @@ class Recorder:
 
     # ---- inside -------------------------------------------------------------------------------------------
 
+    def _operands(self, op: str, args: tuple[Any, ...]) -> tuple[Key, ...]:
+        return tuple([self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args))
+                      for a in args])
+
     def _derived(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], line: str | None) -> Key:
         """A value that only a read needs, which eager execution did not compute."""
         return self._append(RecordedOp(op, args, attrs, False, line), None)
@@ -353,7 +362,7 @@ class Recorder:
     def _fix_sizes(self) -> None:
         """A value is read that may follow from sizes."""
         if self.symbols is not None:
-            self.symbols.give_up()
+            self.symbols.give_up("Python reads values of tensors")
 
     def _append(self, recorded: RecordedOp, result: Tensor | None) -> Key:
         fixed = True

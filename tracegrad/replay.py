@@ -119,6 +119,7 @@ class Root:
     executable: Executable
     refusals: int = 0                                            # how often a checked op refused its operands
     all_sizes: AllSizes | None = None                            # what it is one of, if it was recorded for all sizes
+    one_size: str | None = None                                  # why it was not, if that was tried
     outputs: tuple[Callable[[], np.ndarray], ...] = field(init=False)       # give storage for what its paths make
     written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
     places: tuple[tuple[int, ...], ...] = field(init=False)      # for each end, where what it made and saved is found

@@ -22,6 +22,7 @@ from codegen.ir.evaluation import size_text
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from tracegrad.lifted import plain, takes_over
+from tracegrad.source_lines import user_line
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
          "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
@@ -76,12 +77,13 @@ def computing(symbols: Sequence[str], formulas: Sequence[tuple[Formula, str]]) -
 class Assumptions:
     """What a run takes for granted of the sizes it is recorded with: each formula, and what it came to.
 
-    `over`: the run is, and nothing is assumed any more. `known`: symbols that are assumed to be the numbers they are.
+    `over`: the run is, and nothing is assumed any more. `known`: symbols that are assumed to be the numbers
+    they are, with the line that asked.
     """
 
     def __init__(self) -> None:
         self.made: dict[Formula, bool] = {}
-        self.known: set[str] = set()
+        self.known: dict[str, str | None] = {}
         self.over = False
 
     def assume(self, formula: Computed, holds: bool) -> None:
@@ -93,7 +95,8 @@ class Assumptions:
         """From here on the run depends on what number it is."""
         self.assume(Computed("eq", formula, number), True)
         if isinstance(formula, Dim) and len(symbols(formula)) == 1 and isinstance(formula.terms[0][0], str):
-            self.known |= symbols(formula)
+            for name in symbols(formula) - self.known.keys():
+                self.known[name] = user_line()
 
 
 class SizeNumber:

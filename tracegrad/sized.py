@@ -37,6 +37,7 @@ from tracegrad.size_numbers import (
     python_of,
     read_size,
 )
+from tracegrad.source_lines import user_line
 from tracegrad.stand_ins import StandIns
 from tracegrad.tensors import Saved, Tensor
 
@@ -69,7 +70,7 @@ class Sized(Tensor):
     def array(self, array: np.ndarray) -> None:
         symbols = symbols_of_run()
         if symbols is not None:
-            symbols.give_up()
+            symbols.give_up("an array was put into a tensor")
         _hold(self, array)
 
     @property
@@ -150,12 +151,21 @@ class Symbols:
         self._leaves = list(leaves)
         self._sized: dict[int, tuple[Tensor, tuple[Any, ...], tuple[Size, ...]]] = {}
         self._types: dict[Key, TensorType] = {}
-        self._given_up = False
+        self._given_up: str | None = None
 
     @property
     def hold(self) -> bool:
         """Is what was recorded right for other sizes, too?"""
-        return not self._given_up and not self.assumptions.known.issuperset(self.numbers)
+        return self.why is None
+
+    @property
+    def why(self) -> str | None:
+        """Why it is not, if so."""
+        known = self.assumptions.known
+        if self._given_up is None and known.keys() >= self.numbers.keys():
+            line = next(iter(known.values()))
+            return f"{line or '?'}: Python asked for a size as a number"
+        return self._given_up
 
     def returned(self, leaves: Sequence[Tensor], otherwise: Leaves) -> Leaves:
         """How SizeNumbers that the run returned are made again: from the sizes of its `leaves`."""
@@ -192,7 +202,7 @@ class Symbols:
 
     def surprised(self) -> None:
         """Code is about to run that nothing is known of: it may tell these Tensors from others."""
-        self.give_up()
+        self.give_up("code ran that could not be found before it ran")
         self.end()
 
     def close(self, recorder: Recorder) -> None:
@@ -228,9 +238,11 @@ class Symbols:
             if type(size) is SizeNumber:
                 size.read()
 
-    def give_up(self) -> None:
+    def give_up(self, why: str, line: str | None = None) -> None:
         """What comes now is not recorded for all sizes: the symbols are the numbers they are."""
-        self._given_up = True
+        if self.why is None:
+            line = line or user_line()
+            self._given_up = f"{line}: {why}" if line else why
 
     def _enter(self, tensor: Tensor, sizes: tuple[Size, ...]) -> None:
         """`tensor` has these sizes from now on."""
@@ -238,7 +250,7 @@ class Symbols:
             return
         kind = type(tensor) if isinstance(tensor, Sized) else SIZED.of(type(tensor))
         if kind is None:
-            return self.give_up()
+            return self.give_up(f"a {type(tensor).__name__} has more in it than a Tensor")
         shape = tuple([SizeNumber(number, size, self.assumptions) if isinstance(size, Dim) else size
                        for number, size in zip(held(tensor).shape, sizes)])
         self._sized[id(tensor)] = tensor, shape, sizes
@@ -269,24 +281,24 @@ class Symbols:
 
     def is_at(self, target: Tensor, key: Key) -> None:
         """`target`, of the same numbers of elements, stands for this value from now on."""
-        if not self._given_up and self.type_of(key).shape != self.sizes_of(target):
-            self.give_up()
+        if self._given_up is None and self.type_of(key).shape != self.sizes_of(target):
+            self.give_up("a tensor takes a value whose sizes are others, but for these numbers")
 
     def made(self, key: Key, op: str, operands: Sequence[Key], attrs: Mapping[str, Any], result: Tensor | None) -> None:
         """A value was made by an operation."""
-        if self._given_up:
+        if self._given_up is not None:
             return
         given = self.symbolic(attrs)
         try:
             types = [self.type_of(k) for k in operands]
             type = OPS[op].type_rule(*types, **given)
-        except (TypeRuleError, Undecided, KeyError):
-            return self.give_up()
+        except (TypeRuleError, Undecided, KeyError) as refusal:
+            return self.give_up(f"{op}: {refusal}")
         self._types[key] = type
         if result is not None:
             array = held(result)
             if type_of(array) != TensorType(type.dtype, tuple([evaluate(n, self.numbers) for n in type.shape])):
-                return self.give_up()
+                return self.give_up(f"{op}: its result is {type_of(array)}")
             self._enter(result, type.shape)
         self._assume(op, types, given, type)
 

@@ -313,7 +313,7 @@ class Traced(Called):
                 return self._end_rehearsal(tree, rehearsal)
         front = None if adopted is None else ArrayRun(adopted, args, kwargs)
         given: tuple[tuple, dict] = (args, kwargs) if adopted is None else adopted[:2]
-        like = resized(tree.roots[0] if tree.roots else None, *given) if departure is None else None
+        like = resized(tree, *given) if departure is None else None
         because = None if departure is not None else last_missed(tree, *given) if like is None else like.because
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         self.stats.recordings += 1

@@ -50,6 +50,8 @@ class Cut:
 @lru_cache(maxsize=4096)
 def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
     """(rows, columns) of the panels of `batch` products of m*k by k*n."""
+    if m * n * k < cut.work:                # no panel of it is worth more than the whole
+        return next(_pieces(m, cut, 0)), next(_pieces(n, cut, 1))
     def cost(size: tuple[int, int]) -> tuple[float, int]:
         rows, columns = size
         panels, whole = batch * _ceil_div(m, rows) * _ceil_div(n, columns), batch * m * n

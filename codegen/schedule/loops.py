@@ -74,7 +74,7 @@ def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool])
     base = flatten((*point[:along], ZERO, *point[along + 1:]), result)
     kind = "add" if graph.node(value).op == "scatter_add" else "set"
     scatter = Scatter(kind, expressions.buffer(value), base, k, prod(result[along + 1:]), result[along], x)
-    nest = _nest(expressions, (scatter,), [a for a, n in axes.items() if n > 1], ())
+    nest = _nest(expressions, (scatter,), [a for a, n in axes.items() if n not in (0, 1)], ())
     return emitted(nest, Layout(nest.outer, (), None, 0))
 
 
@@ -94,7 +94,7 @@ def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], ma
         first = expressions.binary("eq", place, expressions.number(0, "i64"))
         args[0] = expressions.select(first, expressions.number(0, node.type.dtype), args[0])
     root = Store(expressions.buffer(value), flatten(point, shape), expressions.add(Scan(node.op, tuple(args)), *args))
-    nest = _nest(expressions, (root,), [a for a, n in axes.items() if n > 1 and a != along], (along,))
+    nest = _nest(expressions, (root,), [a for a, n in axes.items() if n not in (0, 1) and a != along], (along,))
     (store,) = nest.roots
     lines = nest.outer[-1] if nest.outer and coefficient(indices_of(store)[0], nest.outer[-1]) == 1 else None
     work = prod(shape) * (1 + sum(map(cost_of, nest.statements)))

@@ -68,7 +68,7 @@ def _slice(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[P
 
 def _flip(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Point, Guards]:
     axes = attrs_of(node)["axes"]
-    return tuple(shift(scale(index, -1), size - 1) if k in axes and size > 1 else index
+    return tuple(shift(scale(index, -1), size - 1) if k in axes and size not in (0, 1) else index
                  for k, (index, size) in enumerate(zip(point, source))), ()
 
 

@@ -255,7 +255,7 @@ def test_another_thread_sees_plain_sizes() -> None:
         thread.start()
         thread.join()
         assert not symbols.assumptions.made and x.memory.shape == x.array.shape == (9, 4)
-        assert symbols.assumptions.known == {"b0"} and not symbols.hold         # since who has the array can see it
+        assert [*symbols.assumptions.known] == ["b0"] and not symbols.hold         # since who has the array can see it
     finally:
         symbols.end()
         ACTIVE.reset(token)
@@ -292,6 +292,60 @@ def test_a_number_that_c_code_does_not_take_is_given_plain() -> None:
     at_sizes(f, rows)
 
 
+def test_a_language_model_s_step_where_a_size_less_one_could_be_one() -> None:
+    def learner() -> Callable:
+        tg.manual_seed(3)
+        embedding = tg.nn.Embedding(11, 8)
+        layer = tg.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        optimizer = tg.optim.SGD([*embedding.parameters(), *layer.parameters()], lr=0.1)
+
+        def step(tokens):
+            optimizer.zero_grad()
+            x = layer(embedding(tokens[:, :-1]) + embedding(tg.arange(tokens.shape[1] - 1)))
+            loss = F.cross_entropy((x @ embedding.weight.mT).reshape(-1, 11), tokens[:, 1:].reshape(-1))
+            loss.backward()
+            optimizer.step()
+            return loss
+        return step
+
+    eager, traced, compiled = learner(), tg.trace(learner()), []
+    for b, n in ((3, 7), (3, 9), (3, 5), (3, 12), (3, 3), (2, 9), (4, 5), (5, 11), (2, 4)):
+        tokens, before = tg.randint(0, 11, (b, n)), traced.stats.kernels_compiled
+        compare(traced(tokens), eager(tokens))
+        compiled.append(traced.stats.kernels_compiled - before)
+    assert traced.stats.recordings == 3 and traced.stats.replays == 6       # the third for other batches, too
+    assert not any(compiled[2:5]) and not any(compiled[6:])
+
+
+def test_captured_state_that_grows_by_one_at_each_call() -> None:
+    def decoder() -> Callable:
+        state = {"keys": tg.zeros(1, 4)}
+
+        def step(x):
+            state["keys"] = tg.concat([state["keys"], tg.tanh(x)])
+            return tg.softmax(x @ state["keys"].T) @ state["keys"], state["keys"].shape[0]
+        return step
+
+    tg.manual_seed(0)
+    eager, traced = decoder(), tg.trace(decoder())
+    for _ in range(9):
+        x = tg.randn(1, 4)
+        compare(traced(x), eager(x))
+    assert traced.stats.recordings == 3 and traced.stats.replays == 6       # 1 is a size of its own
+
+
+def test_explain_says_why_a_path_is_for_one_size() -> None:
+    def f(x):
+        return x.sum(axis=0) / len(x)
+
+    def g(x):
+        return (x * 2).flip(0)
+
+    line = f"test_all_sizes.py:{f.__code__.co_firstlineno + 1}"
+    assert f"no, {line}: Python asked for a size as a number" in str(at_sizes(f, rows, (5, 9)).explain())
+    assert "a result has gaps in memory" in str(at_sizes(g, rows, (5, 9)).explain())
+
+
 # ---- the numbers themselves ------------------------------------------------------------------------------------------
 
 
@@ -305,4 +359,4 @@ def test_numbers_are_what_they_are_computed_from() -> None:
     assert not assumed.made
     assert n > 8 and not n > 20 and [*assumed.made.values()] == [True, False]
     assert not assumed.known
-    assert [*range(n)] == [*range(12)] and assumed.known == {"b0"}
+    assert [*range(n)] == [*range(12)] and [*assumed.known] == ["b0"]

@@ -85,9 +85,9 @@ class AllSizes:
         assert root.executable.resized is not None
         try:
             executable = root.executable.resized(binding)
-        except CannotLower:
+            values = self._values(*numbers)
+        except (CannotLower, ArithmeticError, TypeError, ValueError):       # Python will say what is wrong with them
             return None
-        values = self._values(*numbers)
         kept = root.sources[:len(root.sources) - len(values)]
         computed = [replace(source, array=value) for source, value in zip(root.sources[len(kept):], values)]
         (trace,) = root.traces
@@ -142,7 +142,7 @@ def _unpacking(shapes: Sequence[Shape], symbols: Sequence[str], assumptions: Ass
     lines = ["def numbers(shapes):", " try:", f"  ({''.join(f'{text}, ' for text in given)}) = shapes",
              *(f"  {name} = {first[name]}" for name in symbols),
              f"  return ({''.join(f'{name}, ' for name in symbols)}) if {' and '.join(tests)} else None",
-             " except (ValueError, ArithmeticError): return None"]
+             " except (ValueError, ArithmeticError, TypeError): return None"]
     space: dict[str, Any] = {}
     exec("\n".join(lines), space)
     return space["numbers"]

@@ -11,7 +11,11 @@
 """
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from itertools import pairwise
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from codegen.ir.dims import Dim, Size, symbol
@@ -24,6 +28,7 @@ from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input
 from tracegrad.replay import Root
 from tracegrad.sized import SIZED, Symbols
+from tracegrad.source_lines import is_inside
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -86,6 +91,16 @@ class Resized:
 
 def _flags(seen: Observation) -> tuple[bool, ...]:
     return seen.left_by_error, seen.caught, seen.computed
+
+
+@lru_cache(maxsize=4096)
+def catches_errors(code: CodeType) -> bool:
+    """Has the program's `code` an `except`? It would meet what C code does not take of a number that is no int."""
+    if not code.co_exceptiontable or is_inside(code.co_filename):
+        return False
+    names = [one.opname for one in dis.get_instructions(code)]
+    matches = not {"CHECK_EXC_MATCH", "CHECK_EG_MATCH"}.isdisjoint(names)
+    return matches or ("PUSH_EXC_INFO", "POP_TOP") in pairwise(names)          # a bare except
 
 
 def shape_before(root: Root, k: int, line: Line) -> tuple[Size, ...]:

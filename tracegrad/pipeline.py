@@ -37,7 +37,7 @@ from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain, read_lifted
 from tracegrad.made import Made
 from tracegrad.made_tensors import MadeTensors, in_memory_order, shared_storage
-from tracegrad.other_sizes import Resized
+from tracegrad.other_sizes import Resized, catches_errors
 from tracegrad.purity.effects import Effect, Kind, effects, store
 from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import Observation, observe
@@ -120,7 +120,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
 
     symbols = None
     if for_all_sizes and resized is not None and not lifted and front is None and GRAD.anomaly is None:
-        symbols = None if any(map(asks_for_types, prediction.codes.values())) else resized.symbols()
+        told = any(asks_for_types(code) or catches_errors(code) for code in prediction.codes.values())
+        symbols = None if told else resized.symbols()
     recorder.symbols = symbols
 
     def surprised() -> None:
@@ -191,7 +192,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     if symbols is not None:
         symbols.assumptions.over = True
         if seen.error is not None:
-            symbols.close(recorder)
+            symbols.close(recorder, None)
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
                tuple(e for e in changes if e.kind is Kind.SLOT),
                frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
@@ -256,7 +257,7 @@ def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun
         return [Aborted(Abort.COMPILER_FAILED, f"{type(failure).__name__}: {failure}")]
     finally:
         if run.symbols is not None:
-            run.symbols.close(run.recorder)
+            run.symbols.close(run.recorder, run.result)
         end(began, "compile", name)
         deferred.finish()
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tracegrad.instructions import BUILDS, Listing, has_variables_alone, listing
 from tracegrad.lifted import plain
-from tracegrad.size_numbers import SizeNumber
+from tracegrad.size_numbers import number_in
 from tracegrad.tensors import Tensor
 
 
@@ -33,7 +33,7 @@ class ReturnedNumber:
 
 def numbers_of(result: Any) -> Any:
     """The result of a run with numbers where they were stood for."""
-    return plain(result, replace=lambda value: value.number if type(value) in (ReturnedNumber, SizeNumber) else value)
+    return plain(result, replace=lambda value: value.number if type(value) is ReturnedNumber else number_in(value))
 
 
 def is_called_from(frame: FrameType, code: CodeType | None) -> bool:

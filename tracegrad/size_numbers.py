@@ -22,6 +22,7 @@ from codegen.ir.evaluation import size_text
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from tracegrad.lifted import plain, takes_over
+from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import user_line
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
@@ -71,20 +72,25 @@ def computing(symbols: Sequence[str], formulas: Sequence[tuple[Formula, str]]) -
     """What gives formulas as arrays of some dtypes, where the symbols are some numbers."""
     values = python_of(symbols, [formula for formula, _ in formulas])
     dtypes = [DTYPES[dtype] for _, dtype in formulas]
-    return lambda *numbers: [np.asarray(value, dtype) for value, dtype in zip(values(*numbers), dtypes)]
+
+    def arrays(*numbers: int) -> list[np.ndarray]:
+        with np.errstate(all="ignore"):
+            return [np.asarray(value, dtype) for value, dtype in zip(values(*numbers), dtypes)]
+    return arrays
 
 
 class Assumptions:
     """What a run takes for granted of the sizes it is recorded with: each formula, and what it came to.
 
-    `over`: the run is, and nothing is assumed any more. `known`: symbols that are assumed to be the numbers
-    they are, with the line that asked.
+    `numbers`: every SizeNumber. `over`: the run is, and nothing is assumed any more. `known`: symbols that are assumed
+    to be the numbers they are, with the line that asked.
     """
 
     def __init__(self) -> None:
         self.made: dict[Formula, bool] = {}
         self.known: dict[str, str | None] = {}
         self.over = False
+        self.numbers: list[SizeNumber] = []
 
     def assume(self, formula: Computed, holds: bool) -> None:
         """From here on the run depends on it."""
@@ -94,38 +100,41 @@ class Assumptions:
     def fix(self, formula: Formula, number: int | float) -> None:
         """From here on the run depends on what number it is."""
         self.assume(Computed("eq", formula, number), True)
-        if isinstance(formula, Dim) and len(symbols(formula)) == 1 and isinstance(formula.terms[0][0], str):
+        if isinstance(formula, Dim) and len(formula.terms) == 1 and isinstance(formula.terms[0][0], str):
             for name in symbols(formula) - self.known.keys():
                 self.known[name] = user_line()
 
 
 class SizeNumber:
-    """The number `number` of this run, which is `formula` in any."""
+    """The number `_number` of the run that is being recorded, which is `_formula` in any.
 
-    __slots__ = ("number", "formula", "assumptions")
+    Beside a run of its own it is that number, and nothing else.
+    """
+
+    __slots__ = ("_number", "_formula", "_assumptions")
 
     def __init__(self, number: int | float, formula: Formula, assumptions: Assumptions):
-        self.number, self.formula, self.assumptions = number, formula, assumptions
-
-    def read(self) -> int | float:
-        """The plain number, which the run depends on from now on."""
-        self.assumptions.fix(self.formula, self.number)
-        return self.number
+        self._number, self._formula, self._assumptions = number, formula, assumptions
+        assumptions.numbers.append(self)
 
     @property                           # type: ignore[misc]
     def __class__(self) -> type:
-        return type(self.number)
+        return type(self._number)
 
     def __getattr__(self, name: str) -> Any:
-        if not hasattr(self.number, name):      # no number has it: nothing was read
-            raise AttributeError(f"{type(self.number).__name__} has no attribute {name}")
-        return getattr(self.read(), name)
+        getattr(self._number, name)             # what no number has is no read
+        return getattr(read_size(self), name)
 
     def conjugate(self) -> SizeNumber:
         return self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.read(), dtype)
+        return np.array(read_size(self), dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(map(takes_over, inputs)):
+            return NotImplemented
+        return getattr(ufunc, method)(*map(read_size, inputs), **options)
 
     def __pos__(self) -> SizeNumber:
         return self
@@ -138,16 +147,29 @@ class SizeNumber:
         return holds
 
 
+def is_live(number: SizeNumber) -> bool:
+    """Is it one of the run that is being recorded?"""
+    recorder = ACTIVE.get()
+    symbols = None if recorder is None else recorder.symbols
+    return symbols is not None and number._assumptions is symbols.assumptions
+
+
 def is_number(other: object) -> bool:
     """Is it a number that can be part of a formula?"""
     return type(other) is int or type(other) is float and math.isfinite(other)
 
 
 def formula_of(number: Any) -> Formula:
-    """What a number is, whatever the sizes are; a float that is a whole number is that."""
-    if type(number) is SizeNumber:
-        return number.formula
-    return int(number) if type(number) is float and number.is_integer() and abs(number) < 2**53 else number
+    """What a number is, whatever the sizes are."""
+    return number._formula if type(number) is SizeNumber and is_live(number) else number_in(number)
+
+
+def read_size(value: Any) -> Any:
+    """A SizeNumber's value, which the run depends on from now on; anything else as it is."""
+    if type(value) is SizeNumber:
+        value._assumptions.fix(value._formula, value._number)
+        return value._number
+    return value
 
 
 def read_but_in_tuples(value: Any) -> Any:
@@ -164,12 +186,12 @@ def surely_equal(a: int, b: int) -> bool:
 
 def number_in(value: Any) -> Any:
     """What a SizeNumber is in this run, for code that depends on it in no other way than that; else the value."""
-    return value.number if type(value) is SizeNumber else value
+    return value._number if type(value) is SizeNumber else value
 
 
 def numbers_in(values: Sequence[Any]) -> tuple[Any, ...]:
     """`number_in` of each."""
-    return tuple([value.number if type(value) is SizeNumber else value for value in values])
+    return tuple([value._number if type(value) is SizeNumber else value for value in values])
 
 
 def attrs_in_numbers(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,14 +199,9 @@ def attrs_in_numbers(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: numbers_in(value) if type(value) is tuple else number_in(value) for name, value in attrs.items()}
 
 
-def read_size(value: Any) -> Any:
-    """A SizeNumber's value, a read of it; anything else as it is."""
-    return value.read() if type(value) is SizeNumber else value
-
-
 def index(size: Any) -> int:
     """operator.index, of which a SizeNumber comes as it is."""
-    is_size = type(size) is SizeNumber and type(size.number) is int
+    is_size = type(size) is SizeNumber and type(size._number) is int
     return size if is_size else operator.index(size)
 
 
@@ -192,44 +209,59 @@ def floating_number(number: Any) -> float:
     """float(number), of which a SizeNumber is one again."""
     if type(number) is not SizeNumber:
         return float(number)
-    return SizeNumber(float(number.number), number.formula, number.assumptions)         # type: ignore[return-value]
+    return SizeNumber(float(number._number), number._formula, number._assumptions)      # type: ignore[return-value]
 
 
-def _computing(name: str, reflected: bool) -> Callable[[SizeNumber, Any], Any]:
-    function = getattr(operator, name)
+def _computing(name: str, reflected: bool) -> Callable[..., Any]:
+    function = pow if name == "pow" else getattr(operator, name)
 
-    def method(self: SizeNumber, other: Any) -> Any:
+    def method(self: SizeNumber, other: Any, *modulus: Any) -> Any:
         if takes_over(other):
             return NotImplemented
-        if type(other) is not SizeNumber and not is_number(other):
-            return function(other, self.read()) if reflected else function(self.read(), other)
         a, b = (other, self) if reflected else (self, other)
-        number = function(number_in(a), number_in(b))
-        formula = computed(name, formula_of(a), formula_of(b))
-        if formula is None or not is_number(number):
-            return function(*(x.read() if type(x) is SizeNumber else x for x in (a, b)))
-        return number if isinstance(formula, int) else SizeNumber(number, formula, self.assumptions)
+        if is_live(self) and not modulus and (type(other) is SizeNumber or is_number(other)):
+            formula = computed(name, a, b)
+            if formula is not None:
+                number = function(number_in(a), number_in(b))
+                if isinstance(formula, int | float):
+                    return number
+                if is_number(number):
+                    return SizeNumber(number, formula, self._assumptions)
+        return function(*map(read_size, (a, b, *modulus)))
     return method
 
 
-def computed(name: str, a: Formula, b: Formula) -> Formula | None:
-    """The formula of what is computed from two others; None for what sizes have none for."""
-    if not (isinstance(a, int | Dim) and isinstance(b, int | Dim)):
-        return Computed(name, a, b)
+def computed(name: str, x: Any, y: Any) -> Formula | None:
+    """The formula of what is computed from two numbers; None where it is none for all sizes: what it raises, and
+    whether it is an int, must not depend on them.
+    """
+    a, b = formula_of(x), formula_of(y)
+    are_sizes = isinstance(a, int | Dim) and isinstance(b, int | Dim)
     match name:
-        case "add" | "sub" | "mul":
+        case "add" | "sub" | "mul" if are_sizes:
             result: Size = getattr(operator, name)(a, b)
             return result
-        case "floordiv" | "mod":
-            if (least_of(b) or 0) < 1:
-                return None
+        case "add" | "sub" if b == 0:
+            return a
+        case "add" | "sub" | "mul":
+            return Computed(name, a, b)
+        case "truediv":
+            return Computed(name, a, b) if number_in(y) != 0 and y != 0 else None       # which is assumed from here on
+        case "floordiv" | "mod" if isinstance(a, int | Dim) and isinstance(b, int | Dim) and (least_of(b) or 0) >= 1:
             if surely_at_most(0, a) and surely_below(a, b):
                 return 0 if name == "floordiv" else a
-            quotient = a // b
-            return quotient if name == "floordiv" else a - quotient * b
-        case "pow" if isinstance(b, int) and 0 <= b <= 4:
-            return math.prod([a] * b)
-    return Computed(name, a, b)
+            return a // b if name == "floordiv" else a - a // b * b
+        case "floordiv" | "mod" if isinstance(b, int | float) and b > 0:
+            return Computed(name, a, b)
+        case "pow" if isinstance(a, Dim) and (least_of(a) or 0) >= 1 and isinstance(b, int | float):
+            if abs(b) > MOST_POWER:
+                return None
+            return math.prod([a] * b) if isinstance(b, int) and b >= 0 else Computed(name, a, b)
+    return None
+
+
+MOST_POWER = 4
+"""No size to such a power is too large for a float."""
 
 
 def _comparing(name: str) -> Callable[[SizeNumber, Any], Any]:
@@ -240,11 +272,13 @@ def _comparing(name: str) -> Callable[[SizeNumber, Any], Any]:
             return NotImplemented
         if type(other) is not SizeNumber and not is_number(other):
             is_none = other is None or isinstance(other, str | bytes | tuple | list | dict | set)
-            return NotImplemented if is_none else function(self.read(), other)
-        holds = function(self.number, number_in(other))
-        a, b = self.formula, formula_of(other)
+            return NotImplemented if is_none else function(read_size(self), other)
+        holds = function(self._number, number_in(other))
+        a, b = formula_of(self), formula_of(other)
+        if isinstance(a, int | float) and isinstance(b, int | float):
+            return holds
         if not (isinstance(a, int | Dim) and isinstance(b, int | Dim) and is_sure(a - b, name)):
-            self.assumptions.assume(Computed(name, a, b), holds)
+            self._assumptions.assume(Computed(name, a, b), holds)
         return holds
     return method
 
@@ -269,8 +303,7 @@ def _reading(name: str) -> Callable[..., Any]:
     def method(self: SizeNumber, *others: Any) -> Any:
         if others and takes_over(others[0]):
             return NotImplemented
-        numbers = [other.read() if type(other) is SizeNumber else other for other in others]
-        number = self.read()
+        number, *numbers = map(read_size, (self, *others))
         return getattr(number, f"__{name}__")(*numbers) if function is None else function(number, *numbers)
 
     return method

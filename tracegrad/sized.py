@@ -22,9 +22,11 @@ from codegen.ir.ops import OPS
 from codegen.ir.references import literal_text
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
+from tracegrad.left_behind import forget
 from tracegrad.pending import held
 from tracegrad.recorded import Key
 from tracegrad.recorder import ACTIVE
+from tracegrad.results import UnknownResult
 from tracegrad.size_numbers import (
     Assumptions,
     Computed,
@@ -32,7 +34,6 @@ from tracegrad.size_numbers import (
     SizeNumber,
     attrs_in_numbers,
     computing,
-    formula_of,
     numbers_in,
     python_of,
     read_size,
@@ -152,6 +153,7 @@ class Symbols:
         self._sized: dict[int, tuple[Tensor, tuple[Any, ...], tuple[Size, ...]]] = {}
         self._types: dict[Key, TensorType] = {}
         self._given_up: str | None = None
+        self._results: list[Tensor] = []        # of all operations
 
     @property
     def hold(self) -> bool:
@@ -176,10 +178,10 @@ class Symbols:
             if type(value) is not SizeNumber:
                 return otherwise(value, place, source)
             if not places.keys() >= self.numbers.keys():
-                return lambda tensors, args, kwargs: value.number
-            number = python_of(tuple(self.numbers), [value.formula])
+                raise UnknownResult("a size of a tensor that nothing leads to")
+            number, kind = python_of(tuple(self.numbers), [value._formula]), type(value._number)
             found = [places[name] for name in self.numbers]
-            return lambda tensors, args, kwargs: number(*[tensors[k].array.shape[axis] for k, axis in found])[0]
+            return lambda tensors, args, kwargs: kind(number(*[tensors[k].array.shape[axis] for k, axis in found])[0])
         return leaves_as
 
     def computing(self) -> Callable[..., list[np.ndarray]]:
@@ -205,10 +207,10 @@ class Symbols:
         self.give_up("code ran that could not be found before it ran")
         self.end()
 
-    def close(self, recorder: Recorder) -> None:
-        """All is known of the run: nothing that outlives it has SizeNumbers in it."""
+    def close(self, recorder: Recorder, result: Any) -> None:
+        """All is known of the run: nothing that outlives it has SizeNumbers in it, but for tuples of its `result`."""
         self.assumptions.over = True
-        for tensor, *_ in self._sized.values():
+        for tensor in self._results:
             if tensor.view_of is not None:
                 tensor.view_of.attrs = attrs_in_numbers(tensor.view_of.attrs)
         for recorded in recorder.ops:
@@ -220,7 +222,10 @@ class Symbols:
                         like.shape = numbers_in(like.shape)
                 if node.operands is not None:
                     node.operands = numbers_in(node.operands)
+        recorder.ops.clear()
+        self._results.clear()
         self._sized.clear()
+        forget(self.assumptions.numbers, result)
 
     def shape_of(self, tensor: Tensor) -> tuple[Any, ...]:
         """Its shape, in SizeNumbers where there are symbols."""
@@ -236,7 +241,7 @@ class Symbols:
         """Something may read the sizes of a Tensor unseen."""
         for size in self.shape_of(tensor):
             if type(size) is SizeNumber:
-                size.read()
+                read_size(size)
 
     def give_up(self, why: str, line: str | None = None) -> None:
         """What comes now is not recorded for all sizes: the symbols are the numbers they are."""
@@ -260,10 +265,10 @@ class Symbols:
 
     def operand(self, number: Any, dtype: str) -> Key | None:
         """The key of a number that an operation takes; None if it is a number like any other."""
-        if type(number) is not SizeNumber:
+        if type(number) is not SizeNumber or number._assumptions is not self.assumptions:
             return None
-        key = "size", (literal_text(number.number, dtype), dtype, number.formula)
-        self.operands[key] = number.formula
+        key = "size", (literal_text(number._number, dtype), dtype, number._formula)
+        self.operands[key] = number._formula
         return key
 
     def entered(self, key: Key, tensor: Tensor, of: Tensor | None) -> TensorType:
@@ -286,6 +291,8 @@ class Symbols:
 
     def made(self, key: Key, op: str, operands: Sequence[Key], attrs: Mapping[str, Any], result: Tensor | None) -> None:
         """A value was made by an operation."""
+        if result is not None:
+            self._results.append(result)
         if self._given_up is not None:
             return
         given = self.symbolic(attrs)
@@ -328,12 +335,11 @@ class Symbols:
 
     in_numbers = staticmethod(attrs_in_numbers)
 
-    @staticmethod
-    def symbolic(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    def symbolic(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Attrs in symbols."""
-        return {name: tuple(map(_size, value)) if type(value) is tuple else read_size(value)
+        return {name: tuple(map(self._size, value)) if type(value) is tuple else read_size(value)
                 for name, value in attrs.items()}
 
-
-def _size(value: Any) -> Any:
-    return read_size(value) if isinstance(formula_of(value), Computed) else formula_of(value)
+    def _size(self, value: Any) -> Any:
+        is_size = type(value) is SizeNumber and value._assumptions is self.assumptions
+        return value._formula if is_size and not isinstance(value._formula, Computed) else read_size(value)

@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -346,12 +349,135 @@ def test_explain_says_why_a_path_is_for_one_size() -> None:
     assert "a result has gaps in memory" in str(at_sizes(g, rows, (5, 9)).explain())
 
 
+HIST: list[Any] = []
+
+
+def note(n: int) -> None:
+    HIST.append(n)
+
+
+def test_numbers_that_code_nobody_knew_has_kept_are_plain(monkeypatch) -> None:
+    def f(x):
+        if x.shape[0] > 10:
+            note(x.shape[0])
+        return x * 2
+
+    def g(x):
+        return x * (x.shape[0] - HIST[-1])
+
+    monkeypatch.setitem(globals(), "HIST", [])     # what was there before the suite is frozen
+    traced, other = tg.trace(f), tg.trace(g)
+    for n in (9, 12, 12, 33):
+        x = tg.randn(n, 4)
+        compare(traced(x), x * 2)
+        if HIST:
+            compare(other(x), g(x))
+            assert [type(one) for one in HIST] == [int] * len(HIST)
+    assert HIST == [12, 12, 33]
+
+
+def kinds_in(value: Any) -> set[type]:
+    parts: Any = ()
+    if isinstance(value, dict):
+        parts = [*value, *value.values()]
+    elif isinstance(value, set | deque | tuple):
+        parts = value
+    elif isinstance(value, SimpleNamespace):
+        parts = vars(value).values()
+    return {type(value)}.union(*map(kinds_in, parts))
+
+
+KEEPERS: dict[str, Callable] = {
+    "a set": lambda state, n: state.setdefault("set", set()).add(n),
+    "a key": lambda state, n: state.update({n: 1, (n, 2): 3}),
+    "a deque": lambda state, n: state.setdefault("deque", deque()).append((n, n + 1)),
+    "an attribute": lambda state, n: setattr(state.setdefault("object", SimpleNamespace()), "n", n),
+}
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_what_keeps_numbers_keeps_plain_ones(name: str) -> None:
+    eager: dict[Any, Any] = {}
+    state: dict[Any, Any] = {}
+    keep = KEEPERS[name]
+
+    def f(x, into):
+        if x.shape[0] > 10:
+            keep(into, x.shape[0])
+        return x * 2
+
+    traced = tg.trace(f)
+    for n in (9, 12, 15, 12):
+        x = tg.randn(n, 4)
+        traced(x, state)
+        f(x, eager)
+        assert repr(state) == repr(eager) and SizeNumber not in kinds_in(state)
+
+
+FAILS: dict[str, Callable] = {
+    "divided by 0": lambda n: 1 / (n - 5),
+    "rest of 0": lambda n: 7 % (n - 5),
+    "a root of what is below 0": lambda n: abs((n - 6) ** 0.5),
+    "a power that is an int here": lambda n: 2 ** (n - 9),
+    "a large power": lambda n: 2.0 ** (n * 40),
+    "a type": lambda n: float(isinstance(n * 1.0, float) + 2 * isinstance(n // 2, int)),
+    "C code": lambda n: timedelta(days=n).days,
+    "a modulus": lambda n: pow(n, 2, 5),
+    "a product of floats": lambda n: n * 1.0 - 0.5 * n + (n - 1.0) / 4.0,
+}
+
+
+@pytest.mark.parametrize("caught", [False, True])
+@pytest.mark.parametrize("name", FAILS)
+def test_what_fails_at_some_sizes_fails_at_those(name: str, caught: bool) -> None:
+    compute = FAILS[name]
+
+    def f(x):
+        return x * compute(x.shape[0]), compute(x.shape[0]) * 1
+
+    def g(x):
+        try:
+            return x * compute(x.shape[0])
+        except (ArithmeticError, TypeError):
+            return x - 1
+
+    function = g if caught else f
+    traced = tg.trace(function)
+    for n in (9, 12, 5, 4, 12, 7, 33, 5, 6):
+        x = tg.randn(n, 4)
+        try:
+            expected = function(x)
+        except ArithmeticError as error:
+            with pytest.raises(type(error)):
+                traced(x)
+        else:
+            compare(traced(x), expected)
+
+
+def test_numbers_beside_numpy_s_keep_its_dtypes() -> None:
+    def f(x):
+        return tg.tensor(np.ones(4, np.float32) * x.shape[0]) + x, np.float32(2) * (x.shape[0] / 2)
+
+    at_sizes(f, rows)
+
+
 # ---- the numbers themselves ------------------------------------------------------------------------------------------
 
 
 def test_numbers_are_what_they_are_computed_from() -> None:
-    assumed = Assumptions()
-    n = SizeNumber(12, symbol("b0"), assumed)
+    x = tg.randn(12)
+    recorder = Recorder()
+    recorder.symbols = symbols = Symbols([(x, (symbol("b0"),))], {"b0": 12})
+    token = ACTIVE.set(recorder)
+    try:
+        check_numbers(SizeNumber(12, symbol("b0"), symbols.assumptions), symbols.assumptions)
+    finally:
+        ACTIVE.reset(token)
+    n = SizeNumber(12, symbol("b0"), symbols.assumptions)       # beside its run it is a number
+    assert [type(m) for m in (n + 1, n * n, n / 4, n - n, -n)] == [int, int, float, int, int] and n == 12
+
+
+def check_numbers(n: SizeNumber, assumed: Assumptions) -> None:
     assert (n + 1, 1 + n, n - 2, 20 - n, n * 3, n // 5, n % 5, 7 // n, -n, n / 4, n ** 2, 2.0 * n) == (
         13, 13, 10, 8, 36, 2, 2, 0, -12, 3.0, 144, 24.0)
     assumed.made.clear()

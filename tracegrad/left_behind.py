@@ -1,0 +1,79 @@
+"""What a run has left behind: SizeNumbers that something holds when it is over, made plain numbers where they are.
+
+    hist.append(x.shape[0])         by code that could not be found before: hist holds 12 afterwards
+
+Numbers in the state that was watched are mended as effects; this is for what is anywhere else.
+"""
+from __future__ import annotations
+
+import gc
+import sys
+from collections import deque
+from types import CellType, FunctionType
+from typing import Any
+
+from tracegrad.size_numbers import SizeNumber, number_in
+
+ALONE = 3
+"""So many references has a number that its run alone holds: a list, a variable, the argument of getrefcount."""
+
+
+def forget(numbers: list[SizeNumber], result: Any) -> None:
+    """The run is over: whatever still holds one of its `numbers`, but for the `result`, has the plain number instead.
+
+    They are found by who refers to them: the run may have put them anywhere, by code that nobody knew.
+    """
+    kept = set(map(id, _in_tuples(result)))
+    left = [n for n in numbers if id(n) not in kept and sys.getrefcount(n) > ALONE]
+    numbers.clear()
+    if not left:
+        return
+    found = {id(n): n for n in left}
+    del left
+    holders: list[Any] = gc.get_referrers(*found.values())
+    for holder in holders:
+        if holder is not found:
+            _put_numbers(holder)
+    tuples = [holder for holder in holders if type(holder) is tuple]
+    for holder in gc.get_referrers(*tuples) if tuples else ():
+        if holder is not tuples and holder is not holders:
+            _put_numbers(holder)
+
+
+def _in_tuples(value: Any) -> list[Any]:
+    return [part for one in value for part in _in_tuples(one)] if type(value) is tuple else [value]
+
+
+def _put_numbers(holder: Any) -> None:
+    """Plain numbers for the SizeNumbers in a container, and in tuples in it."""
+    def plainly(value: Any) -> Any:
+        if type(value) is tuple and any(type(part) is SizeNumber for part in value):
+            return getattr(type(value), "_make", tuple)(map(number_in, value))
+        return number_in(value)
+
+    if isinstance(holder, list | deque):
+        for k, value in enumerate(holder):
+            if (now := plainly(value)) is not value:
+                holder[k] = now
+    elif isinstance(holder, dict):
+        items = [(plainly(key), plainly(value)) for key, value in holder.items()]
+        if any(key is not k for (key, _), k in zip(items, holder)):
+            holder.clear()                              # so that the keys keep their order
+        holder.update(items)
+    elif isinstance(holder, set):
+        for value in [*holder]:
+            if type(value) is SizeNumber:
+                holder.discard(value)
+                holder.add(number_in(value))
+    elif isinstance(holder, CellType):
+        holder.cell_contents = plainly(holder.cell_contents)
+    elif isinstance(holder, BaseException):
+        holder.args = plainly(holder.args)
+    elif isinstance(holder, FunctionType) and holder.__defaults__:
+        holder.__defaults__ = plainly(holder.__defaults__)
+    else:
+        for kind in type(holder).__mro__:
+            for name in vars(kind).get("__slots__", ()) if isinstance(vars(kind).get("__slots__", ()), tuple) else ():
+                value = getattr(holder, name, None)
+                if (now := plainly(value)) is not value:
+                    object.__setattr__(holder, name, now)

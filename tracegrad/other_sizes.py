@@ -114,11 +114,16 @@ def changes(old: Size, new: int) -> bool:
     return old != new and new >= 2 and (isinstance(old, Dim) or old >= 2)
 
 
-def changing(root: Root, leaves: Iterable[Tensor]) -> frozenset[tuple[int, int]]:
-    """Where sizes are that symbols would stand for, were this call recorded: (leaf, axis)."""
-    return frozenset((k, axis) for k, (leaf, line) in enumerate(zip(leaves, root.guards.shapes))
-                     for axis, (old, new) in enumerate(zip(shape_before(root, k, line), leaf.array.shape))
-                     if changes(old, new))
+Changing = tuple[CodeType, frozenset[tuple[int, int]]]
+"""What a root assumes beside shapes, and where sizes are that symbols are to stand for: (leaf, axis)."""
+
+
+def changing(root: Root, leaves: Iterable[Tensor]) -> Changing:
+    """The sizes that symbols would stand for, were this call recorded."""
+    places = frozenset((k, axis) for k, (leaf, line) in enumerate(zip(leaves, root.guards.shapes))
+                       for axis, (old, new) in enumerate(zip(shape_before(root, k, line), leaf.array.shape))
+                       if changes(old, new))
+    return root.guards.check.__code__, places
 
 
 def resized(tree: TraceTree, args: tuple, kwargs: Mapping[str, Any]) -> Resized | None:

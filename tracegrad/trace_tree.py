@@ -10,7 +10,7 @@ from tracegrad.all_sizes import AllSizes
 from tracegrad.limits import Limits, Wait, bytes_of
 from tracegrad.native_call import Entry
 from tracegrad.native_replay import native_replay
-from tracegrad.other_sizes import changing, leaves_at_other_sizes, sizes_of
+from tracegrad.other_sizes import Changing, changing, leaves_at_other_sizes, sizes_of
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Growth
 from tracegrad.sizes_met import SizesMet
@@ -50,7 +50,7 @@ class TraceTree:
         self._many = ""
         self._wait = Wait()
         self.sizes = SizesMet()
-        self.tried: set[frozenset[tuple[int, int]]] = set()     # which sizes symbols were to stand for in runs
+        self.tried: set[Changing] = set()               # which sizes symbols were to stand for in runs
         self.followed_at_new_sizes = 0                  # calls
         self._all_sizes: tuple[AllSizes, ...] = ()      # paths that were recorded for all sizes
         self.has_many_sizes = False                     # does a root share kernels with other sizes?
@@ -108,7 +108,7 @@ class TraceTree:
             if leaves is not None:
                 self.put_first(root)
                 wanted = changing(root, leaves)
-                if wanted and wanted not in self.tried:         # it is to be recorded for all sizes, if that can be
+                if wanted[1] and wanted not in self.tried:         # it is to be recorded for all sizes, if that can be
                     return False
                 are_new = self.sizes.are_new(sizes_of(leaves))
                 self.followed_at_new_sizes += are_new

@@ -337,6 +337,14 @@ def test_captured_state_that_grows_by_one_at_each_call() -> None:
     assert traced.stats.recordings == 3 and traced.stats.replays == 6       # 1 is a size of its own
 
 
+def test_calls_of_another_kind_are_recorded_for_all_sizes_too() -> None:
+    traced = tg.trace(lambda x: tg.tanh(x).sum())
+    for requires_grad in (True, False):
+        for n in (5, 9, 12, 4, 7):
+            traced(tg.randn(n, 4, requires_grad=requires_grad))
+    assert traced.stats.recordings == 4 and traced.stats.replays == 6 and not traced.stats.follows
+
+
 def test_explain_says_why_a_path_is_for_one_size() -> None:
     def f(x):
         return x.sum(axis=0) / len(x)

@@ -12,6 +12,7 @@ from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import canonical
 from tracegrad.host import read
 from tracegrad.source_lines import at_user_line
+from tracegrad.stand_ins import plain_class, put_class
 from tracegrad.tensors import Tensor
 
 VERSIONS = ("2022.12", "2023.12", "2024.12")
@@ -31,7 +32,8 @@ def shallow_copy(x: Tensor, /) -> Tensor:
     if x.grad_fn is not None:
         return movement.reshape(x, x.shape)
     made = functional.detach(x)
-    made.__class__, made.requires_grad = type(x), x.requires_grad
+    put_class(made, plain_class(x))
+    made.requires_grad = x.requires_grad
     return made
 
 
@@ -46,7 +48,7 @@ def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
     before, GRAD.enabled = GRAD.enabled, False
     try:
         made = functional.clone(x)
-        made.__class__ = type(x)
+        put_class(made, plain_class(x))
         made.requires_grad = x.requires_grad
         memo[id(x)] = made
         if x.grad is not None:
@@ -58,7 +60,7 @@ def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
 
 def reduce(x: Tensor, /) -> tuple:
     """pickle: the values and requires_grad; a history is not kept."""
-    return restore, (type(x), read(x, "pickle"), x.requires_grad)
+    return restore, (plain_class(x), read(x, "pickle"), x.requires_grad)
 
 
 def restore(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:

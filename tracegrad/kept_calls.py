@@ -24,6 +24,7 @@ from tracegrad.generators import default_generator
 from tracegrad.modes import eager
 from tracegrad.purity.memory import NotOwned, owner
 from tracegrad.source_lines import at_user_line
+from tracegrad.stand_ins import plain_class
 from tracegrad.tensors import Tensor
 
 
@@ -106,7 +107,7 @@ class _Copies:
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         made = Tensor(self._array(tensor.array), tensor.requires_grad)
-        made.__class__ = type(tensor)
+        made.__class__ = plain_class(tensor)
         if tensor.storage is not None:
             made.mark_foreign()             # another copy may be written through the same memory
         if tensor._grad is not None:

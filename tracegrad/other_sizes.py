@@ -29,6 +29,7 @@ from tracegrad.recorded import Input
 from tracegrad.replay import Root
 from tracegrad.sized import SIZED, Symbols
 from tracegrad.source_lines import is_inside
+from tracegrad.stand_ins import plain_class
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Resized:
     leaves: tuple[Any, ...]
     guards: Guards
     because: Missed
+    retry: Callable[[], None]       # called where another call with these sizes is to be recorded for all, too
 
     def symbols(self) -> Symbols | None:
         """Symbols for the sizes that change from call to call, 0 and 1 excepted; None if none is to be had.
@@ -59,10 +61,14 @@ class Resized:
             sizes = tuple([symbol(names.setdefault((old, new), f"b{len(names)}")) if changes(old, new) else new
                            for old, new in zip(shape_before(root, k, line), array.shape)])
             if sizes != array.shape:
-                if not array.flags.c_contiguous or SIZED.of(type(leaf)) is None:
+                if not array.flags.c_contiguous:
+                    return None
+                if SIZED.of(type(leaf)) is None:
+                    if plain_class(leaf) is not type(leaf):     # it is in another run
+                        self.retry()
                     return None
                 given.append((leaf, sizes))
-        return Symbols(given, {name: new for (_, new), name in names.items()}) if names else None
+        return Symbols(given, {name: new for (_, new), name in names.items()}, self.retry) if names else None
 
     def read_set(self, prediction: Prediction, seen: Observation, changes: Collection[Effect], lifted: Collection[str],
                  inputs: Iterable[Input], written: Iterable[Any], anew: Callable[[], ReadSet]) -> ReadSet | None:
@@ -134,11 +140,13 @@ def resized(tree: TraceTree, args: tuple, kwargs: Mapping[str, Any]) -> Resized 
     leaves = None if root is None else leaves_at_other_sizes(root, args, kwargs)
     if root is None or leaves is None:
         return None
-    tree.tried.add(changing(root, leaves))
+    wanted = changing(root, leaves)
+    tree.tried.add(wanted)
     guards, shapes = root.guards, [leaf.array.shape for leaf in leaves]
     other = [k for k, line in enumerate(guards.shapes) if line.expected[0] != shapes[k]]
     because = Missed(guards, guards.shapes[other[0]], shown(shapes[other[0]]))
-    return Resized(root, leaves, guards.with_shapes({k: shapes[k] for k in other}), because)
+    return Resized(root, leaves, guards.with_shapes({k: shapes[k] for k in other}), because,
+                   lambda: tree.tried.discard(wanted))
 
 
 def leaves_at_other_sizes(root: Root, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Tensor, ...] | None:

@@ -52,6 +52,7 @@ from tracegrad.segments import KnownPath, Path
 from tracegrad.size_numbers import read_but_in_tuples, read_size, shown
 from tracegrad.sized import Symbols
 from tracegrad.spans import begin, end
+from tracegrad.stand_ins import plain_class
 from tracegrad.tensors import Tensor
 
 LIBRARY = Library(
@@ -61,7 +62,8 @@ LIBRARY = Library(
         Setting("the default dtype", default_float, place=(vars(dtypes), "_default_float")),
         Setting("NumPy's error state", numpy_error_state, guarded=False),
     ),
-    follow={Generator: ("key", "counter")})
+    follow={Generator: ("key", "counter")},
+    class_of=plain_class)
 """What the walk over captured state must know of tracegrad."""
 
 
@@ -140,9 +142,13 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
             recorder.settle()
             return result
         finally:
-            ACTIVE.reset(token)
-            if symbols is not None:
-                symbols.end()
+            try:
+                ACTIVE.reset(token)
+                if symbols is not None:
+                    symbols.end()
+            finally:
+                if symbols is not None:         # again: Ctrl-C may have come in the lines above
+                    symbols.end()
 
     began, start = begin(), time.perf_counter()
     if front is None and departure is None and not lifted and symbols is None:

@@ -7,10 +7,11 @@
 1. While the run goes on every Tensor whose type has a symbol in it is Sized, so its sizes are seen wherever they are
    read, by the library as by the user. What takes an array of it where its sizes cannot be seen is a read of them.
 2. `memory` is its array for code that looks at what is in it and not at its sizes.
-3. To another thread, and after the run, it is a Tensor like any other.
+3. To another thread, and after the run, it is a Tensor like any other. One run at a time has symbols for a Tensor.
 """
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ from tracegrad.size_numbers import (
     read_size,
 )
 from tracegrad.source_lines import user_line
-from tracegrad.stand_ins import StandIns
+from tracegrad.stand_ins import StandIns, plain_class
 from tracegrad.tensors import Saved, Tensor
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from tracegrad.results import Leaves, Rebuild
 
 _hold = Tensor.__dict__["array"].__set__
+
+_SWAPPING = threading.RLock()
+"""Held where Tensors that other threads may have, too, get their stand-ins, so that one run does."""
 
 
 def symbols_of_run() -> Symbols | None:
@@ -115,25 +119,22 @@ class Sized(Tensor):
         return Tensor(held(self).copy("C"))
 
     def save(self) -> Saved:
-        return self._plainly("save")
+        return self._unread(super().save)
 
     def keep(self) -> Saved:
-        return self._plainly("keep")
+        return self._unread(super().keep)
 
     def prepare_write(self) -> None:
-        self._plainly("prepare_write")
+        self._unread(super().prepare_write)
 
     def keep_saved(self) -> None:
-        self._plainly("keep_saved")
+        self._unread(super().keep_saved)
 
-    def _plainly(self, method: str) -> Any:
-        """A method that looks at the array itself, not at its sizes."""
-        kind = type(self)
-        self.__class__ = SIZED.plain(kind)
-        try:
-            return getattr(self, method)()
-        finally:
-            self.__class__ = kind
+    @staticmethod
+    def _unread(method: Callable[[], Any]) -> Any:
+        """What a method gives that looks at arrays themselves, not at their sizes."""
+        symbols = symbols_of_run()
+        return method() if symbols is None else symbols.unread(method)
 
 
 SIZED = StandIns(Sized)
@@ -142,14 +143,18 @@ SIZED = StandIns(Sized)
 class Symbols:
     """The sizes of one run. `leaves`: Tensors that it is given with symbols in their shapes, which are now `numbers`.
 
-    `operands`: numbers computed from sizes that operations take, by key.
+    `operands`: numbers computed from sizes that operations take, by key. `taken` is called if it has none of them in
+    the end, since another run has.
     """
 
-    def __init__(self, leaves: Iterable[tuple[Tensor, tuple[Size, ...]]], numbers: Mapping[str, int]):
+    def __init__(self, leaves: Iterable[tuple[Tensor, tuple[Size, ...]]], numbers: Mapping[str, int],
+                 taken: Callable[[], None] = lambda: None):
         self.numbers = dict(numbers)
         self.assumptions = Assumptions()
         self.operands: dict[Key, Formula] = {}
-        self._leaves = list(leaves)
+        self._leaves, self._taken = list(leaves), taken
+        self._swapped: list[Tensor] = []            # those that are Sized now
+        self._over = self._unseen = False
         self._sized: dict[int, tuple[Tensor, tuple[Any, ...], tuple[Size, ...]]] = {}
         self._types: dict[Key, TensorType] = {}
         self._given_up: str | None = None
@@ -192,19 +197,28 @@ class Symbols:
     # ---- Tensors ------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The run begins: what it is given is Sized."""
-        for tensor, sizes in self._leaves:
-            self._enter(tensor, sizes)
+        """The run begins: what it is given is Sized, unless it is in another run."""
+        with _SWAPPING:
+            if all(SIZED.of(type(tensor)) for tensor, _ in self._leaves):
+                for tensor, sizes in self._leaves:
+                    self._enter(tensor, sizes)
+                return
+        self._taken()
+        self.give_up("another thread recorded with the same tensor")
 
     def end(self) -> None:
-        """The Python of the run is over: its Tensors are Tensors like others."""
-        for tensor, *_ in self._sized.values():
-            if isinstance(tensor, Sized):
-                tensor.__class__ = SIZED.plain(type(tensor))
+        """The Python of the run is over: its Tensors are Tensors like others. It may be called again."""
+        self._over = True
+        with _SWAPPING:
+            while self._swapped:
+                tensor = self._swapped[-1]          # in the list until it is done, should Ctrl-C come between
+                tensor.__class__ = plain_class(tensor)
+                self._swapped.pop()
 
     def surprised(self) -> None:
         """Code is about to run that nothing is known of: it may tell these Tensors from others."""
         self.give_up("code ran that could not be found before it ran")
+        self._given_up = self.why
         self.end()
 
     def close(self, recorder: Recorder, result: Any) -> None:
@@ -239,9 +253,17 @@ class Symbols:
 
     def look_at(self, tensor: Tensor) -> None:
         """Something may read the sizes of a Tensor unseen."""
-        for size in self.shape_of(tensor):
+        for size in () if self._unseen else self.shape_of(tensor):
             if type(size) is SizeNumber:
                 read_size(size)
+
+    def unread(self, method: Callable[[], Any]) -> Any:
+        """What `method` gives, which looks at arrays and not at their sizes."""
+        before, self._unseen = self._unseen, True
+        try:
+            return method()
+        finally:
+            self._unseen = before
 
     def give_up(self, why: str, line: str | None = None) -> None:
         """What comes now is not recorded for all sizes: the symbols are the numbers they are."""
@@ -253,13 +275,17 @@ class Symbols:
         """`tensor` has these sizes from now on."""
         if not any(isinstance(size, Dim) for size in sizes):
             return
-        kind = type(tensor) if isinstance(tensor, Sized) else SIZED.of(type(tensor))
-        if kind is None:
-            return self.give_up(f"a {type(tensor).__name__} has more in it than a Tensor")
         shape = tuple([SizeNumber(number, size, self.assumptions) if isinstance(size, Dim) else size
                        for number, size in zip(held(tensor).shape, sizes)])
-        self._sized[id(tensor)] = tensor, shape, sizes
-        tensor.__class__ = kind
+        entry = self._sized.get(id(tensor))
+        with _SWAPPING:
+            if not self._over and (entry is None or entry[0] is not tensor):
+                kind = SIZED.of(type(tensor))
+                if kind is None:
+                    return self.give_up(f"nothing stands in for a {plain_class(tensor).__name__} as it is")
+                self._swapped.append(tensor)
+                tensor.__class__ = kind
+            self._sized[id(tensor)] = tensor, shape, sizes
 
     # ---- what the recorder tells --------------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ def test_threads_call_one_function_while_it_records() -> None:
             np.testing.assert_allclose(y.numpy(), f.eager(x).numpy(), 1e-12)
 
     in_threads(6, work)
-    assert len({trace.graph.inputs for trace in f.explain().traces}) == 5
+    shapes = {trace.graph.inputs[0].shape for trace in f.explain().traces}
+    assert (1,) in shapes and 2 <= len(shapes) <= 5         # what is recorded for all sizes stands for those from 2 on
     recordings = f.stats.recordings
     in_threads(6, work)
     assert f.stats.recordings == recordings and f.stats.replays > 200

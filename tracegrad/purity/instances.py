@@ -24,7 +24,7 @@ HOLDS_NOTHING = frozenset({str, int, bool, tuple, type(None), types.MemberDescri
 
 def of_instance(view: View, o: Any) -> Part:
     """An instance of a class that is not taken apart by its exact type."""
-    cls = type(o)
+    cls = view.library.class_of(o)
     base = c_base(cls)
     if view.library.is_tensor(cls):
         return with_attributes(view, o, of_tensor(view, o))
@@ -41,7 +41,7 @@ def of_instance(view: View, o: Any) -> Part:
 
 def with_attributes(view: View, o: Any, part: Part) -> Part:
     """The part, and the object's class and attributes."""
-    cls = type(o)
+    cls = view.library.class_of(o)
     if not part.conditions:
         part.conditions.append(Condition("type({p}) is {0}", "has type", (cls,)))
     if view.mentions.by_identity and not part.is_tensor:

@@ -85,7 +85,8 @@ class Library:
     """`tensor` is the leaf type (subclasses are leaves too), `settings` are ambient.
 
     `follow` names, for instances of a trusted class, the attributes that matter: of all other instances of trusted
-    classes every attribute does.
+    classes every attribute does. `class_of` gives the class that an object has for its users, which may have another
+    while a run in another thread goes on.
     """
 
     tensor: type
@@ -95,6 +96,7 @@ class Library:
     settings: tuple[Setting, ...] = (NUMPY_ERRORS,)
     follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
     layout: TensorLayout = TensorLayout()
+    class_of: Callable[[Any], type] = type
     _files: dict[str, Trust | None] = field(default_factory=dict)
     _generated: dict[CodeType, Trust] = field(default_factory=dict)     # written by dataclasses and such, for CORE
     _folders: list[tuple[str, Trust | None]] = field(default_factory=list)

@@ -218,7 +218,7 @@ def of_tensor(view: View, o: Any) -> Part:
     if dtype.hasobject:
         return unwatched(o, "a Tensor of objects")
     part = Part([
-        Condition("type({p}) is {0}", "has type", (type(o),)),
+        Condition("type({p}) is {0}", "has type", (view.library.class_of(o),)),
         Condition("({d}.dtype is {0} or {d}.dtype == {0})", "has dtype", (dtype,)),
         Condition("{d}.shape == {0}", "has shape", (shape,)),
         Condition("{d}.flags.c_contiguous", "is contiguous") if strides is None else

@@ -1,10 +1,10 @@
 """new_sizes: a call at a size that no call had before, float32, where a few others came before.
 
 Each round is a process that has seen three sizes, and then calls once at each of some others: the median of those. A
-step is forward, backward and SGD. Traced, such a call runs its Python, and kernels made for all sizes do the work where
-there is much of it, NumPy where there is not; eager is the same without any of that. torch.compile is told that sizes
-are dynamic; jax compiles each anew. What takes up small calls is Python: putting off an operation takes about twice as
-long as doing it.
+step is forward, backward and SGD. Traced, the path was recorded for all sizes: numbers are filled into its program,
+which takes 25 us for one kernel and about 25 us more for each product, a root is made around it (35 us: guards with
+other shapes, where to find inputs, the Python of a replay), and it runs for the first time (20 us, 4 the next time).
+No Python of the function runs. torch.compile is told that sizes are dynamic; jax compiles each anew.
 """
 from __future__ import annotations
 

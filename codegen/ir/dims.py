@@ -271,7 +271,12 @@ def _least_quotient(s: Derived) -> int | None:
 
 def typical(size: Size) -> int:
     """The size when every symbol is TYPICAL, at least 1: for choices that are right in any case."""
-    return size if isinstance(size, int) else max(1, evaluate(size, dict.fromkeys(symbols(size), TYPICAL)))
+    if isinstance(size, int):
+        return size
+    try:
+        return max(1, evaluate(size, dict.fromkeys(symbols(size), TYPICAL)))
+    except ZeroDivisionError:               # of something by a difference of two symbols
+        return TYPICAL
 
 
 def ceil_div(size: Size, by: Size) -> Size:

@@ -11,7 +11,7 @@ from math import gcd
 from types import MappingProxyType
 from typing import overload
 
-from codegen.ir.dims import Dim, Size, content, exact_quotient, number_of, surely_at_most, surely_below
+from codegen.ir.dims import Dim, Size, content, exact_quotient, number_of
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import I32, Assembler, Value, vector
 from codegen.schedule.index import bounds
@@ -170,8 +170,7 @@ def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[
     scalar: Value | None = None
     vectors: Value | None = None
     for guard in guards:
-        low, high = bounds(guard.index, point.extents)
-        if point.assumed.get(guard) or surely_at_most(guard.low, low) and surely_below(high, guard.high):
+        if point.assumed.get(guard) or _is_implied(guard, point.extents):
             continue
         shifted = Index(guard.index.terms, guard.index.constant - guard.low)
         width = guard.high - guard.low                      # low <= i < high, as i - low < width unsigned
@@ -185,6 +184,28 @@ def held_apart(a: Assembler, point: Point, guards: tuple[Within, ...]) -> tuple[
             test = a.compare("icmp ult", lane, a.size_in_lanes(width, lane.type))
             vectors = test if vectors is None else a.binary("and", vectors, test)
     return scalar, vectors
+
+
+def _is_implied(guard: Within, extents: Mapping[str, Size]) -> bool:
+    """Does a guard hold wherever the axes are, whatever number each word is: also 0, 1 or a negative one?
+
+    So only what is the same for all words decides. What follows from the sizes that the words stand for, which are
+    known while kernels are made, is no guard of the kernel.
+    """
+    if not all(isinstance(c, int) and (isinstance(term, str) or _has_numbers(term, extents))
+               for term, c in guard.index.terms):
+        return False
+    low, high = bounds(guard.index, extents)
+    before, beyond = low - guard.low, guard.high - 1 - high
+    return isinstance(before, int) and isinstance(beyond, int) and before >= 0 and beyond >= 0
+
+
+def _has_numbers(term: Term, extents: Mapping[str, Size]) -> bool:
+    """Are all sizes that a term depends on numbers?"""
+    if isinstance(term, str):
+        return isinstance(extents[term], int)
+    sizes = (term.divisor, term.index.constant, *(c for _, c in term.index.terms))
+    return all(isinstance(n, int) for n in sizes) and all(_has_numbers(t, extents) for t, _ in term.index.terms)
 
 
 def usual(a: Assembler, point: Point, guards: Iterable[Within]) -> tuple[Value | None, dict[Within, bool]]:

@@ -4,7 +4,8 @@
 
 1. Kernels that differ in nothing but which sizes they have are one kernel, so it is compiled once.
 2. Each word stands for one size, divided by the greatest number that divides it always: what n0 is a word of can be
-   anything, and that 64*n0 is a multiple of 64 is still seen.
+   anything, and that 64*n0 is a multiple of 64 is still seen. So a word may be 1, 0 or negative, which symbols of
+   graphs never are: sizes made of words are compared only where their difference is a number.
 3. Code for words takes it that every index fits 30 bits; `fits` says whether it does for a binding.
 """
 from __future__ import annotations

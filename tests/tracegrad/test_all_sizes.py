@@ -494,3 +494,35 @@ def check_numbers(n: SizeNumber, assumed: Assumptions) -> None:
     assert n > 8 and not n > 20 and [*assumed.made.values()] == [True, False]
     assert not assumed.known
     assert [*range(n)] == [*range(12)] and [*assumed.known] == ["b0"]
+
+
+MAY_BE_SMALL: dict[str, Callable] = {
+    "zeros up to 20": lambda x: tg.pad(x, ((20 - x.shape[0], 0), (0, 0))) * 2,
+    "a quarter of it": lambda x: tg.pad(x[:x.shape[0] // 4], ((0, 2), (0, 0)))[:2] * 2,
+}
+
+
+@pytest.mark.parametrize("name", MAY_BE_SMALL)
+def test_what_sizes_come_to_may_be_0_or_1(name: str) -> None:
+    """Kernels are given the sizes of windows, their beginnings and lengths as numbers, which may be any."""
+    stats = at_sizes(MAY_BE_SMALL[name], rows, (9, 12, 6, 4, 5, 7, 13, 4)).stats
+    assert stats.recordings == 2 and stats.replays == 6
+
+
+def test_the_second_derivative_of_moved_rows() -> None:
+    """Where they come from goes below 0."""
+    def twice(function: Callable, x: tg.Tensor) -> tuple:
+        x = x.clone().requires_grad_()
+        y = function(x)
+        (first,) = tg.autograd.grad((y * y).sum(), [x], create_graph=True)
+        (second,) = tg.autograd.grad((first * first).sum(), [x])
+        return y, first, second
+
+    def moved(x: tg.Tensor) -> tg.Tensor:
+        return tg.roll(x, 2, axis=0)
+
+    traced = tg.trace(moved)
+    for n in (9, 12, 5, 33, 7, 3):
+        (x,) = rows(n)
+        compare(twice(traced, x), twice(moved, x))
+    assert traced.stats.recordings == 2 and not traced.stats.aborts

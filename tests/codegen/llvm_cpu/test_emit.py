@@ -5,7 +5,25 @@ import numpy as np
 import pytest
 from native_kernels import compile_kernel, each_features, index
 
-from codegen.schedule.kernel import Accumulate, Axis, Binary, Const, Kernel, Load, Param, Pass, Select, Store, Unary
+from codegen.ir.dims import symbol
+from codegen.llvm_cpu.assembler import I64, Assembler, Value
+from codegen.llvm_cpu.indexing import Point, holds
+from codegen.schedule.kernel import (
+    Accumulate,
+    Axis,
+    Binary,
+    Const,
+    Index,
+    Kernel,
+    Load,
+    Param,
+    Pass,
+    Remainder,
+    Select,
+    Store,
+    Unary,
+    Within,
+)
 
 
 @each_features
@@ -72,3 +90,39 @@ def test_columns_in_several_passes(features, columns, rows):
     mean = x.astype(np.float64).mean(axis=0)
     np.testing.assert_allclose(away, x - mean, atol=1e-5)
     np.testing.assert_allclose(variance, np.where(mean < w.max(), ((x - mean) ** 2).sum(axis=0), 0), rtol=1e-4)
+
+
+WORDS = tuple(symbol(f"n{k}") for k in range(3))
+
+
+@each_features
+@pytest.mark.parametrize("words", [(1, 0, 1), (7, -2, 9), (3, -1, 4), (70, -60, 130), (6, 3, 3)])
+def test_words_may_be_any_numbers(features, words):
+    """A word is what a size comes to, and that may be 0, 1 or negative: rows that come after -n1 zeros."""
+    size, before, extent = WORDS
+    inside = Within(index(i=1), -before, extent)
+    kernel = Kernel((Param("f32", size, "in"), Param("f32", extent, "out")), (Axis("i", extent),), (
+        Pass((), (Load(0, Index((("i", 1),), before), (inside,)), Store(1, index(i=1), 0))),), "i", 0, words=3)
+    x, y = np.arange(1, words[0] + 1, dtype=np.float32), np.full(words[2], np.nan, np.float32)
+    assert not compile_kernel(kernel, features)([x, y], words=words)
+    places = np.arange(words[2]) + words[1]
+    np.testing.assert_array_equal(y, np.where(places >= 0, x[np.maximum(places, 0)], 0))
+
+
+@pytest.mark.parametrize("guard, extent, implied", [
+    (Within(index(i=1), 0, WORDS[0]), WORDS[0], True),
+    (Within(index(1, i=2), 1, 2 * WORDS[0]), WORDS[0], True),
+    (Within(index(i=1), 0, 2 * WORDS[0]), WORDS[0], False),
+    (Within(index(i=1), 0, WORDS[0] + WORDS[1]), WORDS[0], False),
+    (Within(index(i=1), 0, WORDS[0]), 2, False),
+    (Within(index(i=1), -WORDS[0], 2), 2, False),
+    (Within(Index((("i", WORDS[0]),)), 0, WORDS[0]), 2, False),
+    (Within(Index(((Remainder(index(1, i=1), 64 * WORDS[0]), 1),)), 1, 128), 100, False),
+    (Within(index(1, i=1), 1, 101), 100, True),
+    (Within(Index(((Remainder(index(i=1), 7), 1),)), 0, 7), 100, True),
+])
+def test_a_guard_is_left_out_where_it_holds_for_all_words(guard, extent, implied):
+    a = Assembler()
+    a.words = {"n0": Value("%n0", I64), "n1": Value("%n1", I64)}
+    at = Point({"i": Value("%i", I64)}, {"i": extent}, None)
+    assert (holds(a, at, (guard,)) is None) == implied

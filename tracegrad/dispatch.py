@@ -197,9 +197,12 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any
             if isinstance(a, Tensor) and a.requires_grad:
                 differentiate(op, args, attrs, result)
                 break
-    if array.base is not None and op in VIEWING:
+    if op in VIEWING:
         x, base = args[0], array.base
-        if base is x.memory or base is x.memory.base or op == "shear":  # not so where NumPy had to copy
+        is_view = base is not None and (base is x.memory or base is x.memory.base or op == "shear")
+        if symbols is not None and op == "reshape":         # where NumPy copies if it has to
+            symbols.reshaped(x, attrs["shape"], is_view)
+        if is_view:
             x.share(result, op, attrs, result.requires_grad == x.requires_grad)
     recorder = ACTIVE.get()
     if recorder is not None:

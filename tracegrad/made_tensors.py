@@ -75,6 +75,8 @@ class MadeTensors:
         strides, writeable = layout_of(tensor)
         type = type_of(tensor)
         order = None if strides is None else order_of(type, strides)
+        if self._recorder.symbols is not None and (strides is None or order is not None):
+            self._recorder.symbols.lay_out(tensor, order or range(type.ndim), self._recorder)
         return Made(type, tensor.requires_grad, tensor.grad_fn is not None, None if order else strides, writeable,
                     order)
 

@@ -39,6 +39,7 @@ from tracegrad.size_numbers import (
     python_of,
     read_size,
 )
+from tracegrad.sized_views import assume_as_here, lies_in, strides_of
 from tracegrad.source_lines import user_line
 from tracegrad.stand_ins import StandIns, plain_class
 from tracegrad.tensors import Saved, Tensor
@@ -218,7 +219,6 @@ class Symbols:
     def surprised(self) -> None:
         """Code is about to run that nothing is known of: it may tell these Tensors from others."""
         self.give_up("code ran that could not be found before it ran")
-        self._given_up = self.why
         self.end()
 
     def close(self, recorder: Recorder, result: Any) -> None:
@@ -267,9 +267,9 @@ class Symbols:
 
     def give_up(self, why: str, line: str | None = None) -> None:
         """What comes now is not recorded for all sizes: the symbols are the numbers they are."""
-        if self.why is None:
+        if self._given_up is None:
             line = line or user_line()
-            self._given_up = f"{line}: {why}" if line else why
+            self._given_up = self.why or (f"{line}: {why}" if line else why)
 
     def _enter(self, tensor: Tensor, sizes: tuple[Size, ...]) -> None:
         """`tensor` has these sizes from now on."""
@@ -286,6 +286,18 @@ class Symbols:
                 self._swapped.append(tensor)
                 tensor.__class__ = kind
             self._sized[id(tensor)] = tensor, shape, sizes
+
+    def reshaped(self, tensor: Tensor, shape: Sequence[int], is_view: bool) -> None:
+        """A reshape of `tensor` is a view of it, or a copy, and is to be that at other sizes."""
+        recorder = ACTIVE.get()
+        if self._given_up is None and recorder is not None:
+            strides = strides_of(tensor, self, recorder)
+            assume_as_here(self, self.sizes_of(tensor), strides, tuple(map(self._size, shape)), is_view)
+
+    def lay_out(self, tensor: Tensor, order: Sequence[int], recorder: Recorder) -> None:
+        """A result is to lie in memory like this at all sizes, the slowest axis first."""
+        if not lies_in(order, self.sizes_of(tensor), strides_of(tensor, self, recorder)):
+            self.give_up("a result may lie in memory in another way at other sizes")
 
     # ---- what the recorder tells --------------------------------------------------------------------------------
 

@@ -345,6 +345,72 @@ def test_calls_of_another_kind_are_recorded_for_all_sizes_too() -> None:
     assert traced.stats.recordings == 4 and traced.stats.replays == 6 and not traced.stats.follows
 
 
+VIEWS_AT_SOME_SIZES: dict[str, tuple[Callable, Callable[[int], tuple[int, ...]]]] = {
+    "columns": (lambda x: x[:, 1:].reshape(-1), lambda n: (4, n)),
+    "columns of half": (lambda x: x[:, :x.shape[1] // 2].reshape(-1), lambda n: (4, n)),
+    "every second, even or odd": (lambda x: x[:, ::2].reshape(-1), lambda n: (4, n)),
+    "columns of all": (lambda x: x[:, :3].reshape(-1), lambda n: (4, n + 1)),
+    "columns of as many": (lambda x: x[:, :x.shape[0]].reshape(-1), lambda n: (n, max(n, 5))),
+    "a transpose": (lambda x: x[:-1].T.reshape(-1), lambda n: (n, 4)),
+    "steps": (lambda x: x[::x.shape[0] - 1].T.flatten(), lambda n: (n, 4)),
+    "one row, repeated": (lambda x: tg.broadcast_to(x[:1], (x.shape[0] - 1, 4)).reshape(-1), lambda n: (n, 4)),
+    "kept apart": (lambda x: x[:, 1:].T.reshape(x.shape[1] - 1, 2, 2), lambda n: (4, n)),
+    "a flipped axis": (lambda x: x[1:].flip(0).reshape(-1), lambda n: (n, 4)),
+    "a diagonal": (lambda x: tg.diagonal(x[1:]).reshape(-1, 1), lambda n: (n, 4)),
+    "a view of a view": (lambda x: x[1:, None].reshape(-1, 2, 2).swapaxes(0, 2).reshape(-1), lambda n: (n, 4)),
+}
+
+
+def in_x(x, f):
+    y = f(x)
+    y *= 3
+    return y
+
+
+def in_what_was_made(x, f):
+    x = x * 2
+    y = f(x)
+    y += 1
+    return x.sum(axis=0), y * 2
+
+
+@pytest.mark.parametrize("name", VIEWS_AT_SOME_SIZES)
+@pytest.mark.parametrize("order", ((9, 12, 2, 5, 3, 4), (9, 2, 12, 5, 3)))
+def test_views_are_copies_at_the_sizes_where_numpy_copies(name: str, order: tuple[int, ...]) -> None:
+    f, shape = VIEWS_AT_SOME_SIZES[name]
+    writing = lambda x: in_x(x, f)                          # noqa: E731
+    inside = lambda x: in_what_was_made(x, f)               # noqa: E731
+    for function in (writing, inside, f, lambda x: f(x * 2)):
+        traced = tg.trace(function)
+        for n in order:
+            given = tg.randn(*shape(n))
+            x, y = given.clone(), given.clone()
+            found, expected = traced(x), function(y)
+            compare((found, x), (expected, y))
+            if function is f:
+                found += 1
+                expected += 1
+                compare((found, x), (expected, y))
+        assert not traced.stats.aborts
+
+
+def test_a_size_that_is_one_does_not_say_how_a_result_lies() -> None:
+    traced = tg.trace(lambda x: x[1:].T * 2)
+    for n in (9, 2, 12, 5):
+        x = tg.randn(n, 4)
+        found, expected = traced(x).array, (x[1:].T * 2).array
+        assert found.flags.c_contiguous == expected.flags.c_contiguous, n
+
+
+def test_a_copy_whatever_the_sizes_are_is_one_path() -> None:
+    def f(x):
+        y = (x[:, 1:].reshape(-1) + 1, x.T.reshape(-1), x.reshape(-1, 2, 2)[1:].swapaxes(1, 2).flatten())
+        y[1][0] += 5
+        return y
+
+    assert at_sizes(f, lambda n: (tg.randn(4, 2 * n),)).stats.recordings == 2
+
+
 def test_explain_says_why_a_path_is_for_one_size() -> None:
     def f(x):
         return x.sum(axis=0) / len(x)

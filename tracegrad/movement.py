@@ -14,7 +14,7 @@ from codegen.ir import type_rules
 from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.algebra import are_equal
-from tracegrad.dispatch import GRAD, complete, dispatch
+from tracegrad.dispatch import GRAD, complete, dispatch, owned
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
 from tracegrad.mutation import deliver
@@ -75,10 +75,10 @@ def reshape(x: Operand, /, shape: Any, *more: Any, copy: bool | None = None) -> 
     result = dispatch("reshape", x, shape=sizes)
     if copy is None:
         return result
-    shared = np.may_share_memory(result.array, x.array)
+    shared = np.may_share_memory(result.memory, x.memory)
     if copy is False and not shared and x.size:
         raise ValueError(at_user_line(f"reshape: a copy is needed to reshape {type_of(x)} to {list(sizes)}"))
-    return complete("reshape", (result,), {"shape": sizes}, Tensor(result.array.copy())) if copy and shared else result
+    return complete("reshape", (result,), {"shape": sizes}, result.copied()) if copy and shared else result
 
 
 def flatten(x: Operand, /, start: int = 0, end: int = -1) -> Tensor:
@@ -250,7 +250,7 @@ def take(x: Operand, indices: Operand, /, axis: int = 0, *, out: Tensor | None =
 
 
 def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor | None = None, **names: Any) -> Tensor:
-    """The tensors one after another along `axis` (None: flattened, one after another).
+    """The tensors one after another along `axis` (None: flattened, one after another), in memory of their own.
 
         >>> tg.concat([tg.ones(1, 2), tg.zeros(2, 2)])
         tensor([[1., 1.],
@@ -273,6 +273,8 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor |
         if shape != outer[0] or x.ndim != parts[0].ndim:
             raise TypeRuleError(at_user_line(
                 f"concat: {type_of(parts[0])} and {type_of(x)} differ in an axis other than {k}"))
+    if len(parts) == 1:
+        return owned("reshape", (parts[0],), {"shape": parts[0].shape}, lambda: parts[0].copied().memory)
     if ACTIVE.get() is None and not (GRAD.enabled and any(x.requires_grad for x in parts)):
         return Tensor(np.concatenate([x.array for x in parts], k))
     return joined(parts, k)

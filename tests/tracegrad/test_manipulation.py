@@ -93,6 +93,21 @@ def test_dtypes_stay(name: str, dtype: Any) -> None:
     assert getattr(tg, name)(x, *{"roll": (1,), "tile": (2,), "repeat": (2,)}.get(name, ())).dtype == dtype
 
 
+@pytest.mark.parametrize("joined", (tg.concat, tg.stack, tg.vstack, tg.column_stack, lambda xs: tg.concat(xs, None)))
+def test_what_is_joined_is_a_copy_of_one_part_too(joined: Callable) -> None:
+    def f(x):
+        y = joined([x])
+        y += 1
+        return y
+
+    for call in (f, *[tg.trace(f)] * 3):
+        for x in (tg.zeros(3, 2), tg.zeros(3, 2, requires_grad=True) * 1):
+            y = call(x)
+            assert not x.any() and y.all() and y.requires_grad == x.requires_grad
+    w = tg.ones(3, 2, requires_grad=True)
+    np.testing.assert_array_equal(tg.autograd.grad((f(w * 1) ** 2).sum(), w)[0], 4.0 * np.ones((3, 2)))
+
+
 def test_repeats_of_their_own() -> None:
     x = tg.tensor(X, requires_grad=True)
     for counts in ([2, 0, 1], [3]):

@@ -106,7 +106,7 @@ class LBFGS(Optimizer):
 
     def gradient(self) -> Tensor:
         """The gradient as one vector."""
-        return concat([(zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self.params]).clone()
+        return concat([(zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self.params])
 
     def move(self, d: Tensor, t: float) -> None:
         """Go t along d."""

@@ -29,7 +29,7 @@ from codegen.schedule.movement import Point, Shape
 from codegen.schedule.nest import Nest, blocks_of, coalesced, cut_in_blocks, depends_on, plain_axis
 from codegen.schedule.partition import Group
 from codegen.schedule.passes import Lowered, emitted
-from codegen.schedule.runs import Runs, divides, prefix_products
+from codegen.schedule.runs import Runs, by_division, divides, prefix_products
 from codegen.schedule.tile import (
     COLUMN_LANES,
     ENOUGH_CHUNKS,
@@ -163,7 +163,7 @@ def _marks(runs: Runs, shapes: Sequence[Shape]) -> list[tuple[Size, ...]]:
             for mark in (exact_quotient(p, start) for p in prefix_products(shape)):
                 if mark and divides(mark, extent) and all(divides(a, mark) or divides(mark, a) for a in chain):
                     chain.add(mark)
-        result.append(tuple(sorted(chain, key=typical)))
+        result.append(by_division(chain))
     return result
 
 

@@ -4,7 +4,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import accumulate
 from math import prod
 from operator import mul
@@ -53,8 +53,20 @@ def splits_rows(shape: Shape, runs: Runs) -> bool:
 
 def aligns(a: Shape, b: Shape) -> bool:
     """Is there a set of axes finer than both shapes, so that each axis of either is some of these together?"""
-    marks = sorted({*prefix_products(a), *prefix_products(b)}, key=typical)
-    return prod(a) == prod(b) and all(divides(small, large) for small, large in zip(marks, marks[1:]))
+    if prod(a) != prod(b):
+        return False
+    marks = by_division({*prefix_products(a), *prefix_products(b)})
+    return all(divides(small, large) for small, large in zip(marks, marks[1:]))
+
+
+def by_division(marks: Collection[Size]) -> tuple[Size, ...]:
+    """Products of sizes, each once, in an order in which each divides the next one, if there is one.
+
+    With symbols that need not be the order of what is typical, where 14 - 2*b is less than 1.
+    """
+    if all(isinstance(mark, int) for mark in marks):
+        return tuple(sorted(marks, key=typical))
+    return tuple(sorted(marks, key=lambda mark: (sum(divides(other, mark) for other in marks), typical(mark))))
 
 
 def divides(small: Size, large: Size) -> bool:

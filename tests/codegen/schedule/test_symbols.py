@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from plan_oracle import NARROW, TINY, kernels_of
 
-from codegen.ir.dims import evaluate
+from codegen.ir.dims import evaluate, symbol
 from codegen.ir.graph import Graph
 from codegen.ir.interpret import bind, interpret
 from codegen.ir.program import Exit
@@ -24,6 +24,7 @@ from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import CannotLower, Launch, Plan
 from codegen.schedule.plan_text import print_plan
+from codegen.schedule.runs import aligns, by_division
 from codegen.schedule.sizes import fits, kernel_at
 
 MACHINES = st.sampled_from([Machine(), TINY, NARROW])
@@ -163,3 +164,12 @@ def test_a_size_that_comes_to_nothing_is_refused() -> None:
     with pytest.raises(CannotLower, match="the size b-2 is 0"):
         plan_at(plan, {"b": 2})
     plan_at(plan, {"b": 3})
+
+
+def test_sizes_are_put_in_order_by_division():
+    """Which of two is a part of the other is no question of how large they usually are: 14 - 2*b is negative then."""
+    b = symbol("b")
+    assert by_division([14 - 2 * b, 1]) == (1, 14 - 2 * b)
+    assert by_division([4 * b * b, 1, 2 * b, b]) == (1, b, 2 * b, 4 * b * b)
+    assert by_division([12, 1, 4]) == (1, 4, 12)
+    assert aligns((14 - 2 * b, 6), (14 - 2 * b, 2, 3)) and not aligns((6, b), (4, b))

@@ -172,4 +172,4 @@ def test_sizes_are_put_in_order_by_division():
     assert by_division([14 - 2 * b, 1]) == (1, 14 - 2 * b)
     assert by_division([4 * b * b, 1, 2 * b, b]) == (1, b, 2 * b, 4 * b * b)
     assert by_division([12, 1, 4]) == (1, 4, 12)
-    assert aligns((14 - 2 * b, 6), (14 - 2 * b, 2, 3)) and not aligns((6, b), (4, b))
+    assert aligns((14 - 2 * b,), (1, 14 - 2 * b)) and not aligns((6, b), (4, b))

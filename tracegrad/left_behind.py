@@ -14,6 +14,9 @@ from typing import Any
 
 from tracegrad.size_numbers import SizeNumber, number_in
 
+DEEPEST = 4
+"""So many tuples in tuples are looked for."""
+
 ALONE = 3
 """So many references has a number that its run alone holds: a list, a variable, the argument of getrefcount."""
 
@@ -28,16 +31,14 @@ def forget(numbers: list[SizeNumber], result: Any) -> None:
     numbers.clear()
     if not left:
         return
-    found = {id(n): n for n in left}
-    del left
-    holders: list[Any] = gc.get_referrers(*found.values())
-    for holder in holders:
-        if holder is not found:
+    held: list[Any] = left
+    for _ in range(DEEPEST):
+        holders: list[Any] = [holder for holder in gc.get_referrers(*held) if holder is not held]
+        for holder in holders:
             _put_numbers(holder)
-    tuples = [holder for holder in holders if type(holder) is tuple]
-    for holder in gc.get_referrers(*tuples) if tuples else ():
-        if holder is not tuples and holder is not holders:
-            _put_numbers(holder)
+        held = [holder for holder in holders if isinstance(holder, tuple)]
+        if not held:
+            break
 
 
 def _in_tuples(value: Any) -> list[Any]:
@@ -47,9 +48,11 @@ def _in_tuples(value: Any) -> list[Any]:
 def _put_numbers(holder: Any) -> None:
     """Plain numbers for the SizeNumbers in a container, and in tuples in it."""
     def plainly(value: Any) -> Any:
-        if type(value) is tuple and any(type(part) is SizeNumber for part in value):
-            return getattr(type(value), "_make", tuple)(map(number_in, value))
-        return number_in(value)
+        if not isinstance(value, tuple):
+            return number_in(value)
+        parts = list(map(plainly, value))
+        changed = any(new is not old for new, old in zip(parts, value))
+        return getattr(type(value), "_make", tuple)(parts) if changed else value
 
     if isinstance(holder, list | deque):
         for k, value in enumerate(holder):

@@ -528,6 +528,22 @@ def test_what_fails_at_some_sizes_fails_at_those(name: str, caught: bool) -> Non
             compare(traced(x), expected)
 
 
+def test_an_error_says_plain_numbers() -> None:
+    def f(x):
+        with tg.no_grad():
+            x += 1
+        if x.shape[0] > 10:
+            raise KeyError(x.shape[0], (x.shape, (x.shape[0] + 1,)))
+        return x
+
+    traced = tg.trace(f)
+    for n in (5, 9, 12, 7):
+        try:
+            traced(tg.zeros(n, 4))
+        except KeyError as error:
+            assert repr(error.args) == "(12, ((12, 4), (13,)))" and SizeNumber not in kinds_in(error.args)
+
+
 def test_numbers_beside_numpy_s_keep_its_dtypes() -> None:
     def f(x):
         return tg.tensor(np.ones(4, np.float32) * x.shape[0]) + x, np.float32(2) * (x.shape[0] / 2)

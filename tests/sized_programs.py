@@ -88,7 +88,10 @@ STATEMENTS = (
                         "if len(x) > 6:", "if x.shape[0] % 2:", "for k in range(min(len(x), 3)):", "write",
                         "log.append(len(x))", "if x.shape[0] > 6:", "if x.shape[0] * 2 > y.shape[0] + 7:",
                         "x[1:] *= 0.5",
-                        "n = x.shape[0]; x = x * (n // 3 + 1.0) / n", "state['n'] = x.shape[0]"))
+                        "n = x.shape[0]; x = x * (n // 3 + 1.0) / n", "state['n'] = x.shape[0]")
+    + ("if x.sum() > 0.0:", "if y[0, 0] > x.mean():", "if int((x > 0).sum()) % 2:", "if float(y.max()) < 0.9:",
+       "while x.sum() > 2.0:", "if bool((y > x).any()) and x.shape[0] > 4:", "for k in range(int(y[0, 1] > 0.0) + 1):",
+       "if x.mean() > 0.2: return x, x.shape[0]", "if y.sum() < -1.0: return y * x.shape[0]"))
 
 
 class _Writer:
@@ -118,7 +121,7 @@ class _Writer:
         elif kind.endswith(":"):
             self.line(kind)
             inside = self.assign("    ")
-            self.line(f"    x = x + {inside.text}.sum() * 0.01")
+            self.line(f"    x = x + {inside.text}.sum() * 0.01" if "while" not in kind else "    x = x - 0.3")
         elif kind == "write":
             self.line(f"{self.assign().text} *= 0.5")
         elif kind == "backward":

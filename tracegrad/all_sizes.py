@@ -1,10 +1,13 @@
-"""AllSizes: a path that was recorded with symbols for sizes, as the root that it is at any of them.
+"""AllSizes: paths that were recorded with symbols for sizes, as the root that they are at any of them.
 
     x: f32[b,64], recorded at b = 24, where b > 8 was seen to hold
     find(f32[100,64])       b is 100, b > 8 holds: a root for 100. No Python of the user's runs, nothing is compiled
+    a call leaves that root where it asks whether a sum is positive: the way it goes is recorded with b as a symbol, too
 
 1. A root at other sizes assumes what the one that was recorded does, with other shapes: its guards check that again.
-2. What the run took for granted of sizes holds at the others too, or there is no root for them.
+2. What the runs took for granted of sizes holds at the others too, or there is no root for them.
+3. It is never changed: one more path makes another, which has `grown` from it. Roots of before find that one when they
+   are left.
 """
 from __future__ import annotations
 
@@ -21,43 +24,95 @@ from codegen.ir.evaluation import size_text
 from codegen.ir.types import TensorType
 from tracegrad.entry import GradExpected, Source
 from tracegrad.made import Made, MadeView
-from tracegrad.size_numbers import Assumptions, attrs_in_numbers, formula_text, shown
+from tracegrad.made_tensors import MadeTensors
+from tracegrad.segments import Path
+from tracegrad.size_numbers import Formula, attrs_in_numbers, computing, formula_text, shown
+from tracegrad.sized import Symbols, may_be_sized
 
 if TYPE_CHECKING:
     from tracegrad.replay import Root
-    from tracegrad.sized import Symbols
     from tracegrad.tensors import Tensor
 
 Shape = tuple[Size, ...]
+Makes = tuple[Made | MadeView, ...]
 
 
 class AllSizes:
-    """`root`: what was recorded, at the present numbers of `symbols`. `shapes`: those of its leaves; `makes`: what it
-    makes, with symbols. Its last inputs are the numbers computed from sizes that it takes.
+    """`root`: what was recorded, at the sizes of the last run of these. `shapes`: those of its leaves, in `symbols`, as
+    its `inputs` are; `assumed`: what the runs took for granted of them; `makes`: what each path makes, with symbols.
     """
 
     MOST = 64                               # so many roots are kept that no call has come back to yet
 
-    def __init__(self, root: Root, symbols: Symbols, shapes: Sequence[Shape], makes: Sequence[Made | MadeView]):
-        self.root, self.shapes, self.symbols = root, tuple(shapes), tuple(symbols.numbers)
-        self.assumptions = symbols.assumptions
-        self._makes = tuple([m if isinstance(m, Made) else replace(m, attrs=symbols.symbolic(m.attrs)) for m in makes])
-        self._values = symbols.computing()
-        self._numbers = _unpacking(self.shapes, self.symbols, self.assumptions)
+    def __init__(self, root: Root, inputs: Sequence[TensorType], symbols: tuple[str, ...], shapes: Sequence[Shape],
+                 assumed: Mapping[Formula, bool], makes: Mapping[Path, Makes]):
+        self.root, self.inputs, self.symbols, self.shapes = root, tuple(inputs), symbols, tuple(shapes)
+        self.assumed, self._makes = assumed, makes
+        formulas = {k: source.of_sizes for k, source in enumerate(root.sources) if source.of_sizes is not None}
+        self._computed = tuple(formulas)                        # inputs that are numbers computed from sizes
+        self._values = computing(symbols, [(formula, inputs[k].dtype) for k, formula in formulas.items()])
+        self._numbers = _unpacking(self.shapes, symbols, assumed)
         self._roots: dict[tuple[int, ...], Root | None] = {}
+        self._replays: dict[Path, int] = {}                     # at sizes that are not kept any more
         self._lock = threading.Lock()
+        self.grown: AllSizes | None = None
         self.calls = 0
+
+    def with_path(self, root: Root, inputs: Sequence[TensorType], leaves: Sequence[Tensor], symbols: Symbols,
+                  makes: Mapping[Path, Makes]) -> AllSizes:
+        """These and one more, of a run with `symbols` that had left one of them: all are paths of `root`."""
+        return self._continued(AllSizes(root, inputs, self.symbols, [symbols.sizes_of(t) for t in leaves],
+                                        {**self.assumed, **symbols.assumptions.made}, {**self._makes, **makes}))
+
+    def without_paths(self, root: Root) -> AllSizes:
+        """Those that `root` still has."""
+        return self._continued(AllSizes(root, self.inputs, self.symbols, self.shapes, self.assumed,
+                                        {trace.path: self._makes[trace.path] for trace in root.traces}))
+
+    def _continued(self, other: AllSizes) -> AllSizes:
+        """The other, which counts on from here."""
+        other.calls, replays = self.calls, self.replays
+        other._replays = {path: replays.get(path, 0) for path in other._makes}
+        return other
+
+    @property
+    def replays(self) -> dict[Path, int]:
+        """How many replays each path has had, at whatever sizes."""
+        with self._lock:
+            found = dict(self._replays)
+            for root in (self.root, *self._roots.values()):
+                _count(root, found)
+        return found
+
+    @property
+    def latest(self) -> AllSizes:
+        """What it has grown to."""
+        found = self
+        while found.grown is not None:
+            found = found.grown
+        return found
+
+    def symbols_at(self, leaves: Sequence[Tensor]) -> Symbols | None:
+        """The symbols, for a run that leaves a root at the sizes of these leaves; None if none are to be had."""
+        numbers = self._numbers(tuple([leaf.array.shape for leaf in leaves]))
+        given = [(leaf, shape) for leaf, shape in zip(leaves, self.shapes) if _has_symbols(shape)]
+        if numbers is None or not all(may_be_sized(leaf) for leaf, _ in given):
+            return None
+        return Symbols(given, dict(zip(self.symbols, numbers)))
 
     def sentences(self, root: Root) -> tuple[str, ...]:
         """What symbols are, and what is taken for granted of them; of a root at other sizes, what they are there."""
         if root is not self.root:
-            numbers = self._numbers(tuple([line.expected[0] for line in root.guards.shapes]))
-            return tuple([f"{name} is {n}" for name, n in zip(self.symbols, numbers or ())])
+            return tuple([f"{name} is {n}" for name, n in self.numbers_of(root).items()])
         shapes = [f"{source}.shape is ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
                   for source, shape in zip(root.guards.sources, self.shapes) if _has_symbols(shape)]
         assumed = (shown(formula) if holds else f"not {shown(formula, True)}"
-                   for formula, holds in self.assumptions.made.items())
+                   for formula, holds in self.assumed.items())
         return (*shapes, *assumed, f"calls at sizes that were new: {self.calls}")
+
+    def numbers_of(self, root: Root) -> dict[str, int]:
+        """What the symbols are for a root."""
+        return dict(zip(self.symbols, self._numbers(tuple([line.expected[0] for line in root.guards.shapes])) or ()))
 
     def find(self, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Root, tuple[Tensor, ...]] | None:
         """The root for a call, with the Tensors that its path reads; None if this is no path of it."""
@@ -72,7 +127,7 @@ class AllSizes:
             if numbers not in self._roots:
                 self._roots[numbers] = self._at(numbers, shapes)
                 if len(self._roots) > self.MOST:
-                    self._roots.pop(next(iter(self._roots)))
+                    _count(self._roots.pop(next(iter(self._roots))), self._replays)
             root = self._roots[numbers]
         found = None if root is None else root.match(args, dict(kwargs))
         if root is None or found is None:
@@ -88,31 +143,43 @@ class AllSizes:
             values = self._values(*numbers)
         except (CannotLower, ArithmeticError, TypeError, ValueError):       # Python will say what is wrong with them
             return None
-        kept = root.sources[:len(root.sources) - len(values)]
-        computed = [replace(source, array=value) for source, value in zip(root.sources[len(kept):], values)]
-        (trace,) = root.traces
-        trace = replace(trace, makes=tuple([_made_at(made, binding) for made in self._makes]), replays=0,
-                        route=None if trace.route is None else trace.route.at(binding))
+        sources = list(root.sources)
+        for k, value in zip(self._computed, values):
+            sources[k] = replace(sources[k], array=value)
+        traces = [replace(trace, makes=tuple([_made_at(made, binding) for made in self._makes[trace.path]]), replays=0,
+                          route=None if trace.route is None else trace.route.at(binding)) for trace in root.traces]
         grads = tuple([_grad_at(expected, self.shapes, binding) for expected in root.grads_expected])
-        return replace(root, guards=root.guards.with_shapes(dict(enumerate(shapes))),
-                       sources=(*kept, *computed), grads_expected=grads, traces=(trace,),
-                       executable=executable)
+        return replace(root, guards=root.guards.with_shapes(dict(enumerate(shapes))), sources=tuple(sources),
+                       grads_expected=grads, traces=tuple(traces), executable=executable)
 
 
-def sized_source(text: str, value: np.ndarray) -> Source:
+def sized_source(formula: Formula, value: np.ndarray) -> Source:
     """Where a number computed from sizes is found."""
-    return Source(text, array=value)
+    return Source(shown(formula), array=value, of_sizes=formula)
+
+
+def _count(root: Root | None, replays: dict[Path, int]) -> None:
+    for trace in () if root is None else root.traces:
+        replays[trace.path] = replays.get(trace.path, 0) + trace.replays
+
+
+def with_symbols(made: MadeTensors, symbols: Symbols) -> Makes:
+    """What a path makes, with symbols for sizes."""
+    tensors = iter(made.tensors)
+    return tuple([replace(m, attrs=symbols.symbolic(m.attrs)) if isinstance(m, MadeView) else
+                  replace(m, type=TensorType(m.type.dtype, symbols.sizes_of(next(tensors)))) for m in made.makes])
 
 
 def with_plain_attrs(made: Made | MadeView) -> Made | MadeView:
     """What a replay makes, at the sizes of the run that was recorded."""
-    return made if isinstance(made, Made) else replace(made, attrs=attrs_in_numbers(made.attrs))
+    return replace(made, attrs=attrs_in_numbers(made.attrs)) if isinstance(made, MadeView) else made
 
 
 def _made_at(made: Made | MadeView, binding: Mapping[str, int]) -> Made | MadeView:
-    """What a replay makes; of a view, its attrs are numbers."""
+    """What a replay makes, in numbers."""
     if isinstance(made, Made):
-        return made
+        shape = tuple([evaluate(size, binding) for size in made.type.shape])
+        return replace(made, type=TensorType(made.type.dtype, shape))
     return replace(made, attrs={name: tuple([evaluate(size, binding) for size in value]) if _has_symbols(value)
                                 else value for name, value in made.attrs.items()})
 
@@ -128,7 +195,7 @@ def _grad_at(expected: GradExpected, shapes: Sequence[Shape], binding: Mapping[s
     return replace(expected, type=TensorType(expected.type.dtype, shape))
 
 
-def _unpacking(shapes: Sequence[Shape], symbols: Sequence[str], assumptions: Assumptions
+def _unpacking(shapes: Sequence[Shape], symbols: Sequence[str], assumed: Mapping[Formula, bool]
                ) -> Callable[[tuple[tuple[int, ...], ...]], tuple[int, ...] | None]:
     """What symbols are where leaves have some shapes; None if these do not fit, or what is assumed does not hold."""
     names, tests, given = {name: name for name in symbols}, [f"{name} >= 2" for name in symbols], []
@@ -138,7 +205,7 @@ def _unpacking(shapes: Sequence[Shape], symbols: Sequence[str], assumptions: Ass
         for axis, size in enumerate(shape):
             if first.setdefault(str(size), f"d{k}_{axis}") != f"d{k}_{axis}" or str(size) not in names:
                 tests.append(f"d{k}_{axis} == {size_text(size, names)}")
-    tests += [f"{formula_text(formula, names)} is {holds}" for formula, holds in assumptions.made.items()]
+    tests += [f"{formula_text(formula, names)} is {holds}" for formula, holds in assumed.items()]
     lines = ["def numbers(shapes):", " try:", f"  ({''.join(f'{text}, ' for text in given)}) = shapes",
              *(f"  {name} = {first[name]}" for name in symbols),
              f"  return ({''.join(f'{name}, ' for name in symbols)}) if {' and '.join(tests)} else None",

@@ -16,9 +16,12 @@ from typing import Any
 
 from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Aborted
+from tracegrad.compiling import Compiling
+from tracegrad.grafting import without
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import Path
 from tracegrad.tensors import Tensor
+from tracegrad.trace_tree import TraceTree
 from tracegrad.verification import Verification, compared, exit_taken, first_difference, left_behind
 
 
@@ -72,6 +75,18 @@ def audit(function: Callable[..., Any], root: Root, leaves: tuple[Tensor, ...], 
     differences = (failure,) if failure else compared(left_behind(root, trace, leaves, result, stored), replayed)
     first = first_difference(root, trace, inputs) if differences else None
     return Audit(result, None, Verification(not differences, differences, first), path)
+
+
+def quarantine(tree: TraceTree, root: Root, audited: Audit, name: str, compiling: Compiling) -> None:
+    """Take the path out of its root, which may have been grafted on meanwhile; without a path, or if it is one for all
+    sizes, all of the root.
+    """
+    path = audited.path
+    if path is None or root.all_sizes is not None:
+        return tree.quarantine(root, None)
+    for now in tree.roots:
+        if any(trace.path is path for trace in now.traces):
+            tree.quarantine(now, without(now, [path], audited.aborted, name, compiling))
 
 
 def _twin(tensor: Tensor) -> Tensor:

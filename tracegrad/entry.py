@@ -9,6 +9,7 @@ import numpy as np
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
 from tracegrad.purity.memory import NotOwned, owner
+from tracegrad.size_numbers import Formula
 from tracegrad.tensors import Tensor
 
 
@@ -23,6 +24,7 @@ class Source:
     array: np.ndarray | None = None
     dtype: np.dtype | None = None           # of a number
     contiguous: bool = False                # guards say that its storage is
+    of_sizes: Formula | None = None         # what the array is computed from, of a path for all sizes
 
     def tensor(self, leaves: Sequence[Tensor]) -> Tensor:
         """The Tensor itself; only for an input with a leaf."""

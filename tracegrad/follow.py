@@ -20,6 +20,7 @@ from tracegrad.compiling import Compiling
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import FOLLOWER
 from tracegrad.follower import Follower
+from tracegrad.grafting import Departure
 from tracegrad.modes import eager
 from tracegrad.source_lines import is_inside
 from tracegrad.spans import begin, end
@@ -93,10 +94,16 @@ class Follow:
             return False
         return may_follow(reasons) and self._patience.allows(self.known)
 
-    def at_new_sizes(self, tree: TraceTree, codes: Iterable[CodeType], args: tuple, kwargs: Mapping[str, Any]) -> bool:
-        """Is this call to be followed since it differs from those that are replayed in sizes, which none had before?"""
+    def at_new_sizes(self, tree: TraceTree, codes: Iterable[CodeType], args: tuple, kwargs: Mapping[str, Any],
+                     departure: Departure | None) -> bool:
+        """Is this call to be followed since it differs from those that are replayed in sizes, which none had before?
+
+        One that left a root is so where what comes then is recorded for each size.
+        """
+        if departure is not None and (departure.root in tree.roots or not departure.segment.growth.for_one_size):
+            return False
         return (tree.has_many_sizes and not any(map(asks_for_types, codes)) and self.known.families < Patience.STEPS
-                and tree.has_new_sizes(args, kwargs))
+                and (departure is not None or tree.has_new_sizes(args, kwargs)))
 
     def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], comes_again: bool = True) -> Any:
         """Run the call. `comes_again`: are calls like it to be expected that have its sizes?"""

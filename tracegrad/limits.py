@@ -8,12 +8,12 @@ The wait doubles each time, so a function that never comes back to a path is rec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from codegen.ir.types import DTYPES
-from tracegrad.replay import Root, Trace
+from tracegrad.replay import Root
 from tracegrad.segments import Path
 from tracegrad.stats import Stats
 
@@ -70,23 +70,20 @@ class Wait:
     def __init__(self) -> None:
         self._length = FIRST_WAIT
         self._left = 0
-        self._replays: dict[int, tuple[Path, int]] = {}     # by id of the path, when the wait began; it keeps its id
+        self._replays: Mapping[Path, int] = {}              # when the wait began
 
-    def cold(self, roots: Iterable[Root]) -> list[tuple[Root, list[Trace]]]:
-        """One more call had no path and there was no room: the paths that nothing came back to, if the wait is over."""
+    def cold(self, replays: Mapping[Path, int]) -> set[Path]:
+        """One more call had no path and there was no room: the paths that nothing came back to, if the wait is over.
+
+        `replays`: how many each path has had.
+        """
         if not self._left:
-            self._left = self._length
-            self._replays = {id(t.path): (t.path, t.replays) for root in roots for t in root.traces}
+            self._left, self._replays = self._length, replays
         self._left -= 1
         if self._left:
-            return []
+            return set()
         self._length *= 2
-        found = []
-        for root in roots:
-            cold = [t for t in root.traces if self._replays.get(id(t.path), (t.path, -1))[1] == t.replays]
-            if cold:
-                found.append((root, cold))
-        return found
+        return {path for path, count in replays.items() if self._replays.get(path) == count}
 
 
 def bytes_of(root: Root) -> int:

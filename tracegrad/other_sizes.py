@@ -27,7 +27,7 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input
 from tracegrad.replay import Root
-from tracegrad.sized import SIZED, Symbols
+from tracegrad.sized import Symbols, may_be_sized
 from tracegrad.source_lines import is_inside
 from tracegrad.stand_ins import plain_class
 from tracegrad.tensors import Tensor
@@ -52,7 +52,7 @@ class Resized:
         Sizes that have changed alike are one symbol.
         """
         root = self.root
-        if root.tree.read is not None or root.traces[0].callbacks or root.lifted:
+        if root.lifted or any(trace.callbacks for trace in root.traces):
             return None
         names: dict[tuple[Size, int], str] = {}
         given: list[tuple[Tensor, tuple[Size, ...]]] = []
@@ -61,9 +61,7 @@ class Resized:
             sizes = tuple([symbol(names.setdefault((old, new), f"b{len(names)}")) if changes(old, new) else new
                            for old, new in zip(shape_before(root, k, line), array.shape)])
             if sizes != array.shape:
-                if not array.flags.c_contiguous:
-                    return None
-                if SIZED.of(type(leaf)) is None:
+                if not may_be_sized(leaf):
                     if plain_class(leaf) is not type(leaf):     # it is in another run
                         self.retry()
                     return None

@@ -23,7 +23,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.aborts import Abort, Aborted, Declined
-from tracegrad.all_sizes import AllSizes, sized_source, with_plain_attrs
+from tracegrad.all_sizes import sized_source, with_plain_attrs, with_symbols
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import Callback, Recipes, made_before
 from tracegrad.compiling import Compiling
@@ -49,7 +49,7 @@ from tracegrad.replay import GradEffect, SlotEffect, Trace
 from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.segments import KnownPath, Path
-from tracegrad.size_numbers import read_but_in_tuples, read_size, shown
+from tracegrad.size_numbers import read_but_in_tuples, read_size
 from tracegrad.sized import Symbols
 from tracegrad.spans import begin, end
 from tracegrad.stand_ins import plain_class
@@ -121,9 +121,10 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,), ahead)
 
     symbols = None
-    if for_all_sizes and resized is not None and not lifted and front is None and GRAD.anomaly is None:
+    like = resized or departure
+    if for_all_sizes and like is not None and not lifted and front is None and GRAD.anomaly is None:
         told = any(asks_for_types(code) or catches_errors(code) for code in prediction.codes.values())
-        symbols = None if told else resized.symbols()
+        symbols = None if told else like.symbols()
     recorder.symbols = symbols
 
     def surprised() -> None:
@@ -310,21 +311,21 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     orders = {len(written) + k: m.order for k, m in enumerate(makes) if m.order is not None}
     graph = in_memory_order(graph, orders) if orders else graph
-    numbers = None
     if symbols is not None:
-        numbers, sources = symbols.numbers, (*sources, *map(
-            sized_source, map(shown, symbols.operands.values()), symbols.computing()(*symbols.numbers.values())))
-        route = None if route is None else route.at(numbers)
+        values = symbols.computing()(*symbols.numbers.values())
+        sources = (*sources, *map(sized_source, symbols.operands.values(), values))
+        route = None if route is None else route.at(symbols.numbers)
     path = Path(graph, recording.reads, tuple(range(len(sources))), tuple(written))
     trace = Trace(path, tuple(range(len(leaves))), tuple(map(with_plain_attrs, made.makes)), route, grad_effects,
                   slot_effects, rebuild, callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
-    new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept(), numbers)
+    new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept(), symbols,
+                  () if symbols is None else with_symbols(made, symbols))
     joined = grafted(new, run.departure, name, compiling)
-    if symbols is not None:
-        joined.root.all_sizes = AllSizes(joined.root, symbols, [symbols.sizes_of(t) for t in leaves], made.makes)
-    elif run.symbols is not None:
+    if symbols is None and run.symbols is not None:
         joined.root.one_size = run.symbols.why
+    if symbols is None and run.departure is not None:
+        run.departure.segment.growth.for_one_size = True
     deferred.replay(joined.root, made.tensors, recorder)
     return joined
 
@@ -339,7 +340,7 @@ def _recording(run: Run, name: str, outputs: list[Tensor], makes: Sequence[Made]
     if symbols is not None and symbols.hold:
         recording = recorder.recording(name, outputs, symbols)
         found = {symbol_name(size) for type in recording.graph.inputs for size in type.shape}
-        if found.issuperset(symbols.numbers):
+        if run.departure is not None or found.issuperset(symbols.numbers):
             return recording, symbols
         symbols.give_up("nothing is computed from a tensor whose size changes")
     return recorder.recording(name, outputs), None

@@ -150,15 +150,13 @@ class Recorder:
 
     def host_read(self, tensor: Tensor, what: str) -> None:
         """A value left for Python. One that follows from what is guarded is the same on every replay."""
-        self._fix_sizes()
-        if not self.is_fixed(self.key(tensor)):
+        if not self._is_known(self.key(tensor)):
             self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
 
     def read_number(self, tensor: Tensor, what: str) -> None:
         """Python is given the one element of `tensor`, as a bool, an int or a float: from here on it knows it."""
-        self._fix_sizes()
         key, array = self.key(tensor), tensor.array
-        if self.is_fixed(key):
+        if self._is_known(key):
             return
         line, dtype = user_line(), type_of(array).dtype
         value: Any = array.reshape(())[()]
@@ -185,9 +183,8 @@ class Recorder:
 
     def compare_number(self, tensor: Tensor, number: int | float, comparisons: Sequence[Comparison]) -> bool:
         """Python is given how these comparisons with `number`, the one element of `tensor`, end: is that recorded?"""
-        self._fix_sizes()
         key, dtype = self.key(tensor), type_of(tensor.array).dtype
-        if self.is_fixed(key):
+        if self._is_known(key):
             return True
         if dtype == "u64" or dtype == "i64" and any(one.absolute for one in comparisons):
             return False                # there are numbers that an i64 does not hold
@@ -359,10 +356,12 @@ class Recorder:
             self._answered.add(key)
             self.reads.append(NumberRead(len(self.ops), key, dtype, number, what, line))
 
-    def _fix_sizes(self) -> None:
-        """A value is read that may follow from sizes."""
-        if self.symbols is not None:
-            self.symbols.give_up("Python reads values of tensors")
+    def _is_known(self, key: Key) -> bool:
+        """Does a value that is read follow from what is guarded? Not at all sizes, if it was computed."""
+        is_known = self.is_fixed(key)
+        if is_known and self.symbols is not None and key[0] in ("op", "size"):
+            self.symbols.give_up("Python reads a value that may follow from sizes")
+        return is_known
 
     def _append(self, recorded: RecordedOp, result: Tensor | None) -> Key:
         fixed = True

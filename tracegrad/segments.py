@@ -27,13 +27,14 @@ from tracegrad.recorded import Read
 class Growth:
     """How often calls left a segment by an unknown way, and how often recording what came then has failed.
 
-    `closed`: why what comes there is not recorded at all.
+    `closed`: why what comes there is not recorded at all. `for_one_size`: was it recorded, and not for all sizes?
     """
 
     exits: int = 0
     failures: int = 0
     skip: int = 0
     closed: Aborted | None = None
+    for_one_size: bool = False
 
     def may_record(self, most: int) -> bool:
         """Should this call be recorded? After n failures 2**n - 1 calls are not; after `most` none is."""

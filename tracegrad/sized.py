@@ -141,6 +141,11 @@ class Sized(Tensor):
 SIZED = StandIns(Sized)
 
 
+def may_be_sized(tensor: Tensor) -> bool:
+    """Can a run give it symbols? It lies in memory as its sizes say, and is in no other run that has given it any."""
+    return tensor.array.flags.c_contiguous and SIZED.of(type(tensor)) is not None
+
+
 class Symbols:
     """The sizes of one run. `leaves`: Tensors that it is given with symbols in their shapes, which are now `numbers`.
 

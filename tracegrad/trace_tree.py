@@ -12,7 +12,7 @@ from tracegrad.native_call import Entry
 from tracegrad.native_replay import native_replay
 from tracegrad.other_sizes import Changing, changing, leaves_at_other_sizes, sizes_of
 from tracegrad.replay import Root, Trace
-from tracegrad.segments import Growth
+from tracegrad.segments import Growth, Path
 from tracegrad.sizes_met import SizesMet
 from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
@@ -99,6 +99,20 @@ class TraceTree:
                     self.add(found[0], None)
                 return found
         return None
+
+    def grown(self, root: Root, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
+        """What took the place of a root, with its leaves, if other sizes have brought more ways since."""
+        latest = None if root.all_sizes is None else root.all_sizes.latest
+        if latest is None or latest is root.all_sizes:
+            return None
+        found = latest.find(args, kwargs)
+        if found is not None and root in self.roots:
+            self.add(found[0], root)
+        return found
+
+    def has(self, root: Root) -> bool:
+        """Is it one of the roots, or one that was made for a call whose sizes are new?"""
+        return root in self.roots or root.all_sizes in self._all_sizes
 
     def has_new_sizes(self, args: tuple, kwargs: Mapping[str, Any]) -> bool:
         """Has this call, for which no path is known, sizes that none had before it, and all else as a root assumes it?
@@ -196,7 +210,9 @@ class TraceTree:
             self._replace([root, *(r for r in self._by_use() if r is not replaces)])
             self.has_many_sizes |= root.executable.shares_kernels
             if root.all_sizes is not None and root.all_sizes.root is root:
-                self._all_sizes = (root.all_sizes, *self._all_sizes)[:FEW]
+                if replaces is not None and replaces.all_sizes is not None:
+                    replaces.all_sizes.grown = root.all_sizes
+                self._all_sizes = (root.all_sizes, *[path for path in self._all_sizes if path.grown is None])[:FEW]
             sharing = self._sharing
             if _come_back_to(sharing):
                 while self._too_many(sharing) and sharing[-1] is not root:
@@ -214,19 +230,37 @@ class TraceTree:
                 f", one of them since {because}" if because is not None else "")
         return self._many
 
-    def cold(self) -> list[tuple[Root, list[Trace]]]:
+    def _path_replays(self) -> dict[Path, int]:
+        """How many replays each path has had; one for all sizes, at any of them."""
+        found = {trace.path: trace.replays for root in self.roots for trace in root.traces}
+        for paths in self._all_sizes:
+            found |= paths.replays
+        return found
+
+    def cold(self) -> list[tuple[Root, list[Path]]]:
         """A call had no path, and there is no room for one: paths that may give way, by root, once that is known."""
-        return self._wait.cold(self.roots)
+        cold = self._wait.cold(self._path_replays())
+        roots = *(root for root in self.roots if root.all_sizes is None), *(paths.root for paths in self._all_sizes)
+        found = [(root, [trace.path for trace in root.traces if trace.path in cold]) for root in roots]
+        return [(root, paths) for root, paths in found if paths]
 
     def evict(self, root: Root, smaller: Root | None) -> None:
-        """Forget paths of `root`: `smaller` has the others, if there are any."""
+        """Forget paths of `root`, at all sizes if they are for all: `smaller` has the others, if there are any."""
+        kept = () if smaller is None else (smaller,)
         with self._changing:
-            self._replace(r for r in (smaller if r is root else r for r in self.roots) if r is not None)
+            if root.all_sizes is None:
+                self._replace(r for one in self.roots for r in (kept if one is root else (one,)))
+            else:
+                latest = root.all_sizes.latest
+                self._replace([*kept, *(r for r in self.roots if r.all_sizes is None
+                                        or r.all_sizes.latest is not latest)])
+                latest.grown = None if smaller is None else smaller.all_sizes
+                left = [paths for paths in self._all_sizes if paths is not latest]
+                self._all_sizes = tuple(left if latest.grown is None else [latest.grown, *left])
         self._many = ""
 
     def quarantine(self, root: Root, smaller: Root | None) -> None:
         """A path of `root` is not replayed again; `smaller` has the others. Without it none is, nor is any recorded."""
-        self._all_sizes = tuple([path for path in self._all_sizes if path is not root.all_sizes])
         self.evict(root, smaller)
         if smaller is None:
             self.quarantined = (*self.quarantined, root)
@@ -238,8 +272,10 @@ class TraceTree:
     @property
     def full(self) -> bool:
         """Has the function as many paths as its limits allow?"""
-        own = [trace for root in self.roots if not root.executable.shares_kernels for trace in root.traces]
-        if sum(not trace.replays for trace in own) >= self.limits.unused or len(own) >= self.limits.paths:
+        replays = self._path_replays()
+        own = {trace.path for root in (*self.roots, *(paths.root for paths in self._all_sizes))
+               if root.all_sizes is not None or not root.executable.shares_kernels for trace in root.traces}
+        if sum(not replays.get(path) for path in own) >= self.limits.unused or len(own) >= self.limits.paths:
             return True
         if sum(map(bytes_of, self.roots)) >= self.limits.bytes:
             return True

@@ -19,7 +19,7 @@ import numpy as np
 from codegen import TARGETS
 from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
-from tracegrad.audits import Audit, AuditFailed, audit
+from tracegrad.audits import Audit, AuditFailed, audit, quarantine
 from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
 from tracegrad.deferred_runs import DeferredRun
@@ -129,6 +129,9 @@ class Traced(Called):
                     kwargs: dict, adopted: Adopted | None = None) -> Any:
         self.stats.side_exits += 1
         if left_at:
+            grown = tree.grown(root, args, kwargs)
+            if grown is not None:
+                return self._replay(tree, *grown, args, kwargs)
             return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
         self.stats.eager_calls += 1
         result = run_eagerly(self, args, kwargs)    # it raises what it is asked to, unless it catches that
@@ -152,21 +155,12 @@ class Traced(Called):
         self.stats.eager_calls += 1
         if not audited.verification.agrees:
             with self._lock:
-                self._quarantine(tree, root, audited)
+                quarantine(tree, root, audited, self.name, self._compiling)
                 self._note([audited.aborted])
             warnings.warn(f"{self.name}: {audited.aborted}", AuditFailed, stacklevel=user_level())
         if audited.error is not None:
             raise audited.error
         return audited.result
-
-    def _quarantine(self, tree: TraceTree, root: Root, audited: Audit) -> None:
-        """Take the path out of its root, which may have been grafted on meanwhile; without a path, all of the root."""
-        path = audited.path
-        if path is None:
-            return tree.quarantine(root, None)
-        for now in tree.roots:
-            if any(trace.path is path for trace in now.traces):
-                tree.quarantine(now, without(now, [path], audited.aborted, self.name, self._compiling))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -247,12 +241,12 @@ class Traced(Called):
     def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None,
               departure: Departure | None = None) -> Any:
         """No known path: record this run if that may succeed, else run eagerly. `departure`: how it left a root."""
-        if departure is None and adopted is None and self._follow.at_new_sizes(tree, self._codes, args, kwargs):
+        if adopted is None and self._follow.at_new_sizes(tree, self._codes, args, kwargs, departure):
             return self._follow.call(self.eager, args, kwargs, comes_again=False)
         if not self._lock.acquire(blocking=False):          # another thread is recording
             return self._not_replayed(self._reason if may_follow(self._reason) else (), args, kwargs, adopted)
         try:
-            if departure is not None and departure.root not in tree.roots:      # another thread has grafted meanwhile
+            if departure is not None and not tree.has(departure.root):      # another thread has grafted meanwhile
                 departure = None
             reason = self._reason_not_to_record(tree, args, kwargs, adopted, departure)
             if reason is None:
@@ -297,8 +291,8 @@ class Traced(Called):
     def _make_room(self, tree: TraceTree, departure: Departure | None) -> bool:
         """Let what is cold give way; is there room now? Not yet for a call that left what is no longer there."""
         for root, cold in tree.cold():
-            tree.evict(root, without(root, [trace.path for trace in cold], None, self.name, self._compiling))
-        return not tree.full and (departure is None or departure.root in tree.roots)
+            tree.evict(root, without(root, cold, None, self.name, self._compiling))
+        return not tree.full and (departure is None or tree.has(departure.root))
 
     def _record(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None,
                 departure: Departure | None, deferred: DeferredRun) -> Any:

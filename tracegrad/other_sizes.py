@@ -134,7 +134,7 @@ def resized(tree: TraceTree, args: tuple, kwargs: Mapping[str, Any]) -> Resized 
     """The root that was used last, if this call, which is to be recorded, has other sizes, and is like its calls in
     everything else it assumes.
     """
-    root = tree.roots[0] if tree.roots else None
+    root = tree.roots[0] if tree.roots and not tree.quarantined else None
     leaves = None if root is None else leaves_at_other_sizes(root, args, kwargs)
     if root is None or leaves is None:
         return None

@@ -175,6 +175,36 @@ def test_an_audit_is_a_number_of_calls(audit):
         tg.trace(lambda x: x, audit=audit)
 
 
+def test_a_wrong_path_for_all_sizes_is_replayed_at_none():
+    def f(x):
+        return x * 2 if x.sum() > 0 else x * 3
+
+    def wrong(numbers):
+        made = right.resized(numbers)
+
+        def run(arrays):
+            left_at = made.run(arrays)
+            arrays[-1][...] += 1.0
+            return left_at
+        return replace(made, run=run)
+
+    traced = tg.trace(f, audit=2)
+    for n in (4, 9, 9):
+        for sign in (1.0, -1.0):
+            traced(tg.full((n,), sign))
+    (paths,) = traced._tree._all_sizes
+    right = paths.root.executable
+    paths.root.executable = replace(right, resized=wrong)
+    with pytest.warns(tg.AuditFailed):                      # at a size of which the tree has no root
+        np.testing.assert_array_equal(traced(tg.ones(30)).numpy(), np.full(30, 2.0))
+    replays = traced.stats.replays
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tg.AuditFailed)
+        for n in (31, 32, 9):
+            np.testing.assert_array_equal(traced(tg.full((n,), -1.0)).numpy(), np.full(n, -3.0))
+    assert not traced._tree._all_sizes and traced.stats.replays == replays
+
+
 def test_one_wrong_path_leaves_the_others():
     def f(x):
         y = x * 2.0

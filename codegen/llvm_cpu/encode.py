@@ -6,9 +6,7 @@
     Host(op, ...)                           launch, length, address, 1, n, slots ...
     Check()                                 check, exit number
     after a launch of several chunks        poll
-    Branch(value, then, else)               branch, slot, word of then, word of else
-    Switch(value, cases, default)           switch, slot, kind, cases, word of default, number, word, number, word, ...
-    Return, exits                           stop, result
+    terminators                             see control
 
 1. Slots 0..arguments-1 are the arguments of a run: inputs, then the arrays for the slots of the plan. The others are
    places in the arena, and constants.
@@ -16,7 +14,6 @@
    follows the buffers' among the params.
 3. There is a poll (see interruptions) until a step writes an input: from there on a run does not leave.
 4. The slot of a buffer that is part of a storage has beside it, in the higher bits, how many bytes come before.
-5. Words by which control goes on are counted from the start of the program. A block that one jump leads to follows it.
 """
 from __future__ import annotations
 
@@ -25,13 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from codegen.ir.dims import number_of
-from codegen.ir.program import Branch, Exit, Goto, Jump, Return, Switch, Target, targets_of
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import matmul
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.blas_panels import LLVM_TYPES
+from codegen.llvm_cpu.control import BlockWriter
 from codegen.llvm_cpu.driver import (
-    BRANCH,
     CHECK,
     CHECK_EXIT,
     COPY_CHUNK_BYTES,
@@ -39,10 +35,7 @@ from codegen.llvm_cpu.driver import (
     HEADER_WORDS,
     LAUNCH,
     POLL,
-    SIGNED_KIND,
     SLOT_BITS,
-    STOP,
-    SWITCH,
 )
 from codegen.llvm_cpu.encoding import PROGRAM, Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
@@ -57,7 +50,6 @@ from codegen.schedule.plan import (
     Input,
     Launch,
     Matmul,
-    Output,
     Place,
     Plan,
     PlannedBlock,
@@ -74,22 +66,22 @@ MANY_LAUNCHES = 32
 
 def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
     """The program of `plan`; `kernels` and `symbols` give the addresses of what it launches, `blas` multiplies."""
-    arguments = len(plan.inputs) + len(plan.slots)
     host_calls = HostCalls()
     launches = {id(p): [None if isinstance(step, Check) else _launch(step, p, kernels, symbols, blas, host_calls)
                         for step in p.steps] for p in plan.plans}
-    writer = _Writer(plan, arguments, symbols["together"])
-    writer.blocks(launches)
-    room = FRAME_SLOTS + arguments + len(writer.slot_of_offset) + len(writer.slot_of_constant)
+    writer = _Writer(plan, launches, symbols["together"])
+    writer.write()
+    room = FRAME_SLOTS + writer.arguments + len(writer.slot_of_offset) + len(writer.slot_of_constant)
     multiplies = any(isinstance(step, Matmul) and matmul.by_blas(step, blas) for step in plan.steps)
-    words = np.array([arguments, int(multiplies), room, *writer.words], np.int64)
-    return Encoding(words, arguments, tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
-                    tuple((slot, _held(data)) for data, slot in writer.slot_of_constant.items()),
+    writer.words[:HEADER_WORDS] = writer.arguments, int(multiplies), room
+    return Encoding(np.array(writer.words, np.int64), writer.arguments,
+                    tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
+                    tuple((slot, held(data)) for data, slot in writer.slot_of_constant.items()),
                     room + writer.widest, host_calls, writer.step_at, writer.is_long,
                     tuple(dict.fromkeys(writer.calls)))
 
 
-def _held(data: bytes) -> np.ndarray:
+def held(data: bytes) -> np.ndarray:
     """Bytes as words: aligned for whatever they are, and with room to be read as a word."""
     return np.frombuffer(data.ljust(-(-len(data) // 8) * 8, bytes(1)), np.int64).copy()
 
@@ -98,47 +90,25 @@ _Launched = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 """address, chunks, buffers, literals; no chunks when there is nothing to do"""
 
 
-class _Writer:
-    """The words of a program after its header; `widest`: the most params of a launch; `step_at`: see Encoding.steps;
-    `is_long`: see Encoding.
+class _Writer(BlockWriter):
+    """The words of a program; `widest`: the most params of a launch; `step_at`: see Encoding.steps; `is_long`: see
+    Encoding.
     """
 
-    def __init__(self, plan: ProgramPlan, arguments: int, together: int):
-        self.plan, self.words, self.widest, self.is_long = plan, list[int](), 0, False
+    def __init__(self, plan: ProgramPlan, launches: Mapping[int, list[_Launched | None]], together: int):
+        super().__init__(plan)
+        self.widest, self.is_long, self.launches = 0, False, launches
         self.step_at: dict[int, tuple[int, int]] = {}
         self.calls: list[tuple[int, int]] = []                      # see Encoding
         self.together = together                                    # the address of what runs several launches in one
-        self._starts: dict[Target, int] = {}              # where in the program a target's words are
-        self._open: list[tuple[int, Target]] = []                  # words that are to say where a target's are
         places = {place: None for block in plan.blocks for place in _places(block)}
         offsets = sorted(place.offset for place in places if isinstance(place, Arena))
         constants = [place.data for place in places if isinstance(place, Constant)]
-        self.slot_of_offset = {offset: arguments + k for k, offset in enumerate(offsets)}
-        self.slot_of_constant = {data: arguments + len(offsets) + k for k, data in enumerate(constants)}
+        self.slot_of_offset = {offset: self.arguments + k for k, offset in enumerate(offsets)}
+        self.slot_of_constant = {data: self.arguments + len(offsets) + k for k, data in enumerate(constants)}
 
-    def blocks(self, launches: Mapping[int, list[_Launched | None]]) -> None:
-        """Write every block, one that another jumps to right after that, and the exits at the end."""
-        ends = {number: end for end, number in enumerate(
-            number for number, block in enumerate(self.plan.blocks) if isinstance(block.terminator, Return))}
-        pending: list[Target] = [Goto(0, ())]
-        while pending:
-            target = pending.pop()
-            if target in self._starts:
-                continue
-            self._starts[target] = HEADER_WORDS + len(self.words)
-            if isinstance(target, Exit):
-                self._stop(target.number)
-                continue
-            block = self.plan.blocks[target.block]
-            self._steps(target.block, block, launches[id(block.plan)])
-            self._terminator(block)
-            if target.block in ends:
-                self._stop(-1 - ends[target.block])
-            pending += reversed(targets_of(block.terminator))
-        for word, target in self._open:
-            self.words[word] = self._starts[target]
-
-    def _steps(self, number: int, block: PlannedBlock, launches: list[_Launched | None]) -> None:
+    def _steps(self, number: int, block: PlannedBlock) -> None:
+        launches = self.launches[id(block.plan)]
         places = [block.place(buffer.place) for buffer in block.plan.buffers]
         slots = [self._slot(place) | _start(buffer) << SLOT_BITS for place, buffer in zip(places, block.plan.buffers)]
         may_leave = True
@@ -149,7 +119,7 @@ class _Writer:
                 continue
             address, chunks, operands, literals = self._one(several, slots)
             if chunks:
-                at = HEADER_WORDS + len(self.words)
+                at = len(self.words)
                 self.step_at[at] = number, numbers.start
                 self.calls.append((PROGRAM, at + 2))
                 self.words += [LAUNCH, 5 + len(operands) + len(literals), address, chunks, len(operands), *operands,
@@ -180,48 +150,17 @@ class _Writer:
     def _words_of_its_own(self, words: Sequence[int]) -> int:
         """The slot of a constant that is these words."""
         data = np.array(words, np.int64).tobytes()
-        free = len(self.plan.inputs) + len(self.plan.slots) + len(self.slot_of_offset) + len(self.slot_of_constant)
+        free = self.arguments + len(self.slot_of_offset) + len(self.slot_of_constant)
         return self.slot_of_constant.setdefault(data, free)
-
-    def _terminator(self, block: PlannedBlock) -> None:
-        match block.terminator:
-            case Branch(_, then, else_):
-                self.words += [BRANCH, self._decider(block)]
-                self._towards(then)
-                self._towards(else_)
-            case Switch(_, cases, default):
-                kind = _number_kind(block.decider[1]) if block.decider else 0
-                self.words += [SWITCH, self._decider(block), kind, len(cases)]
-                self._towards(default)
-                for number, target in cases:
-                    self.words.append((number + (1 << 63)) % (1 << 64) - (1 << 63))
-                    self._towards(target)
-            case Jump(Exit(number)):
-                self._stop(number)
-            case Jump() | Return():
-                pass                                # what follows is where control goes on
-
-    def _stop(self, result: int) -> None:
-        self.words += [STOP, result]
-
-    def _towards(self, target: Target) -> None:
-        self._open.append((len(self.words), target))
-        self.words.append(0)
-
-    def _decider(self, block: PlannedBlock) -> int:
-        assert block.decider is not None
-        return self._slot(block.decider[0])
 
     def _slot(self, place: Place) -> int:
         match place:
-            case Input(index):
-                return index
-            case Output(index):
-                return len(self.plan.inputs) + index
             case Arena(offset):
                 return self.slot_of_offset[offset]
             case Constant(data):
                 return self.slot_of_constant[data]
+            case _:
+                return super()._slot(place)
 
 
 def _places(block: PlannedBlock) -> Iterator[Place]:
@@ -265,8 +204,3 @@ def unsupported(step: Step) -> str | None:
     if isinstance(step, Matmul) and step.dtype not in LLVM_TYPES:
         return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join(LLVM_TYPES)}"
     return None
-
-
-def _number_kind(dtype: str) -> int:
-    found = DTYPES[dtype]
-    return found.itemsize.bit_length() - 1 + SIGNED_KIND * (found.kind == "i")

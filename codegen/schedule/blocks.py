@@ -13,9 +13,11 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -74,26 +76,45 @@ class BoundTree:
 def schedule_tree(bound: BoundTree, slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...], machine: Machine
                   ) -> ProgramPlan:
     """The plan of a tree of core ops. `slots`, `ends`: see ProgramPlan. CannotLower for what has no plan."""
-    return _Linker(bound, slots, ends, machine).run()
+    return _InNumbers(bound, slots, ends, machine).run()
 
 
-class _Linker:
-    """`places`: where each value is; `needed`: what blocks and those after them read but do not make, by block."""
+class Linker(ABC):
+    """Plans blocks and says where in the program's storage each value is.
 
-    def __init__(self, bound: BoundTree, slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...],
-                 machine: Machine):
-        self.tree, self.types, self.numbers = bound.tree, bound.types, bound.binding.numbers
+    `places`: where that is; `needed`: what blocks and those after them read but do not make, by block. What is `taken`
+    of the arena, and how it is reserved, is for those to say who know its sizes.
+    """
+
+    def __init__(self, tree: Tree, types: Mapping[int, TensorType], constants: Sequence[Constant],
+                 slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...], machine: Machine):
+        self.tree, self.types = tree, types
         self.slots, self.ends, self.machine = slots, ends, machine
         self.symbolic = self.tree.types()
         self.order = tuple(self.tree.preorder())
         self.end_of_block = dict(zip(self.tree.ends(), ends))
-        self.first = bound.known_inputs             # position of the first slot
+        self.first = len(tree.inputs) - len(constants)      # position of the first slot
         self.places: dict[int, Place] = {k: Input(k) for k in range(self.first)}
-        self.places.update(enumerate(bound.constants, self.first))
-        self.bound: dict[int, tuple[Plan, Plan]] = {}       # by its id, a plan with symbols, and with numbers for them
+        self.places.update(enumerate(constants, self.first))
         self.needed: dict[int, list[int]] = {}
         self.returned: dict[int, dict[int, Place]] = {}     # by block, what all ends behind it return, and where
         self.arena_bytes = 0
+
+    @abstractmethod
+    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
+        """The plan of what a block computes."""
+
+    @abstractmethod
+    def _taken(self, number: int) -> Any:
+        """The parts of the arena that hold what a block and those after it read."""
+
+    @abstractmethod
+    def _reserve(self, taken: Any, type: TensorType) -> Place:
+        """Where a value of this type is put, beside what is taken: that is, too, from now on."""
+
+    @abstractmethod
+    def _room(self, taken: Any, plan: Plan) -> int | tuple[int, ...]:
+        """Where a plan works, beside what is taken."""
 
     def run(self) -> ProgramPlan:
         for number in reversed(self.order):
@@ -129,8 +150,8 @@ class _Linker:
         plan = self._plan(graph, ())
         taken = self._taken(number)
         for v in outputs:
-            self.places[v] = self.returned[number].get(v) or Arena(self._reserve(taken, bytes_of(self.types[v])))
-        return PlannedBlock(plan, self._places(inputs), self._places(outputs), self._reserve(taken, plan.arena_bytes),
+            self.places[v] = self.returned[number].get(v) or self._reserve(taken, self.types[v])
+        return PlannedBlock(plan, self._places(inputs), self._places(outputs), self._room(taken, plan),
                             block.terminator, self._decider(block.terminator))
 
     def _end(self, number: int) -> PlannedBlock:
@@ -146,16 +167,7 @@ class _Linker:
             graph, inputs = _with_inputs(graph, [self.symbolic[v] for v in unread]), (*inputs, *unread)
         plan = self._plan(graph, tuple((k, inputs.index(v)) for k, v in owners.items()))
         return PlannedBlock(plan, self._places(inputs), tuple(place for _, place in missing),
-                            self._reserve(self._taken(number), plan.arena_bytes), block.terminator)
-
-    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
-        """The plan of a graph, with numbers for its symbols."""
-        plan = planned(graph, aliases, self.machine)
-        if not self.numbers:
-            return plan
-        if id(plan) not in self.bound:
-            self.bound[id(plan)] = plan, plan_at(plan, self.numbers)
-        return self.bound[id(plan)][1]
+                            self._room(self._taken(number), plan), block.terminator)
 
     def _places(self, values: Sequence[int]) -> tuple[Place, ...]:
         return tuple(self.places[v] for v in values)
@@ -166,8 +178,25 @@ class _Linker:
                 return self.places[value], self.types[value].dtype
         return None
 
+
+class _InNumbers(Linker):
+    """All sizes are known: the arena is one stretch of bytes, and its parts are (start, end)."""
+
+    def __init__(self, bound: BoundTree, slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...],
+                 machine: Machine):
+        super().__init__(bound.tree, bound.types, bound.constants, slots, ends, machine)
+        self.numbers = bound.binding.numbers
+        self.bound: dict[int, tuple[Plan, Plan]] = {}       # by its id, a plan with symbols, and with numbers for them
+
+    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
+        plan = planned(graph, aliases, self.machine)
+        if not self.numbers:
+            return plan
+        if id(plan) not in self.bound:
+            self.bound[id(plan)] = plan, plan_at(plan, self.numbers)
+        return self.bound[id(plan)][1]
+
     def _taken(self, number: int) -> list[tuple[int, int]]:
-        """The parts of the arena that hold what a block and those after it read."""
         found = []
         for v in self.needed[number]:
             place = self.places[v]
@@ -175,8 +204,13 @@ class _Linker:
                 found.append((place.offset, place.offset + aligned(bytes_of(self.types[v]))))
         return found
 
-    def _reserve(self, taken: list[tuple[int, int]], bytes: int) -> int:
-        """The offset of so many bytes beside what is taken, which they are from now on."""
+    def _reserve(self, taken: list[tuple[int, int]], type: TensorType) -> Arena:
+        return Arena(self._offset(taken, bytes_of(type)))
+
+    def _room(self, taken: list[tuple[int, int]], plan: Plan) -> int:
+        return self._offset(taken, plan.arena_bytes)
+
+    def _offset(self, taken: list[tuple[int, int]], bytes: int) -> int:
         offset = first_fit(taken, bytes)
         taken.append((offset, offset + aligned(bytes)))
         self.arena_bytes = max(self.arena_bytes, taken[-1][1])

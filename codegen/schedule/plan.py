@@ -52,7 +52,14 @@ class Constant:
     data: bytes
 
 
-Place = Input | Output | Arena | Constant
+@struct
+class Lane:
+    """Part `index` of the arena of a program with symbols: as long as the longest of what is in it at its time."""
+
+    index: int
+
+
+Place = Input | Output | Arena | Constant | Lane
 
 
 @struct
@@ -193,7 +200,8 @@ class Plan:
 
 @struct
 class PlannedBlock:
-    """A plan among others. `inputs`, `outputs`: where in the program the plan's are; `room`: where its arena begins.
+    """A plan among others. `inputs`, `outputs`: where in the program the plan's are; `room`: where its arena begins, or
+    the lanes that what it works in lies in (see lanes).
 
     `terminator`: its Gotos pass nothing. `decider`: where the value is that it looks at, and the dtype of that.
     """
@@ -201,7 +209,7 @@ class PlannedBlock:
     plan: Plan
     inputs: tuple[Place, ...]
     outputs: tuple[Place, ...]
-    room: int
+    room: int | tuple[int, ...]
     terminator: Terminator
     decider: tuple[Place, str] | None = None
 
@@ -212,11 +220,11 @@ class PlannedBlock:
                 return self.inputs[index]
             case Output(index):
                 return self.outputs[index]
-            case Arena(offset):
+            case Arena(offset) if isinstance(self.room, int):
                 return Arena(self.room + offset)
             case Constant():
                 return place
-            case LiveRange():
+            case _:
                 raise ValueError("a plan with symbols has to be bound to numbers first")
 
 

@@ -16,6 +16,7 @@ from codegen.schedule.plan import (
     Copy,
     Host,
     Input,
+    Lane,
     Launch,
     Matmul,
     Output,
@@ -94,6 +95,8 @@ def _place_text(place: Place) -> str:
             return f"slot {k}"
         case Arena(offset):
             return f"arena at {offset}"
+        case Lane(k):
+            return f"lane {k}"
         case Constant():
             return "the executable"
         case _:
@@ -127,6 +130,8 @@ def _buffer_text(buffer: Buffer) -> str:
             place = f"output {k}"
         case Arena(offset):
             place = f"arena at {offset}, {buffer.size * DTYPES[buffer.dtype].itemsize} bytes"
+        case Lane(k):
+            place = f"lane {k}"
         case Constant():
             place = "the executable"
         case LiveRange(first, last, bytes):

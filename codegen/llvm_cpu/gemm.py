@@ -2,7 +2,7 @@
 
     for each panel of c, for each stretch of terms:
       a's rows of the stretch, arranged where they do not lie well
-      for each strip of columns, two vectors wide:
+      for each strip of columns, two vectors wide or four:
         b's strip of the stretch, arranged where it does not lie well; for each block of rows:
           c[block, strip] in registers;  for p: += a[block, p], in every lane, * b[p, strip]
 
@@ -22,11 +22,8 @@ from functools import partial
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, STRIP_VECTORS, Part, Room, copy_strip, fetch_strip, transpose
-from codegen.llvm_cpu.gemm_panels import Panel, Panels
-
-STRETCH = 256
-"""Terms in a stretch: a strip of b this deep stays in the first cache, or near it, while the rows pass by."""
+from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, Part, Room, copy_strips, transpose
+from codegen.llvm_cpu.gemm_panels import Panel, Panels, tile
 
 MOST_ROWS = 264
 """The most rows of a panel: a stretch of them stays in the second cache while strips pass by."""
@@ -37,19 +34,15 @@ MOST_COLUMNS = 512
 _MARGIN = 64
 """Bytes between lines in a room, so that lines of a power of two do not all fall into the same place of a cache."""
 
-_FEW_ROWS = 4
-"""Rows of the smaller block that takes what the larger leaves."""
+STRIPS = 4
+"""So many strips of b are copied at once, a power of two: more of a line of b while it is near. Lines a power of two
+apart, of which a cache keeps few, take a third of the time of strips that are copied one by one."""
 
 _BEGUN = 2
 """So many lines of a cache are asked for of a row, from where the processor goes on by itself."""
 
 TERMS = 4
 """Terms in a turn of the innermost loop, a power of two."""
-
-
-def row_block(features: Features) -> int:
-    """Rows of c held in registers at once; an AVX-512 processor has 32 registers, others may have 16."""
-    return 12 if features.vector_bytes == 64 else 6
 
 
 def emit_gemm(dtype: str, symbol: str, features: Features) -> str:
@@ -76,25 +69,34 @@ class Sums:
 class _Gemm(Panels):
     def __init__(self, a: Assembler, dtype: str, features: Features):
         super().__init__(a, dtype, features)
-        self.strip, self.block = STRIP_VECTORS * self.lanes, row_block(features)
-        self.margin = _MARGIN // self.item
-        self.rows_room = a.room((MOST_ROWS + SQUARE) * (STRETCH * self.item + _MARGIN))
-        self.strip_room = a.room(STRETCH * STRIP_VECTORS * features.vector_bytes)
+        self.tile = tile(dtype, features)
+        self.strip, self.margin = self.tile.vectors * self.lanes, _MARGIN // self.item
+        self.rows_room = a.room((MOST_ROWS + SQUARE) * (self.tile.terms * self.item + _MARGIN))
+        self.strips_room = a.room(STRIPS * (self.tile.terms * self.strip * self.item + _MARGIN))
         self.sums_room = a.room(MOST_ROWS * MOST_COLUMNS * self.item)
 
     def panel(self, panel: Panel) -> list[Value]:
-        """c[panel]."""
-        return self.a.loop(self.number(0), self.literal["k"], STRETCH, [], lambda p, _: self._stretch(panel, p))
+        """c[panel], in stretches of as many terms each, and whole squares: a few that are left cost as many blocks."""
+        k, zero = self.literal["k"], self.number(0)
 
-    def _stretch(self, panel: Panel, p: Value) -> list[Value]:
+        def pieces(whole: Value, size: Value) -> Value:
+            return self.a.binary("udiv", self.minus(self.plus(whole, size), self.number(1)), size)
+
+        terms = pieces(k, pieces(k, self.number(self.tile.terms)))
+        terms = self.down_to(self.plus(terms, self.number(SQUARE - 1)), SQUARE)
+        return self.a.loop(zero, pieces(k, terms), 1, [], lambda s, _: self._stretch(
+            panel, self.times(s, terms), terms))
+
+    def _stretch(self, panel: Panel, p: Value, terms: Value) -> list[Value]:
         """c[panel] gets the terms p .. p + depth - 1."""
         a, of, zero = self.a, self.literal, self.number(0)
-        depth = self.least(self.number(STRETCH), self.minus(of["k"], p))
+        depth = self.least(terms, self.minus(of["k"], p))
         x = self.at(panel.x, self.times(p, of["a_term"]))
         y = self.at(panel.y, self.times(p, a.select(self.transposed, self.number(1), of["b_pitch"])))
         by_columns = a.compare("icmp ne", of["a_term"], self.number(1))
         pitch = self.plus(self.down_to(self.plus(depth, self.number(SQUARE - 1)), SQUARE), self.number(self.margin))
-        rows, strip_room = Room(self.rows_room, pitch), Room(self.strip_room, self.number(self.strip))
+        rows, strips = Room(self.rows_room, pitch), Room(self.strips_room, self.number(self.strip))
+        group, apart = STRIPS * self.strip, self.number(self.tile.terms * self.strip + self.margin)
         arranged = Part(a.select(by_columns, rows.start, x), panel.rows, depth,
                         a.select(by_columns, rows.pitch, of["a_row"]))
 
@@ -102,6 +104,9 @@ class _Gemm(Panels):
             first, columns = a.compare("icmp eq", j, zero), self.minus(panel.columns, j)
             start = self.at(y, a.select(self.transposed, self.times(j, of["b_pitch"]), j))
             width = self.least(columns, self.number(self.strip))
+            within = a.binary("and", j, self.number(group - 1))
+            own = Room(self.at(strips.start, self.times(a.binary("udiv", within, self.number(self.strip)), apart)),
+                       strips.pitch)
 
             def transposes(operand: Value) -> list[Value]:
                 """Of a, once, in the first turn, of b in the second: the same code."""
@@ -112,52 +117,51 @@ class _Gemm(Panels):
 
                 part = Part(either(x, start), either(depth, width), either(panel.rows, depth),
                             either(of["a_term"], of["b_pitch"]))
-                room = Room(either(rows.start, strip_room.start), either(rows.pitch, strip_room.pitch))
+                room = Room(either(rows.start, own.start), either(rows.pitch, own.pitch))
                 needed = either(a.binary("and", by_columns, first), self.transposed)
                 return a.when(needed, [], lambda: transpose(self, part, room))
 
             a.loop(zero, self.number(2), 1, [], lambda operand, _: transposes(operand))
             copied = a.binary("or", self.copied, self.less(columns, self.number(self.strip)))
-            a.when(a.binary("and", copied, self.not_(self.transposed)), [], lambda: copy_strip(
-                self, Part(start, depth, width, of["b_pitch"]), strip_room))
+            begins = a.binary("and", a.compare("icmp eq", within, zero), self.not_(self.transposed))
+            several = Part(start, depth, self.least(columns, self.number(group)), of["b_pitch"])
+            a.when(begins, [], lambda: copy_strips(self, several, self.tile.vectors, self.copied, strips, apart))
             moved = a.binary("or", copied, self.transposed)
-            lines = Part(a.select(moved, strip_room.start, start), depth, self.number(self.strip),
-                         a.select(moved, strip_room.pitch, of["b_pitch"]))
-            following = self.at(start, a.select(self.transposed, self.times(
-                of["b_pitch"], self.number(self.strip)), self.number(self.strip)))
+            lines = Part(a.select(moved, own.start, start), depth, self.number(self.strip),
+                         a.select(moved, own.pitch, of["b_pitch"]))
             last = a.compare("icmp eq", self.plus(p, depth), of["k"])
             sums = Sums(self.at(self.sums_room, self.times(j, self.number(MOST_ROWS))), self.at(panel.z, j), columns,
                         a.compare("icmp ne", p, zero), last)
-            return self._strip(arranged, lines, sums, first, following)
+            return self._strip(arranged, lines, sums, first)
 
         return a.loop(zero, panel.columns, self.strip, [], lambda j, _: strip(j))
 
-    def _strip(self, x: Part, y: Part, sums: Sums, first: Value, following: Value) -> list[Value]:
+    def _strip(self, x: Part, y: Part, sums: Sums, first: Value) -> list[Value]:
         """c[:, strip] gets the terms of a stretch, in the room until the last.
 
-        `first`: no strip of the stretch came before, so a may be far away; `following`: where the next one starts.
+        `first`: no strip of the stretch came before, so a may be far away.
         """
         a, rows, zero = self.a, x.lines, self.number(0)
         partial = self.less(sums.columns, self.number(self.strip))
         done = a.binary("and", sums.last, self.not_(partial))
         out = a.select(done, sums.z, sums.room)
         pitch = a.select(done, self.literal["n"], self.number(self.strip))
-        whole = self.times(a.binary("udiv", rows, self.number(self.block)), self.number(self.block))
+        many, few = self.tile.rows, self.tile.few
+        whole = self.times(a.binary("udiv", rows, self.number(many)), self.number(many))
 
         def block(i: Value) -> list[Value]:
-            self._fetch(self.plus(i, self.number(self.block)), x, out, pitch, first)
-            self._fetch_strip(i, y, following)
-            return self._block(self.block, i, x, y, sums, out, pitch)
+            self._fetch(self.plus(i, self.number(many)), x, out, pitch, first)
+            return self._block(many, i, x, y, sums, out, pitch)
 
-        a.when(self.less(zero, whole), [], lambda: a.loop(zero, whole, self.block, [], lambda i, _: block(i)))
-        a.when(self.less(whole, rows), [], lambda: a.loop(whole, rows, _FEW_ROWS, [], lambda i, _: self._block(
-            _FEW_ROWS, i, x, y, sums, out, pitch)))
+        a.when(self.less(zero, whole), [], lambda: a.loop(zero, whole, many, [], lambda i, _: block(i)))
+        a.when(self.less(whole, rows), [], lambda: a.loop(whole, rows, few, [], lambda i, _: self._block(
+            few, i, x, y, sums, out, pitch)))
         return a.when(a.binary("and", partial, sums.last), [], lambda: self._columns_out(sums, rows))
 
     def _columns_out(self, sums: Sums, rows: Value) -> list[Value]:
         """Copy the columns that there are of each row out of the room."""
         masks = [self.mask(self.minus(sums.columns, self.number(v * self.lanes)), self.lanes)
-                 for v in range(STRIP_VECTORS)]
+                 for v in range(self.tile.vectors)]
 
         def row(i: Value) -> list[Value]:
             out = self.at(sums.z, self.times(i, self.literal["n"]))
@@ -174,47 +178,35 @@ class _Gemm(Panels):
 
         There may be no such rows; asking for what is not there does nothing.
         """
-        a = self.a
-        for line in self.lines(self.at(z, self.times(i, pitch)), pitch, self.block):
-            fetch_strip(self, line)
+        a, width = self.a, self.strip * self.item
+        for line in self.lines(self.at(z, self.times(i, pitch)), pitch, self.tile.rows):
+            for end in range(min(LINE, width), width + 1, LINE):        # the strip before has brought where it begins
+                a.prefetch(self.at(line, self.number(end // self.item - 1)))
 
         def of_a() -> list[Value]:
-            for line in self.lines(self.at(x.start, self.times(i, x.pitch)), x.pitch, self.block):
+            for line in self.lines(self.at(x.start, self.times(i, x.pitch)), x.pitch, self.tile.rows):
                 for k in range(_BEGUN):
                     a.prefetch(self.at(line, self.number(k * LINE // self.item)))
             return []
 
         a.when(first, [], of_a)
 
-    def _fetch_strip(self, i: Value, y: Part, start: Value) -> None:
-        """Ask for a share of the strip at `start`, which comes next: lines of terms, or pieces of columns."""
-        a, pitch = self.a, self.literal["b_pitch"]
-        rows, pieces = (self.times(i, self.number(n)) for n in (2, max(1, LINE // self.item // self.block)))
-
-        def some() -> list[Value]:
-            at = self.at(start, a.select(self.transposed, pieces, self.times(rows, pitch)))
-            for line in self.lines(at, pitch, max(self.strip, 2 * self.block)):
-                fetch_strip(self, line)
-            return []
-
-        a.when(self.less(a.select(self.transposed, pieces, rows), y.lines), [], some)
-
     def _block(self, block: int, i: Value, x: Part, y: Part, of: Sums, out: Value, pitch: Value) -> list[Value]:
         """c[i : i + block, strip] gets the terms of a stretch, from the room to `out`, whose rows are `pitch` apart."""
         a = self.a
         numbers = [self.plus(i, self.number(r)) for r in range(block)]
-        if block != self.block:
+        if block != self.tile.rows:
             last = self.minus(x.lines, self.number(1))
             numbers = [self.least(r, last) for r in numbers]
         offsets = [self.times(self.minus(r, i), x.pitch) for r in numbers]
         kept, outs = ([self.at(self.at(start, self.times(r, step)), self.number(v * self.lanes))
-                       for r in numbers for v in range(STRIP_VECTORS)]
+                       for r in numbers for v in range(self.tile.vectors)]
                       for start, step in ((of.room, self.number(self.strip)), (out, pitch)))
         sums = a.when(of.going_on, [a.constant(self.lane, 0.0)] * len(outs), lambda: [
             a.load(self.lane, at, invariant=False) for at in kept])
 
         def rows(start: Value) -> list[Value]:
-            if block == self.block:
+            if block == self.tile.rows:
                 return self.lines(start, x.pitch, block)
             return [self.at(start, a.inside(offset)) for offset in offsets]
 
@@ -222,11 +214,8 @@ class _Gemm(Panels):
             start, line, *sums = carried
             starts = rows(start)
             for p, at in enumerate(self.lines(line, y.pitch, count)):
-                ys = [a.load(self.lane, self.at(at, self.number(v * self.lanes)), False) for v in range(STRIP_VECTORS)]
-                for r, row in enumerate(starts):
-                    element = a.splat(a.load(self.real, self.at(row, self.number(p)), invariant=False), self.lanes)
-                    for k, of_b in enumerate(ys, r * STRIP_VECTORS):
-                        sums[k] = self.fma(element, of_b, sums[k])
+                self._term([self.at(row, self.number(p)) for row in starts],
+                           [self.at(at, self.number(v * self.lanes)) for v in range(self.tile.vectors)], sums)
             return [self.at(start, self.number(count)), self.at(line, self.times(y.pitch, self.number(count))), *sums]
 
         carried, several = [self.at(x.start, self.times(i, x.pitch)), y.start, *sums], self.down_to(y.lines, TERMS)
@@ -235,6 +224,32 @@ class _Gemm(Panels):
         for total, at in zip(carried[2:], outs, strict=True):
             a.store(total, at)
         return []
+
+    def _term(self, rows: list[Value], vectors: list[Value], sums: list[Value]) -> None:
+        """sums += an element of each row, in every lane, * each vector. The fewer of them are held in registers."""
+        a = self.a
+
+        def of_a(row: Value) -> Value:
+            return a.splat(a.load(self.real, row, invariant=False), self.lanes)
+
+        def of_b(vector: Value) -> Value:
+            return a.load(self.lane, vector, invariant=False)
+
+        def add(r: int, v: int, x: Value, y: Value) -> None:
+            sums[r * len(vectors) + v] = self.fma(x, y, sums[r * len(vectors) + v])
+
+        if len(rows) < len(vectors):
+            held = [of_a(row) for row in rows]
+            for v, vector in enumerate(vectors):
+                y = of_b(vector)
+                for r, x in enumerate(held):
+                    add(r, v, x, y)
+        else:
+            held = [of_b(vector) for vector in vectors]
+            for r, row in enumerate(rows):
+                x = of_a(row)
+                for v, y in enumerate(held):
+                    add(r, v, x, y)
 
     def _turns(self, first: Value, last: Value, step: int, carried: list[Value],
                turn: Callable[[list[Value]], list[Value]]) -> list[Value]:

@@ -2,17 +2,16 @@
 
     a stored by columns:            room[r, p] = a[p, r]            transposed by squares
     a strip of b, by columns:       room[p, c] = b[j + c, p]        transposed by squares, the same way
-    a strip of b, by rows:          room[p, c] = b[p, j + c]        copied; columns beyond the last are 0
+    some strips of b, by rows:      room[p, c] = b[p, j + c]        copied; columns beyond the last are 0
 """
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Value, vector
 from codegen.llvm_cpu.gemm_panels import Elements
 from codegen.llvm_cpu.squares import side, transposed
-
-STRIP_VECTORS = 2
-"""The width of a strip of columns."""
 
 SQUARE = 8
 """Transposition is done in squares (see squares) of so many rows and columns, or of half or a quarter as many."""
@@ -43,34 +42,34 @@ class Room:
     pitch: Value
 
 
-def fetch_strip(e: Elements, start: Value) -> None:
-    """Ask for a line of a strip, by where lines of the cache end: where arrays begin inside one, as NumPy's do, the
-    strip before has brought the first."""
-    size = STRIP_VECTORS * e.features.vector_bytes
-    for end in range(min(LINE, size), size + 1, LINE):
-        e.a.prefetch(e.at(start, e.number(end // e.item - 1)))
+def copy_strips(e: Elements, part: Part, vectors: int, copied: Value, room: Room, apart: Value) -> list[Value]:
+    """Line p of each strip of a part becomes line p of that strip's room; these are `apart` elements from each other.
 
+    Strips are so many `vectors` wide. Full ones only if `copied`; one with fewer columns, the last, always, with 0 for
+    what is missing.
+    """
+    strip = vectors * e.lanes
+    full = e.a.binary("udiv", part.elements, e.number(strip))
+    rest = e.minus(part.elements, e.times(full, e.number(strip)))
+    masks = [e.mask(e.minus(rest, e.number(v * e.lanes)), e.lanes) for v in range(vectors)]
 
-def copy_strip(e: Elements, part: Part, room: Room) -> list[Value]:
-    """Line p of a part that is no wider than a strip becomes line p of the room; what is missing to a strip is 0."""
-    masks = [e.mask(e.minus(part.elements, e.number(v * e.lanes)), e.lanes) for v in range(STRIP_VECTORS)]
-
-    def copy(p: Value, full: bool) -> list[Value]:
-        start, target = (e.at(place.start, e.times(p, place.pitch)) for place in (part, room))
-        fetch_strip(e, e.at(start, e.times(part.pitch, e.number(_AHEAD))))
+    def copy(p: Value, s: Value, masked: bool) -> list[Value]:
+        start = e.at(part.start, e.plus(e.times(p, part.pitch), e.times(s, e.number(strip))))
+        target = e.at(room.start, e.plus(e.times(p, room.pitch), e.times(s, apart)))
         for v, mask in enumerate(masks):
             offset = e.number(v * e.lanes)
             at = e.at(start, offset)
-            read = e.a.load(e.lane, at, False) if full else e.a.masked_load(e.lane, at, mask, False)
+            read = e.a.masked_load(e.lane, at, mask, False) if masked else e.a.load(e.lane, at, False)
             e.a.store(read, e.at(target, offset))
         return []
 
-    def lines(full: bool) -> list[Value]:
-        return e.a.loop(e.number(0), part.lines, 1, [], lambda p, _: copy(p, full))
+    def lines(line: Callable[[Value], list[Value]]) -> list[Value]:
+        return e.a.loop(e.number(0), part.lines, 1, [], lambda p, _: line(p))
 
-    partial = e.less(part.elements, e.number(STRIP_VECTORS * e.lanes))
-    e.a.when(e.not_(partial), [], lambda: lines(True))
-    return e.a.when(partial, [], lambda: lines(False))
+    some = e.a.binary("and", copied, e.less(e.number(0), full))
+    e.a.when(some, [], lambda: lines(lambda p: e.a.loop(
+        e.number(0), full, 1, [], lambda s, _: copy(p, s, False))))
+    return e.a.when(e.less(e.number(0), rest), [], lambda: lines(lambda p: copy(p, full, True)))
 
 
 def transpose(e: Elements, part: Part, room: Room) -> list[Value]:

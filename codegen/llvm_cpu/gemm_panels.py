@@ -21,6 +21,33 @@ _ADDRESSED = 6
 _BYTE = vector("u8")
 
 
+@struct
+class Tile:
+    """What is held in registers at once, and how deep a stretch of terms is.
+
+    rows of c; few: those of the smaller block that takes what is left; vectors: the width of a strip. terms: the most
+    of a stretch, a strip of which is 16 KB, so that half of the first cache is left for the rows that pass by.
+    """
+
+    rows: int
+    few: int
+    vectors: int
+    terms: int
+
+
+def tile(dtype: str, features: Features) -> Tile:
+    """For a processor with 32 registers (AVX-512) or 16: 24 sums or 12, and what is multiplied.
+
+    Of f64 3 rows of 16 columns take 0.95 to 0.96 of the time of 6 rows of 8, since half as much of a passes by. They
+    leave one register, which a multiplication before an addition would need.
+    """
+    if features.vector_bytes == 64:
+        return Tile(12, 4, 2, 272)
+    if dtype == "f64" and features.fma:
+        return Tile(3, 2, 4, 136)
+    return Tile(6, 4, 2, 272)
+
+
 class Elements:
     """Vectors and addresses of the elements of a dtype, and the whole numbers that count them."""
 

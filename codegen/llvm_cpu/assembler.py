@@ -101,6 +101,7 @@ class Assembler:
         self._scopes = [_Scope("entry", 0)]
         self._count = 0
         self._rooms: list[tuple[str, int]] = []     # registers, and their bytes
+        self._shared: dict[str, int] = {}           # which of them are shared, by what for
 
     # ---- constants ------------------------------------------------------------------------------------------------
 
@@ -262,6 +263,16 @@ class Assembler:
         """`size` bytes of the function's own, aligned to 64, for as long as it runs: on the stack if all are few."""
         register = f"%v{self._next()}"
         self._rooms.append((register, -(-size // 64) * 64))
+        return Value(register, PTR)
+
+    def shared_room(self, purpose: str, size: int) -> Value:
+        """A room for what is taken out of it again before anything else asks for one for this purpose."""
+        if purpose not in self._shared:
+            self._shared[purpose] = len(self._rooms)
+            self.room(0)
+        number, needed = self._shared[purpose], -(-size // 64) * 64
+        register, before = self._rooms[number]
+        self._rooms[number] = register, max(before, needed)
         return Value(register, PTR)
 
     # ---- control --------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import assert_never
 from codegen.ir.dims import number_of
 from codegen.ir.references import literal
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu import indexing, memory, operations
+from codegen.llvm_cpu import indexing, indirect, memory, operations
 from codegen.llvm_cpu.assembler import BOOL, I64, PTR, Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
@@ -145,7 +145,7 @@ class _Writer:
     def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines | None]:
         """Where lines begin of what is stored to these buffers: if rows are no whole lines, in each row elsewhere."""
         a, phase, first = self.a, self.buffers.phase(self.a, min(large)), min(large)
-        line, along = LINE // self.buffers.item(first), self.kernel.vector or ""
+        line, along = min(LINE // self.buffers.item(first), self.nest.lanes), self.kernel.vector or ""
         tiled, short = self.tile is not None, self._short(large)
         rows = [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
                 and coefficient(s.index, along) == 1 and not tiled and not self.buffers.by_lines(first, s.index, along)]
@@ -227,7 +227,7 @@ class _Writer:
                 self._statements(p, replace(inside, indices={**inside.indices, **indices}), first)
                 for number, several in found.items():
                     several.append(self.values[number])
-            if len(places) == together and inside.mask is None:
+            if len(places) == together and inside.count is None:
                 for at in places:
                     for buffer, index in ahead:
                         where = replace(inside, indices={**inside.indices, **at})
@@ -269,7 +269,7 @@ class _Writer:
         guards = self._guards(p)
 
         def body(inside: Point, carried: list[Value]) -> list[Value]:
-            test, told = indexing.usual(self.a, inside, guards) if inside.mask is None else (None, {})
+            test, told = indexing.usual(self.a, inside, guards) if inside.count is None else (None, {})
             if test is None:
                 return written(inside, carried)
             found = self.a.when(test, carried, lambda: written(replace(inside, assumed=told), carried))
@@ -280,10 +280,10 @@ class _Writer:
             states = _divided(carried, carriers)
             self.scans = {number: (scanner, states[number][0]) for number, scanner in scanners.items()}
             self._statements(p, inside, first)
-            if ahead and inside.mask is None:
+            if ahead and inside.count is None:
                 for buffer, index in ahead.places:
                     self.buffers.fetch(self.a, inside, buffer, index, ahead.near)
-            after = [accumulator.step(self.a, states[number], self.values[number], inside.mask)
+            after = [accumulator.step(self.a, states[number], self.values[number], inside.mask(self.a))
                      for number, accumulator in accumulators.items()]
             return [value for state in after for value in state] + [state for _, state in self.scans.values()]
 
@@ -320,7 +320,7 @@ class _Writer:
             if isinstance(s, Store):
                 memory.store(self.a, self.buffers, point, s, self.values[s.x])
             elif isinstance(s, Scatter):
-                memory.scatter(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
+                indirect.scatter(self.a, self.buffers, point, s, self.values[s.k], self.values[s.x])
             else:
                 self.values[number] = self._scanned(s, number) if isinstance(s, Scan) else self._value(s, point)
                 if number in self.shelves and not isinstance(s, Accumulate):
@@ -349,7 +349,7 @@ class _Writer:
                 held = indexing.holds(a, point, guards)
                 return a.constant(vector("bool"), True) if held is None else held
             case Gather():
-                return memory.gather(a, self.buffers, point, s, values[s.k])
+                return indirect.gather(a, self.buffers, point, s, values[s.k])
             case Unary():
                 return operations.unary(a, self.features, s.op, values[s.x], s.x in self.below_0)
             case Binary():

@@ -28,6 +28,21 @@ class Features:
     ldexp: bool
     half: bool
 
+    def reads_masked(self, item: int) -> bool:
+        """Is reading neighbors of so many bytes each, under a mask, an instruction?"""
+        return self.vector_bytes == 64 or self.vector_bytes == 32 and item >= 4
+
+    def writes_masked(self) -> bool:
+        """Is writing them one that is worth it? AVX2's takes as long as 18 others on processors of AMD."""
+        return self.vector_bytes == 64
+
+    def gathers(self, item: int) -> bool:
+        """Is reading or writing elements of so many bytes each, anywhere and under a mask, an instruction?
+
+        AVX2 has one that reads, which is not faster than reading one after the other.
+        """
+        return self.vector_bytes == 64 and item >= 4
+
 
 def features_of(cpu: str, flags: str) -> Features:
     """The Features of a processor whose LLVM feature string is `flags`: "+avx2,-avx512f,...".

@@ -25,7 +25,7 @@ class Point:
     """Where in the nest code is written.
 
     indices: the current number along each open axis, along the vector axis that of lane 0. lanes: 1 outside that axis.
-    aligned: the number of lane 0 is a multiple of this. mask: the lanes that exist, None for all. assumed: guards that
+    aligned: the number of lane 0 is a multiple of this. count: so many lanes exist, None for all. assumed: guards that
     were found to hold in every lane (True) or in none (False). with_lines: what is stored at this index is, in lane 0,
     where a line of memory begins (see Lines).
     """
@@ -35,9 +35,19 @@ class Point:
     vector: str | None
     lanes: int = 1
     aligned: int = 1
-    mask: Value | None = None
+    count: Value | None = None
     assumed: Mapping[Within, bool] = NONE_ASSUMED
     with_lines: Index | None = None
+
+
+    def mask(self, a: Assembler) -> Value | None:
+        """The lanes that exist, None for all."""
+        if self.count is None:
+            return None
+        if self.count.number is not None:
+            return a.first_lanes(self.lanes, self.count.number)
+        few = a.splat(narrow(a, self.count), self.lanes)
+        return a.compare("icmp slt", a.lane_numbers(vector("i32", self.lanes)), few)
 
 
 @struct

@@ -1,25 +1,23 @@
-"""Loads, stores and indirect accesses as LLVM instructions, at a Point of the nest.
+"""Loads and stores as LLVM instructions, at a Point of the nest.
 
-1. Memory is touched only in lanes that exist and whose guards hold.
-2. Where a check fails, 1 is stored to %failed; it is never otherwise written.
-3. What a kernel only reads is read as far out as its index is known.
-4. Past the caches goes only what is large, stored at neighbors, and not read by the kernel.
-5. Lanes that are loaded a few elements apart are parts of a longer vector, of which the others are not read.
+1. Memory is written only in lanes that exist. It is read only in lanes that exist and whose guards hold, and between
+   those and beyond them where a longer vector is still inside the buffer: of what is found there nothing is used.
+2. What a kernel only reads is read as far out as its index is known.
+3. Past the caches goes only what is large, stored at neighbors, and not read by the kernel.
 """
 from __future__ import annotations
 
 from math import gcd
 
-from codegen.ir.dims import Dim, Size, content
+from codegen.ir.dims import Dim, content
 from codegen.ir.structs import struct
-from codegen.ir.types import SIGNED
-from codegen.llvm_cpu import halves, indexing, operations
-from codegen.llvm_cpu.assembler import BYTES, I32, I64, Assembler, Type, Value, vector
+from codegen.llvm_cpu import halves, indexing, operations, single_lanes
+from codegen.llvm_cpu.assembler import BYTES, I64, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.halves import HALVES
 from codegen.llvm_cpu.indexing import Affine, Point
 from codegen.schedule.index import ZERO, add, coefficient, scale
-from codegen.schedule.kernel import Gather, Index, Load, Param, Scatter, Store
+from codegen.schedule.kernel import Index, Load, Param, Store
 
 LINE = 64
 """Bytes that memory is fetched in."""
@@ -112,20 +110,17 @@ class Buffers:
         return isinstance(size, Dim) or size < 1 << 30
 
 
-def _from_memory(a: Assembler, buffers: Buffers, buffer: int, x: Value) -> Value:
+def from_memory(a: Assembler, buffers: Buffers, buffer: int, x: Value) -> Value:
     dtype = buffers.params[buffer].dtype
     if dtype in HALVES:
         return halves.load_bits(a, buffers.features, x, dtype)
     return a.compare("icmp ne", x, a.constant(x.type, 0)) if dtype == "bool" else x
 
 
-def _to_memory(a: Assembler, buffers: Buffers, x: Value) -> Value:
+def to_memory(a: Assembler, buffers: Buffers, x: Value) -> Value:
     if x.type.dtype in HALVES:
         return halves.store_bits(a, buffers.features, x)
     return a.convert("zext", x, vector("u8", x.type.lanes)) if x.type.dtype == "bool" else x
-
-
-# ---- direct --------------------------------------------------------------------------------------------------------
 
 
 def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
@@ -135,29 +130,32 @@ def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
     scalar, vectors = indexing.held_apart(a, point, s.guards)
     held = indexing.both(a, scalar, vectors)
     form = indexing.affine(a, point, s.index)
-    if form is not None and form.step == 0 and _same_in_all_lanes(held):
-        return _from_memory(a, buffers, s.buffer, _read_scalar(a, buffers, s.buffer, form.base, held))
+    if form is not None and form.step == 0 and same_in_all_lanes(held):
+        return from_memory(a, buffers, s.buffer, read_scalar(a, buffers, s.buffer, form.base, held))
     if form is not None and form.step == 0:
-        x = _from_memory(a, buffers, s.buffer, _read_anyway(a, buffers, s.buffer, form.base))
+        x = from_memory(a, buffers, s.buffer, _read_anyway(a, buffers, s.buffer, form.base))
         return operations.select(a, held, x, a.constant(x.type, 0)) if held is not None else x
-    if form is not None and form.step == 1 and held is not None and point.mask is None:
-        type = buffers.element(s.buffer, point.lanes)
-        return _from_memory(a, buffers, s.buffer, _read_guarded(a, buffers, s.buffer, type, form, scalar, vectors))
-    type, mask = buffers.element(s.buffer, point.lanes), indexing.both(a, point.mask, held)
-    if form is not None and abs(form.step) == 1:
-        return _from_memory(a, buffers, s.buffer, _read_contiguous(a, buffers, s.buffer, type, form, mask))
-    if form is not None and 1 < form.step <= FARTHEST:
-        return _from_memory(a, buffers, s.buffer, _read_apart(a, buffers, s.buffer, type, form, mask))
-    address = a.address(buffers.pointers[s.buffer], type, indexing.lanes(a, point, s.index))
-    x = a.masked_load(type, address, _mask(a, mask, point.lanes), buffers.read_only(s.buffer))
-    return _from_memory(a, buffers, s.buffer, x)
+    if form is not None and form.step == 1 and held is not None and point.count is None:
+        x = _read_guarded(a, buffers, point, s.buffer, form, scalar, vectors)
+    elif form is not None and abs(form.step) == 1:
+        x = read_contiguous(a, buffers, point, s.buffer, form, held)
+    elif form is not None and 1 < form.step <= FARTHEST:
+        x = _read_apart(a, buffers, point, s.buffer, form, held)
+    else:
+        x = read_anywhere(a, buffers, point, s.buffer, form or indexing.lanes(a, point, s.index), held)
+    return from_memory(a, buffers, s.buffer, x)
 
 
-def _same_in_all_lanes(mask: Value | None) -> bool:
+def _is_constant(mask: Value) -> bool:
+    """Is it known now? LLVM makes good code of it then, whatever the processor can do."""
+    return not mask.text.startswith("%")
+
+
+def same_in_all_lanes(mask: Value | None) -> bool:
     return mask is None or mask.type.lanes == 1
 
 
-def _read_scalar(a: Assembler, buffers: Buffers, buffer: int, index: Value, held: Value | None) -> Value:
+def read_scalar(a: Assembler, buffers: Buffers, buffer: int, index: Value, held: Value | None) -> Value:
     """One element, at index 0 where `held` does not hold, and then not taken."""
     type, zero = buffers.element(buffer), a.constant(I64, 0)
     where = index if held is None else a.select(held, index, zero)
@@ -172,59 +170,125 @@ def _read_anyway(a: Assembler, buffers: Buffers, buffer: int, index: Value) -> V
     return a.load(type, a.address(buffers.pointers[buffer], type, where), buffers.read_only(buffer))
 
 
-def _read_contiguous(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine,
-                     mask: Value | None) -> Value:
+def read_contiguous(a: Assembler, buffers: Buffers, point: Point, buffer: int, form: Affine,
+                    held: Value | None) -> Value:
     """Neighbors in memory; those of a negative step are read forwards and then reversed."""
-    backwards, invariant = form.step < 0, buffers.read_only(buffer)
-    order = range(type.lanes - 1, -1, -1)
+    type, backwards, invariant = buffers.element(buffer, point.lanes), form.step < 0, buffers.read_only(buffer)
+    mask, order = indexing.both(a, point.mask(a), held), range(type.lanes - 1, -1, -1)
     first = a.binary("add nsw", form.base, a.constant(I64, 1 - type.lanes)) if backwards else form.base
     address = a.address(buffers.pointers[buffer], type, first)
     if mask is None:
         x = a.load(type, address, invariant)
-    else:
+    elif buffers.features.reads_masked(buffers.item(buffer)) or _is_constant(mask):
         mask = a.splat(mask, type.lanes)
         x = a.masked_load(type, address, a.shuffle(mask, mask, order) if backwards else mask, invariant)
+    elif held is None and point.count is not None and not backwards:
+        return _read_first(a, buffers, buffer, type, first, point.count)
+    else:
+        return read_anywhere(a, buffers, point, buffer, form, held)
     return a.shuffle(x, x, order) if backwards else x
 
 
-def _read_guarded(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine, scalar: Value | None,
+def _read_first(a: Assembler, buffers: Buffers, buffer: int, type: Type, first: Value, count: Value) -> Value:
+    """The first `count` lanes from index `first` on; what comes then is read, too, where it is in the buffer.
+
+    A vector that was just stored in pieces waits until all are in the first cache: rows of 17 take a third of the time.
+    """
+    address = a.address(buffers.pointers[buffer], type, first)
+    inside = _ends_inside(a, buffers, buffer, first, type.lanes)
+    found = a.when(inside, [a.constant(type, 0)], lambda: [a.load(type, address, False)])
+    rest = a.binary("xor", inside, a.constant(inside.type, True))
+    return a.when(rest, found, lambda: [single_lanes.read_first(a, type, address, count)])[0]
+
+
+def _ends_inside(a: Assembler, buffers: Buffers, buffer: int, first: Value, count: int) -> Value:
+    """Are so many elements from index `first` on all in the buffer?"""
+    end = a.binary("add nsw", first, a.constant(I64, count))
+    return a.compare("icmp sle", end, a.size(buffers.params[buffer].size))
+
+
+def _read_guarded(a: Assembler, buffers: Buffers, point: Point, buffer: int, form: Affine, scalar: Value | None,
                   vectors: Value | None) -> Value:
     """Neighbors in memory where guards hold, else 0: all are read and those kept, unless not all are in the buffer.
 
     Nothing is read where a guard holds in no lane. A masked load would do, but processors do not fetch ahead for it.
     """
+    type = buffers.element(buffer, point.lanes)
     zero = a.constant(type, 0)
 
     def whole() -> list[Value]:
-        x = _read_contiguous(a, buffers, buffer, type, form, None)
+        x = read_contiguous(a, buffers, point, buffer, form, None)
         return [x if vectors is None else a.select(vectors, x, zero)]
 
     def read() -> list[Value]:
         room = buffers.params[buffer].size - type.lanes + 1
         if vectors is None or isinstance(room, int) and room < 1:
-            return whole() if vectors is None else [_read_contiguous(a, buffers, buffer, type, form, vectors)]
+            return whole() if vectors is None else [read_contiguous(a, buffers, point, buffer, form, vectors)]
         most = a.size(room) if isinstance(room, int) else a.intrinsic("smax", a.size(room), a.constant(I64, 0))
         inside = a.compare("icmp ult", form.base, most)
         outside = a.binary("xor", inside, a.constant(vector("bool"), True))
         x = a.when(inside, [zero], whole)
-        return a.when(outside, x, lambda: [_read_contiguous(a, buffers, buffer, type, form, vectors)])
+        return a.when(outside, x, lambda: [read_contiguous(a, buffers, point, buffer, form, vectors)])
 
     x, = read() if scalar is None else a.when(scalar, [zero], read)
     return x
 
 
-def _read_apart(a: Assembler, buffers: Buffers, buffer: int, type: Type, form: Affine, mask: Value | None) -> Value:
+def _read_apart(a: Assembler, buffers: Buffers, point: Point, buffer: int, form: Affine, held: Value | None) -> Value:
     """Every form.step-th of a longer vector."""
-    wide, step = vector(type.dtype, type.lanes * form.step), form.step
+    lanes, step, mask = point.lanes, form.step, indexing.both(a, point.mask(a), held)
+    wide = buffers.element(buffer, lanes * step)
     address = a.address(buffers.pointers[buffer], wide, form.base)
-    x = a.masked_load(wide, address, _apart(a, mask, type.lanes, step), buffers.read_only(buffer))
-    return a.shuffle(x, x, range(0, wide.lanes, step))
+
+    def one_by_one() -> list[Value]:
+        return [read_anywhere(a, buffers, point, buffer, form, held)]
+
+    def chosen(x: Value) -> Value:
+        return a.shuffle(x, x, range(0, wide.lanes, step))
+
+    def all_lanes() -> list[Value]:
+        return [chosen(a.load(wide, address, False))]
+
+    if buffers.features.writes_masked() or mask is not None and buffers.features.reads_masked(buffers.item(buffer)):
+        return chosen(a.masked_load(wide, address, _apart(a, mask, lanes, step), buffers.read_only(buffer)))
+    if mask is not None:
+        return one_by_one()[0]
+    inside = _ends_inside(a, buffers, buffer, form.base, wide.lanes)
+    found = a.when(inside, [a.constant(buffers.element(buffer, lanes), 0)], all_lanes)
+    return a.when(a.binary("xor", inside, a.constant(inside.type, True)), found, one_by_one)[0]
 
 
 def _apart(a: Assembler, mask: Value | None, lanes: int, step: int) -> Value:
     """A mask for every step-th lane of a longer vector."""
     none = a.constant(vector("bool", lanes), False)
     return a.shuffle(_mask(a, mask, lanes), none, [lanes if k % step else k // step for k in range(lanes * step)])
+
+
+def read_anywhere(a: Assembler, buffers: Buffers, point: Point, buffer: int, where: Affine | Value,
+                  held: Value | None) -> Value:
+    """Lanes at any indices: where an affine index says, or at those in a vector."""
+    type, pointer, item = buffers.element(buffer, point.lanes), buffers.pointers[buffer], buffers.item(buffer)
+    if buffers.features.gathers(item):
+        if isinstance(where, Affine):
+            where = indexing.spread(a, where, "i32" if buffers.narrow(buffer) else "i64", point.lanes)
+        mask = _mask(a, indexing.both(a, point.mask(a), held), point.lanes)
+        return a.masked_load(type, a.address(pointer, type, where), mask, buffers.read_only(buffer))
+    if held is None:
+        return single_lanes.read_each(a, type, _places(a, buffers, buffer, where), point.count)
+    held = a.splat(held, point.lanes)
+    if isinstance(where, Affine):
+        return single_lanes.read_each(a, type, _places(a, buffers, buffer, where), point.count, held)
+    where = a.select(held, where, a.constant(where.type, 0))        # there is an element 0
+    x = single_lanes.read_each(a, type, _places(a, buffers, buffer, where), point.count)
+    return a.select(held, x, a.constant(type, 0))
+
+
+def _places(a: Assembler, buffers: Buffers, buffer: int, where: Affine | Value) -> single_lanes.Where:
+    """The address of each lane."""
+    element, pointer = buffers.element(buffer), buffers.pointers[buffer]
+    if isinstance(where, Affine):
+        return single_lanes.apart(a, element, a.address(pointer, element, where.base), where.step)
+    return single_lanes.indexed(a, element, pointer, where)
 
 
 def _mask(a: Assembler, mask: Value | None, lanes: int) -> Value:
@@ -235,20 +299,32 @@ def store(a: Assembler, buffers: Buffers, point: Point, s: Store, x: Value) -> N
     """buffer[index] = x."""
     form = indexing.affine(a, point, s.index)
     pointer, type = buffers.pointers[s.buffer], buffers.element(s.buffer, point.lanes)
-    x = _to_memory(a, buffers, x)
+    x = to_memory(a, buffers, x)
     if form is not None and form.step == 0 and x.type.lanes == 1:
         a.store(x, a.address(pointer, type, form.base))
         return
     x = a.splat(x, point.lanes)
     if form is None or form.step != 1:
-        address = a.address(pointer, type, indexing.lanes(a, point, s.index))
-        a.masked_store(x, address, _mask(a, point.mask, point.lanes))
-    elif point.mask is not None:
-        a.masked_store(x, a.address(pointer, type, form.base), point.mask)
-    elif piece := _streamed_piece(buffers, point, s, form):
-        a.stream(x, a.address(pointer, type, form.base), piece)
+        _write_anywhere(a, buffers, point, s, form, x)
+        return
+    address = a.address(pointer, type, form.base)
+    if point.count is None:
+        piece = _streamed_piece(buffers, point, s, form)
+        a.stream(x, address, piece) if piece else a.store(x, address)
+    elif buffers.features.writes_masked():
+        a.masked_store(x, address, _mask(a, point.mask(a), point.lanes))
     else:
-        a.store(x, a.address(pointer, type, form.base))
+        single_lanes.write_first(a, x, address, point.count)
+
+
+def _write_anywhere(a: Assembler, buffers: Buffers, point: Point, s: Store, form: Affine | None, x: Value) -> None:
+    """Lanes that are no neighbors; the last one last."""
+    if buffers.features.gathers(buffers.item(s.buffer)):
+        address = a.address(buffers.pointers[s.buffer], x.type, indexing.lanes(a, point, s.index))
+        a.masked_store(x, address, _mask(a, point.mask(a), point.lanes))
+    else:
+        where = _places(a, buffers, s.buffer, form or indexing.lanes(a, point, s.index))
+        single_lanes.write_each(a, x, where, point.count)
 
 
 def _streamed_piece(buffers: Buffers, point: Point, s: Store, form: Affine) -> int:
@@ -259,82 +335,3 @@ def _streamed_piece(buffers: Buffers, point: Point, s: Store, form: Affine) -> i
     if point.with_lines is not None and buffers.by_lines(s.buffer, s.index, point.vector, point.with_lines):
         return min(LINE, size)
     return PIECE if gcd(form.aligned, point.lanes) * buffers.item(s.buffer) % PIECE == 0 else 0
-
-
-# ---- indirect ------------------------------------------------------------------------------------------------------
-
-
-def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: Size, held: Value | None,
-             dtype: str) -> tuple[Value, Value]:
-    """k counted from the start, as `dtype`, and where it is in bounds (and held); else the check fails."""
-    signed = k.type.dtype in SIGNED
-    k = operations.to_integer(a, k, dtype)
-    count = a.size_in_lanes(size, k.type)
-    if signed:
-        k = a.select(a.compare("icmp slt", k, a.constant(k.type, 0)), a.binary("add", k, count), k)
-    good = a.compare("icmp ult", k, count)
-    bad = indexing.both(a, a.binary("xor", good, a.constant(good.type, True)), held)
-    if bad.type.lanes > 1:
-        bad = a.intrinsic("vector.reduce.or", indexing.both(a, bad, point.mask), type=vector("bool"))
-    a.store_if(bad, a.constant(I32, 1), buffers.failed)
-    return k, indexing.both(a, good, held)
-
-
-def _index_dtype(buffers: Buffers, buffer: int, k: Value, size: Size) -> str:
-    small = k.type.dtype in ("i8", "u8", "i16", "u16", "i32") and (isinstance(size, Dim) or size < 1 << 30)
-    return "i32" if small and buffers.narrow(buffer) else "i64"
-
-
-def gather(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value) -> Value:
-    """buffer[base + stride * k], 0 where a guard does not hold and where k is out of bounds."""
-    if buffers.params[s.buffer].size == 0:
-        dtype = buffers.params[s.buffer].dtype
-        _checked(a, buffers, point, k, s.size, indexing.holds(a, point, s.guards), "i64")
-        return a.constant(vector(dtype), 0)
-    held = indexing.holds(a, point, s.guards)
-    form = indexing.affine(a, point, s.base)
-    if k.type.lanes == 1 and _same_in_all_lanes(held) and form is not None and abs(form.step) <= 1:
-        return _gather_row(a, buffers, point, s, k, form, held)
-    dtype = _index_dtype(buffers, s.buffer, k, s.size)
-    k, usable = _checked(a, buffers, point, k, s.size, held, dtype)
-    type = buffers.element(s.buffer, point.lanes)
-    row = a.splat(a.binary("mul", k, a.size_in_lanes(s.stride, k.type)), point.lanes)
-    base = operations.to_integer(a, indexing.lanes(a, point, s.base), dtype)
-    address = a.address(buffers.pointers[s.buffer], type, a.binary("add", base, row))
-    mask = indexing.both(a, usable, point.mask)
-    x = a.masked_load(type, address, _mask(a, mask, point.lanes), buffers.read_only(s.buffer))
-    return _from_memory(a, buffers, s.buffer, x)
-
-
-def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Value, form: Affine,
-                held: Value | None) -> Value:
-    """One k for all lanes: a direct load whose index is moved by it, to row 0 where k is out of bounds."""
-    k, usable = _checked(a, buffers, point, k, s.size, held, "i64")
-    row = a.binary("mul", k, a.size(s.stride))
-    if form.step == 0:
-        x = _read_scalar(a, buffers, s.buffer, a.binary("add", form.base, row), usable)
-    else:
-        type = buffers.element(s.buffer, point.lanes)
-        moved = Affine(a.binary("add", form.base, row), form.step, 1)
-        x = _read_contiguous(a, buffers, s.buffer, type, moved, indexing.both(a, usable, point.mask))
-    return _from_memory(a, buffers, s.buffer, x)
-
-
-def scatter(a: Assembler, buffers: Buffers, point: Point, s: Scatter, k: Value, x: Value) -> None:
-    """buffer[base + stride * k] += x, or = x, where k is in bounds; scalars only."""
-    k, usable = _checked(a, buffers, point, k, s.size, None, "i64")
-    form = indexing.affine(a, point, s.base)
-    assert form is not None and x.type.lanes == 1
-    type = buffers.element(s.buffer)
-
-    def write() -> list[Value]:
-        index = a.binary("add", form.base, a.binary("mul", k, a.size(s.stride)))
-        address = a.address(buffers.pointers[s.buffer], type, index)
-        after = x
-        if s.kind == "add":
-            before = _from_memory(a, buffers, s.buffer, a.load(type, address, False))
-            after = operations.binary(a, buffers.features, "add", before, x)
-        a.store(_to_memory(a, buffers, after), address)
-        return []
-
-    a.when(usable, [], write)

@@ -17,7 +17,7 @@ from math import gcd
 from codegen.ir.dims import Size, content, number_of
 from codegen.ir.structs import struct
 from codegen.llvm_cpu import indexing
-from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
+from codegen.llvm_cpu.assembler import I64, Assembler, Value
 from codegen.llvm_cpu.indexing import Point
 from codegen.schedule.kernel import Axis, Index
 
@@ -150,12 +150,12 @@ class Nest:
         a, lanes = self.a, self.lanes
         lines = self.lines(name, point) if self.lines else None
 
-        def at(index: Value, values: list[Value], mask: Value | None = None) -> list[Value]:
+        def at(index: Value, values: list[Value], count: Value | None = None) -> list[Value]:
             known = part.aligned if index.number is None else index.number
             aligned = 1 if lines else gcd(lanes, known)
             indices = {**point.indices, name: index}
-            return body(replace(point, indices=indices, lanes=lanes, aligned=aligned, mask=mask,
-                                with_lines=lines.index if lines and mask is None else None), values)
+            return body(replace(point, indices=indices, lanes=lanes, aligned=aligned, count=count,
+                                with_lines=lines.index if lines and count is None else None), values)
 
         if lines:
             assert not carried
@@ -167,15 +167,14 @@ class Nest:
                 carried = at(part.start, carried)
             elif whole:
                 carried = a.loop(part.start, a.constant(I64, whole), lanes, carried, at)
-            return at(a.constant(I64, whole), carried, a.first_lanes(lanes, left)) if left else carried
+            return at(a.constant(I64, whole), carried, a.constant(I64, left)) if left else carried
         vectors = a.binary("and", a.binary("sub nsw", part.stop, part.start), a.constant(I64, -lanes))
         middle = a.binary("add nsw", part.start, vectors)
         carried = self._loop(part.start, middle, lanes, part.least >= lanes, carried, at)
         if part.multiple % lanes == 0:
             return carried
-        rest = a.convert("trunc", a.binary("sub nsw", part.stop, middle), I32)
-        mask = a.compare("icmp slt", a.lane_numbers(vector("i32", lanes)), a.splat(rest, lanes))
-        return a.when(a.compare("icmp slt", middle, part.stop), carried, partial(at, middle, carried, mask))
+        rest = a.binary("sub nsw", part.stop, middle)
+        return a.when(a.compare("icmp slt", middle, part.stop), carried, partial(at, middle, carried, rest))
 
     def _along_lines(self, part: Range, phase: Value, line: int, at: Callable[..., list[Value]]) -> list[Value]:
         """What is before the first line, whole vectors, what is left; the two that are under a mask are one code."""
@@ -191,9 +190,7 @@ class Nest:
             leading = a.compare("icmp eq", number, zero)
             start = a.select(leading, part.start, middle)
             count = a.select(leading, before, a.binary("sub nsw", part.stop, middle))
-            few = a.splat(a.convert("trunc", count, I32), self.lanes)
-            mask = a.compare("icmp slt", a.lane_numbers(vector("i32", self.lanes)), few)
-            a.when(a.compare("icmp slt", zero, count), [], partial(at, start, [], mask))
+            a.when(a.compare("icmp slt", zero, count), [], partial(at, start, [], count))
             return a.when(leading, [], partial(self._loop, first, middle, self.lanes, False, [], at))
 
         return a.loop(zero, a.constant(I64, 2), 1, [], one_end)

@@ -15,10 +15,11 @@ from native_kernels import compile_kernel, each_features, elementwise_kernel, in
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.memory import BEYOND_CACHES, PIECE, STREAMED
+from codegen.llvm_cpu.memory import BEYOND_CACHES, LINE, PIECE, STREAMED
 from codegen.schedule.kernel import (
     Axis,
     Binary,
+    Const,
     Gather,
     Index,
     Kernel,
@@ -153,6 +154,28 @@ def test_chunks_run_apart_and_together(features):
         inside = slice(first * grain, last * grain)
         np.testing.assert_array_equal(result[inside], source[inside])
         assert not result[:first * grain].any() and not result[last * grain:].any()
+
+
+@each_features
+@pytest.mark.parametrize("dtype", ["bool", "i16", "f32", "f64"])
+@pytest.mark.parametrize("step", [1, 2, 3, 20, -1])
+def test_vectors_that_end_where_chunks_do_touch_only_what_is_in_them(step, dtype, features):
+    """How many lanes exist is known only at run time; reading, and writing, by a step."""
+    size, grain = 300, 73
+    where = index((size - 1) * max(-step, 0), i=step)
+    spread = Param(dtype, (size - 1) * abs(step) + 1, "in")
+    line = Param(dtype, size, "in")
+    for source, target, (read, write) in ((spread, line, (where, index(i=1))), (line, spread, (index(i=1), where))):
+        params = (source, replace(target, access="out"))
+        kernel = Kernel(params, (Axis("i", size),), (Pass((), (Load(0, read), Store(1, write, 0))),), "i", grain)
+        run = compile_kernel(kernel, features)
+        for at_end in (True, False):
+            x, y = guarded(ramp(dtype, source.size), at_end), guarded(np.zeros(target.size, DTYPES[dtype]), at_end)
+            run([x, y], 1, 4)
+            expected = np.zeros_like(y)
+            for k in range(grain, 4 * grain):
+                expected[value(write, {"i": k})] = x[value(read, {"i": k})]
+            np.testing.assert_array_equal(y, expected)
 
 
 @each_features
@@ -294,6 +317,22 @@ def test_what_is_large_is_streamed_where_it_lies_well(offset: int, features: Fea
     compile_kernel(kernel, features)([x, y])
     assert np.array_equal(y, -x)
     assert not room[:first].any() and not room[first + size:].any()
+
+
+@each_features
+@pytest.mark.parametrize("offset", [0, PIECE])
+def test_what_is_streamed_may_be_narrower_than_a_line(offset: int, features: Features) -> None:
+    """A vector of bools is less than a line of memory when it is made of f64s."""
+    size, i = STREAMED + 5, index(i=1)
+    params = (Param("f64", size, "in"), Param("bool", size, "out"))
+    body = (Load(0, i), Const("0.5", "f64"), Binary("lt", 0, 1), Store(1, i, 2))
+    kernel = Kernel(params, (Axis("i", size),), (Pass((), body),), "i", 1 << 20)
+    assert ("!nontemporal" in emit_kernel(kernel, "f", features)) == (features.vector_bytes > PIECE)
+    room = np.zeros(size + 2 * LINE, np.bool_)
+    first = -room.ctypes.data % LINE + offset
+    x, y = np.random.default_rng(0).random(size), room[first:first + size]
+    compile_kernel(kernel, features)([x, y])
+    assert np.array_equal(y, x < 0.5)
 
 
 @each_features

@@ -41,7 +41,7 @@ class Value(NamedTuple):
 
 
 MADE: dict[tuple[Any, ...], tuple[tuple[str, tuple[Any, ...]], ...]] = {
-    ("n", 3): (("tg.tanh({a})", ("n", 3)), ("tg.exp({a} * 0.1)", ("n", 3)), ("({a} + {b})", ("n", 3)),
+    ("n", 3): (("tg.tanh({a})", ("n", 3)), ("{a} * s", ("n", 3)), ("tg.exp({a} * 0.1)", ("n", 3)), ("({a} + {b})", ("n", 3)),
                ("{a} * {b} - {a}", ("n", 3)), ("{a} / (len(x) + 1)", ("n", 3)),
                ("{a} / (x.shape[0] + 1)", ("n", 3)), ("{a} * y.shape[0] ** -0.5", ("n", 3)),
                ("{a}[:{b}.shape[0] // 2].sum(axis=0)", (3,)), ("{a}[-2:].sum(axis=0)", (3,)),
@@ -91,6 +91,7 @@ STATEMENTS = (
                         "n = x.shape[0]; x = x * (n // 3 + 1.0) / n", "state['n'] = x.shape[0]")
     + ("if x.sum() > 0.0:", "if y[0, 0] > x.mean():", "if int((x > 0).sum()) % 2:", "if float(y.max()) < 0.9:",
        "while x.sum() > 2.0:", "if bool((y > x).any()) and x.shape[0] > 4:", "for k in range(int(y[0, 1] > 0.0) + 1):",
+       "if x.sum() > s:", "if s > 1.0:",
        "if x.mean() > 0.2: return x, x.shape[0]", "if y.sum() < -1.0: return y * x.shape[0]"))
 
 
@@ -147,13 +148,15 @@ def sized_scenarios(draw: Callable[[st.SearchStrategy], Any]) -> Scenario:
     results += ["x.shape[0]"] * draw(st.sampled_from((0, 0, 1)))
     body = "\n".join((*writer.lines, f"    return {', '.join(results)},", ""))
     idx = "    idx = tg.tensor([0, len(x) - 1])\n" if "idx" in body else ""
-    source = f"{PRELUDE}\ndef step(x, y):\n{idx}{body}"
+    source = f"{PRELUDE}\ndef step(x, y, s):\n{idx}{body}"
     events, sizes = [], [5, 8, *draw(st.lists(st.integers(2, 14), min_size=4, max_size=7)), 1,
                          *draw(st.lists(st.integers(0, 9), max_size=3))]
     tracked = draw(st.sampled_from(("False", "False", "True")))
+    numbers = draw(st.sampled_from(((0.5,), (0.5, 1.5, 2.0, -1.0))))
     for k, n in enumerate(sizes):
         events.append(Event("args", f"args, kwargs = [tensor({n}, 3, seed={k}), "
-                                    f"tensor({n}, 3, seed={k + 50}, requires_grad={tracked})], {{}}"))
+                                    f"tensor({n}, 3, seed={k + 50}, requires_grad={tracked}), "
+                                    f"{numbers[k % len(numbers)]}], {{}}"))
         if draw(st.integers(0, 9)) == 0:
             events.append(Event("change", draw(st.sampled_from((
                 "state['scale'] += 0.25", "W.data *= 0.5", "W.grad = None", "state['h'] = tensor(3, seed=9)")))))

@@ -30,6 +30,7 @@ from tracegrad.size_numbers import Formula, attrs_in_numbers, computing, formula
 from tracegrad.sized import Symbols, may_be_sized
 
 if TYPE_CHECKING:
+    from tracegrad.recorder import Recorder
     from tracegrad.replay import Root
     from tracegrad.tensors import Tensor
 
@@ -163,11 +164,17 @@ def _count(root: Root | None, replays: dict[Path, int]) -> None:
         replays[trace.path] = replays.get(trace.path, 0) + trace.replays
 
 
-def with_symbols(made: MadeTensors, symbols: Symbols) -> Makes:
+def with_symbols(made: MadeTensors, symbols: Symbols, recorder: Recorder) -> Makes:
     """What a path makes, with symbols for sizes."""
     tensors = iter(made.tensors)
-    return tuple([replace(m, attrs=symbols.symbolic(m.attrs)) if isinstance(m, MadeView) else
-                  replace(m, type=TensorType(m.type.dtype, symbols.sizes_of(next(tensors)))) for m in made.makes])
+
+    def symbolic(m: Made | MadeView) -> Made | MadeView:
+        if isinstance(m, MadeView):
+            return replace(m, attrs=symbols.symbolic(m.attrs))
+        tensor = next(tensors)
+        return replace(m, type=TensorType(m.type.dtype, symbols.sizes_of(tensor)),
+                       strides=None if m.strides is None else symbols.strides_of(tensor, recorder))
+    return tuple(map(symbolic, made.makes))
 
 
 def with_plain_attrs(made: Made | MadeView) -> Made | MadeView:
@@ -179,7 +186,8 @@ def _made_at(made: Made | MadeView, binding: Mapping[str, int]) -> Made | MadeVi
     """What a replay makes, in numbers."""
     if isinstance(made, Made):
         shape = tuple([evaluate(size, binding) for size in made.type.shape])
-        return replace(made, type=TensorType(made.type.dtype, shape))
+        strides = None if made.strides is None else tuple([evaluate(stride, binding) for stride in made.strides])
+        return replace(made, type=TensorType(made.type.dtype, shape), strides=strides)
     return replace(made, attrs={name: tuple([evaluate(size, binding) for size in value]) if _has_symbols(value)
                                 else value for name, value in made.attrs.items()})
 

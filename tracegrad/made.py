@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
 from tracegrad.dispatch import GRAD, dispatch
@@ -22,12 +23,13 @@ class Made:
 
     `order`: the axes as they lie in memory, the slowest first, where that is not their order: the program gives the
     values so. `strides` and `writeable` are those of its array, None and True where that is nothing special besides.
+    Of a path for all sizes there is one with symbols, too.
     """
 
     type: TensorType
     requires_grad: bool
     has_history: bool
-    strides: tuple[int, ...] | None = None
+    strides: tuple[Size, ...] | None = None
     writeable: bool = True
     order: tuple[int, ...] | None = None
 
@@ -38,7 +40,7 @@ class Made:
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """The Tensor, of these values."""
-        array = values if self.strides is None else laid_out(values, self.strides)
+        array = values if self.strides is None else laid_out(values, tuple(map(number_of, self.strides)))
         if self.order is not None:
             array = array.transpose(np.argsort(self.order))
         if not self.writeable:

@@ -52,7 +52,7 @@ class Resized:
         Sizes that have changed alike are one symbol.
         """
         root = self.root
-        if root.lifted or any(trace.callbacks for trace in root.traces):
+        if any(trace.callbacks for trace in root.traces):
             return None
         names: dict[tuple[Size, int], str] = {}
         given: list[tuple[Tensor, tuple[Size, ...]]] = []

@@ -113,19 +113,19 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     `resized`: one that it differs from in sizes only; then it may be recorded `for_all_sizes`.
     """
     recorder = Recorder(strict, called_from=None if front is not None else _run.__code__)
-    numbers = _Numbers(lifted, recorder)
-    given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
-    given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
     generator = Root("tg.random.default_generator", default_generator, "{0}", (default_generator,))
     ahead = resized is None or front is not None
     prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,), ahead)
 
     symbols = None
     like = resized or departure
-    if for_all_sizes and like is not None and not lifted and front is None and GRAD.anomaly is None:
+    if for_all_sizes and like is not None and front is None and GRAD.anomaly is None:
         told = any(asks_for_types(code) or catches_errors(code) for code in prediction.codes.values())
         symbols = None if told else like.symbols()
     recorder.symbols = symbols
+    numbers = _Numbers(lifted, recorder)
+    given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
+    given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
 
     def surprised() -> None:
         if symbols is not None:
@@ -162,16 +162,15 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     seen.held_cells += [cell for noted in recorder.callbacks for cell in noted.cells]
     changes = effects(prediction)
     if lifted or symbols is not None:
-        stands_for = read_lifted if symbols is None else read_size
         only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
         if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
-            with made_before(len(recorder.callbacks)):
-                again = record(function, args, kwargs, codes, frozenset(), strict, deferred, front, resized=resized,
-                               for_all_sizes=False)
-                return replace(again, numbers_read=lifted)
-        seen.result = plain(seen.result) if symbols is None else read_but_in_tuples(seen.result)
+            with made_before(len(recorder.callbacks)):      # sizes are plain first, then arguments
+                again = record(function, args, kwargs, codes, frozenset() if symbols is None else lifted, strict,
+                               deferred, front, resized=resized, for_all_sizes=False)
+                return again if symbols is not None else replace(again, numbers_read=lifted)
+        seen.result = read_but_in_tuples(plain(seen.result))
         for e in changes:
-            after = plain(e.after, replace=stands_for)
+            after = plain(e.after, replace=_read)
             if after is not e.after and e.child.write is not None:
                 store(e, after)
         changes = effects(prediction)
@@ -219,6 +218,11 @@ def _mend(front: Front, changes: list[Effect]) -> None:
         if after is not e.after and e.child.write is not None:
             store(e, after)
         front.result(e.owner)
+
+
+def _read(value: Any) -> Any:
+    """A number that stands in for another, as what it is; anything else as it is."""
+    return read_size(read_lifted(value))
 
 
 class _Numbers:
@@ -320,7 +324,7 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
                   slot_effects, rebuild, callbacks)
     grads_expected = tuple(_grads_expected(recorder, place_of_leaf, leaves))
     new = NewPath(trace, reads, sources, grads_expected, run.lifted - run.numbers_read, run.seen.kept(), symbols,
-                  () if symbols is None else with_symbols(made, symbols))
+                  () if symbols is None else with_symbols(made, symbols, recorder))
     joined = grafted(new, run.departure, name, compiling)
     if symbols is None and run.symbols is not None:
         joined.root.one_size = run.symbols.why
@@ -335,8 +339,9 @@ def _recording(run: Run, name: str, outputs: list[Tensor], makes: Sequence[Made]
     recorder, symbols = run.recorder, run.symbols
     if symbols is not None and recorder.callbacks:
         symbols.give_up("a function looks inside", recorder.callbacks[0].site.line)
-    if symbols is not None and any(m.strides is not None for m in makes):
-        symbols.give_up("a result has gaps in memory")
+    if symbols is not None and any(m.strides is not None and symbols.strides_of(t, recorder) is None
+                                   for m, t in zip(makes, outputs[len(recorder.written):])):
+        symbols.give_up("a result may have gaps in memory that are others at other sizes")
     if symbols is not None and symbols.hold:
         recording = recorder.recording(name, outputs, symbols)
         found = {symbol_name(size) for type in recording.graph.inputs for size in type.shape}

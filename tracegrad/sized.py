@@ -299,6 +299,15 @@ class Symbols:
             strides = strides_of(tensor, self, recorder)
             assume_as_here(self, self.sizes_of(tensor), strides, tuple(map(self._size, shape)), is_view)
 
+    def strides_of(self, tensor: Tensor, recorder: Recorder) -> tuple[Size, ...] | None:
+        """How many bytes apart the neighbors along each axis are, in symbols; None if that is not sure."""
+        strides = strides_of(tensor, self, recorder)
+        if strides is None:
+            return None
+        found, array = tuple([stride * tensor.itemsize for stride in strides]), tensor.memory
+        here = [evaluate(stride, self.numbers) for stride in found]
+        return found if all(n == 1 or a == b for n, a, b in zip(array.shape, here, array.strides)) else None
+
     def lay_out(self, tensor: Tensor, order: Sequence[int], recorder: Recorder) -> None:
         """A result is to lie in memory like this at all sizes, the slowest axis first."""
         if not lies_in(order, self.sizes_of(tensor), strides_of(tensor, self, recorder)):

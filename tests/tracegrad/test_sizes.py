@@ -113,7 +113,7 @@ def test_sequences_of_any_length(name: str) -> None:
     function, inputs = CALLS[name]
     tg.manual_seed(0)
     calls = [inputs(s) for s in (5, 9, 16, 33, 64, 3)]
-    compiled = compiled_at(tg.trace(function), function, calls, name != "joined")       # a result with gaps in memory
+    compiled = compiled_at(tg.trace(function), function, calls)
     assert compiled[0] and not any(compiled[2:])
 
 

@@ -1,4 +1,4 @@
-"""gemm: matrix products in registers, as LLVM text: a function compiled once for each dtype; sizes and layout are data.
+"""gemm: matrix products in registers, as LLVM text: functions compiled once for each dtype; sizes and layout are data.
 
     for each panel of c, for each stretch of terms:
       a's rows of the stretch, arranged where they do not lie well
@@ -23,7 +23,7 @@ from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, Part, Room, copy_strips, transpose
-from codegen.llvm_cpu.gemm_panels import Panel, Panels, tile
+from codegen.llvm_cpu.gemm_panels import Panel, Panels, Tile, tile
 
 MOST_ROWS = 264
 """The most rows of a panel: a stretch of them stays in the second cache while strips pass by."""
@@ -45,9 +45,12 @@ TERMS = 4
 """Terms in a turn of the innermost loop, a power of two."""
 
 
-def emit_gemm(dtype: str, symbol: str, features: Features) -> str:
-    """The text of a module with @symbol, a function of gemm_panels, for products of more than one row."""
-    gemm = _Gemm(Assembler(), dtype, features)
+def emit_gemm(dtype: str, symbol: str, features: Features, wide: bool = False) -> str:
+    """The text of a module with @symbol, a function of gemm_panels, for products of more than one row.
+
+    `wide`: for large products of many columns (see gemm_panels.tile).
+    """
+    gemm = _Gemm(Assembler(), dtype, features, tile(features, wide))
     gemm.each(gemm.panel)
     return gemm.text(symbol)
 
@@ -67,9 +70,9 @@ class Sums:
 
 
 class _Gemm(Panels):
-    def __init__(self, a: Assembler, dtype: str, features: Features):
+    def __init__(self, a: Assembler, dtype: str, features: Features, tile: Tile):
         super().__init__(a, dtype, features)
-        self.tile = tile(dtype, features)
+        self.tile = tile
         self.strip, self.margin = self.tile.vectors * self.lanes, _MARGIN // self.item
         self.rows_room = a.room((MOST_ROWS + SQUARE) * (self.tile.terms * self.item + _MARGIN))
         self.strips_room = a.room(STRIPS * (self.tile.terms * self.strip * self.item + _MARGIN))

@@ -35,17 +35,16 @@ class Tile:
     terms: int
 
 
-def tile(dtype: str, features: Features) -> Tile:
+def tile(features: Features, wide: bool = False) -> Tile:
     """For a processor with 32 registers (AVX-512) or 16: 24 sums or 12, and what is multiplied.
 
-    Of f64 3 rows of 16 columns take 0.95 to 0.96 of the time of 6 rows of 8, since half as much of a passes by. They
-    leave one register, which a multiplication before an addition would need.
+    `wide`: rather wide than high, where 16 registers allow it. That takes 0.97 to 1.0 of the time (f64 0.95), since
+    half as much of a passes by a strip, but of fewer columns more is lost. It leaves one register, which a
+    multiplication before an addition would need.
     """
     if features.vector_bytes == 64:
         return Tile(12, 4, 2, 272)
-    if dtype == "f64" and features.fma:
-        return Tile(3, 2, 4, 136)
-    return Tile(6, 4, 2, 272)
+    return Tile(3, 2, 4, 136) if wide and features.fma else Tile(6, 4, 2, 272)
 
 
 class Elements:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
@@ -18,15 +19,20 @@ from codegen.llvm_cpu import gemm
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.blas_panels import LLVM_TYPES
 from codegen.llvm_cpu.cuts import Cut, panel
-from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.gemm_panels import LITERALS
+from codegen.llvm_cpu.features import Features, host_features
+from codegen.llvm_cpu.gemm_panels import LITERALS, tile
 from codegen.llvm_cpu.gemm_rows import emit_row_product
 from codegen.schedule.plan import Matmul
 
 FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
     f"{name}_{dtype}": (emit, dtype)
-    for name, emit in (("gemm", gemm.emit_gemm), ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
+    for name, emit in (("gemm", gemm.emit_gemm), ("gemm_wide", partial(gemm.emit_gemm, wide=True)),
+                       ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
 """Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
+
+WIDE_WORK, WIDE_ROWS = 1 << 22, 64
+"""Multiply-adds and rows of a product from which on wide strips are worth a function of their own, if little of the
+last is missing: it takes as long to compile as it saves in some hundred milliseconds of products."""
 
 ARRANGED = {"copied": 5.0, "transposed": 7.5, "read": 1.2}
 """What it costs to bring an element where the innermost loop reads it (see Cut), measured."""
@@ -93,8 +99,18 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
         "rows": rows, "columns": columns, "across": across, "panels": across * down,
     }
     literals = tuple(int(value[name]) for name in LITERALS)
-    symbol = f"{'gemm_row' if m == 1 else 'gemm'}_{step.dtype}"
+    symbol = function_of(m, n, k, step.dtype, host_features())
     return MatmulLaunch(symbol, batch * across * down, (a, b, step.c), literals)
+
+
+def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
+    """Which of FUNCTIONS computes products of these sizes, if it is not BLAS."""
+    if 1 in (m, n):
+        return f"gemm_row_{dtype}"
+    lanes = features.vector_bytes // DTYPES[dtype].itemsize
+    usual, wide = (tile(features, wide).vectors * lanes for wide in (False, True))
+    fits = wide != usual and -(-n // wide) * wide <= 1.03 * (-(-n // usual) * usual)
+    return f"gemm_{'wide_' if fits and m >= WIDE_ROWS and m * n * k >= WIDE_WORK else ''}{dtype}"
 
 
 def _own_cut(m: int, transpose_a: bool, transpose_b: bool) -> Cut:

@@ -15,7 +15,7 @@ from codegen.llvm_cpu.executables import product_key, symbol_of
 from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.link import PLAIN
 from codegen.llvm_cpu.loading import Loading
-from codegen.llvm_cpu.matmul import FUNCTIONS
+from codegen.llvm_cpu.matmul import FUNCTIONS, function_of
 
 DRAFTED_WORK = 1 << 27
 """Multiply-adds of all products of a run up to which their functions are drafts first: these take four times as long,
@@ -46,7 +46,7 @@ def _work_by_function(tree: Tree) -> dict[str, int]:
             continue
         m, k, n = typical(a[-2]), typical(a[-1]), typical(b[-1])
         if 0 < m * n * k < above:
-            name = f"{'gemm_row' if 1 in (m, n) else 'gemm'}_{node.type.dtype}"
+            name = function_of(m, n, k, node.type.dtype, host_features())
             batch = prod(map(typical, node.type.shape[:-2]))
             work[name] = work.get(name, 0) + batch * m * n * k
     return work

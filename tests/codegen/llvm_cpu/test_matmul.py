@@ -231,9 +231,18 @@ def test_who_multiplies() -> None:
     assert blas_panels.multiplier(AVX512) == OWN
     assert blas_panels.multiplier(PORTABLE) == find_blas()
     blas, small, large = blas_panels.multiplier(AVX2), product_of(1023), product_of(1024)
-    assert matmul.own_function(small, blas) == "gemm_f32"
+    assert matmul.own_function(small, blas) == matmul.function_of(1023, 1023, 1023, "f32", host_features())
     assert matmul.by_blas(large, blas) == (blas.kind != "own")
     assert not matmul.by_blas(large, OWN)
+
+
+@pytest.mark.parametrize(("m", "n", "k", "name"), [
+    (512, 512, 512, "gemm_wide"), (64, 784, 512, "gemm_wide"), (64, 64, 64, "gemm"), (16, 512, 512, "gemm"),
+    (512, 10, 1024, "gemm"), (512, 80, 512, "gemm"), (512, 1, 512, "gemm_row"), (1, 512, 512, "gemm_row")])
+def test_wide_strips_are_for_large_products_that_fill_them(m: int, n: int, k: int, name: str) -> None:
+    assert matmul.function_of(m, n, k, "f32", AVX2) == f"{name}_f32"
+    for features in (AVX512, PORTABLE):
+        assert matmul.function_of(m, n, k, "f32", features) == f"{name.replace('_wide', '')}_f32"
 
 
 def product_of(size: int) -> Matmul:
@@ -256,7 +265,7 @@ def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> 
         assert of["across"] == -(-of["n"] // of["columns"])
         assert of["panels"] == of["across"] * -(-of["m"] // of["rows"])
         assert launch.chunks == 3 * of["panels"]
-        if launch.symbol.startswith("gemm_f"):
+        if not launch.symbol.startswith(("gemm_row", "blas")):
             panel = min(m, of["rows"]) * min(n, of["columns"])
             worth = panel * k >= matmul.HANDED_WORK + matmul.HANDED * min(panel, 1 << 14)
             assert worth or of["panels"] == 1 or m > MOST_ROWS or n > MOST_COLUMNS

@@ -52,7 +52,6 @@ class DeferredRun(Follower):
     """What defers the work of one recorded run, once it has begun; as a context: until the call is over."""
 
     notes_lines = False                     # the recorder does
-    watchers = 1                            # the recorder
 
     def __init__(self) -> None:
         super().__init__(_Once(), longest=sys.maxsize)

@@ -85,7 +85,7 @@ class Node:
     `sequence` grows with time, so every node comes after those its edges point to.
     """
 
-    __slots__ = ("op", "attrs", "edges", "operands", "result", "sequence", "hooks", "retained")
+    __slots__ = ("op", "attrs", "edges", "operands", "result", "sequence", "hooks", "retained", "__weakref__")
 
     def __init__(self, op: str, attrs: dict[str, Any], edges: tuple[Node | Tensor | None, ...],
                  operands: tuple[Any, ...] | None, result: Saved | Like | None):

@@ -35,10 +35,6 @@ LONGEST = 400
 ALONE = next(map(sys.getrefcount, [object()]))
 """What map(getrefcount, list) says of something that the list alone holds."""
 
-HELD_BY_PLACES = 4
-"""What getrefcount says of a Tensor that a list, the loop over it, and the places of what entered hold."""
-
-
 class Running:
     """The segment in progress: its values, what entered it, what it will write."""
 
@@ -48,7 +44,7 @@ class Running:
         self.values: list[Pending] = []                 # of each step up to the cursor
         self.inputs: list[np.ndarray] = []
         self.tensors: list[weakref.ref[Tensor]] = []    # that hold a value of it
-        self.places: dict[int, tuple[np.ndarray, int, Tensor]] = {}     # what entered, by id: its array, and its step
+        self.places: dict[int, tuple[np.ndarray, int]] = {}     # what entered, by id: its array, and its step
         self.homes: dict[int, tuple[weakref.ref[Tensor], np.ndarray]] = {}     # what is written, by id: its memory
         self.closed = False                             # is it computed, or being so?
         self.error: BaseException | None = None         # why it could not be
@@ -71,20 +67,14 @@ class Running:
         return entry is not None and entry[0]() is tensor
 
     def alone(self, tensor: Tensor) -> bool:
-        """Has it its memory to itself, but for views of it that only this segment keeps?"""
+        """Has it its memory to itself?"""
         storage = tensor.storage
-        if storage is None:
-            return True
-        most = HELD_BY_PLACES + self.follower.watchers
-        return not storage.exported and not any(
-            member is not tensor and (id(member) not in self.places or sys.getrefcount(member) > most)
-            for member in storage.members())
+        return storage is None or not storage.exported and all(member is tensor for member in storage.members())
 
     def reads(self, tensor: Tensor) -> bool:
         """Will it read memory that `tensor` is on?"""
-        storage = tensor.storage
-        return id(tensor) in self.places or storage is not None and any(
-            entered.storage is storage for _, _, entered in self.places.values())
+        array = tensor.memory
+        return any(np.may_share_memory(entered, array) for entered, _ in self.places.values())
 
 
 class Follower:
@@ -94,7 +84,6 @@ class Follower:
 
     alone_writes = False
     notes_lines = True              # do its steps tell the lines that they come from?
-    watchers = 0                    # what else holds Tensors that nobody uses any more
 
     def __init__(self, known: KnownWork, longest: int = LONGEST, keeps: bool = True):
         self.known, self._longest, self._keeps = known, longest, keeps
@@ -214,7 +203,7 @@ class Follower:
             place = None
         if place is None:
             place = self._enter(running, array)
-        running.places[id(tensor)] = array, place, tensor
+        running.places[id(tensor)] = array, place
         return place
 
     def _view(self, running: Running, tensor: Tensor) -> int | None:

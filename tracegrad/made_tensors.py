@@ -116,10 +116,12 @@ def in_memory_order(graph: Graph, orders: Mapping[int, tuple[int, ...]]) -> Grap
 
 def shared_storage(recorder: Recorder, made: list[Tensor], grads: set[int]) -> str | None:
     """The types of a result and of something else that the caller can reach on one memory: it would be a copy."""
-    inputs = [e.tensor for e in recorder.inputs if e.frozen is None or e.tensor.storage and e.tensor.storage.foreign]
+    inputs = [e.tensor for e in recorder.inputs if e.frozen is None]
     for k, t in enumerate(made):
         if id(t) in grads:
             continue
+        if t.storage is not None and t.storage.foreign:
+            return f"{type_of(t)} and an array"
         for other in (*inputs, *(m for m in made[:k] if id(m) not in grads)):
             if may_share_memory(t, other):
                 return f"{type_of(t)} and {type_of(other)}"

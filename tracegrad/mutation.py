@@ -101,11 +101,14 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
 
 
 def seen_by_nothing_else(member: Tensor) -> bool:
-    """Is the whole that `member` is a view of kept alive by it alone? Then member is a view no more."""
+    """Is the whole that `member` is a view of gone, or kept alive by it alone? Then member is a view no more."""
     view = member.view_of
-    if view is None or len(member.aliases()) > 1:
+    if view is None:
         return False
-    if sys.getrefcount(view.parent) > 2:        # the view's reference, and the argument of getrefcount
+    parent = view.parent
+    if parent is not None and sys.getrefcount(parent) > 2 + view.tracked:   # a variable, an argument, and the view
+        return False
+    if len(member.aliases()) > (parent is not None):
         return False
     member.view_of = None
     return True

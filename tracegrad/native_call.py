@@ -9,7 +9,6 @@
 """
 from __future__ import annotations
 
-import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from codegen import EntryHost, Keeping, NativeMethod, native_call
 from tracegrad.modes import MODE
 from tracegrad.recorder import ACTIVE
 from tracegrad.stats import Stats
-from tracegrad.tensors import FOLLOWERS, Saved, Storage, Tensor
+from tracegrad.tensors import FOLLOWERS, GONE, Saved, Storage, Tensor
 
 if TYPE_CHECKING:
     from tracegrad.replay import Root
@@ -66,8 +65,8 @@ def _installed(traced: type, tree: type) -> bool:
 @cache
 def _native(traced: type, tree: type) -> NativeMethod:
     keeping = Keeping(
-        kept="kept", known="saved", shared="storage", value=(Saved, "held"), owner="tensor", others=("twin",),
-        sharing=(Storage, "_saved"), foreign="foreign", gone=weakref.ref(Tensor(np.empty(0))), watching=FOLLOWERS,
+        kept="kept", known="saved", shared="storage", value=(Saved, "held"), owner="tensor",
+        sharing=(Storage, "_saved"), foreign="foreign", gone=GONE, watching=FOLLOWERS,
         keep=Tensor.keep, prepare=Tensor.prepare_write)
     host = EntryHost(
         tree=(Called, "_tree"), entry=(tree, "entry"), order=(Entry, "order"),

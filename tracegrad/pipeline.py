@@ -117,6 +117,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     ahead = resized is None or front is not None
     prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,), ahead)
 
+    recorder.outside = {id(entry.object) for entry in prediction.snapshot if entry.is_tensor}
+
     symbols = None
     like = resized or departure
     if for_all_sizes and like is not None and front is None and GRAD.anomaly is None:
@@ -297,7 +299,7 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
     for t in recorder.written.values():
         if not t.array.flags.c_contiguous:
             raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
-    if any(entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
+    if any(entry.tensor is not None and entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
     makes = [m for m in made.makes if isinstance(m, Made)]
     live = [k for k, m in enumerate(makes) if m.has_history]

@@ -1,6 +1,7 @@
 """What a Recorder notes of one run: its operations, what entered it, what Python read; and the graph that it makes."""
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,19 +14,25 @@ if TYPE_CHECKING:
     from tracegrad.tensors import Tensor
 
 Key = tuple[str, Any]
-"""A value of the run: ("input", k), ("op", k), or ("number", (text, dtype))."""
+"""A value of the run: ("input", k), ("op", k), ("number", (text, dtype)); or ("view", (op, key, attrs)) of another,
+which is an operation once it is used.
+"""
 
 
 @struct
 class RecordedOp:
-    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`?"""
+    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`, weakly?"""
 
     op: str
     args: tuple[Key, ...]
     attrs: dict[str, Attr]
     carries: bool
     line: str | None
-    node: Any = None
+    node: weakref.ref[Any] | None = None
+
+    def living(self) -> Any:
+        """The node, if there is one and something holds it."""
+        return None if self.node is None else self.node()
 
 
 @struct
@@ -63,11 +70,12 @@ class Read:
 class Input:
     """A Tensor that entered the run: its type and history on entry, and whether it takes part in differentiation.
 
+    `tensor`: None of one that came from nowhere that can be found again, and of one that is
     `frozen`: made during the run from Python numbers, so its values, as they were then, are part of the trace;
     `number`: the route of the lifted argument it is the value of; `grad_of`: it was read as the grad of this Tensor.
     """
 
-    tensor: Tensor
+    tensor: Any
     type: TensorType
     carries: bool
     history: Any

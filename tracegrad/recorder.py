@@ -9,11 +9,13 @@
 1. A Tensor that the run did not make is an input, in the order of first use.
 2. In-place writes are made functional: a Tensor stands for one value at a time, and a write gives it another.
 3. Nothing is refused by raising: an abort is noted, the run goes on eagerly.
+4. Nothing that the run made lives longer for being recorded: a weak reference to it dies when it would have died, and
+   a finalizer runs when it would have run.
 """
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextvars import ContextVar
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from tracegrad.callbacks import Noted
     from tracegrad.compared import Comparison
     from tracegrad.sized import Symbols
-    from tracegrad.tensors import Storage, Tensor
+    from tracegrad.tensors import Saved, Storage, Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)
 """The recorder of the run in progress in this context."""
@@ -44,9 +46,11 @@ class Recorder:
     `symbols`: what its sizes are, if it is to be recorded for all sizes.
 
     `called_from`: the code that calls the traced function, if numbers that the function returns may be stood for.
+    `outside`: the ids of all Tensors that a replay can find again, if that is known; they are kept by others.
     """
 
     symbols: Symbols | None = None
+    outside: Container[int] | None = None
 
     def __init__(self, strict: bool = False, called_from: CodeType | None = None) -> None:
         self.strict, self.called_from = strict, called_from
@@ -60,21 +64,35 @@ class Recorder:
         self.aborts: list[Aborted] = []
         self.callbacks: list[Noted] = []                       # functions that look inside, in order
         self._fixed: list[bool] = []                           # for each op: does it follow from guards alone?
-        self._keys: dict[int, Key] = {}
+        self._keys: dict[int, tuple[weakref.ref[Tensor | Saved], Key]] = {}    # by id, which others have later on
+        self._entered: set[int] = set()                        # the ids of inputs, those that are kept
         self._answered: set[Key] = set()                       # values that Python knows
-        self._stale: dict[int, tuple[str, Tensor, dict[str, Attr]]] = {}    # views whose memory was written since
         self._written_storages: list[Storage] = []             # shared memory that was written
         self._handed_out: list[Storage] = []                    # memory that code that is not seen may write to
         self._postponed: list[weakref.ref[Tensor]] = []        # that have their array yet to be made
-        self._known: list[Tensor] = []                         # keeps the Tensors of _keys, so that ids stay theirs
 
     # ---- reports of eager execution -----------------------------------------------------------------------
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` was made by applying a primitive to Tensors and Python numbers."""
         keys = self._operands(op, args)
-        key = self._append(RecordedOp(op, keys, attrs, result.requires_grad, user_line(), result.grad_fn), result)
-        self._bind(result, key)
+        key = self._made(op, keys, attrs, result)
+        if result.grad_fn is not None:
+            for tensor, k in zip((*args, result), (*keys, key)):
+                saved = tensor.saved() if getattr(tensor, "saved", None) is not None else None
+                if saved is not None:
+                    self._bind(saved, k)
+
+    def record_saved(self, tensor: Tensor, saved: Saved) -> None:
+        """`saved` is what `tensor` holds now."""
+        self._bind(saved, self.key(tensor))
+
+    def record_same(self, saved: Saved, tensor: Tensor) -> None:
+        """`tensor` holds what was saved."""
+        if self.knows(saved):
+            key = self._bind(tensor, self.key(saved))
+            if self.symbols is not None:
+                self.symbols.stands_for(tensor, key)
 
     def size_result(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:
         """`result` is about to be reported: what its sizes are is to be known before its history is."""
@@ -85,9 +103,9 @@ class Recorder:
     def record_write(self, target: Tensor, value: Tensor) -> None:
         """`target` was overwritten in place with what `value` holds."""
         self.key(target)
-        if id(target) not in self.written and any(i.tensor is target and i.frozen is None for i in self.inputs):
-            self.written[id(target)] = target
-        key = self._keys[id(target)] = self.key(value)
+        if id(target) in self._entered:
+            self.written.setdefault(id(target), target)
+        key = self._bind(target, self.key(value))
         if self.symbols is not None:
             self.symbols.is_at(target, key)
         if target.storage is not None:
@@ -102,7 +120,7 @@ class Recorder:
 
     def record_view(self, op: str, parent: Tensor, attrs: dict[str, Attr], view: Tensor) -> None:
         """`parent` was written, and with it `view`, which is `op` of it; that is recorded if the run uses the view."""
-        self._stale[id(view)] = op, parent, attrs
+        self._bind(view, ("view", (op, self.key(parent), attrs)))
 
     def record_detach(self, source: Tensor, result: Tensor) -> None:
         """`result` is `source` without its history, on the same storage."""
@@ -134,15 +152,17 @@ class Recorder:
         if id(tensor) in self.grads_written or id(tensor) in self.grads_read:
             return
         self.key(tensor)
-        grad = tensor._grad
-        self.grads_read[id(tensor)] = tensor, grad is not None
-        if grad is not None and id(grad) not in self._keys:
-            self._enter(grad, grad_of=tensor)
+        if id(tensor) in self._entered:
+            grad = tensor._grad
+            self.grads_read[id(tensor)] = tensor, grad is not None
+            if grad is not None and not self.knows(grad):
+                self._enter(grad, grad_of=tensor)
 
     def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         """`tensor.grad` was set."""
         self.key(tensor)
-        self.grads_written[id(tensor)] = tensor
+        if id(tensor) in self._entered:
+            self.grads_written[id(tensor)] = tensor
 
     def enter_number(self, tensor: Tensor, route: str) -> None:
         """`tensor` is the value of a number argument that is lifted."""
@@ -221,9 +241,9 @@ class Recorder:
 
     def release(self) -> None:
         """All is known of the run: keep nothing of it alive any more."""
-        for held in (self.ops, self.inputs, self._keys, self._stale, self._known, self.written, self.grads_read,
+        for held in (self.ops, self.inputs, self._keys, self._entered, self.written, self.grads_read,
                      self.grads_written, self.floats_given):
-            held.clear()
+            held.clear()        # type: ignore[attr-defined]
 
     def same_value(self, a: Key, b: Key, depth: int = 6) -> bool:
         """Are two values the same input, or the same operation of the same values?"""
@@ -233,21 +253,25 @@ class Recorder:
         return x.op == y.op and x.attrs == y.attrs and len(x.args) == len(y.args) and all(
             self.same_value(j, k, depth - 1) for j, k in zip(x.args, y.args))
 
-    def knows(self, tensor: Tensor) -> bool:
+    def knows(self, tensor: Tensor | Saved) -> bool:
         """Did the run make or use `tensor`?"""
-        return id(tensor) in self._keys
+        entry = self._keys.get(id(tensor))
+        return entry is not None and entry[0]() is tensor
 
     def made(self, tensor: Tensor) -> bool:
         """Did the run make `tensor`?"""
-        return id(tensor) in self._keys and not any(i.tensor is tensor and i.frozen is None for i in self.inputs)
+        return self.knows(tensor) and id(tensor) not in self._entered
 
-    def key(self, tensor: Tensor) -> Key:
+    def key(self, tensor: Any) -> Key:
         """The value `tensor` stands for now; a Tensor not seen before becomes an input."""
-        identity = id(tensor)
-        if self._stale and identity in self._stale:
-            op, parent, attrs = self._stale.pop(identity)
-            self.record_op(op, (parent,), attrs, tensor)
-        return self._keys[identity] if identity in self._keys else self._enter(tensor)
+        entry = self._keys.get(id(tensor))
+        if entry is None or entry[0]() is not tensor:
+            return self._enter(tensor)
+        key = entry[1]
+        if key[0] == "view":
+            op, parent, attrs = key[1]
+            return self._made(op, (parent,), attrs, tensor)
+        return key
 
     def index_of(self, tensor: Tensor) -> int:
         """The number of the input that `tensor` is; ValueError if it is none."""
@@ -258,12 +282,12 @@ class Recorder:
 
     def hooked(self) -> set[int]:
         """The ids of the operations whose results have hooks or keep grads, and that may be differentiated yet."""
-        nodes = (recorded.node for recorded in self.ops if recorded.node is not None)
-        return {id(node) for node in nodes if (node.hooks or node.retained) and not node.freed}
+        nodes = (recorded.living() for recorded in self.ops)
+        return {id(n) for n in nodes if n is not None and (n.hooks or n.retained) and not n.freed}
 
     def nodes(self) -> set[int]:
         """The ids of the operations of eager autograd that the run made."""
-        return {id(recorded.node) for recorded in self.ops if recorded.node is not None}
+        return {id(node) for recorded in self.ops if (node := recorded.living()) is not None}
 
     def graph(self, name: str, outputs: list[Tensor]) -> Graph:
         """The run as a Graph whose outputs are the values these Tensors stand for now.
@@ -319,7 +343,7 @@ class Recorder:
                     carrying.add(result.id)
                 elif recorded.op != "detach":
                     result = b.emit("detach", result)
-            node = recorded.node
+            node = recorded.living()        # no result is differentiated through one that is gone
             if node is not None:
                 if node.freed:
                     freed.add(result.id)
@@ -346,6 +370,11 @@ class Recorder:
     def _operands(self, op: str, args: tuple[Any, ...]) -> tuple[Key, ...]:
         return tuple([self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args))
                       for a in args])
+
+    def _made(self, op: str, keys: tuple[Key, ...], attrs: dict[str, Attr], result: Tensor) -> Key:
+        node = None if result.grad_fn is None else weakref.ref(result.grad_fn)
+        return self._bind(result, self._append(
+            RecordedOp(op, keys, attrs, result.requires_grad, user_line(), node), result))
 
     def _derived(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], line: str | None) -> Key:
         """A value that only a read needs, which eager execution did not compute."""
@@ -379,7 +408,10 @@ class Recorder:
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         key = "input", len(self.inputs)
         type = type_of(tensor) if self.symbols is None else self.symbols.entered(key, tensor, how.get("grad_of"))
-        self.inputs.append(Input(tensor, type, tensor.requires_grad, tensor.grad_fn, **how))
+        is_kept = "frozen" not in how and (how or self.outside is None or id(tensor) in self.outside)
+        self.inputs.append(Input(tensor if is_kept else None, type, tensor.requires_grad, tensor.grad_fn, **how))
+        if is_kept:
+            self._entered.add(id(tensor))
         if any(tensor.storage is storage for storage in self._written_storages):
             self.abort(Abort.VIEW_WRITE, f"{type_of(tensor)} shares memory that the run has written")
         if any(tensor.storage is storage for storage in self._handed_out):
@@ -395,13 +427,8 @@ class Recorder:
             self.abort(Abort.NOT_RECORDED, f"{number} beside {dtype}, which cannot hold it")
             return "number", (literal_text(0, dtype), dtype)
 
-    def _bind(self, tensor: Tensor, key: Key) -> Key:
-        identity = id(tensor)
-        if identity not in self._keys:
-            self._known.append(tensor)
-        if self._stale:
-            self._stale.pop(identity, None)
-        self._keys[identity] = key
+    def _bind(self, tensor: Tensor | Saved, key: Key) -> Key:
+        self._keys[id(tensor)] = weakref.ref(tensor), key
         return key
 
 

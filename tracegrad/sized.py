@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ from tracegrad.size_numbers import (
     python_of,
     read_size,
 )
-from tracegrad.sized_views import assume_as_here, lies_in, strides_of
+from tracegrad.sized_views import Sizes, assume_as_here, lies_in, strides_in_whole, strides_of
 from tracegrad.source_lines import user_line
 from tracegrad.stand_ins import StandIns, plain_class
 from tracegrad.tensors import Saved, Tensor
@@ -159,12 +160,13 @@ class Symbols:
         self.assumptions = Assumptions()
         self.operands: dict[Key, Formula] = {}
         self._leaves, self._taken = list(leaves), taken
-        self._swapped: list[Tensor] = []            # those that are Sized now
+        self._swapped: list[weakref.ref[Tensor]] = []           # those that are Sized now
         self._over = self._unseen = False
-        self._sized: dict[int, tuple[Tensor, tuple[Any, ...], tuple[Size, ...]]] = {}
+        self._sized: dict[int, tuple[weakref.ref[Tensor], tuple[Any, ...], tuple[Size, ...]]] = {}
+        self._strides: dict[int, tuple[weakref.ref[Tensor], Sizes | None]] = {}     # of views that may outlive it
         self._types: dict[Key, TensorType] = {}
         self._given_up: str | None = None
-        self._results: list[Tensor] = []        # of all operations
+        self._results: list[weakref.ref[Tensor]] = []           # of all operations
 
     @property
     def hold(self) -> bool:
@@ -217,8 +219,9 @@ class Symbols:
         self._over = True
         with _SWAPPING:
             while self._swapped:
-                tensor = self._swapped[-1]          # in the list until it is done, should Ctrl-C come between
-                tensor.__class__ = plain_class(tensor)
+                tensor = self._swapped[-1]()        # in the list until it is done, should Ctrl-C come between
+                if tensor is not None:
+                    tensor.__class__ = plain_class(tensor)
                 self._swapped.pop()
 
     def surprised(self) -> None:
@@ -229,11 +232,12 @@ class Symbols:
     def close(self, recorder: Recorder, result: Any) -> None:
         """All is known of the run: nothing that outlives it has SizeNumbers in it, but for tuples of its `result`."""
         self.assumptions.over = True
-        for tensor in self._results:
-            if tensor.view_of is not None:
+        for reference in self._results:
+            tensor = reference()
+            if tensor is not None and tensor.view_of is not None:
                 tensor.view_of.attrs = attrs_in_numbers(tensor.view_of.attrs)
         for recorded in recorder.ops:
-            node = recorded.node
+            node = recorded.living()
             if node is not None:
                 node.attrs = attrs_in_numbers(node.attrs)
                 for like in (node.result, *(node.operands or ())):
@@ -244,17 +248,23 @@ class Symbols:
         recorder.ops.clear()
         self._results.clear()
         self._sized.clear()
+        self._strides.clear()
         forget(self.assumptions.numbers, result)
 
     def shape_of(self, tensor: Tensor) -> tuple[Any, ...]:
         """Its shape, in SizeNumbers where there are symbols."""
         entry = self._sized.get(id(tensor))
-        return held(tensor).shape if entry is None or entry[0] is not tensor else entry[1]
+        return held(tensor).shape if entry is None or entry[0]() is not tensor else entry[1]
 
     def sizes_of(self, tensor: Tensor) -> tuple[Size, ...]:
         """Its shape, in symbols."""
         entry = self._sized.get(id(tensor))
-        return held(tensor).shape if entry is None or entry[0] is not tensor else entry[2]
+        return held(tensor).shape if entry is None or entry[0]() is not tensor else entry[2]
+
+    def strides_of(self, tensor: Tensor, recorder: Recorder) -> Sizes | None:
+        """See sized_views."""
+        entry = self._strides.get(id(tensor))
+        return strides_of(tensor, self, recorder) if entry is None or entry[0]() is not tensor else entry[1]
 
     def look_at(self, tensor: Tensor) -> None:
         """Something may read the sizes of a Tensor unseen."""
@@ -284,19 +294,19 @@ class Symbols:
                        for number, size in zip(held(tensor).shape, sizes)])
         entry = self._sized.get(id(tensor))
         with _SWAPPING:
-            if not self._over and (entry is None or entry[0] is not tensor):
+            if not self._over and (entry is None or entry[0]() is not tensor):
                 kind = SIZED.of(type(tensor))
                 if kind is None:
                     return self.give_up(f"nothing stands in for a {plain_class(tensor).__name__} as it is")
-                self._swapped.append(tensor)
+                self._swapped.append(weakref.ref(tensor))
                 tensor.__class__ = kind
-            self._sized[id(tensor)] = tensor, shape, sizes
+            self._sized[id(tensor)] = weakref.ref(tensor), shape, sizes
 
     def reshaped(self, tensor: Tensor, shape: Sequence[int], is_view: bool) -> None:
         """A reshape of `tensor` is a view of it, or a copy, and is to be that at other sizes."""
         recorder = ACTIVE.get()
         if self._given_up is None and recorder is not None:
-            strides = strides_of(tensor, self, recorder)
+            strides = self.strides_of(tensor, recorder)
             assume_as_here(self, self.sizes_of(tensor), strides, tuple(map(self._size, shape)), is_view)
 
     def strides_of(self, tensor: Tensor, recorder: Recorder) -> tuple[Size, ...] | None:
@@ -310,7 +320,7 @@ class Symbols:
 
     def lay_out(self, tensor: Tensor, order: Sequence[int], recorder: Recorder) -> None:
         """A result is to lie in memory like this at all sizes, the slowest axis first."""
-        if not lies_in(order, self.sizes_of(tensor), strides_of(tensor, self, recorder)):
+        if not lies_in(order, self.sizes_of(tensor), self.strides_of(tensor, recorder)):
             self.give_up("a result may lie in memory in another way at other sizes")
 
     # ---- what the recorder tells --------------------------------------------------------------------------------
@@ -336,6 +346,11 @@ class Symbols:
         kind, what = key
         return self._types[key] if kind in ("input", "op") else TensorType(what[1])
 
+    def stands_for(self, tensor: Tensor, key: Key) -> None:
+        """`tensor`, new, holds this value."""
+        if self._given_up is None:
+            self._enter(tensor, self.type_of(key).shape)
+
     def is_at(self, target: Tensor, key: Key) -> None:
         """`target`, of the same numbers of elements, stands for this value from now on."""
         if self._given_up is None and self.type_of(key).shape != self.sizes_of(target):
@@ -344,7 +359,7 @@ class Symbols:
     def made(self, key: Key, op: str, operands: Sequence[Key], attrs: Mapping[str, Any], result: Tensor | None) -> None:
         """A value was made by an operation."""
         if result is not None:
-            self._results.append(result)
+            self._results.append(weakref.ref(result))
         if self._given_up is not None:
             return
         given = self.symbolic(attrs)
@@ -359,6 +374,9 @@ class Symbols:
             if type_of(array) != TensorType(type.dtype, tuple([evaluate(n, self.numbers) for n in type.shape])):
                 return self.give_up(f"{op}: its result is {type_of(array)}")
             self._enter(result, type.shape)
+            recorder, view = ACTIVE.get(), result.view_of
+            if recorder is not None and view is not None and not view.tracked:      # its whole may be gone before it
+                self._strides[id(result)] = weakref.ref(result), strides_in_whole(result, view, self, recorder)
         self._assume(op, types, given, type)
 
     def _assume(self, op: str, operands: Sequence[TensorType], attrs: Mapping[str, Any], type: TensorType) -> None:

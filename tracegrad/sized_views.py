@@ -21,18 +21,22 @@ from tracegrad.size_numbers import Assumptions, Computed, is_sure
 if TYPE_CHECKING:
     from tracegrad.recorder import Recorder
     from tracegrad.sized import Symbols
-    from tracegrad.tensors import Tensor
+    from tracegrad.tensors import Tensor, View
 
 Sizes = tuple[Size, ...]
 
 
 def strides_of(tensor: Tensor, symbols: Symbols, recorder: Recorder) -> Sizes | None:
     """How many elements apart the neighbors along each axis are, in symbols; None if that is not known."""
-    view = tensor.view_of
-    if view is None or not recorder.made(tensor):
+    if tensor.view_of is None or not recorder.made(tensor):
         return strides_of_array(tensor.memory, symbols.sizes_of(tensor))
+    return strides_in_whole(tensor, tensor.view_of, symbols, recorder)
+
+
+def strides_in_whole(tensor: Tensor, view: View, symbols: Symbols, recorder: Recorder) -> Sizes | None:
+    """Those of a view, in what it is a view of."""
     parent = view.parent
-    strides = None if parent is None else strides_of(parent, symbols, recorder)
+    strides = None if parent is None else symbols.strides_of(parent, recorder)
     if parent is None or strides is None:
         return None
     attrs, sizes, before = symbols.symbolic(view.attrs), symbols.sizes_of(tensor), symbols.sizes_of(parent)

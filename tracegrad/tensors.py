@@ -36,15 +36,13 @@ FOLLOWERS: list[Any] = []
 class Saved:
     """A value saved for backward: its array, and (weakly) the Tensor that still holds exactly this value.
 
-    `held` is what stands in the place of the array where that is yet to be computed (see `pending`). `twin`: the Tensor
-    of a copy, which a recorder knows.
+    `held` is what stands in the place of the array where that is yet to be computed (see `pending`).
     """
 
-    __slots__ = ("held", "tensor", "twin", "__weakref__")
+    __slots__ = ("held", "tensor", "__weakref__")
 
     def __init__(self, held: Any, tensor: weakref.ref[Tensor]):
         self.held, self.tensor = held, tensor
-        self.twin: Tensor | None = None
 
     @property
     def array(self) -> np.ndarray:
@@ -55,25 +53,17 @@ class Saved:
         """A Tensor of the value."""
         held = self.held
         made = Tensor(held) if isinstance(held, np.ndarray) else held.tensor()
-        if self.twin is not None:
-            _recorded_as_same(self.twin, made)
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.record_same(self, made)
         return made
 
     def keep_copy(self) -> None:
         """The memory is about to be overwritten: go on with a copy."""
-        tensor = self.tensor()
-        twin = Tensor(self.array.copy())
-        if tensor is not None and _recorded_as_same(tensor, twin):
-            self.twin = twin
-        self.held, self.tensor = twin.memory, weakref.ref(twin)
-
-
-def _recorded_as_same(tensor: Tensor, copy: Tensor) -> bool:
-    """To a recorder, if there is one, a copy is the value itself by another name. Is there one?"""
-    recorder = ACTIVE.get()
-    if recorder is not None:
-        recorder.record_op("reshape", (tensor,), {"shape": tensor.shape}, copy)
-    return recorder is not None
+        tensor, recorder = self.tensor(), ACTIVE.get()
+        if tensor is not None and recorder is not None:
+            recorder.record_saved(tensor, self)
+        self.held, self.tensor = self.array.copy(), GONE
 
 
 class View:
@@ -348,6 +338,10 @@ class Tensor(Signatures):
     def aliases(self) -> list[Tensor]:
         """The other living tensors on this tensor's memory."""
         return [] if self.storage is None else [t for t in self.storage.members() if t is not self]
+
+
+GONE = weakref.ref(Tensor(np.zeros(0)))
+"""Instead of the Tensor that holds a value: there is none any more."""
 
 
 def _references_of_kept() -> int:

@@ -20,8 +20,8 @@ class Keeping:
 
     The object holds a `value`'s class in the slot `kept`, a weak reference to it in `known`, and in `shared` None or
     a `sharing`'s class: its slot has a list of such references, `foreign` True if others write to the memory unseen. A
-    value holds the array in its slot, a weak reference to the object in `owner` (`gone` if that has another array), and
-    in `others` None. `keep(object)` gives the value, and `prepare(object)` is called before it changes, unless
+    value holds the array in its slot, and a weak reference to the object in `owner` (`gone` if that has another array).
+    `keep(object)` gives the value, and `prepare(object)` is called before it changes, unless
     `watching` is empty and nothing but the object has the value.
     """
 
@@ -30,7 +30,6 @@ class Keeping:
     shared: str
     value: tuple[type, str]
     owner: str
-    others: tuple[str, ...]
     sharing: tuple[type, str]
     foreign: str
     gone: ReferenceType
@@ -90,7 +89,6 @@ class HostOffsets:
     shared: int
     value: int
     owner: int
-    value_others: tuple[int, ...]
     sharing: int
     foreign: int
 
@@ -112,5 +110,5 @@ def host_offsets(host: EntryHost) -> HostOffsets | None:
         at(*host.tree), at(*host.entry), at(*host.order), at(host.made, host.array), at(host.made, host.flag),
         each(host.made, host.others), each(*host.counts), at(host.made, keeping.kept), at(host.made, keeping.known),
         at(host.made, keeping.shared), at(*keeping.value), at(keeping.value[0], keeping.owner),
-        each(keeping.value[0], keeping.others), at(*keeping.sharing), at(keeping.sharing[0], keeping.foreign))
+        at(*keeping.sharing), at(keeping.sharing[0], keeping.foreign))
     return None if missing else offsets

@@ -118,9 +118,6 @@ def _new_value(code: EntryCode, array: str) -> str:
         code.start(code.new_label())
     code.unless(code.unequal("ptr", value, "null"), release)
     code.store("ptr", array, value, offsets.value)
-    for offset in offsets.value_others:
-        code.store("ptr", "@none", value, offset)
-    code.keep("@none", len(offsets.value_others))
     return value
 
 

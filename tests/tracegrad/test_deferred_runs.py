@@ -93,14 +93,22 @@ def test_a_result_has_its_history(interpreted: list[int]) -> None:
 @pytest.mark.parametrize("kind", ["Tensor", "Pending"])
 def test_what_something_else_holds_is_computed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def holding(self: deferred_runs.DeferredRun, root: Any, tensors: Any, recorder: Recorder) -> None:
-        sine = next(t for t in recorder._known if isinstance(t, Deferred) and held(t).step.op == "sin")
+        sine = made.pop(0)
+        assert isinstance(sine, Deferred) and held(sine).step.op == "sin"
+        made.clear()
         others.append(sine if kind == "Tensor" else held(sine))
         del sine
         replay(self, root, tensors, recorder)
 
+    def making(self: deferred_runs.DeferredRun, *of_op: Any) -> Any:
+        made.append(defer(self, *of_op))
+        return made[-1]
+
+    made: list[Any] = []
     others: list[Any] = []
-    replay = deferred_runs.DeferredRun.replay
+    replay, defer = deferred_runs.DeferredRun.replay, deferred_runs.DeferredRun.defer
     monkeypatch.setattr(deferred_runs.DeferredRun, "replay", holding)
+    monkeypatch.setattr(deferred_runs.DeferredRun, "defer", making)
     x = large()
     result = tg.trace(lambda x: tg.sin(x) * 2.0 + 1.0)(x)
     np.testing.assert_array_equal(others[0].array, np.sin(x.numpy()))

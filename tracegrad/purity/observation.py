@@ -131,7 +131,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
     codes, library = seen.codes, prediction.library
     trusted: dict[int, CodeType] = {}                   # code of the library that ran
     core = set[int]()                                   # the ids of that of CORE
-    judged: dict[Any, tuple[bool, Any]] = {}            # callees and codes are kept, so that ids stay theirs
+    judged: dict[Any, tuple[bool, Any]] = {}            # functions and codes are kept, so that ids stay theirs
     on_self: set[int] = set()                           # code that may read any attribute of its first argument
     uneventful: set[int] = set()                        # code that was entered, and is entered again like any other
     reference: FrameType | None = None                  # of an op, running; or what runs outside
@@ -169,7 +169,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
             name = _identity(arg)
             verdict = judged.get(name)
             if verdict is None:
-                verdict = judged[name] = is_pure_function(arg), arg
+                verdict = judged[name] = is_pure_function(arg), arg if type(name) is int else None
             if not verdict[0] and not _is_trusted(library, frame, arg):
                 seen.refuse(Abort.UNKNOWN_CALL, _name(arg), line_of(user_frame(frame)))
 

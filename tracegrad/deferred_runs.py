@@ -24,9 +24,9 @@ import numpy as np
 from codegen import DONE
 from tracegrad.deferred_work import SMALL, KnownWork, Work, Written
 from tracegrad.dispatch import FOLLOWER, GRAD
-from tracegrad.follow import asks_for_types
+from tracegrad.follow import may_ask_for_types
 from tracegrad.follower import ALONE, Follower, Running
-from tracegrad.pending import Deferred, Pending, held, put_array, put_pending
+from tracegrad.pending import Deferred, Pending, held, put_array
 from tracegrad.purity.prediction import Prediction
 from tracegrad.recorder import Recorder
 from tracegrad.replay import Root
@@ -65,7 +65,7 @@ class DeferredRun(Follower):
     def begin(self, prediction: Prediction) -> None:
         """From here on this thread defers its work, if that may be and is worth it."""
         large = any(entry.is_tensor and entry.object.nbytes >= LARGE for entry in prediction.snapshot)
-        if not large or GRAD.anomaly is not None or any(map(asks_for_types, prediction.codes.values())):
+        if not large or GRAD.anomaly is not None or may_ask_for_types(prediction):
             return
         arrays = any(issubclass(type(entry.object), (np.ndarray, bytearray)) for entry in prediction.snapshot)
         self.alone_writes = prediction.complete and not (arrays or prediction.hides)
@@ -133,13 +133,9 @@ class DeferredRun(Follower):
 
     # ---- the work -----------------------------------------------------------------------------------------------
 
-    def compute(self, running: Running) -> None:
-        with self._lock:
-            parked, self._parked = self._parked, []
-            if not self._whole.closed:
-                for target, pending, _ in parked:
-                    put_pending(target, pending)
-            super().compute(running)
+    def _to_write(self, running: Running) -> list[tuple[Tensor, int, np.ndarray]]:
+        parked, self._parked = self._parked, []
+        return [(target, pending.step.index, home) for target, pending, home in parked] or super()._to_write(running)
 
     def finish(self) -> None:
         """See Follower.finish; it may be called again."""

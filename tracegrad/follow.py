@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -22,6 +23,9 @@ from tracegrad.dispatch import FOLLOWER
 from tracegrad.follower import Follower
 from tracegrad.grafting import Departure
 from tracegrad.modes import eager
+from tracegrad.purity.bytecode import steps
+from tracegrad.purity.code_facts import only_raises
+from tracegrad.purity.prediction import Prediction
 from tracegrad.source_lines import is_inside
 from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS
@@ -32,7 +36,7 @@ NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
 that computed something else than its Python is not to be compiled in another way."""
 
 
-ASKS_FOR_TYPES = frozenset({"type", "__class__"})
+ASKS_FOR_TYPES = frozenset({"type", "__getattribute__", "getattr_static"})
 """Names in code that could tell a Tensor whose array is yet to come from another."""
 
 _STANDARD = os.path.dirname(os.__file__) + os.sep
@@ -41,10 +45,20 @@ UNCONCERNED = tuple(_STANDARD + name for name in ("logging" + os.sep, "warnings.
 """Code that asks for the types of other things, and of Tensors for their text at most."""
 
 
+@lru_cache(maxsize=4096)
 def asks_for_types(code: CodeType) -> bool:
-    """Could `code` tell a Tensor whose array is yet to come from another?"""
+    """Could `code` tell a Tensor whose array is yet to come from another, but in the text of an error it raises?"""
     file = code.co_filename
-    return not (ASKS_FOR_TYPES.isdisjoint(code.co_names) or is_inside(file) or file.startswith(UNCONCERNED))
+    if ASKS_FOR_TYPES.isdisjoint(code.co_names) or is_inside(file) or file.startswith(UNCONCERNED):
+        return False
+    program = steps(code)
+    return any(step.value in ASKS_FOR_TYPES and not only_raises(code, program, k) for k, step in enumerate(program)
+               if step.kind in ("global", "attribute", "import from"))
+
+
+def may_ask_for_types(prediction: Prediction) -> bool:
+    """Could anything that may run?"""
+    return prediction.asks_for_types or any(map(asks_for_types, prediction.codes.values()))
 
 
 def may_follow(reasons: Sequence[Aborted]) -> bool:
@@ -87,14 +101,13 @@ class Follow:
     def __init__(self, name: str, compiling: Compiling):
         self.known = KnownWork(name, compiling)
         self._patience, self._stats = Patience(), compiling.stats
+        self.tells = False          # could anything that a run may enter tell a Tensor whose array is yet to come?
 
-    def may(self, reasons: Sequence[Aborted], codes: Iterable[CodeType]) -> bool:
-        """Is a call to be followed that is not replayed for these reasons? `codes`: what earlier runs entered."""
-        if any(map(asks_for_types, codes)):
-            return False
-        return may_follow(reasons) and self._patience.allows(self.known)
+    def may(self, reasons: Sequence[Aborted]) -> bool:
+        """Is a call to be followed that is not replayed for these reasons?"""
+        return not self.tells and may_follow(reasons) and self._patience.allows(self.known)
 
-    def at_new_sizes(self, tree: TraceTree, codes: Iterable[CodeType], args: tuple, kwargs: Mapping[str, Any],
+    def at_new_sizes(self, tree: TraceTree, args: tuple, kwargs: Mapping[str, Any],
                      departure: Departure | None) -> bool:
         """Is this call to be followed since it differs from those that are replayed in sizes, which none had before?
 
@@ -102,7 +115,7 @@ class Follow:
         """
         if departure is not None and (departure.root in tree.roots or not departure.segment.growth.for_one_size):
             return False
-        return (tree.has_many_sizes and not any(map(asks_for_types, codes)) and self.known.families < Patience.STEPS
+        return (tree.has_many_sizes and not self.tells and self.known.families < Patience.STEPS
                 and (departure is not None or tree.has_new_sizes(args, kwargs)))
 
     def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], comes_again: bool = True) -> Any:

@@ -265,8 +265,10 @@ class Follower:
                 return False
             target.keep_saved()
             running.homes[id(target)] = weakref.ref(target), settled
-        put_pending(target, new)
-        return True
+        if put_pending(target, new):
+            return True
+        running.homes.pop(id(target), None)
+        return False
 
     # ---- looks --------------------------------------------------------------------------------------------------
 
@@ -294,16 +296,15 @@ class Follower:
         self._over = True
 
     def _compute(self, running: Running) -> None:
-        targets = [(target, home) for reference, home in running.homes.values()
-                   if (target := reference()) is not None and type(held(target)) is Pending]
-        written = tuple((held(target).step.index, self._home(running, target, home)) for target, home in targets)
-        by_targets = Counter(k for k, _ in written)
+        targets = self._to_write(running)
+        written = tuple((k, self._home(running, target, home)) for target, k, home in targets)
+        by_targets = Counter(k for target, k, _ in targets if type(held(target)) is Pending)
         values, last = running.values, running.cursor
         wanted = [k for k, n in zip(range(last.index + 1), map(sys.getrefcount, values)) if n > ALONE + by_targets[k]]
         if wanted or written:
             bases = tuple(sorted({values[k].step.base for k in wanted}))
             work = self.known.find(last, bases, written, self._keeps)
-            homes = [home for _, home in targets]
+            homes = [home for *_, home in targets]
             inputs = running.inputs[:last.entered]
             began, by = begin(), "native code"
             arrays, interruption = work.run(inputs, homes)
@@ -322,13 +323,18 @@ class Follower:
             if interruption is not None:
                 raise interruption
 
+    def _to_write(self, running: Running) -> list[tuple[Tensor, int, np.ndarray]]:
+        """What is to be written: for whom, the step of its value, to which memory."""
+        return [(target, held(target).step.index, home) for reference, home in running.homes.values()
+                if (target := reference()) is not None and type(held(target)) is Pending]
+
     @staticmethod
     def _hand_over(running: Running, wanted: list[int], arrays: dict[int, np.ndarray],
-                   targets: list[tuple[Tensor, np.ndarray]]) -> None:
+                   targets: list[tuple[Tensor, int, np.ndarray]]) -> None:
         """Give Tensors their arrays."""
         for k in wanted:
             deliver(running.values, k, arrays)
-        for target, home in targets:
+        for target, _, home in targets:
             put_array(target, home)
         for reference in running.tensors:
             tensor = reference()

@@ -15,7 +15,7 @@ from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING, INEXACT, bool_, name_of, promote
 from tracegrad.lifted import LiftedNumber
 from tracegrad.recorder import ACTIVE
-from tracegrad.size_numbers import SizeNumber, index
+from tracegrad.size_numbers import index, is_size
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -57,7 +57,7 @@ def operand(op: str, x: Any) -> Any:
         return x
     if type(x) is LiftedNumber:
         return x.read()
-    if type(x) is SizeNumber:
+    if is_size(x):
         return x
     if isinstance(x, np.generic):       # a NumPy scalar is as weak as a Python number
         x = x.item()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tracegrad.stand_ins import StandIns
+from tracegrad.stand_ins import SWAPPING, StandIns, become, plain_class, put_class
 from tracegrad.steps import Step, dummy
 from tracegrad.tensors import Saved, Tensor
 
@@ -59,6 +59,8 @@ class Deferred(Tensor):
     """A Tensor that holds a Pending."""
 
     __slots__ = ()
+
+    __class__ = property(plain_class, put_class)
 
     @property
     def array(self) -> np.ndarray:
@@ -129,24 +131,27 @@ DEFERRED = StandIns(Deferred)
 def defer(pending: Pending) -> Tensor:
     """A new Tensor that holds a Pending."""
     tensor = Tensor(pending)        # type: ignore[arg-type]
-    tensor.__class__ = Deferred
+    tensor.__class__ = Deferred         # no other thread has it yet
     pending.segment.tensors.append(weakref.ref(tensor))
     return tensor
 
 
-def put_pending(tensor: Tensor, pending: Pending) -> None:
-    """`tensor` stands for this value from now on."""
-    _hold(tensor, pending)
-    if not isinstance(tensor, Deferred):
-        kind = DEFERRED.of(type(tensor))
-        assert kind is not None
-        tensor.__class__ = kind
+def put_pending(tensor: Tensor, pending: Pending) -> bool:
+    """`tensor` stands for this value from now on; False, and it does not, if nothing can stand in for it now: another
+    thread may have begun to record with it.
+    """
+    with SWAPPING:
+        kind = type(tensor) if isinstance(tensor, Deferred) else DEFERRED.of(type(tensor))
+        if kind is not None:
+            become(tensor, kind, _hold, pending)
+        return kind is not None
 
 
 def put_array(tensor: Tensor, array: np.ndarray) -> None:
-    """`tensor`, which held a Pending, has its array."""
-    _hold(tensor, array)
-    tensor.__class__ = DEFERRED.plain(type(tensor))
+    """`tensor` has its array, if it holds a Pending."""
+    with SWAPPING:
+        if isinstance(tensor, Deferred):
+            become(tensor, DEFERRED.plain(type(tensor)), _hold, array)
 
 
 def settle(tensor: Tensor) -> None:
@@ -154,8 +159,9 @@ def settle(tensor: Tensor) -> None:
     pending: Any = held(tensor)
     if type(pending) is Pending:
         array = pending.demand()
-        if held(tensor) is pending:         # not so if it was among those that the computing gave their arrays
-            put_array(tensor, array)
+        with SWAPPING:
+            if held(tensor) is pending:     # not so if it was among those that the computing gave their arrays
+                put_array(tensor, array)
 
 
 def layout_of(tensor: Tensor) -> tuple[tuple[int, ...] | None, bool]:

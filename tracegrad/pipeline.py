@@ -31,7 +31,7 @@ from tracegrad.deferred_runs import DeferredRun
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
-from tracegrad.follow import asks_for_types
+from tracegrad.follow import asks_for_types, may_ask_for_types
 from tracegrad.generators import Generator, default_generator
 from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain, read_lifted
@@ -49,7 +49,7 @@ from tracegrad.replay import GradEffect, SlotEffect, Trace
 from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.segments import KnownPath, Path
-from tracegrad.size_numbers import read_but_in_tuples, read_size
+from tracegrad.size_numbers import NO_NUMBER_HAS, read_but_in_tuples, read_size
 from tracegrad.sized import Symbols
 from tracegrad.spans import begin, end
 from tracegrad.stand_ins import plain_class
@@ -100,6 +100,7 @@ class Run:
     departure: Departure | None = None      # the root it left, and how
     symbols: Symbols | None = None          # what its sizes are, if it was recorded for all sizes
     undoable: bool = False                  # did it change nothing but its arguments?
+    tells: bool = False                     # could code in reach, or that ran, tell a Tensor whose array is to come?
 
 
 @collector_paused
@@ -119,10 +120,11 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
 
     recorder.outside = {id(entry.object) for entry in prediction.snapshot if entry.is_tensor}
 
-    symbols = None
+    symbols, tells = None, may_ask_for_types(prediction)
     like = resized or departure
     if for_all_sizes and like is not None and front is None and GRAD.anomaly is None:
-        told = any(asks_for_types(code) or catches_errors(code) for code in prediction.codes.values())
+        told = (tells or any(map(catches_errors, prediction.codes.values()))
+                or not NO_NUMBER_HAS.isdisjoint(prediction.mentions.attributes))
         symbols = None if told else like.symbols()
     recorder.symbols = symbols
     numbers = _Numbers(lifted, recorder)
@@ -205,7 +207,8 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
                tuple(e for e in changes if e.kind is Kind.SLOT),
                frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
                codes | frozenset(seen.codes.values()), seconds, front, departure, symbols,
-               not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
+               not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts),
+               tells or any(map(asks_for_types, seen.codes.values())))
 
 
 def _run(function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:

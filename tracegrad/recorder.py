@@ -90,7 +90,7 @@ class Recorder:
     def record_same(self, saved: Saved, tensor: Tensor) -> None:
         """`tensor` holds what was saved."""
         if self.knows(saved):
-            key = self._bind(tensor, self.key(saved))
+            key = self._bind(tensor, self._keys[id(saved)][1])
             if self.symbols is not None:
                 self.symbols.stands_for(tensor, key)
 
@@ -243,7 +243,7 @@ class Recorder:
         """All is known of the run: keep nothing of it alive any more."""
         for held in (self.ops, self.inputs, self._keys, self._entered, self.written, self.grads_read,
                      self.grads_written, self.floats_given):
-            held.clear()        # type: ignore[attr-defined]
+            held.clear()
 
     def same_value(self, a: Key, b: Key, depth: int = 6) -> bool:
         """Are two values the same input, or the same operation of the same values?"""
@@ -262,7 +262,7 @@ class Recorder:
         """Did the run make `tensor`?"""
         return self.knows(tensor) and id(tensor) not in self._entered
 
-    def key(self, tensor: Any) -> Key:
+    def key(self, tensor: Tensor) -> Key:
         """The value `tensor` stands for now; a Tensor not seen before becomes an input."""
         entry = self._keys.get(id(tensor))
         if entry is None or entry[0]() is not tensor:
@@ -290,15 +290,11 @@ class Recorder:
         return {id(node) for recorded in self.ops if (node := recorded.living()) is not None}
 
     def graph(self, name: str, outputs: list[Tensor]) -> Graph:
-        """The run as a Graph whose outputs are the values these Tensors stand for now.
-
-        `detach` stands wherever eager autograd stopped (detach(), no_grad, constants of a Function), so that
-        differentiating the graph gives what differentiating the run would have given.
-        """
+        """The run as a Graph whose outputs are the values these Tensors stand for now."""
         return self.recording(name, outputs).graph
 
     def recording(self, name: str, outputs: list[Tensor], sizes: Symbols | None = None) -> Recording:
-        """The graph, what was read, and what is known of its derivatives.
+        """The graph, what was read, and what is known of its derivatives. `detach` stands where eager autograd stopped.
 
         With `sizes`, those of the run, it is the graph for all sizes: numbers that are computed from sizes are its last
         inputs.

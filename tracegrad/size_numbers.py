@@ -6,7 +6,8 @@
     range(n), f"{n}"        24: b is 24 from here on, and the run is no run for all sizes any more
 
 It is no int, so nothing reads it unseen: what Python cannot do without the number is a read, and reads are assumptions.
-What needs no assumption, since it is so for every b from 2 on, makes none.
+What needs no assumption, since it is so for every b from 2 on, makes none. Ints and floats are of two classes, since
+they have not the same methods.
 """
 from __future__ import annotations
 
@@ -106,12 +107,15 @@ class Assumptions:
 
 
 class SizeNumber:
-    """The number `_number` of the run that is being recorded, which is `_formula` in any.
+    """The number `_number` of the run that is being recorded, which is `_formula` in any: a SizeInt or a SizeFloat.
 
     Beside a run of its own it is that number, and nothing else.
     """
 
     __slots__ = ("_number", "_formula", "_assumptions")
+
+    def __new__(cls, number: int | float, *rest: Any) -> SizeNumber:
+        return object.__new__(SizeInt if type(number) is int else SizeFloat)
 
     def __init__(self, number: int | float, formula: Formula, assumptions: Assumptions):
         self._number, self._formula, self._assumptions = number, formula, assumptions
@@ -147,11 +151,31 @@ class SizeNumber:
         return holds
 
 
+class SizeInt(SizeNumber):
+    """An int."""
+
+    __slots__ = ()
+
+
+class SizeFloat(SizeNumber):
+    """A float."""
+
+    __slots__ = ()
+
+
+_CLASSES = frozenset({SizeInt, SizeFloat})
+
+
+def is_size(value: object) -> bool:
+    """Is it a SizeNumber? isinstance would ask some objects for what they stand for."""
+    return type(value) in _CLASSES
+
+
 def is_live(number: SizeNumber) -> bool:
     """Is it one of the run that is being recorded?"""
     recorder = ACTIVE.get()
     symbols = None if recorder is None else recorder.symbols
-    return symbols is not None and number._assumptions is symbols.assumptions
+    return symbols is not None and number._assumptions is symbols.assumptions and not symbols.assumptions.over
 
 
 def is_number(other: object) -> bool:
@@ -161,12 +185,12 @@ def is_number(other: object) -> bool:
 
 def formula_of(number: Any) -> Formula:
     """What a number is, whatever the sizes are."""
-    return number._formula if type(number) is SizeNumber and is_live(number) else number_in(number)
+    return number._formula if is_size(number) and is_live(number) else number_in(number)
 
 
 def read_size(value: Any) -> Any:
     """A SizeNumber's value, which the run depends on from now on; anything else as it is."""
-    if type(value) is SizeNumber:
+    if is_size(value):
         value._assumptions.fix(value._formula, value._number)
         return value._number
     return value
@@ -176,7 +200,7 @@ def read_but_in_tuples(value: Any) -> Any:
     """A result with SizeNumbers that a replay can make anew, alone or in tuples, as they are; others are read."""
     if type(value) is tuple:
         return tuple(map(read_but_in_tuples, value))
-    return value if type(value) is SizeNumber else plain(value, replace=read_size)
+    return value if is_size(value) else plain(value, replace=read_size)
 
 
 def surely_equal(a: int, b: int) -> bool:
@@ -186,12 +210,12 @@ def surely_equal(a: int, b: int) -> bool:
 
 def number_in(value: Any) -> Any:
     """What a SizeNumber is in this run, for code that depends on it in no other way than that; else the value."""
-    return value._number if type(value) is SizeNumber else value
+    return value._number if is_size(value) else value
 
 
 def numbers_in(values: Sequence[Any]) -> tuple[Any, ...]:
     """`number_in` of each."""
-    return tuple([value._number if type(value) is SizeNumber else value for value in values])
+    return tuple([value._number if is_size(value) else value for value in values])
 
 
 def attrs_in_numbers(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,13 +225,12 @@ def attrs_in_numbers(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 def index(size: Any) -> int:
     """operator.index, of which a SizeNumber comes as it is."""
-    is_size = type(size) is SizeNumber and type(size._number) is int
-    return size if is_size else operator.index(size)
+    return size if type(size) is SizeInt else operator.index(size)      # type: ignore[return-value]
 
 
 def floating_number(number: Any) -> float:
     """float(number), of which a SizeNumber is one again."""
-    if type(number) is not SizeNumber:
+    if not is_size(number):
         return float(number)
     return SizeNumber(float(number._number), number._formula, number._assumptions)      # type: ignore[return-value]
 
@@ -219,7 +242,7 @@ def _computing(name: str, reflected: bool) -> Callable[..., Any]:
         if takes_over(other):
             return NotImplemented
         a, b = (other, self) if reflected else (self, other)
-        if is_live(self) and not modulus and (type(other) is SizeNumber or is_number(other)):
+        if is_live(self) and not modulus and (is_size(other) or is_number(other)):
             formula = computed(name, a, b)
             if formula is not None:
                 number = function(number_in(a), number_in(b))
@@ -270,7 +293,7 @@ def _comparing(name: str) -> Callable[[SizeNumber, Any], Any]:
     def method(self: SizeNumber, other: Any) -> Any:
         if takes_over(other):
             return NotImplemented
-        if type(other) is not SizeNumber and not is_number(other):
+        if not is_size(other) and not is_number(other):
             is_none = other is None or isinstance(other, str | bytes | tuple | list | dict | set)
             return NotImplemented if is_none else function(read_size(self), other)
         holds = function(self._number, number_in(other))
@@ -314,6 +337,10 @@ for _name in "add sub mul truediv floordiv mod pow".split():
     setattr(SizeNumber, f"__r{_name}__", _computing(_name, True))
 for _name in MIRRORED:
     setattr(SizeNumber, f"__{_name}__", _comparing(_name))
-for _name in ("divmod rdivmod lshift rshift and or xor rlshift rrshift rand ror rxor "
-              "abs index invert int float hash str repr format round trunc floor ceil").split():
+for _name in "divmod rdivmod abs int float hash str repr format round trunc floor ceil dir".split():
     setattr(SizeNumber, f"__{_name}__", _reading(_name))
+for _name in "lshift rshift and or xor rlshift rrshift rand ror rxor index invert".split():
+    setattr(SizeInt, f"__{_name}__", _reading(_name))
+
+NO_NUMBER_HAS = frozenset(dir(SizeInt)) - frozenset(dir(int))
+"""Names by which code could tell it from a number; that code is not given any."""

@@ -11,7 +11,7 @@
 """
 from __future__ import annotations
 
-import threading
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
@@ -24,7 +24,7 @@ from codegen.ir.ops import OPS
 from codegen.ir.references import literal_text
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
-from tracegrad.left_behind import forget
+from tracegrad.left_behind import forget, forget_in_frames
 from tracegrad.pending import held
 from tracegrad.recorded import Key
 from tracegrad.recorder import ACTIVE
@@ -36,13 +36,14 @@ from tracegrad.size_numbers import (
     SizeNumber,
     attrs_in_numbers,
     computing,
+    is_size,
     numbers_in,
     python_of,
     read_size,
 )
 from tracegrad.sized_views import Sizes, assume_as_here, lies_in, strides_in_whole, strides_of
 from tracegrad.source_lines import user_line
-from tracegrad.stand_ins import StandIns, plain_class
+from tracegrad.stand_ins import SWAPPING, StandIns, become, plain_class, put_class
 from tracegrad.tensors import Saved, Tensor
 
 if TYPE_CHECKING:
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
     from tracegrad.results import Leaves, Rebuild
 
 _hold = Tensor.__dict__["array"].__set__
-
-_SWAPPING = threading.RLock()
-"""Held where Tensors that other threads may have, too, get their stand-ins, so that one run does."""
-
 
 def symbols_of_run() -> Symbols | None:
     """Those of the run that is being recorded in this context, if it has any."""
@@ -65,6 +62,7 @@ class Sized(Tensor):
     """A Tensor with SizeNumbers in its shape."""
 
     __slots__ = ()
+    __class__ = property(plain_class, put_class)
 
     @property
     def array(self) -> np.ndarray:
@@ -188,7 +186,7 @@ class Symbols:
                   if (name := symbol_name(size)) is not None}
 
         def leaves_as(value: Any, place: Any, source: Any) -> Rebuild | None:
-            if type(value) is not SizeNumber:
+            if not is_size(value):
                 return otherwise(value, place, source)
             if not places.keys() >= self.numbers.keys():
                 raise UnknownResult("a size of a tensor that nothing leads to")
@@ -206,7 +204,7 @@ class Symbols:
 
     def begin(self) -> None:
         """The run begins: what it is given is Sized, unless it is in another run."""
-        with _SWAPPING:
+        with SWAPPING:
             if all(SIZED.of(type(tensor)) for tensor, _ in self._leaves):
                 for tensor, sizes in self._leaves:
                     self._enter(tensor, sizes)
@@ -217,17 +215,22 @@ class Symbols:
     def end(self) -> None:
         """The Python of the run is over: its Tensors are Tensors like others. It may be called again."""
         self._over = True
-        with _SWAPPING:
+        with SWAPPING:
             while self._swapped:
                 tensor = self._swapped[-1]()        # in the list until it is done, should Ctrl-C come between
                 if tensor is not None:
-                    tensor.__class__ = plain_class(tensor)
+                    become(tensor, plain_class(tensor))
                 self._swapped.pop()
 
     def surprised(self) -> None:
-        """Code is about to run that nothing is known of: it may tell these Tensors from others."""
+        """Code is about to run that nothing is known of: it may tell these Tensors and numbers from others."""
         self.give_up("code ran that could not be found before it ran")
         self.end()
+        self.assumptions.over = True
+        self._sized.clear()
+        self._strides.clear()
+        forget_in_frames(sys._getframe(1))
+        forget(self.assumptions.numbers, None)
 
     def close(self, recorder: Recorder, result: Any) -> None:
         """All is known of the run: nothing that outlives it has SizeNumbers in it, but for tuples of its `result`."""
@@ -261,15 +264,15 @@ class Symbols:
         entry = self._sized.get(id(tensor))
         return held(tensor).shape if entry is None or entry[0]() is not tensor else entry[2]
 
-    def strides_of(self, tensor: Tensor, recorder: Recorder) -> Sizes | None:
-        """See sized_views."""
+    def steps_of(self, tensor: Tensor, recorder: Recorder) -> Sizes | None:
+        """How many elements apart the neighbors along each axis are, in symbols; None if that is not known."""
         entry = self._strides.get(id(tensor))
         return strides_of(tensor, self, recorder) if entry is None or entry[0]() is not tensor else entry[1]
 
     def look_at(self, tensor: Tensor) -> None:
         """Something may read the sizes of a Tensor unseen."""
         for size in () if self._unseen else self.shape_of(tensor):
-            if type(size) is SizeNumber:
+            if is_size(size):
                 read_size(size)
 
     def unread(self, method: Callable[[], Any]) -> Any:
@@ -293,25 +296,25 @@ class Symbols:
         shape = tuple([SizeNumber(number, size, self.assumptions) if isinstance(size, Dim) else size
                        for number, size in zip(held(tensor).shape, sizes)])
         entry = self._sized.get(id(tensor))
-        with _SWAPPING:
+        with SWAPPING:
             if not self._over and (entry is None or entry[0]() is not tensor):
                 kind = SIZED.of(type(tensor))
                 if kind is None:
                     return self.give_up(f"nothing stands in for a {plain_class(tensor).__name__} as it is")
                 self._swapped.append(weakref.ref(tensor))
-                tensor.__class__ = kind
+                become(tensor, kind)
             self._sized[id(tensor)] = weakref.ref(tensor), shape, sizes
 
     def reshaped(self, tensor: Tensor, shape: Sequence[int], is_view: bool) -> None:
         """A reshape of `tensor` is a view of it, or a copy, and is to be that at other sizes."""
         recorder = ACTIVE.get()
         if self._given_up is None and recorder is not None:
-            strides = self.strides_of(tensor, recorder)
+            strides = self.steps_of(tensor, recorder)
             assume_as_here(self, self.sizes_of(tensor), strides, tuple(map(self._size, shape)), is_view)
 
     def strides_of(self, tensor: Tensor, recorder: Recorder) -> tuple[Size, ...] | None:
         """How many bytes apart the neighbors along each axis are, in symbols; None if that is not sure."""
-        strides = strides_of(tensor, self, recorder)
+        strides = self.steps_of(tensor, recorder)
         if strides is None:
             return None
         found, array = tuple([stride * tensor.itemsize for stride in strides]), tensor.memory
@@ -320,14 +323,14 @@ class Symbols:
 
     def lay_out(self, tensor: Tensor, order: Sequence[int], recorder: Recorder) -> None:
         """A result is to lie in memory like this at all sizes, the slowest axis first."""
-        if not lies_in(order, self.sizes_of(tensor), self.strides_of(tensor, recorder)):
+        if not lies_in(order, self.sizes_of(tensor), self.steps_of(tensor, recorder)):
             self.give_up("a result may lie in memory in another way at other sizes")
 
     # ---- what the recorder tells --------------------------------------------------------------------------------
 
     def operand(self, number: Any, dtype: str) -> Key | None:
         """The key of a number that an operation takes; None if it is a number like any other."""
-        if type(number) is not SizeNumber or number._assumptions is not self.assumptions:
+        if not is_size(number) or number._assumptions is not self.assumptions:
             return None
         key = "size", (literal_text(number._number, dtype), dtype, number._formula)
         self.operands[key] = number._formula
@@ -411,5 +414,5 @@ class Symbols:
                 for name, value in attrs.items()}
 
     def _size(self, value: Any) -> Any:
-        is_size = type(value) is SizeNumber and value._assumptions is self.assumptions
-        return value._formula if is_size and not isinstance(value._formula, Computed) else read_size(value)
+        is_own = is_size(value) and value._assumptions is self.assumptions
+        return value._formula if is_own and not isinstance(value._formula, Computed) else read_size(value)

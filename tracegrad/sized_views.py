@@ -36,7 +36,7 @@ def strides_of(tensor: Tensor, symbols: Symbols, recorder: Recorder) -> Sizes | 
 def strides_in_whole(tensor: Tensor, view: View, symbols: Symbols, recorder: Recorder) -> Sizes | None:
     """Those of a view, in what it is a view of."""
     parent = view.parent
-    strides = None if parent is None else symbols.strides_of(parent, recorder)
+    strides = None if parent is None else symbols.steps_of(parent, recorder)
     if parent is None or strides is None:
         return None
     attrs, sizes, before = symbols.symbolic(view.attrs), symbols.sizes_of(tensor), symbols.sizes_of(parent)

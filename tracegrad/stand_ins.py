@@ -3,14 +3,24 @@
     x.__class__ = DEFERRED.of(Tensor)           x.__class__ = DEFERRED.plain(type(x))
 
 1. A Tensor has one stand-in at a time: there is none for a stand-in.
-2. What is made of a Tensor is of the class that it has when nothing stands in for it.
+2. What is made of a Tensor is of the class that it has when nothing stands in for it; that is its `__class__`, and its
+   name is what errors say.
+3. Other threads never see a class beside an array that is not for it.
 """
 from __future__ import annotations
 
+import operator
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from tracegrad.outside import QUIET
 from tracegrad.tensors import Tensor
+
+SWAPPING = threading.RLock()
+"""Held where Tensors that other threads may have, too, get a stand-in, or their class again."""
+
+_set_class = object.__dict__["__class__"].__set__
 
 _KINDS: dict[type, StandIns] = {}
 """By each stand-in those that it is of."""
@@ -23,6 +33,7 @@ class StandIns:
 
     def __init__(self, base: type[Tensor]):
         self._base = base
+        base.__name__, base.__qualname__, base.__module__ = Tensor.__name__, Tensor.__qualname__, Tensor.__module__
         self._names = frozenset(name for name in vars(base) if not name.startswith("__"))
         self._of: dict[type, type] = {Tensor: base}
         self._plain: dict[type, type] = {base: Tensor}
@@ -71,4 +82,12 @@ def put_class(tensor: Tensor, kind: type[Tensor]) -> None:
     found = kind if stand_ins is None else stand_ins.of(kind)
     if found is None:
         tensor.array                # noqa: B018 - nothing stands in for it once this is there, or its sizes are read
-    tensor.__class__ = found or kind
+    become(tensor, found or kind)
+
+
+def become(tensor: Tensor, kind: type, hold: Callable[[Tensor, Any], None] | None = None, held: Any = None) -> None:
+    """`tensor` is of this class, and `hold(tensor, held)`, at once: no Python runs in between, in no thread."""
+    if hold is None:
+        _set_class(tensor, kind)
+    else:
+        list(map(operator.call, (_set_class, hold), (tensor, tensor), (kind, held)))

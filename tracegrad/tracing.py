@@ -241,7 +241,7 @@ class Traced(Called):
     def _miss(self, tree: TraceTree, args: tuple, kwargs: dict, adopted: Adopted | None = None,
               departure: Departure | None = None) -> Any:
         """No known path: record this run if that may succeed, else run eagerly. `departure`: how it left a root."""
-        if adopted is None and self._follow.at_new_sizes(tree, self._codes, args, kwargs, departure):
+        if adopted is None and self._follow.at_new_sizes(tree, args, kwargs, departure):
             return self._follow.call(self.eager, args, kwargs, comes_again=False)
         if not self._lock.acquire(blocking=False):          # another thread is recording
             return self._not_replayed(self._reason if may_follow(self._reason) else (), args, kwargs, adopted)
@@ -258,7 +258,7 @@ class Traced(Called):
 
     def _not_replayed(self, reason: Sequence[Aborted], args: tuple, kwargs: dict, adopted: Adopted | None) -> Any:
         """Run a call for which there is no path, nor will be: followed, or else eagerly."""
-        follows = adopted is None and self._follow.may(reason, self._codes)
+        follows = adopted is None and self._follow.may(reason)
         if not follows or reason and self._strict:
             self.stats.eager_calls += 1
         if reason:
@@ -314,6 +314,7 @@ class Traced(Called):
         run = pipeline.record(self.eager, *given, self._codes, lifted, self._strict, deferred, front, departure, like)
         looks_further, self._codes = run.codes != self._codes, run.codes
         self._numbers.read |= run.numbers_read
+        self._follow.tells |= run.tells
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
             self._makes_arrays = True
         if run.error is not None:

@@ -16,6 +16,7 @@ import pytest
 import tracegrad as tg
 from codegen.ir.dims import symbol
 from tracegrad import sized
+from tracegrad.deferred_runs import DeferredRun
 from tracegrad.pending import DEFERRED
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.sized import SIZED, Sized, Symbols
@@ -257,3 +258,55 @@ def test_what_stands_in_stands_in_for_another_class() -> None:
     assert type(made) is SIZED.of(tg.nn.Parameter) and plain_class(made) is tg.nn.Parameter
     put_class(made, Counted)
     assert type(made) is Counted
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
+@pytest.mark.parametrize("how", ["recorded", "followed", "to be made"])
+def test_another_thread_begins_to_record_with_what_is_to_be_written(
+        how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    w, begun, over = tg.zeros(600, 400), threading.Event(), threading.Event()
+    lines: list[str] = []
+
+    def other() -> None:
+        with run_of(w):
+            begun.set()
+            over.wait(20)
+
+    @as_library
+    def meet(*of_method: Any) -> Any:
+        if not begun.is_set():
+            thread.start()
+            begun.wait(20)
+        return None if how == "to be made" else method(*of_method)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        w.add_(x)
+        if how == "followed":
+            lines.append("added")
+        return x * 2
+
+    where: Any = (DeferredRun, "replay") if how == "to be made" else (tg.Tensor, "keep_saved")
+    method, thread, traced = getattr(*where), threading.Thread(target=other), tg.trace(f)
+    if how == "followed":
+        traced(tg.zeros(600, 400))
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, meet)
+        result = traced(tg.ones(600, 400))
+    kind = type(w)
+    over.set()
+    thread.join()
+    assert kind is Sized and type(w) is tg.Tensor and (w.numpy() == 1).all() and (result.numpy() == 2).all()
+    traced(tg.ones(600, 400))
+    assert (w.numpy() == 2).all()
+
+
+def test_what_errors_and_users_see_of_a_stand_in_is_the_class_it_stands_for() -> None:
+    x = tg.ones(12, 4)
+    with run_of(x):
+        x.__class__ = tg.nn.Parameter
+        assert type(x) is SIZED.of(tg.nn.Parameter) and x.__class__ is tg.nn.Parameter
+        x.__class__ = tg.Tensor
+        assert type(x) is Sized and repr(type(x)) == repr(tg.Tensor)
+        with pytest.raises(TypeError, match="'Tensor' object is not callable"):
+            x()                         # type: ignore[operator]
+    assert type(x) is tg.Tensor

@@ -141,7 +141,7 @@ def _find_facts(code: CodeType) -> Facts:
                 attributes.add("__match_args__")
                 attributes.update(constants)
             case "format" | "format with spec":
-                if _only_raises(code, program, k):
+                if only_raises(code, program, k):
                     if_raised = True
                 else:
                     by_identity = True
@@ -159,7 +159,7 @@ def _find_facts(code: CodeType) -> Facts:
         if not isinstance(value, str) or kind not in ("global", "attribute", "import from"):
             continue
         if value in LOOKS_AT_IDENTITY:
-            if _only_raises(code, program, k):
+            if only_raises(code, program, k):
                 if_raised = True
             else:
                 by_identity = True
@@ -209,7 +209,7 @@ def _strings(code: CodeType) -> list[str]:
     return found
 
 
-def _only_raises(code: CodeType, program: list[Step], k: int) -> bool:
+def only_raises(code: CodeType, program: list[Step], k: int) -> bool:
     """Does control, from step k on, go straight to a raise that this frame cannot catch?"""
     if not code.co_exceptiontable:
         for step in program[k:]:

@@ -133,6 +133,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
     core = set[int]()                                   # the ids of that of CORE
     judged: dict[Any, tuple[bool, Any]] = {}            # functions and codes are kept, so that ids stay theirs
     on_self: set[int] = set()                           # code that may read any attribute of its first argument
+    unpredicted: set[int] = set()                       # code that nothing is known of
     uneventful: set[int] = set()                        # code that was entered, and is entered again like any other
     reference: FrameType | None = None                  # of an op, running; or what runs outside
 
@@ -157,10 +158,13 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 enter(frame)
             if key in on_self:
                 look_at_self(frame)
+            if key in unpredicted and seen.surprised is not None:
+                seen.surprised()
             if frame.f_code.co_name == "__exit__" and any(
                     issubclass(type(v), BaseException) for v in arguments(frame)):
                 seen.caught = True
-            if key not in on_self and frame.f_code.co_name != "__exit__" and (key in codes or key in trusted):
+            if (key not in on_self and key not in unpredicted and frame.f_code.co_name != "__exit__"
+                    and (key in codes or key in trusted)):
                 uneventful.add(key)
         elif event == "return":
             if arg is None and key in codes and frame.f_code.co_code[frame.f_lasti] not in LEAVING:
@@ -188,8 +192,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 user = user_frame(frame)
                 line = first_line(code) if user is frame else line_of(user)
                 seen.unpredicted.append(Aborted(Abort.UNSEEN_CODE, code.co_qualname, line))
-                if seen.surprised is not None:
-                    seen.surprised()
+                unpredicted.add(id(code))
 
     def look_at_self(frame: FrameType) -> None:
         """Its first argument is expected to be of a class that has it as a method: of others few attributes count."""

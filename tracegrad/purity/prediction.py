@@ -45,7 +45,10 @@ class Root:
 
 @struct(eq=False)
 class Prediction:
-    """What a call may read. `complete`: was everything in reach walked?"""
+    """What a call may read. `complete`: was everything in reach walked?
+
+    `asks_for_types`: does anything but its own name lead to `type`? Code may ask for classes that does not say so.
+    """
 
     fn: Callable[..., Any]
     args: tuple[Any, ...]
@@ -59,6 +62,7 @@ class Prediction:
     stamps: Stamps
     complete: bool
     hides: bool                     # was anything met that guards cannot watch?
+    asks_for_types: bool
 
     @property
     def codes(self) -> dict[int, CodeType]:
@@ -88,7 +92,7 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
     kept.keep(walk.mentions.codes.values())
     snapshot = walk.snapshot()
     return Prediction(fn, args, dict(kwargs), roots, library, walk.mentions, snapshot, frozenset(walk.names_met),
-                      settings, Stamps(snapshot), complete=not walk.too_far, hides=walk.hides)
+                      settings, Stamps(snapshot), not walk.too_far, walk.hides, walk.asks_for_types)
 
 
 def _name(fn: Any) -> str:
@@ -113,6 +117,7 @@ class _Walk:
         self.mentions, self.ahead = mentions, ahead
         self.names_met = set[str]()
         self.too_far = False
+        self.asks_for_types = any(root.value is type for root in roots)
         self._library, self._grew = library, False
         self._names_before = set[str]()                         # mentioned when the last round began
         self._how_before: tuple[Any, ...] = ()                  # and how things were looked at
@@ -179,6 +184,7 @@ class _Walk:
         part = self._parts[key] = parts_of(view, o, via)
         if type(o) is FunctionType and view.is_value(via):
             self._values.add(key)
+        self.asks_for_types |= any(child.value is type and child.via != "type" for child in part.children)
         self._todo += [(child.value, child.via) for child in part.children
                        if type(child.value) not in PLAIN and id(child.value) not in self._met]
 

@@ -10,6 +10,11 @@
 3. A store comes as soon as what it stores is known, in the order of the roots.
 4. What an earlier pass has computed, and would be dear to compute again, is shelved by that pass while there is room;
    beyond that, what takes long to compute and is stored anyway is loaded by later passes.
+5. Where there is too little room, or sizes are symbols and nobody knows how much it is, what takes long to compute is
+   left meanwhile in the place of a result that comes later, at the same point:
+
+    pass j < n: v4 = exp v3; v5 = accumulate sum v4; store b1 .. v4
+    pass j < n: v6 = load b1 ..; v7 = div v6 v5; store b1 .. v7
 """
 from __future__ import annotations
 
@@ -39,6 +44,7 @@ from codegen.schedule.kernel import (
 from codegen.schedule.nest import Nest, plain_axis
 from codegen.schedule.shelves import MOST_POINTS, WORTH, shelf_points
 from codegen.schedule.tile import Layout
+from codegen.schedule.value_types import dtypes_of
 
 AXIS_NAMES = "ijklmnopqrstuvwxyz"
 
@@ -73,6 +79,12 @@ class _Passes:
         outer_vector = chosen.vector in nest.outer
         points = shelf_points(nest.inner, outer_vector, nest.extents)
         self.shelf = MOST_POINTS + 1 if points is None else points
+        taken = [s.buffer for s in (*nest.statements, *nest.roots) if isinstance(s, Load | Gather | Store | Scatter)]
+        self.lenders = [root for root in nest.inner_roots if self.shelf > MOST_POINTS and isinstance(root, Store)
+                        and taken.count(root.buffer) == 1]      # roots not stored yet, in whose place there is nothing
+        self.lent: dict[int, Store] = {}            # expressions that are left in the place of such a root
+        self.made_in: dict[int, int] = {}           # the pass that an expression of `before` was made in
+        self.found: list[tuple[bool, list[Statement]]] = []     # passes so far: do they run over the inner axes?
         self.stored: dict[int, Store] = {}          # expressions that earlier passes stored and that this one loads
         self.count = 0
         self.body: list[Statement] = []
@@ -93,8 +105,9 @@ class _Passes:
                 pending.pop()
                 self.here[k] = self.before[k]
                 continue
-            if k in self.stored:
-                self.body.append(Load(self.stored[k].buffer, self.stored[k].index))
+            place = self.stored.get(k) or self._lent(k)
+            if place:
+                self.body.append(Load(place.buffer, place.index))
             else:
                 missing = [x for x in operands(self.nest.statements[k]) if x not in self.numbers and x not in self.here]
                 if missing:
@@ -114,6 +127,17 @@ class _Passes:
             self.shelved.add(k)
         return k in self.shelved
 
+    def _lent(self, k: int) -> Store | None:
+        """The root in whose place an expression is left by the pass that made it, if it is or is worth it."""
+        if k not in self.lent and k in self.before and self.costs[k] > CHEAP:
+            dtypes = dtypes_of((s for _, body in self.found for s in body), self.nest.params)
+            fitting = [r for r in self.lenders if self.nest.params[r.buffer].dtype == dtypes[self.before[k]]]
+            if fitting:
+                self.lent[k] = root = max(fitting, key=lambda r: self.nest.stages[r.x])
+                self.lenders.remove(root)
+                self.found[self.made_in[k]][1].append(replace(root, x=self.before[k]))
+        return self.lent.get(k)
+
     def number(self, k: int) -> int:
         return self.numbers[k] if k in self.numbers else self.here[k]
 
@@ -123,12 +147,16 @@ class _Passes:
     def store(self, root: Store | Scatter) -> None:
         for x in operands(root):
             self.place(x)
+        for k in [k for k, lender in self.lent.items() if lender is root]:
+            self.place(k)                           # before it is gone
+            del self.lent[k]
+        if root in self.lenders:
+            self.lenders.remove(root)
         self.append(root)
 
     def passes(self) -> list[tuple[bool, tuple[Statement, ...]]]:
         """The bodies of the passes, and whether each runs over the inner axes."""
         nest, needed = self.nest, self.needed()
-        found: list[tuple[bool, tuple[Statement, ...]]] = []
         for stage in range(1 + max((nest.stages[k] for k in needed), default=0)):
             for inner in (False, True):
                 self.body, self.here = [], {}
@@ -143,12 +171,14 @@ class _Passes:
                     elif nest.stages[k] == stage and self.deep[k] == inner and (not inner or k in nest.checks):
                         self.place(k)
                 if self.body:
-                    found.append((inner, tuple(self.body)))
+                    self.found.append((inner, self.body))
                 if inner:
-                    self.before |= {k: v for k, v in self.here.items() if k not in self.before}
+                    new = {k: v for k, v in self.here.items() if k not in self.before}
+                    self.before |= new
+                    self.made_in |= dict.fromkeys(new, len(self.found) - 1)
             self.stored |= {root.x: root for root in self.inner_roots if isinstance(root, Store)
                             and nest.stages[root.x] == stage and self.costs[root.x] > CHEAP}
-        return found
+        return [(inner, tuple(body)) for inner, body in self.found]
 
     def needed(self) -> list[int]:
         """The expressions that roots and checks are made of, in order."""

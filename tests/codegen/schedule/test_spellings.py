@@ -13,9 +13,11 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
-from codegen.schedule.kernel import Load, Unary
+from codegen.schedule import passes
+from codegen.schedule.kernel import Load, Store, Unary
 from codegen.schedule.kernel_interpret import run_kernel
 from codegen.schedule.plan import Plan
+from codegen.schedule.shelves import shelved_values
 
 ROWS, COLUMNS = 64, 96
 
@@ -43,9 +45,12 @@ SOFTMAXES: dict[str, Callable[[Value], Value]] = {
 }
 
 
+@pytest.mark.parametrize("room", [passes.MOST_POINTS, 0])
 @pytest.mark.parametrize("name", SOFTMAXES)
-def test_softmax_and_its_derivative(name: str) -> None:
-    """One kernel; each exponential once, what it gives is shelved."""
+def test_softmax_and_its_derivative(name: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kernel; each exponential once, what it gives is shelved, or left in a result where there is no room."""
+    monkeypatch.setattr(passes, "MOST_POINTS", room)
+
     def both(x: Value, g: Value) -> list[Value]:
         y = SOFTMAXES[name](x)
         return [y, y * (g - reduced(g * y))]
@@ -54,6 +59,20 @@ def test_softmax_and_its_derivative(name: str) -> None:
     exponentials = [s for one in kernel.passes for s in one.body if isinstance(s, Unary) and s.op == "exp"]
     assert len(exponentials) == 1 + (name == "by logarithms")
     assert sum(bool(one.axes) for one in kernel.passes) <= 4
+    assert bool(shelved_values(kernel)) == bool(room) and any(p.access == "inout" for p in kernel.params) != bool(room)
+
+
+def test_what_is_left_in_a_result_is_not_written_over_the_operand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is to be in the storage of x, which is read once more after the exponential is known."""
+    monkeypatch.setattr(passes, "MOST_POINTS", 0)
+
+    def function(x: Value) -> list[Value]:
+        e = (x - reduced(x, "max")).emit("exp")
+        return [e / reduced(e) + x]
+
+    graph = optimize(graph_of_rows(function, 1))
+    plan = agree(graph, inputs_for(graph), ((0, 0),), rtol=1e-3, atol=1e-4)
+    assert any(isinstance(s, Store) for s in kernels_of(plan)[0].passes[2].body)
 
 
 VARIANCES: dict[str, tuple[Callable[[Value], Value], int]] = {          # and how often it goes over the rows

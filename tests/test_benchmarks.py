@@ -5,6 +5,8 @@ import importlib
 import json
 import os
 import sys
+import threading
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from benchmarks import elsewhere, report, rounds
 from benchmarks.__main__ import NAMES, main
 from benchmarks.frame import Benchmark, FreshBenchmark, calls_per_sample, seconds_per_call
 from benchmarks.rounds import Row, compare, relative_difference
+from benchmarks.worker import rest
 from codegen import Ceilings
 
 FAKE = '''
@@ -123,6 +126,18 @@ def test_relative_difference():
     assert relative_difference([1.0, -4.0], [1.0, -5.0]) == pytest.approx(0.2)
     assert relative_difference([0.0], [0.0]) == 0 and relative_difference([], []) == 0
     assert relative_difference([1.0], [1.0, 2.0]) == float("inf")
+
+
+def test_a_worker_is_done_when_its_threads_are():
+    left = [1.0]                                # of processor time, which is what a thread that spins uses
+
+    def spins():
+        start = time.thread_time()
+        while left[0] > 0.0:
+            left[0] = 0.1 - (time.thread_time() - start)
+    threading.Thread(target=spins).start()
+    rest(patience=60.0)
+    assert left[0] <= 0.0
 
 
 def test_short_calls_are_timed_many_at_a_time():

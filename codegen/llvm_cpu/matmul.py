@@ -2,7 +2,7 @@
 
     c[64,512] = a[64,784] @ b[784,512]    ->    4 panels c[:, 0:128], c[:, 128:256], ...    each on one thread
 
-1. With AVX-512 our own code multiplies (see gemm; gemm_rows for one row or column). With AVX2 it does up to 1024^3:
+1. With AVX-512 our own code multiplies (see gemm; gemm_rows for one row or column). With AVX2 it does up to 1600^3:
    BLAS arranges its operands anew for each panel, which large products hardly feel and small ones do, but in return
    arranges everything, which helps against lines a power of two apart. On other processors BLAS multiplies, in larger
    panels; where there is none, our own code.
@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
 
 WIDE_WORK, WIDE_ROWS = 1 << 22, 64
 """Multiply-adds and rows of a product from which on wide strips are worth a function of their own, if little of the
-last is missing: it takes as long to compile as it saves in some hundred milliseconds of products."""
+last is missing: it takes as long to compile as it saves in some seconds of products, once for a machine."""
 
 ARRANGED = {"copied": 5.0, "transposed": 7.5, "read": 1.2}
 """What it costs to bring an element where the innermost loop reads it (see Cut), measured."""

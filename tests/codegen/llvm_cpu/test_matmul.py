@@ -230,8 +230,8 @@ def test_blas_keeps_its_threads() -> None:
 def test_who_multiplies() -> None:
     assert blas_panels.multiplier(AVX512) == OWN
     assert blas_panels.multiplier(PORTABLE) == find_blas()
-    blas, small, large = blas_panels.multiplier(AVX2), product_of(1023), product_of(1024)
-    assert matmul.own_function(small, blas) == matmul.function_of(1023, 1023, 1023, "f32", host_features())
+    blas, small, large = blas_panels.multiplier(AVX2), product_of(1625), product_of(1626)
+    assert matmul.own_function(small, blas) == matmul.function_of(1625, 1625, 1625, "f32", host_features())
     assert matmul.by_blas(large, blas) == (blas.kind != "own")
     assert not matmul.by_blas(large, OWN)
 

@@ -188,6 +188,17 @@ def test_paths_give_way_at_all_sizes() -> None:
     assert len(paths.root.traces) <= 4 and traced.stats.replays > 100
 
 
+def test_a_tensor_that_one_way_alone_computes_with_may_have_any_size() -> None:
+    def f(x: tg.Tensor, y: tg.Tensor) -> Any:
+        return (y * 2).sum(axis=0) * y.shape[0] if x.sum() > 0 else (x + 1, y.shape)
+
+    traced = tg.trace(f)
+    for k, n in enumerate((4, 5, 9, 3, 12, 30, 31, 7, 33)):
+        for sign in (-1.0, 1.0) if k != 2 else (-1.0,):
+            same(traced(values(2 * k % 5 + 2, sign), values(n)), f(values(2 * k % 5 + 2, sign), values(n)))
+    assert traced.stats.recordings == 4 and not traced.stats.follows
+
+
 def test_threads_bring_ways_at_many_sizes() -> None:
     traced = tg.trace(turns)
     wrong: list[BaseException] = []

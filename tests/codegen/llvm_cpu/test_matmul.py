@@ -18,9 +18,9 @@ from codegen.llvm_cpu import blas_panels, build, encode, matmul, products, threa
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
-from codegen.llvm_cpu.gemm import MOST_COLUMNS, MOST_ROWS
+from codegen.llvm_cpu.gemm import MOST_COLUMNS, MOST_ROWS, emit_gemm
 from codegen.llvm_cpu.gemm_panels import LITERALS
-from codegen.llvm_cpu.link import compile_object, link
+from codegen.llvm_cpu.link import PLAIN, assembly, compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
 from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.plan import Buffer, Input, Matmul, Output, Plan
@@ -234,6 +234,15 @@ def test_who_multiplies() -> None:
     assert matmul.own_function(small, blas) == matmul.function_of(1625, 1625, 1625, "f32", host_features())
     assert matmul.by_blas(large, blas) == (blas.kind != "own")
     assert not matmul.by_blas(large, OWN)
+
+
+@pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.skipif(host_features().vector_bytes != 32, reason="the registers of AVX2, where there are no more")
+def test_the_innermost_loops_keep_all_in_registers(dtype: str, wide: bool) -> None:
+    lines = assembly(emit_gemm(dtype, "gemm", AVX2, wide), PLAIN).splitlines()
+    spilled = [line for line in lines if "ymm" in line and ("(%rsp)" in line or "[rsp" in line)]
+    assert not spilled
 
 
 @pytest.mark.parametrize(("m", "n", "k", "name"), [

@@ -27,7 +27,7 @@ from tracegrad.made import Made, MadeView
 from tracegrad.made_tensors import MadeTensors
 from tracegrad.segments import Path
 from tracegrad.size_numbers import Formula, attrs_in_numbers, computing, formula_text, shown
-from tracegrad.sized import Symbols, may_be_sized
+from tracegrad.sized import Symbols, has_symbols, may_be_sized
 
 if TYPE_CHECKING:
     from tracegrad.recorder import Recorder
@@ -96,7 +96,7 @@ class AllSizes:
     def symbols_at(self, leaves: Sequence[Tensor]) -> Symbols | None:
         """The symbols, for a run that leaves a root at the sizes of these leaves; None if none are to be had."""
         numbers = self._numbers(tuple([leaf.array.shape for leaf in leaves]))
-        given = [(leaf, shape) for leaf, shape in zip(leaves, self.shapes) if _has_symbols(shape)]
+        given = [(leaf, shape) for leaf, shape in zip(leaves, self.shapes) if has_symbols(shape)]
         if numbers is None or not all(may_be_sized(leaf) for leaf, _ in given):
             return None
         return Symbols(given, dict(zip(self.symbols, numbers)))
@@ -106,7 +106,7 @@ class AllSizes:
         if root is not self.root:
             return tuple([f"{name} is {n}" for name, n in self.numbers_of(root).items()])
         shapes = [f"{source}.shape is ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-                  for source, shape in zip(root.guards.sources, self.shapes) if _has_symbols(shape)]
+                  for source, shape in zip(root.guards.sources, self.shapes) if has_symbols(shape)]
         assumed = (shown(formula) if holds else f"not {shown(formula, True)}"
                    for formula, holds in self.assumed.items())
         return (*shapes, *assumed, f"calls at sizes that were new: {self.calls}")
@@ -188,12 +188,8 @@ def _made_at(made: Made | MadeView, binding: Mapping[str, int]) -> Made | MadeVi
         shape = tuple([evaluate(size, binding) for size in made.type.shape])
         strides = None if made.strides is None else tuple([evaluate(stride, binding) for stride in made.strides])
         return replace(made, type=TensorType(made.type.dtype, shape), strides=strides)
-    return replace(made, attrs={name: tuple([evaluate(size, binding) for size in value]) if _has_symbols(value)
+    return replace(made, attrs={name: tuple([evaluate(size, binding) for size in value]) if has_symbols(value)
                                 else value for name, value in made.attrs.items()})
-
-
-def _has_symbols(value: Any) -> bool:
-    return isinstance(value, tuple) and any(isinstance(size, Dim) for size in value)
 
 
 def _grad_at(expected: GradExpected, shapes: Sequence[Shape], binding: Mapping[str, int]) -> GradExpected:

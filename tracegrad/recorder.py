@@ -382,10 +382,10 @@ class Recorder:
             self.reads.append(NumberRead(len(self.ops), key, dtype, number, what, line))
 
     def _is_known(self, key: Key) -> bool:
-        """Does a value that is read follow from what is guarded? Not at all sizes, if it was computed."""
+        """Does a value that is read follow from what is guarded? One that follows from sizes does at these alone."""
         is_known = self.is_fixed(key)
-        if is_known and self.symbols is not None and key[0] in ("op", "size"):
-            self.symbols.give_up("Python reads a value that may follow from sizes")
+        if is_known and self.symbols is not None and self.symbols.lead_to(key):
+            self.symbols.give_up("Python reads a value that follows from sizes")
         return is_known
 
     def _append(self, recorded: RecordedOp, result: Tensor | None) -> Key:

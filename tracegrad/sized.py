@@ -163,6 +163,7 @@ class Symbols:
         self._sized: dict[int, tuple[weakref.ref[Tensor], tuple[Any, ...], tuple[Size, ...]]] = {}
         self._strides: dict[int, tuple[weakref.ref[Tensor], Sizes | None]] = {}     # of views that may outlive it
         self._types: dict[Key, TensorType] = {}
+        self._led_to: set[Key] = set()          # values that sizes have a part in
         self._given_up: str | None = None
         self._results: list[weakref.ref[Tensor]] = []           # of all operations
 
@@ -354,6 +355,10 @@ class Symbols:
         if self._given_up is None:
             self._enter(tensor, self.type_of(key).shape)
 
+    def lead_to(self, key: Key) -> bool:
+        """Do sizes have a part in a value?"""
+        return key[0] == "size" or key in self._led_to
+
     def is_at(self, target: Tensor, key: Key) -> None:
         """`target`, of the same numbers of elements, stands for this value from now on."""
         if self._given_up is None and self.type_of(key).shape != self.sizes_of(target):
@@ -372,6 +377,8 @@ class Symbols:
         except (TypeRuleError, Undecided, KeyError) as refusal:
             return self.give_up(f"{op}: {refusal}")
         self._types[key] = type
+        if any(map(self.lead_to, operands)) or has_symbols(type.shape) or any(map(has_symbols, given.values())):
+            self._led_to.add(key)
         if result is not None:
             array = held(result)
             if type_of(array) != TensorType(type.dtype, tuple([evaluate(n, self.numbers) for n in type.shape])):
@@ -416,3 +423,8 @@ class Symbols:
     def _size(self, value: Any) -> Any:
         is_own = is_size(value) and value._assumptions is self.assumptions
         return value._formula if is_own and not isinstance(value._formula, Computed) else read_size(value)
+
+
+def has_symbols(value: Any) -> bool:
+    """Is it a size with symbols, or are there such among these?"""
+    return isinstance(value, Dim) or isinstance(value, tuple) and any(isinstance(size, Dim) for size in value)

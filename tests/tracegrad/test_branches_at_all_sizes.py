@@ -107,6 +107,19 @@ def test_a_value_that_follows_from_sizes_is_right_at_all() -> None:
             same(traced(values(n, sign)), f(values(n, sign)))
 
 
+def test_a_value_that_follows_from_no_size_is_known() -> None:
+    def f(x: tg.Tensor) -> tuple:
+        total, k = tg.zeros(3, dtype="float64"), 0
+        while total.abs().max() < 1.5 and k < 4:            # at first, of no input
+            total, k = total + x[k % 2], k + 1
+        return total, k
+
+    traced = tg.trace(f)
+    for n in (4, 9, 12, 5, 33, 2, 20):
+        same(traced(tg.full((n, 3), 0.6, dtype="float64")), f(tg.full((n, 3), 0.6, dtype="float64")))
+    assert traced.stats.recordings == 2
+
+
 def test_a_way_that_is_for_one_size_is_followed_at_new_ones_and_the_others_are_not() -> None:
     def f(x: tg.Tensor) -> tg.Tensor:
         if x.sum() > 0:

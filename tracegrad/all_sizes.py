@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen import CannotLower
-from codegen.ir.dims import Dim, Size, evaluate
+from codegen.ir.dims import Size, evaluate
 from codegen.ir.evaluation import size_text
 from codegen.ir.types import TensorType
 from tracegrad.entry import GradExpected, Source

@@ -3,10 +3,10 @@
 Each round is a process that has seen three sizes, and then calls once at each of some others: the median of those. A
 step is forward, backward and SGD; one that clips asks in Python whether the gradient is long, which it is at every
 other size or so (torch.compile breaks its graph there, jax is given lax.cond). Traced, the path was recorded for all
-sizes: numbers are filled into its program, which takes 25 us for one kernel and about 25 us more for each product, a root is
-made around it (35 us: guards with other shapes, where to find inputs, the Python of a replay), and it runs for the
-first time (20 us, 4 the next time). No Python of the function runs. torch.compile is told that sizes are dynamic; jax
-compiles each anew.
+sizes: numbers are filled into its program, which takes 25 us for one kernel and about 25 us more for each product, a
+root is made around it (35 us: guards with other shapes, where to find inputs, the Python of a replay), and it runs
+for the first time (20 us, 4 the next time). No Python of the function runs. torch.compile is told that sizes are
+dynamic; jax compiles each anew.
 """
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ from tracegrad.made import Made, MadeView
 from tracegrad.made_tensors import MadeTensors
 from tracegrad.segments import Path
 from tracegrad.size_numbers import Formula, attrs_in_numbers, computing, formula_text, shown
-from tracegrad.sized import Symbols, has_symbols, may_be_sized
+from tracegrad.sized import may_be_sized
+from tracegrad.symbols import Symbols, has_symbols
 
 if TYPE_CHECKING:
     from tracegrad.recorder import Recorder

@@ -26,7 +26,7 @@ from tracegrad.purity.observation import Observation
 from tracegrad.purity.read_set import ReadSet
 from tracegrad.replay import Root, Trace
 from tracegrad.segments import NotThisTree, Path, Segment, added, lowered, removed
-from tracegrad.sized import Symbols
+from tracegrad.symbols import Symbols
 from tracegrad.tensors import Tensor
 
 

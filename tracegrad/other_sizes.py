@@ -27,9 +27,10 @@ from tracegrad.purity.prediction import Prediction
 from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input
 from tracegrad.replay import Root
-from tracegrad.sized import Symbols, may_be_sized
+from tracegrad.sized import may_be_sized
 from tracegrad.source_lines import is_inside
 from tracegrad.stand_ins import plain_class
+from tracegrad.symbols import Symbols
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:

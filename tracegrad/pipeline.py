@@ -50,9 +50,9 @@ from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
 from tracegrad.segments import KnownPath, Path
 from tracegrad.size_numbers import NO_NUMBER_HAS, read_but_in_tuples, read_size
-from tracegrad.sized import Symbols
 from tracegrad.spans import begin, end
 from tracegrad.stand_ins import plain_class
+from tracegrad.symbols import Symbols
 from tracegrad.tensors import Tensor
 
 LIBRARY = Library(

@@ -34,7 +34,7 @@ from tracegrad.source_lines import user_line
 if TYPE_CHECKING:
     from tracegrad.callbacks import Noted
     from tracegrad.compared import Comparison
-    from tracegrad.sized import Symbols
+    from tracegrad.symbols import Symbols
     from tracegrad.tensors import Saved, Storage, Tensor
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=None)

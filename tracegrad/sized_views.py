@@ -20,7 +20,7 @@ from tracegrad.size_numbers import Assumptions, Computed, is_sure
 
 if TYPE_CHECKING:
     from tracegrad.recorder import Recorder
-    from tracegrad.sized import Symbols
+    from tracegrad.symbols import Symbols
     from tracegrad.tensors import Tensor, View
 
 Sizes = tuple[Size, ...]

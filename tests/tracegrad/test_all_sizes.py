@@ -17,7 +17,8 @@ import tracegrad as tg
 from codegen.ir.dims import symbol
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.size_numbers import Assumptions, SizeFloat, SizeInt, SizeNumber
-from tracegrad.sized import Sized, Symbols
+from tracegrad.sized import Sized
+from tracegrad.symbols import Symbols
 
 F = tg.nn.functional
 SIZES = (5, 9, 12, 4, 33, 2, 12, 7)

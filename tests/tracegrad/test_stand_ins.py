@@ -19,8 +19,9 @@ from tracegrad import sized
 from tracegrad.deferred_runs import DeferredRun
 from tracegrad.pending import DEFERRED
 from tracegrad.recorder import ACTIVE, Recorder
-from tracegrad.sized import SIZED, Sized, Symbols
+from tracegrad.sized import SIZED, Sized
 from tracegrad.stand_ins import plain_class, put_class
+from tracegrad.symbols import Symbols
 
 
 def in_thread(work: Callable[[], Any]) -> Any:

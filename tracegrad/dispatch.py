@@ -168,8 +168,7 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
 
 
 def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any = None) -> Tensor:
-    """A primitive op, deferred or by its reference, with its history, reported. `symbols`: what sizes are (see symbols).
-    """
+    """A primitive op, deferred or by its reference, with its history, reported. `symbols`: those of the run."""
     if FOLLOWERS:
         deferred = _deferred(op, args, attrs)
         if deferred is not None:

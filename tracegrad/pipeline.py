@@ -122,7 +122,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
 
     symbols, tells = None, may_ask_for_types(prediction)
     like = resized or departure
-    if for_all_sizes and like is not None and front is None and GRAD.anomaly is None:
+    if for_all_sizes and like is not None and GRAD.anomaly is None:
         told = (tells or any(map(catches_errors, prediction.codes.values()))
                 or not NO_NUMBER_HAS.isdisjoint(prediction.mentions.attributes))
         symbols = None if told else like.symbols()
@@ -139,10 +139,10 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     def call() -> Any:
         token = ACTIVE.set(recorder)
         try:
-            if front is not None:
-                return front.call(function, given_args, given_kwargs)
             if symbols is not None:
                 symbols.begin()
+            if front is not None:
+                return front.call(function, given_args, given_kwargs)
             result = _run(function, given_args, given_kwargs)
             recorder.settle()
             return result

@@ -170,13 +170,13 @@ class Recorder:
 
     def host_read(self, tensor: Tensor, what: str) -> None:
         """A value left for Python. One that follows from what is guarded is the same on every replay."""
-        if not self._is_known(self.key(tensor)):
+        if not self.is_known(self.key(tensor)):
             self.abort(Abort.HOST_READ, f"{what} of {type_of(tensor.array)}")
 
     def read_number(self, tensor: Tensor, what: str) -> None:
         """Python is given the one element of `tensor`, as a bool, an int or a float: from here on it knows it."""
         key, array = self.key(tensor), tensor.array
-        if self._is_known(key):
+        if self.is_known(key):
             return
         line, dtype = user_line(), type_of(array).dtype
         value: Any = array.reshape(())[()]
@@ -204,7 +204,7 @@ class Recorder:
     def compare_number(self, tensor: Tensor, number: int | float, comparisons: Sequence[Comparison]) -> bool:
         """Python is given how these comparisons with `number`, the one element of `tensor`, end: is that recorded?"""
         key, dtype = self.key(tensor), type_of(tensor.array).dtype
-        if self._is_known(key):
+        if self.is_known(key):
             return True
         if dtype == "u64" or dtype == "i64" and any(one.absolute for one in comparisons):
             return False                # there are numbers that an i64 does not hold
@@ -381,7 +381,7 @@ class Recorder:
             self._answered.add(key)
             self.reads.append(NumberRead(len(self.ops), key, dtype, number, what, line))
 
-    def _is_known(self, key: Key) -> bool:
+    def is_known(self, key: Key) -> bool:
         """Does a value that is read follow from what is guarded? One that follows from sizes does at these alone."""
         is_known = self.is_fixed(key)
         if is_known and self.symbols is not None and self.symbols.lead_to(key):

@@ -129,9 +129,9 @@ class Traced(Called):
                     kwargs: dict, adopted: Adopted | None = None) -> Any:
         self.stats.side_exits += 1
         if left_at:
-            grown = tree.grown(root, args, kwargs)
+            grown = tree.grown(root, *((args, kwargs) if adopted is None else adopted[:2]))
             if grown is not None:
-                return self._replay(tree, *grown, args, kwargs)
+                return self._replay(tree, *grown, args, kwargs, adopted)
             return self._miss(tree, args, kwargs, adopted, Departure(root, leaves, root.exits[left_at - 1]))
         self.stats.eager_calls += 1
         result = run_eagerly(self, args, kwargs)    # it raises what it is asked to, unless it catches that

@@ -20,7 +20,9 @@ from tracegrad.numpy_front.arrays import (
     Selected,
     Uncounted,
     constant,
+    has_symbols,
     holds_operands,
+    in_memory,
     is_fixed,
     isinstance_of,
     read,
@@ -29,10 +31,11 @@ from tracegrad.numpy_front.arrays import (
     select,
     tensor_of,
 )
-from tracegrad.numpy_front.layouts import laid_out
+from tracegrad.numpy_front.layouts import is_contiguous, laid_as
 from tracegrad.numpy_front.ufuncs import BOOL, kind, plain
 from tracegrad.operands import convert, scalar
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import SizeInt, index, is_size, read_size
 from tracegrad.tensors import Tensor
 
 _F, _M = functional, movement
@@ -48,17 +51,17 @@ def get_item(x: Operand, key: Any) -> Any:
         return select(x, key)
     keys = key_of(key)
     parts = keys if type(keys) is tuple else (keys,)
-    basic = all(type(k) in (int, slice) or k is None or k is Ellipsis for k in parts)
+    basic = all(type(k) in (int, SizeInt, slice) or k is None or k is Ellipsis for k in parts)
     if type(x) is Scalar and not basic:
         raise Uncounted("a scalar at an array of indices")
     found = indexing.get(x._tensor, keys)
     if not basic:
-        if found.array.ndim == 0:
+        if found.ndim == 0:
             return Scalar(found)
-        if any(isinstance_of(k, Tensor) and k.array.ndim == 0 for k in parts):
+        if any(isinstance_of(k, Tensor) and k.ndim == 0 for k in parts):
             raise Uncounted("an index that was computed selects a part that may be written to")
-        return Array(found if found.array.ndim < 2 else laid_out(found, x._tensor.array[real(key)]))
-    if found.array.ndim or Ellipsis in parts:
+        return Array(found if found.ndim < 2 else laid_as(found, x._tensor.memory[in_memory(key)]))
+    if found.ndim or Ellipsis in parts:
         return Array(found)
     return Scalar(_F.clone(found))
 
@@ -72,10 +75,10 @@ def key_of(key: Any) -> Any:
     if type(key) is list:
         key = plain(key)
         key = key.astype(INT) if key.size == 0 and type(key) is np.ndarray else key
-    if isinstance_of(key, Operand) and is_fixed(key):
+    if isinstance_of(key, Operand) and not has_symbols(key._tensor) and is_fixed(key):
         key = real(key)
     if isinstance_of(key, Operand):
-        if key._tensor.array.dtype == BOOL:
+        if key._tensor.dtype == BOOL:
             raise Uncounted("a mask: the shape of the result depends on its values")
         return key._tensor
     if type(key) is np.ndarray:
@@ -85,7 +88,7 @@ def key_of(key: Any) -> Any:
                  for v in (key.start, key.stop, key.step)]
         if any(isinstance_of(v, Operand) for v in parts):
             raise Uncounted("the bounds of a slice were computed")
-        return slice(*(v if v is None else int(v) for v in parts))
+        return slice(*(v if v is None else index(v) for v in parts))
     if isinstance_of(key, np.integer) or type(key) is LiftedNumber:
         return int(key)
     return key
@@ -111,12 +114,12 @@ def set_item(x: Array, key: Any, value: Any) -> None:
     if type(value) is Selected and value.is_whole and type(key) is Array and key.dtype == BOOL:
         recorder = ACTIVE.get()
         if recorder is not None and same_mask(recorder.key(key._tensor), value.mask_key) and (
-                value.whole.array.shape == into.array.shape):
-            whole = convert(value.whole, into.array.dtype)
+                value.whole.shape == into.shape):
+            whole = convert(value.whole, into.dtype)
             writes.copy_(into, _F.where(value.everywhere()._tensor, whole, into))
             return
-    value = value_for(value, into.array.dtype)
-    masked = _mask_of(key, into.array.ndim)
+    value = value_for(value, into.dtype)
+    masked = _mask_of(key, into.ndim)
     if masked is not None:
         _set_where(into, *masked, value)
         return
@@ -129,9 +132,13 @@ def value_for(value: Any, dtype: np.dtype) -> Tensor:
         return constant(np.array(real(value), dtype))
     value = plain(value)
     if type(value) is LiftedNumber:
-        if np.can_cast(value.tensor.array.dtype, dtype, "safe" if dtype.kind in "iu" else "same_kind"):
+        if np.can_cast(value.tensor.dtype, dtype, "safe" if dtype.kind in "iu" else "same_kind"):
             return convert(value.tensor, dtype)
         value = value.read()                            # whether it fits depends on its value
+    if is_size(value):
+        if dtype.kind in "fc" or dtype == INT and type(value) is SizeInt:
+            return convert(tensor_of(value), dtype)
+        value = read_size(value)
     if isinstance_of(value, Operand):
         if type(value) is Scalar and dtype.kind in "iu" and not np.can_cast(value.dtype, dtype):
             raise Uncounted("whether a number fits depends on its value")
@@ -153,7 +160,7 @@ def _mask_of(key: Any, ndim: int) -> tuple[Tensor, int] | None:
     (at,) = masks
     mask = tensor_of(plain(parts[at]))
     before, after = parts[:at], parts[at + 1:]
-    return mask, ndim - mask.array.ndim - len(after) if Ellipsis in before else at
+    return mask, ndim - mask.ndim - len(after) if Ellipsis in before else at
 
 
 def _is_mask(part: Any) -> bool:
@@ -163,13 +170,13 @@ def _is_mask(part: Any) -> bool:
 
 def _set_where(into: Tensor, mask: Tensor, at: int, value: Tensor) -> None:
     """x[mask] = value: the same value, or the same row, wherever the mask holds."""
-    shape, lead = into.array.shape, mask.array.ndim
-    if mask.array.shape != shape[at:at + lead]:
+    shape, lead = into.shape, mask.ndim
+    if mask.shape != shape[at:at + lead]:
         raise IndexError("the mask has another shape")
-    if value.array.ndim > (len(shape) - lead if at == 0 else 0) and value.array.size != 1:
+    if value.ndim > (len(shape) - lead if at == 0 else 0) and value.size != 1:
         raise Uncounted("at a mask: where each value goes depends on the values of the mask")
-    value = _M.reshape(value, ()) if value.array.size == 1 else value
-    mask = _M.broadcast_to(_M.reshape(mask, (*mask.array.shape, *(1,) * (len(shape) - lead - at))), shape)
+    value = _M.reshape(value, ()) if value.size == 1 else value
+    mask = _M.broadcast_to(_M.reshape(mask, (*mask.shape, *(1,) * (len(shape) - lead - at))), shape)
     writes.copy_(into, _F.where(mask, value, into))
 
 
@@ -192,16 +199,16 @@ def as_array(x: Operand, dtype: Any = None, copy: bool | None = None) -> np.ndar
 
 def length(x: Array) -> int:
     """len(x)."""
-    if not x._tensor.array.ndim:
+    if not x._tensor.ndim:
         raise TypeError("len() of unsized object")
-    return x._tensor.array.shape[0]
+    return x._tensor.shape[0]
 
 
 def rows(x: Array) -> Iterator[Any]:
     """What iterating gives."""
-    if not x._tensor.array.ndim:
+    if not x._tensor.ndim:
         raise TypeError("iteration over a 0-d array")
-    return (get_item(x, k) for k in range(x._tensor.array.shape[0]))
+    return (get_item(x, k) for k in range(x._tensor.shape[0]))
 
 
 def fill(x: Array, value: Any) -> None:
@@ -215,7 +222,7 @@ class Flat:
     __slots__ = ("_line", "base")
 
     def __init__(self, x: Array):
-        if not x._tensor.array.flags.c_contiguous:
+        if not is_contiguous(x._tensor):
             raise Uncounted("flat of an array that is not contiguous")
         self.base, self._line = x, ravel(x)
 

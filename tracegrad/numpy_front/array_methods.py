@@ -23,14 +23,15 @@ from tracegrad.numpy_front.arrays import (
     Uncounted,
     isinstance_of,
     leave,
+    number_tensor,
     real,
     tensor_of,
     wrap,
 )
-from tracegrad.numpy_front.layouts import in_order, is_by_columns, laid_out
+from tracegrad.numpy_front.layouts import in_order, is_by_columns, is_contiguous, laid_out, order_of
 from tracegrad.numpy_front.ufuncs import BOOL, compute, kind, operand, plain, reduce, target, write
 from tracegrad.numpy_front.ufuncs import call as ufunc_call
-from tracegrad.operands import convert, scalar
+from tracegrad.operands import convert
 from tracegrad.tensors import Tensor
 
 _F, _M, _N = functional, movement, numpy_functions
@@ -39,7 +40,7 @@ FLOAT, INT = np.dtype(np.float64), np.dtype(np.int64)
 
 def in_float(x: Tensor) -> Tensor:
     """Integers and bools in float64, as NumPy has it."""
-    return convert(x, FLOAT) if x.array.dtype == BOOL or x.array.dtype in INTEGRAL else x
+    return convert(x, FLOAT) if x.dtype == BOOL or x.dtype in INTEGRAL else x
 
 
 def dtype_given(dtype: Any) -> np.dtype:
@@ -71,9 +72,9 @@ def reduction(ufunc: np.ufunc) -> Callable[..., Any]:
 def mean(x: Operand, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
          where: Any = True) -> Any:
     """x.mean()."""
-    if (type(x) is Selected and x.is_whole and x.whole.array.itemsize > 2 and axis in (None, 0)
+    if (type(x) is Selected and x.is_whole and x.whole.itemsize > 2 and axis in (None, 0)
             and dtype is out is None and where is True and not keepdims):
-        each = prod(x.whole.array.shape[x.lead:]) if axis is None else 1
+        each = prod(x.whole.shape[x.lead:]) if axis is None else 1
         n = ufunc_call(np.multiply, reduce(np.add, wrap(x.mask), None), each)
         return ufunc_call(np.divide, reduce(np.add, x.replaced(in_float(x.whole)), axis), n)
     tensor = in_float(x._tensor) if dtype is None else convert(x._tensor, dtype_given(dtype))
@@ -106,7 +107,7 @@ def position(ours: Callable[..., Tensor]) -> Callable[..., Any]:
 def reshape(x: Operand, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     """x.reshape(2, 3) or x.reshape((2, 3))."""
     sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
-    if is_by_columns(x._tensor.array, order):
+    if is_by_columns(x._tensor, order):
         columns = _N.reshape(_N.transpose(x._tensor), tuple(sizes)[::-1], copy=copy)
         return Array(_N.transpose(columns))
     return like(x, _N.reshape(x._tensor, tuple(sizes), order, copy=copy))
@@ -141,9 +142,9 @@ def squeeze(x: Operand, axis: Any = None) -> Any:
 def diagonal_of(x: Operand, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """x.diagonal(): a view that is not to be written to."""
     found = diagonal(x._tensor, offset, axis1, axis2)
-    if not np.may_share_memory(found.array, x._tensor.array) and found.array.size:
+    if not np.may_share_memory(found.memory, x._tensor.memory) and found.size:
         raise Uncounted("of an array that does not lie in order")
-    found.array.flags.writeable = False
+    found.memory.flags.writeable = False
     return Array(found)
 
 
@@ -169,36 +170,36 @@ def astype(x: Operand, dtype: Any, order: Any = "K", casting: str = "unsafe", su
     if type(x) is Selected and x.is_whole and casting == "unsafe" and copy:
         return x.replaced(convert(x.whole, to))
     tensor = x._tensor
-    if not np.can_cast(tensor.array.dtype, to, casting):        # type: ignore[arg-type]
+    if not np.can_cast(tensor.dtype, to, casting):        # type: ignore[arg-type]
         raise TypeError("the rule of casting= forbids it")
-    if tensor.array.dtype == to:
+    if tensor.dtype == to:
         return x if not copy else copied(x, order)
-    return like(x, laid_out(convert(tensor, to), np.empty_like(tensor.array, to, order)))
+    return like(x, laid_out(convert(tensor, to), order_of(tensor, order)))
 
 
 def like(x: Operand, tensor: Tensor) -> Any:
     """A scalar of a scalar where it has no axes, an array of an array."""
-    return Scalar(tensor) if type(x) is Scalar and not tensor.array.ndim else Array(tensor)
+    return Scalar(tensor) if type(x) is Scalar and not tensor.ndim else Array(tensor)
 
 
 def copied(x: Operand, order: Any = "C") -> Any:
     """x.copy()."""
     if type(x) is Selected and x.is_whole:
         return x.replaced(x.whole)
-    return like(x, laid_out(_F.clone(x._tensor), np.empty_like(x._tensor.array, order=order)))
+    return like(x, laid_out(_F.clone(x._tensor), order_of(x._tensor, order)))
 
 
 def view(x: Operand, *dtype: Any) -> Any:
     """x.view(): another array on the same memory."""
     if dtype:
         raise Uncounted("in another dtype")
-    return like(x, _M.reshape(x._tensor, x._tensor.array.shape) if x._tensor.array.flags.c_contiguous
+    return like(x, _M.reshape(x._tensor, x._tensor.shape) if is_contiguous(x._tensor)
                 else indexing.get(x._tensor, Ellipsis))
 
 
 def conjugate(x: Operand) -> Any:
     """x.conj(): of real numbers the array itself."""
-    return like(x, compute(np.conjugate, (x,))) if x._tensor.array.dtype.kind == "c" else x
+    return like(x, compute(np.conjugate, (x,))) if x._tensor.dtype.kind == "c" else x
 
 
 def clip(x: Operand, min: Any = None, max: Any = None, out: Any = None, **options: Any) -> Any:
@@ -206,7 +207,7 @@ def clip(x: Operand, min: Any = None, max: Any = None, out: Any = None, **option
     if options:
         raise Uncounted(f"with {', '.join(options)}=")
     bounds = [b for b in (min, max) if b is not None]
-    common = np.result_type(x._tensor.array.dtype, *(_weak(b) for b in bounds))
+    common = np.result_type(x._tensor.dtype, *(_weak(b) for b in bounds))
     result = convert(x._tensor, common)
     if min is not None:
         result = compute(np.maximum, (wrap(result), min))
@@ -223,16 +224,16 @@ def _weak(x: Any) -> Any:
 
 def dot(x: Operand, other: Any, out: Any = None) -> Any:
     """x.dot(y)."""
-    common = np.result_type(x._tensor.array.dtype, kind(plain(other)) if not np.isscalar(other) else _weak(other))
+    common = np.result_type(x._tensor.dtype, kind(plain(other)) if not np.isscalar(other) else _weak(other))
     if common == BOOL:
         raise Uncounted("of bools")
     a, b = (operand(plain(v), common) for v in (x, other))
-    return done(_N.dot(a, b if isinstance_of(b, Tensor) else scalar(b, common)), out)
+    return done(_N.dot(a, b if isinstance_of(b, Tensor) else number_tensor(b, common)), out)
 
 
 def round_to(x: Operand, decimals: int = 0, out: Any = None) -> Any:
     """x.round(2)."""
-    if x._tensor.array.dtype not in FLOATING:
+    if x._tensor.dtype not in FLOATING:
         if decimals < 0:
             raise Uncounted("of integers to tens")
         return done(_F.clone(x._tensor), out)
@@ -272,15 +273,15 @@ def argsort(x: Operand, axis: int | None = -1, kind: Any = None, order: Any = No
 
 def refuse_sorting(x: Operand, order: Any) -> None:
     """Uncounted for what is not sorted along an axis."""
-    if order is not None or not x._tensor.array.ndim:
+    if order is not None or not x._tensor.ndim:
         raise Uncounted("with order=, or without axes")
 
 
 def searchsorted(x: Operand, v: Any, side: str = "left", sorter: Any = None) -> Any:
     """x.searchsorted(v)."""
-    common = np.result_type(x._tensor.array.dtype, _weak(v))
+    common = np.result_type(x._tensor.dtype, _weak(v))
     values = operand(plain(v), common)
-    values = values if isinstance_of(values, Tensor) else scalar(values, common)
+    values = values if isinstance_of(values, Tensor) else number_tensor(values, common)
     order = None if sorter is None else tensor_of(sorter)
     return wrap(sorting.searchsorted(convert(x._tensor, common), values, side=side, sorter=order))
 
@@ -290,12 +291,12 @@ def searchsorted(x: Operand, v: Any, side: str = "left", sorter: Any = None) -> 
 
 def real_part(x: Operand) -> Any:
     """x.real: of real numbers the array itself."""
-    return like(x, complex_numbers.real(x._tensor)) if x._tensor.array.dtype.kind == "c" else x
+    return like(x, complex_numbers.real(x._tensor)) if x._tensor.dtype.kind == "c" else x
 
 
 def imaginary_part(x: Operand) -> Any:
     """x.imag."""
-    if x._tensor.array.dtype.kind != "c":
+    if x._tensor.dtype.kind != "c":
         raise Uncounted("of real numbers")
     return like(x, complex_numbers.imag(x._tensor))
 
@@ -311,7 +312,10 @@ class Flags:
     def __getattr__(self, name: str) -> Any:
         if name not in LAYOUT:
             leave(Abort.NOT_RECORDED, f"the flag {name} of an array")
-        return getattr(self._of._tensor.array.flags, name)
+            return getattr(self._of._tensor.array.flags, name)
+        c = is_contiguous(self._of._tensor) if name not in ("f_contiguous", "fortran") else False
+        f = is_contiguous(self._of._tensor, by_columns=True) if name not in ("c_contiguous", "contiguous") else False
+        return f and not c if name == "fnc" else c or f
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name.lower())

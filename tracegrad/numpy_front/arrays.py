@@ -18,13 +18,15 @@ import numpy as np
 from codegen.ir.types import NAMES
 from tracegrad import dtypes
 from tracegrad.aborts import Abort
+from tracegrad.dispatch import dispatch
 from tracegrad.functional import clone
 from tracegrad.indexing import get
 from tracegrad.lifted import LiftedNumber
 from tracegrad.movement import reshape, stack
-from tracegrad.operands import convert
+from tracegrad.operands import convert, scalar
 from tracegrad.purity.observation import ERROR_STATE
 from tracegrad.recorder import ACTIVE
+from tracegrad.size_numbers import is_size, number_in, read_size
 from tracegrad.tensors import Tensor
 
 MOST_ABORTS = 20        # what follows the first abort changes nothing; a few are kept to tell
@@ -49,7 +51,8 @@ class Operand:
 
     def __getattr__(self, name: str) -> Any:
         """What only the memory has: strides, flags, base, ..."""
-        value = getattr(real(self), name)           # AttributeError is NumPy's
+        getattr(in_memory(self), name)              # AttributeError is NumPy's
+        value = getattr(real(self), name)
         leave(Abort.NOT_RECORDED, f"the attribute {name} of an array")
         return value
 
@@ -75,10 +78,10 @@ class Array(Operand):
     def _reshape(self, shape: Any) -> bool:
         """Give the array another shape, where it is one that the run made and its memory allows it."""
         before, recorder = self._tensor, ACTIVE.get()
-        if recorder is None or not recorder.made(before) or before.array.size == 0:
+        if recorder is None or not recorder.made(before) or before.size == 0:
             return False
         after = reshape(before, shape)
-        if not np.may_share_memory(after.array, before.array):
+        if not np.may_share_memory(after.memory, before.memory):
             return False
         self._tensor = after
         return True
@@ -91,7 +94,7 @@ class Scalar(Operand):
 
     @property                   # type: ignore[misc]
     def __class__(self) -> type:
-        return self._tensor.array.dtype.type
+        return self._tensor.dtype.type
 
     def __hash__(self) -> int:
         read(self, "hash")
@@ -108,7 +111,7 @@ class Selected(Array):
     __slots__ = ("_elements", "lead", "mask", "mask_key", "whole")
 
     def __init__(self, whole: Tensor, mask: Tensor, mask_key: Any):
-        for name, value in (("whole", whole), ("mask", mask), ("mask_key", mask_key), ("lead", mask.array.ndim),
+        for name, value in (("whole", whole), ("mask", mask), ("mask_key", mask_key), ("lead", mask.ndim),
                             ("_elements", None)):
             object.__setattr__(self, name, value)
 
@@ -117,10 +120,10 @@ class Selected(Array):
         """The elements."""
         if self._elements is None:
             recorder = ACTIVE.get()
-            if recorder is not None and recorder.is_fixed(self.mask_key):
-                elements = get(self.whole, tuple(map(constant, np.nonzero(self.mask.array))))
+            if recorder is not None and recorder.is_known(self.mask_key):
+                elements = get(self.whole, tuple(map(constant, np.nonzero(self.mask.memory))))
             else:
-                leave(Abort.HOST_READ, f"how many elements of a mask {list(self.mask.array.shape)} hold")
+                leave(Abort.HOST_READ, f"how many elements of a mask {list(self.mask.shape)} hold")
                 elements = Tensor(self.whole.array[self.mask.array])
             object.__setattr__(self, "_elements", elements)
         return self._elements
@@ -128,7 +131,7 @@ class Selected(Array):
     @property
     def rank(self) -> int:
         """The axes beside the one that is selected along."""
-        return self.whole.array.ndim - self.lead
+        return self.whole.ndim - self.lead
 
     @property
     def is_whole(self) -> bool:
@@ -137,7 +140,7 @@ class Selected(Array):
 
     def everywhere(self) -> Array:
         """The mask, with an axis of size 1 for each that is not selected along."""
-        shape = self.mask.array.shape
+        shape = self.mask.shape
         return Array(reshape(self.mask, (*shape, *(1,) * self.rank)))
 
     def replaced(self, whole: Tensor) -> Selected:
@@ -153,8 +156,8 @@ class Selected(Array):
 def select(x: Operand, mask: Operand) -> Selected:
     """x[mask], of masks that lie along the leading axes of x; Uncounted where nothing records."""
     recorder = ACTIVE.get()
-    shape, lead = x._tensor.array.shape, mask._tensor.array.ndim
-    if recorder is None or not lead or mask._tensor.array.shape != shape[:lead]:
+    shape, lead = x._tensor.shape, mask._tensor.ndim
+    if recorder is None or not lead or mask._tensor.shape != shape[:lead]:
         raise Uncounted("a mask of another shape")
     return Selected(clone(x._tensor), clone(mask._tensor), recorder.key(mask._tensor))
 
@@ -173,16 +176,21 @@ def leave(reason: Abort, detail: str) -> None:
 
 
 def is_fixed(operand: Operand) -> bool:
-    """Do its values follow from what guards watch, and from no input of the run?"""
+    """Do its values follow from what guards watch, and from no input of the run? If so they are read."""
     recorder = ACTIVE.get()
-    return recorder is None or recorder.is_fixed(recorder.key(operand._tensor))
+    return recorder is None or recorder.is_known(recorder.key(operand._tensor))
+
+
+def has_symbols(tensor: Tensor) -> bool:
+    """Is a size of it one that is a symbol in this run?"""
+    return any(map(is_size, tensor.shape))
 
 
 def read(operand: Operand, what: str) -> None:
     """A value of the run is given to Python."""
     recorder = ACTIVE.get()
     if recorder is not None and len(recorder.aborts) < MOST_ABORTS:
-        if what in NUMBERS and operand._tensor.array.size == 1:
+        if what in NUMBERS and operand._tensor.size == 1:
             recorder.read_number(operand._tensor, what)
         else:
             recorder.host_read(operand._tensor, what)
@@ -213,7 +221,7 @@ def errors_raise() -> bool:
 
 def wrap(tensor: Tensor) -> Operand:
     """A new result: a scalar where it is 0-d, as of a ufunc, a reduction or an index."""
-    return Array(tensor) if tensor.array.ndim else Scalar(tensor)
+    return Array(tensor) if tensor.ndim else Scalar(tensor)
 
 
 def real(value: Any) -> Any:
@@ -225,6 +233,8 @@ def real(value: Any) -> Any:
         return value._tensor.array[()]
     if kind is LiftedNumber:
         return value.read()
+    if is_size(value):
+        return read_size(value)
     if kind in (list, tuple):
         return kind(map(real, value))
     if kind is dict:
@@ -232,6 +242,40 @@ def real(value: Any) -> Any:
     if kind is slice:
         return slice(real(value.start), real(value.stop), real(value.step))
     return value
+
+
+def in_memory(value: Any) -> Any:
+    """`real`, for code that depends on no size: what it gives is looked at for its dtype or how it lies in memory."""
+    kind = type(value)
+    if kind in (list, tuple):
+        return kind(map(in_memory, value))
+    if kind is slice:
+        return slice(in_memory(value.start), in_memory(value.stop), in_memory(value.step))
+    return value._tensor.memory if issubclass(kind, Operand) else real(number_in(value))
+
+
+def read_sizes(value: Any) -> Any:
+    """The value with the numbers that SizeNumbers in it are, which the run depends on from now on."""
+    kind = type(value)
+    if kind in (list, tuple):
+        parts = [read_sizes(part) for part in value]
+        return value if all(new is old for new, old in zip(parts, value)) else kind(parts)
+    if kind is slice:
+        return slice(read_sizes(value.start), read_sizes(value.stop), read_sizes(value.step))
+    if kind is dict:
+        return {key: read_sizes(part) for key, part in value.items()}
+    return read_size(value)
+
+
+def with_numbers(ours: Callable[..., Any], args: tuple, options: dict[str, Any]) -> Any:
+    """What ours gives; with numbers for sizes, where it does not take these."""
+    try:
+        return ours(*args, **options)
+    except Exception:
+        given, named = read_sizes(args), read_sizes(options)
+        if given is args and all(named[name] is options[name] for name in options):
+            raise
+    return ours(*given, **named)
 
 
 def holds_operands(values: Any) -> bool:
@@ -299,11 +343,18 @@ def tensor_of(value: Any) -> Tensor:
         return stacked(value)
     if type(value) is LiftedNumber:
         return value.tensor
+    if is_size(value):
+        return number_tensor(value, np.dtype(type(number_in(value))))
     return constant(np.asarray(real(value)))
+
+
+def number_tensor(number: Any, dtype: np.dtype) -> Tensor:
+    """A 0-d Tensor of a number, one computed from sizes too."""
+    return dispatch("add", scalar(0, dtype), number) if is_size(number) else scalar(number, dtype)
 
 
 def stacked(values: Any) -> Tensor:
     """np.array of a nested list in which there are Arrays."""
     parts = [tensor_of(v) for v in values]
-    common = np.result_type(*(p.array.dtype for p in parts))
+    common = np.result_type(*(p.dtype for p in parts))
     return stack([convert(p, common) for p in parts])

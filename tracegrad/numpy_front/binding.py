@@ -12,12 +12,23 @@ from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
 from tracegrad.numpy_front import functions, ufuncs
-from tracegrad.numpy_front.arrays import Array, Operand, Scalar, Selected, isinstance_of, on_arrays, refuse_errors, wrap
+from tracegrad.numpy_front.arrays import (
+    Array,
+    Operand,
+    Scalar,
+    Selected,
+    isinstance_of,
+    on_arrays,
+    refuse_errors,
+    with_numbers,
+    wrap,
+)
 from tracegrad.numpy_front.substitution import CURRENT, Substitution
+from tracegrad.size_numbers import SizeNumber
 from tracegrad.tensors import Tensor
 
 _F = functional
-KNOWN = (Operand, np.ndarray, np.generic, int, float, complex, list, tuple, LiftedNumber)
+KNOWN = (Operand, np.ndarray, np.generic, int, float, complex, list, tuple, LiftedNumber, SizeNumber)
 
 
 def binary(ufunc: np.ufunc, name: str, *, swapped: bool = False) -> Callable[[Any, Any], Any]:
@@ -60,7 +71,7 @@ def by_numpy(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
     def apply(x: Operand, *args: Any, **options: Any) -> Any:
         try:
             refuse_errors()
-            return ours(x, *args, **options)
+            return with_numbers(ours, (x, *args), options)
         except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
             def called(array: Any, *args: Any, **options: Any) -> Any:
                 return getattr(array, name)(*args, **options)
@@ -72,7 +83,7 @@ def by_numpy(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
 
 def attribute(name: str) -> Callable[[Operand], Any]:
     """What the guards of the arguments decide."""
-    return lambda x: getattr(x._tensor.array, name)
+    return lambda x: getattr(x._tensor, name)
 
 
 def array_ufunc(x: Operand, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -145,7 +156,7 @@ _OF_ARRAYS: dict[str, Any] = {
 """What NumPy's scalars do not have."""
 
 
-_OF_SELECTIONS: dict[str, Callable] = {"dtype": lambda x: x.whole.array.dtype, "ndim": lambda x: 1 + x.rank}
+_OF_SELECTIONS: dict[str, Callable] = {"dtype": lambda x: x.whole.dtype, "ndim": lambda x: 1 + x.rank}
 """What does not ask for the elements."""
 
 

@@ -22,6 +22,7 @@ from tracegrad.numpy_front.binding import Array, Scalar, Selected
 from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.recorder import ACTIVE
 from tracegrad.results import ArrayAt, GivenAt, Read, Rebuild, UnknownResult
+from tracegrad.size_numbers import is_size
 from tracegrad.tensors import Tensor
 
 _ndarray = np.ndarray
@@ -131,7 +132,7 @@ def settled(value: Any) -> Any:
     if type(value) is not Selected:
         return value
     recorder = ACTIVE.get()
-    fixed = recorder is not None and recorder.is_fixed(value.mask_key)
+    fixed = recorder is not None and recorder.is_known(value.mask_key)
     return Array(value._tensor) if fixed else value
 
 
@@ -220,7 +221,7 @@ class Run:
         given = self._given_as(value)
         if given is not None:
             return given.original
-        return real(value) if type(value) in (Array, Scalar, Selected, LiftedNumber) else value
+        return real(value) if type(value) in (Array, Scalar, Selected, LiftedNumber) or is_size(value) else value
 
     def _given_as(self, value: Any) -> Given | None:
         held = value._tensor if type(value) in (Array, Scalar) else value

@@ -28,18 +28,22 @@ from tracegrad.numpy_front.arrays import (
     Scalar,
     Uncounted,
     holds_operands,
+    in_memory,
     is_fixed,
     isinstance_of,
     made,
+    number_tensor,
     on_arrays,
     real,
     refuse_errors,
     tensor_of,
+    with_numbers,
     wrap,
 )
-from tracegrad.numpy_front.layouts import laid_out
+from tracegrad.numpy_front.layouts import Axes, is_contiguous, laid_as, laid_out, order_of
 from tracegrad.numpy_front.ufuncs import BOOL, kind, operand, plain, target, write
-from tracegrad.operands import convert, scalar
+from tracegrad.operands import convert
+from tracegrad.size_numbers import SizeInt, index, is_size, number_in
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
 
@@ -53,7 +57,7 @@ def in_common(values: Sequence[Any], dtype: Any = None) -> list[Tensor]:
     common = dtype_given(dtype) if dtype is not None else np.result_type(*(
         k if isinstance(k := kind(v), np.dtype) else k(0) for v in found))
     given = (operand(v, dtype_of(common)) for v in found)
-    return [x if isinstance_of(x, Tensor) else scalar(x, dtype_of(common)) for x in given]
+    return [x if isinstance_of(x, Tensor) else number_tensor(x, dtype_of(common)) for x in given]
 
 
 # ---- creation ------------------------------------------------------------------------------------------------------
@@ -66,12 +70,12 @@ def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: st
     if not isinstance_of(x, Operand):
         raise Uncounted("of data that NumPy converts")
     tensor = x._tensor if dtype is None else convert(x._tensor, dtype_given(dtype))
-    flags = tensor.array.flags
-    in_order = order == "C" and not flags.c_contiguous or order == "F" and not flags.f_contiguous
+    in_order = order == "C" and not is_contiguous(tensor) or (
+        order == "F" and not is_contiguous(tensor, by_columns=True))
     if in_order or tensor is x._tensor and (type(x) is Scalar or copy and x is object):
-        tensor = laid_out(_F.clone(tensor), np.empty_like(tensor.array, order=order))   # type: ignore[call-overload]
-    if tensor.array.ndim < ndmin:
-        tensor = _M.reshape(tensor, (*(1,) * (ndmin - tensor.array.ndim), *tensor.array.shape))
+        tensor = laid_out(_F.clone(tensor), order_of(tensor, order))
+    if tensor.ndim < ndmin:
+        tensor = _M.reshape(tensor, (*(1,) * (ndmin - tensor.ndim), *tensor.shape))
     return x if tensor is x._tensor and type(x) is Array else Array(tensor)
 
 
@@ -98,15 +102,24 @@ def filled(value: float) -> Callable[..., Any]:
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
          like: Any = None) -> Array:
     """np.full."""
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    to = dtype_given(dtype) if dtype is not None else dtype_of(np.asarray(real(fill_value)).dtype)
-    return _full(np.empty(tuple(int(n) for n in sizes), to, order), fill_value)     # type: ignore[call-overload]
+    to = dtype_given(dtype) if dtype is not None else dtype_of(np.asarray(in_memory(fill_value)).dtype)
+    sizes = sizes_of(shape)
+    by_columns = order == "F" and len(sizes) > 1
+    return _full(sizes, to, tuple(reversed(range(len(sizes)))) if by_columns else None, fill_value)
 
 
-def _full(like: np.ndarray, fill_value: Any) -> Array:
-    """An array with the shape, dtype and layout of another, of one value."""
-    value = items.value_for(fill_value, like.dtype)
-    return Array(laid_out(_F.clone(_M.broadcast_to(value, like.shape)), like))
+def sizes_of(shape: Any) -> tuple[int, ...]:
+    """A shape= as a tuple; ValueError where a size is below 0."""
+    sizes = tuple(map(index, shape if isinstance(shape, tuple | list) else (shape,)))
+    if any(size < 0 for size in sizes):
+        raise ValueError("negative dimensions are not allowed")
+    return sizes
+
+
+def _full(shape: tuple[int, ...], dtype: np.dtype, axes: Axes | None, fill_value: Any) -> Array:
+    """An array of one value, with its axes in memory in this order."""
+    value = items.value_for(fill_value, dtype)
+    return Array(laid_out(_F.clone(_M.broadcast_to(value, shape)), axes))
 
 
 def filled_like(value: float) -> Callable[..., Any]:
@@ -120,14 +133,16 @@ def filled_like(value: float) -> Callable[..., Any]:
 def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
               device: Any = None) -> Array:
     """np.full_like."""
-    a = real(plain(a))
-    to = dtype_given(a.dtype if dtype is None else dtype)
-    return _full(np.empty_like(a, to, order, shape=shape), fill_value)      # type: ignore[call-overload]
+    x = tensor_of(plain(a))
+    to = dtype_given(x.dtype if dtype is None else dtype)
+    if shape is not None and len(sizes := sizes_of(shape)) != x.ndim:
+        return full(sizes, fill_value, to, "F" if order == "F" else "C")
+    return _full(x.shape if shape is None else sizes, to, order_of(x, order), fill_value)
 
 
 def arange(*bounds: Any, dtype: Any = None, device: Any = None, like: Any = None) -> Array:
     """np.arange of integers; of floats NumPy's own values are taken."""
-    if dtype is not None or not 1 <= len(bounds) <= 3 or any(type(b) is not int for b in bounds):
+    if dtype is not None or not 1 <= len(bounds) <= 3 or any(type(b) not in (int, SizeInt) for b in bounds):
         raise Uncounted("of numbers that are not integers")
     start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
     return Array(sequences.arange(start, stop, step))
@@ -154,8 +169,8 @@ def concatenate(arrays: Sequence[Any], /, axis: int | None = 0, out: Any = None,
     """np.concatenate."""
     parts = in_common(tuple(arrays), dtype)
     result = _M.concat(parts, axis)
-    if axis is not None and not all(x.array.flags.c_contiguous for x in parts):
-        result = laid_out(result, np.concatenate([x.array for x in parts], axis))
+    if axis is not None and not all(map(is_contiguous, parts)):
+        result = laid_as(result, np.concatenate([x.memory for x in parts], axis))
     return Array(result) if out is None else write(out, result, casting)
 
 
@@ -176,13 +191,13 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 def inner(a: Any, b: Any, /) -> Any:
     """np.inner."""
     x, y = in_common((a, b))
-    return dot(wrap(x), wrap(_M.swapaxes(y, -1, -2) if y.array.ndim > 1 else y))
+    return dot(wrap(x), wrap(_M.swapaxes(y, -1, -2) if y.ndim > 1 else y))
 
 
 def vdot(a: Any, b: Any, /) -> Any:
     """np.vdot."""
     x, y = (_M.reshape(v, (-1,)) for v in in_common((a, b)))
-    if x.array.dtype.kind == "c":
+    if x.dtype.kind == "c":
         raise Uncounted("of complex numbers")
     return dot(wrap(x), wrap(y))
 
@@ -191,13 +206,13 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     """np.copyto."""
     into, source = target(dst), plain(src)
     k = kind(source)
-    if not np.can_cast(k if isinstance(k, np.dtype) else np.result_type(into.array.dtype, k(0)),
-                       into.array.dtype, casting):
+    if not np.can_cast(k if isinstance(k, np.dtype) else np.result_type(into.dtype, k(0)),
+                       into.dtype, casting):
         raise TypeError("the rule of casting= forbids it")
-    value = items.value_for(source, into.array.dtype)
+    value = items.value_for(source, into.dtype)
     if where is not True:
         value = _F.where(convert(tensor_of(plain(where)), BOOL), value, into)
-    copy_(into, _M.broadcast_to(value, into.array.shape))
+    copy_(into, _M.broadcast_to(value, into.shape))
 
 
 def putmask(a: Any, /, mask: Any, values: Any) -> None:
@@ -210,15 +225,15 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
 def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
     """np.broadcast_arrays."""
     tensors = [tensor_of(plain(a)) for a in args]
-    shape = _M.broadcast_shapes("broadcast_arrays", *(t.array.shape for t in tensors))
-    return tuple(Array(get(t, Ellipsis) if t.array.shape == shape else _M.broadcast_to(t, shape)) for t in tensors)
+    shape = _M.broadcast_shapes("broadcast_arrays", *(t.shape for t in tensors))
+    return tuple(Array(get(t, Ellipsis) if t.shape == shape else _M.broadcast_to(t, shape)) for t in tensors)
 
 
 def broadcast(*args: Any) -> SimpleNamespace:
     """np.broadcast of Arrays, of which people read the shape."""
     if not holds_operands(args):
         raise Uncounted("of plain values it is NumPy's own")
-    shape = np.broadcast_shapes(*(np.shape(real(a)) for a in args))
+    shape = _M.broadcast_shapes("broadcast", *(tensor_of(plain(a)).shape for a in args))
     return SimpleNamespace(shape=shape, ndim=len(shape), nd=len(shape), size=prod(shape))
 
 
@@ -228,9 +243,9 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **options: An
         raise Uncounted("with axes as lists, or with dtype=, order= or casting=")
     given = in_common(operands[1:])
     result = contraction.einsum(operands[0], *given)
-    if result.array.ndim > 1 and out is None:
-        few = [x.array[(slice(2),) * x.array.ndim] for x in given]          # as many as tell the axes' order
-        result = laid_out(result, np.einsum(operands[0], *few, optimize=optimize))
+    if result.ndim > 1 and out is None:
+        few = [x.memory[(slice(2),) * x.ndim] for x in given]         # as many as tell the axes' order
+        result = laid_as(result, np.einsum(operands[0], *few, optimize=optimize))
     return done(result, out)
 
 
@@ -243,6 +258,8 @@ class Converter:
 
     def _array(self, value: Any) -> Any:
         value = plain(value)
+        if is_size(value):
+            return Array(tensor_of(value))
         return value if isinstance_of(value, Operand) else np.asarray(value)
 
     def __len__(self) -> int:
@@ -253,7 +270,7 @@ class Converter:
 
     def as_arrays(self, subok: bool = True, pyscalars: str = "convert_if_no_array") -> tuple[Any, ...]:
         """Arrays of all; Python numbers may stay as they are beside arrays."""
-        python = [type(v) in (int, float, complex) for v in self._given]
+        python = [type(number_in(v)) in (int, float, complex) for v in self._given]
         keep = pyscalars == "preserve" or pyscalars == "convert_if_no_array" and not all(python)
         return tuple(v if keep and plain_number else self._array(v) for v, plain_number in zip(self._given, python))
 
@@ -298,8 +315,8 @@ COUNTERPARTS: dict[Any, Callable[..., Any]] = {
     np.isscalar: lambda element: type(element) is Scalar or np.isscalar(element),
     np.iscomplexobj: lambda x: np.asarray(plain(x).dtype.type(0)).dtype.kind == "c",
     np.isrealobj: lambda x: np.asarray(plain(x).dtype.type(0)).dtype.kind != "c",
-    np.shape: lambda a: np.shape(plain(a)) if not isinstance_of(plain(a), Operand) else plain(a)._tensor.array.shape,
-    np.ndim: lambda a: len(plain(a)._tensor.array.shape) if isinstance_of(plain(a), Operand) else np.ndim(a),
+    np.shape: lambda a: np.shape(plain(a)) if not isinstance_of(plain(a), Operand) else plain(a)._tensor.shape,
+    np.ndim: lambda a: len(plain(a)._tensor.shape) if isinstance_of(plain(a), Operand) else np.ndim(a),
 }
 """What stands in for NumPy's functions that are not written in Python, or that make arrays."""
 
@@ -320,7 +337,7 @@ def apply(function: Any, args: tuple, options: dict[str, Any], own_code: Callabl
         return on_arrays(function, args, options, f"numpy.{_name(function)} has no counterpart")
     try:
         refuse_errors()
-        return ours(*args, **options)
+        return with_numbers(ours, args, options)
     except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
         why = str(refusal) or type(refusal).__name__
         return on_arrays(function, args, options, f"numpy.{_name(function)}: {why}")

@@ -26,7 +26,7 @@ def given(value: Any) -> Any:
     if not isinstance_of(plain(value), Operand):
         return value
     x = tensor_of(plain(value))
-    return x if x.array.dtype in INEXACT else convert(x, float64)
+    return x if x.dtype in INEXACT else convert(x, float64)
 
 
 def result(value: Any) -> Any:

@@ -31,7 +31,7 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     if not ((shares >= 0) & (shares <= 1)).all():
         raise Uncounted("out of range")
     x = given(a)
-    if tensor_of(plain(a)).array.dtype == BOOL:
+    if tensor_of(plain(a)).dtype == BOOL:
         raise Uncounted("of bools")
     if shares.ndim:                         # an array of shares is float64, a number is weak
         x = convert(x, FLOAT)
@@ -39,7 +39,7 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
              for share in shares.ravel()]
     if shares.ndim == 0:
         return done(found[0], out)
-    return done(reshape(stack(found), (*shares.shape, *found[0].array.shape)), out)
+    return done(reshape(stack(found), (*shares.shape, *found[0].shape)), out)
 
 
 def percentile(a: Any, q: Any, axis: Any = None, *more: Any, **options: Any) -> Any:
@@ -76,7 +76,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     if range is None and np.ndim(bins) == 0:
         raise Uncounted("without range=: the edges depend on values")
     x = tensor_of(plain(a))
-    edges = np.histogram_bin_edges(np.empty(0, x.array.dtype), bins, range)
+    edges = np.histogram_bin_edges(np.empty(0, x.dtype), bins, range)
     counts, _ = histograms.histogram(x, constant(edges))
     return Array(counts), made(edges)
 

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.numpy_front import functions
-from tracegrad.numpy_front.arrays import CONSTANTS, Constants, Operand, holds_operands
+from tracegrad.numpy_front import functions, ufuncs
+from tracegrad.numpy_front.arrays import CONSTANTS, Constants, Operand, holds_operands, read_sizes
 from tracegrad.purity.code_facts import family
+from tracegrad.size_numbers import is_size
 from tracegrad.source_lines import is_inside
 
 DISPATCHED = type(np.concatenate)           # NumPy's functions that ask __array_function__
@@ -187,12 +188,15 @@ class Substitution:
             if isinstance(getattr(function, "__self__", function), np.ufunc):
                 return function(*args, **options)           # it, or its method, asks __array_ufunc__
             return functions.apply(function, args, options, self.own_code)
+        if isinstance(function, np.ufunc) and any(map(is_size, args)):
+            return ufuncs.apply(function, "__call__", args, options)
         makes = functions.COUNTERPARTS.get(function) if _is_hashable(function) else None
         if makes is not None:
             try:
                 return makes(*args, **options)
             except Exception:  # noqa: BLE001 - what follows gives the result, or the error in NumPy's words
                 pass
+        args, options = read_sizes(args), read_sizes(options)
         return functions.entered(function(*args, **options), (*args, *options.values()))
 
     def own_code(self, function: Any) -> Callable[..., Any] | None:

@@ -21,20 +21,23 @@ from tracegrad.numpy_front.arrays import (
     Uncounted,
     constant,
     holds_operands,
+    in_memory,
     isinstance_of,
+    number_tensor,
     on_arrays,
-    real,
     refuse_errors,
     same_mask,
     stacked,
+    with_numbers,
     wrap,
 )
 from tracegrad.numpy_functions import UFUNCS
 from tracegrad.operands import convert, lifted, scalar
+from tracegrad.size_numbers import SizeInt, floating_number, is_size, number_in, read_size
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
 
-BOOL = np.dtype(bool)
+BOOL, INT = np.dtype(bool), np.dtype(np.int64)
 _F = functional
 
 OF_BOOLS: dict[np.ufunc, Callable] = {
@@ -55,7 +58,7 @@ def apply(ufunc: np.ufunc, method: str, inputs: tuple, options: dict[str, Any]) 
         refuse_errors()
         if method == "__call__" and len(inputs) > ufunc.nin:            # np.add(x, y, out)
             return call(ufunc, *inputs[:ufunc.nin], **{**options, "out": inputs[ufunc.nin:]})
-        return METHODS[method](ufunc, *inputs, **options)
+        return with_numbers(METHODS[method], (ufunc, *inputs), options)
     except Exception as refusal:  # noqa: BLE001 - NumPy decides whether it is an error, and in which words
         name = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
         return on_arrays(getattr(ufunc, method), inputs, options, f"{name}: {_why(refusal)}")
@@ -81,6 +84,8 @@ def kind(x: Any) -> Any:
         return x.dtype
     if type(x) is LiftedNumber:
         return type(x.number)
+    if is_size(x):
+        return type(number_in(x))
     if type(x) in (int, float, complex):
         return type(x)
     if type(x) is bool:
@@ -103,6 +108,10 @@ def operand(x: Any, dtype: np.dtype) -> Any:
         return convert(x._tensor, dtype)
     if type(x) is LiftedNumber:
         return lifted(x, dtype)
+    if is_size(x):
+        if dtype.kind in "fc" or dtype == INT and type(x) is SizeInt:
+            return x if dtype == INT else floating_number(x)
+        x = read_size(x)
     if type(x) is np.ndarray:
         if x.ndim or x.dtype.kind == "V":
             return convert(constant(x), dtype)
@@ -129,11 +138,13 @@ def results(ufunc: np.ufunc, inputs: tuple, dtype: Any = None, casting: str = "s
     if ufunc in (np.power, np.left_shift, np.right_shift) and wanted[0].kind in "iu":
         _refuse_negative(operands[1])
     if not any(isinstance_of(x, Tensor) for x in operands):
-        raise Uncounted("no operand is an array")
+        if not any(map(is_size, operands)):
+            raise Uncounted("no operand is an array")
+        operands = [number_tensor(x, dtype) if is_size(x) else x for x, dtype in zip(operands, wanted)]
     if wanted[0] == BOOL:
         operands = [x if isinstance_of(x, Tensor) else scalar(x, BOOL) for x in operands]
     found = ours(*operands) if ufunc.nout > 1 else (ours(*operands),)
-    if any(x.array.dtype.kind in "fc" and dtype.kind in "iub" for x, dtype in zip(found, wanted[ufunc.nin:])):
+    if any(x.dtype.kind in "fc" and dtype.kind in "iub" for x, dtype in zip(found, wanted[ufunc.nin:])):
         raise Uncounted("of integers it is another function")
     found = tuple(functional.clone(x) if any(x is given for given in operands) else x for x in found)   # conj of reals
     return tuple(map(convert, found, wanted[ufunc.nin:]))
@@ -141,7 +152,7 @@ def results(ufunc: np.ufunc, inputs: tuple, dtype: Any = None, casting: str = "s
 
 def _refuse_negative(exponent: Any) -> None:
     """NumPy raises for an integer to a negative power, which takes the values to be known."""
-    if isinstance_of(exponent, Tensor) and exponent.array.dtype.kind == "i" or exponent < 0:
+    if isinstance_of(exponent, Tensor) and exponent.dtype.kind == "i" or exponent < 0:
         raise Uncounted("of integers it depends on values")
 
 
@@ -161,14 +172,14 @@ def call(ufunc: np.ufunc, *inputs: Any, out: Any = None, where: Any = True, dtyp
         return selected.replaced(compute(ufunc, inputs, dtype, casting))
     if type(out) is Selected and inputs[0] is out and (selected := selected_among(inputs)) is not None:
         result = compute(ufunc, tuple(Array(x.whole) if type(x) is Selected else x for x in inputs))
-        if not np.can_cast(result.array.dtype, out.dtype, casting):     # type: ignore[arg-type]
-            raise TypeError(f"{result.array.dtype} does not cast to {out.dtype}")
+        if not np.can_cast(result.dtype, out.dtype, casting):     # type: ignore[arg-type]
+            raise TypeError(f"{result.dtype} does not cast to {out.dtype}")
         return out.overwrite(convert(result, out.dtype))
     result = compute(ufunc, inputs, dtype, casting)
     if where is not True:
         held = operand(plain(where), BOOL)
         held = held if isinstance_of(held, Tensor) else scalar(held, BOOL)
-        others = 0 if out is None else convert(target(out), result.array.dtype)
+        others = 0 if out is None else convert(target(out), result.dtype)
         result = _F.where(held, result, others)
     return wrap(result) if out is None else write(out, result, casting)
 
@@ -183,7 +194,7 @@ def selected_among(inputs: tuple) -> Selected | None:
         if type(x) is Selected:
             if not x.is_whole or x.lead != first.lead or not same_mask(x.mask_key, first.mask_key):
                 return None
-        elif np.ndim(real(x)) > first.rank:
+        elif np.ndim(in_memory(x)) > first.rank:
             return None
     return first
 
@@ -198,11 +209,11 @@ def target(out: Any) -> Tensor:
 def write(out: Any, result: Tensor, casting: str = "same_kind") -> Any:
     """Write a result where out= wants it; gives `out`."""
     into = target(out)
-    if not np.can_cast(result.array.dtype, into.array.dtype, casting):      # type: ignore[arg-type]
-        raise TypeError(f"{result.array.dtype} does not cast to {into.array.dtype} by the rule {casting!r}")
-    if broadcast_shapes("out", result.array.shape, into.array.shape) != into.array.shape:
+    if not np.can_cast(result.dtype, into.dtype, casting):      # type: ignore[arg-type]
+        raise TypeError(f"{result.dtype} does not cast to {into.dtype} by the rule {casting!r}")
+    if broadcast_shapes("out", result.shape, into.shape) != into.shape:
         raise ValueError("out= is too small")
-    copy_(into, broadcast_to(convert(result, into.array.dtype), into.array.shape))
+    copy_(into, broadcast_to(convert(result, into.dtype), into.shape))
     return out
 
 
@@ -215,16 +226,16 @@ def reduce(ufunc: np.ufunc, array: Any, axis: Any = 0, dtype: Any = None, out: A
         axis = None if axis is None else tuple(range(array.lead))
         array, where = Array(array.whole), array.everywhere()
     x = _summand(ufunc, array, dtype)
-    if x.array.size == 0 and ufunc.identity is None:
+    if x.size == 0 and ufunc.identity is None:
         raise Uncounted("of no elements")
     options: dict[str, Any] = {} if initial is np._NoValue or initial is None else {"initial": operand(
-        initial, x.array.dtype)}
+        initial, x.dtype)}
     if where is not True:
         held = operand(plain(where), BOOL)
         options["where"] = held if isinstance_of(held, Tensor) else bool(held)
     result = numpy_calls.reduce(ufunc, _ours(ufunc, x), x, axis, keepdims=bool(keepdims), **options)
     if ufunc in (np.add, np.multiply):
-        result = convert(result, x.array.dtype)         # dtype= may be narrower than what ours joins integers in
+        result = convert(result, x.dtype)         # dtype= may be narrower than what ours joins integers in
     return wrap(result) if _single(out) is None else write(_single(out), result, "unsafe")
 
 
@@ -233,7 +244,7 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: int = 0, dtype: Any = None, ou
     x = _summand(ufunc, array, dtype)
     result = numpy_calls.accumulate(ufunc, _ours(ufunc, x), x, axis)
     if ufunc in (np.add, np.multiply):
-        result = convert(result, x.array.dtype)
+        result = convert(result, x.dtype)
     return wrap(result) if _single(out) is None else write(_single(out), result, "unsafe")
 
 
@@ -242,7 +253,7 @@ def _single(out: Any) -> Any:
 
 
 def _ours(ufunc: np.ufunc, x: Tensor) -> Callable[..., Tensor]:
-    return OF_BOOLS.get(ufunc, UFUNCS[ufunc]) if x.array.dtype == BOOL else UFUNCS[ufunc]
+    return OF_BOOLS.get(ufunc, UFUNCS[ufunc]) if x.dtype == BOOL else UFUNCS[ufunc]
 
 
 def _summand(ufunc: np.ufunc, array: Any, dtype: Any) -> Tensor:
@@ -268,12 +279,12 @@ def outer(ufunc: np.ufunc, a: Any, b: Any, /, **options: Any) -> Any:
 def at(ufunc: np.ufunc, a: Any, indices: Any, *b: Any) -> None:
     """ufunc.at."""
     x, given, places = target(a), tuple(map(plain, b)), plain(indices)
-    if len(given) != 1 or loop(ufunc, (kind(a), kind(given[0])), None, "same_kind")[-1] != x.array.dtype:
+    if len(given) != 1 or loop(ufunc, (kind(a), kind(given[0])), None, "same_kind")[-1] != x.dtype:
         raise Uncounted("it casts")
     if kind(places) == BOOL:
         raise Uncounted("with a mask as an index")
-    numpy_calls.at(ufunc, UFUNCS[ufunc], x, places if type(places) is int else operand(places, np.dtype(np.int64)),
-                   operand(given[0], x.array.dtype))
+    numpy_calls.at(ufunc, UFUNCS[ufunc], x, places if type(places) is int else operand(places, INT),
+                   operand(given[0], x.dtype))
 
 
 METHODS: dict[str, Callable] = {

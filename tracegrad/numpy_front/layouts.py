@@ -15,7 +15,7 @@ from tracegrad.functional import clone
 from tracegrad.movement import permute_dims
 from tracegrad.recorder import ACTIVE
 from tracegrad.size_numbers import Computed, is_sure
-from tracegrad.sized import Symbols
+from tracegrad.symbols import Symbols
 from tracegrad.tensors import Tensor
 
 Axes = tuple[int, ...]

@@ -146,11 +146,6 @@ def load(a: Assembler, buffers: Buffers, point: Point, s: Load) -> Value:
     return from_memory(a, buffers, s.buffer, x)
 
 
-def _is_constant(mask: Value) -> bool:
-    """Is it known now? LLVM makes good code of it then, whatever the processor can do."""
-    return not mask.text.startswith("%")
-
-
 def same_in_all_lanes(mask: Value | None) -> bool:
     return mask is None or mask.type.lanes == 1
 
@@ -179,10 +174,12 @@ def read_contiguous(a: Assembler, buffers: Buffers, point: Point, buffer: int, f
     address = a.address(buffers.pointers[buffer], type, first)
     if mask is None:
         x = a.load(type, address, invariant)
-    elif buffers.features.reads_masked(buffers.item(buffer)) or _is_constant(mask):
+    elif buffers.features.reads_masked(buffers.item(buffer)):
         mask = a.splat(mask, type.lanes)
         x = a.masked_load(type, address, a.shuffle(mask, mask, order) if backwards else mask, invariant)
     elif held is None and point.count is not None and not backwards:
+        if point.count.number is not None:
+            return single_lanes.read_few(a, type, address, point.count.number, invariant)
         return _read_first(a, buffers, buffer, type, first, point.count)
     else:
         return read_anywhere(a, buffers, point, buffer, form, held)

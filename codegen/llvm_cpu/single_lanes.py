@@ -22,6 +22,20 @@ Where = Callable[[Value, int], Value]
 """The address of lane number k + some more."""
 
 
+def read_few(a: Assembler, type: Type, address: Value, count: int, invariant: bool) -> Value:
+    """The first `count` lanes, a number, from an address on."""
+    x, lanes = a.constant(type, 0), range(type.lanes)
+    for size, before in _pieces(type.lanes, count):
+        at = a.address(address, vector(type.dtype), a.constant(I64, before))
+        piece = a.load(vector(type.dtype, size), at, invariant)
+        if size == 1:
+            x = a.insert(x, piece, before)
+        else:
+            wide = a.shuffle(piece, piece, [min(max(k - before, 0), size - 1) for k in lanes])
+            x = a.shuffle(x, wide, [k + type.lanes * (before <= k < before + size) for k in lanes])
+    return x
+
+
 def read_first(a: Assembler, type: Type, address: Value, count: Value) -> Value:
     """The first `count` lanes, which are not all, from an address on."""
     room = _empty(a, type)

@@ -23,7 +23,7 @@ import numpy as np
 from codegen.ir.ops import OPS
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import GRAD, VIEWING, differentiate
-from tracegrad.pending import DEFERRED, Pending, defer, held, put_array, put_pending, settle
+from tracegrad.pending import Pending, defer, held, put_array, put_pending, settle
 from tracegrad.source_lines import user_line
 from tracegrad.spans import begin, end
 from tracegrad.steps import CAN_REFUSE, Step, input_step, nowhere, op_step
@@ -41,7 +41,8 @@ class Running:
     def __init__(self, follower: Follower):
         self.follower = follower
         self.cursor = follower.known.begin()
-        self.values: list[Pending] = []                 # of each step up to the cursor
+        self.steps: list[Step] = []                     # up to the cursor
+        self.values: list[Pending] = []                 # of each
         self.inputs: list[np.ndarray] = []
         self.tensors: list[weakref.ref[Tensor]] = []    # that hold a value of it
         self.places: dict[int, tuple[np.ndarray, int]] = {}     # what entered, by id: its array, and its step
@@ -53,7 +54,7 @@ class Running:
         self.follower.compute(self)
 
     def release(self) -> None:
-        """Keep nothing alive any more: values of it may be held for long."""
+        """Keep no array alive any more: values of it may be held for long."""
         self.values, self.inputs, self.tensors, self.places, self.homes = [], [], [], {}, {}
 
     def copy(self, tensor: Tensor) -> Tensor:
@@ -145,6 +146,7 @@ class Follower:
 
     def _advance(self, running: Running, step: Step) -> Pending:
         pending = Pending(running, step)
+        running.steps.append(step)
         running.values.append(pending)
         running.cursor = step
         return pending
@@ -156,7 +158,7 @@ class Follower:
         step = cursor.after.get(key)
         if step is None:
             operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
-            steps = [running.values[place].step if type(place) is int else None for place in places]
+            steps = [running.steps[place] if type(place) is int else None for place in places]
             step = self._add(cursor, key, op_step(
                 cursor, op, operands, steps, attrs, fresh, user_line if self.notes_lines else nowhere))
         return step
@@ -252,23 +254,26 @@ class Follower:
             return False
         settled: Any = held(target)
         if type(settled) is Pending and settled.segment is not running:
-            settle(target)
-            settled = target.array
-        if type(settled) is Pending:
-            target.saved = None                         # what was saved is the Pending that it held
-            if not running.is_written(target):          # it is to have memory of its own, not that of the value
-                copied = self.defer("reshape", (value,), {"shape": value.shape}, True)
-                new = held(copied)
-        else:
-            flags = settled.flags
-            if not (flags.c_contiguous and flags.writeable) or DEFERRED.of(type(target)) is None:
+            settled = settle(target)
+        is_pending = type(settled) is Pending
+        if not is_pending:
+            if not (settled.flags.c_contiguous and settled.flags.writeable):
                 return False
             target.keep_saved()
-            running.homes[id(target)] = weakref.ref(target), settled
-        if put_pending(target, new):
-            return True
-        running.homes.pop(id(target), None)
-        return False
+        with self._lock:
+            if is_pending:
+                target.saved = None                     # what was saved is the Pending that it held
+                if not running.is_written(target):      # it is to have memory of its own, not that of the value
+                    copied = self.defer("reshape", (value,), {"shape": value.shape}, True)
+                    new = None if copied is None else held(copied)
+            if running.closed or type(new) is not Pending or new.segment is not running:    # by another thread
+                return False
+            if not is_pending:
+                running.homes[id(target)] = weakref.ref(target), settled
+            if put_pending(target, new):
+                return True
+            running.homes.pop(id(target), None)
+            return False
 
     # ---- looks --------------------------------------------------------------------------------------------------
 
@@ -334,7 +339,9 @@ class Follower:
         """Give Tensors their arrays."""
         for k in wanted:
             deliver(running.values, k, arrays)
-        for target, _, home in targets:
+        for target, k, home in targets:
+            if running.values[k].array is None:         # another thread may have taken it from the Tensor meanwhile
+                running.values[k].array = home
             put_array(target, home)
         for reference in running.tensors:
             tensor = reference()

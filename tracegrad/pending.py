@@ -7,6 +7,7 @@
 1. In the slot where a Tensor has its array a Deferred has a Pending. The class says which of the two it is: it is
    changed when the slot is, so that code that asks a Tensor for its array never meets a Pending.
 2. A Pending stands for one value for ever: what is written in place gives its Tensor another Pending.
+3. Another thread may compute what is pending at any time: what looks at a Deferred looks at what it holds once.
 """
 from __future__ import annotations
 
@@ -64,8 +65,7 @@ class Deferred(Tensor):
 
     @property
     def array(self) -> np.ndarray:
-        settle(self)
-        return held(self)
+        return settle(self)
 
     @array.setter
     def array(self, array: np.ndarray) -> None:
@@ -74,23 +74,23 @@ class Deferred(Tensor):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (*held(self).step.shape,)        # each time another tuple, as NumPy has it
+        return (*described(self).shape,)        # each time another tuple, as NumPy has it
 
     @property
     def dtype(self) -> np.dtype:
-        return held(self).step.dtype
+        return described(self).dtype
 
     @property
     def ndim(self) -> int:
-        return len(held(self).step.shape)
+        return len(described(self).shape)
 
     @property
     def size(self) -> int:
-        return int(np.prod(held(self).step.shape))
+        return int(np.prod(described(self).shape))
 
     @property
     def itemsize(self) -> int:
-        return held(self).step.dtype.itemsize
+        return described(self).dtype.itemsize
 
     @property
     def nbytes(self) -> int:
@@ -98,7 +98,7 @@ class Deferred(Tensor):
 
     @property
     def by_columns(self) -> bool:
-        strides = held(self).step.strides
+        strides = described(self).strides
         return len(strides) > 1 and strides[-2] == self.itemsize < strides[-1]
 
     def save(self) -> Saved:
@@ -117,12 +117,13 @@ class Deferred(Tensor):
 
     def twin(self) -> Tensor:
         pending = held(self)
-        if pending.segment.is_written(self):        # it has memory of its own, which the twin is to share
+        if type(pending) is not Pending or pending.segment.is_written(self):    # memory that the twin is to share
             return Tensor(self.array)
         return pending.tensor()
 
     def copied(self) -> Tensor:
-        return held(self).segment.copy(self)
+        pending = held(self)
+        return pending.segment.copy(self) if type(pending) is Pending else Tensor(pending.copy("C"))
 
 
 DEFERRED = StandIns(Deferred)
@@ -154,14 +155,22 @@ def put_array(tensor: Tensor, array: np.ndarray) -> None:
             become(tensor, DEFERRED.plain(type(tensor)), _hold, array)
 
 
-def settle(tensor: Tensor) -> None:
-    """Compute what `tensor` holds, if it is pending."""
+def described(tensor: Tensor) -> Any:
+    """What knows the shape, the dtype and the strides of `tensor`: a step, or its array."""
+    pending = held(tensor)
+    return pending.step if type(pending) is Pending else pending
+
+
+def settle(tensor: Tensor) -> np.ndarray:
+    """The array of `tensor`, computed now if it is pending."""
     pending: Any = held(tensor)
-    if type(pending) is Pending:
-        array = pending.demand()
-        with SWAPPING:
-            if held(tensor) is pending:     # not so if it was among those that the computing gave their arrays
-                put_array(tensor, array)
+    if type(pending) is not Pending:
+        return pending
+    array = pending.demand()
+    with SWAPPING:
+        if held(tensor) is pending:         # not so if it was among those that the computing gave their arrays
+            put_array(tensor, array)
+    return array
 
 
 def layout_of(tensor: Tensor) -> tuple[tuple[int, ...] | None, bool]:

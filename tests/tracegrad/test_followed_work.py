@@ -8,7 +8,9 @@ import pytest
 
 import tracegrad as tg
 from tracegrad.compiling import Compiling
+from tracegrad.deferred_work import Work
 from tracegrad.follow import Follow
+from tracegrad.pending import Pending, held
 
 pytestmark = pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 
@@ -64,6 +66,21 @@ def test_functions_that_look_at_types_are_not_followed():
     for _ in range(5):
         f(tg.ones(3))
     assert kinds == [tg.Tensor] * 5 and not f.stats.follows
+
+
+def test_what_another_thread_took_while_it_was_written_has_its_values(monkeypatch):
+    follow, w, taken = Follow("f", Compiling("llvm_cpu")), tg.zeros(100), []
+    run = Work.run
+
+    def meanwhile(work, *inputs_and_homes):
+        if type(held(w)) is Pending:
+            taken.append(held(w))
+        return run(work, *inputs_and_homes)
+
+    monkeypatch.setattr(Work, "run", meanwhile)
+    for k in range(1, 5):
+        follow.call(lambda x: w.add_(x).mul_(1.0), (tg.ones(100),), {})
+        assert len(taken) == k and taken[-1].demand().tolist() == w.tolist() == [float(k)] * 100
 
 
 def test_threads_follow_side_by_side():

@@ -52,10 +52,10 @@ def namespace(scale: float = 1.0) -> dict[str, Any]:
     return names
 
 
-def arguments(seed: int) -> dict[str, np.ndarray]:
-    """Arrays for one call."""
+def arguments(seed: int, n: int = 4) -> dict[str, np.ndarray]:
+    """Arrays for one call, of n rows."""
     r = np.random.default_rng(seed)
-    return {"x": r.normal(size=(4, 3)), "y": r.integers(-3, 4, (4, 3)), "v": r.normal(size=3).astype(np.float32)}
+    return {"x": r.normal(size=(n, 3)), "y": r.integers(-3, 4, (n, 3)), "v": r.normal(size=3).astype(np.float32)}
 
 
 @st.composite

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,27 @@ def sharing(arrays: list[Any]) -> list[bool]:
     return [np.shares_memory(a, b) for k, a in enumerate(found) for b in found[:k]]
 
 
-def check(program: Program, seeds: list[int], scales: list[float]) -> Any:
-    """Calls with these arguments; between them the globals change."""
+def outcome(function: Callable[..., Any], given: dict[str, Any]) -> tuple[list[Any], type | None]:
+    """Results and arguments after a call; the kind of error that it raised."""
+    try:
+        return [*function(**given), *given.values()], None
+    except (ValueError, IndexError) as error:
+        return [*given.values()], type(error)
+
+
+def check(program: Program, seeds: list[int], scales: list[float], sizes: Sequence[int] = (4,) * 4) -> Any:
+    """Calls with these arguments, of so many rows; between them the globals change."""
     ours, theirs = namespace(), namespace()
     f, expected = tg.trace(program.function(ours)), program.function(theirs)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for seed, scale in zip(seeds, scales):
+        for seed, scale, n in zip(seeds, scales, sizes):
             for names in (ours, theirs):
                 names["weight"][0] = scale
                 names["scale"] = scale
-            mine, yours = arguments(seed), arguments(seed)
-            a, b = [*f(**mine), *mine.values()], [*expected(**yours), *yours.values()]
+            mine, yours = arguments(seed, n), arguments(seed, n)
+            (a, mistake), (b, error) = outcome(f, mine), outcome(expected, yours)
+            assert mistake is error, program.text
             for x, y in zip(a, b, strict=True):
                 assert type(x) is type(y), program.text
                 np.testing.assert_equal(np.shape(x), np.shape(y), program.text)
@@ -39,6 +49,13 @@ def check(program: Program, seeds: list[int], scales: list[float]) -> Any:
                     np.testing.assert_allclose(x, y, rtol=wide, atol=wide, err_msg=program.text)
             assert sharing(a) == sharing(b), program.text
     return f
+
+
+@settings(max_examples=40)
+@given(programs(), st.lists(st.integers(0, 3), min_size=5, max_size=5),
+       st.permutations((4, 6, 7, 5, 4)), st.sampled_from((1.0, 2.0)))
+def test_random_numpy_code_at_many_sizes(program: Program, seeds: list[int], sizes: list[int], scale: float) -> None:
+    check(program, seeds, [scale] * 5, sizes)
 
 
 @settings(max_examples=60)

@@ -114,8 +114,11 @@ def reshape(x: Operand, *shape: Any, order: str = "C", copy: bool | None = None)
 
 
 def ravel(x: Operand, order: str = "C") -> Array:
-    """x.ravel(): a view where that is possible."""
-    return Array(_M.reshape(in_order(x._tensor, order), (-1,)))
+    """x.ravel(): a view where elements lie one after the other, else a copy, also where steps would make a view."""
+    x_in_order = in_order(x._tensor, order)
+    line = _M.reshape(x_in_order, (-1,))
+    is_done = is_contiguous(x_in_order) or not np.may_share_memory(line.memory, x_in_order.memory)
+    return Array(line if is_done else _F.clone(line))
 
 
 def flatten(x: Operand, order: str = "C") -> Array:

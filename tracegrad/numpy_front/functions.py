@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-from tracegrad import contraction, creation, functional, movement, sequences, statistics
+from tracegrad import contraction, functional, movement, statistics
 from tracegrad.dtypes import dtype_of
 from tracegrad.indexing import get
 from tracegrad.numpy_front import array_items as items
 from tracegrad.numpy_front import array_methods as methods
-from tracegrad.numpy_front import linalg, sampling
+from tracegrad.numpy_front import created, linalg, sampling
 from tracegrad.numpy_front.array_methods import done, dtype_given
 from tracegrad.numpy_front.arrays import (
     Array,
@@ -28,7 +28,6 @@ from tracegrad.numpy_front.arrays import (
     Scalar,
     Uncounted,
     holds_operands,
-    in_memory,
     is_fixed,
     isinstance_of,
     made,
@@ -40,10 +39,10 @@ from tracegrad.numpy_front.arrays import (
     with_numbers,
     wrap,
 )
-from tracegrad.numpy_front.layouts import Axes, is_contiguous, laid_as, laid_out, order_of
+from tracegrad.numpy_front.layouts import is_contiguous, laid_as, laid_out, order_of
 from tracegrad.numpy_front.ufuncs import BOOL, kind, operand, plain, target, write
 from tracegrad.operands import convert
-from tracegrad.size_numbers import SizeInt, index, is_size, number_in
+from tracegrad.size_numbers import is_size, number_in
 from tracegrad.tensors import Tensor
 from tracegrad.writes import copy_
 
@@ -66,7 +65,7 @@ def in_common(values: Sequence[Any], dtype: Any = None) -> list[Tensor]:
 def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: str = "K", subok: bool = False,
           ndmin: int = 0, like: Any = None) -> Any:
     """np.array."""
-    x = plain(object)
+    x = Array(tensor_of(object)) if is_size(object) else plain(object)
     if not isinstance_of(x, Operand):
         raise Uncounted("of data that NumPy converts")
     tensor = x._tensor if dtype is None else convert(x._tensor, dtype_given(dtype))
@@ -92,75 +91,6 @@ def contiguous(order: str) -> Callable[..., Any]:
     return apply
 
 
-def filled(value: float) -> Callable[..., Any]:
-    """np.zeros, np.ones, np.empty. What is not defined is 0."""
-    def apply(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Array:
-        return full(shape, value, float if dtype is None else dtype, order)
-    return apply
-
-
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
-         like: Any = None) -> Array:
-    """np.full."""
-    to = dtype_given(dtype) if dtype is not None else dtype_of(np.asarray(in_memory(fill_value)).dtype)
-    sizes = sizes_of(shape)
-    by_columns = order == "F" and len(sizes) > 1
-    return _full(sizes, to, tuple(reversed(range(len(sizes)))) if by_columns else None, fill_value)
-
-
-def sizes_of(shape: Any) -> tuple[int, ...]:
-    """A shape= as a tuple; ValueError where a size is below 0."""
-    sizes = tuple(map(index, shape if isinstance(shape, tuple | list) else (shape,)))
-    if any(size < 0 for size in sizes):
-        raise ValueError("negative dimensions are not allowed")
-    return sizes
-
-
-def _full(shape: tuple[int, ...], dtype: np.dtype, axes: Axes | None, fill_value: Any) -> Array:
-    """An array of one value, with its axes in memory in this order."""
-    value = items.value_for(fill_value, dtype)
-    return Array(laid_out(_F.clone(_M.broadcast_to(value, shape)), axes))
-
-
-def filled_like(value: float) -> Callable[..., Any]:
-    """np.zeros_like, np.ones_like, np.empty_like."""
-    def apply(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
-              device: Any = None) -> Array:
-        return full_like(a, value, dtype, order, subok, shape)
-    return apply
-
-
-def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
-              device: Any = None) -> Array:
-    """np.full_like."""
-    x = tensor_of(plain(a))
-    to = dtype_given(x.dtype if dtype is None else dtype)
-    if shape is not None and len(sizes := sizes_of(shape)) != x.ndim:
-        return full(sizes, fill_value, to, "F" if order == "F" else "C")
-    return _full(x.shape if shape is None else sizes, to, order_of(x, order), fill_value)
-
-
-def arange(*bounds: Any, dtype: Any = None, device: Any = None, like: Any = None) -> Array:
-    """np.arange of integers; of floats NumPy's own values are taken."""
-    if dtype is not None or not 1 <= len(bounds) <= 3 or any(type(b) not in (int, SizeInt) for b in bounds):
-        raise Uncounted("of numbers that are not integers")
-    start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
-    return Array(sequences.arange(start, stop, step))
-
-
-def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,
-        like: Any = None) -> Array:
-    """np.eye."""
-    if order == "F":
-        raise Uncounted("in Fortran order")
-    return Array(creation.eye(N, M, k=k, dtype=dtype_given(dtype)))
-
-
-def identity(n: int, dtype: Any = None, *, like: Any = None) -> Array:
-    """np.identity."""
-    return eye(n, dtype=float if dtype is None else dtype)
-
-
 # ---- what is written in C ------------------------------------------------------------------------------------------
 
 
@@ -172,6 +102,16 @@ def concatenate(arrays: Sequence[Any], /, axis: int | None = 0, out: Any = None,
     if axis is not None and not all(map(is_contiguous, parts)):
         result = laid_as(result, np.concatenate([x.memory for x in parts], axis))
     return Array(result) if out is None else write(out, result, casting)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0, out: Any = None, *, dtype: Any = None,
+          casting: str = "same_kind") -> Any:
+    """np.stack."""
+    given: list[Any] = [Array(tensor_of(plain(a))) for a in arrays]
+    if any(a.shape != given[0].shape for a in given):
+        raise ValueError("all input arrays must have the same shape")
+    at = _M.one_axis("stack", given[0]._tensor, axis, given[0].ndim + 1)
+    return concatenate([a[(*(slice(None),) * at, None)] for a in given], at, out, dtype=dtype, casting=casting)
 
 
 def where(condition: Any, *choices: Any) -> Any:
@@ -293,14 +233,11 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 
 COUNTERPARTS: dict[Any, Callable[..., Any]] = {
-    **linalg.COUNTERPARTS,
+    **linalg.COUNTERPARTS, **created.COUNTERPARTS,
     np.array: array, np.asarray: asarray, np.asanyarray: asarray,
     np.ascontiguousarray: contiguous("C"), np.asfortranarray: contiguous("F"),
-    np.zeros: filled(0), np.ones: filled(1), np.empty: filled(0), np.full: full,
-    np.zeros_like: filled_like(0), np.ones_like: filled_like(1), np.empty_like: filled_like(0),
-    np.full_like: full_like, np.arange: arange, np.eye: eye, np.identity: identity,
     np.copy: lambda a, order="K", subok=False: array(a, order=order),
-    np.concatenate: concatenate, np.where: where, np.dot: dot, np.inner: inner, np.vdot: vdot,
+    np.concatenate: concatenate, np.stack: stack, np.where: where, np.dot: dot, np.inner: inner, np.vdot: vdot,
     np.broadcast: broadcast, CONVERTER: Converter, np.broadcast_arrays: broadcast_arrays, np.einsum: einsum,
     np.median: sampling.median, np.quantile: sampling.quantile, np.percentile: sampling.percentile,
     np.nanmean: sampling.nanmean, np.nanmax: sampling.nan_extremum(statistics.nanmax),

@@ -146,6 +146,8 @@ class Substitution:
         if kind is BuiltinFunctionType:
             numpy = _is_of_numpy(getattr(value, "__module__", None)) or type(value.__self__) is np.ufunc
             return Function(value, self) if numpy else value
+        if kind is FunctionType and value in functions.COUNTERPARTS:
+            return Function(value, self)
         if kind is FunctionType:
             return value if _is_left_alone(value) else self.copy(value)
         if kind is MethodType and type(value.__func__) is FunctionType and not _is_left_alone(value.__func__):

@@ -54,6 +54,14 @@ def test_what_is_made_lies_as_numpy_lays_it(name: str, array: str) -> None:
     assert traced(f, *((x(),) for _ in range(3))).stats.replays == 2
 
 
+def test_lines_of_every_second_element_are_copies() -> None:
+    def f(x: np.ndarray) -> np.ndarray:
+        x[::2].ravel()[0], x[:, :1].ravel("K")[1], x[:, 0].reshape(-1)[2] = 7, 8, 9
+        return x
+
+    assert traced(f, *((np.ones((4, 3)),) for _ in range(3))).stats.replays == 2
+
+
 @pytest.mark.parametrize("array", ARRAYS)
 @pytest.mark.parametrize("order", ["C", "F", "A", "K"])
 def test_orders_in_which_elements_are_read(order: Any, array: str) -> None:

@@ -64,7 +64,7 @@ class DeferredRun(Follower):
 
     def begin(self, prediction: Prediction) -> None:
         """From here on this thread defers its work, if that may be and is worth it."""
-        large = any(entry.is_tensor and entry.object.nbytes >= LARGE for entry in prediction.snapshot)
+        large = any(entry.is_tensor and entry.object.memory.nbytes >= LARGE for entry in prediction.snapshot)
         if not large or GRAD.anomaly is not None or may_ask_for_types(prediction):
             return
         arrays = any(issubclass(type(entry.object), (np.ndarray, bytearray)) for entry in prediction.snapshot)
@@ -78,7 +78,7 @@ class DeferredRun(Follower):
         for a in args:
             if isinstance(a, Tensor):
                 a.requires_grad             # noqa: B018 - a Selection becomes a Tensor like others
-                waits = waits or isinstance(a, Deferred) or a.dtype.kind not in "iub" or a.nbytes >= SMALL
+                waits = waits or isinstance(a, Deferred) or a.dtype.kind not in "iub" or a.memory.nbytes >= SMALL
         return super().defer(op, args, attrs, fresh) if waits else None
 
     def surprised(self) -> None:

@@ -117,3 +117,17 @@ def test_arrays_that_lie_in_another_way_are_recorded_for_their_size() -> None:
         for x in (one, other, one[:, ::2]):
             np.testing.assert_array_equal(traced(x), x.ravel("K") * 2)
     assert traced.stats.eager_calls == 0
+
+
+def test_ways_found_at_other_sizes_are_known_where_a_root_was_made_before() -> None:
+    calls = [(scale * abs(rows(n)[0]),) for scale, n in (
+        (1, 5), (1, 9), (1, 12), (1, 12), (1, 4), (1, 4), (-1, 12), (-1, 4), (-1, 9), (-1, 30))]
+    stats = check(lambda x: x * 2 if x.sum() > 0 else x / 2, *calls).stats
+    assert (stats.recordings, stats.eager_calls) == (3, 0)
+
+
+def test_where_one_row_is_left_arrays_lie_in_both_orders() -> None:
+    def f(x):
+        return x[1:].T.flags.c_contiguous, x * 2
+
+    assert check(f, *map(rows, (5, 9, 2, 3, 2, 12))).stats.recordings == 3

@@ -95,7 +95,7 @@ FUNCTIONS = (
         def f(x): return g(k, x)
         """,
         ("k = 1.5", "g.register(float)(lambda k, x: x * 3)", "g.register(object)(lambda k, x: x * 4); k = 'a'"),
-         mode=EAGER),
+         mode=FOLLOW),
     Hazard("a table of functions by name", """
         table = {'relu': tg.relu, 'tanh': tg.tanh}
         name = 'relu'

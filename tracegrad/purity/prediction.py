@@ -11,6 +11,7 @@ run is a rehearsal: it is observed, so that the next prediction knows its code, 
 """
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -26,7 +27,7 @@ from tracegrad.purity.kept_facts import KeptFacts
 from tracegrad.purity.library import Library, is_standard
 from tracegrad.purity.part import Part, View
 from tracegrad.purity.stamps import Entry, Stamps
-from tracegrad.purity.values import PLAIN
+from tracegrad.purity.values import CONTAINERS, PLAIN
 
 MOST_CODES = 600
 MOST_OBJECTS = 20_000
@@ -100,6 +101,17 @@ def _name(fn: Any) -> str:
     return name if type(name) is str else type(fn).__name__
 
 
+def _is_of_standard_library(o: Any) -> bool:
+    """Is it a module or a class of Python's own, what has the globals of such a module, or a description of types?"""
+    kind = type(o)
+    if kind is FunctionType:
+        return is_standard(o.__code__.co_filename) and type not in (o.__defaults__ or ())
+    if kind is not ModuleType and kind is not type:
+        return type(kind) is type and kind.__module__ == "typing"
+    name = o.__name__ if kind is ModuleType else o.__module__
+    return isinstance(name, str) and name.partition(".")[0] in sys.stdlib_module_names
+
+
 def _only_code_that_ran(roots: Iterable[Root], extra_codes: Iterable[CodeType]) -> Mentions:
     mentions = Mentions(extra_codes)
     for root in roots:
@@ -122,6 +134,7 @@ class _Walk:
         self._names_before = set[str]()                         # mentioned when the last round began
         self._how_before: tuple[Any, ...] = ()                  # and how things were looked at
         self._values = set[int]()                               # functions that were taken apart as values
+        self._tables = set[int]()                               # containers of the standard library
         self._names_of_class: dict[type, frozenset[str]] = {}
         self._met: dict[int, tuple[Any, str | None]] = {}       # every object, in the order of the walk
         self._parts: dict[int, Part] = {}
@@ -184,7 +197,10 @@ class _Walk:
         part = self._parts[key] = parts_of(view, o, via)
         if type(o) is FunctionType and view.is_value(via):
             self._values.add(key)
-        self.asks_for_types |= any(child.value is type and child.via != "type" for child in part.children)
+        if key in self._tables or _is_of_standard_library(o):       # its tables by type are no names for `type`
+            self._tables |= {id(child.value) for child in part.children if type(child.value) in CONTAINERS}
+        elif any(child.value is type and child.via != "type" for child in part.children):
+            self.asks_for_types = True
         self._todo += [(child.value, child.via) for child in part.children
                        if type(child.value) not in PLAIN and id(child.value) not in self._met]
 

@@ -48,7 +48,8 @@ class DiskCache:
 
     def __init__(self, directory: Path, limit_bytes: int = LIMIT_BYTES):
         self.directory, self.limit_bytes = directory, limit_bytes
-        self._until_sweep = 0
+        already = int.from_bytes(os.urandom(4), "little")       # by other processes, which keep no account of it
+        self._until_sweep = self._between_sweeps - already % (self._between_sweeps + 1)
 
     def get(self, key: str) -> bytes | None:
         """The bytes stored under `key`; None when there are none that can be believed."""
@@ -86,7 +87,12 @@ class DiskCache:
         self._until_sweep -= len(payload)
         if self._until_sweep < 0:
             self.sweep()
-            self._until_sweep = min(_SWEEP_EVERY_BYTES, self.limit_bytes // 8)
+            self._until_sweep = self._between_sweeps
+
+    @property
+    def _between_sweeps(self) -> int:
+        """So many bytes are stored until what is there is looked at, which takes half a second where there is much."""
+        return min(_SWEEP_EVERY_BYTES, self.limit_bytes // 8)
 
     def discard(self, key: str) -> None:
         """Forget `key`."""

@@ -84,6 +84,16 @@ def test_the_directory_stays_below_its_bound_and_the_oldest_go_first(tmp_path: P
     assert len(kept) == 10_000 // (disk.size_bytes() // len(kept))
 
 
+def test_processes_that_store_little_take_turns_to_look_at_all_that_is_there(tmp_path: Path, monkeypatch) -> None:
+    sweeps = []
+    monkeypatch.setattr(DiskCache, "sweep", lambda self: sweeps.append(1))
+    for _ in range(2_000):
+        disk = DiskCache(tmp_path, limit_bytes=80_000)      # they sweep when 10,000 bytes were stored
+        disk.put(KEY, bytes(60))
+        disk.put(OTHER, bytes(40))
+    assert 2 < len(sweeps) < 100                            # 20, mostly
+
+
 def test_a_used_entry_outlives_an_unused_one(tmp_path: Path) -> None:
     disk = DiskCache(tmp_path)
     for key, time in ((KEY, 1), (OTHER, 2)):

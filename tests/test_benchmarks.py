@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from benchmarks import elsewhere, report, rounds
+from benchmarks import elsewhere, readme, report, rounds
 from benchmarks.__main__ import NAMES, main
 from benchmarks.frame import Benchmark, FreshBenchmark, calls_per_sample, seconds_per_call
 from benchmarks.rounds import Row, compare, relative_difference
@@ -170,6 +170,18 @@ def test_the_report_is_written(tmp_path, monkeypatch, capsys):
     markdown = (tmp_path / "results.md").read_text()
     assert "| call_overhead, 8 floats | 1.50 s (1.00x) | 3.50 s (2.50x) | failed |" in markdown
     assert "call_overhead: the cost of a call" in capsys.readouterr().out
+
+
+def test_the_rows_of_the_readme_are_those_that_were_measured(tmp_path):
+    def row(contender, seconds, ratio, error=None):
+        return {"case": "short", "contender": contender, "measured": [seconds], "ratio": ratio, "error": error}
+
+    rows = [row("tracegrad", 1e-3, 1.0), row("jax", 5e-3, 5.0), row("jax unrolled", 4e-3, 4.0),
+            row("torch", 1.0, None, "no"), row("numpy", 1.0, None, "NotImplementedError: never")]
+    (tmp_path / "results.json").write_text(json.dumps({"benchmarks": [{"name": "rnn", "rows": rows}]}))
+    table = "| | tracegrad |\n|---|---:|\n| rnn, short |\n| heat | 2 s |\n"
+    assert readme.renewed(table, readme.measured_in([tmp_path])).splitlines()[2:] == [
+        "| rnn, short | 1.00 ms (1.00x) |  | failed |  | 4.00 ms (4.00x) |  |  |", "| heat | 2 s |"]
 
 
 def test_what_others_use_of_the_machine_is_seen(monkeypatch, tmp_path):

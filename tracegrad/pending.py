@@ -170,7 +170,8 @@ def settle(tensor: Tensor) -> np.ndarray:
     with SWAPPING:
         if held(tensor) is pending:         # not so if it was among those that the computing gave their arrays
             put_array(tensor, array)
-    return array
+        given = held(tensor)                # memory of its own, if it was written in place
+    return array if type(given) is Pending else given
 
 
 def layout_of(tensor: Tensor) -> tuple[tuple[int, ...] | None, bool]:

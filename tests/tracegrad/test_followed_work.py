@@ -115,3 +115,23 @@ def test_arrays_without_elements_are_laid_out_as_eager_ones():
                 x = tg.ones(shape)
                 found, expected = follow.call(f, (x,), {}), f(x)
                 assert found.array.shape == expected.array.shape and found.array.strides == expected.array.strides
+
+
+def test_a_view_of_what_was_written_has_its_memory() -> None:
+    calls = []
+
+    def f(x: tg.Tensor) -> tuple:
+        calls.append(1)                     # it is followed
+        x *= 0.5
+        y = tg.tanh(x)
+        x *= 0.5
+        return x[-1], y + tg.tanh(x)
+
+    traced = tg.trace(f)
+    for _ in range(5):
+        x = tg.ones(3, 2)
+        row, _ = traced(x)
+        assert np.shares_memory(row.numpy(), x.numpy())
+        row *= 2.0
+        assert x.tolist() == [[0.25, 0.25], [0.25, 0.25], [0.5, 0.5]]
+    assert traced.stats.follows >= 3

@@ -10,22 +10,22 @@ with its name and no more. Where a contender has two ways to do the same, the fa
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
-from benchmarks.report import amount
+from benchmarks.report import cell
+from benchmarks.rounds import Row
 
 ROOT = Path(__file__).parents[1]
 README, CHART = ROOT / "README.md", ROOT / "docs" / "speed.png"
 BEGIN, END = "<!-- measured: python -m benchmarks -->\n", "<!-- end -->"
 CONTENDERS = ("tracegrad", "tracegrad eager", "torch", "torch.compile", "jax", "numpy", "drjit")
 OTHER_WAYS = {"jax unrolled": "jax"}
-UNITS = {"memory": "B"}
+NOT_THERE = "NotImplementedError"
+"""What a contender fails with that has no such thing: its cell is empty."""
 
-Measured = dict[str, dict[str, dict[str, Any]]]
-"""By the name of a row, by contender, what results.json has of it."""
+Measured = dict[str, dict[str, tuple[Row, str]]]
+"""By the name of a row, by contender, what came out, and its unit."""
 
 
 def measured_in(folders: list[Path]) -> Measured:
@@ -33,23 +33,15 @@ def measured_in(folders: list[Path]) -> Measured:
     found: Measured = {}
     for folder in folders:
         for benchmark in json.loads((folder / "results.json").read_text())["benchmarks"]:
-            for row in benchmark["rows"]:
-                of_case = found.setdefault(f"{benchmark['name']}, {row['case']}", {})
-                contender = OTHER_WAYS.get(row["contender"], row["contender"])
-                before = of_case.get(contender)
-                if before is None or before["error"] or (row["ratio"] or 1e9) < (before["ratio"] or 1e9):
-                    of_case[contender] = row
+            for row in (Row(**written) for written in benchmark["rows"]):
+                if row.error and row.error.startswith(NOT_THERE):
+                    continue
+                of_case = found.setdefault(f"{benchmark['name']}, {row.case}", {})
+                contender = OTHER_WAYS.get(row.contender, row.contender)
+                before = of_case[contender][0] if contender in of_case else None
+                if before is None or before.error or row.ratio and before.ratio and row.ratio < before.ratio:
+                    of_case[contender] = row, benchmark["unit"]
     return found
-
-
-def cell(name: str, row: dict[str, Any] | None) -> str:
-    """What the table says of one contender: nothing where it has no such thing."""
-    if row is None or (row["error"] or "").startswith("NotImplementedError"):
-        return ""
-    if row["error"]:
-        return "failed"
-    ratio = "" if row["ratio"] is None else f" ({row['ratio']:.2f}x)"
-    return amount(statistics.median(row["measured"]), UNITS.get(name.partition(",")[0], "s")) + ratio
 
 
 def renewed(table: str, measured: Measured) -> str:
@@ -58,7 +50,8 @@ def renewed(table: str, measured: Measured) -> str:
     for line in table.splitlines():
         name = line.strip("| ").partition(" |")[0]
         if name in measured:
-            line = f"| {name} | " + " | ".join(cell(name, measured[name].get(c)) for c in CONTENDERS) + " |"
+            found = measured[name]
+            line = f"| {name} | " + " | ".join(cell(*found[c]) if c in found else "" for c in CONTENDERS) + " |"
         lines.append(line)
     return "\n".join(lines) + "\n"
 
@@ -72,8 +65,8 @@ def draw(names: list[str], measured: Measured) -> None:
     figure, axis = plt.subplots(figsize=(9, 0.23 * len(names) + 1.2), layout="constrained")
     marks = dict(zip(CONTENDERS[2:], "osD^v"))
     for contender, mark in marks.items():
-        points = [(row["ratio"], k) for k, name in enumerate(names)
-                  if (row := measured[name].get(contender)) and row["ratio"] and not row["error"]]
+        points = [(row.ratio, k) for k, name in enumerate(names) if contender in measured[name]
+                  for row, _ in (measured[name][contender],) if row.ratio and not row.error]
         axis.plot(*zip(*points), mark, label=contender, markersize=4.5, alpha=0.85)
     axis.axvline(1.0, color="black", lw=1)
     axis.set(xscale="log", xlabel="time, as a multiple of tracegrad's (compiled)")

@@ -91,7 +91,7 @@ def as_markdown(machine: dict[str, str], results: Results) -> str:
     lines = ["| | " + " | ".join(contenders) + " |", "|---|" + "---:|" * len(contenders)]
     for name, (benchmark, rows) in results.items():
         for case in benchmark.cases:
-            cells = {row.contender: _cell(row, benchmark.unit) for row in rows if row.case == case}
+            cells = {row.contender: cell(row, benchmark.unit) for row in rows if row.case == case}
             lines.append(f"| {name}, {case} | " + " | ".join(cells.get(c, "") for c in contenders) + " |")
     versions = ", ".join(f"{package} {machine[package]}" for package in PACKAGES if package in machine)
     lines += ["", f"{machine['cpu']}, {machine['threads']} threads, Python {machine['python']}, {versions}."]
@@ -99,7 +99,8 @@ def as_markdown(machine: dict[str, str], results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: Row, unit: str) -> str:
+def cell(row: Row, unit: str) -> str:
+    """What a table says of a contender in a case."""
     if row.error:
         return "failed"
     return amount(row.median, unit) + ("" if row.ratio is None else f" ({row.ratio:.2f}x)")
@@ -118,7 +119,8 @@ def amount(measured: float, unit: str) -> str:
 def write_json(file: Path, machine: dict[str, str], results: Results) -> None:
     """Everything that was measured, every round of it."""
     benchmarks = [
-        {"name": name, "question": benchmark.question, "rows": [asdict(row) for row in rows]}
+        {"name": name, "question": benchmark.question, "unit": benchmark.unit,
+         "rows": [asdict(row) for row in rows]}
         for name, (benchmark, rows) in results.items()
     ]
     file.write_text(json.dumps({"machine": machine, "benchmarks": benchmarks}, indent=1) + "\n")

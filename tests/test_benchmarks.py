@@ -178,7 +178,7 @@ def test_the_rows_of_the_readme_are_those_that_were_measured(tmp_path):
 
     rows = [row("tracegrad", 1e-3, 1.0), row("jax", 5e-3, 5.0), row("jax unrolled", 4e-3, 4.0),
             row("torch", 1.0, None, "no"), row("numpy", 1.0, None, "NotImplementedError: never")]
-    (tmp_path / "results.json").write_text(json.dumps({"benchmarks": [{"name": "rnn", "rows": rows}]}))
+    (tmp_path / "results.json").write_text(json.dumps({"benchmarks": [{"name": "rnn", "unit": "s", "rows": rows}]}))
     table = "| | tracegrad |\n|---|---:|\n| rnn, short |\n| heat | 2 s |\n"
     assert readme.renewed(table, readme.measured_in([tmp_path])).splitlines()[2:] == [
         "| rnn, short | 1.00 ms (1.00x) |  | failed |  | 4.00 ms (4.00x) |  |  |", "| heat | 2 s |"]

@@ -250,7 +250,7 @@ MOMENTS = {"the Python": (pipeline, "_run"), "the reads": (pipeline, "read_set")
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_ctrl_c_loses_no_write_and_does_none_twice(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_loses_no_write_and_does_none_twice(moment: str, heard: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def pressing(*of: Any, **more: Any) -> Any:
         result = original(*of, **more)
         os.kill(os.getpid(), signal.SIGINT)

@@ -293,14 +293,6 @@ def test_copies_pickles_references() -> None:
 # ---- exceptions, signals, limits -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C raises, also where a shell has started the tests with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
 def test_an_interrupt_in_a_recording_leaves_everything_as_before(heard: None) -> None:
     interrupts = [True]

@@ -67,7 +67,7 @@ def _put_in_frame(frame: FrameType) -> None:
     variables = frame.f_locals
     changed = [(name, now) for name, value in variables.items() if (now := _plainly(value)) is not value]
     if changed:
-        variables.update(changed)       # a copy of them, before Python 3.13
+        variables.update(dict(changed))     # a copy of them, before Python 3.13
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
 
 

@@ -76,7 +76,7 @@ def is_there_already(x: Tensor, target: Tensor, value: Tensor) -> bool:
 
 def set_at(x: Tensor, form: Key, value: Operand) -> None:
     """x[key] = value for an advanced key."""
-    if isinstance(value, Selection) and value.mask is not None:
+    if isinstance(value, Selection):
         part = masked(x, form)
         if part is not None and part.matches(value.mask):
             full = assigned(x.dtype, part.whole.shape, value.full, "in place")

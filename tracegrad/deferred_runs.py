@@ -24,9 +24,8 @@ import numpy as np
 from codegen import DONE
 from tracegrad.deferred_work import SMALL, KnownWork, Work, Written
 from tracegrad.dispatch import FOLLOWER, GRAD
-from tracegrad.follow import may_ask_for_types
 from tracegrad.follower import ALONE, Follower, Running
-from tracegrad.pending import Deferred, Pending, held, put_array
+from tracegrad.pending import Pending, put_array
 from tracegrad.purity.prediction import Prediction
 from tracegrad.recorder import Recorder
 from tracegrad.replay import Root
@@ -65,7 +64,7 @@ class DeferredRun(Follower):
     def begin(self, prediction: Prediction) -> None:
         """From here on this thread defers its work, if that may be and is worth it."""
         large = any(entry.is_tensor and entry.object.memory.nbytes >= LARGE for entry in prediction.snapshot)
-        if not large or GRAD.anomaly is not None or may_ask_for_types(prediction):
+        if not large or GRAD.anomaly is not None:
             return
         arrays = any(issubclass(type(entry.object), (np.ndarray, bytearray)) for entry in prediction.snapshot)
         self.alone_writes = prediction.complete and not (arrays or prediction.hides)
@@ -78,7 +77,7 @@ class DeferredRun(Follower):
         for a in args:
             if isinstance(a, Tensor):
                 a.requires_grad             # noqa: B018 - a Selection becomes a Tensor like others
-                waits = waits or isinstance(a, Deferred) or a.dtype.kind not in "iub" or a.memory.nbytes >= SMALL
+                waits = waits or type(a.held) is Pending or a.dtype.kind not in "iub" or a.memory.nbytes >= SMALL
         return super().defer(op, args, attrs, fresh) if waits else None
 
     def surprised(self) -> None:
@@ -121,7 +120,7 @@ class DeferredRun(Follower):
         with self._lock:
             for reference, home in self._whole.homes.values():
                 target = reference()
-                pending = None if target is None else held(target)
+                pending = None if target is None else target.held
                 if target is not None and type(pending) is Pending:
                     self._parked.append((target, pending, home))
                     put_array(target, home)
@@ -164,7 +163,7 @@ class DeferredRun(Follower):
                 return
             inside = recorder.nodes()
             recorder.release()
-            views = _Apart([t for t in tensors if type(held(t)) is Pending])
+            views = _Apart([t for t in tensors if type(t.held) is Pending])
             done = False
             try:
                 done = self._is_all(tensors, inside) and self._run(root, tensors, operands)
@@ -179,7 +178,7 @@ class DeferredRun(Follower):
         known, holders = set(map(id, tensors)), Counter(pending.step.index for _, pending, _ in self._parked)
         for reference in self._whole.tensors:
             tensor = reference()
-            pending = None if tensor is None else held(tensor)
+            pending = None if tensor is None else tensor.held
             if type(pending) is Pending and pending.array is None:
                 if id(tensor) not in known:
                     return False
@@ -206,7 +205,7 @@ class DeferredRun(Follower):
         try:
             if root.executable.run(arrays) == DONE:
                 for tensor, m, place in zip(tensors, trace.made, places):
-                    pending = held(tensor)
+                    pending = tensor.held
                     if type(pending) is Pending:
                         pending.array = m.tensor(arrays[place]).array
                         put_array(tensor, pending.array)

@@ -176,7 +176,9 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any
     errors = silence()
     try:
         if symbols is None:
-            array = _REFERENCES[op](*[a.array if isinstance(a, Tensor) else weak(a, args) for a in args], **attrs)
+            operands = [weak(a, args) if not isinstance(a, Tensor) else held if type(held := a.held) is _ndarray
+                        else a.array for a in args]
+            array = _REFERENCES[op](*operands, **attrs)
         else:
             operands = [a.memory if isinstance(a, Tensor) else weak(number_in(a), args) for a in args]
             array = _REFERENCES[op](*operands, **attrs_in_numbers(attrs))

@@ -10,10 +10,7 @@
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from types import CodeType
 from typing import Any
 
 from tracegrad.aborts import Abort, Aborted
@@ -23,10 +20,6 @@ from tracegrad.dispatch import FOLLOWER
 from tracegrad.follower import Follower
 from tracegrad.grafting import Departure
 from tracegrad.modes import eager
-from tracegrad.purity.bytecode import steps
-from tracegrad.purity.code_facts import only_raises
-from tracegrad.purity.prediction import Prediction
-from tracegrad.source_lines import is_inside
 from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS
 from tracegrad.trace_tree import TraceTree
@@ -34,31 +27,6 @@ from tracegrad.trace_tree import TraceTree
 NOT_FOLLOWED = frozenset({Abort.ARRAY_ARGUMENT, Abort.QUARANTINED})
 """Reasons not to replay that are reasons not to follow: NumPy code has no Tensors to defer the work on, and a function
 that computed something else than its Python is not to be compiled in another way."""
-
-
-ASKS_FOR_TYPES = frozenset({"type", "__getattribute__", "getattr_static"})
-"""Names in code that could tell a Tensor whose array is yet to come from another."""
-
-_STANDARD = os.path.dirname(os.__file__) + os.sep
-UNCONCERNED = tuple(_STANDARD + name for name in ("logging" + os.sep, "warnings.py", "traceback.py", "linecache.py",
-                                                  "inspect.py"))
-"""Code that asks for the types of other things, and of Tensors for their text at most."""
-
-
-@lru_cache(maxsize=4096)
-def asks_for_types(code: CodeType) -> bool:
-    """Could `code` tell a Tensor whose array is yet to come from another, but in the text of an error it raises?"""
-    file = code.co_filename
-    if ASKS_FOR_TYPES.isdisjoint(code.co_names) or is_inside(file) or file.startswith(UNCONCERNED):
-        return False
-    program = steps(code)
-    return any(step.value in ASKS_FOR_TYPES and not only_raises(code, program, k) for k, step in enumerate(program)
-               if step.kind in ("global", "attribute", "import from"))
-
-
-def may_ask_for_types(prediction: Prediction) -> bool:
-    """Could anything that may run?"""
-    return prediction.asks_for_types or any(map(asks_for_types, prediction.codes.values()))
 
 
 def may_follow(reasons: Sequence[Aborted]) -> bool:
@@ -101,11 +69,10 @@ class Follow:
     def __init__(self, name: str, compiling: Compiling):
         self.known = KnownWork(name, compiling)
         self._patience, self._stats = Patience(), compiling.stats
-        self.tells = False          # could anything that a run may enter tell a Tensor whose array is yet to come?
 
     def may(self, reasons: Sequence[Aborted]) -> bool:
         """Is a call to be followed that is not replayed for these reasons?"""
-        return not self.tells and may_follow(reasons) and self._patience.allows(self.known)
+        return may_follow(reasons) and self._patience.allows(self.known)
 
     def at_new_sizes(self, tree: TraceTree, args: tuple, kwargs: Mapping[str, Any],
                      departure: Departure | None) -> bool:
@@ -115,7 +82,7 @@ class Follow:
         """
         if departure is not None and (departure.root in tree.roots or not departure.segment.growth.for_one_size):
             return False
-        return (tree.has_many_sizes and not self.tells and self.known.families < Patience.STEPS
+        return (tree.has_many_sizes and self.known.families < Patience.STEPS
                 and (departure is not None or tree.has_new_sizes(args, kwargs)))
 
     def call(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], comes_again: bool = True) -> Any:

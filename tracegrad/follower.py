@@ -23,7 +23,7 @@ import numpy as np
 from codegen.ir.ops import OPS
 from tracegrad.deferred_work import KnownWork
 from tracegrad.dispatch import GRAD, VIEWING, differentiate
-from tracegrad.pending import Pending, defer, held, put_array, put_pending, settle
+from tracegrad.pending import Pending, defer, put_array, put_pending
 from tracegrad.source_lines import user_line
 from tracegrad.spans import begin, end
 from tracegrad.steps import CAN_REFUSE, Step, input_step, nowhere, op_step
@@ -106,14 +106,14 @@ class Follower:
         if self._over or GRAD.anomaly is not None:
             return None
         if op in VIEWING:
-            x: Any = held(args[0])
+            x: Any = args[0].held
             if type(x) is not Pending or x.segment is not running or not fresh and id(args[0]) in running.homes:
                 return None                             # a view of an array costs nothing and shares its memory
         places: list[Any] = []
         numbers = False
         for a in args:
             if isinstance(a, Tensor):
-                pending: Any = held(a)
+                pending: Any = a.held
                 known = type(pending) is Pending and pending.segment is running
                 places.append(pending.step.index if known else self._place(running, a))
             else:
@@ -249,12 +249,12 @@ class Follower:
 
         It is deferred for a Tensor that has its memory to itself; the memory is written with the segment.
         """
-        running, new = self._running, held(value)
+        running, new = self._running, value.held
         if type(new) is not Pending or new.segment is not running or self._over or not running.alone(target):
             return False
-        settled: Any = held(target)
+        settled: Any = target.held
         if type(settled) is Pending and settled.segment is not running:
-            settled = settle(target)
+            settled = target.array
         is_pending = type(settled) is Pending
         if not is_pending:
             if not (settled.flags.c_contiguous and settled.flags.writeable):
@@ -265,15 +265,13 @@ class Follower:
                 target.saved = None                     # what was saved is the Pending that it held
                 if not running.is_written(target):      # it is to have memory of its own, not that of the value
                     copied = self.defer("reshape", (value,), {"shape": value.shape}, True)
-                    new = None if copied is None else held(copied)
+                    new = None if copied is None else copied.held
             if running.closed or type(new) is not Pending or new.segment is not running:    # by another thread
                 return False
             if not is_pending:
                 running.homes[id(target)] = weakref.ref(target), settled
-            if put_pending(target, new):
-                return True
-            running.homes.pop(id(target), None)
-            return False
+            put_pending(target, new)
+            return True
 
     # ---- looks --------------------------------------------------------------------------------------------------
 
@@ -303,7 +301,7 @@ class Follower:
     def _compute(self, running: Running) -> None:
         targets = self._to_write(running)
         written = tuple((k, self._home(running, target, home)) for target, k, home in targets)
-        by_targets = Counter(k for target, k, _ in targets if type(held(target)) is Pending)
+        by_targets = Counter(k for target, k, _ in targets if type(target.held) is Pending)
         values, last = running.values, running.cursor
         wanted = [k for k, n in zip(range(last.index + 1), map(sys.getrefcount, values)) if n > ALONE + by_targets[k]]
         if wanted or written:
@@ -330,8 +328,8 @@ class Follower:
 
     def _to_write(self, running: Running) -> list[tuple[Tensor, int, np.ndarray]]:
         """What is to be written: for whom, the step of its value, to which memory."""
-        return [(target, held(target).step.index, home) for reference, home in running.homes.values()
-                if (target := reference()) is not None and type(held(target)) is Pending]
+        return [(target, target.held.step.index, home) for reference, home in running.homes.values()
+                if (target := reference()) is not None and type(target.held) is Pending]
 
     @staticmethod
     def _hand_over(running: Running, wanted: list[int], arrays: dict[int, np.ndarray],
@@ -346,7 +344,7 @@ class Follower:
         for reference in running.tensors:
             tensor = reference()
             if tensor is not None:
-                pending: Any = held(tensor)
+                pending: Any = tensor.held
                 if type(pending) is Pending and pending.array is not None:
                     put_array(tensor, pending.array)
 
@@ -372,7 +370,7 @@ def deliver(values: list[Pending], k: int, arrays: dict[int, np.ndarray]) -> np.
 
 def accepts(x: Tensor, indices: Tensor, axis: int) -> bool:
     """Is it known that all indices are in bounds?"""
-    array: Any = held(indices)
+    array: Any = indices.held
     if type(array) is Pending:
         return False
     once = array[tuple(slice(1) if stride == 0 else slice(None) for stride in array.strides)]

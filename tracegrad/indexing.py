@@ -40,8 +40,10 @@ def get(x: Tensor, key: Any, /) -> Tensor:
     form = normal_form(x, key)
     if not form.advanced:
         return basic(x, form.entries)
-    if ACTIVE.get() is not None:
-        part = None if any(isinstance(k, np.ndarray) for k in form.entries) else masked(x, form)
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        selects = recorder.selects and not any(isinstance(k, np.ndarray) for k in form.entries)
+        part = masked(x, form) if selects else None
         return picked(x, form) if part is None else selected(part)
     return picked(x, form) if GRAD.enabled and x.requires_grad else picked_directly(x, form)
 

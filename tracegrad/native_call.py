@@ -70,8 +70,8 @@ def _native(traced: type, tree: type) -> NativeMethod:
         keep=Tensor.keep, prepare=Tensor.prepare_write)
     host = EntryHost(
         tree=(Called, "_tree"), entry=(tree, "entry"), order=(Entry, "order"),
-        made=Tensor, array="array", flag="requires_grad",
-        others=tuple(name for name in Tensor.__slots__ if name not in ("array", "requires_grad", "__weakref__")),
+        made=Tensor, array="held", flag="requires_grad",
+        others=tuple(name for name in Tensor.__slots__ if name not in ("held", "requires_grad", "__weakref__")),
         keeping=keeping, counts=(Stats, ("calls", "replays")), idle=(MODE, ACTIVE),
         otherwise=vars(traced)["in_python"], left=vars(traced)["left"])
     return native_call(host)

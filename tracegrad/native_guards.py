@@ -103,7 +103,7 @@ class NativeGuards(Rows):
         self.kinds |= {tensor: expected, array: np.ndarray}
         self.arrays[tensor] = array
         self.registers[array] = self.program.find(
-            "array of", at, k(expected), slots["array"], k(constants[dtype["k"]]), C_CONTIGUOUS, len(sizes), *sizes)
+            "array of", at, k(expected), slots["held"], k(constants[dtype["k"]]), C_CONTIGUOUS, len(sizes), *sizes)
         self.program.test("holds", at, 3, slots["requires_grad"], k(requires_grad["k"] == "True"),
                           slots["grad_fn"], k(None), slots["hooks"], k(None))
         self._done.update(map(id, lines))

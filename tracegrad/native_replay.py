@@ -99,7 +99,7 @@ class _Writer:
         return self.grads[leaf]
 
     def _array_of(self, tensor: Register) -> Register:
-        array = self.program.find("slot", tensor, TENSOR_SLOTS["array"])
+        array = self.program.find("slot", tensor, TENSOR_SLOTS["held"])
         self.program.test("type", array, self.program.constant(np.ndarray))
         return array
 
@@ -121,7 +121,7 @@ class _Writer:
         """GradExpected.is_met, of a Tensor and no derived class."""
         k, shape = self.program.constant, cast(tuple[int, ...], type.shape)
         self.program.find(
-            "array of", grad, k(Tensor), TENSOR_SLOTS["array"], k(DTYPES[type.dtype]), 0, len(shape), *shape)
+            "array of", grad, k(Tensor), TENSOR_SLOTS["held"], k(DTYPES[type.dtype]), 0, len(shape), *shape)
         self.program.test("holds", grad, 2, TENSOR_SLOTS["requires_grad"], k(expected.requires_grad),
                           TENSOR_SLOTS["hooks"], self.none)
         history = self.program.find("slot", grad, TENSOR_SLOTS["grad_fn"])

@@ -144,7 +144,7 @@ class Rows:
         return self.program.find("attribute", self.at(o), self.program.constant("enabled"))
 
     def read_array(self, target: str, o: Operand) -> Register:
-        found = self.registers[target] = self.slot(o, "array")
+        found = self.registers[target] = self.slot(o, "held")
         self.program.test("type", found, self.program.constant(np.ndarray))
         self.kinds[target] = np.ndarray
         self.arrays[o.text] = target

@@ -31,7 +31,6 @@ from tracegrad.deferred_runs import DeferredRun
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
-from tracegrad.follow import asks_for_types, may_ask_for_types
 from tracegrad.generators import Generator, default_generator
 from tracegrad.grafting import Departure, Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, plain, read_lifted
@@ -43,6 +42,7 @@ from tracegrad.purity.library import Library, Setting, numpy_error_state
 from tracegrad.purity.observation import Observation, observe
 from tracegrad.purity.prediction import Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
+from tracegrad.purity.type_questions import may_ask_for_types
 from tracegrad.recorded import Input, Recording
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.replay import GradEffect, SlotEffect, Trace
@@ -100,7 +100,6 @@ class Run:
     departure: Departure | None = None      # the root it left, and how
     symbols: Symbols | None = None          # what its sizes are, if it was recorded for all sizes
     undoable: bool = False                  # did it change nothing but its arguments?
-    tells: bool = False                     # could code in reach, or that ran, tell a Tensor whose array is to come?
 
 
 @collector_paused
@@ -126,12 +125,16 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
         told = (tells or any(map(catches_errors, prediction.codes.values()))
                 or not NO_NUMBER_HAS.isdisjoint(prediction.mentions.attributes))
         symbols = None if told else like.symbols()
-    recorder.symbols = symbols
+    recorder.symbols, recorder.selects = symbols, not tells
+    if tells and departure is None:
+        lifted = frozenset()
     numbers = _Numbers(lifted, recorder)
     given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
     given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
 
     def surprised() -> None:
+        recorder.selects = False
+        recorder.settle()
         if symbols is not None:
             symbols.surprised()
         deferred.surprised()
@@ -143,12 +146,13 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
                 symbols.begin()
             if front is not None:
                 return front.call(function, given_args, given_kwargs)
-            result = _run(function, given_args, given_kwargs)
-            recorder.settle()
-            return result
+            return _run(function, given_args, given_kwargs)
         finally:
             try:
-                ACTIVE.reset(token)
+                try:
+                    recorder.settle()
+                finally:
+                    ACTIVE.reset(token)
                 if symbols is not None:
                     symbols.end()
             finally:
@@ -207,8 +211,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
                tuple(e for e in changes if e.kind is Kind.SLOT),
                frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
                codes | frozenset(seen.codes.values()), seconds, front, departure, symbols,
-               not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts),
-               tells or any(map(asks_for_types, seen.codes.values())))
+               not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
 
 
 def _run(function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:

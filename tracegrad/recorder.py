@@ -43,13 +43,14 @@ ACTIVE: ContextVar[Recorder | None] = ContextVar("tracegrad_recorder", default=N
 
 class Recorder:
     """Collects what one run does. It watches while it is ACTIVE. `strict`: may nothing leave the graph?
-    `symbols`: what its sizes are, if it is to be recorded for all sizes.
+    `symbols`: what its sizes are, if it is to be recorded for all sizes. `selects`: may x[mask] be put off?
 
     `called_from`: the code that calls the traced function, if numbers that the function returns may be stood for.
     `outside`: the ids of all Tensors that a replay can find again, if that is known; they are kept by others.
     """
 
     symbols: Symbols | None = None
+    selects = True
     outside: Container[int] | None = None
 
     def __init__(self, strict: bool = False, called_from: CodeType | None = None) -> None:

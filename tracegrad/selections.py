@@ -9,7 +9,8 @@
 2. Operators, elementwise methods and NumPy's ufuncs of Selections by one mask, and of what broadcasts along the axes
    after the mask's, give Selections again; written back under that mask, they never were a tensor of their own.
 3. A Selection has no array until someone asks for one, or for anything that depends on it: then the mask is read, which
-   ends the recording, and it is a Tensor like others. So nothing can know its size unseen.
+   ends the recording, and its class is Tensor. So nothing can know its size unseen.
+4. There are none where code may run that asks for types (see type_questions), and none is left when the run is over.
 """
 from __future__ import annotations
 
@@ -93,31 +94,53 @@ def masked(x: Tensor, form: Key, anywhere: bool = False) -> Masked | None:
 
 
 class Selection(Tensor):
-    """The elements of `full` under `mask`; a Tensor like others once `mask` is None."""
+    """The elements of `full` under `mask`: its slots are empty, but for `kept`, where it has these two."""
 
-    __slots__ = ("full", "mask")
+    __slots__ = ()
 
-    full: Tensor
-    mask: Masked | None
+    @property
+    def __class__(self) -> type:
+        return Tensor
 
-    def __init__(self, full: Tensor, mask: Masked):       # the slots of a Tensor stay empty: see __getattr__
-        self.full, self.mask = full, mask
+    @__class__.setter
+    def __class__(self, kind: type) -> None:
+        self.array                      # noqa: B018 - asking is enough
+        _set_class(self, kind)
+
+    def __init__(self, full: Tensor, mask: Masked):
+        self.kept: Any = (full, mask)
         recorder = ACTIVE.get()
         if recorder is not None:
             recorder.postpone(self)
 
+    @property
+    def full(self) -> Tensor:
+        return self.kept[0]
+
+    @property
+    def mask(self) -> Masked:
+        return self.kept[1]
+
     def __getattr__(self, name: str) -> Any:
-        """What only a Tensor that has an array has: now it gets one."""
-        if self.mask is None or name not in Tensor.__slots__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        mask, self.mask = self.mask, None
-        taken = mask.take(self.full)
+        """What only a Tensor that has an array has: now it is one."""
+        if name not in Tensor.__slots__:
+            raise AttributeError(f"{Tensor.__name__!r} object has no attribute {name!r}")
+        taken = self.mask.take(self.full)
         Tensor.__init__(self, taken.array, taken.requires_grad, taken.grad_fn)
+        _set_class(self, Tensor)
         return getattr(self, name)
 
     @property
     def dtype(self) -> np.dtype:
-        return self.full.dtype if self.mask is not None else self.array.dtype
+        return self.full.dtype
+
+
+_set_class = object.__dict__["__class__"].__set__
+
+
+def is_selection(x: Any) -> bool:
+    """Is it one yet?"""
+    return type(x) is Selection
 
 
 def selected(part: Masked) -> Selection:
@@ -128,12 +151,12 @@ def selected(part: Masked) -> Selection:
 
 def together(x: Selection, others: tuple[Any, ...]) -> list[Any] | None:
     """The operands beside x as they stand beside its `full`; None if they do not."""
-    mask = x.mask
-    if mask is None:
+    if not is_selection(x):
         return None
+    mask = x.mask
     found: list[Any] = []
     for other in others:
-        if isinstance(other, Selection) and other.mask is not None:
+        if is_selection(other):
             if not mask.matches(other.mask):
                 return None
             found.append(other.full)
@@ -150,7 +173,6 @@ def elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
         operands = together(x, others)
         if operands is None:
             return function(x, *others, **options)
-        assert x.mask is not None
         result = function(x.full, *operands, **options)
         return result if result is NotImplemented else Selection(result, x.mask)
     return apply
@@ -162,19 +184,18 @@ def updating(function: Callable[..., Any], in_place: Callable[..., Any]) -> Call
         operands = together(x, (other,))
         if operands is None:
             return in_place(x, other)
-        x.full = fitted(x.full, function(x.full, *operands), in_place.__name__)
+        x.kept = fitted(x.full, function(x.full, *operands), in_place.__name__), x.mask
         return x
     return apply
 
 
 def array_ufunc(x: Selection, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """NumPy's protocol."""
-    first = next((k for k in inputs if isinstance(k, Selection)), None)
+    first: Any = next(filter(is_selection, inputs), None)
     operands = None if first is None or method != "__call__" or options or ufunc.signature or ufunc.nout > 1 else (
         together(first, inputs))
     if operands is None:
         return Tensor.__array_ufunc__(x, ufunc, method, *inputs, **options)
-    assert first is not None and first.mask is not None
     return Selection(Tensor.__array_ufunc__(first.full, ufunc, method, *operands), first.mask)
 
 
@@ -188,14 +209,14 @@ def array_function(x: Selection, function: Callable, types: Any, args: tuple, op
 
 def sum_of(x: Selection, axis: Any = None, **options: Any) -> Tensor:
     """x.sum()."""
-    if x.mask is None or axis is not None or options:
+    if not is_selection(x) or axis is not None or options:
         return functional.sum(x, axis, **options)
     return functional.sum(dispatch("where", x.mask.wide, x.full, scalar(0, x.full.dtype)))
 
 
 def mean_of(x: Selection, axis: Any = None, **options: Any) -> Tensor:
     """x.mean(): NaN where nothing is selected."""
-    if x.mask is None or axis is not None or options or x.full.dtype not in INEXACT:
+    if not is_selection(x) or axis is not None or options or x.full.dtype not in INEXACT:
         return functional.mean(x, axis, **options)
     everywhere = dispatch("broadcast", x.mask.wide, shape=x.full.shape)
     return functional.divide(sum_of(x), functional.sum(everywhere))

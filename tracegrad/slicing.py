@@ -8,10 +8,11 @@ import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from codegen.ir.structs import struct
 from tracegrad.dispatch import dispatch, view
 from tracegrad.indexing_keys import WHOLE
-from tracegrad.pending import Deferred
 from tracegrad.size_numbers import index
 from tracegrad.sized import Sized, symbols_of_run
 from tracegrad.source_lines import at_user_line
@@ -23,7 +24,7 @@ def row(x: Tensor, k: int) -> Tensor:
     size, *others = x.shape
     at, rest = position(k, size, 0), tuple(others)
     cut = {"start": (at, *[0] * len(rest)), "stop": (at + 1, *rest), "step": (1,) * (len(rest) + 1)}
-    if isinstance(x, Deferred | Sized):
+    if type(x.held) is not np.ndarray or isinstance(x, Sized):
         return dispatch("reshape", dispatch("slice", x, **cut), shape=rest)
     array = x.array
     return view("reshape", view("slice", x, array[at:at + 1], cut), array[at, ...], {"shape": rest})
@@ -64,7 +65,7 @@ def basic(x: Tensor, keys: Sequence[Any]) -> Tensor:
     wanted = tuple(shape)
     ends = {"start": tuple([cut.start for cut in cuts]), "stop": tuple([cut.stop for cut in cuts]),
             "step": tuple([cut.step for cut in cuts])}
-    if isinstance(x, Deferred | Sized):
+    if type(x.held) is not np.ndarray or isinstance(x, Sized):
         return _by_ops(x, ends, tuple(lengths), tuple(reversed_axes), wanted)
     part = x.array[kept]
     if part.shape != sizes:                 # a slice that keeps every size is the whole

@@ -22,7 +22,6 @@ from codegen.ir.references import literal_text
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
 from tracegrad.left_behind import forget, forget_in_frames
-from tracegrad.pending import held
 from tracegrad.recorded import Key
 from tracegrad.recorder import ACTIVE
 from tracegrad.results import UnknownResult
@@ -34,6 +33,7 @@ from tracegrad.size_numbers import (
     attrs_in_numbers,
     computing,
     is_size,
+    number_in,
     numbers_in,
     python_of,
     read_size,
@@ -134,8 +134,8 @@ class Symbols:
         self.assumptions.over = True
         self._sized.clear()
         self._strides.clear()
-        forget_in_frames(sys._getframe(1))
-        forget(self.assumptions.numbers, None)
+        forget_in_frames(sys._getframe(1), number_in)
+        forget(self.assumptions.numbers, None, number_in)
 
     def close(self, recorder: Recorder, result: Any) -> None:
         """All is known of the run: nothing that outlives it has SizeNumbers in it, but for tuples of its `result`."""
@@ -157,17 +157,17 @@ class Symbols:
         self._results.clear()
         self._sized.clear()
         self._strides.clear()
-        forget(self.assumptions.numbers, result)
+        forget(self.assumptions.numbers, result, number_in)
 
     def shape_of(self, tensor: Tensor) -> tuple[Any, ...]:
         """Its shape, in SizeNumbers where there are symbols."""
         entry = self._sized.get(id(tensor))
-        return held(tensor).shape if entry is None or entry[0]() is not tensor else entry[1]
+        return tensor.held.shape if entry is None or entry[0]() is not tensor else entry[1]
 
     def sizes_of(self, tensor: Tensor) -> tuple[Size, ...]:
         """Its shape, in symbols."""
         entry = self._sized.get(id(tensor))
-        return held(tensor).shape if entry is None or entry[0]() is not tensor else entry[2]
+        return tensor.held.shape if entry is None or entry[0]() is not tensor else entry[2]
 
     def steps_of(self, tensor: Tensor, recorder: Recorder) -> Sizes | None:
         """How many elements apart the neighbors along each axis are, in symbols; None if that is not known."""
@@ -199,7 +199,7 @@ class Symbols:
         if not any(isinstance(size, Dim) for size in sizes):
             return
         shape = tuple([SizeNumber(number, size, self.assumptions) if isinstance(size, Dim) else size
-                       for number, size in zip(held(tensor).shape, sizes)])
+                       for number, size in zip(tensor.held.shape, sizes)])
         entry = self._sized.get(id(tensor))
         with SWAPPING:
             if not self._over and (entry is None or entry[0]() is not tensor):
@@ -245,7 +245,7 @@ class Symbols:
         """The type of an input, in numbers; `of`: the Tensor whose grad it is."""
         if of is not None:
             self._enter(tensor, self.sizes_of(of))
-        type = type_of(held(tensor))
+        type = type_of(tensor.held)
         self._types[key] = TensorType(type.dtype, self.sizes_of(tensor))
         return type
 
@@ -284,7 +284,7 @@ class Symbols:
         if any(map(self.lead_to, operands)) or has_symbols(type.shape) or any(map(has_symbols, given.values())):
             self._led_to.add(key)
         if result is not None:
-            array = held(result)
+            array = result.held
             if type_of(array) != TensorType(type.dtype, tuple([evaluate(n, self.numbers) for n in type.shape])):
                 return self.give_up(f"{op}: its result is {type_of(array)}")
             self._enter(result, type.shape)

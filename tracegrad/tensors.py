@@ -1,6 +1,7 @@
 """Tensor: an array, its place in differentiation, and what shares its memory.
 
-1. `array` is the storage, a NumPy array (of any rank, 0 included); it is replaced only by code that made it.
+1. `array` is the storage, a NumPy array (of any rank, 0 included); it is replaced only by code that made it. `held` is
+   this array, or what stands for it until somebody asks for it (see `pending`): no class but one tells of that.
 2. A Tensor is a leaf when `grad_fn` is None. `grad_fn` is the last operation on it, a Node of dispatch.
 3. Tensors that share memory share one Storage. A view knows what it is a view of, and by which operation.
 4. A value saved for backward never changes: who is about to write to memory calls `prepare_write()` first, which
@@ -16,7 +17,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -32,12 +33,35 @@ else:
 FOLLOWERS: list[Any] = []
 """The followers (see `follower`) of all runs in progress: their deferred work may read memory that is to be written."""
 
+_ndarray = np.ndarray
+
+
+class Yet(Protocol):
+    """What stands for an array that is yet to be computed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    ndim: int
+    size: int
+    itemsize: int
+    nbytes: int
+    strides: tuple[int, ...]
+
+    def demand(self) -> np.ndarray:
+        """The array, computed now if it is not."""
+
+    def tensor(self) -> Tensor:
+        """A Tensor of this value."""
+
+    def settle(self, holder: Tensor) -> np.ndarray:
+        """The array of who holds this, which holds that from now on."""
+
+    def twin_of(self, holder: Tensor) -> Tensor: ...
+    def copy_of(self, holder: Tensor) -> Tensor: ...
+
 
 class Saved:
-    """A value saved for backward: its array, and (weakly) the Tensor that still holds exactly this value.
-
-    `held` is what stands in the place of the array where that is yet to be computed (see `pending`).
-    """
+    """A value saved for backward: what its Tensor held, and (weakly) the Tensor that still holds exactly this value."""
 
     __slots__ = ("held", "tensor", "__weakref__")
 
@@ -146,9 +170,9 @@ class Tensor(Signatures):
     """An n-dimensional array that remembers how it was computed."""
 
     __slots__ = (
-        "array", "requires_grad", "_grad", "grad_fn", "saved", "kept", "storage", "view_of", "hooks", "__weakref__")
+        "held", "requires_grad", "_grad", "grad_fn", "saved", "kept", "storage", "view_of", "hooks", "__weakref__")
 
-    array: np.ndarray
+    held: Any                                   # its array, or a Yet
     requires_grad: bool
     _grad: Tensor | None
     grad_fn: Any                                # the Node that made it, None for a leaf
@@ -159,7 +183,7 @@ class Tensor(Signatures):
     hooks: list[Callable[[Tensor], Tensor | None]] | None      # of a leaf; other tensors have theirs on grad_fn
 
     def __init__(self, array: np.ndarray, requires_grad: bool = False, grad_fn: Any = None):
-        self.array = array
+        self.held = array
         self.requires_grad = requires_grad
         self._grad = None
         self.grad_fn = grad_fn
@@ -172,29 +196,47 @@ class Tensor(Signatures):
     # ---- what it is ----------------------------------------------------------------------------------------------
 
     @property
+    def array(self) -> np.ndarray:
+        """Its storage; what is yet to be computed is computed now."""
+        held = self.held
+        return held if type(held) is _ndarray else self._settled()
+
+    @array.setter
+    def array(self, array: np.ndarray) -> None:
+        self._settled()
+        self._put(array)
+
+    def _put(self, array: np.ndarray) -> None:
+        self.held = array
+
+    def _settled(self) -> np.ndarray:
+        held = self.held
+        return held if isinstance(held, _ndarray) else held.settle(self)
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self.array.shape
+        return self.held.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self.array.dtype
+        return self.held.dtype
 
     @property
     def ndim(self) -> int:
-        return self.array.ndim
+        return self.held.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.array.size
+        return self.held.size
 
     @property
     def itemsize(self) -> int:
-        return self.array.itemsize
+        return self.held.itemsize
 
     @property
     def nbytes(self) -> int:
-        return self.array.nbytes
+        return self.held.nbytes
 
     @property
     def memory(self) -> np.ndarray:
@@ -204,8 +246,8 @@ class Tensor(Signatures):
     @property
     def by_columns(self) -> bool:
         """Do the elements of a column lie together, as in the transpose of a matrix?"""
-        array = self.array
-        return array.ndim > 1 and array.strides[-2] == array.itemsize < array.strides[-1]
+        strides = self.held.strides
+        return len(strides) > 1 and strides[-2] == self.held.itemsize < strides[-1]
 
     @property
     def device(self) -> Device:
@@ -243,7 +285,7 @@ class Tensor(Signatures):
         reference = self.saved
         saved = None if reference is None else reference()
         if saved is None:
-            saved = Saved(self.array, weakref.ref(self))
+            saved = Saved(self.held, weakref.ref(self))
             storage = self.storage
             if storage is None:
                 self.saved = weakref.ref(saved)
@@ -263,6 +305,7 @@ class Tensor(Signatures):
 
     def prepare_write(self) -> None:
         """Call before this tensor's memory changes: saved values in it get copies, deferred work on it is done."""
+        self._settled()
         for follower in FOLLOWERS[:]:
             follower.before_write(self)
         if not self._keeps_alone():
@@ -270,7 +313,7 @@ class Tensor(Signatures):
 
     def _keeps_alone(self) -> bool:
         """Is what it keeps the only saved value in this memory, and needed by nothing so far?"""
-        if self.kept is None or sys.getrefcount(self.kept) > ALONE or self.kept.held is not self.array:
+        if self.kept is None or sys.getrefcount(self.kept) > ALONE or self.kept.held is not self.held:
             return False
         return self.storage is None or self.storage.has_only(self.saved)
 
@@ -299,11 +342,13 @@ class Tensor(Signatures):
 
     def twin(self) -> Tensor:
         """Another Tensor on the same memory, with no history, and not yet known to share it."""
-        return Tensor(self.array)
+        held = self.held
+        return Tensor(held) if isinstance(held, np.ndarray) else held.twin_of(self)
 
     def copied(self) -> Tensor:
         """A Tensor of the same values, in order in memory of its own, with no history."""
-        return Tensor(self.array.copy("C"))
+        held = self.held
+        return Tensor(held.copy("C")) if isinstance(held, np.ndarray) else held.copy_of(self)
 
     def share(self, other: Tensor, op: str, attrs: dict[str, Any], tracked: bool) -> None:
         """`other` is `op` of this tensor, on the same memory."""

@@ -42,7 +42,7 @@ from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Root
 from tracegrad.returned import numbers_of
-from tracegrad.source_lines import at_user_line, is_inside, user_level
+from tracegrad.source_lines import at_user_line, user_level
 from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import TraceTree
@@ -314,7 +314,6 @@ class Traced(Called):
         run = pipeline.record(self.eager, *given, self._codes, lifted, self._strict, deferred, front, departure, like)
         looks_further, self._codes = run.codes != self._codes, run.codes
         self._numbers.read |= run.numbers_read
-        self._follow.tells |= run.tells
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
             self._makes_arrays = True
         if run.error is not None:
@@ -367,8 +366,7 @@ class Traced(Called):
         lifted run that raises is run again: only what is pure may be.
         """
         changing = self._numbers.changing(args, kwargs)
-        looks_at_types = any("type" in code.co_names and not is_inside(code.co_filename) for code in self._codes)
-        return frozenset() if looks_at_types or not tree.roots or self._aborted else changing
+        return frozenset() if not tree.roots or self._aborted else changing
 
     def _give_up(self, aborts: Sequence[Aborted], followed: bool = False) -> None:
         """Say once, or under strict raise, why this call is not replayed."""

@@ -153,3 +153,18 @@ def test_what_a_run_prints_before_it_raises_is_printed_once(capsys: pytest.Captu
     with pytest.raises(ValueError, match="2.0"):
         f(x, 2.0)
     assert capsys.readouterr().out == "two\n"
+
+
+def test_numbers_are_numbers_to_code_that_asks_for_types() -> None:
+    def scaled(x: tg.Tensor, s: float, helper: Callable) -> tg.Tensor:
+        return helper(x, s)
+
+    traced, x = tg.trace(scaled), tg.ones(3)
+    for helper in (lambda x, s: x * s, lambda x, s: x * s if type(s) is float else x * 0,
+                   lambda x, s: x * s if [*map(type, [s])] == [float] else x * 0):
+        for k in range(1, 5):
+            assert traced(x, k + 0.5, helper).tolist() == [k + 0.5] * 3
+    assert traced.stats.replays >= 2
+    kinds = tg.trace(lambda x, s, kind: x * s if kind(s) is float else x * 0)
+    for k in range(1, 5):
+        assert kinds(x, k + 0.5, type).tolist() == [k + 0.5] * 3

@@ -210,7 +210,7 @@ def test_nothing_is_left_of_histories() -> None:
         gc.enable()
 
 
-@pytest.mark.parametrize("slot", ["kept", "saved", "storage", "array", "grad_fn"])
+@pytest.mark.parametrize("slot", ["kept", "saved", "storage", "held", "grad_fn"])
 @pytest.mark.parametrize("value", ["nothing", None, 5, [], ""])
 def test_slots_that_hold_something_else_do_no_harm(slot: str, value: Any) -> None:
     traced, args = known(*(tensor(3, seed=k) for k in range(3))), [tensor(3, seed=k) for k in range(3)]

@@ -142,3 +142,27 @@ def test_a_number_that_is_made_of_what_is_selected_is_a_way_of_its_own() -> None
         x = tg.tensor(values)
         np.testing.assert_array_equal(traced(x).array, program(x).array)
     assert traced.stats.replays and not traced.stats.eager_calls
+
+
+def test_selections_are_tensors_to_who_asks_for_types() -> None:
+    helpers: list[Callable] = [lambda y: y.sum()]
+
+    def doubled(x: Tensor) -> Tensor:
+        return x[x > 0] * 2
+
+    def asked(x: Tensor) -> Tensor:
+        y = x[x > 0] * 2
+        return y.sum() if type(y) is Tensor else y.sum() * 100
+
+    def helped(x: Tensor) -> Tensor:
+        y = x[x > 0] * 2
+        return helpers[-1](y) + y.sum()
+
+    x = tg.tensor([1.0, -2.0, 3.0])
+    traced, asks, helps = tg.trace(doubled), tg.trace(asked), tg.trace(helped)
+    for k in range(6):
+        y = traced(x)
+        assert type(y) is Tensor and y.tolist() == [2, 6] and asks(x).item() == 8
+        if k == 3:
+            helpers.append(lambda y: y.sum() if type(y) is Tensor and y.__class__ is Tensor else y.sum() * 100)
+        assert helps(x).item() == 16

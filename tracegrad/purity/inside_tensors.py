@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from tracegrad.purity.bytecode import Step
 
-VALUES, HISTORY = "array", "grad_fn"
+VALUES, HISTORY = ("array", "held"), "grad_fn"
 NONE_AS_A_RULE = frozenset({"storage", "view_of", "saved", "hooks"})
-INSIDE = NONE_AS_A_RULE | {VALUES, HISTORY}
+INSIDE = NONE_AS_A_RULE | {*VALUES, HISTORY}
 
 
 def read_inside(program: list[Step], this: str | None) -> frozenset[str]:

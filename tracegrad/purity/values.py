@@ -230,7 +230,7 @@ def of_tensor(view: View, o: Any) -> Part:
     if hooks:
         part.children.append(Child(".hooks", _attribute(o, layout.hooks), layout.hooks, via="hooks"))
     for name in sorted(view.mentions.inside):
-        if name == VALUES or getattr(o, name) is not None:
+        if name in VALUES or getattr(o, name) is not None:
             part.refusal = f".{name} of a Tensor is read"
         elif name != HISTORY:                   # whether there is one is guarded in any case
             part.conditions.append(Condition(f"{{p}}.{name} is None", f"has no {name}"))

@@ -2,7 +2,7 @@
 from codegen.any_size import AnySize, compile_any_size, sizes_in
 from codegen.cache import Cache, DiskCache, content_key, default_cache
 from codegen.ceilings import Ceilings, machine_ceilings
-from codegen.collector import collector_paused
+from codegen.collector import collector_paused, made_to_last
 from codegen.compiler import CompileError, compile_program
 from codegen.entries import (
     Built,
@@ -32,6 +32,6 @@ __all__ = [
     "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured", "NativeEvent",
     "NativeMethod", "Program", "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets",
     "clock_ns", "collector_paused", "compile_any_size", "compile_program", "content_key", "default_cache",
-    "describe_host", "finish_compiling", "get_num_threads", "machine_ceilings", "member_offset", "native_call",
-    "native_observer", "parse", "set_num_threads", "sizes_in", "slot_offset",
+    "describe_host", "finish_compiling", "get_num_threads", "machine_ceilings", "made_to_last", "member_offset",
+    "native_call", "native_observer", "parse", "set_num_threads", "sizes_in", "slot_offset",
 ]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from codegen import CannotLower, CompileError, collector_paused
+from codegen import CannotLower, CompileError, collector_paused, made_to_last
 from codegen.ir.dims import Undecided
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
@@ -250,6 +250,7 @@ class _Numbers:
 
 
 @collector_paused
+@made_to_last
 def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -> Grafted | list[Aborted]:
     """Make a Trace of a run, or say why not. Its `deferred` work is done."""
     began = begin()

@@ -21,7 +21,6 @@ from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.loading import Loading, load_kept
 from codegen.llvm_cpu.matmul import own_function
 from codegen.llvm_cpu.operations import computes
-from codegen.llvm_cpu.products import product
 from codegen.llvm_cpu.runtime import runtime
 from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel import Kernel
@@ -63,15 +62,15 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         products = {name: product_key(name) for name in used if name is not None}
         if not cache.compiles:
             _load_known((*products.values(), *keys.values()), cache)
-        loadings = {key: (begun or {}).get(name) or product(name, cache)
+        loadings = {key: (begun or {}).get(name) or _product(name, cache)
                     for name, key in products.items() if key not in cache.addresses}
         loadings |= {key: _kernel(kernel, key, cache, emit)
                      for kernel, key in keys.items() if key not in cache.addresses}
+        base = runtime()                # while what was begun is compiled
         cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
         drafts = [Draft(key, symbol_of(key), loading.text, loading.level)
                   for key, loading in loadings.items() if loading.text]
         cache.callers |= {draft.key: [] for draft in drafts}
-        base = runtime()
         addresses = {kernel: cache.addresses[key] for kernel, key in keys.items()}
         symbols = {**base.symbols, **{name: cache.addresses[key] for name, key in products.items()}}
     new = [key in loadings and loadings[key].is_compiled for key in (*products.values(), *keys.values())]
@@ -97,6 +96,12 @@ def _load_known(keys: Iterable[str], cache: Cache) -> None:
             if kept is None:
                 raise CannotLower("there is a kernel in it that was not compiled before")
             cache.addresses[key] = kept[symbol_of(key)]
+
+
+def _product(name: str, cache: Cache) -> Loading:
+    from codegen.llvm_cpu.products import product  # most programs without products never write one
+
+    return product(name, cache)
 
 
 def _kernel(kernel: Kernel, key: str, cache: Cache, emit: Emit) -> Loading:

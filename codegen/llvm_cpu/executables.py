@@ -36,7 +36,7 @@ def kernel_key(text: str) -> str:
 
 
 def product_key(name: str) -> str:
-    """The key of a function that multiplies matrices, by its name (see matmul.FUNCTIONS)."""
+    """The key of a function that multiplies matrices, by its name (see products.FUNCTIONS)."""
     return content_key("gemm", machine_identity(), name)
 
 

@@ -23,13 +23,7 @@ from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, Part, Room, copy_strips, transpose
-from codegen.llvm_cpu.gemm_panels import Panel, Panels, Tile, tile
-
-MOST_ROWS = 264
-"""The most rows of a panel: a stretch of them stays in the second cache while strips pass by."""
-
-MOST_COLUMNS = 512
-"""The most columns of a panel, a multiple of those of a strip: more save nothing more."""
+from codegen.llvm_cpu.gemm_panels import MOST_COLUMNS, MOST_ROWS, Panel, Panels, Tile, tile
 
 _MARGIN = 64
 """Bytes between lines in a room, so that lines of a power of two do not all fall into the same place of a cache."""

@@ -15,6 +15,12 @@ LITERALS = ("m", "n", "k", "a_row", "a_term", "transposed", "copied", "b_pitch",
 by columns; else are its strips copied; elements from one of its lines to the next; sizes of a panel; panels
 across; panels of one product."""
 
+MOST_ROWS = 264
+"""The most rows of a panel: a stretch of them stays in the second cache while strips pass by."""
+
+MOST_COLUMNS = 512
+"""The most columns of a panel, a multiple of those of a strip: more save nothing more."""
+
 _ADDRESSED = 6
 """So many lines are addressed from the first of them."""
 

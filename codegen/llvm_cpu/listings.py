@@ -14,7 +14,8 @@ from codegen.schedule.step_reports import Listings
 def llvm_text(step: Step) -> str:
     """The LLVM IR of the function that a step launches; "" where that is the driver's own, BLAS, or the host's."""
     from codegen.llvm_cpu.emit import emit_kernel  # a process that found all in the cache has not emitted anything
-    from codegen.llvm_cpu.matmul import FUNCTIONS, own_function
+    from codegen.llvm_cpu.matmul import own_function
+    from codegen.llvm_cpu.products import FUNCTIONS
 
     match step:
         case Launch(kernel):

@@ -10,25 +10,13 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu import gemm
 from codegen.llvm_cpu.blas import Blas
-from codegen.llvm_cpu.blas_panels import LLVM_TYPES
 from codegen.llvm_cpu.cuts import Cut, panel
 from codegen.llvm_cpu.features import Features, host_features
-from codegen.llvm_cpu.gemm_panels import LITERALS, tile
-from codegen.llvm_cpu.gemm_rows import emit_row_product
+from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, tile
 from codegen.schedule.plan import Matmul
-
-FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
-    f"{name}_{dtype}": (emit, dtype)
-    for name, emit in (("gemm", gemm.emit_gemm), ("gemm_wide", partial(gemm.emit_gemm, wide=True)),
-                       ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
-"""Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
 WIDE_WORK, WIDE_ROWS = 1 << 25, 64
 """Multiply-adds and rows of a product from which on wide strips are worth a function of their own, if little of the
@@ -61,7 +49,7 @@ def by_blas(step: Matmul, blas: Blas) -> bool:
 
 
 def own_function(step: Matmul, blas: Blas) -> str | None:
-    """Which of FUNCTIONS computes this product; None for BLAS, and for a product of nothing."""
+    """Which function of our own (see products) computes this product; None for BLAS, and for a product of nothing."""
     return None if 0 in step.sizes or by_blas(step, blas) else launch(step, blas).symbol
 
 
@@ -86,7 +74,7 @@ def launch(step: Matmul, blas: Blas) -> MatmulLaunch:
 
 
 def _own_launch(step: Matmul) -> MatmulLaunch:
-    """For FUNCTIONS. c of one column is computed as the row that it also is: c' = b' a'."""
+    """For functions of our own. c of one column is computed as the row that it also is: c' = b' a'."""
     a, b, transpose_a, transpose_b = step.a, step.b, step.transpose_a, step.transpose_b
     batch, m, n, k = step.sizes
     if n == 1:
@@ -105,7 +93,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
 
 
 def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
-    """Which of FUNCTIONS computes products of these sizes, if it is not BLAS."""
+    """Which function of our own computes products of these sizes, if it is not BLAS."""
     if 1 in (m, n):
         return f"gemm_row_{dtype}"
     lanes = features.vector_bytes // DTYPES[dtype].itemsize
@@ -118,7 +106,7 @@ def _own_cut(m: int, transpose_a: bool, transpose_b: bool) -> Cut:
     if m == 1:
         return DOTS_CUT if transpose_b else LINES_CUT
     return Cut(
-        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(gemm.MOST_ROWS, gemm.MOST_COLUMNS),
+        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(MOST_ROWS, MOST_COLUMNS),
         of_a=ARRANGED["transposed" if transpose_a else "read"],
         of_b=ARRANGED["transposed" if transpose_b else "copied"])
 

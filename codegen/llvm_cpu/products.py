@@ -5,6 +5,8 @@ the program is optimized and scheduled. One that turns out not to be called is k
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 
 from codegen.cache import Cache
@@ -12,10 +14,18 @@ from codegen.ir.dims import typical
 from codegen.ir.tree import Tree
 from codegen.llvm_cpu.blas_panels import LLVM_TYPES, multiplier
 from codegen.llvm_cpu.executables import product_key, symbol_of
-from codegen.llvm_cpu.features import host_features
+from codegen.llvm_cpu.features import Features, host_features
+from codegen.llvm_cpu.gemm import emit_gemm
+from codegen.llvm_cpu.gemm_rows import emit_row_product
 from codegen.llvm_cpu.link import PLAIN
 from codegen.llvm_cpu.loading import Loading
-from codegen.llvm_cpu.matmul import FUNCTIONS, function_of
+from codegen.llvm_cpu.matmul import function_of
+
+FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
+    f"{name}_{dtype}": (emit, dtype)
+    for name, emit in (("gemm", emit_gemm), ("gemm_wide", partial(emit_gemm, wide=True)),
+                       ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
+"""Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
 DRAFTED_WORK = 1 << 27
 """Multiply-adds of all products of a run up to which their functions are drafts first: these take four times as long,

@@ -24,6 +24,7 @@ from codegen.llvm_cpu.identity import machine_identity
 from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, Function, find
 from codegen.llvm_cpu.link import versions
 from codegen.llvm_cpu.listings import LISTINGS
+from codegen.llvm_cpu.loading import Loading
 from codegen.llvm_cpu.objects import object_layout
 from codegen.llvm_cpu.pool import SYSTEM_CALLS
 from codegen.llvm_cpu.runtime import begin_runtime, runtime
@@ -45,14 +46,21 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
     if made is None:
         with cache.lock:
             begin_runtime()
-            from codegen.llvm_cpu.products import begun
-
-            products = begun(source.tree, cache) if cache.compiles else {}
+            products = _begun(source, cache) if cache.compiles else {}
         from codegen.llvm_cpu.build import build
 
         made = build(_plan(source, aliases), cache, name=source.tree.name, key=key, begun=products)
     sized = bool(binding.numbers)
     return replace(made, shares_kernels=sized, resized=_resizing(source, aliases, cache) if sized else None)
+
+
+def _begun(source: Source, cache: Cache) -> Mapping[str, Loading]:
+    """The functions of our own that products of the source call, which threads compile from now on."""
+    if not any(node.op == "matmul" for block in source.tree.blocks for node in block.nodes):
+        return {}
+    from codegen.llvm_cpu.products import begun
+
+    return begun(source.tree, cache)
 
 
 def _resizing(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Callable[[Mapping[str, int]], Executable]:

@@ -9,7 +9,7 @@ The list it is made from is one right order; edges say which other orders are ri
 """
 from __future__ import annotations
 
-import heapq
+from bisect import insort
 from collections.abc import Iterable, Sequence
 
 from codegen.ir.dims import Size
@@ -159,16 +159,15 @@ class TaskGraph:
         """All tasks in an order that waits where it has to; what the check waits for comes first, else as listed."""
         urgent = _reached(self.before, self.check) | {self.check} if self.check is not None else set()
         waiting = [set(w) for w in self.before]
-        ready = [(k not in urgent, k) for k, w in enumerate(waiting) if not w]
-        heapq.heapify(ready)
+        ready = sorted((k not in urgent, k) for k, w in enumerate(waiting) if not w)
         result: list[int] = []
         while ready:
-            _, k = heapq.heappop(ready)
+            _, k = ready.pop(0)
             result.append(k)
             for follower in self.after[k]:
                 waiting[follower].discard(k)
                 if not waiting[follower]:
-                    heapq.heappush(ready, (follower not in urgent, follower))
+                    insort(ready, (follower not in urgent, follower))
         return result
 
 

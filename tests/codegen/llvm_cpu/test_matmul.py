@@ -18,8 +18,8 @@ from codegen.llvm_cpu import blas_panels, build, encode, matmul, products, threa
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
-from codegen.llvm_cpu.gemm import MOST_COLUMNS, MOST_ROWS, emit_gemm
-from codegen.llvm_cpu.gemm_panels import LITERALS
+from codegen.llvm_cpu.gemm import emit_gemm
+from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS
 from codegen.llvm_cpu.link import PLAIN, assembly, compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
 from codegen.schedule.blocks import program_of_plan
@@ -35,7 +35,7 @@ def own(features: Features) -> Runtime:
     """A runtime whose products are computed by our own code for `features`."""
     base = load_runtime(OWN)
     functions = {symbol: link(compile_object(emit(dtype, symbol, features)), [symbol])[symbol]
-                 for symbol, (emit, dtype) in matmul.FUNCTIONS.items()}
+                 for symbol, (emit, dtype) in products.FUNCTIONS.items()}
     return Runtime({**base.symbols, **functions}, OWN)
 
 
@@ -288,10 +288,9 @@ def test_what_multiplies_is_compiled_while_a_program_is_scheduled(monkeypatch: p
       %4 = matmul %3, %2 : f32[30,1]
       return %4
     }"""
-    scheduled, loaded = build.schedule_tree, []
+    right, scheduled, loaded = products.product, build.schedule_tree, []
     monkeypatch.setattr(products, "product", lambda name, *rest: loaded.append(name) or right(name, *rest))
     monkeypatch.setattr(build, "schedule_tree", lambda *of: loaded.append("scheduled") or scheduled(*of))
-    right = build.product
     rng = np.random.default_rng(0)
     arrays = [rng.random(shape, np.float32) for shape in ((30, 20), (20, 40), (40, 1))]
     y, = compile_program(parse(text), cache=Cache(None))(*arrays)

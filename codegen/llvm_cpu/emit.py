@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from math import prod
 from typing import assert_never
 
@@ -28,7 +28,7 @@ from codegen.llvm_cpu.assembler import BOOL, I64, PTR, Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
-from codegen.llvm_cpu.memory import LINE, LONG_ROW, PIECE, Buffers
+from codegen.llvm_cpu.memory import LINE, LONG_ROW, Buffers
 from codegen.llvm_cpu.nest import Lines, Nest, Range
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.prefetch import SECOND, Ahead, ahead_in_strips, ahead_of
@@ -130,29 +130,44 @@ class _Writer:
         return found
 
     def streaming(self, write: Callable[[], list[Value]]) -> list[Value]:
-        """The code that `write` gives: twice, streaming and not, where there is something large to be stored."""
-        a, plain, large = self.a, self.buffers, self.buffers.large()
-        if not large or not self._may_begin_anywhere():
-            return write()
-        fits, whole = plain.alike(a, large, PIECE if self._short(large) else LINE), self.nest
-        self.buffers = replace(plain, streamed=large)
+        """The code that `write` gives, with stores past the caches where something is, or may be, large.
+
+        Twice where rows are long: with loops that begin where lines of memory do, and for arrays that differ in that.
+        """
+        a, plain, whole, large = self.a, self.buffers, self.nest, self.buffers.large()
+        self.buffers = replace(plain, streamed=large or plain.perhaps_large())
+        if not large or self._short(large) or not self._may_begin_anywhere():
+            written = write()
+            self._settle()
+            return written
+        fits = plain.alike(a, large)
         self.nest = replace(whole, lines=self._lines(large))
         a.when(fits, [], write)
         a.settle()
         self.buffers, self.nest = plain, whole
         return a.when(a.binary("xor", fits, a.constant(BOOL, True)), [], write)
 
-    def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines | None]:
+    def _settle(self) -> None:
+        """What was streamed is seen by all threads; nothing is waited for where nothing was."""
+        def settle() -> list[Value]:
+            self.a.settle()
+            return []
+
+        tests = [self.buffers.is_large(self.a, k) for k in self.buffers.streamed]
+        if None in tests:
+            settle()
+        elif tests:
+            self.a.when(reduce(partial(self.a.binary, "or"), filter(None, tests)), [], settle)
+
+    def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines]:
         """Where lines begin of what is stored to these buffers: if rows are no whole lines, in each row elsewhere."""
         a, phase, first = self.a, self.buffers.phase(self.a, min(large)), min(large)
         line, along = min(LINE // self.buffers.item(first), self.nest.lanes), self.kernel.vector or ""
-        tiled, short = self.tile is not None, self._short(large)
+        tiled = self.tile is not None
         rows = [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
                 and coefficient(s.index, along) == 1 and not tiled and not self.buffers.by_lines(first, s.index, along)]
 
-        def at(axis: str, point: Point) -> Lines | None:
-            if short:
-                return None
+        def at(axis: str, point: Point) -> Lines:
             for index in rows:
                 if axes_of(index) <= {axis, *point.indices}:
                     start = {**point.indices, axis: a.constant(I64, 0)}

@@ -61,7 +61,7 @@ class Nest:
     vector: str | None
     lanes: int
     extents: dict[str, Size]
-    lines: Callable[[str, Point], Lines | None] | None = None
+    lines: Callable[[str, Point], Lines] | None = None
 
     def outside(self) -> Point:
         """The point outside of all loops."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from native_kernels import compile_kernel, each_features, elementwise_kernel, index, runnable
 
 from codegen.ir.types import DTYPES
+from codegen.llvm_cpu import memory
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.memory import BEYOND_CACHES, LINE, PIECE, STREAMED
@@ -34,6 +35,7 @@ from codegen.schedule.kernel import (
     Unary,
     Within,
 )
+from codegen.schedule.kernel_text import parse_kernel
 
 FORMS = ("outer vector", "pass vector", "scalar")
 
@@ -333,6 +335,34 @@ def test_what_is_streamed_may_be_narrower_than_a_line(offset: int, features: Fea
     x, y = np.random.default_rng(0).random(size), room[first:first + size]
     compile_kernel(kernel, features)([x, y])
     assert np.array_equal(y, x < 0.5)
+
+
+@each_features
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("columns", [96, 100])
+def test_rows_that_are_short_are_streamed_wherever_they_begin(columns: int, given: bool, features: Features,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of known sizes, and of those that turn out to be large enough or not; rows of 100 begin here and there."""
+    monkeypatch.setattr(memory, "BEYOND_CACHES", 1 << 12)
+    monkeypatch.setattr(memory, "STREAMED", 1 << 11)
+    rows, n0, n1, n2, words = (9, "n0", "n1", "n2", "given 3 ") if given else (9, 9 * columns, 9, columns, "")
+    kernel = parse_kernel(f"""kernel (b0: f32[{n0}] in, b1: f32[{n0}] out) {words}{{
+      for i < {n1}:
+        pass j < {n2} vector:
+          v0 = load b0[{n2}*i+j]
+          v1 = neg v0
+          store b1[{n2}*i+j] v1
+    }}""")
+    assert emit_kernel(kernel, "f", features).count("!nontemporal") == {16: 1, 32: 6, 64: 10}[features.vector_bytes]
+    run = compile_kernel.__wrapped__(kernel, features)
+    for count in (rows, 4) if given else (rows,):
+        x = np.arange(1, count * columns + 1, dtype=np.float32)
+        for offset in (0, 1, 4, 8):
+            room = np.zeros(x.size + 24, np.float32)
+            first = -room.ctypes.data % LINE // 4 + offset
+            y = room[first:first + x.size]
+            run([x, y], words=(x.size, count, columns) if given else ())
+            assert np.array_equal(y, -x) and np.count_nonzero(room) == x.size
 
 
 @each_features

@@ -72,7 +72,7 @@ def compiled_once() -> Iterator[None]:
     from codegen.llvm_cpu import build, products
 
     class Well(products.Loading):
-        def __init__(self, *given: Any, draft: bool = False, **named: Any):
+        def __init__(self, *given: Any, draft: bool = False, meanwhile: Any = None, **named: Any):
             super().__init__(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:

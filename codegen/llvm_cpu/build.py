@@ -68,8 +68,8 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
                      for kernel, key in keys.items() if key not in cache.addresses}
         base = runtime()                # while what was begun is compiled
         cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
-        drafts = [Draft(key, symbol_of(key), loading.text, loading.level)
-                  for key, loading in loadings.items() if loading.text]
+        drafts = [Draft(key, symbol_of(key), loading.write, loading.level)
+                  for key, loading in loadings.items() if loading.write is not None]
         cache.callers |= {draft.key: [] for draft in drafts}
         addresses = {kernel: cache.addresses[key] for kernel, key in keys.items()}
         symbols = {**base.symbols, **{name: cache.addresses[key] for name, key in products.items()}}

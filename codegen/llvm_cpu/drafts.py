@@ -3,7 +3,8 @@
     kernel  --COLD--> draft, which runs now, and is kept nowhere
             --HOT---> code that takes the draft's place in all programs that call it, and is kept on disk
 
-1. Both compute the same bits: no level of LLVM's changes what an operation gives.
+1. Both compute the same bits: no level of LLVM's changes what an operation gives. So does the function for products
+   of usual width, a copy of which is the draft of that for wide ones where both are new (see products).
 2. An address is one word of a program (see encoding), written in one piece: a run calls the one or the other.
 3. A fork waits until no drafts are left, which nobody in the child would replace, and so does the interpreter's end.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
 from codegen.cache import Cache, default_cache
@@ -23,12 +24,12 @@ from codegen.llvm_cpu.link import LinkError, link
 
 @struct
 class Draft:
-    """A function that is compiled quickly: its key, the symbol that its text defines, the text, and how well it will be
-    compiled."""
+    """A function that runs before it is compiled well: its key, the symbol that its text defines, what gives the text,
+    and how well it will be compiled."""
 
     key: str
     symbol: str
-    text: str
+    write: Callable[[], str]
     level: int
 
 
@@ -67,7 +68,7 @@ _replacing: set[threading.Thread] = set()
 
 def _replace(drafts: Sequence[Draft], cache: Cache) -> None:
     for draft in drafts:
-        job = Job(draft.text, draft.level, partial(_keep, cache, draft.key))
+        job = Job(draft.write(), draft.level, partial(_keep, cache, draft.key))
         run_later(job.run)
         try:
             address = link(job.code(), (draft.symbol,))[draft.symbol]

@@ -19,7 +19,9 @@ from codegen.ir.interpret import interpret
 from codegen.ir.ops import OPS
 from codegen.ir.types import DTYPES, TensorType
 from codegen.llvm_cpu import drafts, jobs
-from codegen.llvm_cpu.link import COLD, HOT, LinkError
+from codegen.llvm_cpu.executables import product_key
+from codegen.llvm_cpu.features import host_features
+from codegen.llvm_cpu.link import COLD, HOT, PLAIN, LinkError, compile_object
 from codegen.llvm_cpu.operations import computes
 from codegen.schedule.kernel import Param
 from codegen.schedule.machine import Machine
@@ -75,6 +77,27 @@ def test_a_program_runs_as_draft_and_then_as_what_takes_its_place(tmp_path: Path
     for mine, right in zip(quick, interpret(graph, inputs), strict=True):
         np.testing.assert_allclose(mine, right, rtol=1e-5, atol=1e-5)
     assert compile_program(graph, cache=Cache(DiskCache(tmp_path))).kernels_compiled == 0
+
+
+def test_a_wide_product_is_multiplied_by_the_usual_function_until_it_has_its_own(held: threading.Event) -> None:
+    features = host_features()
+    if features.vector_bytes != 32 or not features.fma:
+        pytest.skip("nothing is wide here")
+    b = Builder("products")
+    x, w, v = (b.input(TensorType("f32", shape)) for shape in ((512, 512), (512, 512), (512, 40)))
+    graph, cache, compiled = b.graph([b.emit("matmul", x, w), b.emit("matmul", x, v)]), Cache(None), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "compile_object", lambda text, level: compiled.append(level) or compile_object(text, level))
+        executable = compile_program(graph, cache=cache)
+    inputs, wide, usual = arrays(graph), product_key("gemm_wide_f32"), product_key("gemm_f32")
+    assert [level for level in compiled if level != COLD] == [PLAIN]
+    quick, (draft, other) = executable(*inputs), (cache.addresses[wide], cache.addresses[usual])
+    assert draft != other and cache.callers.keys() == {wide}
+    held.set()
+    finish_compiling()
+    assert cache.addresses[usual] == other and cache.addresses[wide] != draft
+    for mine, theirs in zip(executable(*inputs), quick, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_fork_has_no_drafts(held: threading.Event) -> None:

@@ -282,6 +282,16 @@ def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> 
             assert of["columns"] <= MOST_COLUMNS
 
 
+@pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TURNS)
+@pytest.mark.parametrize("shape", [(64, 512, 784), (300, 310, 400), (65, 97, 137), (17, 33, 545)], ids=str)
+def test_wide_strips_give_the_same_bits(dtype: str, shape: tuple[int, int, int], transpose_a: bool,
+                                        transpose_b: bool) -> None:
+    usual, plan = own(AVX2), plan_of(dtype, 1, *shape, transpose_a, transpose_b)
+    wide = Runtime({**usual.symbols, f"gemm_{dtype}": usual.symbols[f"gemm_wide_{dtype}"]}, OWN)
+    np.testing.assert_array_equal(multiply(plan, wide)[2], multiply(plan, usual)[2])
+
+
 def test_what_multiplies_is_compiled_while_a_program_is_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
     text = """graph f(%0: f32[30,20], %1: f32[20,40], %2: f32[40,1]) {
       %3 = matmul %0, %1 : f32[30,40]

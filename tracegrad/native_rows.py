@@ -27,6 +27,8 @@ _TOKEN = re.compile(r"\b[vk]\d+\b|'[^']*'|\b\d+\b")
 _NOTHING = object()
 SIZED = (list, tuple)
 C_CONTIGUOUS, ALIGNED = 0x1, 0x100
+MADE_BY_CODE = 1 << 9
+"""The flag of a class that is on the heap, as those that Python code makes are."""
 
 
 class Operand(NamedTuple):
@@ -65,6 +67,7 @@ class Rows:
         self.has_history: dict[str, bool] = {}
         self.guards, self.names, self.positional = guards, names, positional
         self.registers: dict[str, Register] = {}
+        self.fixed: dict[str, Any] = {}                    # variable -> what it is, if that is always the same
         self.kinds: dict[str, Any] = {}                    # variable -> the type that it was tested to have
         self.given: set[str] = set()                       # variables that are arguments
 
@@ -93,8 +96,8 @@ class Rows:
                 operands.append(Operand(token, int(token)))
                 return "n"
             else:
-                constants = self.guards.constants
-                operands.append(Operand(token, constants[token] if token in constants else _NOTHING))
+                known = self.guards.constants if token in self.guards.constants else self.fixed
+                operands.append(Operand(token, known.get(token, _NOTHING)))
             return "o"
         return _TOKEN.sub(replace, text), operands
 
@@ -198,9 +201,9 @@ class Rows:
         self.program.test("dict size", self.at(o), self.constant(n))
 
     def keys(self, o: Operand, expected: Operand) -> None:
-        if self.kinds.get(o.text) is not dict:
-            raise NotNative
         names = self.constant(expected)
+        if self.kinds.get(o.text) is not dict or not all(type(name) is str for name in names):
+            raise NotNative
         self.program.test("keys", self.at(o), len(names), *map(self.program.constant, names))
 
     def none_of(self, o: Operand, names: Operand) -> None:
@@ -214,32 +217,64 @@ class Rows:
 
     def no_part(self, o: Operand, *names: str) -> None:
         """A function has none of these."""
+        self.is_function(o)
+        for name in names:
+            self.program.test("nothing at", self.at(o), attribute_offsets(FunctionType)[name])
+
+    def is_function(self, o: Operand) -> None:
         if type(o.value) is not FunctionType:
             self.is_kind(o, FunctionType)
-        for name in names:
-            self.program.test("nothing at", self.at(o), attribute_offsets()[name])
 
     def defaults(self, target: str, o: Operand) -> Register:
-        if type(o.value) is not FunctionType:
-            self.is_kind(o, FunctionType)
-        return self.program.find("slot", self.at(o), attribute_offsets()["__defaults__"])
+        self.is_function(o)
+        return self.program.find("slot", self.at(o), attribute_offsets(FunctionType)["__defaults__"])
+
+    def name_of(self, o: Operand, name: str) -> Register:
+        """A name that a function has, or a class that Python code made."""
+        if type(o.value) is not type:
+            self.is_function(o)
+            return self.program.find("slot", self.at(o), attribute_offsets(FunctionType)[name])
+        if not o.value.__flags__ & MADE_BY_CODE:
+            raise NotNative
+        if name == "__module__":
+            return self.program.find("key", self.program.constant(dict_of(vars(o.value))), self.program.constant(name))
+        return self.program.find("slot", self.at(o), attribute_offsets(type)[name])
+
+    def closure(self, target: str, o: Operand) -> Register:
+        """The variables of a function, which are the same as long as the function is."""
+        if type(self.constant(o)) is not FunctionType:
+            raise NotNative
+        self.fixed[target] = o.value.__closure__
+        return self.program.constant(o.value.__closure__)
 
     def closed_over(self, o: Operand, k: Operand) -> Register:
-        """A variable of a function, which is the same as long as the function is."""
+        """One of them."""
         if type(self.constant(o)) is not FunctionType:
             raise NotNative
         return self.program.constant(o.value.__closure__[k.value])
 
+    def item_of(self, target: str, o: Operand, k: Operand) -> Register:
+        """An item of a tuple that is always the same."""
+        if type(self.constant(o)) is not tuple:
+            raise NotNative
+        self.fixed[target] = o.value[k.value]
+        return self.program.constant(o.value[k.value])
+
     def of_function(self, op: str, o: Operand, *others: Operand) -> None:
-        if type(o.value) is not FunctionType:
-            self.is_kind(o, FunctionType)
+        self.is_function(o)
         self.program.test(op, self.at(o), *map(self.at, others))
 
     def bases(self, o: Operand, expected: Operand) -> None:
         if not isinstance(self.constant(o), type):
             raise NotNative
-        found = self.program.find("slot", self.at(o), attribute_offsets()["__mro__"])
+        found = self.program.find("slot", self.at(o), attribute_offsets(type)["__mro__"])
         self.program.test("is", found, self.at(expected))
+
+    def namespace(self, target: str, o: Operand) -> Register:
+        found = self.program.find("namespace", self.at(o))
+        self.program.test("type", found, self.program.constant(dict))
+        self.kinds[target] = dict
+        return found
 
     def value_of(self, o: Operand, key: Operand) -> Register:
         """An item of a dict, which others that are read by key are not."""
@@ -279,7 +314,11 @@ READS: dict[str, Callable[..., Register]] = {
     "o.__defaults__": G.defaults,
     "o.__closure__[n]": lambda g, target, o, k: g.closed_over(o, k),
     "o.enabled": lambda g, target, o: g.grad_mode(o),
-    "o.__dict__": lambda g, target, o: g.program.find("namespace", g.at(o)),
+    "o.__closure__": G.closure,
+    "o[n]": G.item_of,
+    **{f"o.{name}": lambda g, target, o, name=name: g.name_of(o, name)
+       for name in ("__name__", "__qualname__", "__module__")},
+    "o.__dict__": G.namespace,
     "o[o]": lambda g, target, o, key: g.value_of(o, key),
     "o.get(o, ABSENT)": lambda g, target, o, key: g.value_or(o, key, ABSENT),
     "o.cell_contents": lambda g, target, o: g.program.find("cell", g.at(o)),
@@ -305,6 +344,7 @@ TESTS: dict[str, Callable[..., None]] = {
     "type(o) is o and o == o": lambda g, o, kind, again, expected: g.equal(o, expected),
     "(o is o or type(o) is o and bits(o) == o)": G.bits,
     "o(o) == n": lambda g, length, o, n: g.size(o, n, length),
+    "[*o] == o": G.keys,
     "[*o] == o and [*map(type, o)] == o": lambda g, o, names, again, kinds: g.keys(o, names),
     "o.isdisjoint(o)": lambda g, names, o: g.none_of(o, names),
     "o.keys().isdisjoint(o)": G.none_of,

@@ -66,10 +66,15 @@ class Layout:
     flags: int          # an i32
     code: int           # of a function
     globals: int
+    namespace: int
     defaults: int
     keyword_defaults: int
-    namespace: int
+    name: int
+    qualified_name: int
+    module: int
     mro: int            # of a class
+    class_name: int
+    qualified_class_name: int
 
 
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
@@ -115,14 +120,16 @@ def _offsets(o: Any, *parts: Any) -> tuple[int, ...]:
 
 
 def _function_offsets() -> tuple[int, ...] | None:
-    """Where a function has its code, globals, defaults, keyword defaults and namespace, and a class its bases."""
+    """Where a function has its code, globals, namespace, defaults and names, and a class its bases and names."""
     def probe(x=1, *, y=2):
         return x, y
     probe.note = 1                  # type: ignore[attr-defined]
     cls = type("Probe", (), {})
-    found = (*_offsets(probe, probe.__code__, probe.__globals__, probe.__defaults__, probe.__kwdefaults__,
-                       probe.__dict__), *_offsets(cls, cls.__mro__))
-    return None if -1 in found or found[4] != type(probe).__dictoffset__ else found
+    cls.__qualname__ = "objects.Probe"
+    found = (*_offsets(probe, probe.__code__, probe.__globals__, probe.__dict__, probe.__defaults__,
+                       probe.__kwdefaults__, probe.__name__, probe.__qualname__, probe.__module__),
+             *_offsets(cls, cls.__mro__, cls.__name__, cls.__qualname__))
+    return None if -1 in found or found[2] != type(probe).__dictoffset__ else found
 
 
 def _agree(layout: Layout) -> Iterator[bool]:
@@ -181,11 +188,18 @@ def member_offset(member: Any) -> int | None:
     return offset if object.__basicsize__ <= offset <= member.__objclass__.__basicsize__ - _WORD else None
 
 
-def attribute_offsets() -> dict[str, int]:
-    """Where a class or a function has attributes that it keeps nowhere else; nothing where that is not known."""
+def attribute_offsets(kind: type) -> dict[str, int]:
+    """Where a function, or a class that Python code made, has attributes that it keeps nowhere else.
+
+    Nothing where that is not known, and for other kinds of objects.
+    """
     layout = object_layout()
-    return {} if layout is None else {
-        "__mro__": layout.mro, "__defaults__": layout.defaults, "__kwdefaults__": layout.keyword_defaults}
+    if layout is None or kind not in (types.FunctionType, type):
+        return {}
+    if kind is type:
+        return {"__mro__": layout.mro, "__name__": layout.class_name, "__qualname__": layout.qualified_class_name}
+    return {"__defaults__": layout.defaults, "__kwdefaults__": layout.keyword_defaults, "__name__": layout.name,
+            "__qualname__": layout.qualified_name, "__module__": layout.module}
 
 
 @cache

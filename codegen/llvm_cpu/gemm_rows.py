@@ -1,7 +1,12 @@
-"""gemm_rows: one row times a matrix, which is read once, in the order in which it lies in memory.
+"""gemm_rows: one row times a matrix, which is read once.
 
-    stored by columns:   c[j] = the dot product of the row and line j          a vector of sums each, several at once
-    stored by rows:      c[:] = the sum of lines, each times an element        several at once for a pass over c
+    stored by columns:   c[j] = the dot product of the row and line j      a vector of sums each, several at once
+    stored by rows:      c[:] = the sum of lines, each times an element    a matrix that is near: strips of c, whose sums
+                                                                           stay in registers; else several lines at
+                                                                           once for a pass over c, as they lie in memory
+
+1. Every element of c is one chain of multiply-adds over the terms in order where the matrix is stored by rows, and one
+   for each lane, added up in the same way, where it is stored by columns: whatever the panels, strips and threads.
 """
 from __future__ import annotations
 
@@ -10,12 +15,19 @@ from collections.abc import Callable
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_panels import Elements, Panel, Panels
+from codegen.llvm_cpu.squares import NEAR
 
 _DOTS = 8
-"""Dot products at once: chains in flight."""
+"""Dot products at once: chains in flight. A power of two."""
 
 _LINES = 8
 """Lines summed at once."""
+
+_STRIP = 8
+"""Vectors of c whose sums are held in registers: as many chains as two multiply-adds a cycle need."""
+
+_NEAR_BYTES = 1 << 18
+"""A matrix up to this size is read strip by strip of its columns: pieces of lines that come from the second cache."""
 
 
 def emit_row_product(dtype: str, symbol: str, features: Features) -> str:
@@ -23,50 +35,111 @@ def emit_row_product(dtype: str, symbol: str, features: Features) -> str:
     e = Panels(Assembler(), dtype, features)
 
     def product(panel: Panel) -> list[Value]:
-        e.a.when(e.transposed, [], lambda: _dot_products(e, panel, e.literal["k"], e.literal["b_pitch"]))
-        return e.a.when(e.not_(e.transposed), [], lambda: _sum_of_lines(
-            e, panel, e.literal["k"], e.literal["a_term"], e.literal["b_pitch"]))
+        k, pitch = e.literal["k"], e.literal["b_pitch"]
+        e.a.when(e.transposed, [], lambda: _dot_products(e, panel, k, pitch))
+        e.a.when(e.not_(e.transposed), [], lambda: _sum_of_lines(e, panel, k, e.literal["a_term"], pitch))
+        return []
 
     e.each(product)
     return e.text(symbol)
 
 
+# ---- stored by columns -----------------------------------------------------------------------------------------------
+
 def _dot_products(e: Elements, panel: Panel, k: Value, pitch: Value) -> list[Value]:
-    """z[j] = x[:k] times y[j, :k] for j < columns; lines of y are `pitch` apart."""
-    x, y, z, columns = panel.x, panel.y, panel.z, panel.columns
-    last = e.minus(columns, e.number(1))
+    """z[j] = x[:k] times y[j, :k] for j < columns; lines of y are `pitch` apart.
+
+    The last are computed with those before them, so that they are several, too; where all are fewer, the last again.
+    """
+    a, x, y, columns, zero = e.a, panel.x, panel.y, panel.columns, e.number(0)
     whole = e.down_to(k, e.lanes)
-    everywhere = e.a.splat(e.a.constant(vector("bool"), True), e.lanes)
+    everywhere = a.splat(a.constant(vector("bool"), True), e.lanes)
     rest = e.mask(e.minus(k, whole), e.lanes)
+    last, few = e.minus(columns, e.number(1)), e.less(columns, e.number(_DOTS))
+    offsets = [e.times(e.least(e.number(c), last), pitch) for c in range(_DOTS)]
+    room = a.room(_DOTS * e.item)
+    z, farthest = a.select(few, room, panel.z), a.select(few, zero, e.minus(columns, e.number(_DOTS)))
 
     def several(j: Value) -> list[Value]:
-        numbers = [e.least(e.plus(j, e.number(c)), last) for c in range(_DOTS)]      # beyond the last: the last again
-        lines = [e.at(y, e.times(number, pitch)) for number in numbers]
+        start = e.at(y, e.times(j, pitch))
+        lines = [e.at(start, offset) for offset in offsets]
 
         def terms(p: Value, carried: list[Value], mask: Value) -> list[Value]:
-            xs, *ys = (e.a.masked_load(e.lane, e.at(line, p), mask, False) for line in (x, *lines))
+            xs, *ys = (a.masked_load(e.lane, e.at(line, p), mask, False) for line in (x, *lines))
             return [e.fma(xs, y, sum) for y, sum in zip(ys, carried, strict=True)]
 
-        sums = [e.a.constant(e.lane, 0.0)] * _DOTS
-        sums = e.a.when(e.less(e.number(0), whole), sums, lambda: e.a.loop(
-            e.number(0), whole, e.lanes, sums, lambda p, carried: terms(p, carried, everywhere)))
-        sums = e.a.when(e.less(whole, k), sums, lambda: terms(whole, sums, rest))
-        for number, total in zip(numbers, sums, strict=True):
-            e.a.store(_added_up(e, total), e.at(z, number))
+        sums = [a.constant(e.lane, 0.0)] * _DOTS
+        sums = a.when(e.less(zero, whole), sums, lambda: a.loop(
+            zero, whole, e.lanes, sums, lambda p, carried: terms(p, carried, everywhere)))
+        sums = a.when(e.less(whole, k), sums, lambda: terms(whole, sums, rest))
+        totals = _added_up(e, sums)
+        for v, total in enumerate(totals):
+            a.store(total, e.at(z, e.plus(j, e.number(v * _DOTS // len(totals)))))
         return []
 
-    return e.a.loop(e.number(0), columns, _DOTS, [], lambda j, _: several(j))
+    def copied(j: Value) -> list[Value]:
+        a.store(a.load(e.real, e.at(room, j), False), e.at(panel.z, j))
+        return []
+
+    a.loop(zero, columns, _DOTS, [], lambda j, _: several(e.least(j, farthest)))
+    return a.when(few, [], lambda: a.loop(zero, columns, 1, [], lambda j, _: copied(j)))
 
 
-def _added_up(e: Elements, x: Value) -> Value:
-    """The sum of the lanes, by halves."""
-    while (half := x.type.lanes // 2) > 1:
-        x = e.a.binary("fadd", e.a.shuffle(x, x, range(half)), e.a.shuffle(x, x, range(half, 2 * half)))
-    return e.a.binary("fadd", e.a.extract(x, 0), e.a.extract(x, 1))
+def _added_up(e: Elements, vectors: list[Value]) -> list[Value]:
+    """The sums of the lanes of each vector, as lanes in order: neighbors are added, then those, and so on."""
+    unit = 1
+    while unit < e.lanes:
+        pairs = zip(vectors[::2], vectors[1::2]) if len(vectors) > 1 else ((x, x) for x in vectors)
+        vectors = [_neighbors_added(e, x, y, unit, several=len(vectors) > 1) for x, y in pairs]
+        unit *= 2
+    return vectors
 
+
+def _neighbors_added(e: Elements, x: Value, y: Value, unit: int, several: bool) -> Value:
+    """Each second lane and the one after it, of x and then of y: within 16 bytes as long as there are such in them,
+    then 16 bytes and those after them. `several`: y is another than x."""
+    lanes, near = x.type.lanes, NEAR // e.item
+    inside = unit < near
+    step, width = (1, near) if inside else (near, lanes)
+    taken = [[part * lanes + start + k + i for start in range(0, lanes, width) for part in range(1 + several)
+              for k in range(odd * step, width, 2 * step) for i in range(step)] for odd in (0, 1)]
+    return e.a.binary("fadd", *(e.a.shuffle(x, y, order) for order in taken))
+
+
+# ---- stored by rows --------------------------------------------------------------------------------------------------
 
 def _sum_of_lines(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
     """z[:columns] = the sum over p < k of x[p * step] times y[p, :columns]; lines of y are `pitch` apart."""
+    a, width = e.a, e.number(_STRIP * e.lanes)
+    near = e.less(e.times(e.times(k, pitch), e.number(e.item)), e.number(_NEAR_BYTES + 1))
+    in_strips = a.binary("and", near, e.less(e.minus(width, e.number(1)), panel.columns))
+    a.when(in_strips, [], lambda: _by_strips(e, panel, k, step, pitch))
+    return a.when(e.not_(in_strips), [], lambda: _by_lines(e, panel, k, step, pitch))
+
+
+def _by_strips(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
+    """A strip of columns after the other; the last may be computed with some of those before it."""
+    a, columns, width = e.a, panel.columns, _STRIP * e.lanes
+
+    def strip(j: Value) -> list[Value]:
+        def term(p: Value, carried: list[Value]) -> list[Value]:
+            x, line, *sums = carried
+            factor = a.splat(a.load(e.real, x, False), e.lanes)
+            return [e.at(x, step), e.at(line, pitch), *(
+                e.fma(factor, a.load(e.lane, e.at(line, e.number(v * e.lanes)), False), sum)
+                for v, sum in enumerate(sums))]
+        start = [panel.x, e.at(panel.y, j), *[a.constant(e.lane, 0.0)] * _STRIP]
+        _, _, *sums = a.loop(e.number(0), k, 1, start, term)
+        for v, total in enumerate(sums):
+            a.store(total, e.at(panel.z, e.plus(j, e.number(v * e.lanes))))
+        return []
+
+    last = e.minus(columns, e.number(width))
+    return a.loop(e.number(0), columns, width, [], lambda j, _: strip(e.least(j, last)))
+
+
+def _by_lines(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
+    """Some lines after the others, each from its first column to its last."""
     x, y, z, columns = panel.x, panel.y, panel.z, panel.columns
     whole = e.down_to(columns, e.lanes)
     rest = e.mask(e.minus(columns, whole), e.lanes)

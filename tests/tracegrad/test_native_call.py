@@ -13,6 +13,7 @@ import pytest
 
 import tracegrad as tg
 from tracegrad import native_call, native_replay, trace_tree
+from tracegrad.native_guards import NativeGuards
 from tracegrad.tensors import Tensor
 from tracegrad.trace_tree import OFTEN
 
@@ -242,6 +243,28 @@ def test_what_guards_see_native_code_sees() -> None:
         assert traced(x).requires_grad          # another grad mode
         with tg.no_grad():
             assert not traced(x).requires_grad
+
+
+def test_names_of_functions_and_classes_are_read_without_python() -> None:
+    class Named:
+        pass
+
+    def g() -> None:
+        pass
+
+    def f(x):
+        return x * len(f"{g.__name__} {g.__qualname__} {g.__module__}") + len(
+            f"{Named.__name__} {Named.__qualname__} {Named.__module__}")
+    traced, x = tg.trace(f), tensor(3)
+    for named in (None, g, Named):
+        for name in ("__name__", "__qualname__", "__module__"):
+            if named is not None:
+                setattr(named, name, getattr(named, name) + "s")
+            for _ in range(4):
+                np.testing.assert_array_equal(traced(x).array, f(x).array)
+    roots = traced._tree.roots
+    assert any(root.native is not None for root in roots) and traced.stats.new_paths == len(roots) == 7
+    assert all(NativeGuards(root.guards).in_python == 0 for root in roots)
 
 
 def test_keywords_are_bound_as_python_binds_them() -> None:

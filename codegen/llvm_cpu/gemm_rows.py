@@ -1,9 +1,7 @@
-"""gemm_rows: one row times a matrix, which is read once.
+"""gemm_rows: one row times a matrix, which is read once, in the order in which it lies in memory.
 
-    stored by columns:   c[j] = the dot product of the row and line j      a vector of sums each, several at once
-    stored by rows:      c[:] = the sum of lines, each times an element    a matrix that is near: strips of c, whose sums
-                                                                           stay in registers; else several lines at
-                                                                           once for a pass over c, as they lie in memory
+    stored by columns:   c[j] = the dot product of the row and line j          a vector of sums each, several at once
+    stored by rows:      c[:] = the sum of lines, each times an element        several at once for a pass over c
 
 1. Every element of c is one chain of multiply-adds over the terms in order where the matrix is stored by rows, and one
    for each lane, added up in the same way, where it is stored by columns: whatever the panels, strips and threads.
@@ -23,12 +21,6 @@ _DOTS = 8
 _LINES = 8
 """Lines summed at once."""
 
-_STRIP = 8
-"""Vectors of c whose sums are held in registers: as many chains as two multiply-adds a cycle need."""
-
-_NEAR_BYTES = 1 << 18
-"""A matrix up to this size is read strip by strip of its columns: pieces of lines that come from the second cache."""
-
 
 def emit_row_product(dtype: str, symbol: str, features: Features) -> str:
     """The text of a module with @symbol, a function of gemm_panels, for products of one row."""
@@ -43,8 +35,6 @@ def emit_row_product(dtype: str, symbol: str, features: Features) -> str:
     e.each(product)
     return e.text(symbol)
 
-
-# ---- stored by columns -----------------------------------------------------------------------------------------------
 
 def _dot_products(e: Elements, panel: Panel, k: Value, pitch: Value) -> list[Value]:
     """z[j] = x[:k] times y[j, :k] for j < columns; lines of y are `pitch` apart.
@@ -106,40 +96,8 @@ def _neighbors_added(e: Elements, x: Value, y: Value, unit: int, several: bool) 
     return e.a.binary("fadd", *(e.a.shuffle(x, y, order) for order in taken))
 
 
-# ---- stored by rows --------------------------------------------------------------------------------------------------
-
 def _sum_of_lines(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
     """z[:columns] = the sum over p < k of x[p * step] times y[p, :columns]; lines of y are `pitch` apart."""
-    a, width = e.a, e.number(_STRIP * e.lanes)
-    near = e.less(e.times(e.times(k, pitch), e.number(e.item)), e.number(_NEAR_BYTES + 1))
-    in_strips = a.binary("and", near, e.less(e.minus(width, e.number(1)), panel.columns))
-    a.when(in_strips, [], lambda: _by_strips(e, panel, k, step, pitch))
-    return a.when(e.not_(in_strips), [], lambda: _by_lines(e, panel, k, step, pitch))
-
-
-def _by_strips(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
-    """A strip of columns after the other; the last may be computed with some of those before it."""
-    a, columns, width = e.a, panel.columns, _STRIP * e.lanes
-
-    def strip(j: Value) -> list[Value]:
-        def term(p: Value, carried: list[Value]) -> list[Value]:
-            x, line, *sums = carried
-            factor = a.splat(a.load(e.real, x, False), e.lanes)
-            return [e.at(x, step), e.at(line, pitch), *(
-                e.fma(factor, a.load(e.lane, e.at(line, e.number(v * e.lanes)), False), sum)
-                for v, sum in enumerate(sums))]
-        start = [panel.x, e.at(panel.y, j), *[a.constant(e.lane, 0.0)] * _STRIP]
-        _, _, *sums = a.loop(e.number(0), k, 1, start, term)
-        for v, total in enumerate(sums):
-            a.store(total, e.at(panel.z, e.plus(j, e.number(v * e.lanes))))
-        return []
-
-    last = e.minus(columns, e.number(width))
-    return a.loop(e.number(0), columns, width, [], lambda j, _: strip(e.least(j, last)))
-
-
-def _by_lines(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
-    """Some lines after the others, each from its first column to its last."""
     x, y, z, columns = panel.x, panel.y, panel.z, panel.columns
     whole = e.down_to(columns, e.lanes)
     rest = e.mask(e.minus(columns, whole), e.lanes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from codegen.ir.dims import Undecided
 from codegen.ir.graph import Graph
+from codegen.schedule.alignment import aligned
 from codegen.schedule.calls import HostCall, Product, constants_of, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
@@ -54,7 +55,8 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     held: dict[Place, Constant] = {v: Constant(data) for v, data in constants_of(works).items() if v not in parts}
     tasks = [task for task in _tasks(known, found, lowered, works, calls, required, concats)
              if held.keys().isdisjoint(task.writes)]
-    return placed(known, aliases, outputs, tasks, concats.inside, held, found.decisions)
+    tasks, decisions = aligned(known, tasks)
+    return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions))
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:

@@ -39,7 +39,7 @@ from codegen.schedule.plan import (
     Step,
 )
 from codegen.schedule.sizes import given_sizes
-from codegen.schedule.tasks import Inside, Join, OutputCopy, Piece, Place, Task, TaskGraph, Temporary, copy
+from codegen.schedule.tasks import Aligned, Inside, Join, OutputCopy, Piece, Place, Task, TaskGraph, Temporary, copy
 
 _Fixed = Input | Output | Constant
 """Storage that is there before a run."""
@@ -219,8 +219,9 @@ class _Buffers:
                 return Launch(kernel, numbers, words, beside)
             case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
                 (c,) = task.writes
-                operands = self.number(a), self.number(b), self.number(c)
-                return Matmul(*operands, self._extent(c)[0], batch, m, n, k, transpose_a, transpose_b)
+                left, right = (self.number(Aligned(v) if Aligned(v) in task.reads else v) for v in (a, b))
+                dtype = self._extent(c)[0]
+                return Matmul(left, right, self.number(c), dtype, batch, m, n, k, transpose_a, transpose_b)
             case HostCall(node, operands, types):
                 (result,) = task.writes
                 read = tuple((None if v is None else self.number(v), type) for v, type in zip(operands, types))
@@ -252,7 +253,7 @@ class _Buffers:
         match place:
             case Partial():
                 return self.partials[place].dtype, self.partials[place].size
-            case Temporary(input):
+            case Temporary(input) | Aligned(input):
                 value = input
             case OutputCopy(output):
                 value = self.outputs[output]

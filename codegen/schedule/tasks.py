@@ -27,6 +27,13 @@ class Temporary:
 
 
 @struct
+class Aligned:
+    """Storage for a copy of input `input` that begins with a line of memory (see alignment)."""
+
+    input: int
+
+
+@struct
 class OutputCopy:
     """The storage of output `output` when its value is stored elsewhere as well."""
 
@@ -42,7 +49,7 @@ class Piece:
     value: int
 
 
-Place = Storage | Temporary | OutputCopy | Piece
+Place = Storage | Temporary | Aligned | OutputCopy | Piece
 
 
 @struct

@@ -29,7 +29,7 @@ Plain = Callable[[Any], Any]
 def forget_in_frames(frame: FrameType | None, plain: Plain) -> None:
     """This frame, and all that led to it, have plain values in their variables."""
     while frame is not None:
-        _put_in_frame(frame, plain)
+        put_in_frame(frame, plain)
         frame = frame.f_back
 
 
@@ -66,7 +66,8 @@ def _plainly(value: Any, plain: Plain) -> Any:
     return getattr(type(value), "_make", tuple)(parts) if changed else value
 
 
-def _put_in_frame(frame: FrameType, plain: Plain) -> None:
+def put_in_frame(frame: FrameType, plain: Plain) -> None:
+    """This frame has plain values in its variables."""
     variables = frame.f_locals
     changed = [(name, now) for name, value in variables.items() if (now := _plainly(value, plain)) is not value]
     if changed:
@@ -93,11 +94,11 @@ def _put_plain(holder: Any, plain: Plain) -> None:
     elif isinstance(holder, CellType):
         holder.cell_contents = _plainly(holder.cell_contents, plain)
     elif isinstance(holder, FrameType):
-        _put_in_frame(holder, plain)
+        put_in_frame(holder, plain)
     elif isinstance(holder, GeneratorType | CoroutineType | AsyncGeneratorType):
         for name in ("gi_frame", "cr_frame", "ag_frame"):
             if (frame := getattr(holder, name, None)) is not None:
-                _put_in_frame(frame, plain)
+                put_in_frame(frame, plain)
     elif isinstance(holder, BaseException):
         holder.args = _plainly(holder.args, plain)
     elif isinstance(holder, FunctionType) and holder.__defaults__:

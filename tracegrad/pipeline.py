@@ -1,252 +1,41 @@
-"""A run, watched, then made a Trace: where values that entered are found, what it left behind, one graph.
+"""A watched run (see runs) is made a Trace: where values that entered are found, what it left behind, one graph.
 
-    record(function, args, kwargs)   ->   Run          the eager result, the recorder, what purity saw
-    compile_run(run, ...)            ->   Grafted | list[Aborted]
+    compile_run(run, ...)   ->   Grafted | list[Aborted]
 
 A run that was recorded because a call left a root by an unknown way is added to that root (see grafting).
 """
 from __future__ import annotations
 
-import time
 from ast import literal_eval
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from types import CodeType
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from codegen import CannotLower, CompileError, collector_paused, made_to_last
 from codegen.ir.dims import Undecided
-from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad import dtypes
 from tracegrad.aborts import Abort, Aborted, Declined
 from tracegrad.all_sizes import sized_source, with_plain_attrs, with_symbols
-from tracegrad.autograd import is_grad_enabled
-from tracegrad.callbacks import Callback, Recipes, made_before
+from tracegrad.callbacks import Callback, Recipes
 from tracegrad.compiling import Compiling
 from tracegrad.deferred_runs import DeferredRun
-from tracegrad.dispatch import GRAD
-from tracegrad.dtypes import default_float
 from tracegrad.entry import GradExpected, Source, own_memory
-from tracegrad.generators import Generator, default_generator
-from tracegrad.grafting import Departure, Grafted, NewPath, grafted
-from tracegrad.lifted import LiftedNumber, plain, read_lifted
+from tracegrad.grafting import Grafted, NewPath, grafted
 from tracegrad.made import Made
 from tracegrad.made_tensors import MadeTensors, in_memory_order, shared_storage
-from tracegrad.other_sizes import Resized, catches_errors
-from tracegrad.purity.effects import Effect, Kind, effects, store
-from tracegrad.purity.library import Library, Setting, numpy_error_state
-from tracegrad.purity.observation import Observation, observe
-from tracegrad.purity.prediction import Root, predict
-from tracegrad.purity.read_set import ReadSet, read_set
-from tracegrad.purity.type_questions import may_ask_for_types
+from tracegrad.purity.effects import Effect
+from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input, Recording
-from tracegrad.recorder import ACTIVE, Recorder
+from tracegrad.recorder import Recorder
 from tracegrad.replay import GradEffect, SlotEffect, Trace
-from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, recipe
+from tracegrad.results import Leaves, Rebuild, UnknownResult, recipe
 from tracegrad.routes import Route, with_outputs
+from tracegrad.runs import Run
 from tracegrad.segments import KnownPath, Path
-from tracegrad.size_numbers import NO_NUMBER_HAS, read_but_in_tuples, read_size
 from tracegrad.spans import begin, end
-from tracegrad.stand_ins import plain_class
 from tracegrad.symbols import Symbols
 from tracegrad.tensors import Tensor
-
-LIBRARY = Library(
-    Tensor,
-    settings=(
-        Setting("the grad mode", is_grad_enabled, place=(GRAD, "enabled")),
-        Setting("the default dtype", default_float, place=(vars(dtypes), "_default_float")),
-        Setting("NumPy's error state", numpy_error_state, guarded=False),
-    ),
-    follow={Generator: ("key", "counter")},
-    class_of=plain_class)
-"""What the walk over captured state must know of tracegrad."""
-
-
-LEAVES_NO_TRACE = frozenset({Abort.HOST_READ, Abort.NOT_RECORDED, Abort.VIEW_WRITE, Abort.RAISED})
-"""After a run that is refused for one of these alone, it is as if it had not been but for its arguments."""
-
-
-class Front(Protocol):
-    """What stands between a function and the Tensors of a run: it runs the function on something else."""
-
-    def call(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any: ...
-    def result(self, value: Any) -> Any: ...
-    def recipe(self, value: Any, place: Callable[[Tensor], int],
-               source: Callable[[Any], Read | None]) -> Rebuild | None: ...
-
-
-@struct
-class Run:
-    """One watched run: what it gave or raised, what was recorded, what it read, why it cannot be replayed, if so."""
-
-    result: Any
-    error: Exception | None
-    aborts: tuple[Aborted, ...]
-    recorder: Recorder
-    reads: ReadSet | None
-    replaced: tuple[Effect, ...]            # slots in which it replaced a Tensor
-    known: frozenset[int]                   # ids of the objects in reach before it
-    lifted: frozenset[str]                  # arguments that were made inputs
-    numbers_read: frozenset[str]            # those of them whose value Python asked for
-    seen: Observation
-    codes: frozenset[CodeType]
-    seconds: float                          # what running the Python took
-    front: Front | None = None
-    departure: Departure | None = None      # the root it left, and how
-    symbols: Symbols | None = None          # what its sizes are, if it was recorded for all sizes
-    undoable: bool = False                  # did it change nothing but its arguments?
-
-
-@collector_paused
-def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: frozenset[CodeType],
-           lifted: frozenset[str], strict: bool, deferred: DeferredRun, front: Front | None = None,
-           departure: Departure | None = None, resized: Resized | None = None, for_all_sizes: bool = True) -> Run:
-    """Run `function` eagerly, watched. `codes`: what earlier runs entered; `lifted`: routes of numbers made inputs.
-
-    `deferred` may put off the work; it is to be asked to `finish` it, whatever happens.
-    `front` runs it on arrays that stand for the Tensors of args and kwargs. `departure`: the root that this call left;
-    `resized`: one that it differs from in sizes only; then it may be recorded `for_all_sizes`.
-    """
-    recorder = Recorder(strict, called_from=None if front is not None else _run.__code__)
-    generator = Root("tg.random.default_generator", default_generator, "{0}", (default_generator,))
-    ahead = resized is None or front is not None
-    prediction = predict(function, args, kwargs, LIBRARY, codes, (generator,), ahead)
-
-    recorder.outside = {id(entry.object) for entry in prediction.snapshot if entry.is_tensor}
-
-    symbols, tells = None, may_ask_for_types(prediction)
-    like = resized or departure
-    if for_all_sizes and like is not None and GRAD.anomaly is None:
-        told = (tells or any(map(catches_errors, prediction.codes.values()))
-                or not NO_NUMBER_HAS.isdisjoint(prediction.mentions.attributes))
-        symbols = None if told else like.symbols()
-    recorder.symbols, recorder.selects = symbols, not tells
-    if tells and departure is None:
-        lifted = frozenset()
-    numbers = _Numbers(lifted, recorder)
-    given_args = tuple(numbers.lift(f"args[{k}]", a) for k, a in enumerate(args))
-    given_kwargs = {name: numbers.lift(f"kwargs[{name!r}]", a) for name, a in kwargs.items()}
-
-    def surprised() -> None:
-        recorder.selects = False
-        recorder.settle()
-        if symbols is not None:
-            symbols.surprised()
-        deferred.surprised()
-
-    def call() -> Any:
-        token = ACTIVE.set(recorder)
-        try:
-            if symbols is not None:
-                symbols.begin()
-            if front is not None:
-                return front.call(function, given_args, given_kwargs)
-            return _run(function, given_args, given_kwargs)
-        finally:
-            try:
-                try:
-                    recorder.settle()
-                finally:
-                    ACTIVE.reset(token)
-                if symbols is not None:
-                    symbols.end()
-            finally:
-                if symbols is not None:         # again: Ctrl-C may have come in the lines above
-                    symbols.end()
-
-    began, start = begin(), time.perf_counter()
-    if front is None and departure is None and not lifted and symbols is None:
-        deferred.begin(prediction)
-    seen = observe(prediction, call, surprised)
-    deferred.end(bool(seen.error or seen.refusals or recorder.aborts or recorder.reads or recorder.callbacks))
-    seconds = time.perf_counter() - start
-    end(began, "record", getattr(function, "__name__", ""))
-    seen.handing |= {id(noted.code): noted.code for noted in recorder.callbacks}
-    seen.held_cells += [cell for noted in recorder.callbacks for cell in noted.cells]
-    changes = effects(prediction)
-    if lifted or symbols is not None:
-        only_raised = all(refusal.reason is Abort.RAISED for refusal in seen.refusals)
-        if seen.error is not None and only_raised and not changes and not recorder.written:   # C code wants a number
-            with made_before(len(recorder.callbacks)):      # sizes are plain first, then arguments
-                again = record(function, args, kwargs, codes, frozenset() if symbols is None else lifted, strict,
-                               deferred, front, resized=resized, for_all_sizes=False)
-                return again if symbols is not None else replace(again, numbers_read=lifted)
-        seen.result = read_but_in_tuples(plain(seen.result))
-        for e in changes:
-            after = plain(e.after, replace=_read)
-            if after is not e.after and e.child.write is not None:
-                store(e, after)
-        changes = effects(prediction)
-    aborts: list[Aborted] = list(recorder.aborts)
-    reads = None
-    if front is not None:
-        _mend(front, changes)
-    if seen.error is None and not aborts:
-        inputs = [entry.tensor for entry in recorder.inputs]
-        written = list(recorder.written.values())
-        if departure is not None:           # what is guarded from now on is what any path of the root depends on
-            seen.include(departure.root.seen)
-            inputs += departure.leaves
-            written += departure.written
-        if not any(t is default_generator.counter for t in inputs):
-            prediction = replace(prediction, roots=tuple(root for root in prediction.roots if root is not generator))
-        inputs_only = lifted - numbers.read
-        if resized is not None:
-            reads = resized.read_set(prediction, seen, changes, inputs_only, recorder.inputs, written,
-                                     lambda: read_set(prediction, seen, changes, lifted=inputs_only, written=written))
-        if reads is None:
-            reads = read_set(prediction, seen, changes, lifted=inputs_only, written=written)
-        changes = list(reads.own_changes)
-    aborts += seen.refusals if reads is None else reads.refusals
-    if symbols is not None:
-        symbols.assumptions.over = True
-        if seen.error is not None:
-            symbols.close(recorder, None)
-    return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
-               tuple(e for e in changes if e.kind is Kind.SLOT),
-               frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(numbers.read), seen,
-               codes | frozenset(seen.codes.values()), seconds, front, departure, symbols,
-               not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
-
-
-def _run(function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
-    """The call itself: who is called from here is the traced function."""
-    return function(*args, **kwargs)
-
-
-def _mend(front: Front, changes: list[Effect]) -> None:
-    """What the run put into state that outlives it is given as those who run it expect."""
-    for e in changes:
-        after = front.result(e.after)
-        if after is not e.after and e.child.write is not None:
-            store(e, after)
-        front.result(e.owner)
-
-
-def _read(value: Any) -> Any:
-    """A number that stands in for another, as what it is; anything else as it is."""
-    return read_size(read_lifted(value))
-
-
-class _Numbers:
-    """The arguments that are lifted in one run, and those of them whose value Python asked for all the same."""
-
-    def __init__(self, lifted: frozenset[str], recorder: Recorder):
-        self.read: set[str] = set()
-        self._lifted, self._recorder = lifted, recorder
-
-    def lift(self, route: str, argument: Any) -> Any:
-        """The argument, or what stands in for it."""
-        if route not in self._lifted:
-            return argument
-        tensor = Tensor(np.asarray(argument, np.float64 if type(argument) is float else np.int64))
-        self._recorder.enter_number(tensor, route)
-        return LiftedNumber(argument, tensor, lambda: self.read.add(route))
 
 
 @collector_paused

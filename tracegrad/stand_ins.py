@@ -1,6 +1,6 @@
-"""StandIns: classes that Tensors have for a while, with the same slots: a Deferred, while its array is yet to come.
+"""StandIns: classes that Tensors have for a while, with the same slots: see `sized`.
 
-    x.__class__ = DEFERRED.of(Tensor)           x.__class__ = DEFERRED.plain(type(x))
+    x.__class__ = SIZED.of(Tensor)              x.__class__ = SIZED.plain(type(x))
 
 1. A Tensor has one stand-in at a time: there is none for a stand-in.
 2. What is made of a Tensor is of the class that it has when nothing stands in for it; that is its `__class__`, and its

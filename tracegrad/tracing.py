@@ -17,7 +17,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numpy as np
 
 from codegen import TARGETS
-from tracegrad import pipeline
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit, quarantine
 from tracegrad.callbacks import made_before
@@ -37,11 +36,13 @@ from tracegrad.noted_calls import noted_call, run_eagerly
 from tracegrad.numpy_front.boundary import Adopted, NotAdopted, adopt, is_of_arrays, reason_not_to_run
 from tracegrad.numpy_front.boundary import Run as ArrayRun
 from tracegrad.other_sizes import resized
+from tracegrad.pipeline import compile_run
 from tracegrad.purity.observation import supported
 from tracegrad.recorder import ACTIVE
 from tracegrad.rehearsal import Rehearsal, rehearse
 from tracegrad.replay import Root
 from tracegrad.returned import numbers_of
+from tracegrad.runs import LIBRARY, record
 from tracegrad.source_lines import at_user_line, user_level
 from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
@@ -301,7 +302,7 @@ class Traced(Called):
         TARGETS[self._compiling.target].prepare()
         growth = tree.growth if departure is None else departure.segment.growth
         if adopted is not None and not self._rehearsed:
-            rehearsal = rehearse(self.eager, args, kwargs, pipeline.LIBRARY, self._codes)
+            rehearsal = rehearse(self.eager, args, kwargs, LIBRARY, self._codes)
             self._rehearsed = rehearsal is None or not rehearsal.aborts
             if rehearsal is not None:
                 return self._end_rehearsal(tree, rehearsal)
@@ -311,7 +312,7 @@ class Traced(Called):
         because = None if departure is not None else last_missed(tree, *given) if like is None else like.because
         lifted = self._lift(tree, args, kwargs) if departure is None else departure.root.lifted
         self.stats.recordings += 1
-        run = pipeline.record(self.eager, *given, self._codes, lifted, self._strict, deferred, front, departure, like)
+        run = record(self.eager, *given, self._codes, lifted, self._strict, deferred, front, departure, like)
         looks_further, self._codes = run.codes != self._codes, run.codes
         self._numbers.read |= run.numbers_read
         if adopted is None and not run.recorder.ops and is_of_arrays(run.result):
@@ -326,7 +327,7 @@ class Traced(Called):
                 with made_before(len(run.recorder.callbacks)):
                     return self.eager(*args, **kwargs)
             raise run.error
-        outcome = pipeline.compile_run(run, self.name, self._compiling, deferred)
+        outcome = compile_run(run, self.name, self._compiling, deferred)
         seconds = time.perf_counter() - start
         self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, Grafted):
@@ -399,7 +400,7 @@ class KeepingTraced(Traced):
         return super().__call__(*args, **kwargs)
 
 
-pipeline.LIBRARY.follow.update(dict.fromkeys((Traced, KeepingTraced), ("eager",)))    # in another it is its function
+LIBRARY.follow.update(dict.fromkeys((Traced, KeepingTraced), ("eager",)))    # in another it is its function
 
 
 @overload

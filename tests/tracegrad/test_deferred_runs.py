@@ -11,7 +11,7 @@ import pytest
 
 import tracegrad as tg
 from codegen.ir.type_rules import TypeRuleError
-from tracegrad import deferred_runs, pipeline
+from tracegrad import deferred_runs, pipeline, runs
 from tracegrad.deferred_work import Work
 from tracegrad.made import Made
 from tracegrad.outside import QUIET
@@ -246,7 +246,7 @@ def test_an_error_leaves_what_came_before_it() -> None:
     np.testing.assert_array_equal(w.numpy(), before + x.numpy())
 
 
-MOMENTS = {"the Python": (pipeline, "_run"), "the reads": (pipeline, "read_set"),
+MOMENTS = {"the Python": (runs, "_run"), "the reads": (runs, "read_set"),
            "the compiling": (pipeline, "grafted"), "the program": (Made, "tensor"),
            "the giving": (deferred_runs, "put_array")}
 

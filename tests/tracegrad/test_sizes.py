@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tracegrad as tg
-from tracegrad import pipeline
+from tracegrad import runs
 from tracegrad.deferred_work import Work
 from tracegrad.limits import bytes_of
 
@@ -279,8 +279,8 @@ def test_a_longer_sequence_through_a_gated_cell_compiles_nothing_backward_from_o
 
 def test_another_size_is_recorded_without_looking_again(monkeypatch) -> None:
     step, looked = tg.trace(learner()), []
-    real = pipeline.read_set
-    monkeypatch.setattr(pipeline, "read_set", lambda *given, **named: looked.append(1) or real(*given, **named))
+    real = runs.read_set
+    monkeypatch.setattr(runs, "read_set", lambda *given, **named: looked.append(1) or real(*given, **named))
     for b in (8, 16):
         step(tg.randn(b, 20), tg.randn(b, 10))
     assert step.stats.recordings == step.stats.new_paths == 2 and len(looked) == 1

@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import FunctionType, MethodType
+from types import FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from codegen.ir.types import DTYPES, NAMES
 from tracegrad.aborts import Abort, Aborted
+from tracegrad.left_behind import put_in_frame
 from tracegrad.lifted import LiftedNumber, plain
 from tracegrad.numpy_front.arrays import errors_raise, leave, real
 from tracegrad.numpy_front.binding import Array, Scalar, Selected
@@ -23,6 +24,7 @@ from tracegrad.numpy_front.substitution import Declined, running
 from tracegrad.recorder import ACTIVE
 from tracegrad.results import ArrayAt, GivenAt, Read, Rebuild, UnknownResult
 from tracegrad.size_numbers import is_size
+from tracegrad.source_lines import is_inside
 from tracegrad.tensors import Tensor
 
 _ndarray = np.ndarray
@@ -190,6 +192,15 @@ class Run:
                 return plain(result, replace=settled)
             finally:
                 self._note_changes()
+
+    def surprised(self, frame: FrameType | None) -> None:
+        """Code is about to run that could tell Arrays from ndarrays: there are ndarrays in the variables of all code
+        but ours.
+        """
+        while frame is not None:
+            if not is_inside(frame.f_code.co_filename):
+                put_in_frame(frame, self._original)
+            frame = frame.f_back
 
     def _note_changes(self) -> None:
         """Lists and dicts of the caller that the run changed are changed; a replay would not do that."""

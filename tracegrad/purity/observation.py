@@ -28,6 +28,7 @@ from tracegrad.purity.declared_pure import is_of_module, is_pure_function
 from tracegrad.purity.instances import codes_of
 from tracegrad.purity.library import Library, Trust
 from tracegrad.purity.prediction import Prediction
+from tracegrad.purity.type_questions import asks_for_types
 from tracegrad.source_lines import first_line, line_of, user_frame
 
 MOST_REFUSALS = 20
@@ -91,10 +92,11 @@ class Observation:
 
 
 def observe(prediction: Prediction, call: Callable[[], Any],
-            surprised: Callable[[], None] | None = None) -> Observation:
+            surprised: Callable[[], None] | None = None, substituted: bool = False) -> Observation:
     """Run `call()` and see what it does. An Exception it raises is caught and kept in `error`.
 
-    `surprised` is called before code runs that was not predicted, or is not known to be pure.
+    `surprised` is called before code runs that was not predicted, or is not known to be pure; where code runs over a
+    `substituted` namespace, also before other code that asks for types.
     """
     seen = Observation(surprised=surprised)
     before: Any = sys.getprofile()
@@ -104,7 +106,7 @@ def observe(prediction: Prediction, call: Callable[[], Any],
         before = None
     own: Any = getattr(call, "__code__", None)
     seen.codes[id(own)] = own
-    hook: Any = _hook(seen, prediction, before)
+    hook: Any = _hook(seen, prediction, before, substituted)
     hook.may_pause = PAUSES and before is None
     thresholds = gc.get_threshold()     # a collection would run finalizers of others in the middle of the run
     gc.set_threshold(0, *thresholds[1:])
@@ -127,13 +129,15 @@ def observe(prediction: Prediction, call: Callable[[], Any],
     return seen
 
 
-def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[FrameType, str, Any], None]:
+def _hook(seen: Observation, prediction: Prediction, before: Any,
+          substituted: bool) -> Callable[[FrameType, str, Any], None]:
     codes, library = seen.codes, prediction.library
     trusted: dict[int, CodeType] = {}                   # code of the library that ran
     core = set[int]()                                   # the ids of that of CORE
     judged: dict[Any, tuple[bool, Any]] = {}            # functions and codes are kept, so that ids stay theirs
     on_self: set[int] = set()                           # code that may read any attribute of its first argument
     unpredicted: set[int] = set()                       # code that nothing is known of
+    asking: set[int] = set()                            # code that asks for types and may run over another namespace
     uneventful: set[int] = set()                        # code that was entered, and is entered again like any other
     reference: FrameType | None = None                  # of an op, running; or what runs outside
 
@@ -160,11 +164,13 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 look_at_self(frame)
             if key in unpredicted and seen.surprised is not None:
                 seen.surprised()
+            if key in asking and type(frame.f_globals) is dict:
+                seen.refuse(Abort.NOT_RECORDED, f"{frame.f_code.co_qualname} asks for types", first_line(frame.f_code))
             if frame.f_code.co_name == "__exit__" and any(
                     issubclass(type(v), BaseException) for v in arguments(frame)):
                 seen.caught = True
-            if (key not in on_self and key not in unpredicted and frame.f_code.co_name != "__exit__"
-                    and (key in codes or key in trusted)):
+            if (key in codes or key in trusted) and not (
+                    key in on_self or key in unpredicted or key in asking or frame.f_code.co_name == "__exit__"):
                 uneventful.add(key)
         elif event == "return":
             if arg is None and key in codes and frame.f_code.co_code[frame.f_lasti] not in LEAVING:
@@ -186,6 +192,8 @@ def _hook(seen: Observation, prediction: Prediction, before: Any) -> Callable[[F
                 core.add(id(code))
         elif library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
             codes[id(code)] = code
+            if substituted and asks_for_types(code):
+                asking.add(id(code))
             if facts_of(code).computed_on_self and not prediction.mentions.computed:
                 on_self.add(id(code))
             if own is None and id(code) not in prediction.codes:

@@ -686,3 +686,25 @@ def test_an_argument_that_is_the_memory_of_a_captured_array() -> None:
             found = g(x)
             assert found.tolist() == [0, *([4, 6, 8] if view else [2, 4, 6]), 8, 10]
     assert g.stats.replays >= 2         # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
+def test_code_that_asks_for_types_finds_arrays() -> None:
+    def summed(y: np.ndarray) -> Any:
+        return y.sum()
+
+    def asking(y: np.ndarray) -> Any:
+        return y.sum() if type(y) is np.ndarray else y.sum() * 100
+
+    def helped(x: np.ndarray, helper: Callable) -> Any:
+        return helper(x * 2)
+
+    def told(x: np.ndarray, kind: Any) -> Any:
+        return x * 3 if kind(x * 2) is np.ndarray else x
+
+    helps, tells, x = tg.trace(helped), tg.trace(told), np.ones(3)
+    for helper in (summed, asking, summed):
+        for _ in range(4):
+            assert helps(x, helper) == 6
+            assert tells(x, type).tolist() == [3, 3, 3]
+    assert helps.stats.replays >= 6

@@ -11,10 +11,10 @@ import pytest
 
 import tracegrad as tg
 from codegen import Cache, DiskCache
-from tracegrad.pipeline import LIBRARY
 from tracegrad.purity import code_facts, kept_facts
 from tracegrad.purity.code_facts import Facts
 from tracegrad.purity.prediction import predict
+from tracegrad.runs import LIBRARY
 
 NAMES = [name for name in Facts.__slots__ if name != "code"]        # type: ignore[attr-defined]
 

@@ -82,7 +82,8 @@ class Mismatch(AssertionError):
 
 # ---- running a program -----------------------------------------------------------------------------------------------
 
-PATCHED = ((tg, "relu"), (tg, "tanh"), (tg, "exp"), (tg.Tensor, "exp"), (math, "sqrt"), (math, "pi"),
+PATCHED = ((tg, "relu"), (tg, "tanh"), (tg, "exp"), (tg.Tensor, "exp"),
+           *((tg.Tensor, f"__{name}__") for name in ("mul", "neg", "len", "getitem")), (math, "sqrt"), (math, "pi"),
            (time, "time"),
            (builtins, "abs"), (builtins, "pow"), (builtins, "__import__"), (np, "tanh"))
 """Places outside of a program that changes patch."""

@@ -304,6 +304,15 @@ ATTRIBUTES = (
         def f(x): return tg.relu(x - 1.5) + x.exp()
         """,
         ("tg.relu = tg.tanh", "tg.relu = lambda x: real(x) * 10", "tg.Tensor.exp = lambda s: s * 0", "tg.relu = real")),
+    Hazard("the operators of Tensors are patched", """
+        real = tg.Tensor.__mul__
+        def f(x): return -(x * 3)[0] + len(x)
+        """,
+        ("tg.Tensor.__mul__ = lambda s, k: real(s, k) + 1", "tg.Tensor.__mul__ = real",
+         "tg.Tensor.__neg__ = lambda s: s + 5", "tg.Tensor.__len__ = lambda s: 7",
+         Change("del tg.Tensor.__getitem__", RAISE), "tg.Tensor.__getitem__ = lambda s, k: s.sum()",
+         "tg.Tensor.__mul__ = tg.Tensor.__sub__"),
+        ("tg.Tensor.unheard_of = 1; del tg.Tensor.unheard_of",)),
     Hazard("operators of a class", """
         class V:
             def __init__(self, v): self.v = v

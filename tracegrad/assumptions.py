@@ -18,7 +18,7 @@ from tracegrad.guards import Guard
 from tracegrad.purity.values import PLAIN
 
 UNSAID = ("defines none", "has none", "has the bases", "has no defaults", "is the same object", "has the code",
-          "is not a global", "is not in", "are distinct", "own their memory", "share", "is contiguous",
+          "is not a global", "is not in", "are distinct", "are the same", "own their memory", "share", "is contiguous",
           "has the attributes", "is in its module")
 NUMBERS = ("float", "int")      # whose value is an input
 BUILTIN = ("list", "tuple", "dict", "set", "deque", "slice", "method")

@@ -112,7 +112,7 @@ class Guards:
     lines: Sequence[Line]
     leaves: Sequence[str]
     constants: dict[str, Any]
-    namespaces: Sequence[tuple[Mapping[str, Any], Sequence[Line]]] = ()
+    namespaces: Sequence[tuple[Mapping[str, Any] | type, Sequence[Line]]] = ()
     function: Callable[..., Any] | None = None
     codes: Sequence[types.CodeType] = ()
     like: Guards | None = None

@@ -30,7 +30,7 @@ from tracegrad.left_behind import forget, forget_in_frames
 from tracegrad.lifted import LiftedNumber, plain, read_lifted
 from tracegrad.other_sizes import Resized, catches_errors
 from tracegrad.purity.effects import Effect, Kind, effects, store
-from tracegrad.purity.library import Library, Setting, numpy_error_state
+from tracegrad.purity.library import Library, Setting, methods_of, numpy_error_state
 from tracegrad.purity.observation import Observation, observe
 from tracegrad.purity.prediction import Prediction, Root, predict
 from tracegrad.purity.read_set import ReadSet, read_set
@@ -49,6 +49,7 @@ LIBRARY = Library(
         Setting("the grad mode", is_grad_enabled, place=(GRAD, "enabled")),
         Setting("the default dtype", default_float, place=(vars(dtypes), "_default_float")),
         Setting("NumPy's error state", numpy_error_state, guarded=False),
+        methods_of(Tensor),
     ),
     follow={Generator: ("key", "counter")},
     class_of=plain_class)

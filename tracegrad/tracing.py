@@ -220,11 +220,14 @@ class Traced(Called):
 
     def _without_path(self, args: tuple, kwargs: dict) -> Any:
         """A call on Tensors whose path is not known, or one on ndarrays."""
+        refused: Aborted | None = None
         try:
             adopted = adopt(args, kwargs, self._makes_arrays)
         except NotAdopted as refusal:
+            refused = Aborted(Abort.ARRAY_ARGUMENT, str(refusal))
+        if refused is not None:     # not in the `except`: an error of the user's would name ours as its context
             self.stats.eager_calls += 1
-            self._give_up([Aborted(Abort.ARRAY_ARGUMENT, str(refusal))])
+            self._give_up([refused])
             return run_eagerly(self, args, kwargs)
         if adopted is None:
             return self._miss(self._tree, args, kwargs)

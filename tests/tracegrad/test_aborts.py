@@ -163,6 +163,9 @@ def test_arrays_as_arguments():
     assert traced.stats.aborts["TENSOR_ARGUMENT"] == 1
     np.testing.assert_array_equal(call(traced, np.ones(3, ">f8"), np.ones(3)), np.ones(3))
     assert traced.stats.aborts["ARRAY_ARGUMENT"] == 1
+    with pytest.raises(ValueError) as caught:
+        call(traced, np.ones(3, ">f8"), np.ones(4))
+    assert caught.value.__context__ is None         # nothing of ours
 
 
 def test_too_many_paths():

@@ -14,6 +14,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from tracegrad.purity.classes import SPECIAL
 from tracegrad.purity.code_facts import facts_of, family
 from tracegrad.purity.declared_pure import (
     HEAP_TYPE,
@@ -27,7 +28,7 @@ from tracegrad.purity.declared_pure import (
 )
 from tracegrad.purity.instances import attribute, reads_every_attribute
 from tracegrad.purity.library import Setting, Trust
-from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, SPECIAL, Child, Condition, Part, View, has_the_same, is_same
+from tracegrad.purity.part import ABSENT, DECIMAL_CONTEXT, Child, Condition, Part, View, has_the_same, is_same
 from tracegrad.purity.values import cell_contents
 
 OUTSIDE_NAMESPACE = ("__name__", "__qualname__", "__doc__", "__module__")
@@ -254,6 +255,8 @@ def of_class(view: View, cls: type) -> Part:
         if view.mentions.computed:
             part.conditions.append(has_the_same(vars(cls)))
             chosen |= _patched(view, vars(cls))
+        elif cls is view.library.tensor:
+            chosen |= _patched(view, {n: vars(cls)[n] for n in SPECIAL & vars(cls).keys()})
         _add_entries(view, part, cls, chosen)
         return part
     same_bases = Condition("{1}.__mro__ is {0}", "has the bases", (cls.__mro__, cls), once=("bases", id(cls)))

@@ -61,7 +61,7 @@ class GuardWriter:
         self.lines: list[Line] = []
         self.constants: dict[str, Any] = {}
         self.refusals: list[Aborted] = []
-        self.namespaces: dict[int, tuple[Mapping[str, Any], list[Line]]] = {}
+        self.namespaces: dict[int, tuple[Mapping[str, Any] | type, list[Line]]] = {}
         self.tensors: list[Any] = []
         self.leaves: list[str] = []                         # their variables
         self.sources: list[str] = []                        # and routes
@@ -95,11 +95,11 @@ class GuardWriter:
                 todo += reversed(self._visit(*pending))
 
     def test(self, text: str, route: str, says: str, expected: tuple[Any, ...] = (),
-             namespace: Mapping[str, Any] | None = None) -> None:
+             namespace: Mapping[str, Any] | type | None = None) -> None:
         """Write one guard; if it is on a namespace and on nothing that may change beside it, among those."""
         self._lines_of(namespace).append(Line(text, route, True, says, expected))
 
-    def watched(self) -> list[tuple[Mapping[str, Any], list[Line]]]:
+    def watched(self) -> list[tuple[Mapping[str, Any] | type, list[Line]]]:
         """The namespaces that are watched as such, with their guards."""
         return list(self.namespaces.values())
 
@@ -227,7 +227,7 @@ class GuardWriter:
 
     # ---- lines -------------------------------------------------------------------------------------------------------
 
-    def _lines_of(self, namespace: Mapping[str, Any] | None) -> list[Line]:
+    def _lines_of(self, namespace: Mapping[str, Any] | type | None) -> list[Line]:
         return self.lines if namespace is None else self.namespaces.setdefault(id(namespace), (namespace, []))[1]
 
     def _assign(self, expression: str, route: str, reads_from: str | None,

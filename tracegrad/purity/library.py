@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.structs import struct
-from tracegrad.purity.classes import namespace, qualified_name
+from tracegrad.purity.classes import namespace, qualified_name, special_methods
 
 
 class Trust(Enum):
@@ -52,12 +52,15 @@ class Setting:
     """Something ambient: a run that changes it is refused, and where `guarded` it must have the value it had.
 
     `place`: an object and the name of its attribute, or a namespace and a key, where exactly this object is what it is.
+    `of`: a class that it is read from, as a tuple of what the class holds: as long as nothing there changes, none of
+    that does.
     """
 
     name: str
     read: Callable[[], Any]
     guarded: bool = True
     place: tuple[Any, str] | None = None
+    of: type | None = None
 
 
 def numpy_error_state() -> tuple[tuple[str, Any], ...]:
@@ -67,6 +70,11 @@ def numpy_error_state() -> tuple[tuple[str, Any], ...]:
 
 NUMPY_ERRORS = Setting("how NumPy reports floating-point errors", numpy_error_state, guarded=False)
 """No result of a Tensor operation depends on it, but a run may not leave it changed."""
+
+
+def methods_of(cls: type) -> Setting:
+    """What operators, `len`, `for`, ... do to instances of a class."""
+    return Setting(f"the special methods of {cls.__name__}", functools.partial(special_methods, cls), of=cls)
 
 
 @struct

@@ -211,6 +211,10 @@ def _write_settings(writer: GuardWriter, prediction: Prediction) -> None:
     before = dict(prediction.settings)
     for s in (*(s for s in prediction.library.settings if s.guarded), *writer.view.settings.values()):
         value = before[s.name] if s.name in before else s.read()
+        if s.of is not None:
+            text = f"all(map(is_, {writer.constant(s.read)}(), {writer.constant(value)}))"
+            writer.test(text, s.name, "are the same", namespace=s.of)
+            continue
         if s.place is None:
             text = f"{writer.constant(s.read)}() == {writer.constant(value)}"
         else:

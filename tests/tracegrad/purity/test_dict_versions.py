@@ -7,7 +7,7 @@ import pytest
 from hazards import record, restored
 from hazards_of_code import CODE
 
-from tracegrad.purity.dict_versions import KEPT, version
+from tracegrad.purity.dict_versions import KEPT, TAGGED, version
 
 
 @pytest.mark.skipif(not KEPT, reason="this interpreter keeps no version of a dict")
@@ -22,6 +22,21 @@ def test_the_version_of_a_namespace_changes_with_it():
         assert number.value == before and namespace.get("nothing") is None and number.value == before
         change()
         assert number.value != before
+
+
+@pytest.mark.skipif(not TAGGED, reason="this interpreter keeps no version of a class")
+@pytest.mark.parametrize("kept", [False, *([True] if KEPT else [])], ids=lambda kept: "by dict" if kept else "by class")
+def test_the_version_of_a_class_changes_with_it(monkeypatch, kept):
+    monkeypatch.setattr("tracegrad.purity.dict_versions.KEPT", kept)
+
+    class C:
+        a = 1
+    number, seen = version(C), set()
+    for change in (lambda: None, lambda: setattr(C, "__add__", len), lambda: delattr(C, "__add__"),
+                   lambda: setattr(C, "a", 2)):
+        change()
+        assert C.a and number.value and number.value not in seen and C().a and number.value not in seen
+        seen.add(number.value)
 
 
 def test_cpython_3_11_and_3_12_keep_versions():

@@ -28,6 +28,11 @@ class Features:
     ldexp: bool
     half: bool
 
+    @property
+    def chooses_of_eight(self) -> bool:
+        """Is taking, for each of eight lanes, one of eight words of a register an instruction of AVX2's?"""
+        return self.vector_bytes == 32 and self.fma
+
     def reads_masked(self, item: int) -> bool:
         """Is reading neighbors of so many bytes each, under a mask, an instruction?"""
         return self.vector_bytes == 64 or self.vector_bytes == 32 and item >= 4

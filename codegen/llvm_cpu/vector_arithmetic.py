@@ -1,6 +1,6 @@
 """Arithmetic on vectors of one floating-point type: the words in which vector math is written.
 
-In: Values of any number of lanes. Out: Values of the same type. No branch, no call, no table.
+In: Values of any number of lanes. Out: Values of the same type. No branch, no call, no table but in a register.
 
 Rounding to an integer by adding 1.5 * 2^(digits - 1), which leaves that integer in the low bits of the sum: Muller,
 "Elementary Functions", 3rd ed. 2016. Sums and products with what was rounded off them: Dekker, "A floating-point
@@ -8,6 +8,8 @@ technique for extending the available precision", Numerische Mathematik 18, 1971
 A pair (high, low) of such stands for high + low.
 """
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Type, Value, vector
@@ -134,6 +136,26 @@ class Arithmetic:
     def power_of_biased(self, k: Value) -> Value:
         """2^n, a normal number, where the low bits of the integer k are those of n + bias."""
         return self.from_bits(self.a.binary("shl", k, self.whole(self.format.mantissa_bits)))
+
+    # ---- tables ----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_table(self) -> bool:
+        """Is `of_eight` there? AVX-512 has as much, but there it was not measured."""
+        return self.format.mantissa_bits == 23 and self.features.chooses_of_eight
+
+    def of_eight(self, table: Sequence[int], k: Value) -> Value:
+        """The integer in a table that the low three bits of k say."""
+        eight, lanes = vector(self.format.integer, 8), self.type.lanes
+        numbers = self.a.numbers(eight, table)
+        several = [self.a.splat(k, 8)] if lanes == 1 else [
+            self.a.shuffle(k, k, [(at + lane) % lanes for lane in range(8)]) for at in range(0, lanes, 8)]
+        found = [self.a.intrinsic("x86.avx2", numbers, one, suffix="permd") for one in several]
+        while len(found) > 1:
+            found = [self.a.shuffle(x, y, range(2 * x.type.lanes)) for x, y in zip(found[::2], found[1::2])]
+        if lanes == 1:
+            return self.a.extract(found[0], 0)
+        return self.a.shuffle(found[0], found[0], range(lanes)) if lanes < 8 else found[0]
 
     # ---- with what is rounded off ----------------------------------------------------------------------------------
 

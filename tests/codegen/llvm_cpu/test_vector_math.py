@@ -63,6 +63,16 @@ def test_what_is_known_not_to_be_positive_has_the_same_exp(dtype, features):
     np.testing.assert_array_equal(*found)
 
 
+@each_features
+@pytest.mark.parametrize("vector", ["i", None])
+def test_however_many_lanes_there_are_exp_is_the_same(vector, features):
+    """A row of three has four lanes, a number alone one: tables are of eight."""
+    x = np.random.default_rng(0).uniform(-110, 95, 40).astype("f4")
+    whole = apply("exp", x, features=features)
+    for count in (1, 2, 3, 6, 40):
+        np.testing.assert_array_equal(apply("exp", x[:count], features=features, vector=vector), whole[:count])
+
+
 @more_digits
 @each_features
 @pytest.mark.parametrize("op", sorted(FUNCTIONS.keys() - NOT_OF_F64))
@@ -142,3 +152,4 @@ def test_without_fused_multiply_add_none_is_written(op, dtype):
     text = emit_kernel(elementwise_kernel(op, {}, (dtype,) * (1 + (op in FUNCTIONS_OF_TWO)), 1000), "f", PORTABLE)
     for name in ("fma", "ldexp", "floor", "ceil", "trunc", "roundeven"):
         assert f"llvm.{name}." not in text
+    assert "llvm.x86" not in text

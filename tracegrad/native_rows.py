@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from codegen import EntryProgram, Register, attribute_offsets, member_offset
-from tracegrad.dispatch import GRAD
+from tracegrad.dispatch import GRAD, GradMode
 from tracegrad.guards import NAMES, Guards
 from tracegrad.purity.values import PLAIN
 from tracegrad.tensors import Tensor
@@ -144,7 +144,8 @@ class Rows:
     def grad_mode(self, o: Operand) -> Register:
         if self.constant(o) is not GRAD:
             raise NotNative
-        return self.program.find("attribute", self.at(o), self.program.constant("enabled"))
+        k = self.program.constant
+        return self.program.find("of thread", self.at(o), k("enabled"), k(GradMode.enabled), 0, 0)
 
     def read_array(self, target: str, o: Operand) -> Register:
         found = self.registers[target] = self.slot(o, "held")

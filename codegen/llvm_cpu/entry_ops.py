@@ -42,12 +42,24 @@ def _namespace(code: EntryCode) -> None:
     code.next(2, code.push_owned(found))
 
 
-@finding("attribute")
-def _attribute(code: EntryCode) -> None:
-    """r k: its attribute of that name."""
-    found = code.call("ptr", "PyObject_GetAttr", f"ptr {code.register(1)}", f"ptr {code.register(2)}")
-    code.need(code.unequal("ptr", found, "null"))
-    code.next(3, code.push_owned(found))
+@finding("of thread")
+def _of_thread(code: EntryCode) -> None:
+    """r k1 k2 n1 n2: what a threading.local has under the name k1 in this thread, or else k2.
+
+    n1 and n2 are the thread that it was last asked for in, and its namespace there, which is there as long as both are.
+    """
+    thread = code.call("i64", "PyThreadState_GetID", f"ptr {code.call('ptr', 'PyThreadState_Get')}")
+
+    def look() -> None:
+        found = code.call("ptr", "PyObject_GetAttr", f"ptr {code.register(1)}", "ptr @namespace")
+        code.need(code.unequal("ptr", found, "null"))
+        code.drop(found)
+        code.need(code.has_type(found, "@type_dict"))
+        code.store("ptr", found, "%at", 5 * WORD)
+        code.store("i64", thread, "%at", 4 * WORD)
+    code.unless(code.equal("i64", thread, code.word(4)), look)
+    _push_found(code, code.call("ptr", "PyDict_GetItemWithError", f"ptr {code.address(5)}", f"ptr {code.register(2)}"),
+                code.register(3), 6)
 
 
 @finding("cell")
@@ -85,11 +97,15 @@ def _no_key(code: EntryCode) -> None:
 @finding("key or")
 def _key_or(code: EntryCode) -> None:
     """r k1 k2: what a dict has under key k1, or else k2."""
-    found = _looked_up(code)
+    _push_found(code, _looked_up(code), code.register(3), 4)
+
+
+def _push_found(code: EntryCode, found: str, otherwise: str, words: int) -> None:
+    """What a dict gave is found, or else something else, by an instruction of so many words."""
     absent = code.equal("ptr", found, "null")
     code.unless(code.let(f"xor i1 {absent}, true"),
                 lambda: code.need(code.equal("ptr", code.call("ptr", "PyErr_Occurred"), "null")))
-    code.next(4, code.push(code.let(f"select i1 {absent}, ptr {code.register(3)}, ptr {found}")))
+    code.next(words, code.push(code.let(f"select i1 {absent}, ptr {otherwise}, ptr {found}")))
 
 
 @finding("items")

@@ -28,7 +28,7 @@ FUNCTIONS = """
     PyCell_Get PyContextVar_Get PyDict_GetItemWithError PyDict_New PyDict_Next PyDict_SetItem PyDict_Size PyErr_Clear
     PyErr_Occurred PyEval_RestoreThread PyEval_SaveThread PyLong_AsLongLong PyLong_FromLongLong PyObject_CallNoArgs
     PyObject_GenericGetDict PyObject_GetAttr PyObject_RichCompareBool PyObject_Vectorcall PySet_Contains PyTuple_New
-    PyType_GenericAlloc PyWeakref_NewRef Py_DecRef Py_IncRef _Py_Dealloc
+    PyThreadState_Get PyThreadState_GetID PyType_GenericAlloc PyWeakref_NewRef Py_DecRef Py_IncRef _Py_Dealloc
 """.split()
 """The functions of the interpreter that the entry calls."""
 
@@ -38,6 +38,9 @@ NUMPY_FUNCTIONS = {"PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94, "PyArray_E
 TYPES = {f"type_{name}": kind for name, kind in {
     "tuple": tuple, "list": list, "dict": dict, "float": float, "int": int, "str": str, "array": np.ndarray,
     "function": types.FunctionType, "cell": types.CellType}.items()}
+
+
+NAMESPACE = sys.intern("__dict__")
 
 
 class Counting(Enum):
@@ -207,7 +210,7 @@ def addresses() -> dict[str, int]:
     """The address of everything that the entry names."""
     python = {name: _address(getattr(ctypes.pythonapi, name)) for name in FUNCTIONS}
     return {**python, **_numpy_addresses(), **{name: id(kind) for name, kind in TYPES.items()},
-            "none": id(None), "true": id(True), "false": id(False)}
+            "none": id(None), "true": id(True), "false": id(False), "namespace": id(NAMESPACE)}
 
 
 def _address(function: Any) -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -323,6 +324,32 @@ def test_threads_share_a_function() -> None:
         thread.join()
     assert not wrong and traced.stats.calls == 1201
     assert traced.stats.calls == traced.stats.replays + traced.stats.new_paths
+
+
+def test_each_thread_has_a_grad_mode_of_its_own() -> None:
+    traced, w = tg.trace(lambda w: w * 2.0), tensor(3, requires_grad=True)
+    for _ in range(OFTEN + 3):
+        assert traced(w).requires_grad
+        with tg.no_grad():
+            assert not traced(w).requires_grad
+    assert all(root.native is not None for root in traced._tree.roots)
+    turn, differs = threading.Barrier(3, timeout=10), []
+
+    def work(enabled: bool) -> None:
+        for k in range(6):
+            turn.wait()
+            with nullcontext() if enabled or not k else tg.no_grad():      # at first as a thread that has set nothing
+                if traced(w).requires_grad is not (enabled or not k):
+                    differs.append((enabled, k))
+    threads = [threading.Thread(target=work, args=(enabled,)) for enabled in (True, False)]
+    for thread in threads:
+        thread.start()
+    for _ in range(6):
+        turn.wait()
+        assert traced(w).requires_grad
+    for thread in threads:
+        thread.join()
+    assert not differs and traced.stats.new_paths == 2
 
 
 def test_objects_that_are_not_what_they_were_are_left_to_python() -> None:

@@ -33,6 +33,7 @@ from tracegrad.recorded import Key as RecorderKey
 from tracegrad.recorder import ACTIVE
 from tracegrad.size_numbers import numbers_in
 from tracegrad.slicing import basic
+from tracegrad.stand_ins import become
 from tracegrad.tensors import Tensor
 
 
@@ -105,7 +106,7 @@ class Selection(Tensor):
     @__class__.setter
     def __class__(self, kind: type) -> None:
         self.array                      # noqa: B018 - asking is enough
-        _set_class(self, kind)
+        become(self, kind)
 
     def __init__(self, full: Tensor, mask: Masked):
         self.kept: Any = (full, mask)
@@ -127,15 +128,12 @@ class Selection(Tensor):
             raise AttributeError(f"{Tensor.__name__!r} object has no attribute {name!r}")
         taken = self.mask.take(self.full)
         Tensor.__init__(self, taken.array, taken.requires_grad, taken.grad_fn)
-        _set_class(self, Tensor)
+        become(self, Tensor)
         return getattr(self, name)
 
     @property
     def dtype(self) -> np.dtype:
         return self.full.dtype
-
-
-_set_class = object.__dict__["__class__"].__set__
 
 
 def is_selection(x: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen.ir.dims import Dim, Size, evaluate, least_of
+from codegen.ir.dims import Dim, Size, element_count, evaluate, least_of
 from tracegrad.size_numbers import Assumptions, Computed, is_sure
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ def strides_of_view(op: str, attrs: Mapping[str, Any], sizes: Sizes, before: Siz
 def strides_reshaped(sizes: Sizes, before: Sizes, strides: Sizes) -> Sizes | None:
     """Those of a reshape that is a view: each axis ends where one of the old ones does, or goes on in those after it.
     """
+    if lies_in(range(len(before)), before, strides):                    # as each reshape of it does
+        return tuple([element_count(sizes[k + 1:]) for k in range(len(sizes))])
     ends = dict(reversed([*zip(accumulate(before, mul), strides)]))      # by number of elements: the first that ends
     result: list[Size] = []
     counts = [*accumulate(sizes, mul)]

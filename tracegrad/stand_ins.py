@@ -9,7 +9,6 @@
 """
 from __future__ import annotations
 
-import operator
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,8 @@ from tracegrad.tensors import Tensor
 SWAPPING = threading.RLock()
 """Held where Tensors that other threads may have, too, get a stand-in, or their class again."""
 
-_set_class = object.__dict__["__class__"].__set__
+become: Callable[[Tensor, type], None] = object.__dict__["__class__"].__set__
+"""become(tensor, kind): it is of this class, whatever its own class says of that."""
 
 _KINDS: dict[type, StandIns] = {}
 """By each stand-in those that it is of."""
@@ -83,11 +83,3 @@ def put_class(tensor: Tensor, kind: type[Tensor]) -> None:
     if found is None:
         tensor.array                # noqa: B018 - nothing stands in for it once this is there, or its sizes are read
     become(tensor, found or kind)
-
-
-def become(tensor: Tensor, kind: type, hold: Callable[[Tensor, Any], None] | None = None, held: Any = None) -> None:
-    """`tensor` is of this class, and `hold(tensor, held)`, at once: no Python runs in between, in no thread."""
-    if hold is None:
-        _set_class(tensor, kind)
-    else:
-        list(map(operator.call, (_set_class, hold), (tensor, tensor), (kind, held)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen.ir.dims import Dim, Size, Undecided, evaluate, least_of, symbol_name
+from codegen.ir.dims import Dim, Size, Undecided, element_count, evaluate, least_of, symbol_name
 from codegen.ir.ops import OPS
 from codegen.ir.references import literal_text
 from codegen.ir.type_rules import TypeRuleError
@@ -301,6 +301,10 @@ class Symbols:
                     self._at_least(start, 0)
                     self._at_least(stop - start, 0)
                     self._at_least(size - stop, 0)
+            case "reshape":
+                before, after = element_count(operands[0].shape), element_count(type.shape)
+                if before != after:
+                    self.assumptions.assume(Computed("eq", before, after), True)
             case "pad":
                 for size in (*attrs["low"], *attrs["high"]):
                     self._at_least(size, 0)

@@ -225,6 +225,11 @@ def surely_at_most(a: Size, b: Size) -> bool:
     return a <= b if isinstance(a, int) and isinstance(b, int) else _is_least(b - a, 0)
 
 
+def may_be_equal(a: Size, b: Size) -> bool:
+    """Are they equal for some numbers that the symbols could stand for, as far as is seen?"""
+    return a == b or not (surely_below(a, b) or surely_below(b, a))
+
+
 def _is_least(size: Size, number: int) -> bool:
     least = least_of(size)
     return least is not None and least >= number

@@ -5,7 +5,7 @@ a sentence that names the operands, in the order they were given.
 """
 from __future__ import annotations
 
-from codegen.ir.dims import Size, element_count
+from codegen.ir.dims import Size, element_count, may_be_equal
 from codegen.ir.types import COMPLEX, FLOATS, INEXACT, INTEGERS, NUMBERS, PARTS, TensorType
 
 
@@ -142,7 +142,7 @@ def broadcast(x: TensorType, *, shape: tuple[Size, ...]) -> TensorType:
 
 def reshape(x: TensorType, *, shape: tuple[Size, ...]) -> TensorType:
     before, after = element_count(x.shape), element_count(shape)
-    if before != after:
+    if not may_be_equal(before, after):
         raise TypeRuleError(f"{x} does not reshape to {_shape_text(shape)} ({before} vs {after} elements)")
     return TensorType(x.dtype, shape)
 

@@ -226,8 +226,9 @@ def bounds(index: Index, extents: Extents) -> tuple[Size, Size]:
     low = high = index.constant
     for term, c in index.terms:
         least, most = _term_bounds(term, extents)
-        low += c * (least if c > 0 else most)
-        high += c * (most if c > 0 else least)
+        rises = c >= 0                      # of a quotient that is known no better than that
+        low += c * (least if rises else most)
+        high += c * (most if rises else least)
     return low, high
 
 

@@ -90,6 +90,40 @@ def test_what_it_took_for_granted_sends_other_sizes_elsewhere() -> None:
     assert "b0 > 8" in str(traced.explain())
 
 
+def images(n: int) -> tuple:
+    return (tg.randn(2, 3, 2 * n, 4 * n, requires_grad=True),)
+
+
+def patches(x: tg.Tensor) -> tuple:
+    b, c, h, w = x.shape
+    tokens = x.reshape(b, c, h // 2, 2, w // 4, 4).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * 8)
+    (tokens.tanh() * tokens.softmax(1)).sum().backward()
+    gradient, x.grad = x.grad, None
+    return tokens.mean(1), gradient
+
+
+DIVIDED: dict[str, tuple] = {
+    "halves": (lambda x: (x.reshape(2, x.shape[0] // 2, 4) * 3).sum(0), lambda n: rows(2 * n)),
+    "what is left": (lambda x: x.reshape(3, -1).cumsum(1) + 1, lambda n: rows(3 * n)),
+    "of products": (lambda x: (x @ x.T).reshape(-1, x.shape[0] // 2).softmax(1), lambda n: rows(2 * n)),
+    "two sizes": (lambda x, y: x.reshape(y.shape) * y, lambda n: (tg.randn(3 * n, 4), tg.randn(n, 12))),
+    "patches": (patches, images),
+}
+
+
+@pytest.mark.parametrize("name", DIVIDED)
+def test_a_reshape_takes_for_granted_that_a_size_is_divided(name: str) -> None:
+    traced = at_sizes(*DIVIDED[name])
+    assert (traced.stats.recordings, traced.stats.replays) == (2, len(SIZES) - 2), traced.explain()
+
+
+def test_a_size_that_is_not_divided_is_refused_as_in_python() -> None:
+    traced = at_sizes(lambda x: x.reshape(2, x.shape[0] // 2, 4) * 3, lambda n: rows(2 * n))
+    with pytest.raises(TypeError, match=r"f32\[7,4\] does not reshape to \[2,3,4\]"):
+        traced(*rows(7))
+    assert traced(*rows(40)).shape == (2, 20, 4)
+
+
 READS: dict[str, Callable] = {
     "len": lambda x: x.sum(axis=0) / len(x),
     "a loop": lambda x: sum((x[k] * (k + 1) for k in range(x.shape[0])), tg.zeros(4)),

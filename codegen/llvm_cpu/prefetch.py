@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from math import prod
 
-from codegen.ir.dims import Dim
+from codegen.ir.dims import Dim, Size
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import cost_of
@@ -84,9 +84,15 @@ def ahead_in_strips(kernel: Kernel, one: Pass, together: int) -> tuple[tuple[int
             continue
         step, param = coefficient(s.index, one.axes[-1].name), kernel.params[s.buffer]
         item = DTYPES[param.dtype].itemsize
-        if isinstance(step, int) and step * item >= FAR and isinstance(param.size, int) and param.size * item >= LARGE:
-            places[s.buffer, shift(s.index, together * step)] = None
+        if step and _perhaps(step * item, FAR) and _perhaps(param.size * item, LARGE):
+            places[s.buffer, shift(s.index, step * together)] = None
     return tuple(places)
+
+
+def _perhaps(size: Size, least: int) -> bool:
+    """Is a size as great as that? If it is not known, yes: asking for what is near takes 1.0 to 1.05 of the time, not
+    asking for what is far 2, sums of columns of 4096x1024."""
+    return not isinstance(size, int) or size >= least
 
 
 def _further_down(kernel: Kernel) -> Ahead | None:

@@ -48,13 +48,15 @@ FEW_APART = 4
 def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine, lanes: int = ROW_LANES) -> int:
     """Into how many blocks a large reduction to few points is cut so that it has chunks; 0 when it is not.
 
-    `lanes`: how many columns a chunk has at least, where columns are reduced.
+    `lanes`: how many columns a chunk has at least, where columns are reduced. Where symbols decide, a reduction may be
+    large: a second kernel costs little, and one chunk of 4096x1024 takes three times as long as 64.
     """
     sizes = [(typical(n), k) for n, k in runs]
+    known = all(isinstance(n, int) for n, _ in runs)
     kept = prod(n for n, k in sizes if k)
     reduced = prod(n for n, k in sizes if not k)
     work = kept * reduced
-    if reduced == 1 or work < 4 * machine.serial_work:
+    if reduced == 1 or known and work < 4 * machine.serial_work:
         return 0
     columns = sizes[-1][0] if sizes[-1][1] else 1         # the vector axis when the last axis is kept
     chunks = kept // columns * max(1, columns // lanes)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from native_kernels import compile_kernel, each_features
 
+from codegen.ir.dims import evaluate
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.prefetch import ROWS, ahead_in_strips, ahead_of
@@ -133,6 +134,20 @@ def test_what_strips_fetch_ahead() -> None:
     ((_, index),) = ahead_in_strips(large, large.passes[0], 8)
     assert index.constant == 8 * 1000
     assert not ahead_in_strips(small, small.passes[0], 8)
+
+
+def test_strips_of_any_size_fetch_ahead() -> None:
+    """What is not known to be small may be far."""
+    kernel = parse_kernel("""kernel (b0: f32[n0] in, b1: f32[n1] out) given 3 {
+      for i < n1 vector:
+        pass j < n2:
+          v0 = load b0[i+n1*j]
+          v1 = accumulate sum v0
+        pass:
+          store b1[i] v1
+    }""")
+    ((_, index),) = ahead_in_strips(kernel, kernel.passes[0], 8)
+    assert evaluate(index.constant, {"n0": 30, "n1": 10, "n2": 3}) == 80
 
 
 @each_features

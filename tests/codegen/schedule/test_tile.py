@@ -6,6 +6,7 @@ import pytest
 from plan_oracle import agree, kernels_of
 
 from codegen.ir.builder import Builder, Value
+from codegen.ir.dims import Size, symbol
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Accumulate, Kernel
 from codegen.schedule.machine import Machine
@@ -64,8 +65,11 @@ def test_few_long_rows_are_cut_along_them() -> None:
     (((65536, False), (16, True)), 64),
     (((2, True), (1 << 20, False)), 64),
     (((8, False), (1 << 14, True)), 0),
+    (((256, False), (256, True)), 0),
+    (((symbol("b"), False), (symbol("c"), True)), 4),
+    (((symbol("b"), True), (symbol("c"), False)), 0),
 ])
-def test_partial_blocks(runs: tuple[tuple[int, bool], ...], blocks: int) -> None:
+def test_partial_blocks(runs: tuple[tuple[Size, bool], ...], blocks: int) -> None:
     assert partial_blocks(runs, Machine()) == blocks
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,7 +66,12 @@ class enable_grad(GradModeContext):
 
 
 def _as_list(x: Any) -> list:
-    return [x] if isinstance(x, Tensor) else list(x)
+    """One Tensor, or several; TypeError for anything else."""
+    if isinstance(x, Tensor):
+        return [x]
+    if not isinstance(x, Iterable):
+        raise TypeError(at_user_line(f"{type(x).__name__} is neither a tensor nor a list of tensors"))
+    return list(x)
 
 
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None, *,

@@ -10,6 +10,9 @@ from tracegrad.operands import convert
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
+DEVICES = ("cpu", "cuda", "gpu", "mps", "xpu")
+"""What says, as the first word of a text, that a place is meant and no dtype; only the first is there."""
+
 
 def to(x: Tensor, *targets: Any, dtype: Any = None, device: Any = None, copy: bool = False,
        non_blocking: bool = False) -> Tensor:
@@ -23,7 +26,7 @@ def to(x: Tensor, *targets: Any, dtype: Any = None, device: Any = None, copy: bo
     for target in targets:
         if isinstance(target, Tensor):
             dtype, device = target.dtype, target.device
-        elif isinstance(target, Device) or target in ("cpu", "cuda") or isinstance(target, str) and ":" in target:
+        elif isinstance(target, Device) or isinstance(target, str) and target.partition(":")[0] in DEVICES:
             device = target
         elif dtype is None:
             dtype = target

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from codegen.ir.structs import struct
+from tracegrad.source_lines import at_user_line
 
 
 @struct
@@ -24,4 +25,4 @@ def device_of(device: str | Device | None) -> Device:
     """The device that a user's `device=` means; ValueError for one that tracegrad does not have."""
     if device is None or device == CPU or device == "cpu":
         return CPU
-    raise ValueError(f"tracegrad has no device {str(device)!r} yet; the devices are 'cpu'")
+    raise ValueError(at_user_line(f"tracegrad has no device {str(device)!r} yet; the devices are 'cpu'"))

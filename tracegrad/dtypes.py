@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.types import COMPLEX, DTYPES, FLOATS, INTEGERS, NAMES
+from tracegrad.source_lines import at_user_line
 
 bool_ = DTYPES["bool"]
 int8, int16, int32, int64 = (DTYPES[name] for name in ("i8", "i16", "i32", "i64"))
@@ -63,12 +64,15 @@ def dtype_of(dtype: Any) -> np.dtype:
             raise TypeError
         found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
-        raise TypeError(f"{dtype!r} is not a dtype") from None
+        raise TypeError(at_user_line(f"{dtype!r} is not a dtype; the dtypes are {_names()}")) from None
     name = NAMES.get(found)
     if name is None:
-        known = ", ".join(d.name for d in NAMES)
-        raise TypeError(f"tensors of dtype {found} are not supported; the dtypes are {known}")
+        raise TypeError(at_user_line(f"tensors of dtype {found} are not supported; the dtypes are {_names()}"))
     return DTYPES[name]
+
+
+def _names() -> str:
+    return ", ".join(d.name for d in NAMES)
 
 
 def canonical(array: np.ndarray) -> np.ndarray:

@@ -36,7 +36,9 @@ class Generator:
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start the stream `seed` from its beginning."""
+        """Start the stream `seed` from its beginning. TypeError if that is no int."""
+        if not hasattr(seed, "__index__"):
+            raise TypeError(at_user_line(f"manual_seed: {seed!r} is not a seed: a seed is an int"))
         for state, value in ((self.key, index(seed) % 2**64), (self.counter, 0)):
             write(state, dispatch("constant", value=str(value), dtype="u64"))
         return self

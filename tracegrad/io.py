@@ -20,6 +20,7 @@ from codegen.ir.types import DTYPES, NAMES
 from tracegrad.dtypes import canonical
 from tracegrad.host import read
 from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 STRUCTURE = "__tracegrad__"
@@ -47,6 +48,8 @@ def save(path: str | os.PathLike[str], state: Any) -> None:
     for name, array in arrays.items():
         if write is write_safetensors and NAMES[array.dtype] not in SAFETENSORS:
             raise TypeError(f"save: {name} has dtype {array.dtype}, which safetensors does not have; use npz")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(at_user_line(f"save: there is no folder {str(target.parent)!r}"))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     with open(temporary, "xb") as file:         # with the permissions that files get here
         try:

@@ -26,10 +26,14 @@ from tracegrad.tensors import Tensor
 
 
 def shape_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes written one by one or as one sequence, as a tuple of ints."""
+    """Sizes written one by one or as one sequence, as a tuple of ints; TypeError for anything else."""
     if len(sizes) == 1 and isinstance(sizes[0], Sequence):
         sizes = tuple(sizes[0])
-    return tuple(index(size) for size in sizes)
+    try:
+        return tuple(index(size) for size in sizes)
+    except TypeError:
+        shown = ", ".join(map(repr, sizes))
+    raise TypeError(at_user_line(f"({shown}) is not a shape: a size is an int"))
 
 
 def sizes_of(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:

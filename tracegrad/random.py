@@ -65,6 +65,9 @@ def fork_rng() -> Iterator[None]:
 
 
 def source(generator: Generator | None) -> Generator:
+    """The generator to draw from; TypeError for what is none."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(at_user_line(f"generator={generator!r}: a tg.Generator is asked for"))
     return default_generator if generator is None else generator
 
 

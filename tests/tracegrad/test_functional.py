@@ -311,6 +311,8 @@ def test_casts() -> None:
     assert x.to("cpu") is x and x.to(tg.float32) is x
     assert x.astype(tg.float32) is not x and x.astype(tg.float32, copy=False) is x
     assert x.long().dtype == tg.int64 and x.bool().tolist() == [True] * 4 and x.int().dtype == tg.int32
+    with pytest.raises(ValueError, match=r"^test_functional\.py:\d+: tracegrad has no device 'gpu:0' yet; .* 'cpu'$"):
+        tg.ones(2).to("gpu:0")
     with pytest.raises(ValueError, match="tracegrad has no device 'cuda' yet"):
         x.to("cuda")
 
@@ -408,6 +410,12 @@ def test_errors_are_sentences_with_the_users_line(call: Callable, message: str) 
     (lambda x: x * None, "mul: NoneType is neither a tensor nor a number"),
     (lambda x: tg.matmul(x, [[1.0]]), "matmul: list is neither a tensor nor a number"),
     (lambda x: x + b"a", "add: bytes is neither a tensor nor a number"),
+    (lambda x: tg.ones(2.5), r"\(2.5\) is not a shape: a size is an int"),
+    (lambda x: x.reshape("ab"), r"\('a', 'b'\) is not a shape: a size is an int"),
+    (lambda x: tg.ones(2, dtype="flot32"), "'flot32' is not a dtype; the dtypes are bool, int8, .*, complex128"),
+    (lambda x: tg.rand(2, generator=3), "generator=3: a tg.Generator is asked for"),
+    (lambda x: tg.manual_seed("a"), "manual_seed: 'a' is not a seed: a seed is an int"),
+    (lambda x: tg.autograd.grad(3, [x]), "int is neither a tensor nor a list of tensors"),
 ])
 def test_wrong_arguments(call: Callable, message: str) -> None:
     with pytest.raises(TypeError, match=rf"^test_functional\.py:\d+: {message}$"):

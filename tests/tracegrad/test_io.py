@@ -162,3 +162,8 @@ def test_complex128_goes_into_npz_alone(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="z has dtype complex128, which safetensors does not have; use npz"):
         tg.save(tmp_path / "a.safetensors", state)
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"^test_io\.py:\d+: save: there is no folder '{tmp_path}/no'$"):
+        tg.save(tmp_path / "no" / "state.npz", tg.ones(2))

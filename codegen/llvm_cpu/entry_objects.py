@@ -10,12 +10,38 @@ from __future__ import annotations
 
 from codegen.llvm_cpu.entry_code import WORD, EntryCode
 from codegen.llvm_cpu.entry_host import HostOffsets
-from codegen.llvm_cpu.objects import Layout
+from codegen.llvm_cpu.objects import LARGEST_DIGIT, Layout
 
 
 def objects_text(layout: Layout, offsets: HostOffsets) -> str:
     """The text of all of them."""
-    return _TEXT + _drop_between(layout, offsets)
+    return _TEXT + _count_one(layout, offsets) + _drop_between(layout, offsets)
+
+
+def _count_one(layout: Layout, offsets: HostOffsets) -> str:
+    """An int that nothing but the slot holds is counted where it is; another one takes the place of any other."""
+    code = EntryCode(layout, offsets, "c")
+    code.start("entry")
+    at = code.at("%object", "%offset")
+    before = code.load("ptr", at)
+    code.need(code.is_held_once(before), "anew")
+    code.need(code.has_type(before, "@type_int"), "anew")
+    code.need(code.equal("i64", code.load("i64", before, layout.size), str(layout.one_digit)), "anew")
+    digit = code.load("i32", before, layout.digit)
+    code.need(code.let(f"icmp ult i32 {digit}, {LARGEST_DIGIT}"), "anew")
+    code.store("i32", code.let(f"add i32 {digit}, 1"), before, layout.digit)
+    code.do("ret void")
+    code.start("anew")
+    number = code.call("i64", "PyLong_AsLongLong", f"ptr {before}")
+    after = code.call("ptr", "PyLong_FromLongLong", f"i64 {code.let(f'add i64 {number}, 1')}")
+
+    def replace() -> None:
+        code.store("ptr", after, at)
+        code.do(f"call void @Py_DecRef(ptr {before})")
+    code.unless(code.equal("ptr", after, "null"), replace)
+    code.do("ret void")
+    return "\n".join((
+        "define internal void @count_one(ptr %object, i64 %offset) nounwind {", *code.lines, "}", ""))
 
 
 def _drop_between(layout: Layout, offsets: HostOffsets) -> str:
@@ -41,23 +67,6 @@ some:
   %at = getelementptr i64, ptr %names, i64 2
   %count = load i64, ptr %at
   ret i64 %count
-}
-
-; one more in a slot that holds an int
-define internal void @count_one(ptr %object, i64 %offset) nounwind {
-  %at = getelementptr i8, ptr %object, i64 %offset
-  %before = load ptr, ptr %at
-  %number = call i64 @PyLong_AsLongLong(ptr %before)
-  %more = add i64 %number, 1
-  %after = call ptr @PyLong_FromLongLong(i64 %more)
-  %failed = icmp eq ptr %after, null
-  br i1 %failed, label %out, label %replace
-replace:
-  store ptr %after, ptr %at
-  call void @Py_DecRef(ptr %before)
-  br label %out
-out:
-  ret void
 }
 
 ; the positional arguments as a tuple

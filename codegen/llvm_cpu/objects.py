@@ -60,6 +60,8 @@ class Layout:
     size: int           # of a tuple or a list, how many items it has
     items: int          # of a tuple, the first item; of a list, where its items are
     number: int         # of a float, its value
+    digit: int          # of an int of one digit, that; an i32
+    one_digit: int      # what such an int, above 0, has where others have their size
     data: int           # of an array: its first element,
     rank: int           # an i32: how many dimensions,
     shape: int          # where they are,
@@ -80,6 +82,8 @@ class Layout:
     qualified_class_name: int
 
 
+LARGEST_DIGIT = (1 << 30) - 1
+
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 """Flags of an array."""
 
@@ -97,7 +101,9 @@ def object_layout() -> Layout | None:
     known = _function_offsets()
     if known is None:
         return None
-    layout = Layout(_counting(), 8, head, head + 8, head, *(head + k for k in (0, 8, 16, 24, 32, 40, 48)), *known)
+    one_digit = 1 if sys.version_info < (3, 12) else 1 << 3
+    of_array = (head + k for k in (0, 8, 16, 24, 32, 40, 48))
+    layout = Layout(_counting(), 8, head, head + 8, head, head + 8, one_digit, *of_array, *known)
     return layout if all(_agree(layout)) else None
 
 
@@ -157,6 +163,9 @@ def _agree(layout: Layout) -> Iterator[bool]:
     pack, number = tuple(parts), 2.5
     yield list((ctypes.c_void_p * 3).from_address(id(pack) + layout.items)) == list(map(id, pack))
     yield ctypes.c_double.from_address(id(number) + layout.number).value == number
+    for count in (1, 300, LARGEST_DIGIT, LARGEST_DIGIT + 1, -300):
+        fits = ctypes.c_int64.from_address(id(count) + layout.size).value == layout.one_digit
+        yield fits is (0 < count <= LARGEST_DIGIT) and (not fits or _int(count, layout.digit) == count)
     before, held = ctypes.c_int64.from_address(id(parts)).value, [parts, parts]
     yield ctypes.c_int64.from_address(id(parts)).value == before + 2 and sys.getrefcount(held) == 2
 

@@ -265,7 +265,10 @@ def test_names_of_functions_and_classes_are_read_without_python() -> None:
                 np.testing.assert_array_equal(traced(x).array, f(x).array)
     roots = traced._tree.roots
     assert any(root.native is not None for root in roots) and traced.stats.new_paths == len(roots) == 7
-    assert all(NativeGuards(root.guards).in_python == 0 for root in roots)
+    plain = tg.trace(lambda x: x * 2.0)
+    plain(x)
+    usual = NativeGuards(plain._tree.roots[0].guards).in_python
+    assert all(NativeGuards(root.guards).in_python == usual for root in roots)
 
 
 def test_keywords_are_bound_as_python_binds_them() -> None:
@@ -324,6 +327,20 @@ def test_threads_share_a_function() -> None:
         thread.join()
     assert not wrong and traced.stats.calls == 1201
     assert traced.stats.calls == traced.stats.replays + traced.stats.new_paths
+
+
+def test_a_count_that_was_read_stays_what_it_was() -> None:
+    traced, x = tg.trace(lambda x: x * 2.0), tensor(3)
+    seen = []
+    for _ in range(600):                        # beyond 256 ints are objects of their own
+        traced(x)
+        seen.append(traced.stats.calls)
+        traced(x)
+    assert seen == [*range(1, 1200, 2)] and traced.stats.replays == 1199
+    traced.stats.calls = (1 << 30) - 2          # the last of one digit is the next one
+    for count in ((1 << 30) - 1, 1 << 30, (1 << 30) + 1):
+        traced(x)
+        assert traced.stats.calls == count
 
 
 def test_each_thread_has_a_grad_mode_of_its_own() -> None:

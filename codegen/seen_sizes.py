@@ -6,7 +6,8 @@
 
 1. A size is a symbol once a second one has been seen in its place, and a number until then.
 2. A program is served by a generic one only if that, with numbers for its symbols, is the program, node for node.
-3. Nothing about a program is kept but itself, so this may be forgotten at any time.
+3. Nothing about a program is kept but itself, so this may be forgotten at any time. The first is looked at when there
+   is a second: most functions have one.
 """
 from __future__ import annotations
 
@@ -42,6 +43,7 @@ class SeenSizes:
     """What one function's programs have been. Several threads may ask at once."""
 
     def __init__(self) -> None:
+        self._first: tuple[Tree, Sequence[Hashable], Hashable] | None = None    # not looked at yet
         self._families: OrderedDict[Hashable, _Family] = OrderedDict()
         self._refused: set[Generic] = set()
         self._lock = threading.Lock()
@@ -52,6 +54,17 @@ class SeenSizes:
 
         Ends are alike only with equal `aliases`, trees only if they are of one `kind`.
         """
+        with self._lock:
+            first = self._first
+            if first is None and not self._families:
+                self._first = tree, aliases, kind
+                return None
+            self._first = None
+        if first is not None:
+            self._generic_of(*first)
+        return self._generic_of(tree, aliases, kind)
+
+    def _generic_of(self, tree: Tree, aliases: Sequence[Hashable], kind: Hashable) -> tuple[Generic, Binding] | None:
         own = witness_of(tree, aliases)
         inputs = tuple((type.dtype, type.ndim) for type in tree.inputs)
         with self._lock:

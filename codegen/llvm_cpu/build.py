@@ -54,8 +54,10 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
     for step in steps:
         if reason := unsupported(step):
             raise CannotLower(reason)
-    kernels = tuple(dict.fromkeys(step.kernel for step in steps if isinstance(step, Launch)))
-    keys = {kernel: kernel_key(print_kernel(kernel)) for kernel in kernels}
+    launched = {id(step.kernel): step.kernel for step in steps if isinstance(step, Launch)}
+    one_of: dict[Kernel, int] = {}              # of kernels that are equal; to compare them takes long
+    same = {number: one_of.setdefault(kernel, number) for number, kernel in launched.items()}
+    keys = {number: kernel_key(print_kernel(kernel)) for kernel, number in one_of.items()}
     with cache.lock:
         blas = multiplier(host_features())
         used = dict.fromkeys(own_function(step, blas) for step in steps if isinstance(step, Matmul))
@@ -64,23 +66,23 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
             _load_known((*products.values(), *keys.values()), cache)
         loadings = {key: (begun or {}).get(name) or _product(name, cache)
                     for name, key in products.items() if key not in cache.addresses}
-        loadings |= {key: _kernel(kernel, key, cache, emit)
-                     for kernel, key in keys.items() if key not in cache.addresses}
+        loadings |= {key: _kernel(launched[number], key, cache, emit)
+                     for number, key in keys.items() if key not in cache.addresses}
         base = runtime()                # while what was begun is compiled
         cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
         drafts = [Draft(key, symbol_of(key), loading.write, loading.level)
                   for key, loading in loadings.items() if loading.write is not None]
         cache.callers |= {draft.key: [] for draft in drafts}
-        addresses = {kernel: cache.addresses[key] for kernel, key in keys.items()}
+        addresses = {number: cache.addresses[keys[one]] for number, one in same.items()}
         symbols = {**base.symbols, **{name: cache.addresses[key] for name, key in products.items()}}
     new = [key in loadings and loadings[key].is_compiled for key in (*products.values(), *keys.values())]
     encoded = encode(plan, addresses, symbols, base.blas)
     if key and cache.disk:
         functions = {address: (SYMBOL, symbol) for symbol, address in base.symbols.items()}
         functions |= {symbols[name]: (PRODUCT, name) for name in products}
-        functions |= {address: (KERNEL, keys[kernel]) for kernel, address in addresses.items()}
+        functions |= {addresses[number]: (KERNEL, key) for number, key in keys.items()}
         keep(cache.disk, key, plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded, functions)
-    follow_drafts(encoded, {address: keys[kernel] for kernel, address in addresses.items()}
+    follow_drafts(encoded, {addresses[number]: key for number, key in keys.items()}
                   | {symbols[name]: key for name, key in products.items()}, cache)
     if drafts:
         replace_drafts(drafts, cache)

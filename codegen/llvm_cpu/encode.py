@@ -39,7 +39,6 @@ from codegen.llvm_cpu.driver import (
 )
 from codegen.llvm_cpu.encoding import PROGRAM, Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
-from codegen.schedule.kernel import Kernel
 from codegen.schedule.plan import (
     Arena,
     Buffer,
@@ -64,8 +63,9 @@ MANY_LAUNCHES = 32
 """So many in a block, or one of many chunks, take long: compared with releasing the interpreter lock, some 50 ns."""
 
 
-def encode(plan: ProgramPlan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
-    """The program of `plan`; `kernels` and `symbols` give the addresses of what it launches, `blas` multiplies."""
+def encode(plan: ProgramPlan, kernels: Mapping[int, int], symbols: Mapping[str, int], blas: Blas) -> Encoding:
+    """The program of `plan`; `kernels`, by id, and `symbols` give the addresses of what it launches, `blas` multiplies.
+    """
     host_calls = HostCalls()
     launches = {id(p): [None if isinstance(step, Check) else _launch(step, p, kernels, symbols, blas, host_calls)
                         for step in p.steps] for p in plan.plans}
@@ -170,12 +170,12 @@ def _places(block: PlannedBlock) -> Iterator[Place]:
         yield block.decider[0]
 
 
-def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[Kernel, int], symbols: Mapping[str, int],
+def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[int, int], symbols: Mapping[str, int],
             blas: Blas, host_calls: HostCalls) -> _Launched:
     match step:
         case Launch(kernel, buffers, words):
             numbers = tuple(map(number_of, words))
-            return kernels[kernel], chunks_at(kernel, numbers), buffers, numbers
+            return kernels[id(kernel)], chunks_at(kernel, numbers), buffers, numbers
         case Matmul() if 0 in (step.batch, step.m, step.n):
             return 0, 0, (), ()
         case Matmul(k=0):

@@ -210,6 +210,6 @@ def test_the_words_of_a_program(golden) -> None:
     """With 1000 for the address of every kernel."""
     plan = compile_program(program(WAYS)).plan
     assert plan is not None
-    kernels = {step.kernel: 1000 for step in plan.steps if isinstance(step, Launch)}
+    kernels = {id(step.kernel): 1000 for step in plan.steps if isinstance(step, Launch)}
     words = encode(plan, kernels, {"copy": 1001, "fill_zero": 1002, "together": 1003}, OWN).words
     golden("ways.words", "\n".join(" ".join(map(str, words[k:k + 10])) for k in range(0, len(words), 10)) + "\n")

@@ -102,7 +102,8 @@ EIGHT_TIMES = Plan(
 
 
 def ready(plan: Plan, kernels: dict[Kernel, int], symbols: dict[str, int]) -> entry.Run:
-    words = encode.encode(program_of_plan(plan), kernels, symbols, runtime().blas)
+    by_id = {id(kernel): address for kernel, address in kernels.items()}
+    words = encode.encode(program_of_plan(plan), by_id, symbols, runtime().blas)
     return entry.make_run(words, plan.arena_bytes, symbols)
 
 

@@ -88,7 +88,7 @@ def chain(last: Input | Output) -> Plan:
 def ready(plan: Plan) -> tuple[entry.Run, np.ndarray]:
     """The run of a plan, and its words."""
     found = link(compile_object(TEXT), ["copies", "signals"])
-    words = encode.encode(program_of_plan(plan), {COPIES: found["copies"], SIGNALS: found["signals"]},
+    words = encode.encode(program_of_plan(plan), {id(COPIES): found["copies"], id(SIGNALS): found["signals"]},
                             runtime().symbols, runtime().blas)
     return entry.make_run(words, plan.arena_bytes, runtime().symbols), words.words
 

@@ -128,6 +128,23 @@ def test_what_is_fetched_ahead() -> None:
     assert ahead_of(columns(50, 100)) is None
 
 
+@pytest.mark.parametrize(("count", "offsets", "further"), [
+    (4096, (0, 4095, 4096, 4097, 8192), 8192 + 2 * 4096), (4096, (0, 4096), None), (4096, (4095, 4096, 4097), None),
+    (512, (0, 4095, 4096, 4097, 8192), None)])
+def test_what_stencils_fetch_ahead(count: int, offsets: tuple[int, ...], further: int | None) -> None:
+    """Two rows after the last of three or more, where they are not in a cache anyway."""
+    loads = "\n".join(f"v{k} = load b0[4096*i+j+{offset}]" for k, offset in enumerate(offsets))
+    kernel = parse_kernel(f"""kernel (b0: f32[{count * 4096}] in, b1: f32[{(count - 2) * 4094}] out) {{
+      for i < {count - 2}:
+        for j < 4094 vector:
+          pass:
+            {loads}
+            store b1[4094*i+j] v1
+    }}""")
+    ahead = ahead_of(kernel)
+    assert (ahead and [index.constant for _, index in ahead.places]) == (None if further is None else [further])
+
+
 def test_what_strips_fetch_ahead() -> None:
     """As many rows as they take together, of arrays that no cache of one processor holds."""
     large, small = columns(500, 1000), columns(50, 1000)

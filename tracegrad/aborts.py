@@ -42,6 +42,9 @@ class Abort(Enum):
     HOOK = (
         "a gradient hook or a kept grad belongs to a result, or to a tensor that is no leaf and comes from outside",
         "register hooks of leaves, or call backward where the hook is registered")
+    HISTORY = (
+        "a result has a history that no replay can give it",
+        "return it without one: x.detach(), or x.item()")
     CALLBACK = (
         "what looks inside the run cannot be called again",
         "give tg.debug.callback a function or a method that the traced function finds where it was, and what it needs "

@@ -106,7 +106,7 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         if not recorder.hooked().isdisjoint(history):
             raise Declined(Abort.HOOK, "a result is differentiated through it")
         if not recording.lost.isdisjoint(history):
-            raise Declined(Abort.NOT_RECORDED, "a result is differentiated by a tensor the run made or had updated")
+            raise Declined(Abort.HISTORY, "it is differentiated by a tensor the run made or had updated")
         outputs = [graph.outputs[len(written) + k] for k in live]
         carries = (*(entry.carries for entry in recorder.inputs), *[False] * (len(graph.inputs) - len(sources)))
         route = Route(with_outputs(graph, outputs), carries, replace(compiling, fast_math=False), recording.freed)

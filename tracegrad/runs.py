@@ -56,7 +56,7 @@ LIBRARY = Library(
 """What the walk over captured state must know of tracegrad."""
 
 
-LEAVES_NO_TRACE = frozenset({Abort.HOST_READ, Abort.NOT_RECORDED, Abort.VIEW_WRITE, Abort.RAISED})
+LEAVES_NO_TRACE = frozenset({Abort.HOST_READ, Abort.NOT_RECORDED, Abort.HISTORY, Abort.VIEW_WRITE, Abort.RAISED})
 """After a run that is refused for one of these alone, it is as if it had not been but for its arguments."""
 
 

@@ -72,6 +72,14 @@ def hook(x):
     return y.sum()
 
 
+def history(x):
+    with tg.no_grad():
+        W.mul_(0.5)
+    loss = (W * x).sum()
+    loss.backward()
+    return loss
+
+
 def callback(x):
     count = 0
 
@@ -116,7 +124,7 @@ def test_every_reason_is_in_a_test():
     (unseen_code, Abort.UNSEEN_CODE), (hidden_state, Abort.HIDDEN_STATE),
     (unknown_tensor, Abort.UNKNOWN_TENSOR), (shared_output, Abort.SHARED_OUTPUT),
     (result_type, Abort.RESULT_TYPE), (foreign_array, Abort.FOREIGN_ARRAY), (hook, Abort.HOOK),
-    (callback, Abort.CALLBACK), (not_recorded, Abort.NOT_RECORDED),
+    (history, Abort.HISTORY), (callback, Abort.CALLBACK), (not_recorded, Abort.NOT_RECORDED),
 ], ids=lambda p: getattr(p, "__name__", ""))
 def test_a_reason_is_said_with_its_cure(function, reason):
     traced = tg.trace(function)

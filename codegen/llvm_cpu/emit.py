@@ -31,7 +31,7 @@ from codegen.llvm_cpu.lanes import all_axes, lane_count
 from codegen.llvm_cpu.memory import LINE, LONG_ROW, Buffers
 from codegen.llvm_cpu.nest import Lines, Nest, Range
 from codegen.llvm_cpu.philox import random_word
-from codegen.llvm_cpu.prefetch import SECOND, Ahead, ahead_in_strips, ahead_of
+from codegen.llvm_cpu.prefetch import SECOND, Ahead, ahead_in_strips, ahead_of, gathered_ahead
 from codegen.llvm_cpu.reductions import Accumulator
 from codegen.llvm_cpu.scans import Scanner
 from codegen.llvm_cpu.shelves import Shelf, make_shelves
@@ -102,6 +102,7 @@ class _Writer:
         self.below_0 = never_positive(kernel)
         self.strip = strip_width(kernel, nest.lanes)
         self.ahead = self.tile.ahead if self.tile else None if self.strip else ahead_of(kernel)
+        self.gathered = gathered_ahead(self.kernel)
         self.shelves = make_shelves(nest.a, kernel, dtypes, nest.lanes)
         if self.strip:
             self.shelves = make_rooms(nest.a, kernel, dtypes, nest.lanes, self.strip)
@@ -364,6 +365,8 @@ class _Writer:
                 held = indexing.holds(a, point, guards)
                 return a.constant(vector("bool"), True) if held is None else held
             case Gather():
+                if s in self.gathered and point.count is None:
+                    indirect.fetch_row(a, self.buffers, point, s, self.gathered[s])
                 return indirect.gather(a, self.buffers, point, s, values[s.k])
             case Unary():
                 return operations.unary(a, self.features, s.op, values[s.x], s.x in self.below_0)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from codegen.ir.dims import Dim, Size
 from codegen.ir.types import SIGNED
 from codegen.llvm_cpu import indexing, memory, operations
-from codegen.llvm_cpu.assembler import I32, Assembler, Value, vector
+from codegen.llvm_cpu.assembler import I32, I64, Assembler, Value, vector
 from codegen.llvm_cpu.indexing import Affine, Point
 from codegen.llvm_cpu.memory import Buffers
-from codegen.schedule.kernel import Gather, Scatter
+from codegen.llvm_cpu.prefetch import SECOND
+from codegen.schedule.kernel import Gather, Load, Scatter
 
 
 def _checked(a: Assembler, buffers: Buffers, point: Point, k: Value, size: Size, held: Value | None,
@@ -65,6 +66,17 @@ def _gather_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, k: Valu
         moved = Affine(a.binary("add", form.base, row), form.step, 1)
         x = memory.read_contiguous(a, buffers, point, s.buffer, moved, usable)
     return memory.from_memory(a, buffers, s.buffer, x)
+
+
+def fetch_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, number: Load) -> None:
+    """Ask for the lanes of the row whose number is at an index, or is the last of its buffer if that is past it."""
+    where, form = indexing.affine(a, point, number.index), indexing.affine(a, point, s.base)
+    if where is None or where.step != 0 or form is None:
+        return
+    last = a.binary("sub nsw", a.size(buffers.params[number.buffer].size), a.constant(I64, 1))
+    found = memory.read_scalar(a, buffers, number.buffer, a.intrinsic("smin", where.base, last), None)
+    row = a.binary("mul", operations.to_integer(a, found, "i64"), a.size(s.stride))
+    buffers.fetch_lines(a, s.buffer, a.binary("add", form.base, row), point.lanes, SECOND)
 
 
 def scatter(a: Assembler, buffers: Buffers, point: Point, s: Scatter, k: Value, x: Value) -> None:

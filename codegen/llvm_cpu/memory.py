@@ -120,10 +120,15 @@ class Buffers:
 
     def fetch(self, a: Assembler, point: Point, buffer: int, index: Index, near: int) -> None:
         """Ask for the lines that hold the lanes at an index, which may be past the end of the buffer."""
-        form, element = indexing.affine(a, point, index), self.element(buffer)
+        form = indexing.affine(a, point, index)
         assert form is not None
-        for lane in range(0, point.lanes, LINE // BYTES[element.element]):
-            at = a.binary("add nsw", form.base, a.constant(I64, lane)) if lane else form.base
+        self.fetch_lines(a, buffer, form.base, point.lanes, near)
+
+    def fetch_lines(self, a: Assembler, buffer: int, first: Value, count: int, near: int) -> None:
+        """Ask for the lines that hold `count` elements from `first` on, wherever that is."""
+        element = self.element(buffer)
+        for lane in range(0, count, LINE // BYTES[element.element]):
+            at = a.binary("add", first, a.constant(I64, lane)) if lane else first
             a.prefetch(a.address(self.pointers[buffer], element, at), near)
 
     def narrow(self, buffer: int) -> bool:

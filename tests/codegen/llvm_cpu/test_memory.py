@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from native_kernels import compile_kernel, each_features, elementwise_kernel, index, runnable
 
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu import memory
+from codegen.llvm_cpu import memory, prefetch
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.memory import BEYOND_CACHES, LINE, PIECE, STREAMED
@@ -304,6 +304,30 @@ def test_a_scatter_writes_in_order_and_refuses_what_is_out_of_bounds(kind, broke
             expected[place] = updates[r, c] + (expected[place] if kind == "add" else 0)
     np.testing.assert_array_equal(target, expected)
     assert failed == broken
+
+
+@each_features
+@pytest.mark.parametrize("dtype", ["i64", "i32", "u8"])
+def test_rows_to_come_are_asked_for(dtype: str, features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the numbers none is read past the last; one may be of a row that is not there."""
+    numbers, rows, columns = 13, 20, 70
+    kernel = parse_kernel(f"""kernel (b0: {dtype}[{numbers}] in, b1: f32[{rows * columns}] in, b2: f32[910] out) {{
+      for i < {numbers}:
+        for j < {columns} vector:
+          pass:
+            v0 = load b0[i]
+            v1 = gather b1[j] at v0*{columns} of {rows}
+            store b2[{columns}*i+j] v1
+    }}""")
+    assert "prefetch" not in emit_kernel(kernel, "f", features)
+    monkeypatch.setattr(prefetch, "LARGE", 1)
+    assert "prefetch" in emit_kernel(kernel, "f", features)
+    k = guarded(np.random.default_rng(0).integers(0, rows, numbers).astype(DTYPES[dtype]), True)
+    x, y = ramp("f32", rows * columns), np.empty(910, np.float32)
+    assert not compile_kernel.__wrapped__(kernel, features)([k, x, y])
+    np.testing.assert_array_equal(y.reshape(numbers, columns), x.reshape(rows, columns)[k])
+    k[-1] = 200
+    assert compile_kernel.__wrapped__(kernel, features)([k, x, y])
 
 
 @each_features

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from codegen import CannotLower
 from codegen.ir.dims import Size, evaluate
 from codegen.ir.evaluation import size_text
+from codegen.ir.structs import replaced
 from codegen.ir.types import TensorType
 from tracegrad.entry import GradExpected, Source
 from tracegrad.made import Made, MadeView
@@ -147,11 +147,11 @@ class AllSizes:
             return None
         sources = list(root.sources)
         for k, value in zip(self._computed, values):
-            sources[k] = replace(sources[k], array=value)
-        traces = [replace(trace, makes=tuple([_made_at(made, binding) for made in self._makes[trace.path]]), replays=0,
+            sources[k] = replaced(sources[k], array=value)
+        traces = [replaced(trace, makes=tuple([_made_at(made, binding) for made in self._makes[trace.path]]), replays=0,
                           route=None if trace.route is None else trace.route.at(binding)) for trace in root.traces]
         grads = tuple([_grad_at(expected, self.shapes, binding) for expected in root.grads_expected])
-        return replace(root, guards=root.guards.with_shapes(dict(enumerate(shapes))), sources=tuple(sources),
+        return replaced(root, guards=root.guards.with_shapes(dict(enumerate(shapes))), sources=tuple(sources),
                        grads_expected=grads, traces=tuple(traces), executable=executable)
 
 
@@ -171,16 +171,16 @@ def with_symbols(made: MadeTensors, symbols: Symbols, recorder: Recorder) -> Mak
 
     def symbolic(m: Made | MadeView) -> Made | MadeView:
         if isinstance(m, MadeView):
-            return replace(m, attrs=symbols.symbolic(m.attrs))
+            return replaced(m, attrs=symbols.symbolic(m.attrs))
         tensor = next(tensors)
-        return replace(m, type=TensorType(m.type.dtype, symbols.sizes_of(tensor)),
+        return replaced(m, type=TensorType(m.type.dtype, symbols.sizes_of(tensor)),
                        strides=None if m.strides is None else symbols.strides_of(tensor, recorder))
     return tuple(map(symbolic, made.makes))
 
 
 def with_plain_attrs(made: Made | MadeView) -> Made | MadeView:
     """What a replay makes, at the sizes of the run that was recorded."""
-    return replace(made, attrs=attrs_in_numbers(made.attrs)) if isinstance(made, MadeView) else made
+    return replaced(made, attrs=attrs_in_numbers(made.attrs)) if isinstance(made, MadeView) else made
 
 
 def _made_at(made: Made | MadeView, binding: Mapping[str, int]) -> Made | MadeView:
@@ -188,8 +188,8 @@ def _made_at(made: Made | MadeView, binding: Mapping[str, int]) -> Made | MadeVi
     if isinstance(made, Made):
         shape = tuple([evaluate(size, binding) for size in made.type.shape])
         strides = None if made.strides is None else tuple([evaluate(stride, binding) for stride in made.strides])
-        return replace(made, type=TensorType(made.type.dtype, shape), strides=strides)
-    return replace(made, attrs={name: tuple([evaluate(size, binding) for size in value]) if has_symbols(value)
+        return replaced(made, type=TensorType(made.type.dtype, shape), strides=strides)
+    return replaced(made, attrs={name: tuple([evaluate(size, binding) for size in value]) if has_symbols(value)
                                 else value for name, value in made.attrs.items()})
 
 
@@ -197,7 +197,7 @@ def _grad_at(expected: GradExpected, shapes: Sequence[Shape], binding: Mapping[s
     if expected.type is None:
         return expected
     shape = tuple([evaluate(size, binding) for size in shapes[expected.leaf]])
-    return replace(expected, type=TensorType(expected.type.dtype, shape))
+    return replaced(expected, type=TensorType(expected.type.dtype, shape))
 
 
 def _unpacking(shapes: Sequence[Shape], symbols: Sequence[str], assumed: Mapping[Formula, bool]

@@ -20,12 +20,12 @@ import operator
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
-from codegen.ir.structs import struct
+from codegen.ir.structs import replaced, struct
 from tracegrad.generated import compiled
 from tracegrad.purity.dict_versions import version
 from tracegrad.purity.instances import slot_value
@@ -167,7 +167,7 @@ class Guards:
     def with_shapes(self, shapes: Mapping[int, tuple[int, ...]]) -> Guards:
         """The same guards for other shapes, by the number of the Tensor."""
         lines = self.shapes
-        others = {id(lines[k]): replace(lines[k], expected=(shape,)) for k, shape in shapes.items()}
+        others = {id(lines[k]): replaced(lines[k], expected=(shape,)) for k, shape in shapes.items()}
         constants = self.constants | {_shape_of(lines[k]): shape for k, shape in shapes.items()}
         return Guards(self.sources, [others.get(id(line), line) for line in self.lines], self.leaves, constants,
                       self.namespaces, self.function, self.codes, self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain, count, takewhile
 
 from codegen.ir.structs import struct
 
@@ -59,10 +59,12 @@ def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
                 for threads in _THREADS]                # who has had a smaller panel begins sooner with the next
         return (1 + cut.of_a / columns + cut.of_b / rows + _UNEVEN / panels) * (1 + sum(busy)), panels
 
-    sizes = [(rows, columns) for rows in _pieces(m, cut, 0) for columns in _pieces(n, cut, 1)]
-    worth = [(rows, columns) for rows, columns in sizes
+    down, across = next(_pieces(m, cut, 0)), next(_pieces(n, cut, 1))
+    rows_worth = [*takewhile(lambda rows: rows * across * k >= cut.work, _pieces(m, cut, 0))]
+    columns_worth = [*takewhile(lambda columns: down * columns * k >= cut.work, _pieces(n, cut, 1))]
+    worth = [(rows, columns) for rows in rows_worth for columns in columns_worth
              if rows * columns * k >= cut.work + cut.handed * min(rows * columns, _KEPT)]
-    return min(worth, key=cost) if worth else sizes[0]
+    return min(worth, key=cost) if worth else (down, across)
 
 
 def _ceil_div(x: int, y: int) -> int:
@@ -78,7 +80,7 @@ def _pieces(size: int, cut: Cut, axis: int) -> Iterator[int]:
     for pieces in chain(range(fewest, fewest + _MORE + 1), (fewest << k for k in count(3))):
         if pieces > most:
             return
-        piece = min(size, _ceil_div(_ceil_div(size, pieces), grain) * grain)
+        piece = min(size, -(size // -pieces // grain) * grain)
         if piece != found:
             yield piece
         found = piece

@@ -10,6 +10,8 @@
 """
 from __future__ import annotations
 
+from functools import cache
+
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.blas import Blas
@@ -79,7 +81,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
-    rows, columns = panel(batch, m, n, k, _own_cut(m, transpose_a, transpose_b))
+    rows, columns = panel(batch, m, n, k, _own_cut(m == 1, transpose_a, transpose_b))
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
@@ -87,7 +89,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
         "b_pitch": k if transpose_b else n,
         "rows": rows, "columns": columns, "across": across, "panels": across * down,
     }
-    literals = tuple(int(value[name]) for name in LITERALS)
+    literals = tuple([int(value[name]) for name in LITERALS])
     symbol = function_of(m, n, k, step.dtype, host_features())
     return MatmulLaunch(symbol, batch * across * down, (a, b, step.c), literals)
 
@@ -96,14 +98,17 @@ def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
     """Which function of our own computes products of these sizes, if it is not BLAS."""
     if 1 in (m, n):
         return f"gemm_row_{dtype}"
+    if m < WIDE_ROWS or m * n * k < WIDE_WORK:
+        return f"gemm_{dtype}"
     lanes = features.vector_bytes // DTYPES[dtype].itemsize
     usual, wide = (tile(features, wide).vectors * lanes for wide in (False, True))
     fits = wide != usual and -(-n // wide) * wide <= 1.03 * (-(-n // usual) * usual)
-    return f"gemm_{'wide_' if fits and m >= WIDE_ROWS and m * n * k >= WIDE_WORK else ''}{dtype}"
+    return f"gemm_{'wide_' if fits else ''}{dtype}"
 
 
-def _own_cut(m: int, transpose_a: bool, transpose_b: bool) -> Cut:
-    if m == 1:
+@cache
+def _own_cut(row: bool, transpose_a: bool, transpose_b: bool) -> Cut:
+    if row:
         return DOTS_CUT if transpose_b else LINES_CUT
     return Cut(
         HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(MOST_ROWS, MOST_COLUMNS),

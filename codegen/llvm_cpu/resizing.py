@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
+from operator import itemgetter
 from time import perf_counter
 
 import numpy as np
@@ -241,24 +242,24 @@ class _Template:
         every = dict.fromkeys(size for sizes in parts.values() for size in sizes)
         number = {size: k for k, size in enumerate(every)}
         self._count = evaluator(tuple(every), names)
-        self._parts = {part: np.array([number[size] for size in sizes], np.int64) for part, sizes in parts.items()}
+        self._parts = {part: _those_at([number[size] for size in sizes]) for part, sizes in parts.items()}
 
     def at(self, numbers: Mapping[str, int]) -> Executable | None:
         """The executable; None where it is not known what it calls, or not sure that an index is in range."""
         start = perf_counter()
-        writer, counted = self._writer, np.array(self._count(*[numbers[name] for name in self._names]), np.int64)
-        of = {part: counted[where] for part, where in self._parts.items()}
-        if of["positive"].min(initial=1) < 1:
+        writer, counted = self._writer, self._count(*[numbers[name] for name in self._names])
+        of = {part: those_of(counted) for part, those_of in self._parts.items()}
+        if min(of["positive"], default=1) < 1:
             raise CannotLower(f"a size is less than 1 at {dict(numbers)}")
-        if of["reaches"].max(initial=0) >= LARGEST:
+        if max(of["reaches"], default=0) >= LARGEST:
             return None
         words = self._fixed.copy()
         words[self._holes] = of["words"]
         calls = list(writer.calls)
-        is_long = bool(of["chunks"].max(initial=1) > 1) or self._steps > MANY_LAUNCHES
+        is_long = max(of["chunks"], default=1) > 1 or self._steps > MANY_LAUNCHES
         blas, base = multiplier(host_features()), runtime()
         symbol_at: dict[int, int] = {}
-        products = iter(of["products"].tolist())
+        products = iter(of["products"])
         for at, step, _ in writer.products:
             batch, m, n, inner, *slot_of = islice(products, 7)
             launch = matmul.launch(Matmul(0, 1, 2, step.dtype, batch, m, n, inner, step.transpose_a, step.transpose_b),
@@ -275,11 +276,11 @@ class _Template:
         used = 0
         for slot, content in enumerate(writer.constants, writer.first_constant):
             if isinstance(content, list):
-                tables[slot] = of["tables"][used:used + len(content)]
+                tables[slot] = np.array(of["tables"][used:used + len(content)], np.int64)
                 used += len(content)
             else:
                 tables[slot] = content
-        lengths = iter(of["lanes"].tolist())
+        lengths = iter(of["lanes"])
         offsets, arena_bytes = [], 0
         for count in self._lanes:
             offsets.append(arena_bytes)
@@ -299,11 +300,18 @@ class _Template:
                            tuple((slot, at) for slot, at, _ in calls))
         if self._cache.callers:
             follow_drafts(encoded, {self._cache.addresses[key]: key for _, _, key in calls}, self._cache)
-        types = iter(of["types"].tolist())
+        types = iter(of["types"])
         inputs, slots = (tuple([TensorType(t.dtype, tuple([next(types) for _ in t.shape])) for t in given])
                          for given in self._types)
         measured = Measured(self._name, partial(self._program, dict(numbers)), LISTINGS)
         return executable(inputs, slots, self._ends, arena_bytes, encoded, measured, [], start, shares_kernels=True)
+
+
+def _those_at(places: Sequence[int]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """What gives a tuple of what a tuple has at some places."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda counted: tuple([counted[place] for place in places])
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from codegen.ir.structs import FEW, struct
+from codegen.ir.structs import FEW, replaced, struct
 
 
 @struct
@@ -82,7 +82,8 @@ def test_frozen_and_not():
 
 def test_copies_and_patterns():
     p = Pair(1, (2,), "here")
-    assert replace(p, a=5) == Pair(5, (2,)) and replace(p, a=5).total == 7 and replace(p, a=5).line == "here"
+    for changed in (replace(p, a=5), replaced(p, a=5)):
+        assert changed == Pair(5, (2,)) and changed.total == 7 and changed.line == "here"
     for copied in (pickle.loads(pickle.dumps(p)), copy.deepcopy(p), copy.copy(p)):
         assert copied == p and copied.line == "here"
     match p:

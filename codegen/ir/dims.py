@@ -157,24 +157,43 @@ def exact_quotient(size: Size, divisor: Size) -> Size | None:
     return affine({s: c // divisor for s, c in size.terms}, size.constant // divisor)
 
 
+@lru_cache(maxsize=1 << 12)
 def _quotient_of_polynomials(size: Dim, divisor: Dim) -> Size | None:
-    """Where they are equal, or every term has the divisor's factors."""
+    """By long division of polynomials, which ends where a leading product of symbols is no multiple of the divisor's.
+    """
     if size == divisor:
         return 1
-    if len(divisor.terms) > 1 or divisor.constant or size.constant:
-        return None
-    (by, scale), = divisor.terms
+    rest, by = _monomials(size), _monomials(divisor)
+    lead = max(by, key=_order)
     quotient: Size = 0
-    for s, c in size.terms:
-        left = _factors(s)
-        for f in _factors(by):
-            if f not in left:
+    while rest:
+        first = max(rest, key=_order)
+        more, left = list(first), rest[first] % by[lead]
+        for factor in lead:
+            if factor not in more:
                 return None
-            left.remove(f)
-        if c % scale:
+            more.remove(factor)
+        if left:
             return None
-        quotient += affine({_product(left): c // scale}, 0) if left else c // scale
+        times = rest[first] // by[lead]
+        for monomial, c in by.items():
+            product = tuple(sorted((*more, *monomial), key=str))
+            rest[product] = rest.get(product, 0) - times * c
+            if not rest[product]:
+                del rest[product]
+        quotient += affine({_product(more): times}, 0) if more else times
     return quotient
+
+
+def _monomials(size: Dim) -> dict[tuple[Symbol, ...], int]:
+    """The coefficient of each product of symbols, by its sorted factors."""
+    constant = {(): size.constant} if size.constant else {}
+    return {tuple(sorted(_factors(s), key=str)): c for s, c in size.terms} | constant
+
+
+def _order(monomial: tuple[Symbol, ...]) -> tuple[int, tuple[str, ...]]:
+    """Products by their degree, then by their factors: what is larger stays so when both are multiplied."""
+    return len(monomial), tuple(map(str, monomial))
 
 
 def evaluate(size: Size, binding: Mapping[str, int]) -> int:

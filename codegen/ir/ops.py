@@ -67,9 +67,9 @@ _REDUCE = (("axis", "ints"), ("keepdims", "flag"))
 _SHAPE = (("shape", "dims"),)
 _AXIS = (("axis", "int"),)
 _TRIANGLE = (("lower", "flag"), ("adjoint", "flag"), ("unit", "flag"))
-_CUT = (("start", "dims"), ("stop", "dims"), ("step", "ints"))
+_CUT = (("start", "dims"), ("stop", "dims"), ("step", "dims"))
 _SHEAR = (("axes", "ints"), ("along", "ints"), ("step", "ints"), ("dilation", "ints"))
-_EDGES = (("low", "dims"), ("high", "dims"), ("interior", "ints"))
+_EDGES = (("low", "dims"), ("high", "dims"), ("interior", "dims"))
 
 _ROWS = (
     # arithmetic

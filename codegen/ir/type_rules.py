@@ -153,7 +153,7 @@ def transpose(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
     return TensorType(x.dtype, tuple(x.shape[k] for k in axes))
 
 
-def slice_(x: TensorType, *, start: tuple[Size, ...], stop: tuple[Size, ...], step: tuple[int, ...]) -> TensorType:
+def slice_(x: TensorType, *, start: tuple[Size, ...], stop: tuple[Size, ...], step: tuple[Size, ...]) -> TensorType:
     if not len(start) == len(stop) == len(step) == x.ndim:
         raise TypeRuleError(f"start, stop and step must have one entry for each of the {x.ndim} axes of {x}")
     shape: list[Size] = []
@@ -171,7 +171,7 @@ def flip(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
     return x
 
 
-def pad(x: TensorType, *, low: tuple[Size, ...], high: tuple[Size, ...], interior: tuple[int, ...]) -> TensorType:
+def pad(x: TensorType, *, low: tuple[Size, ...], high: tuple[Size, ...], interior: tuple[Size, ...]) -> TensorType:
     if not len(low) == len(high) == len(interior) == x.ndim:
         raise TypeRuleError(f"low, high and interior must have one entry for each of the {x.ndim} axes of {x}")
     for a, b, gap in zip(low, high, interior):

@@ -85,7 +85,7 @@ def _pad(node: Node, source: Shape, point: Point, extents: Extents) -> tuple[Poi
     return tuple(found), tuple(guards)
 
 
-def _spread(index: Index, size: Size, low: Size, step: int, extents: Extents) -> tuple[Index, Guards] | None:
+def _spread(index: Index, size: Size, low: Size, step: Size, extents: Extents) -> tuple[Index, Guards] | None:
     """Which of `size` elements, `step` apart and the first at `low`, is at an index, and when; None for none ever."""
     last = low + (size - 1) * step
     least, most = bounds(index, extents)

@@ -68,6 +68,7 @@ READS_NO_NUMBER: dict[str, Callable] = {
     "attention": lambda x: tg.softmax(tg.where(tg.tril(tg.ones(x.shape[0], x.shape[0])) > 0, x @ x.T, -9.0)) @ x,
     "a mask": lambda x: tg.where(x > 0, x, x.shape[0] * 1.0).sum(axis=0),
     "padding": lambda x: tg.pad(x, ((1, 2), (0, 0)))[2:],
+    "diagonals": lambda x: (tg.diagonal(x @ x.T, 1) * x[1:, 0], tg.linalg.trace(x @ x.T)),
     "noise": lambda x: F.dropout(x * 0 + 1, 0.5).shape[0] * x,
 }
 

@@ -121,3 +121,5 @@ def test_sizes_that_are_compared() -> None:
     assert least_of(ceil_div(B, 64)) == 1 and least_of(C - B) is None and least_of(B - 2) == 0
     assert evaluate(ceil_div(B, 64), {"b": 129}) == 3 == ceil_div(129, 64)
     assert content(64 * B + 32) == 32 and exact_quotient(4 * B * C, 2 * C) == 2 * B and exact_quotient(B, 2) is None
+    assert exact_quotient(B * B + B, B + 1) == B and exact_quotient(B * B - C * C, B + C) == B - C
+    assert exact_quotient(B * B + 1, B + 1) is None and exact_quotient((B - 1) * (B // 2 + C), C + B // 2) == B - 1

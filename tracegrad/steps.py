@@ -179,21 +179,13 @@ def _type_of(op: str, known: Sequence[Step], operands: Sequence[Step | None], be
             dtype = _elementwise(op, tuple([beside if o is None else o.type.dtype for o in operands]),
                                  tuple(attrs.items()) if attrs else ())
             return first.type if first.type.dtype == dtype else TensorType(dtype, first.type.shape)
-    return _ruled(op, tuple([(beside, ()) if o is None else (o.type.dtype, o.shape) for o in operands]),
-                  tuple(attrs.items()) if attrs else ())
+    return row.type_rule(*[TensorType(beside) if o is None else o.type for o in operands], **attrs)
 
 
 @lru_cache(maxsize=4096)
 def _elementwise(op: str, dtypes: tuple[str, ...], attrs: tuple[tuple[str, Any], ...]) -> str:
     """The dtype of an elementwise op's result."""
     return OPS[op].type_rule(*map(TensorType, dtypes), **dict(attrs)).dtype
-
-
-@lru_cache(maxsize=4096)
-def _ruled(op: str, operands: tuple[tuple[str, tuple[int, ...]], ...], attrs: tuple[tuple[str, Any], ...]
-           ) -> TensorType:
-    """What the type rule of an op says of operands with these dtypes and shapes."""
-    return OPS[op].type_rule(*[TensorType(*operand) for operand in operands], **dict(attrs))
 
 
 def _with_family(step: Step, parent: Step, key: Any, line: Callable[[], str | None]) -> Step:

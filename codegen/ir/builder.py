@@ -6,7 +6,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from codegen.ir.graph import Attr, Graph, Node
@@ -74,7 +74,6 @@ class Builder:
         self.name, self.line = name, None
         self._inputs: list[TensorType] = []
         self._nodes: list[Node] = []
-        self._ruled: dict[Hashable, TensorType] = {}     # what type rules gave, by op, attrs and the ids of types
 
     line: str | None
 
@@ -98,16 +97,12 @@ class Builder:
         row, names = OPS[op], _NAMES[op]
         if len(args) != row.arity or (attrs or names) and attrs.keys() != {*names}:
             raise ValueError(f"{op} takes {row.arity} operands and the attrs {[*names]}")
+        try:
+            type = row.type_rule(*[a.type for a in args], **attrs)
+        except TypeRuleError as error:
+            where = f"{self.line}: " if self.line else ""
+            raise error.__class__(f"{where}{op}: {error}") from None
         ordered = tuple([(name, attrs[name]) for name in names]) if names else ()
-        types = [a.type for a in args]
-        key = op, ordered, *map(id, types)
-        type = self._ruled.get(key)
-        if type is None:
-            try:
-                type = self._ruled[key] = row.type_rule(*types, **attrs)
-            except TypeRuleError as error:
-                where = f"{self.line}: " if self.line else ""
-                raise error.__class__(f"{where}{op}: {error}") from None
         self._nodes.append(Node(op, tuple([a.id for a in args]), ordered, type, self.line))
         return Value(self, len(self._inputs) + len(self._nodes) - 1, type)
 

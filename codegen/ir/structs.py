@@ -7,9 +7,8 @@
 
     Load(0) == Load(0), hash(Load(0)), replace(Load(0), param=1), fields(Load), case Load(param=0): ...
 
-1. Importing defines hundreds of such classes, of which a process uses few: none has an __init__ of its own before some
-   instances were made. No text is compiled for it then: it is that of another class with as many fields, with other
-   names for them. The other methods are the same functions for every class.
+1. Importing defines hundreds of such classes, of which a process uses few: no code is generated before some instances
+   were made, and then for __init__ alone. The other methods are the same functions for every class.
 2. A struct has `__dataclass_fields__`: what dataclasses and match statements do with dataclasses they do with structs.
 """
 from __future__ import annotations
@@ -17,15 +16,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, field
-from functools import cache
 from operator import attrgetter
-from types import CodeType, FunctionType
 from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 
-FEW = 20
-"""So many instances are made before a class has an __init__ of its own, which takes as long as some tens of them."""
+FEW = 100
+"""So many instances are made before code is generated for a class, which takes as long as two hundred of them."""
 
 Row = tuple[bool, str, Callable[[Any, Any], None], Any, Any]
 """Of a field: is it an argument of __init__, its name, what sets it, its default, what makes that."""
@@ -156,63 +153,26 @@ def _initialize(self: Any, rows: list[Row], args: tuple[Any, ...], kwargs: dict[
 
 def _initializer(cls: Any, frozen: bool) -> Callable[..., None]:
     """__init__(self, a, b=...), which sets the slots past a frozen class's __setattr__."""
-    space: dict[str, Any] = {"__name__": cls.__module__}
-    names, defaults, rest = list[str](), list[Any](), list[tuple[Callable[[Any, Any], None], Callable[[], Any]]]()
-    plain = not frozen                          # are fields set as attributes are?
+    space: dict[str, Any] = {"__name__": cls.__module__, "missing": MISSING}
+    params, body = ["self"], list[str]()
     for name, f in cls.__dataclass_fields__.items():
-        set_field, make = getattr(cls, name).__set__, f.default_factory
-        if not f.init:
-            if make is not MISSING or f.default is not MISSING:     # else __post_init__ is to set it
-                rest.append((set_field, _giving(f.default) if make is MISSING else make))
-            continue
-        if make is not MISSING:
-            set_field, plain = _setting(set_field, make), False
-        if defaults or make is not MISSING or f.default is not MISSING:
-            defaults.append(f.default)          # MISSING where it is to be made
-        space[f"set_{len(names)}"] = set_field
-        names.append(name)
-    if rest or hasattr(cls, "__post_init__"):
-        space["finish"] = _finishing(rest, getattr(cls, "__post_init__", None))
-    code = _initializing(len(names), plain, "finish" in space)
-    named = {f"_{k}": name for k, name in enumerate(names)}
-    code = code.replace(co_varnames=("self", *names), co_names=tuple([named.get(n, n) for n in code.co_names]),
-                        co_name="__init__", co_qualname=f"{cls.__qualname__}.__init__")
-    return FunctionType(code, space, "__init__", tuple(defaults) or None)
-
-
-@cache
-def _initializing(count: int, plain: bool, finishes: bool) -> CodeType:
-    """The code of an __init__ that sets so many fields, whose names are to be filled in: `plain`, as attributes."""
-    names = [f"_{k}" for k in range(count)]
-    body = [f"self.{n} = {n}" if plain else f"set{n}(self, {n})" for n in names] + ["finish(self)"] * finishes
-    text = f"def __init__({', '.join(('self', *names))}):\n " + "\n ".join(body or ["pass"])
-    space: dict[str, Any] = {}
-    exec(compile(text, __file__, "exec"), space)
-    code: CodeType = space["__init__"].__code__
-    return code
-
-
-def _giving(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
-def _setting(set_field: Callable[[Any, Any], None], make: Callable[[], Any]) -> Callable[[Any, Any], None]:
-    """What sets a field to what it is given, or else to what is made."""
-    return lambda self, value: set_field(self, make() if value is MISSING else value)
-
-
-def _finishing(rest: list[tuple[Callable[[Any, Any], None], Callable[[], Any]]],
-               post_init: Callable[[Any], None] | None) -> Callable[[Any], None]:
-    """What sets the fields that are no arguments, and does the rest."""
-    if not rest and post_init is not None:
-        return lambda self: self.__post_init__()
-
-    def finish(self: Any) -> None:
-        for set_field, make in rest:
-            set_field(self, make())
-        if post_init is not None:
-            self.__post_init__()
-    return finish
+        space |= {f"set_{name}": getattr(cls, name).__set__,
+                  f"make_{name}": f.default_factory, f"given_{name}": f.default}
+        made, given = f.default_factory is not MISSING, f.default is not MISSING
+        if f.init:
+            params.append(f"{name}=missing" if made else f"{name}=given_{name}" if given else name)
+            value = f"make_{name}() if {name} is missing else {name}" if made else name
+        elif made or given:
+            value = f"make_{name}()" if made else f"given_{name}"
+        else:
+            continue                                # __post_init__ is to set it
+        body.append(f"set_{name}(self, {value})" if frozen else f"self.{name} = {value}")
+    if hasattr(cls, "__post_init__"):
+        body.append("self.__post_init__()")
+    exec(compile(f"def __init__({', '.join(params)}):\n " + "\n ".join(body or ["pass"]), __file__, "exec"), space)
+    initializer = space["__init__"]
+    initializer.__qualname__ = f"{cls.__qualname__}.__init__"
+    return initializer
 
 
 def _repr(self: Any) -> str:

@@ -27,7 +27,7 @@ TENSORS = (
             "net.layers[0].w = 1.0",
             "net.layers[1].w.requires_grad_(True)",
             "net.layers[1].w = tg.ones(4, 2, dtype=tg.float64)",
-            "tg_tanh, tg.tanh = tg.tanh, tg.exp",
+            "tg_tanh, tg.tanh = tg.tanh, tg.sin",
         ),
         ("net.layers[0].w = tg.zeros(3, 4) + 1", "net.layers[1].w = tg.ones(4, 2)", "args = (tg.ones(2, 3),)")),
     Hazard("an argument", """

@@ -117,13 +117,14 @@ class Library:
                     if inner.startswith(name + "."):
                         place = Path(module.__file__).parent.joinpath(*inner.split(".")[1:])
                         self._folders.extend([(str(place) + os.sep, None), (str(place) + ".py", None)])
-        for module in [m for name, m in sys.modules.items() if name.partition(".")[0] in dict(self.packages)]:
-            trust = self.trust_module(module)
-            if trust is Trust.CORE:
-                self._generated.update((f.__code__, trust) for cls in vars(module).values() if type(cls) is type
-                                       for member in vars(cls).values()
-                                       if type(f := getattr(member, "__func__", member)) is FunctionType
-                                       and f.__code__.co_filename == "<string>")
+        own = [m for name, m in sys.modules.items() if name.partition(".")[0] in dict(self.packages)]
+        classes = {cls for module in own if self.trust_module(module) is Trust.CORE     # most are in several modules
+                   for cls in vars(module).values() if type(cls) is type}
+        bound = staticmethod, classmethod
+        functions = (member.__func__ if type(member) in bound else member
+                     for cls in classes for member in vars(cls).values())
+        self._generated.update((f.__code__, Trust.CORE) for f in functions
+                               if type(f) is FunctionType and f.__code__.co_filename == "<string>")
         self._folders.sort(key=lambda entry: -len(entry[0]))            # the most particular first
         for module in STANDARD_MODULES:
             self._files.update((f.__code__.co_filename, Trust.STANDARD) for f in vars(module).values()

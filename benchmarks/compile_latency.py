@@ -5,10 +5,11 @@ starts with empty caches on disk, "warm" with those of an earlier process. A pee
 contender in the program's own benchmark, which calls it once, minus what making the data costs.
 
 What it consists of: `python -m benchmarks.latency_stages`. On 2 vCPU with AVX2, cold: importing the scheduler and the
-emitter 20 ms; loading LLVM 10, while the first call is recorded; LLVM 1 to 5 ms for each kernel, 10 for the runtime and
-for products, on two threads and while Python goes on. That is a draft (see codegen.llvm_cpu.drafts): what it would take
-to compile it well, three to four times as long, nobody waits for, nor for the native entry, which takes 60: calls are
-replayed by Python until it is there. What is left is Python: recording, planning, writing texts.
+emitter 17 ms, 20 where something is multiplied; loading LLVM 10, while the first call is recorded; LLVM 1 to 5 ms for
+each kernel, 10 for the runtime and for products, on two threads and while Python goes on. That is a draft (see
+codegen.llvm_cpu.drafts): what it would take to compile it well, three to four times as long, nobody waits for, nor for
+the native entry, which takes 60: calls are replayed by Python until it is there. What is left is Python: recording,
+planning, writing texts.
 A warm process reads the program as it is run (see codegen.llvm_cpu.kept_programs), which is loaded without LLVM (see
 codegen.llvm_cpu.elf): 12 ms, whatever the program; the rest is the eager run, watched, and what it may read. Softmax
 touches 240 MB for the first time, for which the system takes 30 to 350 ms, now this and now that, warm or cold.

@@ -42,6 +42,8 @@ def main() -> None:
     for name in options.names or NAMES:
         benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
         benchmark = replace(benchmark, cases=tuple(case for case in benchmark.cases if options.case in case))
+        if not benchmark.cases:
+            continue
         with elsewhere.watched() as share:
             if isinstance(benchmark, FreshBenchmark):
                 rows = rounds.run_fresh(name, benchmark, options.rounds, progress, options.threads)
@@ -58,6 +60,8 @@ def main() -> None:
             machine[f"busy elsewhere during {name}"] = f"{share[0]:.0%}"
         sys.stdout.flush()
         results[name] = benchmark, rows
+    if not results:
+        parser.error(f"no case of these has {options.case!r} in its name")
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "results.md").write_text(report.as_markdown(machine, results))
     report.write_json(options.out / "results.json", machine, results)

@@ -68,15 +68,19 @@ SHORTEST_SAMPLE = 2e-4      # seconds; shorter calls are timed many at a time
 
 
 def calls_per_sample(call: Callable[[], object]) -> int:
-    """How many calls take long enough to be timed together. Warms up on the way."""
+    """How many calls take long enough to be timed together. Warms up on the way: what takes long once may be warming up
+    itself, so it has to take long three times."""
     n = 1
-    while True:
-        start = time.perf_counter()
-        for _ in range(n):
-            call()
-        if time.perf_counter() - start >= SHORTEST_SAMPLE:
-            return n
+    while not all(_seconds(call, n) >= SHORTEST_SAMPLE for _ in range(3)):
         n *= 2
+    return n
+
+
+def _seconds(call: Callable[[], object], n: int) -> float:
+    start = time.perf_counter()
+    for _ in range(n):
+        call()
+    return time.perf_counter() - start
 
 
 def seconds_per_call(call: Callable[[], object], n: int, budget: float) -> float:
@@ -85,10 +89,7 @@ def seconds_per_call(call: Callable[[], object], n: int, budget: float) -> float
     clock = time.perf_counter
     end = clock() + budget
     while len(samples) < 3 or clock() < end:
-        start = clock()
-        for _ in range(n):
-            call()
-        samples.append((clock() - start) / n)
+        samples.append(_seconds(call, n) / n)
     return statistics.median(samples)
 
 

@@ -64,6 +64,13 @@ CONTAINERS = (
             return x * a[0] + b[0], a is b
         """,
         ("b[0] = 2.0", "b = [5.0]", "b[0] = 3.0", "a = b")),
+    Hazard("a NaN is found by its identity", """
+        a = b = float('nan')
+        d, s, l = {a: 2.0}, {a}, [1.0, a]
+        def f(x): return x * d.get(b, 3.0), b in s, b in l, b in (a, 4.0)
+        """,
+        ("b = float('nan')", "l[1] = b", "d = {b: 5.0}", "s = {b}", "a = b = float('nan')"),
+        ("b = d = s = l = a; b = float('nan'); d, s, l = {b: 5.0}, {b}, [1.0, b]; a = float('nan')",)),
     Hazard("a set", """
         s = {1, 2}
         def f(x): return x * 7 if 3 in s else x * len(s)

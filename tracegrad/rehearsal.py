@@ -27,6 +27,7 @@ from tracegrad.purity.prediction import Prediction, predict
 
 HARMLESS = frozenset({Abort.RAISED, Abort.UNSEEN_CODE})
 DEEPEST = 16
+PARTS: dict[type, Callable[[Any], Iterable[Any]]] = {list: list.__iter__, tuple: tuple.__iter__, dict: dict.values}
 KNOWN = (np.ndarray, ModuleType, MethodType, functools.partial)
 
 
@@ -56,12 +57,13 @@ def rehearse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappin
 
 
 def arrays_in(values: Iterable[Any], depth: int = 0) -> Iterator[int]:
-    """The ids of the arrays among these, and in lists, tuples and dicts of them."""
+    """The ids of the arrays among these, and in lists, tuples and dicts of them, whose classes are not asked."""
     for value in values:
-        if isinstance(value, np.ndarray):
+        kind = type(value)
+        if issubclass(kind, np.ndarray):
             yield id(value)
-        elif isinstance(value, list | tuple | dict) and depth < DEEPEST:
-            yield from arrays_in(value.values() if isinstance(value, dict) else value, depth + 1)
+        elif depth < DEEPEST and (base := next((b for b in PARTS if issubclass(kind, b)), None)) is not None:
+            yield from arrays_in(PARTS[base](value), depth + 1)
 
 
 def is_method(child: Child) -> bool:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from codegen import collector_paused
@@ -19,6 +19,9 @@ from tracegrad.tensors import Tensor
 
 FEW = 4
 """So many roots are tried one after the other."""
+
+DEEPEST = 4
+"""So far down lists in lists tell calls of other sizes apart."""
 
 SOON, OFTEN = 4, 8
 """After so many replays by Python a root gets its native program: as the first of its function, or beside others."""
@@ -282,11 +285,18 @@ class TraceTree:
         return not _come_back_to(self._sharing) and sum(len(r.traces) for r in self._sharing) >= self.limits.sizes // 4
 
 
+_shape: Callable[[Tensor], tuple[int, ...]] = vars(Tensor)["shape"].__get__
+
+
 def _come_back_to(roots: Iterable[Root]) -> bool:
     return any(trace.replays for root in roots for trace in root.traces)
 
 
-def shapes_of(args: Sequence[Any]) -> Hashable:
-    """What tells calls of other sizes apart, mostly: the shapes of arguments, how long lists are and what is first."""
-    return tuple([a.shape if isinstance(a, Tensor) else (len(a), shapes_of(a[:1])) if isinstance(a, list | tuple)
+def shapes_of(args: Sequence[Any], depth: int = 0) -> Hashable:
+    """What tells calls of other sizes apart, mostly: the shapes of arguments, how long lists are and what is first.
+
+    No code of the user's runs, which a class of lists may have, and a list may hold itself.
+    """
+    return tuple([_shape(a) if issubclass(kind := type(a), Tensor)
+                  else (len(a), shapes_of(a[:1], depth + 1)) if kind in (list, tuple) and depth < DEEPEST
                   else None for a in args])

@@ -407,3 +407,37 @@ def test_eager_by_the_environment_and_by_the_context() -> None:
 
 
 RUNS = [False]
+
+
+def test_lists_with_a_will_of_their_own_are_arguments():
+    """Where many states are known, the likeliest is found by the shapes of arguments: no code of the user's runs."""
+    class Strange(list):
+        def __len__(self): return 99
+        def __iter__(self): raise ZeroDivisionError
+        def __getitem__(self, k): return 5
+
+    endless: list[Any] = []
+    endless.append(endless)
+
+    def f(x, o):
+        return x * (len(o) if isinstance(o, list) else 7)
+
+    traced = tg.trace(f)
+    for _ in range(3):
+        for o in (*"abcdef", Strange([3, 4]), [1.0], endless):
+            assert traced(tg.ones(1), o).item() == f(tg.ones(1), o).item()
+    assert traced.stats.replays == 16       # all but the endless list
+
+
+def test_a_class_of_lists_is_not_asked_for_the_arrays_in_it():
+    asked = []
+
+    class Noted(list):
+        def __iter__(self):
+            asked.append(self)
+            return super().__iter__()
+
+    traced = tg.trace(lambda a, o: print(end="") or a * 2)        # a print: it is rehearsed
+    for _ in range(3):
+        assert traced(np.ones(2), Noted([np.ones(1)])).tolist() == [2, 2]
+    assert not asked

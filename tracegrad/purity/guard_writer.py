@@ -8,7 +8,8 @@
 1. Each object is read and tested once; a second route to it is tested to lead to the same object.
 2. Lines come in the order in which they make later reads safe: no code of the user's runs in a check.
 3. Tests of what a module or a class holds, that need nothing but constants, are kept apart, by namespace.
-4. What a test has shown to be a constant is called by the constant's name from there on, and needs no variable.
+4. NaNs that were one object stay one, and others others: dicts, sets and `in` find a NaN by its identity.
+5. What a test has shown to be a constant is called by the constant's name from there on, and needs no variable.
 """
 from __future__ import annotations
 
@@ -67,6 +68,7 @@ class GuardWriter:
         self.sources: list[str] = []                        # and routes
         self.mutable: list[str] = []                        # variables of other objects that can change
         self.arrays: list[tuple[str, np.ndarray]] = []      # of them the arrays, and their variables
+        self._nans: list[tuple[float, str]] = []            # and their variables
         self.reached: set[int] = set()                      # ids of the code of functions that were met
         self.places: dict[Hashable, Place] = {}
         self.visited: set[Hashable] = set()                 # every place that was looked at, wanted or not
@@ -143,6 +145,7 @@ class GuardWriter:
             return []
         handed = None if type(o) in (FunctionType, CellType) else methods_handed(self.view.handed, route)
         known, namespace = None if simple else self._variables.get(id(o)), _namespace_of(child)
+        kept_apart = namespace if type(o) in PLAIN and o == o else None     # where the variable of `o` is known, too
         as_value = self.view.is_value(child.via)
         new_as_value = as_value and id(o) not in self._values
         if as_value:
@@ -171,12 +174,16 @@ class GuardWriter:
             variable = expression
         else:
             reads_from = space if space is not None and "{d}" in child.read else owner
-            variable = self._assign(expression, route, reads_from, namespace if type(o) in PLAIN else None)
+            variable = self._assign(expression, route, reads_from, kept_apart)
         if not simple:
             self._variables[id(o)] = variable
             self._routes[variable] = route
             self._keep.append(o)
-        return self._write_part(o, part, variable, route, namespace if type(o) in PLAIN else None)
+        if type(o) is float and o != o:
+            for nan, other in self._nans:
+                self.test(f"{variable} is {'' if nan is o else 'not '}{other}", route, "is the NaN that it was")
+            self._nans.append((o, variable))
+        return self._write_part(o, part, variable, route, kept_apart)
 
     def _write_part(self, o: Any, part: Part, p: str, route: str,
                     namespace: Mapping[str, Any] | None = None) -> list[Pending]:

@@ -42,6 +42,11 @@ def plain_items(items: Any) -> tuple[Any, ...] | None:
     return kinds, tuple(items)
 
 
+def any_nan(items: list[Any]) -> bool:
+    """Is there a NaN among these, which is no other NaN to who looks for it?"""
+    return any(type(v) is float and v != v for v in items)
+
+
 def held(plain: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values that plain_items took apart."""
     kinds, items = plain
@@ -110,7 +115,7 @@ def of_container(view: View, o: Any, base: Any = None) -> Part:
 
 def _take_sequence_apart(part: Part, o: Any, base: Any) -> None:
     items = list(base.__iter__(o))
-    plain = plain_items(items) if len(items) > UNPACKED or type(o) is tuple else None
+    plain = plain_items(items) if (len(items) > UNPACKED or type(o) is tuple) and not any_nan(items) else None
     if plain is not None:
         part.state = plain
         test = "plain_items([*{1}({p})]) == {0}"
@@ -127,7 +132,7 @@ def _take_sequence_apart(part: Part, o: Any, base: Any) -> None:
 
 def _take_set_apart(part: Part, o: Any, base: Any) -> None:
     items = list(base.__iter__(o))
-    plain = plain_items(items)
+    plain = None if any_nan(items) else plain_items(items)
     part.state = plain or [id(v) for v in items]
     if plain is not None:
         test = "plain_items([*{1}({p})]) == {0}"

@@ -1,7 +1,7 @@
 """Functions as values: arguments, lambdas, partials, decorators; iterators, generators, context managers; recursion."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, RAISE, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 FUNCTIONS = (
     Hazard("functions as arguments", """
@@ -285,7 +285,7 @@ FUNCTIONS = (
         def g(x, k=2.0): return x * k
         def f(x): return g(x) * len(inspect.signature(g).parameters)
         """,
-        ("g.__defaults__ = (3.0,)", "def g(x, k=4.0, m=1): return x * k", "g = lambda x: x"), mode=EAGER),
+        ("g.__defaults__ = (3.0,)", "def g(x, k=4.0, m=1): return x * k", "g = lambda x: x"), mode=FOLLOW),
     Hazard("callable instances and __call__", """
         class Layer:
             def __init__(self, k): self.k = k

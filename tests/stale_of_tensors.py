@@ -1,7 +1,7 @@
 """Tensors: what they are, who shares them, what is written in place, gradients, hooks."""
 from __future__ import annotations
 
-from stale import EAGER, FOLLOW, RAISE, Change, Hazard
+from stale import FOLLOW, RAISE, Change, Hazard
 
 TENSORS = (
     Hazard("an argument's dtype, shape and values", """
@@ -43,7 +43,7 @@ TENSORS = (
         def f(x): return x * len(type(x.grad_fn).__name__ + x.grad_fn.op)
         args = (w * 2,)
         """,
-        ("args = (w.exp(),)", "args = (w.tanh(),)", "args = (w.sqrt(),)"), mode=EAGER),
+        ("args = (w.exp(),)", "args = (w.tanh(),)", "args = (w.sqrt(),)"), mode=FOLLOW),
     Hazard("the storage of a Tensor", """
         def f(x): return x * float(x.array[0]) if x.view_of is None else -x
         """,
@@ -277,5 +277,5 @@ TENSORS = (
         w = tg.ones(2, requires_grad=True)
         def f(x): return copy.copy(x) * 2 + copy.deepcopy(w)
         """,
-        ("x.mul_(3)", "w = tg.zeros(2)", "args = (x[:1],)"), mode=EAGER),
+        ("x.mul_(3)", "w = tg.zeros(2)", "args = (x[:1],)"), mode=FOLLOW),
 )

@@ -46,7 +46,7 @@ def test_is_never_stale(hazard, tmp_path):
 def page() -> str:
     """The text of docs/hazards.md."""
     modes = Counter(h.mode for h in HAZARDS)
-    counts = f"{modes[REPLAY]} programs are replayed, {modes[FOLLOW]} followed, {modes[EAGER]} eager"
+    counts = f"{modes[REPLAY]} programs are replayed, {modes[FOLLOW]} followed, {modes[EAGER] or 'none is'} eager"
     lines = [HEADING.format(counts=counts).rstrip()]
     for subject, hazards in SUBJECTS.items():
         lines += ["", f"## {subject}", "", "| program | changes | of no matter | unchanged calls |"]

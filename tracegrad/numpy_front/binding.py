@@ -36,7 +36,11 @@ def binary(ufunc: np.ufunc, name: str, *, swapped: bool = False) -> Callable[[An
     def by_the_array(array: Any, other: Any) -> Any:
         return getattr(array, name)(other)
 
+    forward = getattr(complex, f"__{name[3:]}", None) if swapped else None
+
     def apply(x: Any, other: Any) -> Any:
+        if forward is not None and type(other) is complex and type(x) is Scalar and x._tensor.dtype == np.float64:
+            return items.reading("complex", lambda number: forward(other, number))(x)       # np.float64 is a float
         repeats = ufunc is np.multiply and type(x) is Scalar and type(other) in (list, tuple)       # [0] * n
         if not repeats and (other is None or any(isinstance_of(other, known) for known in KNOWN)):
             return ufuncs.apply(ufunc, "__call__", (other, x) if swapped else (x, other), {})

@@ -708,3 +708,13 @@ def test_code_that_asks_for_types_finds_arrays() -> None:
             assert helps(x, helper) == 6
             assert tells(x, type).tolist() == [3, 3, 3]
     assert helps.stats.replays >= 6
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
+@pytest.mark.parametrize("operation", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow])
+def test_a_complex_number_takes_a_float64_as_a_float(operation: Callable) -> None:
+    for f in (lambda x: operation(x.sum(), 2j), lambda x: operation(2j, x.sum())):
+        traced = tg.trace(f)
+        for x in (X, X + 1, X.astype(np.float32)):
+            found, expected = traced(x), f(x)
+            assert type(found) is type(expected) and abs(found - expected) < 1e-4 * abs(expected)

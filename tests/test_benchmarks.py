@@ -143,7 +143,7 @@ def test_a_worker_is_done_when_its_threads_are():
 def test_short_calls_are_timed_many_at_a_time():
     calls = []
     n = calls_per_sample(lambda: calls.append(1))
-    assert n > 1 and len(calls) == 2 * n - 1
+    assert n > 1 and len(calls) >= 4 * n - 1         # each of 1, 2, 4, .. once, and three times n
     del calls[:]
     seconds_per_call(lambda: calls.append(1), 5, budget=0.0)
     assert len(calls) == 15

@@ -75,7 +75,8 @@ class Running:
     def reads(self, tensor: Tensor) -> bool:
         """Will it read memory that `tensor` is on?"""
         array = tensor.memory
-        return any(np.may_share_memory(entered, array) for entered, _ in self.places.values())
+        entered = [*self.places.values()]               # at once: another thread may be deferring
+        return any(np.may_share_memory(one, array) for one, _ in entered)
 
 
 class Follower:

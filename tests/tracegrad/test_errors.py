@@ -21,7 +21,7 @@ MISTAKES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tg.softmax(tg.ones(3), axis=1.5), TypeError, LINE + "axis=1.5: an axis is an int"),
     (lambda: tg.ones(3)[::0], ValueError, LINE + "indexing: the step of a slice is 0"),
     (lambda: tg.take_along_axis(tg.ones(3, 2), tg.tensor([0]), axis=0), TypeError, LINE + "take_along_axis: .* rank"),
-    (lambda: tg.manual_seed("a"), TypeError, "cannot be interpreted as an integer"),
+    (lambda: tg.manual_seed("a"), TypeError, LINE + "manual_seed: 'a' is not a seed: a seed is an int"),
     (lambda: tg.trace(lambda x: x, target="gpu"), ValueError, "no target 'gpu'; the targets are auto, llvm_cpu"),
     (lambda: tg.optim.Adam(tg.ones(3)), TypeError, "Adam takes a list of Tensors or of groups, not a Tensor"),
     (lambda: nn.Parameter(3), TypeError, "Parameter takes a Tensor, not int"),        # type: ignore[arg-type]

@@ -18,7 +18,7 @@ import numpy as np
 from codegen import collector_paused
 from codegen.ir.structs import struct
 from tracegrad import dtypes
-from tracegrad.aborts import Abort, Aborted, Declined
+from tracegrad.aborts import Abort, Aborted
 from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import made_before
 from tracegrad.deferred_runs import DeferredRun
@@ -55,6 +55,7 @@ LIBRARY = Library(
     class_of=plain_class)
 """What the walk over captured state must know of tracegrad."""
 
+GENERATOR = Root("tg.random.default_generator", default_generator, "{0}", (default_generator,))
 
 LEAVES_NO_TRACE = frozenset({Abort.HOST_READ, Abort.NOT_RECORDED, Abort.HISTORY, Abort.VIEW_WRITE, Abort.RAISED})
 """After a run that is refused for one of these alone, it is as if it had not been but for its arguments."""
@@ -64,6 +65,7 @@ class Front(Protocol):
     """What stands between a function and the Tensors of a run: it runs the function on something else."""
 
     def call(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any: ...
+    def as_called(self, function: Callable[..., Any]) -> Any: ...
     def surprised(self, frame: FrameType) -> None: ...
     def result(self, value: Any) -> Any: ...
     def recipe(self, value: Any, place: Callable[[Tensor], int],
@@ -149,9 +151,6 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
                not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
 
 
-GENERATOR = Root("tg.random.default_generator", default_generator, "{0}", (default_generator,))
-
-
 def _reads(prediction: Prediction, seen: Observation, changes: list[Effect], recorder: Recorder,
            lifted: frozenset[str], departure: Departure | None, resized: Resized | None) -> tuple[ReadSet, Prediction]:
     """What the run depends on. `lifted`: numbers that are inputs and nothing else."""
@@ -235,7 +234,7 @@ class _Disguise:
                 return _run(function, given, named)
             if self._hands_on_type:
                 self._recorder.abort(Abort.NOT_RECORDED, "`type` is handed on as a value")
-                raise Declined(Abort.NOT_RECORDED, "")
+                return self._front.as_called(function)
             return self._front.call(function, given, named)
         finally:
             try:

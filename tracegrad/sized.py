@@ -48,7 +48,7 @@ class Sized(Tensor):
         symbols = symbols_of_run()
         if symbols is not None:
             symbols.give_up("an array was put into a tensor")
-        self._put(array)
+        self.held = array
 
     @property
     def memory(self) -> np.ndarray:

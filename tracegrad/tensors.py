@@ -204,9 +204,6 @@ class Tensor(Signatures):
     @array.setter
     def array(self, array: np.ndarray) -> None:
         self._settled()
-        self._put(array)
-
-    def _put(self, array: np.ndarray) -> None:
         self.held = array
 
     def _settled(self) -> np.ndarray:

@@ -151,6 +151,7 @@ class Run:
     """One recorded run of a function on the arrays of a call. `args` and `kwargs` are as the caller gave them."""
 
     def __init__(self, adopted: Adopted, args: tuple[Any, ...], kwargs: Mapping[str, Any]):
+        self._called = args, kwargs
         self._given: dict[int, Given] = {}              # by id of the stand-in, or of the Tensor in it
         self._stand_ins: dict[int, Any] = {}            # by id of what was adopted
         self._before: list[tuple[np.ndarray, np.ndarray]] = []
@@ -192,6 +193,11 @@ class Run:
                 return plain(result, replace=settled)
             finally:
                 self._note_changes()
+
+    def as_called(self, function: Callable[..., Any]) -> Any:
+        """The function itself, on what the caller gave."""
+        args, kwargs = self._called
+        return function(*args, **kwargs)
 
     def surprised(self, frame: FrameType | None) -> None:
         """Code is about to run that could tell Arrays from ndarrays: there are ndarrays in the variables of all code

@@ -700,14 +700,17 @@ def test_code_that_asks_for_types_finds_arrays() -> None:
         return helper(x * 2)
 
     def told(x: np.ndarray, kind: Any) -> Any:
+        seen.append(kind)
+        x += 1
         return x * 3 if kind(x * 2) is np.ndarray else x
 
+    seen: list[Any] = []
     helps, tells, x = tg.trace(helped), tg.trace(told), np.ones(3)
     for helper in (summed, asking, summed):
         for _ in range(4):
             assert helps(x, helper) == 6
-            assert tells(x, type).tolist() == [3, 3, 3]
-    assert helps.stats.replays >= 6
+            assert tells(np.ones(3), type).tolist() == [6, 6, 6]
+    assert helps.stats.replays >= 6 and seen == [type] * 12
 
 
 @pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")

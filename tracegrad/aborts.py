@@ -44,7 +44,7 @@ class Abort(Enum):
         "register hooks of leaves, or call backward where the hook is registered")
     HISTORY = (
         "a result has a history that no replay can give it",
-        "return it without one: x.detach(), or x.item()")
+        "call backward in the traced function too, or return it without a history: x.detach(), or x.item()")
     CALLBACK = (
         "what looks inside the run cannot be called again",
         "give tg.debug.callback a function or a method that the traced function finds where it was, and what it needs "

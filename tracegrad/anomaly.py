@@ -114,7 +114,7 @@ class WatchedStep:
         finally:
             GRAD.anomaly = before
         for _, gradient in found:
-            if has_nan(gradient.array):
+            if isinstance(gradient, Tensor) and has_nan(gradient.array):
                 raise AnomalyError(at_user_line(
                     f"backward of {culprit(self.node, g)}: a gradient {described(gradient.array)}"))
         yield from found

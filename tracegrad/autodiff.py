@@ -203,7 +203,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
         wanted = None if targets is None else {id(edge_of(t)) for t in targets}
         needed = None if wanted is None else leading_to(nodes, wanted)
         inside = set() if recorder is None else recorder.nodes()
-        hooks = any(node.hooks or node.retained for node in nodes) or any(leaf.hooks for leaf in leaves.values())
+        watched = any(node.runs_python or node.hooks or node.retained for node in nodes) or any(
+            leaf.hooks for leaf in leaves.values())
     finally:
         resume(watch)
     given_out: set[int] = {id(g) for _, g in seeds}         # ids of cotangents that something else holds too
@@ -225,7 +226,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
             captured[key] = clone(g) if retained is not None else g
         return g
 
-    watch = None if recorder is None or hooks else pause(leaves.values())
+    watch = None if recorder is None or watched else pause(leaves.values())
     before, GRAD.enabled = GRAD.enabled, create_graph
     try:
         cotangents: dict[int, Tensor] = {}

@@ -87,6 +87,8 @@ class Node:
 
     __slots__ = ("op", "attrs", "edges", "operands", "result", "sequence", "hooks", "retained", "__weakref__")
 
+    runs_python = False         # does its backward run code of the user's?
+
     def __init__(self, op: str, attrs: dict[str, Any], edges: tuple[Node | Tensor | None, ...],
                  operands: tuple[Any, ...] | None, result: Saved | Like | None):
         self.op, self.attrs, self.edges = op, attrs, edges

@@ -8,6 +8,7 @@ import numpy as np
 
 from codegen.ir.types import FLOATS, INTEGERS, type_of
 from tracegrad.compared import comparisons_of
+from tracegrad.dispatch import GRAD
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.returned import ReturnedNumber, is_called_from, is_only_returned
 from tracegrad.source_lines import at_user_line, user_line
@@ -107,8 +108,11 @@ def tolist(x: Tensor, /) -> Any:
 
 
 def numpy(x: Tensor, /) -> np.ndarray:
-    """The storage as a NumPy array: writes to either are seen by both. RuntimeError if x requires grad."""
-    if x.requires_grad:
+    """The storage as a NumPy array: writes to either are seen by both.
+
+    RuntimeError if x requires grad, unless nothing is differentiated: under no_grad, or in a Function's forward.
+    """
+    if x.requires_grad and GRAD.enabled:
         raise RuntimeError(at_user_line(
             "numpy: the tensor requires grad, and NumPy does not differentiate; use x.detach().numpy()"))
     read(x, "numpy")

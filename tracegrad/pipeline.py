@@ -105,6 +105,8 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         history = _history([made.tensors[k] for k in live], recorder.nodes())
         if not recorder.hooked().isdisjoint(history):
             raise Declined(Abort.HOOK, "a result is differentiated through it")
+        if (function := recorder.custom(history)) is not None:
+            raise Declined(Abort.HISTORY, f"its gradient is that of {function}.backward, which has not run yet")
         if not recording.lost.isdisjoint(history):
             raise Declined(Abort.HISTORY, "it is differentiated by a tensor the run made or had updated")
         outputs = [graph.outputs[len(written) + k] for k in live]

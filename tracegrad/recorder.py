@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Attr, Graph
 from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
 from codegen.ir.types import FLOATS, type_of
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.recorded import Input, Key, NumberRead, Read, RecordedOp, Recording
+from tracegrad.recorded import Input, Key, NumberRead, RecordedOp, Recording
+from tracegrad.recorded_graphs import recording_of
 from tracegrad.source_lines import user_line
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Recorder:
         self._written_storages: list[Storage] = []             # shared memory that was written
         self._handed_out: list[Storage] = []                    # memory that code that is not seen may write to
         self._postponed: list[weakref.ref[Tensor]] = []        # that have their array yet to be made
+        self._functions: list[weakref.ref[Any]] = []           # calls of custom functions
 
     # ---- reports of eager execution -----------------------------------------------------------------------
 
@@ -126,6 +127,13 @@ class Recorder:
     def record_detach(self, source: Tensor, result: Tensor) -> None:
         """`result` is `source` without its history, on the same storage."""
         self._bind(result, self._append(RecordedOp("detach", (self.key(source),), {}, False, user_line()), result))
+
+    def record_function(self, node: Any, outputs: Sequence[Tensor]) -> None:
+        """These Tensors are outputs of a custom function, and from here on differentiated as such, by `node`."""
+        self._functions.append(weakref.ref(node))
+        for y in outputs:
+            self._bind(y, self._append(
+                RecordedOp("detach", (self.key(y),), {}, True, user_line(), weakref.ref(y.grad_fn)), y))
 
     def record_creation(self, tensor: Tensor, data: Any) -> None:
         """`tensor` was made from Python data."""
@@ -288,74 +296,20 @@ class Recorder:
 
     def nodes(self) -> set[int]:
         """The ids of the operations of eager autograd that the run made."""
-        return {id(node) for recorded in self.ops if (node := recorded.living()) is not None}
+        found = {id(node) for recorded in self.ops if (node := recorded.living()) is not None}
+        return found | {id(node) for r in self._functions if (node := r()) is not None}
+
+    def custom(self, history: set[int]) -> str | None:
+        """The name of a custom function that is among these operations, if there is one."""
+        return next((node.op for r in self._functions if (node := r()) is not None and id(node) in history), None)
 
     def graph(self, name: str, outputs: list[Tensor]) -> Graph:
         """The run as a Graph whose outputs are the values these Tensors stand for now."""
         return self.recording(name, outputs).graph
 
     def recording(self, name: str, outputs: list[Tensor], sizes: Symbols | None = None) -> Recording:
-        """The graph, what was read, and what is known of its derivatives. `detach` stands where eager autograd stopped.
-
-        With `sizes`, those of the run, it is the graph for all sizes: numbers that are computed from sizes are its last
-        inputs.
-        """
-        b = Builder(name)
-        ends = [self.key(t) for t in outputs]           # first: a view that was not used since is recorded now
-        freed: set[int] = set()
-        lost: set[int] = set()
-        seen: set[int] = set()
-        values: dict[Key, Value] = {}
-        carrying: set[int] = set()
-        for k, entry in enumerate(self.inputs):
-            values["input", k] = b.input(entry.type if sizes is None else sizes.type_of(("input", k)))
-            if entry.carries:
-                carrying.add(k)
-        if sizes is not None:
-            for key in sizes.operands:
-                values[key] = b.input(sizes.type_of(key))
-        in_attrs = None if self.symbols is None else self.symbols.in_numbers if sizes is None else sizes.symbolic
-
-        def value(key: Key) -> Value:
-            if key[0] == "size" and sizes is None:
-                key = "number", key[1][:2]
-            if key[0] == "number" and key not in values:
-                text, dtype = key[1]
-                values[key] = b.emit("constant", value=text, dtype=dtype)
-            return values[key]
-
-        reads: list[Read] = []
-        waiting = iter(self.reads)
-        read = next(waiting, None)
-        for k, recorded in enumerate(self.ops):
-            while read is not None and read.ops == k:
-                reads.append(read.in_graph(len(b), value(read.value).id))
-                read = next(waiting, None)
-            b.line = recorded.line
-            args = [value(key) for key in recorded.args]
-            attrs = recorded.attrs if in_attrs is None else in_attrs(recorded.attrs)
-            result = b.emit(recorded.op, *args, **attrs)
-            if any(a.id in carrying for a in args):
-                if recorded.carries:
-                    carrying.add(result.id)
-                elif recorded.op != "detach":
-                    result = b.emit("detach", result)
-            node = recorded.living()        # no result is differentiated through one that is gone
-            if node is not None:
-                if node.freed:
-                    freed.add(result.id)
-                if id(node) not in seen and any(
-                        edge is not None and a.id not in carrying for edge, a in zip(node.edges, args)):
-                    lost.add(id(node))
-                seen.add(id(node))          # it comes again where a view is derived again after a write
-            values["op", k] = result
-        b.line = None
-        for last in (read, *waiting):
-            if last is not None:
-                reads.append(last.in_graph(len(b), value(last.value).id))
-        found = [value(key) for key in ends]
-        lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
-        return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost))
+        """The graph, what was read, and what is known of its derivatives: see `recorded_graphs`."""
+        return recording_of(self, name, outputs, sizes)
 
     def is_fixed(self, key: Key) -> bool:
         """Does a value follow from numbers and constants of the run, and from no input?"""

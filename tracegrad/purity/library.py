@@ -43,7 +43,8 @@ class Trust(Enum):
 STANDARD_MODULES = (abc, collections, contextlib, dataclasses, enum, functools)
 STANDARD_FILES = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
 INSTALLED_FILES = tuple(STANDARD_FILES[0] + folder + os.sep for folder in ("site-packages", "dist-packages"))
-ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io", "tracegrad.pytrees")
+ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io", "tracegrad.pytrees",
+            "tracegrad.functions", "tracegrad.registered_ops", "tracegrad.ops")
 """Modules and packages inside a trusted package whose code is nevertheless ordinary."""
 
 

@@ -1,0 +1,280 @@
+"""Calls of custom functions (see functions) as differentiation sees them: what they have to give, and their errors.
+
+A recorded run does not look at this code, as at most of the library. What users wrote is called by `functions`, which
+hands over an `Ask` for each method.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any, Protocol
+
+from tracegrad.algebra import are_equal
+from tracegrad.autodiff import pull_back
+from tracegrad.complex_numbers import real
+from tracegrad.derivatives import unbroadcast
+from tracegrad.dispatch import GRAD, Like
+from tracegrad.dtypes import COMPLEX_NUMBERS
+from tracegrad.function_nodes import FunctionNode, attach, edge_of
+from tracegrad.functional import convert, detach
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+Ask = Callable[..., Any]
+"""Calls a method of a custom function: with the context, if it takes one, and what it is given."""
+
+
+class Methods(Protocol):
+    """A custom function: its name, and how its methods are called. `twice`: None if it has no double_backward."""
+
+    name: str
+    twice: Ask | None
+
+    def backward(self, ctx: Context, *gradients: Any) -> Any: ...
+
+
+class Context:
+    """What `forward` leaves for `backward`: saved tensors, and any attributes of your own.
+
+    `needs_input_grad` has a bool for each argument: is its gradient wanted? Tensors are better saved with
+    `save_for_backward` than kept as attributes: what is saved stays what it was, whatever is written to it later, is
+    differentiated by a second backward, and is freed with the graph.
+    """
+
+    def __init__(self, name: str, needs_input_grad: tuple[bool, ...]):
+        self.needs_input_grad = needs_input_grad
+        self._name = name
+        self._to_save: tuple[Tensor | None, ...] = ()
+        self._node: FunctionNode | None = None              # while backward runs
+        self._dirty: tuple[Tensor, ...] = ()
+        self._constant: tuple[Tensor, ...] = ()
+        self._materialize = True
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep these for `backward`: inputs, outputs, or others. TypeError for what is no Tensor: set an attribute."""
+        for t in tensors:
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(at_user_line(
+                    f"{self._name}: save_for_backward was given a {type(t).__name__}: it takes Tensors; "
+                    "keep anything else as an attribute, ctx.name = value"))
+        self._to_save = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was saved. RuntimeError if an earlier backward freed it."""
+        return self._to_save if self._node is None else self._node.saved()
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """These arguments were changed in place; `forward` returns them."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """These outputs have no gradient."""
+        self._constant = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """False: an output that nothing was computed from has None for its gradient, not zeros."""
+        self._materialize = bool(value)
+
+
+class FunctionCall:
+    """One call: see function_nodes.Call."""
+
+    def __init__(self, methods: Methods, args: tuple[Any, ...]):
+        self.methods, self.name = methods, methods.name
+        self.edges = tuple(edge_of(a) if isinstance(a, Tensor) and a.requires_grad else None for a in args)
+        self.args: tuple[Any, ...] = args                   # after forward, what is known of them
+        self.context = Context(self.name, tuple(edge is not None for edge in self.edges))
+
+    @property
+    def materialize(self) -> bool:
+        """See function_nodes.Call."""
+        return self.context._materialize
+
+    def forward(self, ask: Ask) -> Any:
+        """What forward returns, with its history."""
+        before, GRAD.enabled = GRAD.enabled, False
+        try:
+            output = ask(self.context)
+            results = self._results(output)
+        finally:
+            GRAD.enabled = before
+        ctx, args = self.context, self.args
+        self.args = tuple(Like(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args)
+        if GRAD.enabled and any(ctx.needs_input_grad):
+            attach(self, self.edges, results, ctx._to_save, {id(t) for t in ctx._constant})
+        self.edges = ctx._to_save = ctx._dirty = ctx._constant = ()
+        return results[0] if isinstance(output, Tensor) else getattr(type(output), "_make", type(output))(results)
+
+    def _results(self, output: Any) -> list[Any]:
+        """What forward returned, each by itself; TypeError if there is no Tensor among it.
+
+        An argument, and what requires grad already, is returned as another Tensor on its memory.
+        """
+        results = as_list(output)
+        if not any(isinstance(y, Tensor) for y in results):
+            raise TypeError(at_user_line(
+                f"{self.name}.forward returned {described(output)}: expected a Tensor or a tuple of them"))
+        tensors = [a for a in self.args if isinstance(a, Tensor)]
+        if self.methods.twice is not None and not len(results) == len(tensors) == 1:
+            raise TypeError(at_user_line(
+                f"{self.name} defines double_backward, which is for one tensor in and one out: it was given "
+                f"{len(tensors)} and returned {len(results)}"))
+        dirty = {id(t) for t in self.context._dirty}
+        if not dirty <= {id(y) for y in results}:
+            raise RuntimeError(at_user_line(f"{self.name}.forward marked a tensor dirty that it does not return"))
+        known = {id(a) for a in tensors}
+        return [detach(y) if isinstance(y, Tensor) and id(y) not in dirty and (id(y) in known or y.requires_grad) else y
+                for y in results]
+
+    def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
+                  wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
+        """See function_nodes.Call. TypeError, or RuntimeError, if backward does not give what it has to."""
+        if self.methods.twice is not None and GRAD.enabled:
+            return self._twice(node, cotangents, wanted)
+        return self._checked(self.asked(self.methods.backward, node, cotangents, wanted))
+
+    def asked(self, ask: Ask, node: FunctionNode, given: Sequence[Any], wanted: tuple[bool, ...]) -> Any:
+        """What a method gives that looks at what the call saved."""
+        ctx = self.context
+        before = ctx._node, ctx.needs_input_grad
+        ctx._node, ctx.needs_input_grad = node, wanted
+        try:
+            return ask(ctx, *given)
+        finally:
+            ctx._node, ctx.needs_input_grad = before
+
+    def _checked(self, found: Any) -> list[Tensor | None]:
+        expected, gradients = len(self.args), as_list(found)
+        if found is None or len(gradients) < expected or any(g is not None for g in gradients[expected:]):
+            raise RuntimeError(at_user_line(
+                f"{self.name}.backward returned {described(found)}: expected a gradient for each of the {expected} "
+                "arguments of forward, None where there is none"))
+        return [self.fitted(k, g, "backward") for k, g in enumerate(gradients[:expected])]
+
+    def fitted(self, k: int, g: Any, method: str) -> Tensor | None:
+        """A gradient that a method returned for argument k, as that is."""
+        like = self.args[k]
+        if g is None:
+            return None
+        if not isinstance(g, Tensor):
+            raise TypeError(at_user_line(
+                f"{self.name}.{method} returned {described(g)} for argument {k}: expected a Tensor or None"))
+        if like is None:
+            raise RuntimeError(at_user_line(
+                f"{self.name}.{method} returned a gradient for argument {k}, which is no Tensor: expected None"))
+        if not are_equal(g.shape, like.shape):
+            lead = len(g.shape) - len(like.shape)
+            if lead < 0 or any(n not in (1, m) for n, m in zip(like.shape, g.shape[lead:])):
+                raise RuntimeError(at_user_line(
+                    f"{self.name}.{method} returned a gradient of shape {list(g.shape)} for argument {k}: expected "
+                    f"{list(like.shape)}"))
+            g = unbroadcast(g, like.shape)
+        return convert(g if like.dtype in COMPLEX_NUMBERS else real(g), like.dtype)
+
+    def _twice(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
+               wanted: tuple[bool, ...]) -> list[Tensor | None]:
+        """The gradients with a history: to the cotangent through backward, to the input through double_backward."""
+        (g,), k = cotangents, wanted.index(True)
+        full = cotangent = None
+        if g is not None:
+            cotangent = detach(g).requires_grad_()
+            full = self._checked(self.asked(self.methods.backward, node, (cotangent,), wanted))[k]
+        if g is None or cotangent is None or full is None:
+            return [None] * len(wanted)
+        gradient = detach(full)
+        edges = edge_of(g) if g.requires_grad else None, node.edges[k]
+        attach(SecondCall(self, node, k, full, cotangent), edges, [gradient], (g,), ())
+        return [gradient if j == k else None for j in range(len(wanted))]
+
+
+class SecondCall:
+    """A call of backward, as a function of the cotangent and of the input, which is argument k of the first call."""
+
+    materialize = property(lambda self: True)
+
+    def __init__(self, first: FunctionCall, node: FunctionNode, k: int, full: Tensor, cotangent: Tensor):
+        self.name = f"{first.name}.double_backward"
+        self._first, self._node, self._k, self._full, self._cotangent = first, node, k, full, cotangent
+
+    def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
+                  wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
+        """See function_nodes.Call."""
+        (gg,), (g,) = cotangents, node.saved()
+        assert gg is not None and g is not None
+        first, to_cotangent, to_input = self._first, None, None
+        if wanted[0] and self._full.requires_grad:
+            to_cotangent, = pull_back([(self._full, gg)], [self._cotangent], GRAD.enabled, True)
+        if wanted[1]:
+            needs = tuple(j == self._k for j in range(len(first.args)))
+            assert first.methods.twice is not None
+            found = first.asked(first.methods.twice, self._node, (gg, g), needs)
+            if isinstance(found, tuple | list) and len(found) == 1:
+                found, = found
+            if not isinstance(found, Tensor):
+                raise TypeError(at_user_line(
+                    f"{self.name} returned {described(found)}: expected a Tensor, the gradient for the input"))
+            to_input = first.fitted(self._k, found, "double_backward")
+        return to_cotangent, to_input
+
+
+class Refusal:
+    """Stands where the derivative would be of a backward that was marked once_differentiable."""
+
+    materialize = property(lambda self: False)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
+                  wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
+        """See function_nodes.Call."""
+        raise RuntimeError(at_user_line(
+            f"{self.name}.backward is differentiated, and it was marked once_differentiable"))
+
+
+def once(ask: Ask, ctx: Context, gradients: Sequence[Any]) -> Any:
+    """What backward gives, undifferentiated: a derivative of it raises."""
+    differentiated, GRAD.enabled = GRAD.enabled, False
+    try:
+        found = ask(ctx, *gradients)
+    finally:
+        GRAD.enabled = differentiated
+    ways = tuple(edge_of(t) for t in (*gradients, *ctx.saved_tensors) if isinstance(t, Tensor) and t.requires_grad)
+    if not differentiated or not ways:
+        return found
+    results = [detach(g) if isinstance(g, Tensor) else g for g in as_list(found)]
+    attach(Refusal(ctx._name), ways, results, (), ())
+    return results[0] if isinstance(found, Tensor) else tuple(results)
+
+
+def as_list(found: Any) -> list[Any]:
+    """One Tensor, or each of several values; nothing of anything else."""
+    return [found] if isinstance(found, Tensor) else list(found) if isinstance(found, tuple | list) else []
+
+
+def described(found: Any) -> str:
+    """What a method returned, in words."""
+    if found is None:
+        return "None (is there a return?)"
+    if isinstance(found, tuple | list):
+        return f"{len(found)} values" if len(found) != 1 else "1 value"
+    return f"a {type(found).__name__}"
+
+
+def bound(function: type, method: Any) -> Any:
+    """A method of a custom function; one that was written with `self` before `ctx` is given an instance."""
+    code = getattr(method, "__code__", None)
+    return MethodType(method, function()) if code is not None and code.co_varnames[:2] == ("self", "ctx") else method
+
+
+def takes(method: Any) -> int:
+    """How many positional arguments a method is called with."""
+    return method.__code__.co_argcount - isinstance(method, MethodType)
+
+
+def in_order(forward: Any, kwargs: dict[str, Any]) -> list[Any]:
+    """The values of keyword arguments, in the order of the parameters; then those that are no parameters'."""
+    code = forward.__code__
+    names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    return [kwargs[n] for n in (*[n for n in names if n in kwargs], *[n for n in kwargs if n not in names])]

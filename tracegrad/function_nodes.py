@@ -1,0 +1,164 @@
+"""The place of a custom function in differentiation: one Node for each call, its outputs before it.
+
+    y, z = Split.apply(x)       y ── OutputNode 0 ──┐
+                                                    ├── FunctionNode ── x        Split.backward(ctx, g_y, g_z)
+                                z ── OutputNode 1 ──┘
+
+1. `backward` is called once for each walk, with the cotangents of all outputs. A function with one output that is
+   differentiated has no OutputNode.
+2. What a call saved is kept as operations keep theirs: written to later, it stays what it was. Read again it has the
+   history that it had, so `backward` is differentiable in what was saved.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from tracegrad.creation import zeros
+from tracegrad.dispatch import Like, LinedNode, Node
+from tracegrad.dtypes import INEXACT
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Saved, Tensor
+
+Edge = Node | Tensor | None
+
+
+class Call(Protocol):
+    """One call of a custom function, as its node sees it."""
+
+    name: str
+
+    @property
+    def materialize(self) -> bool:
+        """Is the cotangent of an output that none arrived at zeros, rather than None?"""
+
+    def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
+                  wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
+        """What the function's backward gives for each argument."""
+
+
+class Cotangents:
+    """Those of some outputs of one call, by position."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Mapping[int, Tensor]):
+        self.parts = parts
+
+    def __add__(self, other: Cotangents) -> Cotangents:
+        parts = dict(self.parts)
+        for k, g in other.parts.items():
+            parts[k] = parts[k] + g if k in parts else g
+        return Cotangents(parts)
+
+
+class FunctionNode(LinedNode):
+    """One call of a custom function: `edges` has one for each argument, `outputs` the types of what it returned."""
+
+    __slots__ = ("call", "outputs", "only", "_saved")
+
+    runs_python = True
+
+    def __init__(self, call: Call, edges: tuple[Edge, ...], outputs: tuple[Like | None, ...], only: int | None):
+        super().__init__(call.name, {}, edges, None, None)
+        self.call, self.outputs, self.only = call, outputs, only
+        self._saved: list[tuple[Saved, Edge | int] | None] | None = []
+
+    def save(self, tensors: Sequence[Tensor | None], results: Sequence[Any]) -> None:
+        """Keep what the call saved; of its results, which place they have: no node keeps itself alive."""
+        place, recorder = {id(y): k for k, y in enumerate(results)}, ACTIVE.get()
+        self._saved = []
+        for t in tensors:
+            if t is None:
+                self._saved.append(None)
+                continue
+            saved = t.save()
+            edge = None if not t.requires_grad else place[id(t)] if id(t) in place else edge_of(t)
+            self._saved.append((saved, edge))
+            if recorder is not None:
+                recorder.record_saved(t, saved)
+
+    def saved(self) -> tuple[Tensor | None, ...]:
+        """What the call saved, with the history it had. RuntimeError if a backward gave it up."""
+        if self._saved is None:
+            raise RuntimeError(at_user_line(
+                f"{self.op}: backward through a graph that was freed: pass retain_graph=True to the first backward"))
+        return tuple(None if kept is None else self._unpack(kept[0], self._edge(kept[1])) for kept in self._saved)
+
+    def _edge(self, kept: Edge | int) -> Edge:
+        if not isinstance(kept, int):
+            return kept
+        return self if self.only is not None else OutputNode(self, kept)
+
+    @property
+    def freed(self) -> bool:
+        """See Node.freed."""
+        return self._saved is None
+
+    def free(self) -> None:
+        """See Node.free."""
+        if self._saved:
+            self._saved = None
+
+    def pull(self, g: Any, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
+        """See Node.pull."""
+        wanted = tuple(e is not None and (needed is None or id(e) in needed) for e in self.edges)
+        if not any(wanted):
+            return
+        parts = g.parts if type(g) is Cotangents else {self.only: g}
+        cotangents: list[Tensor | None] = []
+        for k, like in enumerate(self.outputs):
+            there = parts.get(k)
+            if there is None and like is not None and self.call.materialize:
+                there = zeros(like.shape, dtype=like.dtype)
+            cotangents.append(there)
+        for edge, is_wanted, gradient in zip(self.edges, wanted, self.call.gradients(self, cotangents, wanted)):
+            if is_wanted and gradient is not None:
+                yield id(edge), gradient
+
+
+class OutputNode(Node):
+    """One output of several of a call."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, of: FunctionNode, position: int):
+        super().__init__(of.op, {}, (of,), (), None)
+        self.position = position
+
+    def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Any]]:
+        """See Node.pull."""
+        node = self.edges[0]
+        if needed is None or id(node) in needed:
+            yield id(node), Cotangents({self.position: g})
+
+
+def edge_of(x: Tensor) -> Node | Tensor:
+    """Where the cotangent of x goes."""
+    return x if x.grad_fn is None else x.grad_fn
+
+
+def attach(call: Call, edges: tuple[Edge, ...], results: Sequence[Any], to_save: Sequence[Tensor | None],
+           constant: Collection[int]) -> None:
+    """Give the results of a call their history, but for those whose ids are `constant`.
+
+    RuntimeError for one that is an argument and a leaf that requires grad.
+    """
+    carrying = [k for k, y in enumerate(results)
+                if isinstance(y, Tensor) and y.dtype in INEXACT and id(y) not in constant]
+    for k in carrying:
+        if results[k].is_leaf and results[k].requires_grad:
+            raise RuntimeError(at_user_line(
+                f"{call.name}: a leaf that requires grad was changed in place; change a clone() of it"))
+    if not carrying:
+        return
+    outputs = tuple(Like(y.shape, y.dtype) if isinstance(y, Tensor) else None for y in results)
+    node = FunctionNode(call, edges, outputs, carrying[0] if len(carrying) == 1 else None)
+    for k in carrying:
+        results[k].requires_grad = True
+        results[k].grad_fn = node if len(carrying) == 1 else OutputNode(node, k)
+    recorder = ACTIVE.get()
+    if recorder is not None:
+        recorder.record_function(node, [results[k] for k in carrying])
+    node.save(to_save, results)

@@ -1,0 +1,78 @@
+"""A recorded run as a Graph: its operations in order, `detach` where eager autograd stopped, and what Python read."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codegen.ir.builder import Builder, Value
+from tracegrad.recorded import Key, Read, Recording
+
+if TYPE_CHECKING:
+    from tracegrad.recorder import Recorder
+    from tracegrad.symbols import Symbols
+    from tracegrad.tensors import Tensor
+
+
+def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Symbols | None = None) -> Recording:
+    """The graph, what was read, and what is known of its derivatives. `detach` stands where eager autograd stopped.
+
+    With `sizes`, those of the run, it is the graph for all sizes: numbers that are computed from sizes are its last
+    inputs.
+    """
+    b = Builder(name)
+    ends = [recorder.key(t) for t in outputs]           # first: a view that was not used since is recorded now
+    freed: set[int] = set()
+    lost: set[int] = set()
+    seen: set[int] = set()
+    values: dict[Key, Value] = {}
+    carrying: set[int] = set()
+    for k, entry in enumerate(recorder.inputs):
+        values["input", k] = b.input(entry.type if sizes is None else sizes.type_of(("input", k)))
+        if entry.carries:
+            carrying.add(k)
+    if sizes is not None:
+        for key in sizes.operands:
+            values[key] = b.input(sizes.type_of(key))
+    in_attrs = None if recorder.symbols is None else recorder.symbols.in_numbers if sizes is None else sizes.symbolic
+
+    def value(key: Key) -> Value:
+        if key[0] == "size" and sizes is None:
+            key = "number", key[1][:2]
+        if key[0] == "number" and key not in values:
+            text, dtype = key[1]
+            values[key] = b.emit("constant", value=text, dtype=dtype)
+        return values[key]
+
+    reads: list[Read] = []
+    waiting = iter(recorder.reads)
+    read = next(waiting, None)
+    for k, recorded in enumerate(recorder.ops):
+        while read is not None and read.ops == k:
+            reads.append(read.in_graph(len(b), value(read.value).id))
+            read = next(waiting, None)
+        b.line = recorded.line
+        args = [value(key) for key in recorded.args]
+        attrs = recorded.attrs if in_attrs is None else in_attrs(recorded.attrs)
+        result = b.emit(recorded.op, *args, **attrs)
+        if any(a.id in carrying for a in args):
+            if recorded.carries:
+                carrying.add(result.id)
+            elif recorded.op != "detach":
+                result = b.emit("detach", result)
+        node = recorded.living()        # no result is differentiated through one that is gone
+        if node is not None:
+            if node.freed:
+                freed.add(result.id)
+            if recorded.op == "detach":         # an output of a custom function, whose backward no graph has
+                lost.add(id(node))
+            elif id(node) not in seen and any(
+                    edge is not None and a.id not in carrying for edge, a in zip(node.edges, args)):
+                lost.add(id(node))
+            seen.add(id(node))          # it comes again where a view is derived again after a write
+        values["op", k] = result
+    b.line = None
+    for last in (read, *waiting):
+        if last is not None:
+            reads.append(last.in_graph(len(b), value(last.value).id))
+    found = [value(key) for key in ends]
+    lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
+    return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost))

@@ -22,7 +22,7 @@ from functools import partial
 from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
-from codegen.llvm_cpu.gemm_packing import LINE, SQUARE, Part, Room, copy_strips, transpose
+from codegen.llvm_cpu.gemm_packing import LINE, Part, Room, copy_strips, transpose
 from codegen.llvm_cpu.gemm_panels import MOST_COLUMNS, MOST_ROWS, Panel, Panels, Tile, tile
 
 _MARGIN = 64
@@ -31,6 +31,9 @@ _MARGIN = 64
 STRIPS = 4
 """So many strips of b are copied at once, a power of two: more of a line of b while it is near. Lines a power of two
 apart, of which a cache keeps few, take a third of the time of strips that are copied one by one."""
+
+_SQUARE = 8
+"""Stretches are multiples of so many terms, or of as many as a vector has elements: of whole squares."""
 
 _BEGUN = 2
 """So many lines of a cache are asked for of a row, from where the processor goes on by itself."""
@@ -68,7 +71,8 @@ class _Gemm(Panels):
         super().__init__(a, dtype, features)
         self.tile = tile
         self.strip, self.margin = self.tile.vectors * self.lanes, _MARGIN // self.item
-        self.rows_room = a.room((MOST_ROWS + SQUARE) * (self.tile.terms * self.item + _MARGIN))
+        self.square = max(_SQUARE, self.lanes)
+        self.rows_room = a.room((MOST_ROWS + self.square) * (self.tile.terms * self.item + _MARGIN))
         self.strips_room = a.room(STRIPS * (self.tile.terms * self.strip * self.item + _MARGIN))
         self.sums_room = a.room(MOST_ROWS * MOST_COLUMNS * self.item)
 
@@ -80,7 +84,7 @@ class _Gemm(Panels):
             return self.a.binary("udiv", self.minus(self.plus(whole, size), self.number(1)), size)
 
         terms = pieces(k, pieces(k, self.number(self.tile.terms)))
-        terms = self.down_to(self.plus(terms, self.number(SQUARE - 1)), SQUARE)
+        terms = self.down_to(self.plus(terms, self.number(self.square - 1)), self.square)
         return self.a.loop(zero, pieces(k, terms), 1, [], lambda s, _: self._stretch(
             panel, self.times(s, terms), terms))
 
@@ -91,7 +95,8 @@ class _Gemm(Panels):
         x = self.at(panel.x, self.times(p, of["a_term"]))
         y = self.at(panel.y, self.times(p, a.select(self.transposed, self.number(1), of["b_pitch"])))
         by_columns = a.compare("icmp ne", of["a_term"], self.number(1))
-        pitch = self.plus(self.down_to(self.plus(depth, self.number(SQUARE - 1)), SQUARE), self.number(self.margin))
+        whole = self.down_to(self.plus(depth, self.number(self.square - 1)), self.square)
+        pitch = self.plus(whole, self.number(self.margin))
         rows, strips = Room(self.rows_room, pitch), Room(self.strips_room, self.number(self.strip))
         group, apart = STRIPS * self.strip, self.number(self.tile.terms * self.strip + self.margin)
         arranged = Part(a.select(by_columns, rows.start, x), panel.rows, depth,

@@ -24,10 +24,23 @@ def side(item: int, vector_bytes: int) -> int:
 def transposed(a: Assembler, lines: list[Value], item: int) -> list[Value]:
     """The columns of a square of vectors of elements of `item` bytes.
 
-    First within 16 bytes, where single elements, pairs, fours of two lines are interleaved; then the halves that
-    belong together are joined.
+    First within 16 bytes; then the halves that belong together are joined.
     """
     lanes, near = len(lines), min(NEAR // item, len(lines))
+    lines = [column for first in range(0, lanes, near)
+             for column in transposed_near(a, lines[first:first + near], lanes)]
+    if near == lanes:
+        return lines
+    low, high = [*range(near), *range(lanes, lanes + near)], [*range(near, lanes), *range(lanes + near, 2 * lanes)]
+    return [a.shuffle(lines[c], lines[c + near], half) for half in (low, high) for c in range(near)]
+
+
+def transposed_near(a: Assembler, lines: list[Value], lanes: int) -> list[Value]:
+    """As many lines, of `lanes` elements, as of these lie in 16 bytes: each 16 bytes is a square, transposed as such.
+
+    Single elements, pairs, fours of two lines are interleaved.
+    """
+    near = len(lines)
 
     def interleaved(x: Value, y: Value, unit: int, half: int) -> Value:
         """The lower or upper halves of each 16 bytes of x and y, in turns of `unit` elements."""
@@ -39,15 +52,11 @@ def transposed(a: Assembler, lines: list[Value], item: int) -> list[Value]:
     unit = 1
     while unit < near:
         before, lines = lines, list(lines)
-        for r in range(lanes):
+        for r in range(near):
             if not r & unit:
                 lines[r], lines[r + unit] = (interleaved(before[r], before[r + unit], unit, half) for half in (0, 1))
         unit *= 2
-    lines = [lines[r - r % near + _reversed(r % near, near)] for r in range(lanes)]
-    if near == lanes:
-        return lines
-    low, high = [*range(near), *range(lanes, lanes + near)], [*range(near, lanes), *range(lanes + near, 2 * lanes)]
-    return [a.shuffle(lines[c], lines[c + near], half) for half in (low, high) for c in range(near)]
+    return [lines[_reversed(r, near)] for r in range(near)]
 
 
 def _reversed(number: int, size: int) -> int:

@@ -12,7 +12,7 @@ from codegen.llvm_cpu import memory
 from codegen.llvm_cpu.assembler import Assembler
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.features import AVX2, AVX512, Features
-from codegen.llvm_cpu.squares import side, transposed
+from codegen.llvm_cpu.squares import side, transposed, transposed_near
 from codegen.llvm_cpu.tiles import tile_of
 from codegen.schedule.kernel import Axis, Binary, Index, Kernel, Load, Param, Pass, Store
 from codegen.schedule.pipeline import schedule
@@ -21,16 +21,27 @@ from codegen.schedule.plan import Launch
 ROWS, POINTS = 32, 96       # of a tile
 
 
+class Lanes(Assembler):
+    """Shuffles lists."""
+
+    def shuffle(self, x, y, lanes):     # type: ignore[no-untyped-def, override]
+        return [[*x, *y][k] for k in lanes]
+
+
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 @pytest.mark.parametrize("item", [1, 2, 4, 8])
 def test_shuffles_transpose_a_square(item: int, vector_bytes: int) -> None:
-    class Lanes(Assembler):
-        def shuffle(self, x, y, lanes):     # type: ignore[no-untyped-def, override]
-            return [[*x, *y][k] for k in lanes]
-
     size = side(item, vector_bytes)
     square = [[(r, c) for c in range(size)] for r in range(size)]
     assert transposed(Lanes(), square, item) == [list(column) for column in zip(*square)]     # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("item", [2, 4, 8])
+def test_shuffles_transpose_each_16_bytes(item: int) -> None:
+    size, lanes = 16 // item, 64 // item
+    lines = [[(r, c) for c in range(lanes)] for r in range(size)]
+    found = transposed_near(Lanes(), lines, lanes)      # type: ignore[arg-type]
+    assert found == [[(r, start + c) for start in range(0, lanes, size) for r in range(size)] for c in range(size)]
 
 
 def in_tiles(dtype: str, m: int, n: int, grain: int) -> Kernel:

@@ -13,7 +13,7 @@ from benchmarks.frame import Benchmark, FreshBenchmark
 from codegen import machine_ceilings
 
 NAMES = ("kernels", "elementwise", "matmul", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step", "cnn_step",
-         "transformer_block", "rnn", "rosenbrock", "fixed_point", "control_flow", "branches", "follow", "sizes",
+         "transformer_block", "rnn", "hvp", "rosenbrock", "fixed_point", "control_flow", "branches", "follow", "sizes",
          "new_sizes", "numpy_programs", "call_overhead", "eager_overhead", "compile_latency", "import_time", "memory",
          "threads")
 

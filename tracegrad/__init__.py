@@ -12,7 +12,7 @@ The namespace follows the Python Array API standard, with PyTorch's names beside
 # ruff: noqa: F401 - the public names
 from __future__ import annotations
 
-from tracegrad import autograd, methods, pytrees
+from tracegrad import autograd, func, methods, pytrees
 from tracegrad.aborts import Abort, NotCompiled
 from tracegrad.activations import (
     celu,
@@ -440,7 +440,7 @@ from tracegrad import data, debug, fft, linalg, nn, ops, optim  # noqa: E402
 
 cross, cholesky_solve = linalg.cross, linalg.cholesky_solve
 
-ABSENT = frozenset({"vmap", "checkpoint", "func"})
+ABSENT = frozenset({"vmap", "checkpoint"})
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
 
 

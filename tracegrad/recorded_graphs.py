@@ -23,6 +23,7 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
     freed: set[int] = set()
     lost: set[int] = set()
     seen: set[int] = set()
+    ended: set[int] = set()                             # values whose history leads nowhere: see levels
     values: dict[Key, Value] = {}
     carrying: set[int] = set()
     for k, entry in enumerate(recorder.inputs):
@@ -62,10 +63,12 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
         if node is not None:
             if node.freed:
                 freed.add(result.id)
+            ways = [a.id for edge, a in zip(node.edges, args) if edge is not None]
             if recorded.op == "detach":         # an output of a custom function, whose backward no graph has
                 lost.add(id(node))
-            elif id(node) not in seen and any(
-                    edge is not None and a.id not in carrying for edge, a in zip(node.edges, args)):
+            elif result.id not in carrying and ended.issuperset(ways):
+                ended.add(result.id)
+            elif id(node) not in seen and any(a not in carrying and a not in ended for a in ways):
                 lost.add(id(node))
             seen.add(id(node))          # it comes again where a view is derived again after a write
         values["op", k] = result

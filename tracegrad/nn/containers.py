@@ -186,6 +186,9 @@ class ParameterList(Module):
         for k, parameter in enumerate(self.items):
             yield str(k), parameter
 
+    def place_of(self, name: str) -> tuple[Any, Any]:
+        return self.items, int(name)
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -209,6 +212,9 @@ class ParameterDict(Module):
 
     def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         yield from self.items_by_name.items()
+
+    def place_of(self, name: str) -> tuple[Any, Any]:
+        return self.items_by_name, name
 
     def keys(self) -> Iterable[str]:
         """The names."""

@@ -165,6 +165,10 @@ class Module:
             if isinstance(value, Parameter):
                 yield name, value
 
+    def place_of(self, name: str) -> tuple[Any, Any]:
+        """What holds the parameter or buffer of this name: itself, as an attribute, or what has it as an item."""
+        return self, name
+
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter of this module and, if `recurse`, of those below it, each once."""
         for _, parameter in self.named_parameters(recurse=recurse):

@@ -19,7 +19,7 @@ import enum
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
@@ -46,6 +46,8 @@ INSTALLED_FILES = tuple(STANDARD_FILES[0] + folder + os.sep for folder in ("site
 ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io", "tracegrad.pytrees",
             "tracegrad.functions", "tracegrad.registered_ops", "tracegrad.ops")
 """Modules and packages inside a trusted package whose code is nevertheless ordinary."""
+LENT = ("tracegrad.pytrees",)
+"""Those whose code is trusted like the library where the library calls it; what it calls is judged by itself."""
 
 
 @struct
@@ -102,6 +104,7 @@ class Library:
     packages: tuple[tuple[str, Trust], ...] = (
         ("tracegrad", Trust.CORE), ("codegen", Trust.CORE), ("numpy", Trust.NUMPY))
     ordinary: tuple[str, ...] = ORDINARY
+    lent: tuple[str, ...] = LENT
     settings: tuple[Setting, ...] = (NUMPY_ERRORS,)
     follow: dict[type, tuple[str, ...]] = field(default_factory=dict)
     layout: TensorLayout = TensorLayout()
@@ -109,6 +112,8 @@ class Library:
     _files: dict[str, Trust | None] = field(default_factory=dict)
     _generated: dict[CodeType, Trust] = field(default_factory=dict)     # written by dataclasses and such, for CORE
     _folders: list[tuple[str, Trust | None]] = field(default_factory=list)
+    _lent_files: set[str] = field(default_factory=set)
+    _lent_codes: set[CodeType] = field(default_factory=set)     # written for their classes
 
     def __post_init__(self) -> None:
         for name, given in self.packages:
@@ -121,11 +126,10 @@ class Library:
         own = [m for name, m in sys.modules.items() if name.partition(".")[0] in dict(self.packages)]
         classes = {cls for module in own if self.trust_module(module) is Trust.CORE     # most are in several modules
                    for cls in vars(module).values() if type(cls) is type}
-        bound = staticmethod, classmethod
-        functions = (member.__func__ if type(member) in bound else member
-                     for cls in classes for member in vars(cls).values())
-        self._generated.update((f.__code__, Trust.CORE) for f in functions
-                               if type(f) is FunctionType and f.__code__.co_filename == "<string>")
+        self._generated.update((code, Trust.CORE) for code in _generated_for(classes))
+        for module in (sys.modules[name] for name in self.lent if name in sys.modules):
+            self._lent_files.add(str(module.__file__))
+            self._lent_codes.update(_generated_for(cls for cls in vars(module).values() if type(cls) is type))
         self._folders.sort(key=lambda entry: -len(entry[0]))            # the most particular first
         for module in STANDARD_MODULES:
             self._files.update((f.__code__.co_filename, Trust.STANDARD) for f in vars(module).values()
@@ -145,14 +149,20 @@ class Library:
             return found
 
     def trust_frame(self, frame: FrameType) -> Trust | None:
-        """The trust in the code of a running frame. The standard library is trusted like the library that calls it."""
+        """The trust in the code of a running frame. The standard library is trusted like the library that calls it, and
+        so is what is lent.
+        """
         trust, caller = self.trust(frame.f_code), frame.f_back
-        if is_standard(frame.f_code.co_filename):
-            while caller is not None and is_standard(caller.f_code.co_filename):
+        if is_standard(frame.f_code.co_filename) or self.is_lent(frame.f_code):
+            while caller is not None and (is_standard(caller.f_code.co_filename) or self.is_lent(caller.f_code)):
                 caller = caller.f_back
             if caller is not None and (calling := self.trust(caller.f_code)) in (Trust.CORE, Trust.NUMPY):
                 return calling
         return trust
+
+    def is_lent(self, code: CodeType) -> bool:
+        """Is the code trusted like the code that calls it?"""
+        return code.co_filename in self._lent_files or code in self._lent_codes
 
     def trust_module(self, module: ModuleType) -> Trust | None:
         """The trust in a module: a real one, found under its own name."""
@@ -179,6 +189,14 @@ class Library:
     def is_tensor(self, cls: type) -> bool:
         """Are instances of `cls` Tensors? (isinstance would ask the object.)"""
         return issubclass(cls, self.tensor)
+
+
+def _generated_for(classes: Iterable[type]) -> Iterator[CodeType]:
+    """The code that was written for classes, by dataclasses and such."""
+    for member in (member for cls in classes for member in vars(cls).values()):
+        function = member.__func__ if type(member) in (staticmethod, classmethod) else member
+        if type(function) is FunctionType and function.__code__.co_filename == "<string>":
+            yield function.__code__
 
 
 @functools.lru_cache(maxsize=4096)

@@ -190,7 +190,7 @@ def _hook(seen: Observation, prediction: Prediction, before: Any,
             trusted[id(code)] = code
             if own is Trust.CORE:
                 core.add(id(code))
-        elif library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):
+        elif library.trust_frame(frame) not in (Trust.CORE, Trust.NUMPY):       # asked anew for what is lent
             codes[id(code)] = code
             if substituted and asks_for_types(code):
                 asking.add(id(code))

@@ -1,4 +1,4 @@
-"""cuts: into which panels a product is cut, by its shape alone, so that results do not depend on the threads.
+"""cuts: into which panels a product is cut, by its shape and a Cut alone, never by what else the machine is doing.
 
     c[128,512] = a'[128,2048] @ b[2048,512]     4 panels c[:, 0:128], c[:, 128:256], ...: as many on each of two
                                                 threads, where one would wait for the last of 3 larger ones
@@ -13,9 +13,6 @@ from functools import lru_cache
 from itertools import chain, count, takewhile
 
 from codegen.ir.structs import struct
-
-_THREADS = (2, 4)
-"""Panels should be about as many on each of the threads of machines like these."""
 
 _UNEVEN = 0.1
 """Threads are not equally fast, where cores are shared with other programs: what they wait for at the end, as a part of
@@ -35,7 +32,8 @@ class Cut:
     A panel is worth `work` multiply-adds, and `handed` for each element of c that another thread's cache hands over to
     whoever reads it, or it is the whole product; it has at least `least` rows and columns, at most `most`, multiples of
     `grain` (except in the last). `of_a`, `of_b`: what it costs to bring an element of a, or b, where the innermost loop
-    reads it, in multiply-adds of an element.
+    reads it, in multiply-adds of an element; `of_end`: what the end of a row of a panel does, where it shares a line of
+    c with the next. Panels should be about as many on each of the threads of machines with so many `threads`.
     """
 
     work: int
@@ -44,7 +42,9 @@ class Cut:
     most: tuple[int, int] = (1 << 62, 1 << 62)
     of_a: float = 0.0
     of_b: float = 0.0
+    of_end: float = 0.0
     handed: int = 0
+    threads: tuple[int, ...] = (2, 4)
 
 
 @lru_cache(maxsize=4096)
@@ -56,8 +56,9 @@ def panel(batch: int, m: int, n: int, k: int, cut: Cut) -> tuple[int, int]:
         rows, columns = size
         panels, whole = batch * _ceil_div(m, rows) * _ceil_div(n, columns), batch * m * n
         busy = [max(_ceil_div(panels, threads) * threads / panels, threads * rows * columns / whole)
-                for threads in _THREADS]                # who has had a smaller panel begins sooner with the next
-        return (1 + cut.of_a / columns + cut.of_b / rows + _UNEVEN / panels) * (1 + sum(busy)), panels
+                for threads in cut.threads]             # who has had a smaller panel begins sooner with the next
+        brought = cut.of_a / columns + cut.of_b / rows + cut.of_end / (columns * k)
+        return (1 + brought + _UNEVEN / panels) * (1 + sum(busy)), panels
 
     down, across = next(_pieces(m, cut, 0)), next(_pieces(n, cut, 1))
     rows_worth = [*takewhile(lambda rows: rows * across * k >= cut.work, _pieces(m, cut, 0))]

@@ -18,6 +18,7 @@ from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.cuts import Cut, panel
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, tile
+from codegen.llvm_cpu.threads import THREADS
 from codegen.schedule.plan import Matmul
 
 WIDE_WORK, WIDE_ROWS = 1 << 25, 64
@@ -27,6 +28,10 @@ smaller ones comes to its first replay some 30 ms sooner without it."""
 
 ARRANGED = {"copied": 5.0, "transposed": 7.5, "read": 1.2}
 """What it costs to bring an element where the innermost loop reads it (see Cut), measured."""
+
+ARRANGED_WIDE, END_WIDE = {"copied": 8.0, "transposed": 12.0, "read": 4.0}, 1600.0
+"""The same in multiply-adds of 64 bytes, and the end of a row of a panel: of 47 products, cut in up to 30 ways each,
+this takes 1.02 of the time of what turned out best for two threads, cuts for two and four threads 1.04."""
 
 PANEL_WORK = 1 << 17
 """Multiply-adds of a row's panel: some two microseconds, which another thread is worth."""
@@ -81,7 +86,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
-    rows, columns = panel(batch, m, n, k, _own_cut(m == 1, transpose_a, transpose_b))
+    rows, columns = panel(batch, m, n, k, _own_cut(m == 1, transpose_a, transpose_b, THREADS.get()))
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
@@ -107,13 +112,16 @@ def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
 
 
 @cache
-def _own_cut(row: bool, transpose_a: bool, transpose_b: bool) -> Cut:
+def _own_cut(row: bool, transpose_a: bool, transpose_b: bool, threads: int) -> Cut:
     if row:
         return DOTS_CUT if transpose_b else LINES_CUT
+    wide = host_features().vector_bytes == 64
+    arranged = ARRANGED_WIDE if wide else ARRANGED
     return Cut(
         HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(MOST_ROWS, MOST_COLUMNS),
-        of_a=ARRANGED["transposed" if transpose_a else "read"],
-        of_b=ARRANGED["transposed" if transpose_b else "copied"])
+        of_a=arranged["transposed" if transpose_a else "read"],
+        of_b=arranged["transposed" if transpose_b else "copied"],
+        of_end=END_WIDE if wide else 0.0, threads=(max(2, threads),) if wide else (2, 4))
 
 
 def _blas_launch(step: Matmul) -> MatmulLaunch:

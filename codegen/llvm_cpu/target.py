@@ -40,8 +40,10 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
     """
     binding = source.binding
     blas = multiplier(host_features())
-    key = content_key("program", machine_identity(), blas.kind, blas.name, str(blas.above), content_text(source.tree),
-                      repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
+    key = content_key(
+        "program", machine_identity(), blas.kind, blas.name, str(blas.above), str(THREADS.get()),
+        content_text(source.tree),
+        repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
     made = None if cache.disk is None else _from_disk(key, cache.disk, cache, source, aliases)
     if made is None:
         with cache.lock:

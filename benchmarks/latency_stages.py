@@ -20,8 +20,8 @@ from benchmarks.rounds import environment
 
 STAGES = {
     "import": ("importlib._bootstrap:_find_and_load",),
-    "predict": ("tracegrad.pipeline:predict", "tracegrad.pipeline:read_set", "tracegrad.pipeline:effects"),
-    "record": ("tracegrad.pipeline:observe", "tracegrad.recorder:Recorder.recording", "tracegrad.pipeline:_compile"),
+    "predict": ("tracegrad.runs:predict", "tracegrad.runs:read_set", "tracegrad.runs:effects"),
+    "record": ("tracegrad.runs:observe", "tracegrad.recorder:Recorder.recording", "tracegrad.pipeline:_compile"),
     "verify": ("codegen.compiler:_verify",),
     "optimize": ("codegen.compiler:optimize_tree", "codegen.compiler:cut_at_iterations"),
     "schedule": ("codegen.schedule.blocks:schedule",),

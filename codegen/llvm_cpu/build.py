@@ -5,28 +5,27 @@ Texts are compiled in threads (see jobs) while the next ones are written: quickl
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 
 from codegen.cache import Cache
 from codegen.executable import Aliases, Executable, Measured, storage_of_ends
-from codegen.llvm_cpu.blas_panels import multiplier
+from codegen.llvm_cpu.blas import Blas
+from codegen.llvm_cpu.blas_panels import LLVM_TYPES, multiplier
 from codegen.llvm_cpu.drafts import Draft, follow_drafts, replace_drafts
 from codegen.llvm_cpu.emit import emit_kernel
-from codegen.llvm_cpu.encode import encode, unsupported
 from codegen.llvm_cpu.executables import executable, kernel_key, product_key, symbol_of
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, keep
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.loading import Loading, load_kept
-from codegen.llvm_cpu.matmul import own_function
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import runtime
 from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.machine import Machine
-from codegen.schedule.plan import CannotLower, Launch, Matmul, ProgramPlan
+from codegen.schedule.plan import CannotLower, Launch, Matmul, ProgramPlan, Step
 from codegen.source import Source
 
 Emit = Callable[[Kernel, str, Features], str]
@@ -60,15 +59,16 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
     keys = {number: kernel_key(print_kernel(kernel)) for kernel, number in one_of.items()}
     with cache.lock:
         blas = multiplier(host_features())
-        used = dict.fromkeys(own_function(step, blas) for step in steps if isinstance(step, Matmul))
-        products = {name: product_key(name) for name in used if name is not None}
+        products = _own_products([step for step in steps if isinstance(step, Matmul)], blas)
         if not cache.compiles:
             _load_known((*products.values(), *keys.values()), cache)
         loadings = {key: (begun or {}).get(name) or _product(name, cache)
                     for name, key in products.items() if key not in cache.addresses}
         loadings |= {key: _kernel(launched[number], key, cache, emit)
                      for number, key in keys.items() if key not in cache.addresses}
-        base = runtime()                # while what was begun is compiled
+        from codegen.llvm_cpu.encode import encode  # while what was begun is compiled; so is what follows
+
+        base = runtime()
         cache.addresses |= {key: loading.addresses()[symbol_of(key)] for key, loading in loadings.items()}
         drafts = [Draft(key, symbol_of(key), loading.write, loading.level)
                   for key, loading in loadings.items() if loading.write is not None]
@@ -88,6 +88,23 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
         replace_drafts(drafts, cache)
     return executable(plan.inputs, plan.slots, plan.ends, plan.arena_bytes, encoded,
                       Measured(name, lambda: plan, LISTINGS), new, start)
+
+
+def unsupported(step: Step) -> str | None:
+    """Why the driver cannot run `step`, if it cannot."""
+    if isinstance(step, Matmul) and step.dtype not in LLVM_TYPES:
+        return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join(LLVM_TYPES)}"
+    return None
+
+
+def _own_products(steps: Sequence[Matmul], blas: Blas) -> dict[str, str]:
+    """The functions of our own that these call, by name, and their keys."""
+    if not steps:
+        return {}
+    from codegen.llvm_cpu.matmul import own_function
+
+    used = dict.fromkeys(own_function(step, blas) for step in steps)
+    return {name: product_key(name) for name in used if name is not None}
 
 
 def _load_known(keys: Iterable[str], cache: Cache) -> None:

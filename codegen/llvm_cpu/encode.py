@@ -25,7 +25,6 @@ from codegen.ir.dims import number_of
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import matmul
 from codegen.llvm_cpu.blas import Blas
-from codegen.llvm_cpu.blas_panels import LLVM_TYPES
 from codegen.llvm_cpu.control import BlockWriter
 from codegen.llvm_cpu.driver import (
     CHECK,
@@ -53,7 +52,6 @@ from codegen.schedule.plan import (
     Plan,
     PlannedBlock,
     ProgramPlan,
-    Step,
     at_once,
     written,
 )
@@ -197,10 +195,3 @@ def _start(buffer: Buffer) -> int:
 
 def _bytes(buffer: Buffer) -> int:
     return number_of(buffer.size) * DTYPES[buffer.dtype].itemsize
-
-
-def unsupported(step: Step) -> str | None:
-    """Why the driver cannot run `step`, if it cannot."""
-    if isinstance(step, Matmul) and step.dtype not in LLVM_TYPES:
-        return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join(LLVM_TYPES)}"
-    return None

@@ -26,7 +26,7 @@ from tracegrad.dtypes import COMPLEX_NUMBERS
 from tracegrad.functional import clone, convert
 from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
-from tracegrad.source_lines import at_user_line
+from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import write
 
@@ -226,7 +226,9 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
             captured[key] = clone(g) if retained is not None else g
         return g
 
-    watch = None if recorder is None or watched else pause(leaves.values())
+    watch = None
+    if recorder is not None and not watched:
+        watch, recorder.line = pause(leaves.values()), user_line()
     before, GRAD.enabled = GRAD.enabled, create_graph
     try:
         cotangents: dict[int, Tensor] = {}
@@ -242,12 +244,13 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
                 accumulate(leaf, g, create_graph, given_out)
             else:
                 captured[key] = g
+        given_up = [] if retain_graph else [node.free() for node in walked]
     finally:
         GRAD.enabled = before
+        if recorder is not None:
+            recorder.line = None
         resume(watch)
-    if not retain_graph:
-        for node in walked:
-            node.free()
+    del given_up                        # not before: finalizers are the user's
     return [] if targets is None else [captured.get(id(edge_of(t))) for t in targets]
 
 

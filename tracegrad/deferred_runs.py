@@ -50,8 +50,6 @@ class _Once(KnownWork):
 class DeferredRun(Follower):
     """What defers the work of one recorded run, once it has begun; as a context: until the call is over."""
 
-    notes_lines = False                     # the recorder does
-
     def __init__(self) -> None:
         super().__init__(_Once(), longest=sys.maxsize)
         self._saved: list[weakref.ref[Saved]] = []          # to be copied in the end
@@ -79,6 +77,14 @@ class DeferredRun(Follower):
                 a.requires_grad             # noqa: B018 - a Selection becomes a Tensor like others
                 waits = waits or type(a.held) is Pending or a.dtype.kind not in "iub" or a.memory.nbytes >= SMALL
         return super().defer(op, args, attrs, fresh) if waits else None
+
+    def _step(self, running: Running, op: str, args: tuple[Any, ...], places: list[Any], attrs: dict[str, Any],
+              fresh: bool) -> Step:
+        """See Follower._step. No step comes again, so none is looked for."""
+        return running.new_step(op, args, places, attrs, fresh)
+
+    def _add(self, cursor: Step, key: Any, step: Step) -> Step:
+        return step
 
     def surprised(self) -> None:
         """Code is about to run that nothing is known of: be done before it, and defer no more."""

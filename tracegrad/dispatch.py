@@ -127,10 +127,12 @@ class Node:
     def settle(self) -> None:
         """A walk begins: `edges` and `sequence` are what they are now."""
 
-    def free(self) -> None:
-        """Give up the saved values; a node without any stays usable."""
+    def free(self) -> Any:
+        """Give up the saved values, which this returns; a node without any stays usable."""
+        held = self.operands, self.result
         if self.operands is not None and Saved in map(type, (self.result, *self.operands)):
             self.operands = self.result = None
+        return held
 
     def _unpack(self, saved: Any, edge: Node | Tensor | None) -> Any:
         if type(saved) is not Saved:

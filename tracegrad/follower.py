@@ -26,7 +26,7 @@ from tracegrad.dispatch import GRAD, VIEWING, differentiate
 from tracegrad.pending import Pending, defer, put_array, put_pending
 from tracegrad.source_lines import user_line
 from tracegrad.spans import begin, end
-from tracegrad.steps import CAN_REFUSE, Step, input_step, nowhere, op_step
+from tracegrad.steps import CAN_REFUSE, Step, input_step, op_step, with_family
 from tracegrad.tensors import Saved, Tensor
 
 LONGEST = 400
@@ -62,6 +62,13 @@ class Running:
         made = self.follower.defer("reshape", (tensor,), {"shape": tensor.shape}, True)
         return Tensor(tensor.array.copy("C")) if made is None else made
 
+    def new_step(self, op: str, args: tuple[Any, ...], places: list[Any], attrs: dict[str, Any], fresh: bool) -> Step:
+        """A step after the cursor. `places`: those of steps, and anything for a number."""
+        steps = self.steps
+        operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
+        return op_step(self.cursor, op, operands, [steps[place] if type(place) is int else None for place in places],
+                       attrs, fresh)
+
     def is_written(self, tensor: Tensor) -> bool:
         """Is it a Tensor with memory of its own, to be written with this segment?"""
         entry = self.homes.get(id(tensor))
@@ -85,7 +92,6 @@ class Follower:
     """
 
     alone_writes = False
-    notes_lines = True              # do its steps tell the lines that they come from?
 
     def __init__(self, known: KnownWork, longest: int = LONGEST, keeps: bool = True):
         self.known, self._longest, self._keeps = known, longest, keeps
@@ -111,20 +117,14 @@ class Follower:
             if type(x) is not Pending or x.segment is not running or not fresh and id(args[0]) in running.homes:
                 return None                             # a view of an array costs nothing and shares its memory
         places: list[Any] = []
-        numbers = False
         for a in args:
             if isinstance(a, Tensor):
                 pending: Any = a.held
                 known = type(pending) is Pending and pending.segment is running
                 places.append(pending.step.index if known else self._place(running, a))
             else:
-                numbers = True
                 places.append((a if a == a and a else repr(a),))
-        step = running.cursor.after.get((op, fresh, *places, *attrs.items()))
-        if step is None:
-            if numbers:
-                self._lift(running, op, args, places, attrs)
-            step = self._step(running, op, args, places, attrs, fresh)
+        step = self._step(running, op, args, places, attrs, fresh)
         if step.refused:
             return None
         pending = self._advance(running, step)
@@ -155,21 +155,24 @@ class Follower:
     def _step(self, running: Running, op: str, args: tuple[Any, ...], places: list[Any], attrs: dict[str, Any],
               fresh: bool) -> Step:
         """The step after the cursor, known or new."""
-        cursor, key = running.cursor, (op, fresh, *places, *attrs.items())
-        step = cursor.after.get(key)
+        step = running.cursor.after.get((op, fresh, *places, *attrs.items()))
         if step is None:
-            operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
-            steps = [running.steps[place] if type(place) is int else None for place in places]
-            step = self._add(cursor, key, op_step(
-                cursor, op, operands, steps, attrs, fresh, user_line if self.notes_lines else nowhere))
+            if tuple in map(type, places):
+                self._lift(running, op, args, places, attrs)
+            cursor, key = running.cursor, (op, fresh, *places, *attrs.items())
+            step = cursor.after.get(key)
+            if step is None:
+                step = self._add(cursor, key, running.new_step(op, args, places, attrs, fresh))
         return step
 
     def _add(self, cursor: Step, key: Any, step: Step) -> Step:
         """A step that was not known at these sizes."""
         self._new_steps = True
-        if not step.refused and not step.family.is_known:
-            step.family.is_known = True
-            self.known.families += 1
+        if not step.refused:
+            with_family(step, user_line)
+            if not step.family.is_known:
+                step.family.is_known = True
+                self.known.families += 1
         if not self._keeps:
             return step
         self.known.size += 1

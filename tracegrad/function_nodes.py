@@ -96,10 +96,12 @@ class FunctionNode(LinedNode):
         """See Node.freed."""
         return self._saved is None
 
-    def free(self) -> None:
+    def free(self) -> Any:
         """See Node.free."""
-        if self._saved:
+        held = self._saved
+        if held:
             self._saved = None
+        return held
 
     def pull(self, g: Any, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """See Node.pull."""

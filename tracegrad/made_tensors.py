@@ -14,7 +14,7 @@ from tracegrad.made import Made, MadeView
 from tracegrad.pending import layout_of, may_share_memory
 from tracegrad.recorder import Recorder
 from tracegrad.results import Read, Rebuild
-from tracegrad.steps import standard
+from tracegrad.step_types import standard
 from tracegrad.tensors import Tensor
 
 

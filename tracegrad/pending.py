@@ -17,7 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tracegrad.steps import Step, dummy
+from codegen.ir.types import TensorType
+from tracegrad.step_types import dummy
+from tracegrad.steps import Step
 from tracegrad.tensors import Tensor
 
 _PUTTING = threading.RLock()
@@ -50,6 +52,10 @@ class Pending:
     @property
     def dtype(self) -> np.dtype:
         return self.step.dtype
+
+    @property
+    def type(self) -> TensorType:
+        return self.step.type
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -125,7 +131,7 @@ def layout_of(tensor: Tensor) -> tuple[tuple[int, ...] | None, bool]:
     pending: Any = tensor.held
     if type(pending) is not Pending:
         return None if pending.flags.c_contiguous else pending.strides, pending.flags.writeable
-    made = dummy(pending.step)
+    made = dummy(pending.dtype, pending.shape, pending.strides)
     return None if made.flags.c_contiguous else made.strides, pending.step.op != "broadcast"
 
 

@@ -19,9 +19,11 @@ which is an operation once it is used.
 """
 
 
-@struct
+@struct(frozen=False, eq=False)         # quick to make: a run has thousands
 class RecordedOp:
-    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`, weakly?"""
+    """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`, weakly?
+    `type`: what its type rule says, where that was asked.
+    """
 
     op: str
     args: tuple[Key, ...]
@@ -29,6 +31,7 @@ class RecordedOp:
     carries: bool
     line: str | None
     node: weakref.ref[Any] | None = None
+    type: TensorType | None = None
 
     def living(self) -> Any:
         """The node, if there is one and something holds it."""

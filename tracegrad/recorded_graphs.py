@@ -53,7 +53,8 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
         b.line = recorded.line
         args = [value(key) for key in recorded.args]
         attrs = recorded.attrs if in_attrs is None else in_attrs(recorded.attrs)
-        result = b.emit(recorded.op, *args, **attrs)
+        type = recorded.type if sizes is None else None
+        result = b.emit_typed(type, recorded.op, args, attrs) if type else b.emit(recorded.op, *args, **attrs)
         if any(a.id in carrying for a in args):
             if recorded.carries:
                 carrying.add(result.id)

@@ -52,6 +52,7 @@ class Recorder:
     symbols: Symbols | None = None
     selects = True
     outside: Container[int] | None = None
+    line: str | None = None             # the user's, while the library is at work by itself
 
     def __init__(self, strict: bool = False, called_from: CodeType | None = None) -> None:
         self.strict, self.called_from = strict, called_from
@@ -64,7 +65,7 @@ class Recorder:
         self.floats_given: dict[int, tuple[float, Tensor, str | None]] = {}     # to be returned, by id: of what, where
         self.aborts: list[Aborted] = []
         self.callbacks: list[Noted] = []                       # functions that look inside, in order
-        self._fixed: list[bool] = []                           # for each op: does it follow from guards alone?
+        self._fixed: list[bool] = []                           # of the first ops: does it follow from guards alone?
         self._keys: dict[int, tuple[weakref.ref[Tensor | Saved], Key]] = {}    # by id, which others have later on
         self._entered: set[int] = set()                        # the ids of inputs, those that are kept
         self._answered: set[Key] = set()                       # values that Python knows
@@ -314,7 +315,11 @@ class Recorder:
     def is_fixed(self, key: Key) -> bool:
         """Does a value follow from numbers and constants of the run, and from no input?"""
         kind, at = key
-        return kind in ("number", "size") or (self._fixed[at] if kind == "op" else self.inputs[at].frozen is not None)
+        if kind != "op":
+            return kind in ("number", "size") or self.inputs[at].frozen is not None
+        for recorded in self.ops[len(self._fixed):at + 1]:
+            self._fixed.append(all(map(self.is_fixed, recorded.args)))
+        return self._fixed[at]
 
     # ---- inside -------------------------------------------------------------------------------------------
 
@@ -324,8 +329,9 @@ class Recorder:
 
     def _made(self, op: str, keys: tuple[Key, ...], attrs: dict[str, Attr], result: Tensor) -> Key:
         node = None if result.grad_fn is None else weakref.ref(result.grad_fn)
+        type = None if isinstance(result.held, np.ndarray) else result.held.type
         return self._bind(result, self._append(
-            RecordedOp(op, keys, attrs, result.requires_grad, user_line(), node), result))
+            RecordedOp(op, keys, attrs, result.requires_grad, self.line or user_line(), node, type), result))
 
     def _derived(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], line: str | None) -> Key:
         """A value that only a read needs, which eager execution did not compute."""
@@ -344,13 +350,7 @@ class Recorder:
         return is_known
 
     def _append(self, recorded: RecordedOp, result: Tensor | None) -> Key:
-        fixed = True
-        for key in recorded.args:
-            if not self.is_fixed(key):
-                fixed = False
-                break
         self.ops.append(recorded)
-        self._fixed.append(fixed)
         key = "op", len(self.ops) - 1
         if self.symbols is not None:
             self.symbols.made(key, recorded.op, recorded.args, recorded.attrs, result)

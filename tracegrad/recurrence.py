@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from tracegrad.functional import relu, sigmoid, tanh
 from tracegrad.movement import stack
+from tracegrad.outside import pause, resume
 from tracegrad.projections import linear
+from tracegrad.recorder import ACTIVE
 from tracegrad.tensors import Tensor
 
 State = tuple[Tensor, ...]
@@ -48,7 +50,9 @@ def gru_step(from_x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) ->
     return (n + sigmoid(x_z + h_z) * (h - n),)
 
 
-STEPS: dict[str, Callable[[Tensor, State, Tensor, Tensor | None], State]] = {
+Step = Callable[[Tensor, State, Tensor, Tensor | None], State]
+
+STEPS: dict[str, Step] = {
     "RNN_TANH": simple_step, "RNN_RELU": relu_step, "LSTM": lstm_step, "GRU": gru_step}
 """By PyTorch's names of the modes."""
 
@@ -64,8 +68,16 @@ def cell(mode: str, x: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_ih: T
 def sequence(mode: str, xs: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None,
              b_hh: Tensor | None, backwards: bool) -> tuple[Tensor, State]:
     """All steps of xs [t, n, input], `backwards` from the last on: (h after each [t, n, h], the last state)."""
-    step = STEPS[mode]
-    if mode != "GRU" and b_ih is not None and b_hh is not None:     # there b_hh goes into a product
+    watch = None if ACTIVE.get() is None else pause((xs, *state, w_ih, w_hh, b_ih, b_hh))
+    try:
+        return _all_steps(STEPS[mode], xs, state, w_ih, w_hh, b_ih, b_hh, backwards)
+    finally:
+        resume(watch)
+
+
+def _all_steps(step: Step, xs: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None,
+               b_hh: Tensor | None, backwards: bool) -> tuple[Tensor, State]:
+    if step is not gru_step and b_ih is not None and b_hh is not None:      # there b_hh goes into a product
         b_ih, b_hh = b_ih + b_hh, None
     from_xs = linear(xs, w_ih, b_ih)
     order = range(xs.shape[0])

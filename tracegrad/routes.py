@@ -413,11 +413,13 @@ class RouteNode(Node):
     def freed(self) -> bool:
         return self.call.inputs is None
 
-    def free(self) -> None:
+    def free(self) -> Any:
         call = self.call
+        held = call.inputs, call.saved
         call.freed |= call.route.saving(self.output, self._pulled, self._stops)
         if call.route.spent(call.freed):
             call.inputs = call.saved = None
+        return held
 
     def _saved(self, k: int) -> Tensor:
         """A saved value; where derivatives of derivatives are wanted, with its own history."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from codegen.ir.types import TensorType
 from tracegrad.devices import CPU, Device
 from tracegrad.recorder import ACTIVE
 
@@ -37,8 +38,9 @@ _ndarray = np.ndarray
 
 
 class Yet(Protocol):
-    """What stands for an array that is yet to be computed."""
+    """What stands for an array that is yet to be computed. `type`: what the type rule of its op says."""
 
+    type: TensorType
     shape: tuple[int, ...]
     dtype: np.dtype
     ndim: int

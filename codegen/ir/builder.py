@@ -6,7 +6,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from codegen.ir.graph import Attr, Graph, Node
@@ -102,6 +102,11 @@ class Builder:
         except TypeRuleError as error:
             where = f"{self.line}: " if self.line else ""
             raise error.__class__(f"{where}{op}: {error}") from None
+        return self.emit_typed(type, op, args, attrs)
+
+    def emit_typed(self, type: TensorType, op: str, args: Sequence[Value], attrs: Mapping[str, Any]) -> Value:
+        """Add a node of which the type rule is known to say `type`."""
+        names = _NAMES[op]
         ordered = tuple([(name, attrs[name]) for name in names]) if names else ()
         self._nodes.append(Node(op, tuple([a.id for a in args]), ordered, type, self.line))
         return Value(self, len(self._inputs) + len(self._nodes) - 1, type)

@@ -11,9 +11,9 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.ir.types import TensorType
-from codegen.llvm_cpu import build, driver, encode, entry
+from codegen.llvm_cpu import driver, encode, entry
 from codegen.llvm_cpu.blas import OWN
-from codegen.llvm_cpu.build import build
+from codegen.llvm_cpu.build import build, unsupported
 from codegen.llvm_cpu.link import compile_object, link
 from codegen.llvm_cpu.runtime import runtime
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
@@ -233,5 +233,5 @@ def test_a_forked_child_runs(kernels, symbols) -> None:
 
 def test_matmul_of_integers_is_declined() -> None:
     step = Matmul(0, 1, 2, "i32", 1, 2, 2, 2, False, False)
-    assert build.unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
-    assert build.unsupported(Copy(0, 1)) is None
+    assert unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
+    assert unsupported(Copy(0, 1)) is None

@@ -86,7 +86,9 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     batch, m, n, k = step.sizes
     if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
-    rows, columns = panel(batch, m, n, k, _own_cut(m == 1, transpose_a, transpose_b, THREADS.get()))
+    symbol = function_of(m, n, k, step.dtype, host_features())
+    strip = _strip(step.dtype, host_features(), symbol.startswith("gemm_wide"))
+    rows, columns = panel(batch, m, n, k, _own_cut(m == 1, transpose_a, transpose_b, strip, THREADS.get()))
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
@@ -95,7 +97,6 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
         "rows": rows, "columns": columns, "across": across, "panels": across * down,
     }
     literals = tuple([int(value[name]) for name in LITERALS])
-    symbol = function_of(m, n, k, step.dtype, host_features())
     return MatmulLaunch(symbol, batch * across * down, (a, b, step.c), literals)
 
 
@@ -105,20 +106,24 @@ def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
         return f"gemm_row_{dtype}"
     if m < WIDE_ROWS or m * n * k < WIDE_WORK:
         return f"gemm_{dtype}"
-    lanes = features.vector_bytes // DTYPES[dtype].itemsize
-    usual, wide = (tile(features, wide).vectors * lanes for wide in (False, True))
+    usual, wide = (_strip(dtype, features, wide) for wide in (False, True))
     fits = wide != usual and -(-n // wide) * wide <= 1.03 * (-(-n // usual) * usual)
     return f"gemm_{'wide_' if fits else ''}{dtype}"
 
 
+def _strip(dtype: str, features: Features, wide: bool) -> int:
+    """The columns of a strip."""
+    return tile(features, wide).vectors * features.vector_bytes // DTYPES[dtype].itemsize
+
+
 @cache
-def _own_cut(row: bool, transpose_a: bool, transpose_b: bool, threads: int) -> Cut:
+def _own_cut(row: bool, transpose_a: bool, transpose_b: bool, strip: int, threads: int) -> Cut:
     if row:
         return DOTS_CUT if transpose_b else LINES_CUT
     wide = host_features().vector_bytes == 64
     arranged = ARRANGED_WIDE if wide else ARRANGED
     return Cut(
-        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, 32), most=(MOST_ROWS, MOST_COLUMNS),
+        HANDED_WORK, handed=HANDED, least=(12, 32), grain=(12, max(32, strip)), most=(MOST_ROWS, MOST_COLUMNS),
         of_a=arranged["transposed" if transpose_a else "read"],
         of_b=arranged["transposed" if transpose_b else "copied"],
         of_end=END_WIDE if wide else 0.0, threads=(max(2, threads),) if wide else (2, 4))

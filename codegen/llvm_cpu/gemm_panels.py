@@ -32,7 +32,8 @@ class Tile:
     """What is held in registers at once, and how deep a stretch of terms is.
 
     rows of c; few: those of the smaller block that takes what is left; vectors: the width of a strip. terms: the most
-    of a stretch; with AVX2 a strip of it is 16 KB, so that half of the first cache is left for the rows that pass by.
+    of a stretch, a multiple of 16, so that whole squares of it fit where it is arranged; with AVX2 a strip of it is 16
+    KB, so that half of the first cache is left for the rows that pass by.
     """
 
     rows: int
@@ -50,7 +51,7 @@ def tile(features: Features, wide: bool = False) -> Tile:
     of the first cache, and strips twice as deep as it is come from the second in time, with half of the stretches.
     """
     if features.vector_bytes == 64:
-        return Tile(6, 3, 4, 520) if wide else Tile(12, 4, 2, 272)
+        return Tile(6, 3, 4, 528) if wide else Tile(12, 4, 2, 272)
     return Tile(3, 2, 4, 136) if wide and features.fma else Tile(6, 4, 2, 272)
 
 

@@ -19,7 +19,7 @@ from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
 from codegen.llvm_cpu.gemm import emit_gemm
-from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS
+from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, tile
 from codegen.llvm_cpu.link import PLAIN, assembly, compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
 from codegen.schedule.blocks import program_of_plan
@@ -236,6 +236,14 @@ def test_who_multiplies() -> None:
     assert not matmul.by_blas(large, OWN)
 
 
+@pytest.mark.parametrize("features", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("wide", [False, True])
+def test_stretches_are_of_whole_squares(features: Features, wide: bool) -> None:
+    """Each multiple of a square of terms, up to the most, fits where operands are arranged."""
+    assert tile(features, wide).terms % 16 == 0 or features.vector_bytes < 64
+    assert tile(features, wide).terms % 8 == 0
+
+
 @pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.skipif(host_features().vector_bytes < 32, reason="the registers of AVX2, or of AVX-512")
@@ -286,7 +294,8 @@ def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> 
 
 @pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), TURNS)
-@pytest.mark.parametrize("shape", [(64, 512, 784), (300, 310, 400), (65, 97, 137), (17, 33, 545)], ids=str)
+@pytest.mark.parametrize("shape", [(64, 512, 784), (300, 310, 400), (65, 97, 137), (17, 33, 545), (20, 260, 1040)],
+                         ids=str)
 @pytest.mark.parametrize("features", [AVX2, AVX512], ids=["AVX2", "AVX-512"])
 def test_wide_strips_give_the_same_bits(dtype: str, shape: tuple[int, int, int], transpose_a: bool,
                                         transpose_b: bool, features: Features) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README, *PAGES = ((ROOT / name).read_text(encoding="utf-8") for name in (
-    "README.md", "docs/tracing.md", "docs/debugging.md", "docs/explaining.md", "docs/profiling.md"))
+    "README.md", "docs/tracing.md", "docs/debugging.md", "docs/explaining.md", "docs/profiling.md",
+    "docs/func.md"))
 
 
 def blocks(language: str, page: str = README) -> list[str]:

@@ -438,9 +438,9 @@ pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), f
 
 from tracegrad import data, debug, fft, linalg, nn, ops, optim  # noqa: E402
 
-cross, cholesky_solve = linalg.cross, linalg.cholesky_solve
+cross, cholesky_solve, vmap = linalg.cross, linalg.cholesky_solve, func.vmap
 
-ABSENT = frozenset({"vmap", "checkpoint"})
+ABSENT = frozenset({"checkpoint"})
 """Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
 
 

@@ -35,11 +35,12 @@ from tracegrad.differentiated import (
 from tracegrad.dtypes import INEXACT
 from tracegrad.levels import Level
 from tracegrad.manipulation import moveaxis
-from tracegrad.movement import reshape, stack
+from tracegrad.movement import reshape
 from tracegrad.pytrees import tree_unflatten
 from tracegrad.source_lines import at_user_line
 from tracegrad.swapped import functional_call  # noqa: F401 - a public name
 from tracegrad.tensors import Tensor
+from tracegrad.vectorization import vmap
 
 
 def _value_and_grad(name: str, func: Callable, argnums: Argnums, has_aux: bool, args: tuple[Any, ...],
@@ -181,11 +182,10 @@ def jvp(func: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_
     return (out, push(*tangents), aux) if has_aux else (out, push(*tangents))
 
 
-def _each(function: Callable[[Tensor], list[Tensor]], like: Tensor) -> list[Tensor]:
+def _each(function: Callable[[Tensor], list[Tensor]], like: Tensor, chunk_size: int | None) -> list[Tensor]:
     """`function` of every tensor like this that is 1 at one place and 0 elsewhere, along a new first axis."""
     basis = reshape(eye(like.size, dtype=like.dtype), (like.size, *like.shape))
-    rows = [function(basis[k]) for k in range(like.size)]
-    return [stack(column) for column in zip(*rows)]
+    return vmap(function, chunk_size=chunk_size)(basis)
 
 
 def jacrev(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None) -> Callable:
@@ -208,7 +208,7 @@ def jacrev(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, chunk
             all_real("jacrev", [*leaves, *by.aliases])
             blocks = []
             for y in leaves:
-                rows = _each(lambda v: level.pull([(y, v)], by.aliases), y)     # noqa: B023 - called at once
+                rows = _each(lambda v: level.pull([(y, v)], by.aliases), y, chunk_size)  # noqa: B023 - called at once
                 block = by.like([reshape(r, (*y.shape, *x.shape)) for r, x in zip(rows, by.aliases)])
                 blocks.append(block[0] if isinstance(argnums, int) else block)
             return _jacobian(level, tree_unflatten(structure, blocks), aux, has_aux)
@@ -232,7 +232,7 @@ def jacfwd(func: Callable, argnums: Argnums = 0, has_aux: bool = False, *, chunk
             all_real("jacfwd", [*leaves, *by.aliases])
             push = _pushing(level, leaves, by)
             zeros = [zeros_like(x) for x in by.aliases]
-            columns = [_each(lambda v: push([*zeros[:k], v, *zeros[k + 1:]]), x)    # noqa: B023 - called at once
+            columns = [_each(lambda v: push([*zeros[:k], v, *zeros[k + 1:]]), x, chunk_size)  # noqa: B023
                        for k, x in enumerate(by.aliases)]
             blocks = []
             for j, y in enumerate(leaves):

@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from math import prod
 
 import numpy as np
@@ -26,6 +27,9 @@ from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 from tracegrad.writes import write
+
+DRAWS: ContextVar[Callable[[Generator, tuple[int, ...]], Tensor] | None] = ContextVar("tracegrad_draws", default=None)
+"""What is asked for words instead of the generators, in this context."""
 
 
 class Generator:
@@ -58,10 +62,12 @@ class Generator:
 
     def bits(self, shape: tuple[int, ...]) -> Tensor:
         """u32 words, all values equally likely."""
+        elsewhere = DRAWS.get()
+        if elsewhere is not None:
+            return elsewhere(self, shape)
         drawn = dispatch("random_bits", self.key, self.counter, shape=shape)
         write(self.counter, dispatch("add", self.counter, (prod(shape) + 3) // 4))
         return drawn
-
 
     def get_state(self) -> Tensor:
         """Where the stream is, as a Tensor to give to `set_state`: u64[2], key and counter."""

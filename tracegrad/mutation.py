@@ -82,6 +82,8 @@ def rebind(target: Tensor, value: Tensor, differentiated: bool, recorder: Record
         which = "a leaf" if own is target else "a view of a leaf"
         raise RuntimeError(at_user_line(
             f"in place: {which} that requires grad is written to; do it under tg.no_grad()"))
+    if recorder is not None:
+        recorder.will_write(root)
     store(target, value)
     if recorder is not None:
         recorder.key(own)                       # what it is on entry, before it gets a history

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from codegen.ir.structs import struct
@@ -132,15 +132,16 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
         ([1, 2], {'a': 10, 'b': (20, None)})
     """
     leaves: list[Any] = []
+    return leaves, _structure_of(tree, is_leaf, leaves)
 
-    def structure_of(tree: Any) -> Structure:
-        node = None if is_leaf is not None and is_leaf(tree) else opened(tree)
-        if node is None:
-            leaves.append(tree)
-            return LEAF
-        return Structure(node.aux, node.make, tuple(structure_of(child) for child in node.children))
 
-    return leaves, structure_of(tree)
+def _structure_of(tree: Any, is_leaf: Callable[[Any], bool] | None, leaves: list[Any]) -> Structure:
+    """Its structure; its leaves are appended. (A function inside another that calls itself would keep them alive.)"""
+    node = None if is_leaf is not None and is_leaf(tree) else opened(tree)
+    if node is None:
+        leaves.append(tree)
+        return LEAF
+    return Structure(node.aux, node.make, tuple(_structure_of(child, is_leaf, leaves) for child in node.children))
 
 
 def tree_unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
@@ -148,14 +149,13 @@ def tree_unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
     given = list(leaves)
     if len(given) != structure.num_leaves:
         raise ValueError(f"tree_unflatten: {len(given)} leaves for a structure of {structure.num_leaves}")
-    rest = iter(given)
+    return _built(structure, iter(given))
 
-    def built(structure: Structure) -> Any:
-        if structure.make is None:
-            return next(rest)
-        return structure.make(structure.aux, [built(child) for child in structure.children])
 
-    return built(structure)
+def _built(structure: Structure, rest: Iterator[Any]) -> Any:
+    if structure.make is None:
+        return next(rest)
+    return structure.make(structure.aux, [_built(child, rest) for child in structure.children])
 
 
 def tree_leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:

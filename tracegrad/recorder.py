@@ -103,6 +103,9 @@ class Recorder:
             keys = self._operands(op, args)
             self.symbols.made(("op", len(self.ops)), op, keys, attrs, result)
 
+    def will_write(self, target: Tensor) -> None:
+        """The memory of `target` is about to be written in place."""
+
     def record_write(self, target: Tensor, value: Tensor) -> None:
         """`target` was overwritten in place with what `value` holds."""
         self.key(target)

@@ -1,0 +1,171 @@
+"""A run of a function on one example of many, recorded for itself: the graph of it is then what all examples do.
+
+    with within((ACTIVE, recorder), ...): f(example)      recorder.graph(...)          PerExample, raised: there is none
+
+1. A run is given up, by raising, before it has an effect that the graph of it has not: before it reads a value that
+   another example may have otherwise, and before it writes to memory that it did not make.
+2. What was recorded around it sees nothing of it but the words that it drew.
+3. The operations of the run are differentiated as far as its examples are, so that the graph has `detach` where
+   differentiation ends. Histories that begin in the run, as those of transforms inside of it, end in it.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tracegrad.aborts import Abort
+from tracegrad.autodiff import edge_of, history
+from tracegrad.dispatch import FOLLOWER, next_sequence
+from tracegrad.generators import DRAWS, Generator
+from tracegrad.levels import Alias
+from tracegrad.recorder import ACTIVE, Recorder
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Saved, Tensor
+
+
+class PerExample(BaseException):
+    """The function is to run for each example: what it does is not the same operations for all."""
+
+
+class ExampleRecorder(Recorder):
+    """Records the run; whatever it could not record raises PerExample, and is noted: the function may catch that."""
+
+    selects = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began, self._around = next_sequence(), ACTIVE.get()
+        self.given_up = False
+
+    def _give_up(self, why: str) -> NoReturn:
+        self.given_up = True
+        raise PerExample(why)
+
+    def abort(self, reason: Abort, detail: str, line: str | None = None) -> None:
+        self._give_up(detail)
+
+    def refuse(self, what: str) -> None:
+        self._give_up(what)
+
+    def _answer(self, *read: Any) -> None:
+        self._give_up("Python reads a value")
+
+    def record_same(self, saved: Saved, tensor: Tensor) -> None:
+        if self._around is not None and not self.knows(saved):
+            self._around.record_same(saved, tensor)         # what a backward of before the run reads again
+        super().record_same(saved, tensor)
+
+    def will_write(self, target: Tensor) -> None:
+        if not self.made(target):
+            self._give_up("a write in place to a tensor that the function did not make")
+
+    def read_grad(self, tensor: Tensor) -> None:
+        if not self.made(tensor):
+            self._give_up("it reads the grad of a tensor that it did not make")
+
+    def write_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
+        if not self.made(tensor):
+            self._give_up("it sets the grad of a tensor that it did not make")
+
+    def hand_out(self, tensor: Tensor) -> None:
+        self._give_up("memory of a tensor is handed out")
+
+    def record_function(self, node: Any, outputs: Sequence[Tensor]) -> None:
+        if self._leads_out(outputs):
+            self._give_up("a custom function is differentiated from outside")
+        super().record_function(node, outputs)
+
+    def _leads_out(self, tensors: Sequence[Tensor]) -> bool:
+        """Do histories of these lead to what was there before the run, or to its examples?"""
+        for node in history([edge_of(t) for t in tensors if t.requires_grad]):
+            if any(isinstance(e, Tensor) for e in node.edges):
+                return True
+            if type(node) is Alias and node.edges[0] is None and node.sequence < self._began:
+                return True
+        return False
+
+    def nodes(self) -> Any:
+        """What is differentiated in the run may have been done before: what it saved enters like anything else."""
+        return _EVERYTHING
+
+    def escaped(self, known: Sequence[Tensor]) -> bool:
+        """Does anything hold a tensor that the run made, but for the tensors `known` and what they are views of?"""
+        held = {id(t) for t in known}
+        for t in known:
+            while t.view_of is not None and (parent := t.view_of.parent) is not None:
+                held.add(id(parent))
+                t = parent
+        living = [reference() for reference, _ in self._keys.values()]
+        return any(isinstance(t, Tensor) and self.made(t) and id(t) not in held for t in living)
+
+
+class _Everything:
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
+
+
+def within(*settings: tuple[ContextVar, Any]) -> _Within:
+    """A context manager: context variables have these values inside."""
+    return _Within(settings)
+
+
+class _Within:
+    def __init__(self, settings: Sequence[tuple[ContextVar, Any]]):
+        self._settings, self._tokens = settings, list[Any]()
+
+    def __enter__(self) -> None:
+        self._tokens = [variable.set(value) for variable, value in self._settings]
+
+    def __exit__(self, *exception: object) -> None:
+        for (variable, _), token in zip(self._settings, self._tokens):
+            variable.reset(token)
+
+
+class Draws:
+    """What gives random words to a function of examples. `mode`: "error", "different" or "same".
+
+    In a run on one example of `count` all words are drawn at once, as who is around the run draws. Where the function
+    runs for each example (`count` None) it draws by itself; `next_example` says that another begins.
+    """
+
+    def __init__(self, mode: str, count: int | None):
+        self.mode, self.count = mode, count
+        self.words: list[tuple[Tensor, Tensor]] = []        # what one example has, what all have
+        self._around = (DRAWS, DRAWS.get()), (ACTIVE, ACTIVE.get()), (FOLLOWER, FOLLOWER.get())
+        self._first: list[Tensor] = []                      # what the first example drew
+        self._place: int | None = None                      # how many of these the present one has had
+
+    def next_example(self) -> None:
+        """The function is about to run again."""
+        self._place = 0
+
+    def __call__(self, generator: Generator, shape: tuple[int, ...]) -> Tensor:
+        if self.mode == "error":
+            raise RuntimeError(at_user_line(
+                "vmap: the function draws random numbers: randomness='different' draws for each example, 'same' once"))
+        if self.mode == "same" and self._place is not None:
+            return self._drawn_before(generator, shape)
+        several = self.mode == "different" and self.count is not None
+        with within(*self._around):
+            drawn = generator.bits((self.count, *shape) if several else shape)      # type: ignore[arg-type]
+        if not several:
+            self._first.append(drawn)
+            return drawn
+        one = Tensor(np.array(drawn.memory[0]) if self.count else np.zeros(shape, drawn.dtype))
+        self.words.append((one, drawn))
+        return one
+
+    def _drawn_before(self, generator: Generator, shape: tuple[int, ...]) -> Tensor:
+        assert self._place is not None
+        found = self._first[self._place] if self._place < len(self._first) else None
+        self._place += 1
+        if found is None or found.shape != shape:
+            raise RuntimeError(at_user_line(
+                "vmap: randomness='same', and one example draws other random numbers than the first: draw outside"))
+        return found

@@ -16,6 +16,8 @@ from tracegrad.purity.classes import mro, namespace
 from tracegrad.purity.dict_versions import version
 from tracegrad.purity.part import Child
 
+_OUTSIDE = frozenset({".__name__", ".__qualname__", ".__doc__", ".__module__"})
+
 
 class Entry(NamedTuple):
     """One object of a snapshot: what it was made of, and its whole namespace, before the run."""
@@ -32,17 +34,17 @@ class Stamps:
     """The versions of the namespaces that functions, classes and modules of a snapshot were read from."""
 
     def __init__(self, snapshot: Iterable[Entry]):
-        self._numbers: dict[int, tuple[Any, int]] = {}              # by id of the namespace
+        self._numbers: dict[int, tuple[Any, int]] = {}              # by id of the namespace, or of the class
         self._mros: dict[int, tuple[type, ...]] = {}                # by id of the class
         for entry in snapshot:
             if issubclass(type(entry.object), type):
                 self._mros[id(entry.object)] = mro(entry.object)
-            for space in _namespaces(entry):
-                if id(space) not in self._numbers and (number := version(space)) is not None:
-                    self._numbers[id(space)] = number, number.value
+            for key, space in _namespaces(entry):
+                if key not in self._numbers and (number := version(space)) is not None:
+                    self._numbers[key] = number, number.value
 
     def unchanged(self) -> frozenset[int]:
-        """The ids of the namespaces that nothing has changed."""
+        """The ids of the namespaces, or of their classes, that nothing has changed."""
         return frozenset(key for key, (number, before) in self._numbers.items() if number.value == before)
 
     def is_untouched(self, entry: Entry, unchanged: frozenset[int]) -> bool:
@@ -51,12 +53,12 @@ class Stamps:
         if type(o) is FunctionType:
             return not (entry.names or o.__dict__) and all(
                 _from(child, unchanged) or type(child.value) is CellType or child.value is _default(o, child)
-                for child in entry.children)
+                or _is_own(o, child) for child in entry.children)
         if type(o) is ModuleType:
             return id(o.__dict__) in unchanged
         return (id(o) in self._mros and mro(o) is self._mros[id(o)]
-                and all(id(space) in unchanged for space in _namespaces(entry))
-                and all(_from(child, unchanged) for child in entry.children))
+                and all(key in unchanged for key, _ in _namespaces(entry))
+                and all(_from(child, unchanged) or _is_own(o, child) for child in entry.children))
 
 
 def _from(child: Child, unchanged: frozenset[int]) -> bool:
@@ -64,7 +66,7 @@ def _from(child: Child, unchanged: frozenset[int]) -> bool:
     once = child.once
     if type(once) is not tuple or once[0] not in ("global", "entry", "import"):
         return False
-    return id(sys.modules if once[0] == "import" else child.constants[0]) in unchanged
+    return (id(sys.modules) if once[0] == "import" else once[1]) in unchanged
 
 
 def _default(f: FunctionType, child: Child) -> Any:
@@ -72,16 +74,22 @@ def _default(f: FunctionType, child: Child) -> Any:
     return {".__defaults__": f.__defaults__, ".__kwdefaults__": f.__kwdefaults__}.get(child.route, child)
 
 
-def _namespaces(entry: Entry) -> Iterator[Mapping[str, Any]]:
-    """Those that an entry was read from, if it is one of the kinds that are mostly left alone."""
+def _is_own(o: Any, child: Child) -> bool:
+    """Is it what a function or a class has outside of its namespace, and what that was?"""
+    return child.route in _OUTSIDE and getattr(o, child.route[1:], None) is child.value
+
+
+def _namespaces(entry: Entry) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Those that an entry was read from, if it is one of the kinds that are mostly left alone, and their ids; instead
+    of that of a class's, which is another object each time it is asked for, that of the class."""
     o = entry.object
     if type(o) is FunctionType:
-        yield sys.modules
-        yield o.__globals__
+        yield id(sys.modules), sys.modules
+        yield id(o.__globals__), o.__globals__
         for child in entry.children:
             if type(child.once) is tuple and child.once[0] == "global":
-                yield child.constants[0]
+                yield id(child.constants[0]), child.constants[0]
     elif type(o) is ModuleType:
-        yield o.__dict__
+        yield id(o.__dict__), o.__dict__
     elif issubclass(type(o), type):
-        yield from map(namespace, mro(o))
+        yield from ((id(k), namespace(k)) for k in mro(o))

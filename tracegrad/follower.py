@@ -65,9 +65,10 @@ class Running:
     def new_step(self, op: str, args: tuple[Any, ...], places: list[Any], attrs: dict[str, Any], fresh: bool) -> Step:
         """A step after the cursor. `places`: those of steps, and anything for a number."""
         steps = self.steps
-        operands = [place if type(place) is int else (a,) for place, a in zip(places, args)]
-        return op_step(self.cursor, op, operands, [steps[place] if type(place) is int else None for place in places],
-                       attrs, fresh)
+        operands = [steps[place] if type(place) is int else None for place in places]
+        if None in operands:
+            places = [place if type(place) is int else (a,) for place, a in zip(places, args)]
+        return op_step(self.cursor, op, places, operands, attrs, fresh)
 
     def is_written(self, tensor: Tensor) -> bool:
         """Is it a Tensor with memory of its own, to be written with this segment?"""

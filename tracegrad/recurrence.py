@@ -13,6 +13,7 @@ from tracegrad.movement import stack
 from tracegrad.outside import pause, resume
 from tracegrad.projections import linear
 from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import user_line
 from tracegrad.tensors import Tensor
 
 State = tuple[Tensor, ...]
@@ -68,10 +69,14 @@ def cell(mode: str, x: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_ih: T
 def sequence(mode: str, xs: Tensor, state: State, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None,
              b_hh: Tensor | None, backwards: bool) -> tuple[Tensor, State]:
     """All steps of xs [t, n, input], `backwards` from the last on: (h after each [t, n, h], the last state)."""
-    watch = None if ACTIVE.get() is None else pause((xs, *state, w_ih, w_hh, b_ih, b_hh))
+    recorder, watch = ACTIVE.get(), None
+    if recorder is not None:
+        watch, recorder.line = pause((xs, *state, w_ih, w_hh, b_ih, b_hh)), user_line()
     try:
         return _all_steps(STEPS[mode], xs, state, w_ih, w_hh, b_ih, b_hh, backwards)
     finally:
+        if recorder is not None:
+            recorder.line = None
         resume(watch)
 
 

@@ -9,8 +9,9 @@ The caller publishes a launch, works on it itself like any helper, and waits for
       claim a unit, run it, done += 1; until none     spin a while, sleep
       wait until done == units
 
-1. A unit is claimed by compare-and-swap on the ticket (launch number, units, next unit), so a helper that slept
-   through a launch can claim nothing of it: its number has changed.
+1. A unit is claimed by compare-and-swap on the ticket (launch number, the units that are left), so a helper that slept
+   through a launch can claim nothing of it: its number has changed. The caller claims the first that is left, helpers
+   the last, so that what one launch wrote is read by the same processor in the next, whose caches have it.
 2. The caller waits for claimed units only, never for a helper to show up. Where helpers do not exist (in a forked
    child, or when none could be started) the caller runs everything itself.
 3. One launch at a time uses the pool; a second caller at once runs its launch alone.
@@ -67,7 +68,7 @@ _POOL = Template("""
   i32,          ;  0 published: how many launches there were; idle helpers sleep on it
   i32,          ;  1 sleepers: how many helpers sleep, or are about to
   [30 x i32],
-  i64,          ;  3 ticket: launch number << 40 | units << 20 | next unit
+  i64,          ;  3 ticket: launch number << 40 | end of the units that are left << 20 | the first of them
   [15 x i64],
   i32,          ;  5 done: completed units of the launch; the caller sleeps on it
   i32,          ;  6 waiting: the caller sleeps, or is about to
@@ -80,7 +81,8 @@ _POOL = Template("""
   i32,          ; 13 helpers: how many may take part
   i32,          ; 14 started: how many exist
   i32,          ; 15 busy: a launch is under way
-  [$slots x i32] ; 16 the thread number of each helper once it has begun; the last slot is for those beyond
+  i32,          ; 16 units of the launch
+  [$slots x i32] ; 17 the thread number of each helper once it has begun; the last slot is for those beyond
 }
 @pool = internal global %pool zeroinitializer, align 128
 @published = internal alias i32, ptr @pool
@@ -96,6 +98,7 @@ _POOL = Template("""
 @helpers = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 13)
 @started = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 14)
 @busy = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 15)
+@units = internal alias i32, getelementptr (%pool, ptr @pool, i64 0, i32 16)
 
 declare i64 @syscall(i64, ...)
 declare i32 @sched_getcpu()
@@ -124,20 +127,23 @@ define internal void @wake(ptr %word, i32 %count) nounwind {
   ret void
 }
 
-; claim and run units of the published launch until none is left
-define internal void @drain() nounwind {
+; claim and run units of the published launch until none is left, the last ones first or the first ones
+define internal void @drain(i1 %last.first) nounwind {
 entry:
   %first = load atomic i64, ptr @ticket acquire, align 8
   br label %look
 look:
   %ticket.seen = phi i64 [ %first, %entry ], [ %ticket.now, %claim ], [ %ticket.again, %finished ]
-  %unit = and i64 %ticket.seen, 1048575
+  %lowest = and i64 %ticket.seen, 1048575
   %above = lshr i64 %ticket.seen, 20
-  %units = and i64 %above, 1048575
-  %left = icmp ult i64 %unit, %units
+  %end.of.left = and i64 %above, 1048575
+  %left = icmp ult i64 %lowest, %end.of.left
   br i1 %left, label %claim, label %out
 claim:
-  %ticket.next = add i64 %ticket.seen, 1
+  %highest = sub i64 %end.of.left, 1
+  %unit = select i1 %last.first, i64 %highest, i64 %lowest
+  %claimed = select i1 %last.first, i64 -1048576, i64 1
+  %ticket.next = add i64 %ticket.seen, %claimed
   %swap = cmpxchg ptr @ticket, i64 %ticket.seen, i64 %ticket.next acq_rel acquire, align 8
   %ticket.now = extractvalue { i64, i1 } %swap, 0
   %mine = extractvalue { i64, i1 } %swap, 1
@@ -148,13 +154,13 @@ run:                                  ; from here until done counts the unit, th
   %failed = load ptr, ptr @pool.failed
   %chunks = load i64, ptr @pool.chunks
   %in.unit = load i64, ptr @span
+  %units.all = load i32, ptr @units
   %begin = mul i64 %unit, %in.unit
   %end.whole = add i64 %begin, %in.unit
   %end = call i64 @llvm.umin.i64(i64 %end.whole, i64 %chunks)
   call void %kernel(ptr %buffers, i64 %begin, i64 %end, ptr %failed)
   %done.before = atomicrmw add ptr @done, i32 1 seq_cst, align 4
   %done.now = add i32 %done.before, 1
-  %units.all = trunc i64 %units to i32
   %last = icmp eq i32 %done.now, %units.all
   br i1 %last, label %tell, label %finished
 tell:
@@ -179,7 +185,7 @@ entry:
   %thread.wide = call i64 (i64, ...) @syscall(i64 $gettid)
   %thread = trunc i64 %thread.wide to i32
   %place = call i64 @llvm.umin.i64(i64 %number.wide, i64 $placed)
-  %thread.at = getelementptr %pool, ptr @pool, i64 0, i32 16, i64 %place
+  %thread.at = getelementptr %pool, ptr @pool, i64 0, i32 17, i64 %place
   store atomic i32 %thread, ptr %thread.at seq_cst, align 4
   br label %top
 top:
@@ -188,7 +194,7 @@ top:
   %wanted = icmp ult i32 %number, %allowed
   br i1 %wanted, label %work, label %sleep
 work:
-  call void @drain()
+  call void @drain(i1 true)
   br label %spin
 spin:
   %count = phi i32 [ 0, %work ], [ %count.next, %pause ]
@@ -229,7 +235,7 @@ check:
 create:
   %wide = zext i32 %number to i64
   %place = call i64 @llvm.umin.i64(i64 %wide, i64 $placed)
-  %thread.at = getelementptr %pool, ptr @pool, i64 0, i32 16, i64 %place
+  %thread.at = getelementptr %pool, ptr @pool, i64 0, i32 17, i64 %place
   store atomic i32 0, ptr %thread.at seq_cst, align 4
   %argument = inttoptr i64 %wide to ptr
   %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @helper, ptr %argument)
@@ -262,7 +268,7 @@ check:
   br i1 %left, label %look, label %out
 look:
   %next = add i64 %number, 1
-  %thread.at = getelementptr %pool, ptr @pool, i64 0, i32 16, i64 %number
+  %thread.at = getelementptr %pool, ptr @pool, i64 0, i32 17, i64 %number
   %thread = load atomic i32, ptr %thread.at monotonic, align 4
   %begun = icmp ne i32 %thread, 0     ; 0 would be this thread
   br i1 %begun, label %place, label %passed
@@ -343,6 +349,8 @@ publish:
   store ptr %failed, ptr @pool.failed
   store i64 %chunks, ptr @pool.chunks
   store i64 %in.unit, ptr @span
+  %units.all = trunc i64 %units to i32
+  store i32 %units.all, ptr @units
   store atomic i32 0, ptr @done monotonic, align 4
   %old = load atomic i64, ptr @ticket monotonic, align 8
   %launch.old = lshr i64 %old, 40
@@ -364,8 +372,7 @@ wake.helpers:                         ; all, if there are some that may not take
   call void @wake_apart(i32 %count)
   br label %work
 work:
-  call void @drain()
-  %units.all = trunc i64 %units to i32
+  call void @drain(i1 false)
   br label %spin
 spin:
   %spins = phi i32 [ 0, %work ], [ %spins.next, %again ]

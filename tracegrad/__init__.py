@@ -38,6 +38,7 @@ from tracegrad.activations import (
 )
 from tracegrad.audits import AuditFailed
 from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
+from tracegrad.checkpointing import checkpoint
 from tracegrad.classification import (
     allclose,
     isclose,
@@ -439,12 +440,3 @@ pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), f
 from tracegrad import data, debug, fft, linalg, nn, ops, optim  # noqa: E402
 
 cross, cholesky_solve, vmap = linalg.cross, linalg.cholesky_solve, func.vmap
-
-ABSENT = frozenset({"checkpoint"})
-"""Names that users of NumPy or PyTorch look for here, and that tracegrad does not have yet."""
-
-
-def __getattr__(name: str) -> None:
-    if name in ABSENT:
-        raise AttributeError(f"tracegrad has no {name} yet")
-    raise AttributeError(f"module 'tracegrad' has no attribute {name!r}")

@@ -15,7 +15,9 @@ from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import INEXACT, complex128, float64
 from tracegrad.functional import sum
 from tracegrad.functions import Function, once_differentiable  # noqa: F401 - public names
+from tracegrad.packing import saved_tensors_hooks  # noqa: F401 - public names
 from tracegrad.registered_ops import custom_op, register_function  # noqa: F401 - public names
+from tracegrad.saved_bytes import saved_bytes  # noqa: F401 - public names
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

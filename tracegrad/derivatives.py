@@ -189,6 +189,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "floor_div": (flat, lambda g, y, a, b: flat(g, y, b)),
     "rem": (lambda g, y, a, b: g, remainder_rule),
     "fmod": (lambda g, y, a, b: g, remainder_rule),
+    "after": (lambda g, y, x, t: g, None),
     "copysign": (lambda g, y, a, b: g * (a.emit("sign") * y.emit("sign")), None),
     "nextafter": (lambda g, y, a, b: g, None),
     "where": (None, lambda g, y, c, a, b: choose(c, g, zero(g)), lambda g, y, c, a, b: choose(c, zero(g), g)),

@@ -60,10 +60,13 @@ FOLLOWER: ContextVar[Any] = ContextVar("tracegrad_follower", default=None)
 
 
 class GradMode(threading.local):
-    """Are operations differentiated in this thread? `anomaly`: what is told of each, if anything (see anomaly.py)."""
+    """Are operations differentiated in this thread? `anomaly`: what is told of each, if anything (see anomaly.py).
+    `packing`: what keeps the values that they save, if not they themselves (see packing.py).
+    """
 
     enabled = True
     anomaly: Any = None
+    packing: Any = None
 
 
 GRAD = GradMode()
@@ -120,6 +123,10 @@ class Node:
             rule = rules[k]
             assert rule is not None
             yield id(self.edges[k]), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
+
+    def kept(self) -> Iterator[Any]:
+        """What it keeps for backward: Saved values, Tensors, arrays, and what stands for such."""
+        return (kept for kept in (*(self.operands or ()), self.result) if type(kept) is not Like)
 
     def watch(self) -> None:
         """Somebody wants to know the cotangent that arrives here."""
@@ -302,16 +309,17 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
     if used is None:
         used = _USED[op, wanted, kind] = used_values(op, wanted, args, attrs, result)
     operands = []
+    packing = GRAD.packing
+    save = Tensor.save if packing is None else packing.save
     for k, a in enumerate(args):
         if isinstance(a, Tensor):
-            operands.append(a.save() if used[k] else Like(a.shape, a.dtype, a.by_columns))
+            operands.append(save(a) if used[k] else Like(a.shape, a.dtype, a.by_columns))
         else:
             operands.append(a)
     result.requires_grad = True
-    make = Node if GRAD.anomaly is None else LinedNode
-    node = make(op, attrs, tuple(edges), tuple(operands), None)
-    node.result = result.save() if used[-1] else Like(result.shape, result.dtype)
-    result.grad_fn = node
+    make = packing.node if packing is not None else Node if GRAD.anomaly is None else LinedNode
+    node = result.grad_fn = make(op, attrs, tuple(edges), tuple(operands), None)
+    node.result = save(result) if used[-1] else Like(result.shape, result.dtype)
 
 
 _USED: dict[tuple[str, int, str], tuple[bool, ...]] = {}

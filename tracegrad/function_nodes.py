@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from tracegrad.creation import zeros
-from tracegrad.dispatch import Like, LinedNode, Node
+from tracegrad.dispatch import GRAD, Like, LinedNode, Node
 from tracegrad.dtypes import INEXACT
+from tracegrad.packing import Packed, with_history
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
@@ -56,14 +57,15 @@ class Cotangents:
 class FunctionNode(LinedNode):
     """One call of a custom function: `edges` has one for each argument, `outputs` the types of what it returned."""
 
-    __slots__ = ("call", "outputs", "only", "_saved")
+    __slots__ = ("call", "outputs", "only", "_saved", "_g")
 
     runs_python = True
 
     def __init__(self, call: Call, edges: tuple[Edge, ...], outputs: tuple[Like | None, ...], only: int | None):
         super().__init__(call.name, {}, edges, None, None)
         self.call, self.outputs, self.only = call, outputs, only
-        self._saved: list[tuple[Saved, Edge | int] | None] | None = []
+        self._saved: list[tuple[Saved | Packed, Edge | int] | None] | None = []
+        self._g: Tensor | None = None               # a cotangent that arrived, while backward runs
 
     def save(self, tensors: Sequence[Tensor | None], results: Sequence[Any]) -> None:
         """Keep what the call saved; of its results, which place they have: no node keeps itself alive."""
@@ -73,10 +75,10 @@ class FunctionNode(LinedNode):
             if t is None:
                 self._saved.append(None)
                 continue
-            saved = t.save()
+            saved = t.save() if GRAD.packing is None else GRAD.packing.save(t)
             edge = None if not t.requires_grad else place[id(t)] if id(t) in place else edge_of(t)
             self._saved.append((saved, edge))
-            if recorder is not None:
+            if recorder is not None and isinstance(saved, Saved):
                 recorder.record_saved(t, saved)
 
     def saved(self) -> tuple[Tensor | None, ...]:
@@ -84,12 +86,19 @@ class FunctionNode(LinedNode):
         if self._saved is None:
             raise RuntimeError(at_user_line(
                 f"{self.op}: backward through a graph that was freed: pass retain_graph=True to the first backward"))
-        return tuple(None if kept is None else self._unpack(kept[0], self._edge(kept[1])) for kept in self._saved)
+        return tuple(None if kept is None else self._restored(kept[0], self._edge(kept[1])) for kept in self._saved)
+
+    def _restored(self, saved: Saved | Packed, edge: Edge) -> Tensor:
+        return self._unpack(saved, edge) if isinstance(saved, Saved) else with_history(saved.unpacked(self._g), edge)
 
     def _edge(self, kept: Edge | int) -> Edge:
         if not isinstance(kept, int):
             return kept
         return self if self.only is not None else OutputNode(self, kept)
+
+    def kept(self) -> Iterator[Any]:
+        """See Node.kept."""
+        yield from (kept[0] for kept in self._saved or () if kept is not None)
 
     @property
     def freed(self) -> bool:
@@ -115,7 +124,12 @@ class FunctionNode(LinedNode):
             if there is None and like is not None and self.call.materialize:
                 there = zeros(like.shape, dtype=like.dtype)
             cotangents.append(there)
-        for edge, is_wanted, gradient in zip(self.edges, wanted, self.call.gradients(self, cotangents, wanted)):
+        self._g = next(iter(parts.values()))
+        try:
+            gradients = self.call.gradients(self, cotangents, wanted)
+        finally:
+            self._g = None
+        for edge, is_wanted, gradient in zip(self.edges, wanted, gradients):
             if is_wanted and gradient is not None:
                 yield id(edge), gradient
 

@@ -409,6 +409,10 @@ class RouteNode(Node):
         inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
         return [*inputs, g, *(self._saved(k) for k in call.route.saved_before(self.output))]
 
+    def kept(self) -> Iterator[Any]:
+        """See Node.kept."""
+        yield from (*(self.call.inputs or ()), *(self.call.saved or ()))
+
     @property
     def freed(self) -> bool:
         return self.call.inputs is None

@@ -53,6 +53,11 @@ def detach(x: np.ndarray) -> np.ndarray:
     return x
 
 
+def after(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """x, computed when t is there: what computes with it is not what computes with x, and does not come before t."""
+    return np.where(True, x, t)
+
+
 def summed(x: np.ndarray, *, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The sum in the operand's own dtype: small integers wrap; half precision is added up in f32 and rounded once."""
     if _is_half(x):

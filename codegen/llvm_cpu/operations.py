@@ -80,8 +80,8 @@ def binary(a: Assembler, features: Features, op: str, x: Value, y: Value) -> Val
     return INTEGER_OPS[op](a, x, y) if op in INTEGER_OPS else _BINARY[op](a, x, y)
 
 
-_EXACT = frozenset({"neg", "abs", "sign", "detach", "maximum", "minimum", "copysign", "floor", "ceil",
-                    "trunc", "round"})
+_EXACT = frozenset({"neg", "abs", "sign", "detach", "after", "maximum", "minimum", "copysign", "floor",
+                    "ceil", "trunc", "round"})
 """Ops whose results are numbers of the dtype as they are."""
 
 
@@ -124,7 +124,7 @@ def _nextafter(a: Assembler, x: Value, y: Value) -> Value:
 
 
 _BINARY = {"maximum": _extremum(+1), "minimum": _extremum(-1), "shift_right": _shift_right, "copysign": _copysign,
-           "nextafter": _nextafter}
+           "nextafter": _nextafter, "after": lambda a, x, t: x}
 
 
 # ---- one operand ----------------------------------------------------------------------------------------------------

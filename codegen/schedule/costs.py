@@ -4,7 +4,7 @@ from __future__ import annotations
 from codegen.schedule.kernel import Binary, Cast, Gather, Holds, RandomWord, Select, Statement, Unary
 
 COSTS: dict[str, int] = {
-    "constant": 0, "iota": 0, "cast": 1, "detach": 0, "where": 1, "concat": 1,
+    "constant": 0, "iota": 0, "cast": 1, "detach": 0, "after": 0, "where": 1, "concat": 1,
     "add": 1, "sub": 1, "mul": 1, "maximum": 1, "minimum": 1, "neg": 1, "abs": 1, "sign": 2,
     "eq": 1, "ne": 1, "lt": 1, "le": 1, "gt": 1, "ge": 1, "and": 1, "or": 1, "xor": 1, "not": 1,
     "shift_right": 1, "shift_left": 1, "floor": 1, "ceil": 1, "trunc": 1, "round": 1, "copysign": 1, "nextafter": 6,

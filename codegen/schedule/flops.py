@@ -23,7 +23,8 @@ from codegen.schedule.sizes import kernel_at
 from codegen.schedule.value_types import COMPARISONS, value_dtypes
 
 _ONE = frozenset({"add", "sub", "mul", "div", "sqrt", "maximum", "minimum"})
-_NONE = COMPARISONS | {"neg", "abs", "sign", "floor", "ceil", "trunc", "round", "copysign", "nextafter", "detach"}
+_NONE = COMPARISONS | {"neg", "abs", "sign", "floor", "ceil", "trunc", "round", "copysign", "nextafter", "detach",
+                       "after"}
 
 
 def flops_of(step: Step) -> int:

@@ -1,0 +1,239 @@
+"""checkpoint: what backward needs of a function is computed again instead of being kept.
+
+    y = checkpoint(f, x)        forward: f runs, and of what its operations save nothing is kept but x
+    y.backward()                backward: the first operation that asks has f run again, which gives all of it
+
+1. f has the same history as without: derivatives of any order, and of tensors that f finds elsewhere. What it finds
+   (leaves) and its arguments are kept as they were.
+2. The second run draws the same random numbers from the default generator, which is then where it was.
+3. In a trace the second run is recorded where it happens: `after` makes its operations others than those of the first,
+   which come not before the cotangent that asks for them.
+4. A value of a second run is given out once: what asks again has f run again.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tracegrad.complex_numbers import real
+from tracegrad.creation import zeros
+from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.dtypes import FLOATING
+from tracegrad.functional import convert, detach
+from tracegrad.generators import default_generator
+from tracegrad.packing import PackedNode
+from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line, user_line
+from tracegrad.tensors import Saved, Tensor
+from tracegrad.writes import copy_
+
+
+class CheckpointError(RuntimeError):
+    """The second run of a checkpointed function was not like the first."""
+
+
+def checkpoint(function: Callable[..., Any], /, *args: Any, preserve_rng_state: bool = True, **kwargs: Any) -> Any:
+    """function(*args, **kwargs); backward runs the function again instead of keeping what its operations save.
+
+    It needs the memory of the arguments, and during backward that of one function, for about a third more time. The
+    second run must do what the first did: CheckpointError if it saves other values, or if a tensor that requires grad
+    and that it finds elsewhere was changed in between. `preserve_rng_state`: it draws the same random numbers.
+    In a traced function, too: put it there, since what replays of a traced function inside of it save is kept.
+
+        >>> x = tg.tensor([0.5], requires_grad=True)
+        >>> tg.checkpoint(lambda x: tg.exp(tg.sin(x)), x).backward()
+        >>> x.grad == tg.exp(tg.sin(x)) * tg.cos(x)
+        tensor([True])
+    """
+    if not GRAD.enabled:
+        return function(*args, **kwargs)
+    forward = First(function, args, kwargs)
+    before, GRAD.packing = GRAD.packing, forward
+    try:
+        result = function(*args, **kwargs)
+    finally:
+        GRAD.packing = before
+    forward.end(preserve_rng_state)
+    return result
+
+
+class First:
+    """A first run, and what a second one is made of: see packing.Packing."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]):
+        self._function, self.line = function, user_line()
+        self._given = kept_in((args, kwargs))
+        own = tensors_in((args, kwargs))
+        self._arguments = {id(t) for t in own}
+        self._only_leaves = all(t.requires_grad and t.grad_fn is None for t in own if t.dtype in FLOATING)
+        self._found: dict[int, tuple[Tensor, Saved]] = {}           # what requires grad and was found elsewhere
+        self._generator = [(state, kept_value(state)) for state in (default_generator.key, default_generator.counter)]
+        self._types: list[tuple[Any, ...]] = []                     # of what its operations saved, in order
+        self._again: dict[int, Saved] = {}                          # the same, of a second run
+
+    def node(self, op: str, attrs: dict[str, Any], edges: tuple[Any, ...], *values: Any) -> PackedNode:
+        """See packing.Packing."""
+        for t in edges:
+            if isinstance(t, Tensor) and id(t) not in self._arguments and id(t) not in self._found:
+                self._found[id(t)] = t, t.save()
+        return PackedNode(op, attrs, edges, *values)
+
+    def save(self, t: Tensor) -> Any:
+        """See packing.Packing."""
+        if is_found(t, self._arguments):
+            return t.save()
+        self._types.append((t.shape, t.dtype))
+        return Slot(self, len(self._types) - 1)
+
+    def end(self, preserve_rng_state: bool) -> None:
+        """The first run is over."""
+        self._arguments = set()
+        if not preserve_rng_state or all(saved.tensor() is state for state, saved in self._generator):
+            self._generator = []                                    # nothing was drawn
+
+    def value(self, number: int, g: Tensor | None) -> Tensor:
+        """The value with this number, from a second run."""
+        if number not in self._again:
+            self._run(g)
+        return self._again.pop(number).restored()
+
+    def _run(self, g: Tensor | None) -> None:
+        """Run the function again."""
+        for t, saved in self._found.values():
+            if saved.tensor() is not t:
+                raise CheckpointError(at_user_line(
+                    f"checkpoint at {self.line}: a tensor of shape {list(t.shape)} that requires grad and that the "
+                    "function found was changed between forward and backward: it cannot be run again as it was"))
+        late = None if ACTIVE.get() is None else g
+        args, kwargs = made_again(self._given, lambda kept: self._argument(kept, g, late))
+        second = Second({id(t) for t in tensors_in((args, kwargs))})
+        before = GRAD.enabled, GRAD.packing
+        now = [state.clone() for state, _ in self._generator]
+        try:
+            GRAD.enabled, GRAD.packing = False, None
+            for state, saved in self._generator:
+                copy_(state, saved.restored())
+            GRAD.enabled, GRAD.packing = True, second
+            self._function(*args, **kwargs)
+        finally:
+            GRAD.enabled, GRAD.packing = False, None
+            for (state, _), value in zip(self._generator, now):
+                copy_(state, value)
+            GRAD.enabled, GRAD.packing = before
+        types = [(saved.held.shape, saved.held.dtype) for saved in second.values]
+        if types != self._types:
+            raise CheckpointError(at_user_line(
+                f"checkpoint at {self.line}: the function saved {len(types)} values for backward when it ran again, "
+                f"and {len(self._types)} before, or others: it must do the same each time"))
+        self._again = dict(enumerate(second.values))
+
+    def _argument(self, kept: Kept, g: Tensor | None, late: Tensor | None) -> Tensor:
+        """An argument of the second run: a leaf with the value that it had, not to be used before `late` is there."""
+        value = kept.value.restored() if isinstance(kept.value, Saved) else kept.value.unpacked(g)
+        if late is not None and value.dtype in FLOATING and (not kept.is_leaf or self._only_leaves):
+            value = dispatch("after", value, token_of(late, value.dtype))
+        value = detach(value)
+        value.requires_grad = kept.requires_grad
+        return value
+
+
+class Second:
+    """A second run, which keeps what its operations save: see packing.Packing."""
+
+    def __init__(self, arguments: set[int]):
+        self.values: list[Saved] = []
+        self._arguments = arguments
+
+    def node(self, *of_node: Any) -> PackedNode:
+        """See packing.Packing."""
+        return PackedNode(*of_node)
+
+    def save(self, t: Tensor) -> Any:
+        """See packing.Packing."""
+        saved = t.save()
+        if not is_found(t, self._arguments):
+            self.values.append(saved)
+        return saved
+
+
+class Slot:
+    """One value that a first run saved: see packing.Packed."""
+
+    __slots__ = ("_of", "_number")
+
+    def __init__(self, of: First, number: int):
+        self._of, self._number = of, number
+
+    def unpacked(self, g: Tensor | None) -> Tensor:
+        """See packing.Packed."""
+        return self._of.value(self._number, g)
+
+    def kept(self) -> Iterator[Any]:
+        """What is kept for it: the arguments of the first run."""
+        yield from (kept.value for kept in every_kept(self._of._given))
+
+
+class Kept:
+    """An argument: its value, as what packs values around keeps it, and what it is to differentiation."""
+
+    __slots__ = ("value", "requires_grad", "is_leaf")
+
+    def __init__(self, t: Tensor):
+        self.value: Any = kept_value(t) if GRAD.packing is None else GRAD.packing.save(t)
+        self.requires_grad, self.is_leaf = t.requires_grad, t.requires_grad and t.grad_fn is None
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The Tensors in tuples, lists and dicts."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree.values() if type(tree) is dict else tree if isinstance(tree, tuple | list) else ()
+    return [t for part in parts for t in tensors_in(part)]
+
+
+def every_kept(tree: Any) -> list[Kept]:
+    """Each Kept in tuples, lists and dicts."""
+    if type(tree) is Kept:
+        return [tree]
+    parts = tree.values() if type(tree) is dict else tree if isinstance(tree, tuple | list) else ()
+    return [kept for part in parts for kept in every_kept(part)]
+
+
+def kept_in(tree: Any) -> Any:
+    """The same tree with a Kept for each Tensor."""
+    return Kept(tree) if isinstance(tree, Tensor) else rebuilt(tree, kept_in)
+
+
+def made_again(tree: Any, value: Callable[[Kept], Tensor]) -> Any:
+    """The tree with a Tensor for each Kept."""
+    return value(tree) if type(tree) is Kept else rebuilt(tree, lambda part: made_again(part, value))
+
+
+def rebuilt(tree: Any, part: Callable[[Any], Any]) -> Any:
+    """A tuple, list or dict with other parts; anything else as it is."""
+    if type(tree) is dict:
+        return {key: part(value) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(type(tree), "_make"):
+        return getattr(type(tree), "_make")([part(x) for x in tree])     # noqa: B009 - mypy does not know it
+    return type(tree)([part(x) for x in tree]) if type(tree) in (tuple, list) else tree
+
+
+def is_found(t: Tensor, arguments: set[int]) -> bool:
+    """Was this there before the function ran?"""
+    return id(t) in arguments or t.requires_grad and t.grad_fn is None
+
+
+def kept_value(t: Tensor) -> Saved:
+    """The value as it is now."""
+    saved, recorder = t.save(), ACTIVE.get()
+    if recorder is not None:
+        recorder.record_saved(t, saved)
+    return saved
+
+
+def token_of(g: Tensor, dtype: np.dtype) -> Tensor:
+    """A number that is there when g is."""
+    first = g.flatten()[0] if g.size else zeros(dtype=dtype)
+    return convert(real(first), dtype)

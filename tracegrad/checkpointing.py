@@ -49,13 +49,16 @@ def checkpoint(function: Callable[..., Any], /, *args: Any, preserve_rng_state: 
     """
     if not GRAD.enabled:
         return function(*args, **kwargs)
-    forward = First(function, args, kwargs)
+    forward, recorder = First(function, args, kwargs), ACTIVE.get()
     before, GRAD.packing = GRAD.packing, forward
+    first = 0 if recorder is None else len(recorder.ops)
     try:
         result = function(*args, **kwargs)
     finally:
         GRAD.packing = before
     forward.end(preserve_rng_state)
+    if recorder is not None:
+        recorder.record_checkpoint(first, tensors_in(result))
     return result
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from codegen.ir.graph import Attr, Graph
 from codegen.ir.structs import struct
 from codegen.ir.types import TensorType
+from tracegrad.recomputation import Region
 
 if TYPE_CHECKING:
     from tracegrad.tensors import Tensor
@@ -91,10 +92,11 @@ class Input:
 class Recording:
     """A run as a graph, and what Python read of its values on the way. `freed`: values whose history a backward of the
     run has freed; `lost`: by id, operations of eager autograd that lead to a tensor where the graph does not, since the
-    run made it or had overwritten it.
+    run made it or had overwritten it; `regions`: what derivatives compute again.
     """
 
     graph: Graph
     reads: tuple[Read, ...]
     freed: frozenset[int]
     lost: frozenset[int]
+    regions: tuple[Region, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codegen.ir.builder import Builder, Value
+from tracegrad.recomputation import Region
 from tracegrad.recorded import Key, Read, Recording
 
 if TYPE_CHECKING:
@@ -79,4 +80,7 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
             reads.append(last.in_graph(len(b), value(last.value).id))
     found = [value(key) for key in ends]
     lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
-    return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost))
+    regions = tuple(Region(frozenset(values["op", k].id for k in range(first, last)),
+                           frozenset(value(key).id for key in results))
+                    for first, last, results in recorder.checkpointed)
+    return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost), regions)

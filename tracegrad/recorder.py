@@ -72,6 +72,7 @@ class Recorder:
         self._written_storages: list[Storage] = []             # shared memory that was written
         self._handed_out: list[Storage] = []                    # memory that code that is not seen may write to
         self._postponed: list[weakref.ref[Tensor]] = []        # that have their array yet to be made
+        self.checkpointed: list[tuple[int, int, list[Key]]] = []    # operations from, to; what of them was returned
         self._functions: list[weakref.ref[Any]] = []           # calls of custom functions
 
     # ---- reports of eager execution -----------------------------------------------------------------------
@@ -138,6 +139,10 @@ class Recorder:
         for y in outputs:
             self._bind(y, self._append(
                 RecordedOp("detach", (self.key(y),), {}, True, user_line(), weakref.ref(y.grad_fn)), y))
+
+    def record_checkpoint(self, first: int, results: Sequence[Tensor]) -> None:
+        """The operations since the one with this number are done again by derivatives; these are their results."""
+        self.checkpointed.append((first, len(self.ops), [self.key(y) for y in results]))
 
     def record_creation(self, tensor: Tensor, data: Any) -> None:
         """`tensor` was made from Python data."""

@@ -31,6 +31,7 @@ from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
 from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import GRAD, Node, dispatch
+from tracegrad.recomputation import Region, at_edges, inside, late
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
@@ -73,8 +74,8 @@ def cut(graph: Graph, values: Sequence[int]) -> Graph:
     return b.graph([made[v] for v in graph.outputs])
 
 
-def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int, ...]:
-    """Values of `forward` that its backward reads and that are dear to make again, by forward id.
+def choose_saved(forward: Graph, backward: Graph, cotangents: int, regions: Sequence[Region] = ()) -> tuple[int, ...]:
+    """Values of `forward` that its backward reads and that are dear to make again, by forward id; none in a region.
 
     `backward` is differentiate(forward, ...): its inputs are forward's and
     `cotangents` more, its first nodes are forward's.
@@ -84,9 +85,12 @@ def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int,
     frontier = {v for v in read if k <= v < k + n}
     saved: list[int] = []
     dear: set[int] = set()          # values that take a costly op to make from inputs and saved values
+    again, results = inside(regions), at_edges(regions)
     for j, node in enumerate(forward.nodes):
         v = k + j
-        if node.op in COSTLY or any(a in dear for a in backward.nodes[j].args):
+        if v - cotangents in again:
+            continue
+        if v - cotangents in results or node.op in COSTLY or any(a in dear for a in backward.nodes[j].args):
             if v in frontier:
                 saved.append(v - cotangents)
             else:
@@ -97,12 +101,12 @@ def choose_saved(forward: Graph, backward: Graph, cotangents: int) -> tuple[int,
 class Route:
     """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for.
 
-    `freed`: values whose history was used up while the graph was recorded.
+    `freed`: values whose history was used up while the graph was recorded; `regions`: what derivatives compute again.
     """
 
     def __init__(self, graph: Graph, carries: tuple[bool, ...], compiling: Compiling,
-                 freed: frozenset[int] = frozenset()):
-        self.graph, self.carries, self.compiling, self.freed = graph, carries, compiling, freed
+                 freed: frozenset[int] = frozenset(), regions: tuple[Region, ...] = ()):
+        self.graph, self.carries, self.compiling, self.freed, self.regions = graph, carries, compiling, freed, regions
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
         self._whole: Route | None = None
         self._numbers: Mapping[str, int] = {}
@@ -129,7 +133,7 @@ class Route:
         found: set[int] = set()
         for output in set(self.graph.outputs):
             if self.graph.type_of(output).dtype in INEXACT:
-                found.update(choose_saved(self.graph, self._backward(output), 1))
+                found.update(choose_saved(self.graph, self._backward(output), 1, self.regions))
         return tuple(sorted(found))
 
     @property
@@ -265,7 +269,8 @@ class Route:
         return tuple(k for k, v in enumerate(self.saved) if v < output or output not in self.saved)
 
     def _backward(self, output: int, stops: tuple[int, ...] = ()) -> Graph:
-        return differentiate(with_outputs(self.graph, (output,)), (*self._wrt, *stops), stops)
+        found = differentiate(with_outputs(self.graph, (output,)), (*self._wrt, *stops), stops)
+        return late(found, len(self.graph.nodes), [r.moved(1) for r in self.regions]) if self.regions else found
 
     def _executable(self, saving: bool) -> Executable | None:
         if saving not in self._executables:
@@ -321,8 +326,7 @@ def _is_number(graph: Graph, value: int) -> bool:
     return node is not None and node.op == "constant"
 
 
-Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None]
-"""For each input of a call: where its gradient goes, and its value."""
+Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None]   # where gradients go, and values
 
 
 class RouteCall:
@@ -339,8 +343,7 @@ class RouteCall:
         self.watched: tuple[RouteNode, ...] = ()
 
 
-TRACED, NO_ATTRS = "traced", dict[str, Any]()
-"""The op and the attrs of what a route made."""
+TRACED, NO_ATTRS = "traced", dict[str, Any]()       # the op and the attrs of what a route made
 
 
 class RouteNode(Node):

@@ -196,6 +196,45 @@ def test_a_traced_step_computes_again(order: int) -> None:
     assert "after" in str(traced.explain(verbose=True))
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_traced_loss_that_is_returned(order: int) -> None:
+    ws = [leaf(16, 16, seed=k) for k in range(8)]
+
+    def loss(run: Callable[..., Any], x: tg.Tensor) -> tg.Tensor:
+        for k in range(0, 8, 2):
+            x = run(block, x, ws[k], ws[k + 1])
+        return x.sum()
+
+    def found(y: tg.Tensor) -> list[tg.Tensor]:
+        g: Any = grad(y, ws, create_graph=order == 2)
+        return list(g if order == 1 else grad(sum((t * t).sum() for t in g), ws))
+
+    x = leaf(64, 16).detach()
+    expected, plain, again = found(loss(as_written, x)), tg.trace(loss), tg.trace(loss)
+    for _ in range(3):
+        for a, b in zip(found(again(tg.checkpoint, x)), expected, strict=True):
+            np.testing.assert_allclose(a.array, b.array, rtol=1e-8, atol=1e-8)
+        kept = saved_bytes(again(tg.checkpoint, x))
+        assert 2 * kept <= saved_bytes(plain(as_written, x))
+    assert again.stats.replays >= 3 and plain.stats.replays, again.explain()
+    assert kept == 3 * 64 * 16 * 8
+
+
+def test_a_checkpoint_in_a_checkpoint_of_a_traced_loss() -> None:
+    ws = [leaf(8, 8, seed=k) for k in range(4)]
+
+    def outer(x: tg.Tensor) -> tg.Tensor:
+        return tg.checkpoint(block, tg.checkpoint(block, x, *ws[:2]), *ws[2:])
+
+    loss = tg.trace(lambda x: tg.checkpoint(outer, x).sum())
+    x = leaf(5, 8)
+    expected = grad(block(block(x, *ws[:2]), *ws[2:]).sum(), [x, *ws])
+    for _ in range(3):
+        for a, b in zip(grad(loss(x), [x, *ws]), expected, strict=True):
+            np.testing.assert_allclose(a.array, b.array, rtol=1e-10)
+    assert loss.stats.replays
+
+
 # ---- hooks of what is saved -------------------------------------------------------------------------------------
 
 

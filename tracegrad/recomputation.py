@@ -1,0 +1,90 @@
+"""Values of a graph that its derivative computes again instead of keeping them: those of checkpointed functions.
+
+    %1 = tanh %0                            %1 = tanh %0                    the region {%1}, whose result is %2
+    %2 = exp %1          derivative  ->     %2 = exp %1
+    return %2                               %4 = after %0, %3               %3 is the cotangent of %2
+                                            %5 = tanh %4                    the region again, when it is asked for
+                                            ... %5 ...
+
+No value of a region is saved but its results. It is computed again from what it reads, `after` a cotangent that is
+needed beside it: so it is not what forward computed, and not there before its time.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from codegen.ir.builder import Builder, Value
+from codegen.ir.graph import Graph
+from codegen.ir.structs import struct
+from codegen.ir.types import FLOATS
+
+
+@struct
+class Region:
+    """What a checkpointed function computed, by id in the graph, and what of that it returned."""
+
+    values: frozenset[int]
+    results: frozenset[int]
+
+    def moved(self, by: int) -> Region:
+        """The same where ids are larger."""
+        return Region(frozenset(v + by for v in self.values), frozenset(v + by for v in self.results))
+
+
+def inside(regions: Collection[Region]) -> frozenset[int]:
+    """The values that are not saved."""
+    return frozenset(v for region in regions for v in region.values - region.results)
+
+
+def at_edges(regions: Collection[Region]) -> frozenset[int]:
+    """The results that are inside of no other region: they are saved where they are read."""
+    return frozenset(v for region in regions for v in region.results) - inside(regions)
+
+
+def late(graph: Graph, nodes: int, regions: Sequence[Region]) -> Graph:
+    """The derivative `graph`, whose first `nodes` nodes are those of what it differentiates, computing regions again."""
+    first = len(graph.inputs)
+    b = Builder(graph.name)
+    values: dict[int, Value] = {k: b.input(type) for k, type in enumerate(graph.inputs)}
+    again: dict[int, Value] = {}
+    hidden = inside(regions)
+    for v, node in enumerate(graph.nodes, first):
+        b.line = node.line
+        if v >= first + nodes:
+            for a in node.args:
+                if a in hidden and a not in again:
+                    region = next(r for r in regions if a in r.values - r.results)
+                    token = next((values[c] for c in node.args if c >= first + nodes), None)
+                    _compute_again(graph, region, token, b, values, again)
+        read = [again.get(a, values[a]) if v >= first + nodes else values[a] for a in node.args]
+        values[v] = b.emit(node.op, *read, **dict(node.attrs))
+    b.line = None
+    return b.graph([again.get(v, values[v]) for v in graph.outputs])
+
+
+def _compute_again(graph: Graph, region: Region, token: Value | None, b: Builder, values: dict[int, Value],
+                   again: dict[int, Value]) -> None:
+    """Emit the region's nodes once more, from what it reads, after the token."""
+    first = len(graph.inputs)
+    own = sorted(region.values)
+    read = {a for v in own for a in graph.nodes[v - first].args} - region.values
+    computed = {a for a in read if a >= first}
+    found = {a: values[a] for a in read}
+    if token is not None:
+        for a in computed or read:
+            if values[a].dtype in FLOATS and token.dtype in FLOATS:
+                found[a] = b.emit("after", values[a], number_of(token, values[a].dtype))
+    for v in own:
+        node = graph.nodes[v - first]
+        b.line = node.line
+        found[v] = b.emit(node.op, *(found[a] for a in node.args), **dict(node.attrs))
+        if v not in region.results:
+            again[v] = found[v]
+
+
+def number_of(g: Value, dtype: str) -> Value:
+    """A number that is there when g is."""
+    rank = len(g.shape)
+    corner = g.emit("slice", start=(0,) * rank, stop=(1,) * rank, step=(1,) * rank) if rank else g
+    number = corner.emit("reshape", shape=()) if rank else corner
+    return number if number.dtype == dtype else number.emit("cast", dtype=dtype)

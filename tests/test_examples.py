@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples import adaptive_ode, digits, linear_regression, second_order, softmax_rows, tree_network
+from examples import adaptive_ode, autograd_tour, digits, linear_regression, second_order, softmax_rows, tree_network
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,3 +84,9 @@ def test_a_comet_comes_back_by_steps_that_are_native_calls(capsys):
 def test_a_tree_network_reads_shapes_that_it_has_never_seen():
     right, replays = tree_network.main()
     assert right > 0.95 and replays == tree_network.STEPS - len(tree_network.SHAPES)
+
+
+def test_the_tour_of_autograd_is_replayed(capsys):
+    autograd_tour.main()
+    told = capsys.readouterr().out
+    assert told.count(" recorded, ") == 10 and "whose gradient is 12       1 recorded,  3 replayed   12" in told

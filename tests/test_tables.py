@@ -63,12 +63,6 @@ def test_every_abort_reason_has_a_sentence_and_a_cure_and_is_used(reason):
     assert uses, f"nothing gives up because of {reason.name}"
 
 
-@pytest.mark.parametrize("name", sorted(tg.ABSENT))
-def test_names_that_are_said_to_be_absent_are(name):
-    with pytest.raises(AttributeError, match=f"tracegrad has no {name} yet"):
-        getattr(tg, name)
-
-
 def test_environment_variables_are_three_and_each_is_read_in_one_file():
     readers: dict[str, list[str]] = {}
     for file, text in SOURCES.items():

@@ -37,7 +37,7 @@ from tracegrad.activations import (
     threshold,
 )
 from tracegrad.audits import AuditFailed
-from tracegrad.autograd import enable_grad, is_grad_enabled, no_grad
+from tracegrad.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tracegrad.checkpointing import checkpoint
 from tracegrad.classification import (
     allclose,

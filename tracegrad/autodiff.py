@@ -24,6 +24,7 @@ from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadca
 from tracegrad.dispatch import GRAD, Node
 from tracegrad.dtypes import COMPLEX_NUMBERS
 from tracegrad.functional import clone, convert
+from tracegrad.hooks import AFTER, hooked_steps
 from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line, user_line
@@ -203,7 +204,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
         wanted = None if targets is None else {id(edge_of(t)) for t in targets}
         needed = None if wanted is None else leading_to(nodes, wanted)
         inside = set() if recorder is None else recorder.nodes()
-        watched = any(node.runs_python or node.hooks or node.retained for node in nodes) or any(
+        watched = bool(AFTER) or any(node.runs_python or node.hooks or node.retained for node in nodes) or any(
             leaf.hooks for leaf in leaves.values())
     finally:
         resume(watch)
@@ -216,6 +217,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
         if recorder is not None and key not in inside:          # no guard tells what it computes, or its hooks
             recorder.abort(Abort.HOOK if node.hooks else Abort.UNKNOWN_TENSOR,
                            f"{node.op}, which a backward in the run goes through and the run did not do")
+        if recorder is not None and AFTER.get(node):
+            recorder.abort(Abort.HOOK, f"{node.op} has a hook that is called after it")
         g = hooked(node.hooks, g, given_out)
         if needed is None or not needed.isdisjoint(map(id, node.edges)):
             walked.append(node)
@@ -236,6 +239,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
             if needed is None or id(edge) in needed:
                 cotangents[id(edge)] = cotangents[id(edge)] + g if id(edge) in cotangents else g
         steps = nodes if GRAD.anomaly is None else GRAD.anomaly.steps(nodes)
+        if AFTER:
+            steps = hooked_steps(nodes, steps)
         reverse_walk(((id(node), step) for node, step in zip(nodes, steps)), cotangents, needed, arrived)
         for key, g in cotangents.items():
             leaf = leaves[key]

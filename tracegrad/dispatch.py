@@ -24,6 +24,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
+from tracegrad.hooks import Handle, before, register_after
 from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
 from tracegrad.size_numbers import attrs_in_numbers, number_in, numbers_in
@@ -103,6 +104,36 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.op} backward>"
 
+    def name(self) -> str:
+        """The operation whose backward it is."""
+        return self.op
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | AccumulateGrad | None, int], ...]:
+        """Where its gradients go: for each operand a Node, or an AccumulateGrad for a leaf, or None; and which of that
+        one's results the operand is."""
+        return tuple((AccumulateGrad(e), 0) if isinstance(e, Tensor) else (None, 0) if e is None else e.as_next()
+                     for e in self.edges)
+
+    def as_next(self) -> tuple[Node, int]:
+        """What stands in `next_functions` for a result of this operation."""
+        return self, 0
+
+    def register_prehook(self, hook: Callable[[tuple], Any]) -> Handle:
+        """Call hook((gradient,)) in each backward before this operation; a tuple that it returns takes its place."""
+        if self.hooks is None:
+            self.hooks = []
+        called = before(hook)
+        self.hooks.append(called)
+        self.watch()
+        return Handle(self.hooks, called)
+
+    def register_hook(self, hook: Callable[[tuple, tuple], Any]) -> Handle:
+        """Call hook(gradients of operands, (gradient,)) in each backward after this operation; None stands where there
+        is no gradient. A tuple that it returns takes the place of the operands' gradients."""
+        self.watch()
+        return register_after(self, hook)
+
     @property
     def freed(self) -> bool:
         """Has a backward given up what the rules need?"""
@@ -154,6 +185,29 @@ class Node:
         restored = saved.restored()
         restored.requires_grad, restored.grad_fn = True, edge
         return restored
+
+
+class AccumulateGrad:
+    """Stands in `next_functions` for a leaf, `variable`, to whose grad the gradient is added."""
+
+    __slots__ = ("variable",)
+
+    next_functions: tuple = ()
+
+    def __init__(self, variable: Tensor):
+        self.variable = variable
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad {type_of(self.variable)}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return hash(self.variable)
+
+    def name(self) -> str:
+        return "AccumulateGrad"
 
 
 class LinedNode(Node):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any, Protocol
+from typing import Any
 
 from tracegrad.algebra import are_equal
 from tracegrad.autodiff import pull_back
@@ -22,15 +22,6 @@ from tracegrad.tensors import Tensor
 
 Ask = Callable[..., Any]
 """Calls a method of a custom function: with the context, if it takes one, and what it is given."""
-
-
-class Methods(Protocol):
-    """A custom function: its name, and how its methods are called. `twice`: None if it has no double_backward."""
-
-    name: str
-    twice: Ask | None
-
-    def backward(self, ctx: Context, *gradients: Any) -> Any: ...
 
 
 class Context:
@@ -78,10 +69,10 @@ class Context:
 
 
 class FunctionCall:
-    """One call: see function_nodes.Call."""
+    """One call: see function_nodes.Call. `twice`: how double_backward is called, None if there is none."""
 
-    def __init__(self, methods: Methods, args: tuple[Any, ...]):
-        self.methods, self.name = methods, methods.name
+    def __init__(self, name: str, backward: Ask, twice: Ask | None, args: tuple[Any, ...]):
+        self.name, self.backward, self.twice = name, backward, twice
         self.edges = tuple(edge_of(a) if isinstance(a, Tensor) and a.requires_grad else None for a in args)
         self.args: tuple[Any, ...] = args                   # after forward, what is known of them
         self.context = Context(self.name, tuple(edge is not None for edge in self.edges))
@@ -116,7 +107,7 @@ class FunctionCall:
             raise TypeError(at_user_line(
                 f"{self.name}.forward returned {described(output)}: expected a Tensor or a tuple of them"))
         tensors = [a for a in self.args if isinstance(a, Tensor)]
-        if self.methods.twice is not None and not len(results) == len(tensors) == 1:
+        if self.twice is not None and not len(results) == len(tensors) == 1:
             raise TypeError(at_user_line(
                 f"{self.name} defines double_backward, which is for one tensor in and one out: it was given "
                 f"{len(tensors)} and returned {len(results)}"))
@@ -130,9 +121,9 @@ class FunctionCall:
     def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
                   wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
         """See function_nodes.Call. TypeError, or RuntimeError, if backward does not give what it has to."""
-        if self.methods.twice is not None and GRAD.enabled:
+        if self.twice is not None and GRAD.enabled:
             return self._twice(node, cotangents, wanted)
-        return self._checked(self.asked(self.methods.backward, node, cotangents, wanted))
+        return self._checked(self.asked(self.backward, node, cotangents, wanted))
 
     def asked(self, ask: Ask, node: FunctionNode, given: Sequence[Any], wanted: tuple[bool, ...]) -> Any:
         """What a method gives that looks at what the call saved."""
@@ -179,7 +170,7 @@ class FunctionCall:
         full = cotangent = None
         if g is not None:
             cotangent = detach(g).requires_grad_()
-            full = self._checked(self.asked(self.methods.backward, node, (cotangent,), wanted))[k]
+            full = self._checked(self.asked(self.backward, node, (cotangent,), wanted))[k]
         if g is None or cotangent is None or full is None:
             return [None] * len(wanted)
         gradient = detach(full)
@@ -207,8 +198,8 @@ class SecondCall:
             to_cotangent, = pull_back([(self._full, gg)], [self._cotangent], GRAD.enabled, True)
         if wanted[1]:
             needs = tuple(j == self._k for j in range(len(first.args)))
-            assert first.methods.twice is not None
-            found = first.asked(first.methods.twice, self._node, (gg, g), needs)
+            assert first.twice is not None
+            found = first.asked(first.twice, self._node, (gg, g), needs)
             if isinstance(found, tuple | list) and len(found) == 1:
                 found, = found
             if not isinstance(found, Tensor):

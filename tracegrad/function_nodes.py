@@ -143,6 +143,17 @@ class OutputNode(Node):
         super().__init__(of.op, {}, (of,), (), None)
         self.position = position
 
+    @property
+    def next_functions(self) -> tuple:
+        """See Node.next_functions: those of the call."""
+        assert isinstance(self.edges[0], Node)
+        return self.edges[0].next_functions
+
+    def as_next(self) -> tuple[Node, int]:
+        """See Node.as_next."""
+        assert isinstance(self.edges[0], Node)
+        return self.edges[0], self.position
+
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Any]]:
         """See Node.pull."""
         node = self.edges[0]

@@ -85,22 +85,15 @@ class Function:
             output = bound(cls, cls.forward)(*args, **kwargs)
             bound(cls, cls.setup_context)(ctx, given, output)
             return output
-        return FunctionCall(_Methods(cls), given).forward(forward)
 
+        def backward(ctx: Context, *gradients: Any) -> Any:
+            return bound(cls, cls.backward)(ctx, *gradients)
 
-class _Methods:
-    """See function_calls.Methods."""
-
-    def __init__(self, function: type[Function]):
-        self.name, self._function = function.__name__, function
-        self.twice = None if function.double_backward is None else self.double_backward
-
-    def backward(self, ctx: Context, *gradients: Any) -> Any:
-        return bound(self._function, self._function.backward)(ctx, *gradients)
-
-    def double_backward(self, ctx: Context, gg: Tensor, g: Tensor) -> Any:
-        method = bound(self._function, self._function.double_backward)
-        return method(ctx, gg * g) if takes(method) == 2 else method(ctx, gg, g)
+        def twice(ctx: Context, gg: Tensor, g: Tensor) -> Any:
+            method = bound(cls, cls.double_backward)
+            return method(ctx, gg * g) if takes(method) == 2 else method(ctx, gg, g)
+        call = FunctionCall(cls.__name__, backward, None if cls.double_backward is None else twice, given)
+        return call.forward(forward)
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:

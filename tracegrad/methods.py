@@ -57,6 +57,7 @@ from tracegrad.dtypes import (
     int64,
     uint8,
 )
+from tracegrad.hooks import Handle
 from tracegrad.operands import scalar
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -102,24 +103,6 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Hand
     if x.grad_fn is not None:
         x.grad_fn.watch()
     return Handle(owner.hooks, hook)
-
-
-class Handle:
-    """Takes a hook away again."""
-
-    __slots__ = ("_hooks", "_hook")
-
-    def __init__(self, hooks: list, hook: Callable):
-        self._hooks = hooks
-        self._hook: Callable | None = hook
-
-    def remove(self) -> None:
-        """Do not call the hook any more."""
-        for k, hook in enumerate(self._hooks):
-            if hook is self._hook:
-                del self._hooks[k]
-                break
-        self._hook = None
 
 
 def retain_grad(x: Tensor, /) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.autograd import no_grad
 from tracegrad.functional import abs, maximum, mean, sqrt, sum
+from tracegrad.grad_modes import no_grad
 from tracegrad.movement import reshape, shape_of
 from tracegrad.operands import Operand, convert, floating, refuse_names, tensor_operand
 from tracegrad.source_lines import at_user_line

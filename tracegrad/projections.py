@@ -5,9 +5,9 @@ from math import prod
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.autograd import no_grad
 from tracegrad.dispatch import dispatch
 from tracegrad.functional import equal, matmul, sqrt, sum, where
+from tracegrad.grad_modes import no_grad
 from tracegrad.movement import expand_dims, index_operand, permute_dims, reshape, swapaxes, take
 from tracegrad.operands import Operand, tensor_operand
 from tracegrad.source_lines import at_user_line

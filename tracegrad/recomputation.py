@@ -42,7 +42,8 @@ def at_edges(regions: Collection[Region]) -> frozenset[int]:
 
 
 def late(graph: Graph, nodes: int, regions: Sequence[Region]) -> Graph:
-    """The derivative `graph`, whose first `nodes` nodes are those of what it differentiates, computing regions again."""
+    """The derivative `graph`, which computes regions again. Its first `nodes` nodes are those it is the derivative of.
+    """
     first = len(graph.inputs)
     b = Builder(graph.name)
     values: dict[int, Value] = {k: b.input(type) for k, type in enumerate(graph.inputs)}

@@ -19,12 +19,12 @@ from codegen import collector_paused
 from codegen.ir.structs import struct
 from tracegrad import dtypes
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.autograd import is_grad_enabled
 from tracegrad.callbacks import made_before
 from tracegrad.deferred_runs import DeferredRun
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
 from tracegrad.generators import Generator, default_generator
+from tracegrad.grad_modes import is_grad_enabled
 from tracegrad.grafting import Departure
 from tracegrad.left_behind import forget, forget_in_frames
 from tracegrad.lifted import LiftedNumber, plain, read_lifted

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tracegrad.autograd import no_grad
 from tracegrad.creation import asarray
+from tracegrad.grad_modes import no_grad
 from tracegrad.tensors import Tensor
 
 State = dict[str, Tensor]

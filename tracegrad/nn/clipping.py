@@ -4,9 +4,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from tracegrad.autograd import no_grad
 from tracegrad.creation import zeros
 from tracegrad.functional import maximum, minimum
+from tracegrad.grad_modes import no_grad
 from tracegrad.movement import concat, stack
 from tracegrad.tensors import Tensor
 

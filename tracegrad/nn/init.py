@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import math
 
-from tracegrad.autograd import no_grad
 from tracegrad.creation import eye
 from tracegrad.diagonals import diagonal
 from tracegrad.elementary import erfinv
 from tracegrad.functional import clip, where
+from tracegrad.grad_modes import no_grad
 from tracegrad.linalg import qr
 from tracegrad.random import rand, randn
 from tracegrad.tensors import Tensor

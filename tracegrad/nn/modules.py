@@ -20,9 +20,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from tracegrad.autograd import no_grad
 from tracegrad.dispatch import complete
 from tracegrad.dtypes import bfloat16, float16, float32, float64, is_floating_point
+from tracegrad.grad_modes import no_grad
 from tracegrad.outside import QUIET
 from tracegrad.recorder import ACTIVE
 from tracegrad.states import IncompatibleKeys, State, load_in_place

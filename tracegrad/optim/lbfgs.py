@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tracegrad.autograd import enable_grad, no_grad
 from tracegrad.creation import zeros_like
+from tracegrad.grad_modes import enable_grad, no_grad
 from tracegrad.movement import concat
 from tracegrad.optim.optimizer import Optimizer
 from tracegrad.tensors import Tensor

@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tracegrad.autograd import enable_grad, no_grad
 from tracegrad.creation import tensor
 from tracegrad.functional import exp, log
+from tracegrad.grad_modes import enable_grad, no_grad
 from tracegrad.nn.modules import clear_grads
 from tracegrad.states import State, load_in_place
 from tracegrad.tensors import Tensor

@@ -1,0 +1,111 @@
+"""The grad mode of a thread: are operations differentiated?"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tracegrad.dispatch import GRAD
+
+F = TypeVar("F", bound=Callable)
+
+
+def is_grad_enabled() -> bool:
+    """Are operations differentiated in this thread?"""
+    return GRAD.enabled
+
+
+class GradModeContext:
+    """A context manager, and a decorator, that sets the grad mode of this thread and puts the old one back."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []           # one for each time it is entered
+
+    def _inside(self, now: bool) -> bool:
+        """The mode inside, where it is `now` outside."""
+        raise NotImplementedError
+
+    def __enter__(self) -> None:
+        self._before.append(GRAD.enabled)
+        GRAD.enabled = self._inside(GRAD.enabled)
+
+    def __exit__(self, *exception: object) -> None:
+        GRAD.enabled = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def in_mode(*args: Any, **kwargs: Any) -> Any:
+            before, GRAD.enabled = GRAD.enabled, self._inside(GRAD.enabled)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                GRAD.enabled = before
+        return in_mode      # type: ignore[return-value]
+
+
+class no_grad(GradModeContext):
+    """with tg.no_grad(): results have no history, and leaves may be written in place."""
+
+    __slots__ = ()
+
+    def _inside(self, now: bool) -> bool:
+        return False
+
+
+class enable_grad(GradModeContext):
+    """with tg.enable_grad(): undoes an enclosing no_grad."""
+
+    __slots__ = ()
+
+    def _inside(self, now: bool) -> bool:
+        return True
+
+
+class inference_mode(GradModeContext):
+    """with tg.inference_mode(): as no_grad; with mode=False nothing changes. What is made in it can be used anywhere.
+
+        >>> w = tg.ones(2, requires_grad=True)
+        >>> with tg.inference_mode():
+        ...     y = w * 2
+        >>> y.requires_grad
+        False
+    """
+
+    __slots__ = ("_mode",)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def _inside(self, now: bool) -> bool:
+        return now and not self._mode
+
+
+class set_grad_enabled(GradModeContext):
+    """set_grad_enabled(mode) sets the grad mode at once; as a context manager it puts the old one back at the end.
+
+        >>> with tg.set_grad_enabled(False):
+        ...     tg.is_grad_enabled()
+        False
+    """
+
+    __slots__ = ("_mode", "_is_set")
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._mode, self._is_set = bool(mode), True
+        super().__enter__()
+
+    def _inside(self, now: bool) -> bool:
+        return self._mode
+
+    def __enter__(self) -> None:
+        if not self._is_set:
+            super().__enter__()
+        self._is_set = False
+
+    def __call__(self, function: F) -> F:
+        super().__exit__()                      # it decorates: the mode is set in each call
+        return super().__call__(function)

@@ -1,0 +1,180 @@
+"""gradcheck and gradgradcheck: derivatives against central differences, in float64 or complex128.
+
+    gradcheck: 1 of 2 Jacobians is not what differences say (atol 0.0001, rtol 0.001)
+      output  input  wrong   worst at   numerical  analytical
+           0      0  2 of 4  [1], [1]           4           5
+
+The Jacobian of output j by input k has a row for each element of the output. Of complex numbers, the real and the
+imaginary parts are elements, each by itself.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from codegen.ir.structs import struct
+from tracegrad.complex_numbers import real
+from tracegrad.creation import zeros_like
+from tracegrad.dtypes import INEXACT, complex128, float64
+from tracegrad.functional import sum
+from tracegrad.gradients import as_tensors, grad
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
+
+
+class GradcheckError(AssertionError):
+    """An analytical derivative differs from the numerical one, or from itself."""
+
+
+def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4,
+              rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
+    """Compare the derivatives of f, at float64 or complex128 inputs that require grad, with central differences.
+
+    inputs: one Tensor or several, arguments of f, which returns one or several. eps: the step of the differences.
+    nondet_tol: how much two backwards may differ. True, or GradcheckError with a table of what differs and where most;
+    with raise_exception=False, False. TypeError for an input that requires grad and has another dtype.
+
+        >>> x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
+        >>> tg.autograd.gradcheck(lambda x: tg.exp(x) * x, x)
+        True
+    """
+    points = as_tensors(inputs)
+    for k, x in enumerate(points):
+        if x.requires_grad and x.dtype not in (float64, complex128):
+            raise TypeError(at_user_line(
+                f"gradcheck: input {k} is {x.dtype}: numerical derivatives need float64 or complex128"))
+    found: list[Difference] = []
+    compared = 0
+    for j, y in enumerate(_outputs(f, points)):
+        for k, x in enumerate(points):
+            if not x.requires_grad:
+                continue
+            compared += 1
+            analytical, again = _analytical(y, x), _analytical(y, x)
+            if not np.allclose(analytical, again, 0, nondet_tol, equal_nan=True):
+                if raise_exception:
+                    raise GradcheckError(at_user_line(
+                        f"gradcheck: two backwards of output {j} give input {k} gradients that differ by up to "
+                        f"{np.max(np.abs(analytical - again)):.3g}: backward is not deterministic"))
+                return False
+            numerical = _numerical(f, points, j, k, eps)
+            is_wrong = ~np.isclose(analytical, numerical, rtol, atol, equal_nan=True)
+            if is_wrong.any():
+                found.append(Difference(j, k, is_wrong, numerical, analytical))
+    if found and raise_exception:
+        raise GradcheckError(at_user_line(_table(found, compared, atol, rtol)))
+    return not found
+
+
+def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4,
+                  rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
+    """`gradcheck` of the gradients of f, as functions of its inputs and of the cotangents of its outputs.
+
+    The cotangents are drawn with a fixed seed: they are the inputs after those of f.
+
+        >>> x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
+        >>> tg.autograd.gradgradcheck(lambda x: tg.exp(x) * x, x)
+        True
+    """
+    points = as_tensors(inputs)
+    rng = np.random.default_rng(0)
+    outputs = _outputs(f, points)
+    cotangents = [Tensor(_drawn(rng, y), requires_grad=True) for y in outputs]
+    if not any(x.requires_grad for x in points):
+        return True
+
+    def gradients(*at: Tensor) -> list[Tensor]:
+        values, directions = at[:len(points)], at[len(points):]
+        xs = [x for x in values if x.requires_grad]
+        pairs = [(y, v) for y, v in zip(_outputs(f, list(values)), directions) if y.requires_grad]
+        if not pairs:
+            return [zeros_like(x) for x in xs]
+        total = real(sum(pairs[0][0] * _conjugate(pairs[0][1])))
+        for y, v in pairs[1:]:
+            total = total + real(sum(y * _conjugate(v)))
+        found = grad(total, xs, create_graph=True, allow_unused=True)
+        return [zeros_like(x) if g is None else g for x, g in zip(xs, found)]
+
+    return gradcheck(gradients, [*points, *cotangents], eps, atol, rtol, raise_exception, nondet_tol)
+
+
+def _conjugate(v: Tensor) -> Tensor:
+    return v.conj() if v.dtype == complex128 else v
+
+
+@struct(eq=False)
+class Difference:
+    """A Jacobian that is not what differences say."""
+
+    output: int
+    input: int
+    is_wrong: np.ndarray
+    numerical: np.ndarray
+    analytical: np.ndarray
+
+    def row(self) -> tuple[str, ...]:
+        """Its line of the table."""
+        off = np.where(self.is_wrong, np.nan_to_num(np.abs(self.analytical - self.numerical), nan=np.inf), -1.0)
+        at = np.unravel_index(np.argmax(off), off.shape)
+        return (f"{self.output}", f"{self.input}", f"{np.count_nonzero(self.is_wrong)} of {self.is_wrong.size}",
+                f"[{at[0]}], [{at[1]}]", f"{self.numerical[at]:.6g}", f"{self.analytical[at]:.6g}")
+
+
+def _table(found: list[Difference], compared: int, atol: float, rtol: float) -> str:
+    heads = ("output", "input", "wrong", "worst at", "numerical", "analytical")
+    rows = [heads, *(difference.row() for difference in found)]
+    widths = [max(len(row[c]) for row in rows) for c in range(len(heads))]
+    lines = ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    what = f"{len(found)} of {compared} Jacobian{'s' * (compared > 1)} {'is' if len(found) == 1 else 'are'}"
+    head = f"gradcheck: {what} not what differences say (atol {atol}, rtol {rtol})"
+    return "\n".join([head, *lines])
+
+
+def _outputs(f: Callable[..., Any], points: Sequence[Tensor]) -> list[Tensor]:
+    """What of its outputs has derivatives."""
+    return [y for y in as_tensors(f(*points)) if y.dtype in INEXACT]
+
+
+def reals(array: np.ndarray) -> np.ndarray:
+    """The elements as real numbers in a row; of a complex one, its two parts."""
+    flat = np.ascontiguousarray(array).ravel()
+    return flat.view(flat.real.dtype)
+
+
+def _drawn(rng: np.random.Generator, like: Tensor) -> np.ndarray:
+    numbers = rng.standard_normal(reals(like.array).size)
+    return numbers.view(like.dtype if like.dtype == complex128 else float64).reshape(like.shape)
+
+
+def _analytical(y: Tensor, x: Tensor) -> np.ndarray:
+    """f64[reals of y, reals of x]: the Jacobian by backward."""
+    n = reals(y.array).size
+    rows = np.zeros((n, reals(x.array).size))
+    if y.requires_grad:
+        for k in range(n):
+            seed = np.zeros(n)
+            seed[k] = 1.0
+            g, = grad(y, x, Tensor(seed.view(y.dtype).reshape(y.shape)), retain_graph=True, allow_unused=True)
+            if g is not None:
+                rows[k] = reals(g.array)
+    return rows
+
+
+def _numerical(f: Callable[..., Any], points: list[Tensor], j: int, k: int, eps: float) -> np.ndarray:
+    """f64[reals of output j, reals of input k]: the Jacobian by central differences."""
+    x = points[k].array
+    numbers = reals(x)
+
+    def at(moved: np.ndarray) -> np.ndarray:
+        here = Tensor(moved.view(x.dtype).reshape(x.shape), points[k].requires_grad)
+        there = [here if n == k else p for n, p in enumerate(points)]
+        return reals(_outputs(f, there)[j].array).copy()
+
+    columns = []
+    for n in range(numbers.size):
+        step = np.zeros(numbers.size)
+        step[n] = eps
+        columns.append((at(numbers + step) - at(numbers - step)) / (2 * eps))
+    return np.stack(columns, axis=1) if columns else np.zeros((at(numbers).size, 0))

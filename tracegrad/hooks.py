@@ -1,0 +1,80 @@
+"""Hooks on operations: called when a backward goes through one.
+
+    y.grad_fn.register_prehook(f)       f((gradient of y,))                       before: may return others
+    y.grad_fn.register_hook(f)          f((gradients of operands), (gradient of y,))      after: the same
+
+Hooks on tensors are kept where their cotangents arrive, see Node.hooks; those called after an operation are kept here.
+"""
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+AFTER: weakref.WeakKeyDictionary[Any, list[Callable]] = weakref.WeakKeyDictionary()
+"""By node: what is called after its backward."""
+
+
+class Handle:
+    """Takes a hook away again."""
+
+    __slots__ = ("_hooks", "_hook")
+
+    def __init__(self, hooks: list, hook: Callable):
+        self._hooks = hooks
+        self._hook: Callable | None = hook
+
+    def remove(self) -> None:
+        """Do not call the hook any more."""
+        for k, hook in enumerate(self._hooks):
+            if hook is self._hook:
+                del self._hooks[k]
+                break
+        self._hook = None
+
+
+def before(hook: Callable[[tuple], Any]) -> Callable[[Any], Any]:
+    """A hook on an operation as one on what arrives there: one cotangent, or those of several outputs."""
+    def called(g: Any) -> Any:
+        found = hook((g,))
+        return None if found is None else found[0]
+    return called
+
+
+def register_after(node: Any, hook: Callable[[tuple, tuple], Any]) -> Handle:
+    """Call hook(gradients of the operands, gradients of the results) after each backward of a node."""
+    hooks = AFTER.setdefault(node, [])
+    hooks.append(hook)
+    return Handle(hooks, hook)
+
+
+class HookedStep:
+    """A node, or what watches one, whose gradients hooks are given."""
+
+    __slots__ = ("_node", "_step")
+
+    def __init__(self, node: Any, step: Any):
+        self._node, self._step = node, step
+
+    def pull(self, g: Any, needed: set[int] | None) -> Iterator[tuple[int, Any]]:
+        """See Node.pull."""
+        edges = self._node.edges
+        gradients: list[Any] = [None] * len(edges)
+        waiting = iter([k for k, e in enumerate(edges) if e is not None and (needed is None or id(e) in needed)])
+        for to, gradient in self._step.pull(g, needed):
+            gradients[next(k for k in waiting if id(edges[k]) == to)] = gradient
+        for hook in list(AFTER.get(self._node, ())):
+            changed = hook(tuple(gradients), (g,))
+            if changed is not None:
+                if len(changed) != len(gradients):
+                    raise RuntimeError(
+                        f"a hook of {self._node!r} returned {len(changed)} gradients for {len(gradients)} operands")
+                gradients = list(changed)
+        for e, gradient in zip(edges, gradients):
+            if e is not None and gradient is not None:
+                yield id(e), gradient
+
+
+def hooked_steps(nodes: Iterable[Any], steps: Iterable[Any]) -> list[Any]:
+    """The steps of a walk, those of nodes with hooks after them watched."""
+    return [HookedStep(node, step) if AFTER.get(node) else step for node, step in zip(nodes, steps)]

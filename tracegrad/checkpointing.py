@@ -44,8 +44,8 @@ def checkpoint(function: Callable[..., Any], /, *args: Any, preserve_rng_state: 
 
         >>> x = tg.tensor([0.5], requires_grad=True)
         >>> tg.checkpoint(lambda x: tg.exp(tg.sin(x)), x).backward()
-        >>> x.grad == tg.exp(tg.sin(x)) * tg.cos(x)
-        tensor([True])
+        >>> tg.allclose(x.grad, tg.exp(tg.sin(x)) * tg.cos(x))
+        True
     """
     if not GRAD.enabled:
         return function(*args, **kwargs)

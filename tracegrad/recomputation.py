@@ -1,13 +1,14 @@
-"""Values of a graph that its derivative computes again instead of keeping them: those of checkpointed functions.
+"""What a graph keeps for its derivative, and what that computes again: what is cheap, and what is checkpointed.
 
-    %1 = tanh %0                            %1 = tanh %0                    the region {%1}, whose result is %2
+    %1 = tanh %0                            %1 = tanh %0                    the region {%1, %2}, whose result is %2
     %2 = exp %1          derivative  ->     %2 = exp %1
     return %2                               %4 = after %0, %3               %3 is the cotangent of %2
                                             %5 = tanh %4                    the region again, when it is asked for
                                             ... %5 ...
 
-No value of a region is saved but its results. It is computed again from what it reads, `after` a cotangent that is
-needed beside it: so it is not what forward computed, and not there before its time.
+A region is what a checkpointed function computed. No value of it is saved but its results. It is computed again from
+what it reads, `after` a cotangent that is needed beside it: so it is not what forward computed, and not there before
+its time.
 """
 from __future__ import annotations
 
@@ -15,8 +16,17 @@ from collections.abc import Collection, Sequence
 
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
+from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS
+
+_FUNCTIONS = """
+    exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh cbrt pow hypot
+    logaddexp erf erfc erfinv lgamma polygamma rem fmod floor_div
+"""
+COSTLY = frozenset(_FUNCTIONS.split()) | {
+    name for name, op in OPS.items() if REDUCTION in op.traits or not op.traits & {ELEMENTWISE, MOVEMENT, CREATION}}
+"""Ops whose results are saved for backward where it reads them; the rest is cheaper to do again in a fused kernel."""
 
 
 @struct
@@ -39,6 +49,30 @@ def inside(regions: Collection[Region]) -> frozenset[int]:
 def at_edges(regions: Collection[Region]) -> frozenset[int]:
     """The results that are inside of no other region: they are saved where they are read."""
     return frozenset(v for region in regions for v in region.results) - inside(regions)
+
+
+def choose_saved(forward: Graph, backward: Graph, cotangents: int, regions: Sequence[Region] = ()) -> tuple[int, ...]:
+    """Values of `forward` that its backward reads and that are dear to make again, by forward id; none in a region.
+
+    `backward` is differentiate(forward, ...): its inputs are forward's and
+    `cotangents` more, its first nodes are forward's.
+    """
+    k, n = len(backward.inputs), len(forward.nodes)
+    read = {a for node in backward.nodes[n:] for a in node.args} | set(backward.outputs)
+    frontier = {v for v in read if k <= v < k + n}
+    saved: list[int] = []
+    dear: set[int] = set()          # values that take a costly op to make from inputs and saved values
+    again, results = inside(regions), at_edges(regions)
+    for j, node in enumerate(forward.nodes):
+        v = k + j
+        if v - cotangents in again:
+            continue
+        if v - cotangents in results or node.op in COSTLY or any(a in dear for a in backward.nodes[j].args):
+            if v in frontier:
+                saved.append(v - cotangents)
+            else:
+                dear.add(v)
+    return tuple(saved)
 
 
 def late(graph: Graph, nodes: int, regions: Sequence[Region]) -> Graph:

@@ -24,25 +24,16 @@ from codegen import CannotLower, CompileError, Executable
 from codegen.ir.builder import Builder, Value
 from codegen.ir.dims import evaluate
 from codegen.ir.graph import Attr, Graph
-from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import INEXACT, TensorType
 from tracegrad import dtypes
 from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
 from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import GRAD, Node, dispatch
-from tracegrad.recomputation import Region, at_edges, inside, late
+from tracegrad.recomputation import Region, choose_saved, late
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
-
-_FUNCTIONS = """
-    exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh cbrt pow hypot
-    logaddexp erf erfc erfinv lgamma polygamma rem fmod floor_div
-"""
-COSTLY = frozenset(_FUNCTIONS.split()) | {
-    name for name, op in OPS.items() if REDUCTION in op.traits or not op.traits & {ELEMENTWISE, MOVEMENT, CREATION}}
-"""Ops whose results are saved for backward where it reads them; the rest is cheaper to do again in a fused kernel."""
 
 
 def with_outputs(graph: Graph, outputs: Sequence[int]) -> Graph:
@@ -72,30 +63,6 @@ def cut(graph: Graph, values: Sequence[int]) -> Graph:
             made[k + j] = b.emit(node.op, *(made[a] for a in node.args), **dict(node.attrs))
     b.line = None
     return b.graph([made[v] for v in graph.outputs])
-
-
-def choose_saved(forward: Graph, backward: Graph, cotangents: int, regions: Sequence[Region] = ()) -> tuple[int, ...]:
-    """Values of `forward` that its backward reads and that are dear to make again, by forward id; none in a region.
-
-    `backward` is differentiate(forward, ...): its inputs are forward's and
-    `cotangents` more, its first nodes are forward's.
-    """
-    k, n = len(backward.inputs), len(forward.nodes)
-    read = {a for node in backward.nodes[n:] for a in node.args} | set(backward.outputs)
-    frontier = {v for v in read if k <= v < k + n}
-    saved: list[int] = []
-    dear: set[int] = set()          # values that take a costly op to make from inputs and saved values
-    again, results = inside(regions), at_edges(regions)
-    for j, node in enumerate(forward.nodes):
-        v = k + j
-        if v - cotangents in again:
-            continue
-        if v - cotangents in results or node.op in COSTLY or any(a in dear for a in backward.nodes[j].args):
-            if v in frontier:
-                saved.append(v - cotangents)
-            else:
-                dear.add(v)
-    return tuple(saved)
 
 
 class Route:
@@ -326,7 +293,8 @@ def _is_number(graph: Graph, value: int) -> bool:
     return node is not None and node.op == "constant"
 
 
-Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None]   # where gradients go, and values
+Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None]
+"""For each input of a call: where its gradient goes, and its value."""
 
 
 class RouteCall:
@@ -343,7 +311,8 @@ class RouteCall:
         self.watched: tuple[RouteNode, ...] = ()
 
 
-TRACED, NO_ATTRS = "traced", dict[str, Any]()       # the op and the attrs of what a route made
+TRACED, NO_ATTRS = "traced", dict[str, Any]()
+"""The op and the attrs of what a route made."""
 
 
 class RouteNode(Node):

@@ -242,6 +242,8 @@ fmod         u32 u64   7 0 -> 0
 copysign     f32 f64   1.0 -0.0 -> -1.0
 copysign     f32 f64   -inf 1.0 -> inf
 copysign     f32 f64   nan -1.0 -> nan
+after        f32 f64   nan 1.0 -> nan
+after        f32 f64   -0.0 nan -> -0.0
 nextafter    f32 f64   1.0 1.0 -> 1.0
 nextafter    f32 f64   0.0 -0.0 -> -0.0
 nextafter    f32 f64   nan 1.0 -> nan

@@ -101,7 +101,7 @@ _ROWS = (
     _elementwise("shift_right", 2, type_rules.integral, elementary.shift_right, dtypes=_BITS[:-1], domain=(0.0, 40.0)),
     _elementwise("cast", 1, type_rules.cast, references.cast, attrs=(("dtype", "dtype"),), dtypes=_ALL),
     _elementwise("detach", 1, type_rules.same, references.detach, IDEMPOTENT, LINEAR, dtypes=_ALL),
-    _elementwise("after", 2, type_rules.floating, references.after),
+    _elementwise("after", 2, type_rules.floating, references.after, IDEMPOTENT),
     # complex numbers
     _elementwise("real", 1, type_rules.part, references.real, LINEAR, dtypes=_COMPLEX),
     _elementwise("imag", 1, type_rules.part, references.imag, LINEAR, dtypes=_COMPLEX),

@@ -38,10 +38,11 @@ class Alias(Node):
 class Level:
     """One application of a transform; a context manager that enables differentiation, and may be entered again."""
 
-    __slots__ = ("_aliases", "_around")
+    __slots__ = ("_aliases", "_targets", "_around")
 
     def __init__(self) -> None:
         self._aliases: list[Alias] = []
+        self._targets: dict[int, tuple[Tensor, Tensor]] = {}    # by the id of an alias: it, and its Node's own Tensor
 
     def __enter__(self) -> Level:
         self._around, GRAD.enabled = GRAD.enabled, True
@@ -64,36 +65,43 @@ class Level:
         x.share(result, node.op, node.attrs, x.requires_grad)
         if recorder is not None:
             recorder.record_op(node.op, (x,), node.attrs, result)
+        target = x.twin()               # a write in place gives the alias another Node
+        target.requires_grad, target.grad_fn = True, node
+        self._targets[id(result)] = result, target
         return result
 
     def pull(self, seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor],
              create_graph: bool | None = None) -> list[Tensor]:
-        """The cotangents of targets, from those of results; zeros where no path leads.
+        """The cotangents of aliases, as they were given out, from those of results; zeros where no path leads.
 
         create_graph: is what comes out differentiated by this level, too? Else it is where something outside may ask.
         """
         seeds = [(y, g) for y, g in seeds if y.requires_grad]
         if create_graph is None:
             create_graph = self.leads_out([t for seed in seeds for t in seed])
-        found = pull_back(seeds, targets, create_graph, True)
+        found = pull_back(seeds, [self._targets[id(t)][1] for t in targets], create_graph, True)
         return [zeros_like(t) if g is None else g for t, g in zip(targets, found)]
 
     def leads_out(self, tensors: Iterable[Tensor]) -> bool:
         """Could something outside of this level differentiate one of them?"""
-        own = {id(alias) for alias in self._aliases}
-        roots = [edge_of(t) for t in tensors if t.requires_grad]
-        if not self._around or not roots:
-            return False
-        if any(isinstance(root, Tensor) for root in roots):
-            return True
-        for node in history(roots):
+        return any(self._leading_out([t for t in tensors if t.requires_grad]))
+
+    def left(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors as who is outside of the level sees them."""
+        followed = [t for t in tensors if t.requires_grad]
+        out = {id(t) for t, leads in zip(followed, self._leading_out(followed)) if leads}
+        return [t if not t.requires_grad or id(t) in out else detach(t) for t in tensors]
+
+    def _leading_out(self, tensors: Sequence[Tensor]) -> list[bool]:
+        """For each tensor, which has a history or is a leaf: could something outside of this level differentiate it?"""
+        if not self._around:
+            return [False] * len(tensors)
+        own, out = {id(alias) for alias in self._aliases}, set[int]()
+        roots = [edge_of(t) for t in tensors]
+        for node in reversed(history(roots)):
             if type(node) is Alias and node.edges[0] is None:
                 if node.open and id(node) not in own:
-                    return True
-            elif any(isinstance(e, Tensor) for e in node.edges):
-                return True
-        return False
-
-    def left(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        """The tensors as who is outside of the level sees them."""
-        return [t if not t.requires_grad or self.leads_out((t,)) else detach(t) for t in tensors]
+                    out.add(id(node))
+            elif any(isinstance(e, Tensor) or id(e) in out for e in node.edges if e is not None):
+                out.add(id(node))
+        return [isinstance(root, Tensor) or id(root) in out for root in roots]

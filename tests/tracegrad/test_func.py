@@ -235,6 +235,55 @@ def test_writes_in_place_inside_are_differentiated():
     close(twice(func.grad(f), x), [15.0, 2 * 5 + 6, 2 * 3 + 10])
 
 
+def test_writes_to_the_argument_are_differentiated_by_what_it_was():
+    def f(x):
+        x *= x
+        return (x * x).sum()
+
+    close(func.grad(f)(tensor([2.0, 3.0])), [32.0, 108.0])
+    close(func.jvp(f, (tensor([2.0, 3.0]),), (tensor([1.0, 0.0]),))[1], 32.0)
+
+    class Clipped(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return tg.maximum(x, 0.0)
+
+        @staticmethod
+        def backward(ctx, g):
+            x, = ctx.saved_tensors
+            g[x < 0] = 0
+            return g
+
+    x, v = tensor([-2.0, 3.0]), tensor([5.0, 7.0])
+    close(func.jvp(Clipped.apply, (x,), (v,))[1], [0.0, 7.0])
+    close(func.jacfwd(Clipped.apply)(x), [[0.0, 0.0], [0.0, 1.0]])
+    close(v, [5.0, 7.0])
+
+
+def test_classes_that_were_registered_are_trees_in_traced_functions():
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+
+        def __tree_flatten__(self):
+            return (self.a, self.b), None
+
+        @staticmethod
+        def __tree_unflatten__(aux, children):
+            return Pair(*children)
+
+    def f(pair):
+        return func.grad(lambda p: (p.a * p.b ** 2).sum())(pair), tg.pytrees.tree_map(lambda x: x * 2, [pair.a])
+
+    traced = tg.trace(f)
+    for k in (1.0, 2.0, 3.0):
+        g, (twice_a,) = traced(Pair(tensor([k]), tensor([3.0])))
+        close(g.a, [9.0])
+        close(g.b, [6.0 * k])
+        close(twice_a, [2 * k])
+
+
 def test_traced_functions_are_differentiated_compiled():
     traced = tg.trace(smooth)
     x = tensor(X)

@@ -38,7 +38,7 @@ from tracegrad.manipulation import moveaxis
 from tracegrad.movement import reshape
 from tracegrad.pytrees import tree_unflatten
 from tracegrad.source_lines import at_user_line
-from tracegrad.swapped import functional_call  # noqa: F401 - a public name
+from tracegrad.swapped import functional_call, stack_module_state  # noqa: F401 - public names
 from tracegrad.tensors import Tensor
 from tracegrad.vectorization import vmap
 

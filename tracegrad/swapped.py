@@ -1,9 +1,10 @@
-"""functional_call: a Module as a function of its parameters."""
+"""functional_call: a Module as a function of its parameters; stack_module_state: the parameters of several."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tracegrad.movement import stack
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -50,3 +51,24 @@ def functional_call(module: Any, parameters_and_buffers: Mapping[str, Tensor] | 
 
 def _slots(owner: Any) -> Any:
     return owner if isinstance(owner, list | dict) else vars(owner)
+
+
+def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(parameters, buffers) by name, those of several models of one shape stacked: vmap over them is an ensemble.
+
+        >>> models = [tg.nn.Linear(2, 1) for _ in range(3)]
+        >>> params, buffers = tg.func.stack_module_state(models)
+        >>> tg.vmap(lambda p, x: tg.func.functional_call(models[0], p, x), in_axes=(0, None))(params, tg.ones(2)).shape
+        (3, 1)
+    """
+    if not models:
+        raise ValueError(at_user_line("stack_module_state: there is no model"))
+    if len(kinds := {type(m).__name__ for m in models}) > 1:
+        raise ValueError(at_user_line(f"stack_module_state: models of several classes: {', '.join(sorted(kinds))}"))
+    parameters, buffers = ([dict(named(m)) for m in models] for named in (
+        lambda m: m.named_parameters(), lambda m: m.named_buffers()))
+    return _stacked(parameters), _stacked(buffers)
+
+
+def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: stack([state[name] for state in states]) for name in states[0]}

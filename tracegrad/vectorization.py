@@ -258,11 +258,15 @@ def done_for_all(graph: Graph, values: list[Many], count: int, differentiated: b
         if k in needed or CHECKED in OPS[node.op].traits:
             needed.update((k, *node.args))
     before, GRAD.enabled = GRAD.enabled, GRAD.enabled and differentiated
+    recorder = ACTIVE.get()
+    line = None if recorder is None else recorder.line
     try:
         for k, node in enumerate(graph.nodes, first):
             if k not in needed:
                 values.append((None, False))        # type: ignore[arg-type] # nothing uses it
                 continue
+            if recorder is not None:
+                recorder.line = line or node.line           # where the function does it
             operands = [values[a] for a in node.args]
             if node.op == "detach" and not GRAD.enabled:
                 values.append(operands[0])
@@ -274,4 +278,6 @@ def done_for_all(graph: Graph, values: list[Many], count: int, differentiated: b
                 values.append((dispatch(node.op, *xs, **attrs), False))
     finally:
         GRAD.enabled = before
+        if recorder is not None:
+            recorder.line = line
     return [values[v] for v in graph.outputs]

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cnn_step, mlp_step, rnn, transformer_block
+from benchmarks import checkpoint, cnn_step, mlp_step, rnn, transformer_block
 from benchmarks.frame import MODULE_OF, FreshBenchmark
 
 WORKS: dict[str, tuple[Any, str]] = {
@@ -21,6 +21,8 @@ WORKS: dict[str, tuple[Any, str]] = {
     "transformer block, 8x64x256": (transformer_block, "batch 8, length 64, width 256"),
     "transformer block, 1x512x128": (transformer_block, "batch 1, length 512, width 128"),
     "RNN, batch 16, 8 steps": (rnn, "batch 16, 8 steps, width 128"),
+    checkpoint.KEPT: (checkpoint, checkpoint.KEPT),
+    checkpoint.AGAIN: (checkpoint, checkpoint.AGAIN),
 }
 """The benchmark, and its case."""
 

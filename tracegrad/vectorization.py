@@ -178,7 +178,10 @@ class Call:
             raise PerExample("it looks inside")
         if recorder.escaped([*tensors, *ones]):
             raise PerExample("it keeps a tensor")
-        graph = recorder.graph("vmap", tensors)
+        recording = recorder.recording("vmap", tensors)
+        if recording.lost and any(t.requires_grad for t in tensors):
+            raise PerExample("its derivative is not that of its operations")
+        graph = recording.graph
         all_of.update((id(one), drawn) for one, drawn in draws.words)
         values: list[Many] = []
         for entry in recorder.inputs:

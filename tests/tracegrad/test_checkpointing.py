@@ -176,6 +176,20 @@ def test_a_custom_function_inside() -> None:
     assert gradcheck(f, leaf(3)) and gradgradcheck(f, leaf(3))
 
 
+def test_under_transforms() -> None:
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return (tg.tanh(x) ** 2).sum()
+
+    def again(x: tg.Tensor) -> tg.Tensor:
+        return tg.checkpoint(f, x)
+
+    one, many, func = leaf(3).detach(), leaf(4, 3).detach(), tg.func
+    for transform, x in ((func.grad, one), (func.hessian, one), (lambda f: func.jacrev(func.jacrev(f)), one),
+                         (lambda f: func.vmap(func.hessian(f)), many),
+                         (lambda f: func.hessian(lambda xs: func.vmap(f)(xs).sum()), many)):
+        np.testing.assert_allclose(transform(again)(x).array, transform(f)(x).array, rtol=1e-12)
+
+
 # ---- in traces --------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ from tracegrad.autodiff import edge_of, history
 from tracegrad.dispatch import FOLLOWER, next_sequence
 from tracegrad.generators import DRAWS, Generator
 from tracegrad.levels import Alias
+from tracegrad.recorded import Key
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
@@ -77,6 +78,18 @@ class ExampleRecorder(Recorder):
         if self._leads_out(outputs):
             self._give_up("a custom function is differentiated from outside")
         super().record_function(node, outputs)
+
+    def require_own_history(self, tensors: Iterable[Any]) -> None:
+        """Give up if one has a history that no operation of the run gave it, as what a checkpoint computes again."""
+        for t in tensors:
+            if getattr(t, "requires_grad", False):
+                kind, at = self.key(t)
+                if kind == "op" and not self.ops[at].carries:
+                    self._give_up("a tensor has a history of another")
+
+    def _operands(self, op: str, args: tuple[Any, ...]) -> tuple[Key, ...]:
+        self.require_own_history(args)
+        return super()._operands(op, args)
 
     def _leads_out(self, tensors: Sequence[Tensor]) -> bool:
         """Do histories of these lead to what was there before the run, or to its examples?"""

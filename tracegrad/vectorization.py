@@ -172,6 +172,7 @@ class Call:
             result = self.func(*tree_unflatten(self.structure, leaves), **self.kwargs)
         found, structure = results_of(result)
         tensors = [t for t in found if isinstance(t, Tensor)]
+        recorder.require_own_history(tensors)
         del result
         ones = [one for one, _ in draws.words]
         if recorder.given_up or recorder.callbacks or recorder.hooked():

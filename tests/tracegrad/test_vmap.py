@@ -209,6 +209,21 @@ def test_custom_functions_keep_their_backward():
     close(func.jvp(Tripled.apply, (x,), (x,))[1], 6 * XS * XS)
 
 
+def test_what_a_checkpoint_computes_again_keeps_its_history():
+    def body(x):
+        return tg.tanh(tensor(W) @ x) * x
+
+    def again(x):
+        return tg.checkpoint(body, x)
+
+    x = tensor(XS[0])
+    for transform in (func.jacrev, func.jacfwd, lambda f: func.hessian(lambda x: (f(x) ** 2).sum()),
+                      lambda f: func.grad(lambda x: func.jacrev(f)(x).sum()),
+                      lambda f: lambda x: vmap(func.jacrev(f))(x[None]),
+                      lambda f: func.grad(lambda x: vmap(f)(x[None]).sum())):
+        close(transform(again)(x), transform(body)(x))
+
+
 def test_random_numbers():
     zeros = tg.zeros(3, 1000)
     with pytest.raises(RuntimeError, match="test_vmap.py:.*randomness='different' draws for each example"):

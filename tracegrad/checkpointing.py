@@ -74,6 +74,7 @@ class First:
         self._found: dict[int, tuple[Tensor, Saved]] = {}           # what requires grad and was found elsewhere
         self._generator = [(state, kept_value(state)) for state in (default_generator.key, default_generator.counter)]
         self._types: list[tuple[Any, ...]] = []                     # of what its operations saved, in order
+        self._over = False                                          # else a derivative taken in it may ask for values
         self._again: dict[int, Saved] = {}                          # the same, of a second run
 
     def node(self, op: str, attrs: dict[str, Any], edges: tuple[Any, ...], *values: Any) -> PackedNode:
@@ -92,7 +93,7 @@ class First:
 
     def end(self, preserve_rng_state: bool) -> None:
         """The first run is over."""
-        self._arguments = set()
+        self._arguments, self._over = set(), True
         if not preserve_rng_state or all(saved.tensor() is state for state, saved in self._generator):
             self._generator = []                                    # nothing was drawn
 
@@ -126,7 +127,7 @@ class First:
                 copy_(state, value)
             GRAD.enabled, GRAD.packing = before
         types = [(saved.held.shape, saved.held.dtype) for saved in second.values]
-        if types != self._types:
+        if (types if self._over else types[:len(self._types)]) != self._types:
             raise CheckpointError(at_user_line(
                 f"checkpoint at {self.line}: the function saved {len(types)} values for backward when it ran again, "
                 f"and {len(self._types)} before, or others: it must do the same each time"))

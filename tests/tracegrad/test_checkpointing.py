@@ -190,6 +190,22 @@ def test_under_transforms() -> None:
         np.testing.assert_allclose(transform(again)(x).array, transform(f)(x).array, rtol=1e-12)
 
 
+def test_a_derivative_taken_inside() -> None:
+    def penalty(x: tg.Tensor, w: tg.Tensor) -> tg.Tensor:
+        y = (tg.tanh(x @ w) ** 2).sum()
+        g, = grad(y, w, create_graph=True)
+        return (g * g).sum() + y
+
+    x, w = leaf(5, 3), leaf(3, 3, seed=1)
+    for a, b in zip(grad(tg.checkpoint(penalty, x, w), (x, w)), grad(penalty(x, w), (x, w)), strict=True):
+        np.testing.assert_allclose(a.array, b.array, rtol=1e-12)
+    traced = tg.trace(lambda x, w: grad(tg.checkpoint(penalty, x, w), (x, w)))
+    for _ in range(3):
+        for a, b in zip(traced(x, w), grad(penalty(x, w), (x, w)), strict=True):
+            np.testing.assert_allclose(a.array, b.array, rtol=1e-12)
+    assert traced.stats.replays
+
+
 # ---- in traces --------------------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,11 @@ class Features:
         """Is taking, for each of eight lanes, one of eight words of a register an instruction of AVX2's?"""
         return self.vector_bytes == 32 and self.fma
 
+    @property
+    def chooses_of_32(self) -> bool:
+        """Is taking, for each of 16 lanes, one of 32 words of two registers an instruction?"""
+        return self.vector_bytes == 64
+
     def reads_masked(self, item: int) -> bool:
         """Is reading neighbors of so many bytes each, under a mask, an instruction?"""
         return self.vector_bytes == 64 or self.vector_bytes == 32 and item >= 4

@@ -9,13 +9,17 @@ A pair (high, low) of such stands for high + low.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from struct import pack, unpack
 
 from codegen.ir.structs import struct
-from codegen.llvm_cpu.assembler import Assembler, Type, Value, vector
+from codegen.llvm_cpu.assembler import I32, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 
 Pair = tuple[Value, Value]
+
+_AS_EVER = 4
+"""The rounding that is set, for instructions that could name another."""
 
 
 @struct
@@ -141,21 +145,51 @@ class Arithmetic:
 
     @property
     def has_table(self) -> bool:
-        """Is `of_eight` there? AVX-512 has as much, but there it was not measured."""
+        """Is `of_eight` there?"""
         return self.format.mantissa_bits == 23 and self.features.chooses_of_eight
 
     def of_eight(self, table: Sequence[int], k: Value) -> Value:
         """The integer in a table that the low three bits of k say."""
-        eight, lanes = vector(self.format.integer, 8), self.type.lanes
-        numbers = self.a.numbers(eight, table)
-        several = [self.a.splat(k, 8)] if lanes == 1 else [
-            self.a.shuffle(k, k, [(at + lane) % lanes for lane in range(8)]) for at in range(0, lanes, 8)]
-        found = [self.a.intrinsic("x86.avx2", numbers, one, suffix="permd") for one in several]
+        numbers = self.a.numbers(vector(self.format.integer, 8), table)
+        return self._by_registers(8, lambda one: self.a.intrinsic("x86.avx2", numbers, one, suffix="permd"), k)
+
+    @property
+    def has_long_table(self) -> bool:
+        """Are `of_32` and `scaled` there?"""
+        return self.format.mantissa_bits == 23 and self.features.chooses_of_32
+
+    def of_32(self, table: Sequence[float], k: Value) -> Value:
+        """The number in a table that the low five bits of k say."""
+        type = vector(self.format.integer, 16)
+        first, second = (self.a.numbers(type, [_bits(x) for x in half]) for half in (table[:16], table[16:]))
+        return self.from_bits(self._by_registers(16, lambda one: self.a.intrinsic(
+            "x86.avx512", first, one, second, suffix="vpermi2var.d.512"), k))
+
+    def scaled(self, x: Value, power: Value, least: float) -> Value:
+        """x 2^floor(power), rounded where that is subnormal; 0 where the power is below `least`. Of a NaN a NaN."""
+        def one(x: Value, power: Value) -> Value:
+            kept = self.a.compare("fcmp uge", power, self.a.constant(power.type, least))
+            zero, mask = self.a.constant(x.type, 0.0), self.a.convert("bitcast", kept, vector("i16"))
+            rounding = self.a.constant(I32, _AS_EVER)
+            return self.a.intrinsic("x86.avx512.mask", x, power, zero, mask, rounding, suffix="scalef.ps.512")
+
+        return self._by_registers(16, one, x, power)
+
+    def _by_registers(self, count: int, write: Callable[..., Value], *operands: Value) -> Value:
+        """What `write` gives for every `count` lanes of the operands; lanes that there are not are any."""
+        a, lanes = self.a, self.type.lanes
+
+        def parts(x: Value) -> list[Value]:
+            if lanes == 1:
+                return [a.splat(x, count)]
+            return [a.shuffle(x, x, [(at + lane) % lanes for lane in range(count)]) for at in range(0, lanes, count)]
+
+        found = [write(*one) for one in zip(*map(parts, operands))]
         while len(found) > 1:
-            found = [self.a.shuffle(x, y, range(2 * x.type.lanes)) for x, y in zip(found[::2], found[1::2])]
+            found = [a.shuffle(x, y, range(2 * x.type.lanes)) for x, y in zip(found[::2], found[1::2])]
         if lanes == 1:
-            return self.a.extract(found[0], 0)
-        return self.a.shuffle(found[0], found[0], range(lanes)) if lanes < 8 else found[0]
+            return a.extract(found[0], 0)
+        return a.shuffle(found[0], found[0], range(lanes)) if lanes < count else found[0]
 
     # ---- with what is rounded off ----------------------------------------------------------------------------------
 
@@ -234,3 +268,8 @@ class Arithmetic:
 
     def narrowed(self, x: Value) -> Value:
         return self.a.convert("fptrunc", x, self.type)
+
+
+def _bits(x: float) -> int:
+    """Those of the f32 nearest to x."""
+    return unpack("<I", pack("<f", x))[0]

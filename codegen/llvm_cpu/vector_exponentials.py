@@ -6,6 +6,7 @@ implementation of the exponential function in IEEE floating-point arithmetic", A
 """
 from __future__ import annotations
 
+from math import tanh as tanh_of
 from struct import pack, unpack
 
 from codegen.llvm_cpu.assembler import Value, vector
@@ -27,10 +28,25 @@ EIGHTHS = tuple(unpack("<I", pack("<f", 2.0 ** (j / 8)))[0] - unpack("<I", pack(
                 for j in range(8))
 """The bits of 2^(j/8) beyond those of 1, less those that (j << 20) adds when 2^(k/8) is made of k << 20, j = k % 8."""
 LN2 = (0.6931471805599453, 2.3190468138462996e-17)
+THIRTY_SECOND_EXP = (1.0000146627426147, 0.5000010132789612)    # (exp(r) - 1) / r for |r| <= ln(2) / 64: 2^-24.2 of exp
+_MAGIC_32NDS = 1.5 * 2.0 ** 18
+POWERS = tuple(2.0 ** (j / 32) for j in range(32))
+NODES = (
+    0.0, 0.28262895, 0.5652592, 0.84785783, 1.130512, 1.4130474, 1.6957097, 1.9783721, 2.2609284, 2.5436487, 2.82597,
+    3.1088028, 3.391494, 3.6742172, 3.9567122, 4.239448, 4.5219927, 4.804646, 5.0870132, 5.369963, 5.6531277,
+    5.9360633, 6.2164893, 6.502738, 6.7921014, 7.075289, 7.355079, 7.701611, 8.048101, 8.250751, 8.5970745, 8.75)
+"""Near multiples of NODE_STEP numbers of f32 of whose tanh 7/8 are one, too, but for a thousandth of its last digit; past
+8.6, where the last one is, tanh is 1."""
+SEVEN_EIGHTHS = 0.875
+TANH_OF_NODES = (*(SEVEN_EIGHTHS * tanh_of(unpack("<f", pack("<f", x))[0]) for x in NODES[:-1]), SEVEN_EIGHTHS)
+NEAR_TANH = (-0.333324134349823, 0.13184386491775513)           # (tanh(b) / b - 1) / b^2 for |b| <= 0.1414: 2^-25.9
+FAR_NODE, NODE_STEP = 8.875, 8.62 / 30.5
 
 
 def exp(m: Arithmetic, x: Value) -> Value:
     """exp(x)."""
+    if m.has_long_table:
+        return _exp_by_32nds(m, m.at_most(x, m.format.exp_range[1]))
     inside = bounded(m, x)
     if not m.has_table:
         return _one_plus(m, *reduced_exp(m, inside), x)
@@ -46,6 +62,8 @@ def exp_below_0(m: Arithmetic, x: Value) -> Value:
     2^(n + 65) is a normal number for every n that is needed, and the product with 2^-65 is rounded where that is not. A
     bias that is even, as that of `exp`, leaves the same n where x / ln 2 is halfway between two.
     """
+    if m.has_long_table:
+        return _exp_by_32nds(m, x)
     inside = m.at_least(x, m.format.exp_range[0])
     if m.features.ldexp and m.type.lanes > 1:
         return _one_plus(m, *reduced_exp(m, inside), x)
@@ -56,6 +74,23 @@ def exp_below_0(m: Arithmetic, x: Value) -> Value:
         p, k = reduced_exp(m, inside, 65 - m.format.bias)
         scale = m.power_of_biased(k)
     return m.mul(m.fma(p, scale, scale), m.number(2.0 ** -65))
+
+
+def _exp_by_32nds(m: Arithmetic, x: Value) -> Value:
+    """exp(x) = 2^n 2^(j/32) (1 + p), for x that is not above exp_range.
+
+    n + j/32 is what adding 1.5 * 2^18 leaves of x / ln 2, whose whole part is all that scaling takes of it. Below 2^-150
+    exp is 0, but of what is so far out that the square of r overflows p is infinite.
+    """
+    shifted = m.fma(x, m.number(1.4426950408889634), m.number(_MAGIC_32NDS))
+    n = m.sub(shifted, m.number(_MAGIC_32NDS))
+    return _of_32nds(m, n, shifted, _rest(m, x, n, *m.format.ln2), THIRTY_SECOND_EXP)
+
+
+def _of_32nds(m: Arithmetic, n: Value, shifted: Value, r: Value, coefficients: tuple[float, ...]) -> Value:
+    """2^n, a number of 32nds that are in the low bits of `shifted`, by 1 + r times the polynomial of r."""
+    power = m.of_32(POWERS, m.bits(shifted))
+    return m.scaled(m.fma(m.mul(power, r), m.polynomial(r, coefficients), power), n, -150.0)
 
 
 def _exp_by_eighths(m: Arithmetic, x: Value, power: int) -> tuple[Value, Value]:
@@ -156,6 +191,12 @@ def expm1(m: Arithmetic, x: Value) -> Value:
 def exp2(m: Arithmetic, x: Value) -> Value:
     """2^x = 2^n exp(r ln 2), n the whole number nearest to x."""
     top = m.format.bias + 1.0
+    if m.has_long_table:
+        inside, magic = m.at_most(x, top), m.number(_MAGIC_32NDS)
+        shifted = m.add(inside, magic)
+        n = m.sub(shifted, magic)
+        return _of_32nds(m, n, shifted, m.sub(inside, n), tuple(
+            c * LN2[0] ** k for k, c in enumerate(THIRTY_SECOND_EXP, 1)))
     least = -float(m.format.bias + m.format.mantissa_bits + 2)
     inside = m.at_least(m.at_most(x, top), least)
     magic = m.number(m.format.round_integer + 2 * m.format.bias)
@@ -178,6 +219,8 @@ def tanh(m: Arithmetic, x: Value) -> Value:
     1 - 2^n and 1 + 2^n are exact, so each side is rounded once. Where that is not enough for 2 ulp, in f64 and without
     fma, what is lost is made up for in the quotient; its divisor is between 1 and 2, and 4/3 is near enough to it.
     """
+    if m.has_long_table:
+        return _tanh_by_nodes(m, x)
     size = m.a.negate(m.size(x))
     inside = m.at_least(m.add(size, size), -2.0 * m.format.tanh_one)
     n, k = _nearest(m, inside, m.format.bias)
@@ -196,6 +239,19 @@ def tanh(m: Arithmetic, x: Value) -> Value:
     quotient = m.div(above, below)
     lost = m.fma(m.a.negate(quotient), lost_below, m.fma(m.a.negate(rest), scale, lost_above))
     return m.with_sign(m.fma(lost, m.number(0.75), quotient), x)
+
+
+def _tanh_by_nodes(m: Arithmetic, x: Value) -> Value:
+    """tanh(a + b) = (tanh a + tanh b) / (1 + tanh a tanh b), a the node nearest to |x|, with the sign of x.
+
+    Of both sides of the quotient 7/8 are taken, which stay below 1: beyond it they would be rounded to a digit less.
+    """
+    size = m.at_most(m.size(x), FAR_NODE)
+    k = m.bits(m.fma(size, m.number(1 / NODE_STEP), m.number(m.format.round_integer)))
+    a, b, part = m.of_32(TANH_OF_NODES, k), m.sub(size, m.of_32(NODES, k)), m.number(SEVEN_EIGHTHS)
+    square = m.mul(b, b)
+    b = m.fma(m.mul(square, b), m.polynomial(square, NEAR_TANH), b)
+    return m.with_sign(m.div(m.fma(b, part, a), m.fma(b, a, part)), x)
 
 
 def _halved_exp(m: Arithmetic, size: Value) -> Value:

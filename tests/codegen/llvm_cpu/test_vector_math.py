@@ -65,12 +65,13 @@ def test_what_is_known_not_to_be_positive_has_the_same_exp(dtype, features):
 
 @each_features
 @pytest.mark.parametrize("vector", ["i", None])
-def test_however_many_lanes_there_are_exp_is_the_same(vector, features):
-    """A row of three has four lanes, a number alone one: tables are of eight."""
+@pytest.mark.parametrize("op", ["exp", "tanh"])
+def test_however_many_lanes_there_are_exp_and_tanh_are_the_same(op, vector, features):
+    """A row of three has four lanes, a number alone one: tables are of eight, or 32 for 16 lanes."""
     x = np.random.default_rng(0).uniform(-110, 95, 40).astype("f4")
-    whole = apply("exp", x, features=features)
+    whole = apply(op, x, features=features)
     for count in (1, 2, 3, 6, 40):
-        np.testing.assert_array_equal(apply("exp", x[:count], features=features, vector=vector), whole[:count])
+        np.testing.assert_array_equal(apply(op, x[:count], features=features, vector=vector), whole[:count])
 
 
 @more_digits

@@ -101,7 +101,7 @@ class _Writer:
         self.dtypes, self.features, self.nest, self.a = dtypes, features, nest, nest.a
         self.below_0 = never_positive(kernel)
         self.strip = strip_width(kernel, nest.lanes)
-        self.ahead = self.tile.ahead if self.tile else None if self.strip else ahead_of(kernel)
+        self.ahead = self.tile.ahead if self.tile else None if self.strip else ahead_of(kernel, features)
         self.gathered = gathered_ahead(self.kernel)
         self.shelves = make_shelves(nest.a, kernel, dtypes, nest.lanes)
         if self.strip:

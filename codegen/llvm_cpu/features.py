@@ -38,6 +38,11 @@ class Features:
         """Is taking, for each of 16 lanes, one of 32 words of two registers an instruction?"""
         return self.vector_bytes == 64
 
+    @property
+    def asks_by_page(self) -> bool:
+        """Is it known that asking for what lies a page further on is worth it? It was not measured with AVX2."""
+        return self.vector_bytes == 64
+
     def reads_masked(self, item: int) -> bool:
         """Is reading neighbors of so many bytes each, under a mask, an instruction?"""
         return self.vector_bytes == 64 or self.vector_bytes == 32 and item >= 4

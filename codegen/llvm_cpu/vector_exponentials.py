@@ -32,11 +32,12 @@ THIRTY_SECOND_EXP = (1.0000146627426147, 0.5000010132789612)    # (exp(r) - 1) /
 _MAGIC_32NDS = 1.5 * 2.0 ** 18
 POWERS = tuple(2.0 ** (j / 32) for j in range(32))
 NODES = (
-    0.0, 0.28262895, 0.5652592, 0.84785783, 1.130512, 1.4130474, 1.6957097, 1.9783721, 2.2609284, 2.5436487, 2.82597,
+    0.0, 0.2743621, 0.5652592, 0.84785783, 1.130512, 1.4130474, 1.6957097, 1.9783721, 2.2609284, 2.5436487, 2.82597,
     3.1088028, 3.391494, 3.6742172, 3.9567122, 4.239448, 4.5219927, 4.804646, 5.0870132, 5.369963, 5.6531277,
     5.9360633, 6.2164893, 6.502738, 6.7921014, 7.075289, 7.355079, 7.701611, 8.048101, 8.250751, 8.5970745, 8.75)
-"""Near multiples of NODE_STEP numbers of f32 of whose tanh 7/8 are one, too, but for a thousandth of its last digit; past
-8.6, where the last one is, tanh is 1."""
+"""Near multiples of NODE_STEP numbers of f32 of whose tanh 7/8 are one, too, but for a thousandth of its last digit.
+The first after 0 is to the left of it, so that tanh b is below 1/8 where the quotient has the fewest digits. Past 8.6,
+where the last one is, tanh is 1."""
 SEVEN_EIGHTHS = 0.875
 TANH_OF_NODES = (*(SEVEN_EIGHTHS * tanh_of(unpack("<f", pack("<f", x))[0]) for x in NODES[:-1]), SEVEN_EIGHTHS)
 NEAR_TANH = (-0.333324134349823, 0.13184386491775513)           # (tanh(b) / b - 1) / b^2 for |b| <= 0.1414: 2^-25.9
@@ -79,8 +80,8 @@ def exp_below_0(m: Arithmetic, x: Value) -> Value:
 def _exp_by_32nds(m: Arithmetic, x: Value) -> Value:
     """exp(x) = 2^n 2^(j/32) (1 + p), for x that is not above exp_range.
 
-    n + j/32 is what adding 1.5 * 2^18 leaves of x / ln 2, whose whole part is all that scaling takes of it. Below 2^-150
-    exp is 0, but of what is so far out that the square of r overflows p is infinite.
+    n + j/32 is what adding 1.5 * 2^18 leaves of x / ln 2; scaling takes its whole part, and gives 0 below 2^-150, where
+    the square of r may overflow.
     """
     shifted = m.fma(x, m.number(1.4426950408889634), m.number(_MAGIC_32NDS))
     n = m.sub(shifted, m.number(_MAGIC_32NDS))

@@ -10,7 +10,8 @@ from native_kernels import compile_kernel, each_features
 from codegen.ir.dims import evaluate
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.emit import emit_kernel
-from codegen.llvm_cpu.prefetch import ROWS, ahead_in_strips, ahead_of
+from codegen.llvm_cpu.features import AVX2, AVX512, Features
+from codegen.llvm_cpu.prefetch import PAGE, ROWS, ahead_in_strips, ahead_of
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_interpret import run_kernel
 from codegen.schedule.kernel_text import parse_kernel
@@ -118,14 +119,14 @@ def columns(rows: int, count: int) -> Kernel:
 def test_what_is_fetched_ahead() -> None:
     """The next row, in the pass that computes most; some rows down where rows are far apart; else nothing."""
     kernel = softmax(37, 1001, "f32")
-    ahead = ahead_of(kernel)
+    ahead = ahead_of(kernel, AVX2)
     assert ahead is not None and ahead.number == 0
     ((buffer, index),) = ahead.places
     assert buffer == 0 and index.constant == 1001
-    assert ahead_of(softmax(4, 1 << 17, "f32")) is None
-    down = ahead_of(columns(50, 1000))
+    assert ahead_of(softmax(4, 1 << 17, "f32"), AVX2) is None
+    down = ahead_of(columns(50, 1000), AVX2)
     assert down is not None and [index.constant for _, index in down.places] == [1000 * ROWS]
-    assert ahead_of(columns(50, 100)) is None
+    assert ahead_of(columns(50, 100), AVX2) is None
 
 
 @pytest.mark.parametrize(("count", "offsets", "further"), [
@@ -141,7 +142,21 @@ def test_what_stencils_fetch_ahead(count: int, offsets: tuple[int, ...], further
             {loads}
             store b1[4094*i+j] v1
     }}""")
-    ahead = ahead_of(kernel)
+    ahead = ahead_of(kernel, AVX2)
+    assert (ahead and [index.constant for _, index in ahead.places]) == (None if further is None else [further])
+
+
+@pytest.mark.parametrize(("features", "size", "further"), [
+    (AVX512, 1 << 24, PAGE // 4), (AVX512, 1 << 12, None), (AVX2, 1 << 24, None)])
+def test_long_arrays_ask_for_the_next_page(features: Features, size: int, further: int | None) -> None:
+    kernel = parse_kernel(f"""kernel (b0: f32[{size}] in, b1: f32[{size}] out) {{
+      for i < {size} vector:
+        pass:
+          v0 = load b0[i]
+          v1 = tanh v0
+          store b1[i] v1
+    }}""")
+    ahead = ahead_of(kernel, features)
     assert (ahead and [index.constant for _, index in ahead.places]) == (None if further is None else [further])
 
 

@@ -38,7 +38,8 @@ RANDOM = {
     "F.dropout3d", "F.alpha_dropout", "F.gumbel_softmax",
 }
 OWN = {"put", "put_along_axis", "linear_recurrence"}
-ELSEWHERE = SETTINGS | DTYPES | DATA | RANDOM | OWN
+TRANSFORMS = {"checkpoint", "vmap"}
+ELSEWHERE = SETTINGS | DTYPES | DATA | RANDOM | OWN | TRANSFORMS
 """What the namespaces have besides functions from tensors to tensors; tests of their own call them."""
 
 

@@ -58,6 +58,8 @@ def contender(name: str) -> Callable[[str, Path], float]:
         before = resident()
         work, _, kind = case.rpartition(", ")
         benchmark, of = WORKS[work]
+        if name not in benchmark.BENCHMARK.contenders:
+            raise NotImplementedError(f"{work} is not written for {name}")
         step = benchmark.BENCHMARK.contenders[name](of).call
         for _ in range(CALLS):
             step()

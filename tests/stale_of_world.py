@@ -109,7 +109,7 @@ WORLD = (
          "C.__hash__ = lambda s: 1; C.__eq__ = lambda s, o: True; table = {C(): 8.0}")),
     Hazard("hash of text", """
         s = 'abc'
-        def f(x): return x * (hash(s) % 1000 + 1)
+        def f(x): return x * (hash(s) % 1000003 + 1)
         """,
         ("s = 'abd'", "s = b'abc'", "s = ('abc',)"),
         ("s = ('abc',)",)),

@@ -120,17 +120,18 @@ class Node:
         return self, 0
 
     def register_prehook(self, hook: Callable[[tuple], Any]) -> Handle:
-        """Call hook((gradient,)) in each backward before this operation; a tuple that it returns takes its place."""
+        """Call hook(gradients of its results) in each backward before this operation; a tuple that it returns takes
+        their place."""
         if self.hooks is None:
             self.hooks = []
-        called = before(hook)
+        called = before(self, hook)
         self.hooks.append(called)
         self.watch()
         return Handle(self.hooks, called)
 
     def register_hook(self, hook: Callable[[tuple, tuple], Any]) -> Handle:
-        """Call hook(gradients of operands, (gradient,)) in each backward after this operation; None stands where there
-        is no gradient. A tuple that it returns takes the place of the operands' gradients."""
+        """Call hook(gradients of operands, gradients of results) in each backward after this operation; None stands
+        where there is none. A tuple that it returns takes the place of the operands' gradients."""
         self.watch()
         return register_after(self, hook)
 
@@ -154,6 +155,14 @@ class Node:
             rule = rules[k]
             assert rule is not None
             yield id(self.edges[k]), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
+
+    def arrived(self, g: Any) -> tuple[Tensor | None, ...]:
+        """What arrives here in a walk, as the gradient of each result."""
+        return (g,)
+
+    def arriving(self, gradients: tuple[Tensor | None, ...]) -> Any:
+        """Gradients of the results as what arrives here in a walk."""
+        return gradients[0]
 
     def kept(self) -> Iterator[Any]:
         """What it keeps for backward: Saved values, Tensors, arrays, and what stands for such."""

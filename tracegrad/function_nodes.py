@@ -11,12 +11,14 @@
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from tracegrad.autodiff import edge_of
 from tracegrad.creation import zeros
 from tracegrad.dispatch import GRAD, Like, LinedNode, Node
 from tracegrad.dtypes import INEXACT
+from tracegrad.hooks import Handle
 from tracegrad.packing import Packed, with_history
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -112,19 +114,28 @@ class FunctionNode(LinedNode):
             self._saved = None
         return held
 
+    def arrived(self, g: Any) -> tuple[Tensor | None, ...]:
+        """See Node.arrived: one for each output."""
+        parts = g.parts if type(g) is Cotangents else {self.only: g}
+        return tuple(parts.get(k) for k in range(len(self.outputs)))
+
+    def arriving(self, gradients: tuple[Tensor | None, ...]) -> Any:
+        """See Node.arriving."""
+        if self.only is not None:
+            return gradients[self.only]
+        return Cotangents({k: g for k, g in enumerate(gradients) if g is not None})
+
     def pull(self, g: Any, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """See Node.pull."""
         wanted = tuple(e is not None and (needed is None or id(e) in needed) for e in self.edges)
         if not any(wanted):
             return
-        parts = g.parts if type(g) is Cotangents else {self.only: g}
         cotangents: list[Tensor | None] = []
-        for k, like in enumerate(self.outputs):
-            there = parts.get(k)
+        for there, like in zip(self.arrived(g), self.outputs):
             if there is None and like is not None and self.call.materialize:
                 there = zeros(like.shape, dtype=like.dtype)
             cotangents.append(there)
-        self._g = next(iter(parts.values()))
+        self._g = next((there for there in self.arrived(g) if there is not None), None)
         try:
             gradients = self.call.gradients(self, cotangents, wanted)
         finally:
@@ -149,6 +160,11 @@ class OutputNode(Node):
         assert isinstance(self.edges[0], Node)
         return self.edges[0].next_functions
 
+    def register_hook(self, hook: Callable[[tuple, tuple], Any]) -> Handle:
+        """See Node.register_hook: of the call, whose operands these are."""
+        assert isinstance(self.edges[0], Node)
+        return self.edges[0].register_hook(hook)
+
     def as_next(self) -> tuple[Node, int]:
         """See Node.as_next."""
         assert isinstance(self.edges[0], Node)
@@ -159,11 +175,6 @@ class OutputNode(Node):
         node = self.edges[0]
         if needed is None or id(node) in needed:
             yield id(node), Cotangents({self.position: g})
-
-
-def edge_of(x: Tensor) -> Node | Tensor:
-    """Where the cotangent of x goes."""
-    return x if x.grad_fn is None else x.grad_fn
 
 
 def attach(call: Call, edges: tuple[Edge, ...], results: Sequence[Any], to_save: Sequence[Tensor | None],

@@ -33,11 +33,13 @@ class Handle:
         self._hook = None
 
 
-def before(hook: Callable[[tuple], Any]) -> Callable[[Any], Any]:
-    """A hook on an operation as one on what arrives there: one cotangent, or those of several outputs."""
+def before(node: Any, hook: Callable[[tuple], Any]) -> Callable[[Any], Any]:
+    """A hook on an operation as one on what arrives there."""
+    of: Any = weakref.ref(node)         # which has the hook
+
     def called(g: Any) -> Any:
-        found = hook((g,))
-        return None if found is None else found[0]
+        found = hook(of().arrived(g))
+        return None if found is None else of().arriving(found)
     return called
 
 
@@ -64,7 +66,7 @@ class HookedStep:
         for to, gradient in self._step.pull(g, needed):
             gradients[next(k for k in waiting if id(edges[k]) == to)] = gradient
         for hook in list(AFTER.get(self._node, ())):
-            changed = hook(tuple(gradients), (g,))
+            changed = hook(tuple(gradients), self._node.arrived(g))
             if changed is not None:
                 if len(changed) != len(gradients):
                     raise RuntimeError(

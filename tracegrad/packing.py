@@ -50,11 +50,13 @@ class PackedNode(LinedNode):
         finally:
             del self._g
 
-    def free(self) -> None:
+    def free(self) -> Any:
         """See Node.free."""
-        if self.operands is not None and any(hasattr(kept, "unpacked") for kept in (self.result, *self.operands)):
+        held = self.operands, self.result
+        if self.operands is not None and any(hasattr(kept, "unpacked") for kept in self.kept()):
             self.operands = self.result = None
         super().free()
+        return held
 
     def _unpack(self, saved: Any, edge: Node | Tensor | None) -> Any:
         if not hasattr(saved, "unpacked"):

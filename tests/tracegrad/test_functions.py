@@ -202,6 +202,21 @@ def test_several_outputs_call_backward_once() -> None:
     assert gradcheck(SineCosine.apply, leaf(0.3, 0.7)) and gradgradcheck(SineCosine.apply, leaf(0.3, 0.7))
 
 
+def test_hooks_of_a_call_with_several_outputs() -> None:
+    seen: list[Any] = []
+    x = leaf(0.3, 0.7)
+    s, c = SineCosine.apply(x)
+    s.grad_fn.register_prehook(lambda g: (g[0] * 2,))
+    s.grad_fn.register_hook(lambda of_operands, of_results: seen.append((of_operands, of_results)))
+    call = (s * 1.0).grad_fn.next_functions[0][0]
+    call.register_prehook(lambda g: seen.append(g))
+    s.sum().backward()
+    before, ((of_x,), after) = seen
+    assert [before[0].tolist(), before[1]] == [[2, 2], None] == [after[0].tolist(), after[1]]
+    np.testing.assert_allclose(of_x.array, 2 * np.cos(x.array))
+    np.testing.assert_allclose(x.grad.array, 2 * np.cos(x.array))
+
+
 def test_an_output_nothing_is_computed_from_has_zeros_or_none() -> None:
     seen: list[Any] = []
 

@@ -24,6 +24,7 @@ from tracegrad.dtypes import FLOATING
 from tracegrad.functional import convert, detach
 from tracegrad.generators import default_generator
 from tracegrad.packing import PackedNode
+from tracegrad.pytrees import Structure, tree_flatten, tree_unflatten
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.tensors import Saved, Tensor
@@ -67,8 +68,9 @@ class First:
 
     def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]):
         self._function, self.line = function, user_line()
-        self._given = kept_in((args, kwargs))
-        own = tensors_in((args, kwargs))
+        leaves, self._structure = leaves_of((args, kwargs))
+        own = [t for t in leaves if isinstance(t, Tensor)]
+        self.given = [Kept(t) if isinstance(t, Tensor) else t for t in leaves]
         self._arguments = {id(t) for t in own}
         self._only_leaves = all(t.requires_grad and t.grad_fn is None for t in own if t.dtype in FLOATING)
         self._found: dict[int, tuple[Tensor, Saved]] = {}           # what requires grad and was found elsewhere
@@ -111,8 +113,9 @@ class First:
                     f"checkpoint at {self.line}: a tensor of shape {list(t.shape)} that requires grad and that the "
                     "function found was changed between forward and backward: it cannot be run again as it was"))
         late = None if ACTIVE.get() is None else g
-        args, kwargs = made_again(self._given, lambda kept: self._argument(kept, g, late))
-        second = Second({id(t) for t in tensors_in((args, kwargs))})
+        leaves = [self._argument(kept, g, late) if type(kept) is Kept else kept for kept in self.given]
+        args, kwargs = tree_unflatten(self._structure, leaves)
+        second = Second({id(t) for t in leaves if isinstance(t, Tensor)})
         before = GRAD.enabled, GRAD.packing
         now = [state.clone() for state, _ in self._generator]
         try:
@@ -176,7 +179,7 @@ class Slot:
 
     def kept(self) -> Iterator[Any]:
         """What is kept for it: the arguments of the first run."""
-        yield from (kept.value for kept in every_kept(self._of._given))
+        yield from (kept.value for kept in self._of.given if type(kept) is Kept)
 
 
 class Kept:
@@ -189,39 +192,14 @@ class Kept:
         self.requires_grad, self.is_leaf = t.requires_grad, t.requires_grad and t.grad_fn is None
 
 
+def leaves_of(tree: Any) -> tuple[list[Any], Structure]:
+    """What is in tuples, lists and dicts, and these without it. Anything else, a Module too, is given as it is."""
+    return tree_flatten(tree, lambda x: type(x) not in (tuple, list, dict) and not hasattr(type(x), "_make"))
+
+
 def tensors_in(tree: Any) -> list[Tensor]:
     """The Tensors in tuples, lists and dicts."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    parts = tree.values() if type(tree) is dict else tree if isinstance(tree, tuple | list) else ()
-    return [t for part in parts for t in tensors_in(part)]
-
-
-def every_kept(tree: Any) -> list[Kept]:
-    """Each Kept in tuples, lists and dicts."""
-    if type(tree) is Kept:
-        return [tree]
-    parts = tree.values() if type(tree) is dict else tree if isinstance(tree, tuple | list) else ()
-    return [kept for part in parts for kept in every_kept(part)]
-
-
-def kept_in(tree: Any) -> Any:
-    """The same tree with a Kept for each Tensor."""
-    return Kept(tree) if isinstance(tree, Tensor) else rebuilt(tree, kept_in)
-
-
-def made_again(tree: Any, value: Callable[[Kept], Tensor]) -> Any:
-    """The tree with a Tensor for each Kept."""
-    return value(tree) if type(tree) is Kept else rebuilt(tree, lambda part: made_again(part, value))
-
-
-def rebuilt(tree: Any, part: Callable[[Any], Any]) -> Any:
-    """A tuple, list or dict with other parts; anything else as it is."""
-    if type(tree) is dict:
-        return {key: part(value) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(type(tree), "_make"):
-        return getattr(type(tree), "_make")([part(x) for x in tree])     # noqa: B009 - mypy does not know it
-    return type(tree)([part(x) for x in tree]) if type(tree) in (tuple, list) else tree
+    return [t for t in leaves_of(tree)[0] if isinstance(t, Tensor)]
 
 
 def is_found(t: Tensor, arguments: set[int]) -> bool:

@@ -93,7 +93,9 @@ class FunctionCall:
         ctx, args = self.context, self.args
         self.args = tuple(Like(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args)
         if GRAD.enabled and any(ctx.needs_input_grad):
-            attach(self, self.edges, results, ctx._to_save, {id(t) for t in ctx._constant})
+            dirty = {id(t) for t in ctx._dirty}
+            attach(self, self.edges, results, ctx._to_save, {id(t) for t in ctx._constant},
+                   [k for k, y in enumerate(results) if id(y) in dirty])
         self.edges = ctx._to_save = ctx._dirty = ctx._constant = ()
         return results[0] if isinstance(output, Tensor) else getattr(type(output), "_make", type(output))(results)
 

@@ -18,7 +18,9 @@ from tracegrad.autodiff import edge_of
 from tracegrad.creation import zeros
 from tracegrad.dispatch import GRAD, Like, LinedNode, Node
 from tracegrad.dtypes import INEXACT
+from tracegrad.functional import detach
 from tracegrad.hooks import Handle
+from tracegrad.mutation import write
 from tracegrad.packing import Packed, with_history
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
@@ -178,10 +180,11 @@ class OutputNode(Node):
 
 
 def attach(call: Call, edges: tuple[Edge, ...], results: Sequence[Any], to_save: Sequence[Tensor | None],
-           constant: Collection[int]) -> None:
+           constant: Collection[int], dirty: Collection[int] = ()) -> None:
     """Give the results of a call their history, but for those whose ids are `constant`.
 
-    RuntimeError for one that is an argument and a leaf that requires grad.
+    `dirty`: places of results that are arguments, changed in place; what shares their memory gets its history, too.
+    RuntimeError for one that is a leaf, or a view of a leaf, that requires grad.
     """
     carrying = [k for k, y in enumerate(results)
                 if isinstance(y, Tensor) and y.dtype in INEXACT and id(y) not in constant]
@@ -193,10 +196,14 @@ def attach(call: Call, edges: tuple[Edge, ...], results: Sequence[Any], to_save:
         return
     outputs = tuple(Like(y.shape, y.dtype) if isinstance(y, Tensor) else None for y in results)
     node = FunctionNode(call, edges, outputs, carrying[0] if len(carrying) == 1 else None)
-    for k in carrying:
-        results[k].requires_grad = True
-        results[k].grad_fn = node if len(carrying) == 1 else OutputNode(node, k)
+    given = {k: detach(results[k]) if k in dirty else results[k] for k in carrying}
+    for k, y in given.items():
+        y.requires_grad = True
+        y.grad_fn = node if len(carrying) == 1 else OutputNode(node, k)
     recorder = ACTIVE.get()
     if recorder is not None:
-        recorder.record_function(node, [results[k] for k in carrying])
+        recorder.record_function(node, list(given.values()))
+    for k in given:
+        if k in dirty:
+            write(results[k], given[k])
     node.save(to_save, results)

@@ -312,6 +312,47 @@ def test_an_argument_changed_in_place() -> None:
         Doubled.apply(leaf(1.0))
 
 
+def test_what_shares_memory_with_an_argument_changed_in_place() -> None:
+    class Scale(Function):
+        @staticmethod
+        def forward(ctx, x, factor):
+            ctx.factor = factor
+            ctx.mark_dirty(x)
+            return x.mul_(factor)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.factor, None
+
+    def of_a_view(x: tg.Tensor) -> tg.Tensor:
+        whole = x * 1
+        assert Scale.apply(view := whole[1:], 3) is view
+        return grad((whole * whole).sum(), x)[0]
+
+    def under_a_view(x: tg.Tensor) -> tg.Tensor:
+        whole = x * 1
+        view = whole[1:]
+        Scale.apply(whole, 3)
+        return grad((view * view).sum(), x)[0]
+
+    def overlapping(x: tg.Tensor) -> tg.Tensor:
+        whole = x * 1
+        first, last = whole[:2], whole[1:]
+        Scale.apply(first, 2)
+        Scale.apply(last, 5)
+        return grad((first * first).sum() + (last * whole[:2]).sum(), x)[0]
+
+    x0, x1, x2 = 0.5, -1.5, 2.0
+    for f, expected in ((of_a_view, [2 * x0, 18 * x1, 18 * x2]), (under_a_view, [0, 18 * x1, 18 * x2]),
+                        (overlapping, [8 * x0 + 20 * x1, 20 * x0 + 200 * x1 + 50 * x2, 50 * x1])):
+        traced = tg.trace(f)
+        for function in (f, *[traced] * 4):
+            np.testing.assert_allclose(function(leaf(x0, x1, x2)).array, expected)
+        assert traced.stats.replays >= 2
+    with pytest.raises(RuntimeError, match="a view of a leaf that requires grad is written to"):
+        Scale.apply(leaf(1.0, 2.0)[1:], 3)
+
+
 def test_an_argument_returned_as_it_is() -> None:
     class Same(Function):
         @staticmethod

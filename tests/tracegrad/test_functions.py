@@ -326,7 +326,7 @@ def test_what_shares_memory_with_an_argument_changed_in_place() -> None:
 
     def of_a_view(x: tg.Tensor) -> tg.Tensor:
         whole = x * 1
-        assert Scale.apply(view := whole[1:], 3) is view
+        Scale.apply(whole[1:], 3)
         return grad((whole * whole).sum(), x)[0]
 
     def under_a_view(x: tg.Tensor) -> tg.Tensor:
@@ -349,6 +349,8 @@ def test_what_shares_memory_with_an_argument_changed_in_place() -> None:
         for function in (f, *[traced] * 4):
             np.testing.assert_allclose(function(leaf(x0, x1, x2)).array, expected)
         assert traced.stats.replays >= 2
+    view = (leaf(x0, x1) * 1)[1:]
+    assert Scale.apply(view, 3) is view
     with pytest.raises(RuntimeError, match="a view of a leaf that requires grad is written to"):
         Scale.apply(leaf(1.0, 2.0)[1:], 3)
 

@@ -17,14 +17,14 @@ from typing import Protocol, TypeVar
 from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.graph import Node as GraphNode
-from codegen.ir.types import INEXACT
+from codegen.ir.types import INEXACT, type_of
 from tracegrad.aborts import Abort
 from tracegrad.creation import ones_like
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, broadcast, unbroadcast
 from tracegrad.dispatch import GRAD, Node
-from tracegrad.dtypes import COMPLEX_NUMBERS
+from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING
 from tracegrad.functional import clone, convert
-from tracegrad.hooks import AFTER, hooked_steps
+from tracegrad.hooks import AFTER, fitting, hooked_steps
 from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line, user_line
@@ -170,11 +170,13 @@ def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The cotangent that backward starts from at `output`."""
     if not output.requires_grad:
         raise RuntimeError(at_user_line(
-            "backward: the tensor does not require grad and has no grad_fn: nothing leads to a leaf"))
+            "backward: the tensor does not require grad and has no grad_fn: compute it from one that requires grad, "
+            "with gradients enabled"))
     if gradient is None:
         if output.size != 1:
-            raise RuntimeError(at_user_line(
-                f"backward: the tensor has shape {list(output.shape)}: with more than one element, pass a gradient"))
+            raise RuntimeError(at_user_line(f"backward: the tensor has shape {list(output.shape)}: with "
+                                            f"{'more than' if output.size else 'less than'} one element, pass a "
+                                            "gradient, or sum it"))
         if output.dtype in COMPLEX_NUMBERS:
             raise RuntimeError(at_user_line(
                 f"backward: the tensor is {output.dtype}: only a real loss goes without a gradient"))
@@ -182,8 +184,11 @@ def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
     if not isinstance(gradient, Tensor):
         raise TypeError(at_user_line(f"backward: the gradient is a {type(gradient).__name__}, not a Tensor"))
     if gradient.shape != output.shape:
-        raise ValueError(at_user_line(
-            f"backward: the gradient has shape {list(gradient.shape)}, the tensor {list(output.shape)}"))
+        raise RuntimeError(at_user_line(f"backward: the gradient has shape {list(gradient.shape)}, the tensor "
+                                        f"{list(output.shape)}: pass one of the tensor's shape"))
+    if gradient.dtype in COMPLEX_NUMBERS and output.dtype not in COMPLEX_NUMBERS:
+        raise RuntimeError(at_user_line(f"backward: the gradient is {gradient.dtype}, the tensor {output.dtype}: "
+                                        "pass its real part"))
     return convert(gradient, output.dtype)
 
 
@@ -244,6 +249,9 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
         reverse_walk(((id(node), step) for node, step in zip(nodes, steps)), cotangents, needed, arrived)
         for key, g in cotangents.items():
             leaf = leaves[key]
+            if leaf.dtype not in FLOATING and leaf.dtype not in COMPLEX_NUMBERS:
+                raise RuntimeError(at_user_line(f"backward: requires_grad was set on {type_of(leaf)}, which is neither "
+                                                "floating-point nor complex: it has no derivative; cast it"))
             g = hooked(leaf.hooks, g, given_out)
             if wanted is None:
                 accumulate(leaf, g, create_graph, given_out)
@@ -260,12 +268,12 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
 
 
 def hooked(hooks: list[Callable[[Tensor], Tensor | None]] | None, g: Tensor, given_out: set[int]) -> Tensor:
-    """g as the hooks leave it."""
-    for hook in hooks or ():
+    """g as the hooks leave it: those that are there when it arrives."""
+    for hook in tuple(hooks or ()):
         given_out.add(id(g))
         changed = hook(g)
         if changed is not None:
-            g = changed
+            g = fitting(changed, g, "a tensor") if isinstance(g, Tensor) else changed
             given_out.add(id(g))
     return g
 
@@ -284,17 +292,32 @@ def accumulate(x: Tensor, g: Tensor, create_graph: bool, given_out: set[int]) ->
         write(grad, grad + g)
 
 
+def pull_into(seeds: Sequence[tuple[Tensor, Tensor]], inputs: Sequence[Tensor] | None, create_graph: bool,
+              retain_graph: bool | None) -> None:
+    """Walk back from (output, cotangent) pairs into the grad of `inputs`, or of every leaf."""
+    if inputs is not None and not (inputs and all(x.requires_grad for x in inputs)):
+        raise RuntimeError(at_user_line("backward: inputs are tensors that require grad, and at least one: leave them "
+                                        "out for every leaf"))
+    keep = create_graph if retain_graph is None else retain_graph
+    found = pull_back(seeds, inputs, create_graph, keep)
+    given_out: set[int] = {id(g) for _, g in seeds}
+    for x, g in zip(inputs or (), found):
+        if g is not None:
+            accumulate(x, g, create_graph, given_out)
+
+
 def backward(x: Tensor, /, gradient: Tensor | None = None, retain_graph: bool | None = None,
-             create_graph: bool = False) -> None:
+             create_graph: bool = False, *, inputs: Sequence[Tensor] | Tensor | None = None) -> None:
     """Add the derivative of x, times `gradient`, to the `.grad` of every leaf that x was computed from.
 
     gradient: of the shape of x; may be left out if x has one element. retain_graph: keep the saved values for
-    another backward (default: create_graph). create_graph: make the gradients differentiable themselves.
+    another backward (default: create_graph). create_graph: make the gradients differentiable themselves. inputs: the
+    tensors whose `.grad` it is added to, instead of every leaf.
 
         >>> x = tg.tensor([1.0, 3.0], requires_grad=True)
         >>> (x * x).sum().backward()
         >>> x.grad
         tensor([2., 6.])
     """
-    keep = create_graph if retain_graph is None else retain_graph
-    pull_back([(x, seed_of(x, gradient))], None, create_graph, keep)
+    wanted = [inputs] if isinstance(inputs, Tensor) else inputs
+    pull_into([(x, seed_of(x, gradient))], wanted, create_graph, retain_graph)

@@ -7,7 +7,7 @@ from tracegrad.checkpointing import CheckpointError
 from tracegrad.functions import Function, once_differentiable
 from tracegrad.grad_modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from tracegrad.gradient_checks import GradcheckError, gradcheck, gradgradcheck
-from tracegrad.gradients import grad
+from tracegrad.gradients import backward, grad
 from tracegrad.packing import saved_tensors_hooks
 from tracegrad.registered_ops import custom_op, register_function
 from tracegrad.saved_bytes import saved_bytes

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from tracegrad.dispatch import GRAD
@@ -16,9 +17,16 @@ def is_grad_enabled() -> bool:
 
 
 class GradModeContext:
-    """A context manager, and a decorator, that sets the grad mode of this thread and puts the old one back."""
+    """A context manager, and a decorator, that sets the grad mode of this thread and puts the old one back.
+
+    A generator function that it decorates has the mode while its body runs, and who iterates keeps its own.
+    """
 
     __slots__ = ("_before",)
+
+    def __new__(cls, function: Any = None, **_: Any) -> Any:
+        """@no_grad without parentheses decorates, too."""
+        return cls()(function) if callable(function) else super().__new__(cls)
 
     def __init__(self) -> None:
         self._before: list[bool] = []           # one for each time it is entered
@@ -35,6 +43,12 @@ class GradModeContext:
         GRAD.enabled = self._before.pop()
 
     def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            @functools.wraps(function)
+            def steps_in_mode(*args: Any, **kwargs: Any) -> Iterator[Any]:
+                return (yield from self._steps(function(*args, **kwargs)))
+            return steps_in_mode        # type: ignore[return-value]
+
         @functools.wraps(function)
         def in_mode(*args: Any, **kwargs: Any) -> Any:
             before, GRAD.enabled = GRAD.enabled, self._inside(GRAD.enabled)
@@ -43,6 +57,23 @@ class GradModeContext:
             finally:
                 GRAD.enabled = before
         return in_mode      # type: ignore[return-value]
+
+    def _steps(self, generator: Any) -> Any:
+        """What a generator yields, whose body has the mode."""
+        resume, given, inside = generator.send, None, None
+        while True:
+            before = GRAD.enabled
+            GRAD.enabled = self._inside(before) if inside is None else inside
+            try:
+                value = resume(given)
+            except StopIteration as end:
+                return end.value
+            finally:
+                inside, GRAD.enabled = GRAD.enabled, before
+            try:
+                resume, given = generator.send, (yield value)
+            except BaseException as error:      # noqa: BLE001 - the generator's
+                resume, given = generator.throw, error
 
 
 class no_grad(GradModeContext):

@@ -8,8 +8,12 @@ Hooks on tensors are kept where their cotangents arrive, see Node.hooks; those c
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+
+from codegen.ir.types import type_of
+from tracegrad.source_lines import at_user_line
+from tracegrad.tensors import Tensor
 
 AFTER: weakref.WeakKeyDictionary[Any, list[Callable]] = weakref.WeakKeyDictionary()
 """By node: what is called after its backward."""
@@ -38,8 +42,9 @@ def before(node: Any, hook: Callable[[tuple], Any]) -> Callable[[Any], Any]:
     of: Any = weakref.ref(node)         # which has the hook
 
     def called(g: Any) -> Any:
-        found = hook(of().arrived(g))
-        return None if found is None else of().arriving(found)
+        arrived = of().arrived(g)
+        found = hook(arrived)
+        return None if found is None else of().arriving(all_fitting(found, arrived, f"{of().op}, before its backward"))
     return called
 
 
@@ -48,6 +53,28 @@ def register_after(node: Any, hook: Callable[[tuple, tuple], Any]) -> Handle:
     hooks = AFTER.setdefault(node, [])
     hooks.append(hook)
     return Handle(hooks, hook)
+
+
+def fitting(found: Any, g: Tensor, of: str) -> Tensor:
+    """What a hook returned in the place of a gradient. TypeError or RuntimeError if it is no gradient like that."""
+    if not isinstance(found, Tensor):
+        raise TypeError(at_user_line(f"a hook of {of} returned a {type(found).__name__}: a hook returns a Tensor, "
+                                     "or None where the gradient stays what it is"))
+    if found.shape != g.shape or found.dtype != g.dtype:
+        raise RuntimeError(at_user_line(f"a hook of {of} returned {type_of(found)} for a gradient {type_of(g)}: "
+                                        "a hook changes neither shape nor dtype"))
+    return found
+
+
+def all_fitting(found: Any, gradients: Sequence[Tensor | None], of: str) -> list[Tensor | None]:
+    """What a hook of an operation returned in the place of these. TypeError or RuntimeError if it does not fit."""
+    if not isinstance(found, tuple | list):
+        raise TypeError(at_user_line(f"a hook of {of} returned a {type(found).__name__}: it returns a tuple of "
+                                     f"{len(gradients)}, or None where the gradients stay what they are"))
+    if len(found) != len(gradients):
+        raise RuntimeError(at_user_line(
+            f"a hook of {of} returned {len(found)} gradients: it was given {len(gradients)}"))
+    return [new if old is None or new is None else fitting(new, old, of) for new, old in zip(found, gradients)]
 
 
 class HookedStep:
@@ -68,10 +95,7 @@ class HookedStep:
         for hook in list(AFTER.get(self._node, ())):
             changed = hook(tuple(gradients), self._node.arrived(g))
             if changed is not None:
-                if len(changed) != len(gradients):
-                    raise RuntimeError(
-                        f"a hook of {self._node!r} returned {len(changed)} gradients for {len(gradients)} operands")
-                gradients = list(changed)
+                gradients = all_fitting(changed, gradients, f"{self._node.op}, after its backward")
         for e, gradient in zip(edges, gradients):
             if e is not None and gradient is not None:
                 yield id(e), gradient

@@ -81,8 +81,8 @@ def iota(x: Tensor, shape: tuple[int, ...], axis: int, /) -> Tensor:
 def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:
     """Set requires_grad of a leaf."""
     if requires_grad and x.dtype not in INEXACT:
-        raise TypeError(at_user_line(
-            f"requires_grad_: {type_of(x)} is neither floating-point nor complex: it has no derivative"))
+        raise RuntimeError(at_user_line(
+            f"requires_grad_: {type_of(x)} is neither floating-point nor complex: it has no derivative; cast it"))
     if not requires_grad and x.grad_fn is not None:
         raise RuntimeError(at_user_line("requires_grad_: the tensor is not a leaf; use detach()"))
     x.requires_grad = requires_grad
@@ -95,7 +95,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Hand
     The hook belongs to the present value of x: after a write in place it is called for what was computed before.
     """
     if not x.requires_grad:
-        raise RuntimeError(at_user_line("register_hook: the tensor does not require grad"))
+        raise RuntimeError(at_user_line("register_hook: the tensor does not require grad: no gradient arrives at it"))
     owner = x if x.grad_fn is None else x.grad_fn
     if owner.hooks is None:
         owner.hooks = []
@@ -108,7 +108,7 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Tensor | None], /) -> Hand
 def retain_grad(x: Tensor, /) -> None:
     """Keep the gradient of a tensor that is not a leaf in its .grad too: that of the value it has at the end."""
     if not x.requires_grad:
-        raise RuntimeError(at_user_line("retain_grad: the tensor does not require grad"))
+        raise RuntimeError(at_user_line("retain_grad: the tensor does not require grad: no gradient arrives at it"))
     if x.grad_fn is not None:
         x.grad_fn.retained = weakref.ref(x)
         x.grad_fn.watch()

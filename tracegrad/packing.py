@@ -83,7 +83,7 @@ class saved_tensors_hooks:
 
     `pack(value)` is called when a value is saved, in forward, and may return anything; `unpack` is given that, in
     backward, and returns a Tensor with the value that was packed. No operation in them is differentiated. Traced
-    functions run as plain Python meanwhile. RuntimeError, in backward, if what unpack returns is not such a Tensor.
+    functions run as plain Python meanwhile. Of what is not such a Tensor backward says TypeError or RuntimeError.
 
         >>> x = tg.tensor([2.0], requires_grad=True)
         >>> with tg.autograd.saved_tensors_hooks(lambda t: t.tolist(), lambda kept: tg.tensor(kept)):
@@ -139,8 +139,9 @@ class ByHand:
         """See Packed."""
         value = silently(self._unpack, self.kept)
         if not isinstance(value, Tensor) or value.shape != self._shape or value.dtype != self._dtype:
-            what = f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-            raise RuntimeError(at_user_line(
+            is_tensor = isinstance(value, Tensor)
+            what = f"{list(value.shape)} {value.dtype}" if is_tensor else f"a {type(value).__name__}"
+            raise (RuntimeError if is_tensor else TypeError)(at_user_line(
                 f"saved_tensors_hooks: unpack returned {what}; what was packed is a Tensor {list(self._shape)} "
                 f"{self._dtype}"))
         return value

@@ -24,6 +24,7 @@ import numpy as np
 from codegen.ir.types import TensorType
 from tracegrad.devices import CPU, Device
 from tracegrad.recorder import ACTIVE
+from tracegrad.source_lines import at_user_line
 
 if TYPE_CHECKING:
     from tracegrad.signatures import Signatures
@@ -267,8 +268,9 @@ class Tensor(Signatures):
 
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
-        if grad is not None and (not isinstance(grad, Tensor) or grad.shape != self.shape or grad.dtype != self.dtype):
-            raise TypeError(f"grad must be None or a Tensor of shape {list(self.shape)} and dtype {self.dtype}")
+        if grad is not None and (grad is self or not isinstance(grad, Tensor) or grad.shape != self.shape
+                                 or grad.dtype != self.dtype):
+            raise not_a_grad(self, grad)
         self._grad = grad
         recorder = ACTIVE.get()
         if recorder is not None:
@@ -382,6 +384,17 @@ class Tensor(Signatures):
     def aliases(self) -> list[Tensor]:
         """The other living tensors on this tensor's memory."""
         return [] if self.storage is None else [t for t in self.storage.members() if t is not self]
+
+
+def not_a_grad(x: Tensor, grad: Any) -> Exception:
+    """The error of x.grad = grad."""
+    if not isinstance(grad, Tensor):
+        return TypeError(at_user_line(f"grad is None or a Tensor, not a {type(grad).__name__}"))
+    if grad is x:
+        return RuntimeError(at_user_line("grad: a tensor is not its own gradient; set a clone() of it"))
+    return RuntimeError(at_user_line(
+        f"grad must be None or a Tensor of shape {list(x.shape)} and dtype {x.dtype}: here it has shape "
+        f"{list(grad.shape)} and dtype {grad.dtype}"))
 
 
 GONE = weakref.ref(Tensor(np.zeros(0)))

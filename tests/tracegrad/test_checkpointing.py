@@ -290,7 +290,7 @@ def test_hooks_that_return_something_else() -> None:
     x = leaf(3)
     with saved_tensors_hooks(lambda t: None, lambda kept: kept):
         y = x.exp().sum()
-    with pytest.raises(RuntimeError, match=r"unpack returned NoneType; what was packed is a Tensor \[3\] float64"):
+    with pytest.raises(TypeError, match=r"unpack returned a NoneType; what was packed is a Tensor \[3\] float64"):
         y.backward()
     with saved_tensors_hooks(lambda t: t, lambda t: t[:2]):
         y = x.exp().sum()

@@ -28,7 +28,7 @@ from codegen.llvm_cpu.assembler import BOOL, I64, PTR, Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.indexing import Point
 from codegen.llvm_cpu.lanes import all_axes, lane_count
-from codegen.llvm_cpu.memory import LINE, LONG_ROW, Buffers
+from codegen.llvm_cpu.memory import BROKEN_ROW, LINE, LONG_ROW, Buffers
 from codegen.llvm_cpu.nest import Lines, Nest, Range
 from codegen.llvm_cpu.philox import random_word
 from codegen.llvm_cpu.prefetch import SECOND, Ahead, ahead_in_strips, ahead_of, gathered_ahead
@@ -136,8 +136,11 @@ class _Writer:
         Twice where rows are long: with loops that begin where lines of memory do, and for arrays that differ in that.
         """
         a, plain, whole, large = self.a, self.buffers, self.nest, self.buffers.large()
+        by_lines = bool(large) and not self._short(large) and self._may_begin_anywhere()
+        if not by_lines and large and self._broken(large):
+            return write()
         self.buffers = replace(plain, streamed=large or plain.perhaps_large())
-        if not large or self._short(large) or not self._may_begin_anywhere():
+        if not by_lines:
             written = write()
             self._settle()
             return written
@@ -163,10 +166,8 @@ class _Writer:
     def _lines(self, large: frozenset[int]) -> Callable[[str, Point], Lines]:
         """Where lines begin of what is stored to these buffers: if rows are no whole lines, in each row elsewhere."""
         a, phase, first = self.a, self.buffers.phase(self.a, min(large)), min(large)
-        line, along = min(LINE // self.buffers.item(first), self.nest.lanes), self.kernel.vector or ""
-        tiled = self.tile is not None
-        rows = [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
-                and coefficient(s.index, along) == 1 and not tiled and not self.buffers.by_lines(first, s.index, along)]
+        line = min(LINE // self.buffers.item(first), self.nest.lanes)
+        rows = [] if self.tile else self._broken(large)
 
         def at(axis: str, point: Point) -> Lines:
             for index in rows:
@@ -179,10 +180,19 @@ class _Writer:
 
         return at
 
+    def _broken(self, large: frozenset[int]) -> list[Index]:
+        """Where these buffers are stored to in rows that are no whole lines."""
+        along = self.kernel.vector or ""
+        return [s.index for p in self.kernel.passes for s in p.body if isinstance(s, Store) and s.buffer in large
+                and coefficient(s.index, along) == 1 and not self.buffers.by_lines(min(large), s.index, along)]
+
     def _short(self, large: frozenset[int]) -> bool:
         """Are rows too short to begin and end under masks?"""
-        extent = self.nest.extents.get(self.kernel.vector or "", 0)
-        return not self.tile and isinstance(extent, int) and extent * self.buffers.item(min(large)) < LONG_ROW
+        along, first = self.kernel.vector or "", min(large)
+        extent = self.nest.extents.get(along, 0)
+        if self.tile or not isinstance(extent, int):
+            return False
+        return extent * self.buffers.item(first) < (BROKEN_ROW if self._broken(large) else LONG_ROW)
 
     def _may_begin_anywhere(self) -> bool:
         """Is it no matter to the code for a vector where on the vector axis it begins?"""

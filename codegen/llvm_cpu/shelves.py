@@ -15,7 +15,7 @@ from codegen.ir.structs import struct
 from codegen.llvm_cpu import indexing
 from codegen.llvm_cpu.assembler import BYTES, Assembler, Type, Value, vector
 from codegen.llvm_cpu.indexing import Point
-from codegen.llvm_cpu.memory import LONG_ROW
+from codegen.llvm_cpu.memory import BROKEN_ROW
 from codegen.schedule.index import axis, flatten
 from codegen.schedule.kernel import Axis, Index, Kernel
 from codegen.schedule.shelves import shelved_values
@@ -64,7 +64,7 @@ def make_shelves(a: Assembler, kernel: Kernel, dtypes: list[str], lanes: int) ->
             axes = (*axes[:-1], replace(axes[-1], extent=whole))
         scale = 1 if across or kernel.vector is None else lanes
         size = prod(number_of(one.extent) for one in axes) * scale
-        if across and 8 * number_of(axes[-1].extent) >= LONG_ROW:       # vectors may begin anywhere, and end beyond it
+        if across and 8 * number_of(axes[-1].extent) >= BROKEN_ROW:     # vectors may begin anywhere, and end beyond it
             size += lanes
         element = vector("u8" if dtypes[number] == "bool" else dtypes[number]).element
         found[number] = Shelf(a.room(size * BYTES[element]), dtypes[number], lanes, _place(axes), scale)

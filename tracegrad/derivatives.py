@@ -43,11 +43,21 @@ from tracegrad.algebra import (
 Rule = Callable[..., Operand] | None
 
 
-def product(a: Operand, b: Operand, like: Operand) -> Operand:
-    """a @ b; for an operand `like` that is the transpose of what lies in memory, itself such a transpose."""
-    if getattr(like, "by_columns", False):
-        return swap(swap(b).emit("matmul", swap(a)))
-    return a.emit("matmul", b)
+def left_product_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
+    """g b^T; for an `a` that is the transpose of what lies in memory, itself such a transpose."""
+    b = conj(b)
+    return swap(b.emit("matmul", swap(g))) if lies_by_columns(a) else g.emit("matmul", swap(b))
+
+
+def right_product_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
+    """a^T g; for a `b` that is the transpose of what lies in memory, itself such a transpose."""
+    a = conj(a)
+    return swap(swap(g).emit("matmul", a)) if lies_by_columns(b) else swap(a).emit("matmul", g)
+
+
+def lies_by_columns(x: Operand) -> bool:
+    """Is it known to be the transpose of what lies in memory?"""
+    return getattr(x, "by_columns", False)
 
 
 def kept(shape: tuple[Size, ...], axis: tuple[int, ...]) -> tuple[Size, ...]:
@@ -214,7 +224,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "shear": (lambda g, y, x, *, axes, **other: g.emit(
         "unshear", axes=axes, **other, size=tuple(x.shape[k] for k in axes)),),
     "unshear": (lambda g, y, x, *, size, **other: g.emit("shear", **other),),
-    "matmul": (lambda g, y, a, b: product(g, swap(conj(b)), a), lambda g, y, a, b: product(swap(conj(a)), g, b)),
+    "matmul": (left_product_rule, right_product_rule),
     # linear algebra and Fourier transforms
     "cholesky": (_L.cholesky_rule,),
     "triangular_solve": (_L.triangular_left_rule, _L.triangular_right_rule),

@@ -24,6 +24,7 @@ from tracegrad.autograd import grad
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING
 from tracegrad.functional import sum as total
+from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.tensors import Tensor
 
 UNCHECKED = tuple(name for name in OPS_DRAWN
@@ -204,3 +205,20 @@ def test_a_graph_with_shared_parts_is_walked_once() -> None:
         y = y + y
     g, = grad(y, x)
     assert g.item() == 2.0**60
+
+
+def test_a_product_with_a_transposed_weight_is_differentiated_by_two_products_and_four_transposes() -> None:
+    x, w = (Tensor(np.ones((n, 4), np.float32), True) for n in (2, 3))
+    recorder = Recorder()
+    token = ACTIVE.set(recorder)
+    try:
+        y = dispatch("matmul", x, dispatch("transpose", w, axes=(1, 0)))
+        first = len(recorder.ops)
+        gx, gw = grad(y, [x, w], Tensor(np.ones((2, 3), np.float32)))
+    finally:
+        ACTIVE.reset(token)
+    assert gx is not None and gw is not None
+    assert gx.numpy().tolist() == [[3.0] * 4] * 2 and gw.numpy().tolist() == [[2.0] * 4] * 3
+    assert gw.array.flags.c_contiguous          # as the weight lies, since it was multiplied as its transpose
+    backward = [recorded.op for recorded in recorder.ops[first:]]
+    assert sorted(backward) == ["matmul"] * 2 + ["transpose"] * 4

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codegen.ir.builder import Builder, Value
+from codegen.ir.builder import Builder
 from tracegrad.recomputation import Region
 from tracegrad.recorded import Key, Read, Recording
 
@@ -25,23 +25,26 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
     lost: set[int] = set()
     seen: set[int] = set()
     ended: set[int] = set()                             # values whose history leads nowhere: see levels
-    values: dict[Key, Value] = {}
+    values: dict[Key, int] = {}
     carrying: set[int] = set()
     for k, entry in enumerate(recorder.inputs):
-        values["input", k] = b.input(entry.type if sizes is None else sizes.type_of(("input", k)))
+        values["input", k] = b.input(entry.type if sizes is None else sizes.type_of(("input", k))).id
         if entry.carries:
             carrying.add(k)
     if sizes is not None:
         for key in sizes.operands:
-            values[key] = b.input(sizes.type_of(key))
+            values[key] = b.input(sizes.type_of(key)).id
     in_attrs = None if recorder.symbols is None else recorder.symbols.in_numbers if sizes is None else sizes.symbolic
 
-    def value(key: Key) -> Value:
+    def value(key: Key) -> int:
+        found = values.get(key)
+        if found is not None:
+            return found
         if key[0] == "size" and sizes is None:
             key = "number", key[1][:2]
         if key[0] == "number" and key not in values:
             text, dtype = key[1]
-            values[key] = b.emit("constant", value=text, dtype=dtype)
+            values[key] = b.emit("constant", value=text, dtype=dtype).id
         return values[key]
 
     reads: list[Read] = []
@@ -49,27 +52,26 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
     read = next(waiting, None)
     for k, recorded in enumerate(recorder.ops):
         while read is not None and read.ops == k:
-            reads.append(read.in_graph(len(b), value(read.value).id))
+            reads.append(read.in_graph(len(b), value(read.value)))
             read = next(waiting, None)
         b.line = recorded.line
-        args = [value(key) for key in recorded.args]
+        args = tuple([value(key) for key in recorded.args])
         attrs = recorded.attrs if in_attrs is None else in_attrs(recorded.attrs)
-        type = recorded.type if sizes is None else None
-        result = b.emit_typed(type, recorded.op, args, attrs) if type else b.emit(recorded.op, *args, **attrs)
-        if any(a.id in carrying for a in args):
+        result = b.add(recorded.type if sizes is None else None, recorded.op, args, attrs)
+        if not carrying.isdisjoint(args):
             if recorded.carries:
-                carrying.add(result.id)
+                carrying.add(result)
             elif recorded.op != "detach":
-                result = b.emit("detach", result)
-        node = recorded.living()        # no result is differentiated through one that is gone
-        if node is not None:
+                result = b.add(b.type_of(result), "detach", (result,), {})
+        node = None if recorded.node is None else recorded.node()
+        if node is not None:            # no result is differentiated through one that is gone
             if node.freed:
-                freed.add(result.id)
-            ways = [a.id for edge, a in zip(node.edges, args) if edge is not None]
+                freed.add(result)
+            ways = [a for edge, a in zip(node.edges, args) if edge is not None]
             if recorded.op == "detach":         # an output of a custom function, whose backward no graph has
                 lost.add(id(node))
-            elif result.id not in carrying and ended.issuperset(ways):
-                ended.add(result.id)
+            elif result not in carrying and ended.issuperset(ways):
+                ended.add(result)
             elif id(node) not in seen and any(a not in carrying and a not in ended for a in ways):
                 lost.add(id(node))
             seen.add(id(node))          # it comes again where a view is derived again after a write
@@ -77,10 +79,10 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
     b.line = None
     for last in (read, *waiting):
         if last is not None:
-            reads.append(last.in_graph(len(b), value(last.value).id))
+            reads.append(last.in_graph(len(b), value(last.value)))
     found = [value(key) for key in ends]
-    lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v.id not in carrying}
-    regions = tuple(Region(frozenset(values["op", k].id for k in range(first, last)),
-                           frozenset(value(key).id for key in results))
+    lost |= {id(t.grad_fn) for t, v in zip(outputs, found) if t.grad_fn is not None and v not in carrying}
+    regions = tuple(Region(frozenset(values["op", k] for k in range(first, last)),
+                           frozenset(map(value, results)))
                     for first, last, results in recorder.checkpointed)
-    return Recording(b.graph(found), tuple(reads), frozenset(freed), frozenset(lost), regions)
+    return Recording(b.ending(found), tuple(reads), frozenset(freed), frozenset(lost), regions)

@@ -78,21 +78,30 @@ class Path:
         return value - k if value >= k else ~self.inputs[value]
 
 
-@struct(eq=False)
+@struct(frozen=False, eq=False)
 class Segment:
     """Nodes, then a read with a way for each number that was read, or the end of a path.
 
     `first` is the number of the first node. `read`: the value, its type, what was asked of it and where.
-    `end`: the values that the path gives.
+    `end`: the values that the path gives. Mostly nobody asks for the nodes of one that is a whole path: they are not
+    `known` until then.
     """
 
     first: int
-    nodes: tuple[Node, ...]
+    known: tuple[Node, ...] | None
     read: Read | None = None
     ways: dict[int, Segment] = field(default_factory=dict)
     end: tuple[int, ...] = ()
     path: Path | None = None
     growth: Growth = field(default_factory=Growth)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Its nodes, on values as they are numbered along the path."""
+        if self.known is None:
+            assert self.path is not None
+            self.known = _numbered(self.path)
+        return self.known
 
     def leads_to(self, read: Read, nodes: Sequence[Node]) -> bool:
         """Does a path with these nodes go through this segment and come to `read` at its end?"""
@@ -126,6 +135,9 @@ class KnownPath(Exception):
 
 def added(tree: Segment | None, path: Path) -> Segment:
     """The tree with one more path. KnownPath if it has it, NotThisTree if the path does not branch off at a read."""
+    end = tuple(map(path.number, path.graph.outputs))
+    if tree is None and not path.reads:
+        return Segment(0, None, end=end, path=path)
     nodes = _numbered(path)
     reads = [replace(read, value=path.number(read.value)) for read in path.reads]
     passed: list[Segment] = []
@@ -136,7 +148,6 @@ def added(tree: Segment | None, path: Path) -> Segment:
         passed.append(at)
         at = at.ways.get(read.number)
     bounds = [0, *(read.nodes for read in reads)]
-    end = tuple(map(path.number, path.graph.outputs))
     if at is not None:
         same = len(passed) == len(reads) and at.path is not None and (at.nodes, at.end) == (nodes[at.first:], end)
         raise KnownPath if same else NotThisTree

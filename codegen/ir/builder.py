@@ -6,7 +6,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from codegen.ir.graph import Attr, Graph, Node
@@ -92,6 +92,11 @@ class Builder:
         """A 0-d constant."""
         return self.emit("constant", value=literal_text(number, dtype), dtype=dtype)
 
+    def type_of(self, value: int) -> TensorType:
+        """The type of the value with this id."""
+        k = len(self._inputs)
+        return self._inputs[value] if value < k else self._nodes[value - k].type
+
     def emit(self, op: str, *args: Value, **attrs: Any) -> Value:
         """Add a node; TypeRuleError, naming line, op and operands, if its type rule refuses."""
         row, names = OPS[op], _NAMES[op]
@@ -102,15 +107,25 @@ class Builder:
         except TypeRuleError as error:
             where = f"{self.line}: " if self.line else ""
             raise error.__class__(f"{where}{op}: {error}") from None
-        return self.emit_typed(type, op, args, attrs)
+        return Value(self, self.add(type, op, tuple([a.id for a in args]), attrs), type)
 
-    def emit_typed(self, type: TensorType, op: str, args: Sequence[Value], attrs: Mapping[str, Any]) -> Value:
-        """Add a node of which the type rule is known to say `type`."""
+    def add(self, type: TensorType | None, op: str, args: tuple[int, ...], attrs: Mapping[str, Any]) -> int:
+        """The id of a new node on values by their ids, of which the type rule is known to say `type`, if that is given.
+
+        What has thousands of nodes is written by this: no Value is made.
+        """
+        if type is None:
+            return self.emit(op, *[Value(self, a, self.type_of(a)) for a in args], **attrs).id
         names = _NAMES[op]
         ordered = tuple([(name, attrs[name]) for name in names]) if names else ()
-        self._nodes.append(Node(op, tuple([a.id for a in args]), ordered, type, self.line))
-        return Value(self, len(self._inputs) + len(self._nodes) - 1, type)
+        nodes = self._nodes
+        nodes.append(Node(op, args, ordered, type, self.line))
+        return len(self._inputs) + len(nodes) - 1
 
     def graph(self, outputs: Iterable[Value]) -> Graph:
         """The graph so far, with these outputs."""
-        return Graph(self.name, tuple(self._inputs), tuple(self._nodes), tuple(v.id for v in outputs))
+        return self.ending([v.id for v in outputs])
+
+    def ending(self, outputs: Iterable[int]) -> Graph:
+        """The graph so far, with these values as outputs, by their ids."""
+        return Graph(self.name, tuple(self._inputs), tuple(self._nodes), tuple(outputs))

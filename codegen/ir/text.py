@@ -19,6 +19,7 @@ numbers that are not dense; what else can be wrong is the verifier's to say.
 """
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Iterable
 
@@ -52,14 +53,21 @@ def print_program(program: Program, lines: bool = True) -> str:
     return "\n".join([*text, "}"]) + "\n"
 
 
-def content_text(tree: Tree) -> str:
-    """A text that trees share if and only if they are the same but for their name and source lines. Nothing parses it:
-    it is what a tree is known by, and made quickly."""
+def content_of(tree: Tree) -> bytes:
+    """What trees share if and only if they are the same but for their name and source lines. Nothing reads it: it is
+    what a tree is known by, and made quickly."""
     parts: list[object] = [[(type.dtype, type.shape) for type in tree.inputs]]
     for block in tree.blocks:
         nodes = [(node.op, node.args, node.attrs, node.type.dtype, node.type.shape) for node in block.nodes]
         parts += [block.first, nodes, terminator_text(block.terminator)]
-    return repr(parts)
+    try:
+        return b"marshal" + marshal.dumps(parts, _WITHOUT_IDENTITY)
+    except ValueError:              # sizes that are symbols
+        return b"repr" + repr(parts).encode()
+
+
+_WITHOUT_IDENTITY = 2
+"""The last version of marshal that writes equal values alike, whatever of them is one object."""
 
 
 def node_text(value: int, node: Node) -> str:

@@ -99,6 +99,7 @@ def _verify_known(what: str, types: tuple[TensorType, ...], known: frozenset[str
 def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known: frozenset[str]) -> None:
     one: dict[TensorType, TensorType] = {}      # of those that are equal, the one that stands for all
     types = [one.setdefault(type, type) for type in inputs]
+    written: set[int] = set()           # the ids of types of which it is known that they can be written
     right: set[Hashable] = set()        # what nodes that are right are, but for where their operands come from
     for value, node in enumerate(nodes, len(inputs)):
         for v in node.args:
@@ -116,13 +117,13 @@ def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known
             _blame(what, "there is no such op", node.line)
         if len(node.args) != row.arity:
             _blame(what, f"takes {row.arity} operands, not {len(node.args)}", node.line)
-        if [name for name, _ in node.attrs] != [name for name, _ in row.attrs]:
+        attrs = dict(node.attrs)
+        if len(node.attrs) != len(row.attrs) or [*attrs] != [name for name, _ in row.attrs]:
             wanted, given = ([name for name, _ in attrs] for attrs in (row.attrs, node.attrs))
             _blame(what, f"has the attrs {wanted}, not {given}", node.line)
-        for (name, attr), (_, kind) in zip(node.attrs, row.attrs):
-            if not _is_kind(attr, kind):
-                _blame(what, f"{name}={attr!r} is not of the kind {kind}", node.line)
-        attrs = dict(node.attrs)
+        for name, kind in row.attrs:
+            if not _is_kind(attrs[name], kind):
+                _blame(what, f"{name}={attrs[name]!r} is not of the kind {kind}", node.line)
         if node.op == "constant" and not _is_canonical(str(attrs["value"]), str(attrs["dtype"])):
             _blame(what, f"{attrs['value']} is not how a number of {attrs['dtype']} is written", node.line)
         try:
@@ -131,7 +132,9 @@ def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known
             _blame(what, str(error), node.line)
         if ruled != node.type:
             _blame(what, f"says {node.type}, rule gives {ruled}", node.line)
-        _verify_known(what, (node.type,), known, node.line)
+        if id(node.type) not in written:
+            _verify_known(what, (node.type,), known, node.line)
+            written.add(id(node.type))
         right.add(described)
 
 
@@ -149,15 +152,18 @@ def _is_kind(attr: Attr, kind: str) -> bool:
         case "flag":
             return type(attr) is bool
         case "ints":
-            return isinstance(attr, tuple) and all(type(a) is int for a in attr)
+            return isinstance(attr, tuple) and {*map(type, attr)} <= _INT
         case "dims":
-            return isinstance(attr, tuple) and all(_is_size(a) for a in attr)
+            return isinstance(attr, tuple) and ({*map(type, attr)} <= _INT or all(map(_is_size, attr)))
         case "dtype":
             return isinstance(attr, str) and attr in DTYPES
         case "literal":
             return isinstance(attr, str)
         case _:
             raise KeyError(kind)
+
+
+_INT = {int}
 
 
 def _is_size(size: Size) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from codegen.cache import Cache, DiskCache, content_key, default_cache
 from codegen.executable import Aliases, Executable, Measured
-from codegen.ir.text import content_text
+from codegen.ir.text import content_of
 from codegen.llvm_cpu.blas import OWN, Blas
 from codegen.llvm_cpu.blas_panels import multiplier
 from codegen.llvm_cpu.drafts import follow_drafts
@@ -42,7 +42,7 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
     blas = multiplier(host_features())
     key = content_key(
         "program", machine_identity(), blas.kind, blas.name, str(blas.above), str(THREADS.get()),
-        content_text(source.tree),
+        content_of(source.tree),
         repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
     made = None if cache.disk is None else _from_disk(key, cache.disk, cache, source, aliases)
     if made is None:

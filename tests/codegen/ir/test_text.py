@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from graph_strategies import arrays_for, graphs
@@ -27,7 +28,8 @@ from codegen.ir.program import (
     values_read,
 )
 from codegen.ir.scanner import ParseError
-from codegen.ir.text import parse, print_graph, print_program
+from codegen.ir.text import content_of, parse, print_graph, print_program
+from codegen.ir.tree import Tree, opened
 from codegen.ir.types import TensorType
 from codegen.ir.verify import verify
 
@@ -198,3 +200,43 @@ def test_errors_name_line_and_column(text: str, message: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse(text)
     assert message in str(caught.value)
+
+
+def tree_of(text: str) -> Tree:
+    graph = parse(text)
+    assert isinstance(graph, Graph)
+    return opened(program_of(graph))
+
+
+SUM = """graph f(%0: f32[2,{size}]) {{
+  %1 = sum %0 axis=[1] keepdims={keepdims} : {type}  @ model.py:{line}
+  return %1
+}}
+"""
+
+
+@pytest.mark.parametrize("size", (3, "n"), ids=str)
+def test_a_tree_is_known_by_all_but_its_name_and_lines(size: int | str) -> None:
+    kept, gone = {"keepdims": "true", "type": "f32[2,1]"}, {"keepdims": "false", "type": "f32[2]"}
+    texts = [SUM.format(size=size, line=line, **of) for of in (kept, gone) for line in (1, 2)]
+    one, other_line, other_attr, _ = (content_of(tree_of(text)) for text in texts)
+    assert one == other_line == content_of(tree_of(texts[0].replace("graph f", "graph g"))) != other_attr
+    assert content_of(tree_of(SUM.format(size=4, line=1, **kept))) != one
+
+
+def test_what_a_tree_is_known_by_does_not_depend_on_which_values_are_one_object() -> None:
+    (block,) = tree_of(SUM.format(size=3, line=1, keepdims="true", type="f32[2,1]")).blocks
+    (node,) = block.nodes
+    shape, other = node.type.shape, (*[*node.type.shape],)
+    assert shape is not other
+    shared, apart = (replace(node, type=TensorType("f32", of)) for of in (shape, other))
+    trees = [Tree("f", (TensorType("f32", shape),), (replace(block, nodes=(node, last)),)) for last in (shared, apart)]
+    assert content_of(trees[0]) == content_of(trees[1])
+
+
+def test_a_tree_is_known_by_numbers_that_only_compare_equal() -> None:
+    tree = tree_of(SUM.format(size=3, line=1, keepdims="true", type="f32[2,1]"))
+    (block,) = tree.blocks
+    (node,) = block.nodes
+    one = replace(tree, blocks=(replace(block, nodes=(replace(node, attrs=(("axis", (1,)), ("keepdims", 1))),)),))
+    assert one == tree and content_of(one) != content_of(tree)

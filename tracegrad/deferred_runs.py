@@ -23,14 +23,14 @@ import numpy as np
 
 from codegen import DONE
 from tracegrad.deferred_work import SMALL, KnownWork, Work, Written
-from tracegrad.dispatch import FOLLOWER, GRAD
+from tracegrad.dispatch import FOLLOWER, GRAD, VIEWING
 from tracegrad.follower import ALONE, Follower, Running
 from tracegrad.pending import Pending, put_array
 from tracegrad.purity.prediction import Prediction
 from tracegrad.recorder import Recorder
 from tracegrad.replay import Root
 from tracegrad.routes import RouteNode, kept_tensor, way_of
-from tracegrad.steps import Step
+from tracegrad.steps import Step, op_step
 from tracegrad.tensors import FOLLOWERS, Saved, Tensor, View
 
 LARGE = 1 << 18
@@ -70,13 +70,32 @@ class DeferredRun(Follower):
         self._token = FOLLOWER.set(self)
 
     def defer(self, op: str, args: tuple[Any, ...], attrs: dict[str, Any], fresh: bool = False) -> Tensor | None:
-        """See Follower.defer. Indices are known at once: an op that may refuse them asks."""
-        waits = False
+        """See Follower.defer, which this does in one go: no step comes again, so none is looked for, and a run has
+        thousands. Indices are known at once: an op that may refuse them asks.
+        """
+        running = self._running
+        waits = carries = False
         for a in args:
             if isinstance(a, Tensor):
-                a.requires_grad             # noqa: B018 - a Selection becomes a Tensor like others
+                carries = a.requires_grad or carries        # a Selection becomes a Tensor like others
                 waits = waits or type(a.held) is Pending or a.dtype.kind not in "iub" or a.memory.nbytes >= SMALL
-        return super().defer(op, args, attrs, fresh) if waits else None
+        if not waits or self._over or GRAD.anomaly is not None:
+            return None
+        if op in VIEWING and not self._is_inside(running, args[0], fresh):
+            return None
+        steps, places, operands = running.steps, list[Any](), list[Step | None]()
+        for a in args:
+            if isinstance(a, Tensor):
+                held: Any = a.held
+                place = (held.step.index if type(held) is Pending and held.segment is running
+                         else self._place(running, a))
+                places.append(place)
+                operands.append(steps[place])
+            else:
+                places.append((a,))
+                operands.append(None)
+        step = op_step(running.cursor, op, places, operands, attrs, fresh)
+        return None if step.refused else self._deferred(running, step, op, args, attrs, fresh, carries)
 
     def _step(self, running: Running, op: str, args: tuple[Any, ...], places: list[Any], attrs: dict[str, Any],
               fresh: bool) -> Step:

@@ -82,6 +82,12 @@ class Like:
         self.shape, self.dtype, self.by_columns = shape, dtype, by_columns
 
 
+def like(x: Tensor) -> Like:
+    """What backward needs of an operand whose values it does not read."""
+    held = x.held
+    return Like(x.shape, x.dtype, x.by_columns) if isinstance(held, _ndarray) else held.like
+
+
 class Node:
     """One differentiated operation: where its result's cotangent goes (`edges`), and what the rules need (saved).
 
@@ -347,7 +353,8 @@ def complete(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tens
 
 def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result: Tensor) -> None:
     """Give `result`, which is `op` of `args`, its history; nothing if it has none."""
-    if result.dtype not in INEXACT:
+    dtype = result.dtype
+    if dtype not in INEXACT:
         return
     rules = VJPS.get(op)
     if rules is None:
@@ -355,7 +362,7 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
             return
         raise NotImplementedError(at_user_line(f"{op} has no derivative: derivatives.py has no row for it"))
     recorder = ACTIVE.get()
-    if recorder is not None:
+    if recorder is not None and recorder.symbols is not None:
         recorder.size_result(op, args, attrs, result)
     edges: list[Node | Tensor | None] = []
     wanted = 0
@@ -367,7 +374,7 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
             edges.append(None)
     if not wanted:
         return
-    kind = result.dtype.kind                    # rules of complex numbers read more
+    kind = dtype.kind                           # rules of complex numbers read more
     used = _USED.get((op, wanted, kind))
     if used is None:
         used = _USED[op, wanted, kind] = used_values(op, wanted, args, attrs, result)
@@ -376,13 +383,13 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
     save = Tensor.save if packing is None else packing.save
     for k, a in enumerate(args):
         if isinstance(a, Tensor):
-            operands.append(save(a) if used[k] else Like(a.shape, a.dtype, a.by_columns))
+            operands.append(save(a) if used[k] else like(a))
         else:
             operands.append(a)
     result.requires_grad = True
     make = packing.node if packing is not None else Node if GRAD.anomaly is None else LinedNode
     node = result.grad_fn = make(op, attrs, tuple(edges), tuple(operands), None)
-    node.result = save(result) if used[-1] else Like(result.shape, result.dtype)
+    node.result = save(result) if used[-1] else like(result)
 
 
 _USED: dict[tuple[str, int, str], tuple[bool, ...]] = {}

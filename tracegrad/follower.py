@@ -113,10 +113,8 @@ class Follower:
         running = self._running
         if self._over or GRAD.anomaly is not None:
             return None
-        if op in VIEWING:
-            x: Any = args[0].held
-            if type(x) is not Pending or x.segment is not running or not fresh and id(args[0]) in running.homes:
-                return None                             # a view of an array costs nothing and shares its memory
+        if op in VIEWING and not self._is_inside(running, args[0], fresh):
+            return None                                 # a view of an array costs nothing and shares its memory
         places: list[Any] = []
         for a in args:
             if isinstance(a, Tensor):
@@ -128,17 +126,25 @@ class Follower:
         step = self._step(running, op, args, places, attrs, fresh)
         if step.refused:
             return None
+        carries = any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        return self._deferred(running, step, op, args, attrs, fresh, carries)
+
+    def _is_inside(self, running: Running, x: Tensor, fresh: bool) -> bool:
+        """Is a view of x one of a value of this segment?"""
+        held: Any = x.held
+        return type(held) is Pending and held.segment is running and (fresh or id(x) not in running.homes)
+
+    def _deferred(self, running: Running, step: Step, op: str, args: tuple[Any, ...], attrs: dict[str, Any],
+                  fresh: bool, carries: bool) -> Tensor | None:
+        """The result of the op by this step; is it differentiated, if anything is now?"""
         pending = self._advance(running, step)
         if running.closed:                              # another thread has computed it meanwhile
             with self._lock:
                 if pending.array is None:
                     return self.defer(op, args, attrs, fresh)
         result = defer(pending)
-        if GRAD.enabled:
-            for a in args:
-                if isinstance(a, Tensor) and a.requires_grad:
-                    differentiate(op, args, attrs, result)
-                    break
+        if carries and GRAD.enabled:
+            differentiate(op, args, attrs, result)
         if step.base != step.index:
             x = args[0]
             x.share(result, op, attrs, result.requires_grad == x.requires_grad)
@@ -174,6 +180,7 @@ class Follower:
             if not step.family.is_known:
                 step.family.is_known = True
                 self.known.families += 1
+        step.keep()
         if not self._keeps:
             return step
         self.known.size += 1

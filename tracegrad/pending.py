@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from codegen.ir.types import TensorType
+from tracegrad.dispatch import Like
 from tracegrad.step_types import dummy
 from tracegrad.steps import Step
 from tracegrad.tensors import Tensor
@@ -56,6 +57,10 @@ class Pending:
     @property
     def type(self) -> TensorType:
         return self.step.type
+
+    @property
+    def like(self) -> Like:
+        return self.step.of.like
 
     @property
     def strides(self) -> tuple[int, ...]:

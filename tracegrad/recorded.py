@@ -20,19 +20,17 @@ which is an operation once it is used.
 """
 
 
-@struct(frozen=False, eq=False)         # quick to make: a run has thousands
 class RecordedOp:
     """One primitive as it happened. `carries`: does eager autograd follow it, and if so by which `node`, weakly?
     `type`: what its type rule says, where that was asked.
     """
 
-    op: str
-    args: tuple[Key, ...]
-    attrs: dict[str, Attr]
-    carries: bool
-    line: str | None
-    node: weakref.ref[Any] | None = None
-    type: TensorType | None = None
+    __slots__ = ("op", "args", "attrs", "carries", "line", "node", "type")      # no struct: a run makes thousands
+
+    def __init__(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], carries: bool, line: str | None,
+                 node: weakref.ref[Any] | None = None, type: TensorType | None = None):
+        self.op, self.args, self.attrs, self.carries, self.line = op, args, attrs, carries, line
+        self.node, self.type = node, type
 
     def living(self) -> Any:
         """The node, if there is one and something holds it."""

@@ -83,9 +83,10 @@ class Recorder:
         key = self._made(op, keys, attrs, result)
         if result.grad_fn is not None:
             for tensor, k in zip((*args, result), (*keys, key)):
-                saved = tensor.saved() if getattr(tensor, "saved", None) is not None else None
+                reference: Any = getattr(tensor, "saved", None)
+                saved = None if reference is None else reference()
                 if saved is not None:
-                    self._bind(saved, k)
+                    self._keys[id(saved)] = reference, k
 
     def record_saved(self, tensor: Tensor, saved: Saved) -> None:
         """`saved` is what `tensor` holds now."""
@@ -332,14 +333,23 @@ class Recorder:
     # ---- inside -------------------------------------------------------------------------------------------
 
     def _operands(self, op: str, args: tuple[Any, ...]) -> tuple[Key, ...]:
-        return tuple([self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args))
-                      for a in args])
+        keys: list[Key] = []
+        for a in args:
+            entry = self._keys.get(id(a))
+            if entry is not None and entry[0]() is a and entry[1][0] != "view":     # as `key` says
+                keys.append(entry[1])
+            else:
+                keys.append(self.key(a) if hasattr(a, "requires_grad") else self._number(a, _dtype_beside(op, args)))
+        return tuple(keys)
 
     def _made(self, op: str, keys: tuple[Key, ...], attrs: dict[str, Attr], result: Tensor) -> Key:
-        node = None if result.grad_fn is None else weakref.ref(result.grad_fn)
-        type = None if isinstance(result.held, np.ndarray) else result.held.type
-        return self._bind(result, self._append(
-            RecordedOp(op, keys, attrs, result.requires_grad, self.line or user_line(), node, type), result))
+        grad_fn, held = result.grad_fn, result.held
+        node = None if grad_fn is None else weakref.ref(grad_fn)
+        type = None if isinstance(held, np.ndarray) else held.type
+        recorded = RecordedOp(op, keys, attrs, result.requires_grad, self.line or user_line(), node, type)
+        key = self._append(recorded, result)
+        self._keys[id(result)] = weakref.ref(result), key
+        return key
 
     def _derived(self, op: str, args: tuple[Key, ...], attrs: dict[str, Attr], line: str | None) -> Key:
         """A value that only a read needs, which eager execution did not compute."""

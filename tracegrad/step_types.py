@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.types import COMPLEX, DTYPES, TensorType, type_of
-from tracegrad.dispatch import VIEWING
+from tracegrad.dispatch import VIEWING, Like
 
 DEFERRABLE = frozenset(
     name for name, op in OPS.items() if op.traits & {ELEMENTWISE, REDUCTION, MOVEMENT, CREATION}
@@ -27,12 +27,13 @@ DEFERRABLE = frozenset(
 
 class StepType:
     """What a result is. `ordered`: do its elements lie in their order? `order`: the axes as they lie in memory, the
-    slowest first; None if that is their order, or if it is a view.
+    slowest first; None if that is their order, or if it is a view. `like`: what backward needs of it where it reads no
+    values.
 
     Those that are alike are mostly one object, equal to itself alone: so results are found by those of operands.
     """
 
-    __slots__ = ("type", "dtype", "shape", "strides", "ordered", "order", "bytes")
+    __slots__ = ("type", "dtype", "shape", "strides", "ordered", "order", "bytes", "like")
 
     def __init__(self, type: TensorType, strides: tuple[int, ...], order: tuple[int, ...] | None):
         self.type = type
@@ -41,6 +42,8 @@ class StepType:
         self.strides, self.order = strides, order
         self.ordered = order is None and strides == standard(self.shape, self.dtype)
         self.bytes = prod(self.shape) * self.dtype.itemsize
+        self.like = Like(self.shape, self.dtype,
+                         len(strides) > 1 and strides[-2] == self.dtype.itemsize < strides[-1])
 
 
 @lru_cache(maxsize=4096)
@@ -128,6 +131,8 @@ def _view_strides(op: str, attrs: dict[str, Any], x: StepType, shape: tuple[Any,
     """The strides of a view, `op` of x, in `shape`; None where NumPy copies, which reshape alone does."""
     if op == "transpose":
         return tuple([x.strides[k] for k in attrs["axes"]])
+    if op == "slice":
+        return tuple([stride * step if size else stride for stride, step, size in zip(x.strides, attrs["step"], shape)])
     if op != "reshape":
         return OPS[op].reference(dummy(x.dtype, x.shape, x.strides), **attrs).strides
     if x.ordered:

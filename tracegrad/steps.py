@@ -23,7 +23,8 @@ CAN_REFUSE = frozenset(name for name, op in OPS.items() if CHECKED in op.traits)
 """Ops that refuse some values; the error belongs to the line of the op."""
 
 
-NO_ATTRS = dict[str, Any]()
+NO_ATTRS, NO_STEPS = dict[str, Any](), dict[Any, Any]()
+"""Never written to."""
 
 
 class Family:
@@ -71,6 +72,8 @@ class Step:
     base: int
     order: tuple[int, ...] | None
     line: str | None
+    after: dict[Any, Step]
+    works: dict[Any, Any]
 
     def __init__(self, parent: Step | None = None, family: Family | None = None):
         self.parent = parent
@@ -84,8 +87,14 @@ class Step:
             self.bytes = parent.bytes           # of what enters and of all results
         self.refused = False
         self.line = None                        # unless it is of a family
-        self.after: dict[Any, Step] = {}
-        self.works: dict[Any, Any] = {}         # what is run where a segment ends here, by what is wanted of it
+        self.after, self.works = NO_STEPS, NO_STEPS
+        if parent is None:
+            self.keep()
+
+    def keep(self) -> None:
+        """It may come again: it is to know the steps after it, and what is run where a segment ends here, by what is
+        wanted of it."""
+        self.after, self.works = {}, {}
 
     def give(self, of: StepType) -> None:
         """Say what the result is."""

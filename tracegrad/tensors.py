@@ -27,6 +27,7 @@ from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 
 if TYPE_CHECKING:
+    from tracegrad.dispatch import Like
     from tracegrad.signatures import Signatures
 else:
     Signatures = object
@@ -42,6 +43,7 @@ class Yet(Protocol):
     """What stands for an array that is yet to be computed. `type`: what the type rule of its op says."""
 
     type: TensorType
+    like: Like
     shape: tuple[int, ...]
     dtype: np.dtype
     ndim: int

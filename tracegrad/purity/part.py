@@ -10,12 +10,10 @@ from __future__ import annotations
 import decimal
 import locale
 from collections.abc import Hashable, Mapping
-from dataclasses import field
 from functools import cached_property
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from codegen.ir.structs import struct
 from tracegrad.purity.classes import SPECIAL
 from tracegrad.purity.code_facts import Mentions
 from tracegrad.purity.library import Library, Setting
@@ -64,24 +62,26 @@ class Child(NamedTuple):
         return self.once or (id(owner), self.route)
 
 
-@struct(frozen=False, eq=False)
 class Part:
-    """One object, taken apart.
+    """One object, taken apart. (No struct: a walk makes hundreds.)
 
     `state` is what it holds beside its children, comparable with ==; `names` is its whole namespace, for what may be
     changed without being read; `refusal` says why guards cannot watch it.
     """
 
-    conditions: list[Condition] = field(default_factory=list)
-    children: list[Child] = field(default_factory=list)
-    unpack: str | None = None
-    namespace: str | None = None
-    state: Any = None
-    names: dict[str, Any] | None = None
-    mutable: bool = False
-    is_tensor: bool = False
-    function: FunctionType | None = None        # a function whose code ran, or may
-    refusal: str | None = None
+    __slots__ = ("conditions", "children", "unpack", "namespace", "state", "names", "mutable", "is_tensor", "function",
+                 "refusal")
+
+    def __init__(self, conditions: list[Condition] | None = None, children: list[Child] | None = None,
+                 unpack: str | None = None, namespace: str | None = None, state: Any = None,
+                 names: dict[str, Any] | None = None, mutable: bool = False, is_tensor: bool = False,
+                 function: FunctionType | None = None, refusal: str | None = None):
+        self.conditions: list[Condition] = [] if conditions is None else conditions
+        self.children: list[Child] = [] if children is None else children
+        self.unpack, self.namespace, self.state, self.names = unpack, namespace, state, names
+        self.mutable, self.is_tensor = mutable, is_tensor
+        self.function = function                    # whose code ran, or may
+        self.refusal = refusal
 
 
 def is_same(o: Any, says: str = "is still") -> Condition:

@@ -193,8 +193,11 @@ def seed_of(output: Tensor, gradient: Tensor | None) -> Tensor:
 
 
 def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] | None, create_graph: bool,
-              retain_graph: bool) -> list[Tensor | None]:
-    """Walk back from (output, cotangent) pairs: to the targets' cotangents, or without them into the grad of leaves."""
+              retain_graph: bool, forward: bool = False) -> list[Tensor | None]:
+    """Walk back from (output, cotangent) pairs: to the targets' cotangents, or without them into the grad of leaves.
+
+    forward: nobody looks at the cotangents, but at how they depend on those that it begins with (see func).
+    """
     edges = [edge_of(output) for output, _ in seeds]
     for t in targets or ():
         if t.grad_fn is not None:
@@ -237,7 +240,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
     watch = None
     if recorder is not None and not watched:
         watch, recorder.line = pause(leaves.values()), user_line()
-    before, GRAD.enabled = GRAD.enabled, create_graph
+    before = GRAD.enabled, GRAD.forward
+    GRAD.enabled, GRAD.forward = create_graph, forward
     try:
         cotangents: dict[int, Tensor] = {}
         for edge, (_, g) in zip(edges, seeds):
@@ -259,7 +263,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
                 captured[key] = g
         given_up = [] if retain_graph else [node.free() for node in walked]
     finally:
-        GRAD.enabled = before
+        GRAD.enabled, GRAD.forward = before
         if recorder is not None:
             recorder.line = None
         resume(watch)

@@ -12,6 +12,7 @@
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,6 +73,7 @@ class First:
         own = [t for t in leaves if isinstance(t, Tensor)]
         self.given = [Kept(t) if isinstance(t, Tensor) else t for t in leaves]
         self._arguments = {id(t) for t in own}
+        self._own = [weakref.ref(t) for t in own]                   # which the function may also find elsewhere
         self._only_leaves = all(t.requires_grad and t.grad_fn is None for t in own if t.dtype in FLOATING)
         self._found: dict[int, tuple[Tensor, Saved]] = {}           # what requires grad and was found elsewhere
         self._generator = [(state, kept_value(state)) for state in (default_generator.key, default_generator.counter)]
@@ -115,7 +117,8 @@ class First:
         late = None if ACTIVE.get() is None else g
         leaves = [self._argument(kept, g, late) if type(kept) is Kept else kept for kept in self.given]
         args, kwargs = tree_unflatten(self._structure, leaves)
-        second = Second({id(t) for t in leaves if isinstance(t, Tensor)})
+        found = [t for reference in self._own if (t := reference()) is not None]
+        second = Second({id(t) for t in (*found, *leaves) if isinstance(t, Tensor)})
         before = GRAD.enabled, GRAD.packing
         now = [state.clone() for state, _ in self._generator]
         try:

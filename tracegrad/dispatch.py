@@ -62,10 +62,12 @@ FOLLOWER: ContextVar[Any] = ContextVar("tracegrad_follower", default=None)
 
 class GradMode(threading.local):
     """Are operations differentiated in this thread? `anomaly`: what is told of each, if anything (see anomaly.py).
-    `packing`: what keeps the values that they save, if not they themselves (see packing.py).
+    `packing`: what keeps the values that they save, if not they themselves (see packing.py). `forward`: is the walk in
+    progress the one that a forward mode is derived from (see func)?
     """
 
     enabled = True
+    forward = False
     anomaly: Any = None
     packing: Any = None
 

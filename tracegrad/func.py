@@ -12,7 +12,7 @@ through.
 1. Nothing accumulates in `.grad`, and no requires_grad is set: each call differentiates by aliases (see levels).
 2. Every op with a rule for backward has a forward mode, too: the derivative of backward, as a function of the
    cotangent, which is linear in it (J. Townsend, A new trick for calculating Jacobian vector products, 2017). Where the
-   call is traced nothing of the cotangent itself is left to compute.
+   call is traced nothing of the cotangent itself is left to compute. A custom function with a `jvp` gives it itself.
 """
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]
 def _pushing(level: Level, ends: Sequence[Tensor], by: Differentiated) -> Callable[[list[Tensor]], list[Tensor]]:
     """From tangents of the aliases to those of `ends`: the derivative of the cotangents by those they are made of."""
     cotangents = [level.alias(zeros_like(y)) for y in ends]
-    pulled = level.pull(list(zip(ends, cotangents)), by.aliases, create_graph=True)
+    pulled = level.pull(list(zip(ends, cotangents)), by.aliases, create_graph=True, forward=True)
 
     def push(tangents: list[Tensor]) -> list[Tensor]:
         return level.pull(list(zip(pulled, tangents)), cotangents)

@@ -12,9 +12,10 @@ from typing import Any
 from tracegrad.algebra import are_equal
 from tracegrad.autodiff import pull_back
 from tracegrad.complex_numbers import real
+from tracegrad.creation import zeros
 from tracegrad.derivatives import unbroadcast
 from tracegrad.dispatch import GRAD, Like
-from tracegrad.dtypes import COMPLEX_NUMBERS
+from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT
 from tracegrad.function_nodes import FunctionNode, attach, edge_of
 from tracegrad.functional import convert, detach
 from tracegrad.source_lines import at_user_line
@@ -36,6 +37,9 @@ class Context:
         self.needs_input_grad = needs_input_grad
         self._name = name
         self._to_save: tuple[Tensor | None, ...] = ()
+        self._to_push: tuple[Tensor | None, ...] = ()
+        self._for_backward: int | None = None               # how many of what is saved, where others are for jvp
+        self._pushes = False                                # while jvp runs
         self._node: FunctionNode | None = None              # while backward runs
         self._dirty: tuple[Tensor, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
@@ -43,17 +47,27 @@ class Context:
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep these for `backward`: inputs, outputs, or others. TypeError for what is no Tensor: set an attribute."""
+        self._to_save = self._savable("save_for_backward", tensors)
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep these for `jvp`, which is given what was saved for backward else."""
+        self._to_push = self._savable("save_for_forward", tensors)
+
+    def _savable(self, name: str, tensors: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
         for t in tensors:
             if t is not None and not isinstance(t, Tensor):
                 raise TypeError(at_user_line(
-                    f"{self._name}: save_for_backward was given a {type(t).__name__}: it takes Tensors; "
+                    f"{self._name}: {name} was given a {type(t).__name__}: it takes Tensors; "
                     "keep anything else as an attribute, ctx.name = value"))
-        self._to_save = tensors
+        return tensors
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """What was saved. RuntimeError if an earlier backward freed it."""
-        return self._to_save if self._node is None else self._node.saved()
+        if self._node is None:
+            return self._to_save
+        saved, n = self._node.saved(), self._for_backward
+        return saved if n is None else saved[n:] if self._pushes else saved[:n]
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """These arguments were changed in place; `forward` returns them."""
@@ -69,10 +83,10 @@ class Context:
 
 
 class FunctionCall:
-    """One call: see function_nodes.Call. `twice`: how double_backward is called, None if there is none."""
+    """One call: see function_nodes.Call. `twice`, `push`: how double_backward and jvp are called, None without them."""
 
-    def __init__(self, name: str, backward: Ask, twice: Ask | None, args: tuple[Any, ...]):
-        self.name, self.backward, self.twice = name, backward, twice
+    def __init__(self, name: str, backward: Ask, twice: Ask | None, args: tuple[Any, ...], push: Ask | None = None):
+        self.name, self.backward, self.twice, self.push = name, backward, twice, push
         self.edges = tuple(edge_of(a) if isinstance(a, Tensor) and a.requires_grad else None for a in args)
         self.args: tuple[Any, ...] = args                   # after forward, what is known of them
         self.context = Context(self.name, tuple(edge is not None for edge in self.edges))
@@ -94,9 +108,11 @@ class FunctionCall:
         self.args = tuple(Like(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args)
         if GRAD.enabled and any(ctx.needs_input_grad):
             dirty = {id(t) for t in ctx._dirty}
+            if ctx._to_push and self.push is not None:
+                ctx._for_backward, ctx._to_save = len(ctx._to_save), (*ctx._to_save, *ctx._to_push)
             attach(self, self.edges, results, ctx._to_save, {id(t) for t in ctx._constant},
                    [k for k, y in enumerate(results) if id(y) in dirty])
-        self.edges = ctx._to_save = ctx._dirty = ctx._constant = ()
+        self.edges = ctx._to_save = ctx._to_push = ctx._dirty = ctx._constant = ()
         return results[0] if isinstance(output, Tensor) else getattr(type(output), "_make", type(output))(results)
 
     def _results(self, output: Any) -> list[Any]:
@@ -123,6 +139,8 @@ class FunctionCall:
     def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
                   wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
         """See function_nodes.Call. TypeError, or RuntimeError, if backward does not give what it has to."""
+        if GRAD.forward and self.push is not None:
+            return pushing(self, node, cotangents, wanted)
         if self.twice is not None and GRAD.enabled:
             return self._twice(node, cotangents, wanted)
         return self._checked(self.asked(self.backward, node, cotangents, wanted))
@@ -209,6 +227,70 @@ class SecondCall:
                     f"{self.name} returned {described(found)}: expected a Tensor, the gradient for the input"))
             to_input = first.fitted(self._k, found, "double_backward")
         return to_cotangent, to_input
+
+
+def pushing(call: FunctionCall, node: FunctionNode, cotangents: Sequence[Tensor | None],
+            wanted: tuple[bool, ...]) -> list[Tensor | None]:
+    """A gradient for each argument whose derivative by the cotangents is what jvp gives; nobody looks at its value."""
+    places = [k for k, is_wanted in enumerate(wanted) if is_wanted]
+    gradients = {k: zeros(like.shape, dtype=like.dtype) for k in places if (like := call.args[k]) is not None}
+    edges = [None if g is None or not g.requires_grad else edge_of(g) for g in cotangents]
+    attach(ForwardCall(call, node, places), (*edges, node), list(gradients.values()), (), ())
+    return [gradients.get(k) for k in range(len(wanted))]
+
+
+class ForwardCall:
+    """A call of jvp: from tangents of the arguments `places` of a call to those of its results.
+
+    The last of its edges is that call: what jvp gives depends on what it saved.
+    """
+
+    keys: Sequence[Any] = ()
+
+    def __init__(self, first: FunctionCall, node: FunctionNode, places: Sequence[int]):
+        self.name = f"{first.name}.jvp"
+        self._first, self._node, self._places = first, node, places
+
+    @property
+    def materialize(self) -> bool:
+        """See function_nodes.Call."""
+        return self._first.materialize
+
+    def gradients(self, node: FunctionNode, cotangents: Sequence[Tensor | None],
+                  wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
+        """See function_nodes.Call."""
+        first, given = self._first, dict(zip(self._places, cotangents))
+        tangents = [given[k] if k in given else zeros(like.shape, dtype=like.dtype)
+                    if like is not None and like.dtype in INEXACT and self.materialize else None
+                    for k, like in enumerate(first.args)]
+        assert first.push is not None
+        first.context._pushes = True
+        try:
+            found = first.asked(first.push, self._node, tangents, tuple(k in given for k in range(len(tangents))))
+        finally:
+            first.context._pushes = False
+        outputs, results = self._node.outputs, as_list(found)
+        if len(results) != len(outputs):
+            raise RuntimeError(at_user_line(
+                f"{self.name} returned {described(found)}: expected a tangent for each of the {len(outputs)} results "
+                "of forward, None where there is none"))
+        return [*(self._fitted(k, t, like) for k, (t, like) in enumerate(zip(results, outputs))), None]
+
+    def _fitted(self, k: int, tangent: Any, like: Like | None) -> Tensor | None:
+        """A tangent that jvp returned for result k, as that is."""
+        if tangent is None:
+            return None
+        if not isinstance(tangent, Tensor):
+            raise TypeError(at_user_line(
+                f"{self.name} returned {described(tangent)} for result {k}: expected a Tensor or None"))
+        if like is None or like.dtype not in INEXACT:
+            raise RuntimeError(at_user_line(
+                f"{self.name} returned a tangent for result {k}, which has no derivative: expected None"))
+        if not are_equal(tangent.shape, like.shape):
+            raise RuntimeError(at_user_line(
+                f"{self.name} returned a tangent of shape {list(tangent.shape)} for result {k}: expected "
+                f"{list(like.shape)}"))
+        return convert(tangent if like.dtype in COMPLEX_NUMBERS else real(tangent), like.dtype)
 
 
 class Refusal:

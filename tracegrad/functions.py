@@ -34,6 +34,8 @@ class Function:
     forward(ctx, *args)         returns a Tensor, or a tuple of Tensors and other values
     backward(ctx, *gradients)   is given a gradient for each output, and returns one, or None, for each argument
     setup_context(ctx, inputs, output)    where it is defined `forward(*args)` is not given ctx; this is, afterwards
+    jvp(ctx, *tangents)         where it is defined forward modes call it, instead of deriving it from `backward`: it is
+                                given a tangent for each argument, and returns one, or None, for each output
     double_backward(ctx, grad_grad, grad_output)    instead of the derivative of `backward` with respect to the input,
                                 for one tensor in and one out; with one argument it is given grad_grad * grad_output
 
@@ -59,6 +61,7 @@ class Function:
 
     setup_context: ClassVar[Callable[..., None] | None] = None
     double_backward: ClassVar[Callable[..., Any] | None] = None
+    jvp: ClassVar[Callable[..., Any] | None] = None
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -92,7 +95,11 @@ class Function:
         def twice(ctx: Context, gg: Tensor, g: Tensor) -> Any:
             method = bound(cls, cls.double_backward)
             return method(ctx, gg * g) if takes(method) == 2 else method(ctx, gg, g)
-        call = FunctionCall(cls.__name__, backward, None if cls.double_backward is None else twice, given)
+
+        def push(ctx: Context, *tangents: Any) -> Any:
+            return bound(cls, cls.jvp)(ctx, *tangents)
+        call = FunctionCall(cls.__name__, backward, None if cls.double_backward is None else twice, given,
+                            None if cls.jvp is None else push)
         return call.forward(forward)
 
 

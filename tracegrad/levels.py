@@ -71,15 +71,16 @@ class Level:
         return result
 
     def pull(self, seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor],
-             create_graph: bool | None = None) -> list[Tensor]:
+             create_graph: bool | None = None, forward: bool = False) -> list[Tensor]:
         """The cotangents of aliases, as they were given out, from those of results; zeros where no path leads.
 
         create_graph: is what comes out differentiated by this level, too? Else it is where something outside may ask.
+        forward: see autodiff.pull_back.
         """
         seeds = [(y, g) for y, g in seeds if y.requires_grad]
         if create_graph is None:
             create_graph = self.leads_out([t for seed in seeds for t in seed])
-        found = pull_back(seeds, [self._targets[id(t)][1] for t in targets], create_graph, True)
+        found = pull_back(seeds, [self._targets[id(t)][1] for t in targets], create_graph, True, forward)
         return [zeros_like(t) if g is None else g for t, g in zip(targets, found)]
 
     def leads_out(self, tensors: Iterable[Tensor]) -> bool:

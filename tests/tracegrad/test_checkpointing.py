@@ -286,6 +286,18 @@ def test_hooks_of_saved_tensors() -> None:
     np.testing.assert_allclose(gg.array, (2 + 4 * x.array ** 2) * np.exp(x.array ** 2))
 
 
+def test_an_argument_that_the_function_also_finds_elsewhere() -> None:
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y = x * 1
+        return grad(tg.checkpoint(lambda z: z * y * tg.sin(y), y).sum(), x)[0]
+
+    x = leaf(3)
+    expected = grad((x * x * tg.sin(x)).sum(), x)[0]
+    traced = tg.trace(f)
+    for function in (f, *[traced] * 3):
+        np.testing.assert_allclose(function(x).array, expected.array)
+
+
 def test_hooks_that_return_something_else() -> None:
     x = leaf(3)
     with saved_tensors_hooks(lambda t: None, lambda kept: kept):

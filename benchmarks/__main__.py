@@ -12,10 +12,10 @@ from benchmarks import elsewhere, report, rounds
 from benchmarks.frame import Benchmark, FreshBenchmark
 from codegen import machine_ceilings
 
-NAMES = ("kernels", "elementwise", "matmul", "softmax_rows", "layer_norm", "heat", "optimizer", "mlp_step",
-         "cnn_step", "transformer_block", "rnn", "hvp", "checkpoint", "rosenbrock", "fixed_point", "control_flow",
-         "branches", "follow", "sizes", "new_sizes", "numpy_programs", "call_overhead", "eager_overhead",
-         "compile_latency", "import_time", "memory", "threads")
+NAMES = ("kernels", "elementwise", "matmul", "halves", "softmax_rows", "layer_norm", "heat", "optimizer",
+         "mlp_step", "cnn_step", "transformer_block", "rnn", "hvp", "checkpoint", "rosenbrock", "fixed_point",
+         "control_flow", "branches", "follow", "sizes", "new_sizes", "numpy_programs", "call_overhead",
+         "eager_overhead", "compile_latency", "import_time", "memory", "threads")
 
 
 def progress(text: str) -> None:

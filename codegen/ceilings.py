@@ -130,10 +130,14 @@ def _measured(threads: int) -> Ceilings:
 def _measured_now(threads: int) -> Ceilings:
     """The best of some passes: other programs disturb one or the other, and threads that the system has put on one
     processor part again when they have slept."""
-    from codegen.llvm_cpu.peak import peak_run
+    from codegen.llvm_cpu.features import host_features
+    from codegen.llvm_cpu.peak import OF_TILES, peak_run, tiles_run
+    from codegen.llvm_cpu.tile_registers import are_permitted
 
     works = {(text, size): _on_arrays(text, size) for text in ARRAYS for size in WORKING_SETS}
     peaks = {dtype: peak_run(dtype) for dtype in ("f32", "f64")}
+    if host_features().tiles and are_permitted():
+        peaks[OF_TILES] = tiles_run()
     seconds: dict[tuple[str, int], float] = dict.fromkeys(works, float("inf"))
     speeds = dict.fromkeys(peaks, 0.0)
     for _ in range(PASSES):

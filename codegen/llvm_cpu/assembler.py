@@ -176,6 +176,13 @@ class Assembler:
         type = type or operands[0].type
         return self._pure(self._call(name, suffix or operands[0].type.suffix, type, operands), type, *operands)
 
+    def halved(self, low: Value, high: Value) -> Value:
+        """The lanes of two vectors of f32 rounded to bf16, as their bits. Subnormals may become 0 (see halves)."""
+        both, lanes = self.shuffle(low, high, range(2 * low.type.lanes)), 2 * low.type.lanes
+        target = vector("u16", lanes)
+        rounded = self._pure(f"fptrunc {both.operand} to <{lanes} x bfloat>", target, both)
+        return self._pure(f"bitcast <{lanes} x bfloat> {rounded.text} to {target.text}", target, rounded)
+
     def splat(self, x: Value, lanes: int) -> Value:
         """x in each of `lanes` lanes; x itself if it has them already."""
         if x.type.lanes == lanes:
@@ -250,6 +257,11 @@ class Assembler:
         """Ask for the line at an address, which need not be there; `near`: 3 the first cache, 2 the second."""
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n")
         self._scopes[-1].lines.append(f"call void @llvm.prefetch.p0({address.operand}, i32 0, i32 {near}, i32 1)")
+
+    def call(self, name: str, *operands: Value) -> None:
+        """The intrinsic `llvm.<name>`, which is there for what it does."""
+        self.declarations.add(f"declare void @llvm.{name}({', '.join(v.type.text for v in operands)})\n")
+        self._scopes[-1].lines.append(f"call void @llvm.{name}({', '.join(v.operand for v in operands)})")
 
     def store_if(self, condition: Value, x: Value, address: Value) -> None:
         """Store x where the scalar condition holds, as far out as condition and address exist."""

@@ -11,7 +11,7 @@ from time import perf_counter
 from codegen.cache import Cache
 from codegen.executable import Aliases, Executable, Measured, storage_of_ends
 from codegen.llvm_cpu.blas import Blas
-from codegen.llvm_cpu.blas_panels import LLVM_TYPES, multiplier
+from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.drafts import Draft, follow_drafts, replace_drafts
 from codegen.llvm_cpu.emit import emit_kernel
 from codegen.llvm_cpu.executables import executable, kernel_key, product_key, symbol_of
@@ -21,6 +21,7 @@ from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.loading import Loading, load_kept
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import runtime
+from codegen.llvm_cpu.tile_registers import multiplies_halves
 from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_text import print_kernel
@@ -36,12 +37,13 @@ def plan_of(source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:
     """What running a source takes, on this machine."""
     bound = BoundTree(source.optimized(), source.binding)
     slots, ends = storage_of_ends(bound.known_inputs, bound.outputs(), aliases)
-    return schedule_tree(bound, slots, ends, host_machine())
+    return schedule_tree(bound, slots, ends, host_machine(multiplies_halves(source.tree)))
 
 
-def host_machine() -> Machine:
-    """What the scheduler plans for."""
-    return Machine(vector_bytes=host_features().vector_bytes, computes=computes)
+def host_machine(halves: bool) -> Machine:
+    """What the scheduler plans for; `halves`: with products of bf16 in tiles."""
+    return Machine(vector_bytes=host_features().vector_bytes, computes=computes,
+                   products=frozenset({*LLVM_TYPES, *(HALF_PRODUCTS if halves else ())}))
 
 
 def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str = "", key: str = "",
@@ -92,8 +94,8 @@ def build(plan: ProgramPlan, cache: Cache, emit: Emit = emit_kernel, name: str =
 
 def unsupported(step: Step) -> str | None:
     """Why the driver cannot run `step`, if it cannot."""
-    if isinstance(step, Matmul) and step.dtype not in LLVM_TYPES:
-        return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join(LLVM_TYPES)}"
+    if isinstance(step, Matmul) and step.dtype not in (*LLVM_TYPES, *HALF_PRODUCTS):
+        return f"matmul of {step.dtype} is not compiled; the dtypes are {', '.join((*LLVM_TYPES, *HALF_PRODUCTS))}"
     return None
 
 

@@ -39,6 +39,11 @@ class Features:
         return self.vector_bytes == 64
 
     @property
+    def tiles(self) -> bool:
+        """Are there tile registers that multiply bf16 (AMX), and a conversion to it?"""
+        return self.vector_bytes == 64 and {"+amx-tile", "+amx-bf16", "+avx512bf16"} <= set(self.flags.split(","))
+
+    @property
     def asks_by_page(self) -> bool:
         """Is it known that asking for what lies a page further on is worth it? It was not measured with AVX2."""
         return self.vector_bytes == 64

@@ -103,7 +103,8 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
                 for source in sources:
                     a.prefetch(e.at(source, e.plus(x, e.times(part.pitch, e.number(_AHEAD)))))
             line_of_room = e.times(x, room.pitch)
-            for target, column in zip(targets, _columns(e, [e.at(source, x) for source in sources]), strict=True):
+            columns = columns_of_square(e, [e.at(source, x) for source in sources])
+            for target, column in zip(targets, columns, strict=True):
                 a.store(column, e.at(target, line_of_room))
             return []
 
@@ -112,7 +113,7 @@ def transpose(e: Elements, part: Part, room: Room) -> list[Value]:
     return a.loop(zero, part.lines, size, [], lambda l, _: squares(l))
 
 
-def _columns(e: Elements, lines: list[Value]) -> list[Value]:
+def columns_of_square(e: Elements, lines: list[Value]) -> list[Value]:
     """The columns of the square that begins at these addresses, put together of 16 bytes of each line.
 
     What loads put together need not be shuffled: within 16 bytes, lines as far apart as there are elements in them.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codegen.ir.structs import struct
+from codegen.ir.types import DTYPES
 from codegen.llvm_cpu.assembler import I32, I64, PTR, Assembler, Type, Value, vector
 from codegen.llvm_cpu.features import Features
 
@@ -60,10 +61,10 @@ class Elements:
 
     def __init__(self, a: Assembler, dtype: str, features: Features):
         self.a, self.features = a, features
-        self.item = 8 if dtype == "f64" else 4
-        self.real = vector(dtype)
+        self.item = DTYPES[dtype].itemsize
+        self.real = vector("u16" if dtype == "bf16" else dtype)
         self.lanes = features.vector_bytes // self.item
-        self.lane = vector(dtype, self.lanes)
+        self.lane = vector(self.real.dtype, self.lanes)
 
     def at(self, pointer: Value, elements: Value) -> Value:
         return self.a.address(pointer, self.real, elements)

@@ -15,7 +15,9 @@ from functools import cache
 
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
+from codegen.llvm_cpu import gemm_halves
 from codegen.llvm_cpu.blas import Blas
+from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES
 from codegen.llvm_cpu.cuts import Cut, panel
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, tile
@@ -50,6 +52,10 @@ SHARED_LINES_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64), of_a=100.0)
 """The same where threads have second caches of 1 MB and more, and the last is far: half of a matrix stays in each. With
 two threads 1024x1024 takes 0.45 of the time, 512 lines of 784 0.63, 512x512 0.88."""
 
+HALVES_CUT = Cut(1 << 20, least=(32, 32), grain=(gemm_halves.BLOCK, gemm_halves.BLOCK),
+                 most=(gemm_halves.MOST_ROWS, gemm_halves.MOST_COLUMNS), of_a=64.0, of_b=64.0)
+"""For products of bf16, whose multiply-adds are a tenth as dear beside what it takes to arrange operands."""
+
 BLAS_CUT = Cut(work=6 << 20, least=(128, 128), grain=(16, 16), of_a=16.0, of_b=16.0)
 """For BLAS, which arranges both."""
 
@@ -57,7 +63,7 @@ BLAS_CUT = Cut(work=6 << 20, least=(128, 128), grain=(16, 16), of_a=16.0, of_b=1
 def by_blas(step: Matmul, blas: Blas) -> bool:
     """Is this product computed by BLAS?"""
     _, m, n, k = step.sizes
-    return blas.kind != "own" and m * n * k >= blas.above and 0 not in step.sizes
+    return blas.kind != "own" and step.dtype in LLVM_TYPES and m * n * k >= blas.above and 0 not in step.sizes
 
 
 def own_function(step: Matmul, blas: Blas) -> str | None:
@@ -89,11 +95,10 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     """For functions of our own. c of one column is computed as the row that it also is: c' = b' a'."""
     a, b, transpose_a, transpose_b = step.a, step.b, step.transpose_a, step.transpose_b
     batch, m, n, k = step.sizes
-    if n == 1:
+    if n == 1 and step.dtype in LLVM_TYPES:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
     symbol = function_of(m, n, k, step.dtype, host_features())
-    grain = _grain(step.dtype, host_features(), symbol.startswith("gemm_wide"))
-    rows, columns = panel(batch, m, n, k, _own_cut(m == 1, transpose_a, transpose_b, grain, THREADS.get()))
+    rows, columns = panel(batch, m, n, k, _cut(symbol, step.dtype, transpose_a, transpose_b))
     across, down = -(-n // columns), -(-m // rows)
     value = {
         "m": m, "n": n, "k": k, "a_row": 1 if transpose_a else k, "a_term": m if transpose_a else 1,
@@ -105,8 +110,17 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     return MatmulLaunch(symbol, batch * across * down, (a, b, step.c), literals)
 
 
+def _cut(symbol: str, dtype: str, transpose_a: bool, transpose_b: bool) -> Cut:
+    if dtype in HALF_PRODUCTS:
+        return replace(HALVES_CUT, threads=(max(2, THREADS.get()),))
+    grain = _grain(dtype, host_features(), symbol.startswith("gemm_wide"))
+    return _own_cut(symbol.startswith("gemm_row"), transpose_a, transpose_b, grain, THREADS.get())
+
+
 def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
     """Which function of our own computes products of these sizes, if it is not BLAS."""
+    if dtype in HALF_PRODUCTS:
+        return f"gemm_{dtype}"
     if 1 in (m, n):
         return f"gemm_row_{dtype}"
     if m < WIDE_ROWS or m * n * k < WIDE_WORK:

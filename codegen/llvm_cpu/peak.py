@@ -10,13 +10,21 @@ from __future__ import annotations
 from codegen.cache import Cache
 from codegen.executable import Executable
 from codegen.ir.types import TensorType
+from codegen.llvm_cpu.assembler import I64, Assembler, Value
 from codegen.llvm_cpu.build import build
 from codegen.llvm_cpu.features import Features, host_features
+from codegen.llvm_cpu.gemm_halves import SIDE, TERMS, configure, register
 from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.kernel import Axis, Kernel, Param, Pass
 from codegen.schedule.plan import Buffer, Launch, Output, Plan
 
 CHUNKS, ROUNDS, CHAINS = 64, 1 << 10, 12
+
+OF_TILES = "products of bf16"
+"""What the processor does in tile registers, beside the dtypes in vectors."""
+
+_SUMS, _OPERANDS = range(6), (6, 7)
+"""Registers for tiles: as many chains as there is room for."""
 
 _LLVM_TYPES = {"f32": "float", "f64": "double"}
 _ITEM_BYTES = {"f32": 4, "f64": 8}
@@ -33,6 +41,34 @@ def peak_run(dtype: str) -> tuple[Executable, int]:
         return peak_text(dtype, symbol, features)
 
     return build(program_of_plan(plan), Cache(None), emit), 2 * lanes * CHAINS * ROUNDS * CHUNKS
+
+
+def tiles_run() -> tuple[Executable, int]:
+    """The same for the multiply-adds of tile registers, where there are any."""
+    kernel = Kernel((Param("f32", CHUNKS, "out"),), (Axis("i", CHUNKS),), (Pass((), ()),), None, 1)
+    result, buffer = TensorType("f32", (CHUNKS,)), Buffer("f32", CHUNKS, Output(0))
+    plan = Plan((), (result,), (), (buffer,), (Launch(kernel, (0,)),), 0)
+    work = 2 * SIDE * SIDE * TERMS * len(_SUMS) * ROUNDS * CHUNKS
+    return build(program_of_plan(plan), Cache(None), lambda _, symbol, features: tiles_text(symbol)), work
+
+
+def tiles_text(symbol: str) -> str:
+    """The LLVM text of its kernel."""
+    a = Assembler()
+    configure(a)
+    for number in (*_SUMS, *_OPERANDS):
+        a.call("x86.tilezero", register(number))
+
+    def round() -> list[Value]:
+        for number in _SUMS:
+            a.call("x86.tdpbf16ps", *map(register, (number, *_OPERANDS)))
+        return []
+
+    zero, one = a.constant(I64, 0), Value("%first", I64)
+    a.loop(one, Value("%last", I64), 1, [], lambda _, __: a.loop(
+        zero, a.constant(I64, ROUNDS), 1, [], lambda _, __: round()))
+    a.call("x86.tilerelease")
+    return a.function(symbol, "ptr noalias readonly %buffers, i64 %first, i64 %last, ptr noalias %failed")
 
 
 def peak_text(dtype: str, symbol: str, features: Features) -> str:

@@ -6,26 +6,29 @@ function multiplies wide products, too, until theirs is compiled, which takes as
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from math import prod
+from math import inf, prod
 
 from codegen.cache import Cache
 from codegen.ir.dims import typical
 from codegen.ir.tree import Tree
-from codegen.llvm_cpu.blas_panels import LLVM_TYPES, multiplier
+from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.executables import product_key, symbol_of
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.gemm import emit_gemm
+from codegen.llvm_cpu.gemm_halves import emit_gemm_halves
 from codegen.llvm_cpu.gemm_rows import emit_row_product
 from codegen.llvm_cpu.link import PLAIN
 from codegen.llvm_cpu.loading import Loading
 from codegen.llvm_cpu.matmul import function_of
+from codegen.llvm_cpu.tile_registers import multiplies_halves
 
-FUNCTIONS: dict[str, tuple[Callable[[str, str, Features], str], str]] = {
+FUNCTIONS: Mapping[str, tuple[Callable[[str, str, Features], str], str]] = {
     f"{name}_{dtype}": (emit, dtype)
     for name, emit in (("gemm", emit_gemm), ("gemm_wide", partial(emit_gemm, wide=True)),
-                       ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES}
+                       ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES} | {
+    f"gemm_{dtype}": (emit_gemm_halves, dtype) for dtype in HALF_PRODUCTS}
 """Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
 DRAFTED_WORK = 1 << 27
@@ -55,13 +58,14 @@ def begun(tree: Tree, cache: Cache) -> dict[str, Loading]:
 
 def _work_by_function(tree: Tree) -> dict[str, int]:
     """The functions that products call as they were recorded, and what they do; the optimizer's may call others."""
-    above, types, work = _most(), tree.types(), dict[str, int]()
+    types, work = tree.types(), dict[str, int]()
+    most = dict.fromkeys(LLVM_TYPES, _most()) | dict.fromkeys(HALF_PRODUCTS if multiplies_halves(tree) else (), inf)
     for node in (node for block in tree.blocks for node in block.nodes if node.op == "matmul"):
         a, b = (types[v].shape for v in node.args)
-        if node.type.dtype not in LLVM_TYPES or len(a) < 2 or len(b) < 2:
+        if node.type.dtype not in most or len(a) < 2 or len(b) < 2:
             continue
         m, k, n = typical(a[-2]), typical(a[-1]), typical(b[-1])
-        if 0 < m * n * k < above:
+        if 0 < m * n * k < most[node.type.dtype]:
             name = function_of(m, n, k, node.type.dtype, host_features())
             batch = prod(map(typical, node.type.shape[:-2]))
             work[name] = work.get(name, 0) + batch * m * n * k
@@ -71,4 +75,4 @@ def _work_by_function(tree: Tree) -> dict[str, int]:
 def _most() -> float:
     """So many multiply-adds of a product are not ours."""
     blas = multiplier(host_features())
-    return float("inf") if blas.kind == "own" else blas.above
+    return inf if blas.kind == "own" else blas.above

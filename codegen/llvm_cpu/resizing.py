@@ -39,6 +39,7 @@ from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.host_calls import HostCalls
 from codegen.llvm_cpu.listings import LISTINGS
 from codegen.llvm_cpu.runtime import runtime
+from codegen.llvm_cpu.tile_registers import multiplies_halves
 from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.lanes import Laned, in_lanes
@@ -72,11 +73,11 @@ class Resizing:
     def __init__(self, source: Source, aliases: tuple[Aliases, ...], cache: Cache):
         self._source, self._aliases, self._cache = source, aliases, cache
         self._tree = tree = source.optimized()
-        self._template = None
+        self._template, self._machine = None, host_machine(multiplies_halves(source.tree))
         if not source.binding.constants:
             types = tree.types()
             outputs = [[types[v] for v in values] for values in tree.ends().values()]
-            laned = in_lanes(tree, *storage_of_ends(len(tree.inputs), outputs, aliases), host_machine())
+            laned = in_lanes(tree, *storage_of_ends(len(tree.inputs), outputs, aliases), self._machine)
             if not any(isinstance(step, Host) or isinstance(step, Matmul) and 0 in _sizes(step)
                        for step in laned.program.steps):
                 self._template = _Template(laned, tuple(source.binding.numbers), cache, tree.name, self._program)
@@ -93,7 +94,7 @@ class Resizing:
     def _program(self, numbers: Mapping[str, int]) -> ProgramPlan:
         bound = BoundTree(self._tree, Binding(numbers, self._source.binding.constants))
         return schedule_tree(bound, *storage_of_ends(bound.known_inputs, bound.outputs(), self._aliases),
-                             host_machine())
+                             self._machine)
 
 
 def _sizes(step: Matmul) -> tuple[Size, Size, Size, Size]:

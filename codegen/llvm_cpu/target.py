@@ -29,6 +29,7 @@ from codegen.llvm_cpu.objects import object_layout
 from codegen.llvm_cpu.pool import SYSTEM_CALLS
 from codegen.llvm_cpu.runtime import begin_runtime, runtime
 from codegen.llvm_cpu.threads import THREADS
+from codegen.llvm_cpu.tile_registers import are_permitted, multiplies_halves
 from codegen.schedule.plan import ProgramPlan
 from codegen.source import Source
 
@@ -39,9 +40,9 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
     A program that the disk has is taken as it is there: nothing is optimized, scheduled or compiled.
     """
     binding = source.binding
-    blas = multiplier(host_features())
+    blas, halves = multiplier(host_features()), multiplies_halves(source.tree)
     key = content_key(
-        "program", machine_identity(), blas.kind, blas.name, str(blas.above), str(THREADS.get()),
+        "program", machine_identity(), blas.kind, blas.name, str(blas.above), str(THREADS.get()), str(halves),
         content_of(source.tree),
         repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
     made = None if cache.disk is None else _from_disk(key, cache.disk, cache, source, aliases)
@@ -124,7 +125,8 @@ def describe_host() -> dict[str, str]:
         "processor": f"{host.cpu}, vectors of {host.vector_bytes} bytes{', fused multiply-add' if host.fma else ''}",
         "features": ", ".join(feature for feature in _TOLD if feature in enabled),
         "compiler": versions(),
-        "matmul": f"{_who_multiplies(blas)}{', one thread per panel' if blas.set_threads else ''}",
+        "matmul": f"{_who_multiplies(blas)}{', one thread per panel' if blas.set_threads else ''}"
+                  f"{'; bf16 in tile registers' if host.tiles and are_permitted() else ''}",
         "threads": f"{THREADS.get()}, {'in a pool of our own' if pool else 'but one works: there are no futexes here'}",
         "entry": "native: objects are read and made by compiled code" if layout else
         "in Python, pointers through a table: objects are not laid out as expected",

@@ -183,7 +183,7 @@ def _form(operands: list[Shape], dtypes: list[str], shape: Shape, node: Node, ma
     if op == "matmul":
         if operands[0][-1] == 0:
             return Form.ZERO
-        return Form.MATMUL if node.type.dtype in ("f32", "f64") else Form.HOST
+        return Form.MATMUL if node.type.dtype in machine.products else Form.HOST
     if op in _KERNEL_OPS:
         return Form.LIGHT
     if ELEMENTWISE in OPS[op].traits and (not node.attrs or op == "cast"):

@@ -21,6 +21,7 @@ class Machine:
     `serial_work`: elements below which a launch is one chunk. `chunk_work`: the least in a chunk of several.
     `most_chunks`: about how many a large launch is cut into. `most_operations`: how long a kernel may be, in additions.
     `least_joined`: from so many elements on a concat is put together in memory, not chosen from at each element.
+    `products`: the dtypes whose matrices it multiplies.
     `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.
     """
 
@@ -30,4 +31,5 @@ class Machine:
     most_chunks: int = 64
     most_operations: int = 640
     least_joined: int = 256
+    products: frozenset[str] = frozenset({"f32", "f64"})
     computes: Callable[[str, str], bool] = anything

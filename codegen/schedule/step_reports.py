@@ -16,6 +16,7 @@ from codegen.ir.dims import number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.flops import flops_of
+from codegen.schedule.half_products import HALF
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -201,7 +202,7 @@ def _dtype(step: Step) -> str:
             params = kernel_at(kernel, tuple(map(number_of, words))).params
             return max(params, key=lambda p: number_of(p.size) * DTYPES[p.dtype].itemsize).dtype if params else ""
         case Matmul(dtype=dtype):
-            return dtype
+            return f"products of {dtype}" if dtype == HALF else dtype
         case _:
             return ""
 

@@ -233,5 +233,5 @@ def test_a_forked_child_runs(kernels, symbols) -> None:
 
 def test_matmul_of_integers_is_declined() -> None:
     step = Matmul(0, 1, 2, "i32", 1, 2, 2, 2, False, False)
-    assert unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64"
+    assert unsupported(step) == "matmul of i32 is not compiled; the dtypes are f32, f64, bf16"
     assert unsupported(Copy(0, 1)) is None

@@ -35,7 +35,7 @@ def own(features: Features) -> Runtime:
     """A runtime whose products are computed by our own code for `features`."""
     base = load_runtime(OWN)
     functions = {symbol: link(compile_object(emit(dtype, symbol, features)), [symbol])[symbol]
-                 for symbol, (emit, dtype) in products.FUNCTIONS.items()}
+                 for symbol, (emit, dtype) in products.FUNCTIONS.items() if dtype in blas_panels.LLVM_TYPES}
     return Runtime({**base.symbols, **functions}, OWN)
 
 

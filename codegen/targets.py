@@ -26,6 +26,14 @@ def describe_host() -> dict[str, str]:
     return describe()
 
 
+def calibrate_products() -> dict[tuple[str, str], tuple[float, ...]]:
+    """Measure what BLAS takes of the time of our own products, by dtype and form, at some sizes, growing. Who is faster
+    multiplies in processes to come; in this one nothing changes."""
+    from codegen.llvm_cpu.calibration import calibrate
+
+    return calibrate()
+
+
 def native_observer() -> Observer:
     """What notes the runs of native code in this process, their steps and the parts that threads do in them."""
     from codegen.llvm_cpu.observer import observer

@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m tracegrad", description="What tracegrad sees of this machine, its cache and a traced function.")
     commands = parser.add_subparsers(dest="command", required=True)
     told = commands.add_parser("info", help="versions, processor, BLAS, threads, fast paths, bandwidth and peak")
-    told.add_argument("--measure", action="store_true", help="measure bandwidth and peak again")
+    told.add_argument("--measure", action="store_true", help="measure bandwidth and peak again, and who multiplies")
     explain = commands.add_parser("explain", help="import a module and print the explain() of a traced function in it")
     explain.add_argument("function", metavar="module:function")
     explain.add_argument("--verbose", action="store_true", help="every guard, operation and kernel")
@@ -36,7 +36,7 @@ def info(measure: bool = False) -> int:
     import numpy
 
     import tracegrad
-    from codegen import describe_host, get_num_threads, machine_ceilings
+    from codegen import calibrate_products, describe_host, get_num_threads, machine_ceilings
 
     print(f"tracegrad {tracegrad.__version__}, Python {sys.version.split()[0]}, NumPy {numpy.__version__}")
     for name, value in describe_host().items():
@@ -44,6 +44,9 @@ def info(measure: bool = False) -> int:
     for threads in sorted({1, get_num_threads()}):
         name = "one thread" if threads == 1 else f"{threads} threads"
         print(f"{name:<12} {machine_ceilings(threads, measure)}")
+    if measure:
+        for (dtype, form), ratios in calibrate_products().items():
+            print(f"{f'{dtype} {form}':<12} BLAS takes {', '.join(f'{ratio:.2f}' for ratio in ratios)} of the time")
     return 0
 
 

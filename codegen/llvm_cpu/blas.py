@@ -28,7 +28,8 @@ _THREADS_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_thr
 class Blas:
     """Where the routines are. `kind`: cblas64 or cblas32 (the bits of a size), fortran (32 bits), or own.
 
-    above: products of fewer multiply-adds are left to our own code.
+    above: products of fewer multiply-adds are left to our own code; limits: the same for a dtype and a form (see
+    blas_panels), where it was measured.
     """
 
     kind: str
@@ -38,6 +39,11 @@ class Blas:
     get_threads: int = 0
     set_threads: int = 0
     above: int = 0
+    limits: tuple[tuple[tuple[str, str], float], ...] = ()
+
+    def begins(self, dtype: str, form: str) -> float:
+        """From how many multiply-adds on a product of that form is its own."""
+        return dict(self.limits).get((dtype, form), self.above)
 
     @property
     def imports(self) -> dict[str, int]:

@@ -6,11 +6,19 @@ What a process needs that runs products compiled before.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from itertools import product
+from math import inf
 from string import Template
 
+import numpy as np
+
+from codegen.cache import content_key, default_cache
 from codegen.llvm_cpu.blas import OWN, Blas, find_blas
-from codegen.llvm_cpu.features import Features
+from codegen.llvm_cpu.features import Features, host_features
+from codegen.llvm_cpu.identity import machine_identity
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
 """The dtypes that are multiplied."""
@@ -24,8 +32,57 @@ threads and 6 % faster on one. Up to here our own code takes 0.92 to 1.02 of the
 sizes is 64 (but 1.05 if it is the rows)."""
 
 
+FORMS = {"a b": (False, False), "a' b": (True, False), "a b'": (False, True)}
+"""Which operands of a product are transposed; what both are counts as the first."""
+
+
+def form_of(transpose_a: bool, transpose_b: bool) -> str:
+    """The name of a form."""
+    return next((form for form, turns in FORMS.items() if turns == (transpose_a, transpose_b)), "a b")
+
+
+@cache
 def multiplier(features: Features) -> Blas:
-    """Who multiplies on this machine what our own code does not."""
+    """Who multiplies on this machine what our own code does not: as was measured, if it was; else by a rule.
+
+    It is the same for as long as the process lives, whatever is measured meanwhile.
+    """
+    limits = kept_limits() if features == host_features() else None
+    if limits is None:
+        return by_rule(features)
+    if min(limits.values()) == inf:
+        return OWN
+    return replace(find_blas(), limits=tuple(sorted(limits.items())))
+
+
+def kept_limits() -> dict[tuple[str, str], float] | None:
+    """From how many multiply-adds on BLAS is faster on this machine, by dtype and form, if it was measured."""
+    disk = default_cache().disk
+    text = disk.get(_limits_key()) if disk else None
+    if text is None:
+        return None
+    try:
+        found = {(dtype, form): float(limit)
+                 for dtype, form, limit in (line.split(",") for line in text.decode().splitlines())}
+    except ValueError:
+        return None
+    return found if found.keys() == set(product(LLVM_TYPES, FORMS)) else None
+
+
+def keep_limits(limits: Mapping[tuple[str, str], float]) -> None:
+    """Keep them for processes to come, if there is a disk cache."""
+    if disk := default_cache().disk:
+        disk.discard(_limits_key())
+        lines = [f"{dtype},{form},{limit}" for (dtype, form), limit in limits.items()]
+        disk.put(_limits_key(), "\n".join(lines).encode())
+
+
+def _limits_key() -> str:
+    return content_key("multiplier", machine_identity(), np.__version__)
+
+
+def by_rule(features: Features) -> Blas:
+    """Who multiplies where nothing was measured."""
     if features.vector_bytes == 64:
         return OWN
     return replace(find_blas(), above=_OWN_WORK) if features.vector_bytes == 32 and features.fma else find_blas()

@@ -2,7 +2,8 @@
 
     c[64,512] = a[64,784] @ b[784,512]    ->    4 panels c[:, 0:128], c[:, 128:256], ...    each on one thread
 
-1. With AVX-512 our own code multiplies (see gemm; gemm_rows for one row or column). With AVX2 it does up to 1600^3:
+1. Where it was measured (see calibration), whoever was faster multiplies. Elsewhere, with AVX-512 our own code does
+   (see gemm; gemm_rows for one row or column), with AVX2 up to 1600^3:
    BLAS arranges its operands anew for each panel, which large products hardly feel and small ones do, but in return
    arranges everything, which helps against lines a power of two apart. On other processors BLAS multiplies, in larger
    panels; where there is none, our own code.
@@ -17,7 +18,7 @@ from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.llvm_cpu import gemm_halves
 from codegen.llvm_cpu.blas import Blas
-from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES
+from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, form_of
 from codegen.llvm_cpu.cuts import Cut, panel
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, tile
@@ -63,7 +64,8 @@ BLAS_CUT = Cut(work=6 << 20, least=(128, 128), grain=(16, 16), of_a=16.0, of_b=1
 def by_blas(step: Matmul, blas: Blas) -> bool:
     """Is this product computed by BLAS?"""
     _, m, n, k = step.sizes
-    return blas.kind != "own" and step.dtype in LLVM_TYPES and m * n * k >= blas.above and 0 not in step.sizes
+    return blas.kind != "own" and step.dtype in LLVM_TYPES and 0 not in step.sizes and (
+        m * n * k >= blas.begins(step.dtype, form_of(step.transpose_a, step.transpose_b)))
 
 
 def own_function(step: Matmul, blas: Blas) -> str | None:

@@ -13,7 +13,7 @@ from math import inf, prod
 from codegen.cache import Cache
 from codegen.ir.dims import typical
 from codegen.ir.tree import Tree
-from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, multiplier
+from codegen.llvm_cpu.blas_panels import FORMS, HALF_PRODUCTS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.executables import product_key, symbol_of
 from codegen.llvm_cpu.features import Features, host_features
 from codegen.llvm_cpu.gemm import emit_gemm
@@ -59,7 +59,8 @@ def begun(tree: Tree, cache: Cache) -> dict[str, Loading]:
 def _work_by_function(tree: Tree) -> dict[str, int]:
     """The functions that products call as they were recorded, and what they do; the optimizer's may call others."""
     types, work = tree.types(), dict[str, int]()
-    most = dict.fromkeys(LLVM_TYPES, _most()) | dict.fromkeys(HALF_PRODUCTS if multiplies_halves(tree) else (), inf)
+    most = {dtype: _most(dtype) for dtype in LLVM_TYPES}
+    most |= dict.fromkeys(HALF_PRODUCTS if multiplies_halves(tree) else (), inf)
     for node in (node for block in tree.blocks for node in block.nodes if node.op == "matmul"):
         a, b = (types[v].shape for v in node.args)
         if node.type.dtype not in most or len(a) < 2 or len(b) < 2:
@@ -72,7 +73,7 @@ def _work_by_function(tree: Tree) -> dict[str, int]:
     return work
 
 
-def _most() -> float:
-    """So many multiply-adds of a product are not ours."""
+def _most(dtype: str) -> float:
+    """So many multiply-adds of a product are not ours, whatever its form."""
     blas = multiplier(host_features())
-    return inf if blas.kind == "own" else blas.above
+    return inf if blas.kind == "own" else max(blas.begins(dtype, form) for form in FORMS)

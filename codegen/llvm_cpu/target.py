@@ -16,7 +16,7 @@ from codegen.cache import Cache, DiskCache, content_key, default_cache
 from codegen.executable import Aliases, Executable, Measured
 from codegen.ir.text import content_of
 from codegen.llvm_cpu.blas import OWN, Blas
-from codegen.llvm_cpu.blas_panels import multiplier
+from codegen.llvm_cpu.blas_panels import FORMS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.drafts import follow_drafts
 from codegen.llvm_cpu.executables import executable, kept_function, product_key
 from codegen.llvm_cpu.features import host_features
@@ -42,8 +42,8 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
     binding = source.binding
     blas, halves = multiplier(host_features()), multiplies_halves(source.tree)
     key = content_key(
-        "program", machine_identity(), blas.kind, blas.name, str(blas.above), str(THREADS.get()), str(halves),
-        content_of(source.tree),
+        "program", machine_identity(), blas.kind, blas.name, str((blas.above, blas.limits)), str(halves),
+        str(THREADS.get()), content_of(source.tree),
         repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
     made = None if cache.disk is None else _from_disk(key, cache.disk, cache, source, aliases)
     if made is None:
@@ -136,4 +136,9 @@ def describe_host() -> dict[str, str]:
 
 
 def _who_multiplies(blas: Blas) -> str:
-    return f"{OWN.name}; from {blas.above:.1e} multiply-adds on {blas.name}" if blas.above else blas.name
+    if blas.kind == "own":
+        return blas.name
+    begin = [blas.begins(dtype, form) for dtype in LLVM_TYPES for form in FORMS]
+    if min(begin) == max(begin):
+        return f"{OWN.name}; from {min(begin):.1e} multiply-adds on {blas.name}" if max(begin) else blas.name
+    return f"{OWN.name}; from {min(begin):.1e} multiply-adds on, and not of each dtype and form, {blas.name}"

@@ -117,7 +117,7 @@ class First:
         late = None if ACTIVE.get() is None else g
         leaves = [self._argument(kept, g, late) if type(kept) is Kept else kept for kept in self.given]
         args, kwargs = tree_unflatten(self._structure, leaves)
-        found = [t for reference in self._own if (t := reference()) is not None]
+        found = [own for reference in self._own if (own := reference()) is not None]
         second = Second({id(t) for t in (*found, *leaves) if isinstance(t, Tensor)})
         before = GRAD.enabled, GRAD.packing
         now = [state.clone() for state, _ in self._generator]

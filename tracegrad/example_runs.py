@@ -100,6 +100,14 @@ class ExampleRecorder(Recorder):
                 return True
         return False
 
+    def differentiates(self, tensors: Sequence[Tensor]) -> bool:
+        """Do histories of these lead to where a transform in the run begins, or to a leaf that the run made?"""
+        roots = [edge_of(t) for t in tensors if t.requires_grad]
+        nodes = history(roots)
+        leaves = [e for e in (*roots, *(e for node in nodes for e in node.edges)) if isinstance(e, Tensor)]
+        return any(map(self.made, leaves)) or any(
+            type(node) is Alias and node.sequence >= self._began for node in nodes)
+
     def nodes(self) -> Any:
         """What is differentiated in the run may have been done before: what it saved enters like anything else."""
         return _EVERYTHING

@@ -24,6 +24,7 @@ from functools import wraps
 from typing import Any, ClassVar
 
 from tracegrad.function_calls import Context, FunctionCall, bound, in_order, once, takes
+from tracegrad.function_examples import for_all
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -36,6 +37,10 @@ class Function:
     setup_context(ctx, inputs, output)    where it is defined `forward(*args)` is not given ctx; this is, afterwards
     jvp(ctx, *tangents)         where it is defined forward modes call it, instead of deriving it from `backward`: it is
                                 given a tangent for each argument, and returns one, or None, for each output
+    vmap(info, in_dims, *args)  where it is defined tg.vmap calls it, with the arguments for all examples, the axis of
+                                these in each, or None, and info.batch_size and info.randomness: it returns the outputs
+                                and the axes of the examples in them. Else forward is done for all examples at once,
+                                so generate_vmap_rule, which PyTorch asks for, may be set or not
     double_backward(ctx, grad_grad, grad_output)    instead of the derivative of `backward` with respect to the input,
                                 for one tensor in and one out; with one argument it is given grad_grad * grad_output
 
@@ -62,6 +67,8 @@ class Function:
     setup_context: ClassVar[Callable[..., None] | None] = None
     double_backward: ClassVar[Callable[..., Any] | None] = None
     jvp: ClassVar[Callable[..., Any] | None] = None
+    vmap: ClassVar[Callable[..., Any] | None] = None
+    generate_vmap_rule: ClassVar[bool] = False
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -81,11 +88,15 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call the function. Keyword arguments count after the others, in the order in which `forward` names them."""
         given = (*args, *in_order(cls.forward, kwargs)) if kwargs else args
+        many = None if cls.vmap is None else for_all(cls, given)
+        found = None if many is None else many.call(cls.__name__, cls._of_all)
+        if many is not None and not many.inside:
+            return found
 
         def forward(ctx: Context) -> Any:
             if cls.setup_context is None:
                 return bound(cls, cls.forward)(ctx, *args, **kwargs)
-            output = bound(cls, cls.forward)(*args, **kwargs)
+            output = bound(cls, cls.forward)(*args, **kwargs) if many is None else found
             bound(cls, cls.setup_context)(ctx, given, output)
             return output
 
@@ -101,6 +112,10 @@ class Function:
         call = FunctionCall(cls.__name__, backward, None if cls.double_backward is None else twice, given,
                             None if cls.jvp is None else push)
         return call.forward(forward)
+
+    @classmethod
+    def _of_all(cls, info: Any, in_dims: Any, *args: Any) -> Any:
+        return bound(cls, cls.vmap)(info, in_dims, *args)
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:

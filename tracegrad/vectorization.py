@@ -25,6 +25,7 @@ from tracegrad.batching import RULES, whole
 from tracegrad.creation import asarray
 from tracegrad.dispatch import FOLLOWER, GRAD, dispatch
 from tracegrad.example_runs import Draws, ExampleRecorder, PerExample, within
+from tracegrad.function_examples import EXAMPLES, Examples, VmapInfo
 from tracegrad.generators import DRAWS
 from tracegrad.indexing import get
 from tracegrad.manipulation import moveaxis
@@ -76,24 +77,24 @@ def vmap(func: Callable, in_axes: Axes = 0, out_axes: Axes = 0, randomness: str 
 def axes_like(what: str, axes: Axes, tree: Any) -> list[int | None]:
     """An axis, or None, for each leaf of a tree; ValueError where `axes` has a node that the tree has not."""
     found: list[int | None] = []
-
-    def place(axes: Axes, tree: Any) -> None:
-        if axes is None or isinstance(axes, int):
-            found.extend([axes] * len(tree_flatten(tree)[0]))
-            return
-        node, given = opened(tree), opened(axes)
-        if node is None or given is None or len(node.children) != len(given.children):
-            raise ValueError(at_user_line(f"vmap: {what} has {axes!r} where there is {_described(tree)}"))
-        beside = given.children
-        if isinstance(tree, dict) and isinstance(axes, dict):
-            if axes.keys() != tree.keys():
-                raise ValueError(at_user_line(f"vmap: {what} has the keys {list(axes)}, and there are {list(tree)}"))
-            beside = tuple(axes[key] for key in tree)
-        for one, child in zip(beside, node.children):
-            place(one, child)
-
-    place(axes, tree)
+    _place(found, what, axes, tree)
     return found
+
+
+def _place(found: list[int | None], what: str, axes: Axes, tree: Any) -> None:
+    if axes is None or isinstance(axes, int):
+        found.extend([axes] * len(tree_flatten(tree)[0]))
+        return
+    node, given = opened(tree), opened(axes)
+    if node is None or given is None or len(node.children) != len(given.children):
+        raise ValueError(at_user_line(f"vmap: {what} has {axes!r} where there is {_described(tree)}"))
+    beside = given.children
+    if isinstance(tree, dict) and isinstance(axes, dict):
+        if axes.keys() != tree.keys():
+            raise ValueError(at_user_line(f"vmap: {what} has the keys {list(axes)}, and there are {list(tree)}"))
+        beside = tuple(axes[key] for key in tree)
+    for one, child in zip(beside, node.children):
+        _place(found, what, one, child)
 
 
 def _described(x: Any) -> str:
@@ -161,6 +162,14 @@ class Call:
     def _at_once(self, given: Sequence[tuple[Any, bool]], count: int) -> tuple[list[Many], Structure]:
         recorder, draws = ExampleRecorder(), Draws(self.randomness, count)
         all_of: dict[int, Tensor] = {}
+
+        def computed(tensors: list[Tensor], differentiated: bool,
+                     entered: Sequence[tuple[Tensor, Tensor]]) -> list[Many]:
+            all_of.update((id(one), many) for one, many in (*draws.words, *entered))
+            graph = recorder.recording("vmap", tensors).graph
+            return done_for_all(graph, values_of(recorder, all_of), count, differentiated)
+
+        examples = Examples(recorder, VmapInfo(count, self.randomness), computed)
         leaves = []
         for x, is_batched in given:
             if is_batched:
@@ -168,13 +177,13 @@ class Call:
                 all_of[id(one)] = x
                 x = one
             leaves.append(x)
-        with within((ACTIVE, recorder), (FOLLOWER, None), (DRAWS, draws)):
+        with within((ACTIVE, recorder), (FOLLOWER, None), (DRAWS, draws), (EXAMPLES, examples)):
             result = self.func(*tree_unflatten(self.structure, leaves), **self.kwargs)
         found, structure = results_of(result)
         tensors = [t for t in found if isinstance(t, Tensor)]
         recorder.require_own_history(tensors)
         del result
-        ones = [one for one, _ in draws.words]
+        ones = [one for one, _ in (*draws.words, *examples.entered)]
         if recorder.given_up or recorder.callbacks or recorder.hooked():
             raise PerExample("it looks inside")
         if recorder.escaped([*tensors, *ones]):
@@ -182,17 +191,7 @@ class Call:
         recording = recorder.recording("vmap", tensors)
         if recording.lost and any(t.requires_grad for t in tensors):
             raise PerExample("its derivative is not that of its operations")
-        graph = recording.graph
-        all_of.update((id(one), drawn) for one, drawn in draws.words)
-        values: list[Many] = []
-        for entry in recorder.inputs:
-            if entry.frozen is not None:
-                values.append((constant(entry.frozen), False))
-            elif (batch := all_of.get(id(entry.tensor))) is not None:
-                values.append((batch, True))
-            else:
-                values.append((entry.tensor, False))
-        made = iter(done_for_all(graph, values, count, any(t.requires_grad for t in tensors)))
+        made = iter(computed(tensors, any(t.requires_grad for t in tensors), examples.entered))
         return [next(made) if isinstance(t, Tensor) else (asarray(t), False) for t in found], structure
 
     def _one_by_one(self, given: Sequence[tuple[Any, bool]], count: int) -> tuple[list[Many], Structure]:
@@ -243,6 +242,19 @@ def results_of(result: Any) -> tuple[list[Any], Structure]:
         if not isinstance(x, (Tensor, *NUMBERS)):
             raise TypeError(at_user_line(f"vmap: the function returns tensors, and it returned a {type(x).__name__}"))
     return leaves, structure
+
+
+def values_of(recorder: ExampleRecorder, all_of: dict[int, Tensor]) -> list[Many]:
+    """What entered a run, for all examples."""
+    values: list[Many] = []
+    for entry in recorder.inputs:
+        if entry.frozen is not None:
+            values.append((constant(entry.frozen), False))
+        elif (batch := all_of.get(id(entry.tensor))) is not None:
+            values.append((batch, True))
+        else:
+            values.append((entry.tensor, False))
+    return values
 
 
 def constant(array: np.ndarray) -> Tensor:

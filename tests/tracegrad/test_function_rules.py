@@ -1,4 +1,4 @@
-"""`jvp` of custom functions: forward modes call it, and agree with what they derive where there is none."""
+"""`jvp` and `vmap` of custom functions: they are asked where they are there, and agree with what is done without."""
 from __future__ import annotations
 
 import gc
@@ -218,3 +218,197 @@ def test_nothing_of_a_forward_mode_stays() -> None:
         assert alive() is None and not gc.collect()
     finally:
         gc.enable()
+
+
+# ---- vmap -------------------------------------------------------------------------------------------------------
+
+
+class Scaled(Function):
+    """x w x; without a vmap of its own."""
+
+    @staticmethod
+    def forward(x, w):
+        return x * w * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g * 2 * x * w, g * x * x
+
+
+class ScaledWithRule(Scaled):
+    @staticmethod
+    def vmap(info, in_dims, x, w):
+        x, w = (t if axis is None else t.movedim(axis, 0) for t, axis in zip((x, w), in_dims))
+        return (x * x * w).movedim(0, -1), -1
+
+
+class Seven(Scaled):
+    """Wrong on purpose: its vmap is seven times forward, to tell who is asked."""
+
+    @staticmethod
+    def vmap(info, in_dims, x, w):
+        if info.batch_size != 2 or info.randomness != "error":
+            raise ValueError(info)
+        return 7 * x * w * x, 0
+
+
+M = tg.stack([X, T])
+
+
+def for_many(function: type[Function]) -> Callable[[tg.Tensor, tg.Tensor], list[Any]]:
+    def f(m: tg.Tensor, x: tg.Tensor) -> list[Any]:
+        call = function.apply
+        return [
+            tg.vmap(lambda a: call(a * 2, x) + a)(m),
+            tg.vmap(lambda a: call(x, a), in_axes=1, out_axes=1)(m.T),
+            tg.vmap(lambda a: call(call(a, x), a))(m),
+            tg.vmap(lambda a: call(x, x) * a)(m),
+            tg.vmap(tg.vmap(call, in_axes=(0, None)), in_axes=(None, 0))(m, m),
+            tg.vmap(func.grad_and_value(lambda a: call(a, a * x).sum()))(m),
+            func.grad(lambda q: tg.vmap(lambda a: call(a, x))(q).sum())(m),
+            func.jvp(tg.vmap(lambda a: call(a, x * a)), (m,), (m * 2,)),
+            tg.vmap(lambda a: func.jvp(lambda b: call(b, x), (a,), (x,)))(m),
+            tg.vmap(func.jacrev(lambda a: call(a, a)))(m),
+            tg.vmap(func.hessian(lambda a: call(a, x).sum()))(m),
+            func.jacrev(tg.vmap(lambda a: call(a, x)))(m),
+            tg.vmap(lambda a: tg.checkpoint(call, a, x))(m),
+            tg.vmap(lambda a: call(a, x), chunk_size=1)(m),
+            tg.vmap(lambda a: call(a * tg.rand(3, dtype=tg.float64), x) * 0, randomness="different")(m),
+        ]
+    return f
+
+
+def test_a_vmap_says_what_is_done_without() -> None:
+    expected = flat(for_many(Scaled)(M, X))
+    f = for_many(ScaledWithRule)
+    traced = tg.trace(f)
+    for function in (f, *[traced] * 4):
+        found = flat(function(M, X))
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected):
+            np.testing.assert_allclose(a, b, 1e-10, 1e-12)
+    assert traced.stats.replays >= 2, traced.explain()
+
+
+def test_vmap_asks_the_vmap_of_a_function() -> None:
+    def f(m: tg.Tensor, x: tg.Tensor) -> list[tg.Tensor]:
+        return [
+            tg.vmap(lambda a: Seven.apply(a, x))(m),
+            tg.vmap(lambda a: Seven.apply(x, a))(m),
+            func.grad(lambda q: tg.vmap(lambda a: Seven.apply(a, x))(q).sum())(m),      # of what its vmap does
+            tg.vmap(func.grad(lambda a: Seven.apply(a, x).sum()))(m),                   # its own backward
+            tg.vmap(lambda a: Seven.apply(x, x) + 0 * a)(m),                            # the same for all examples
+        ]
+
+    m, x = M.numpy(), X.numpy()
+    expected = [7 * m * m * x, 7 * x * x * m, 14 * m * x, 2 * m * x, np.stack([x ** 3] * 2)]
+    traced = tg.trace(f)
+    for function in (f, *[traced] * 4):
+        for a, b in zip(function(M, X), expected):
+            np.testing.assert_allclose(a.numpy(), b, 1e-10)
+    assert traced.stats.replays >= 2
+    weighted, w = M.clone().requires_grad_(), X.clone().requires_grad_()
+    of_m, of_x = grad(tg.vmap(lambda a: Seven.apply(a, w))(weighted).sum(), (weighted, w))
+    np.testing.assert_allclose(of_m.numpy(), 14 * m * x)
+    np.testing.assert_allclose(of_x.numpy(), 7 * (m * m).sum(0))
+
+
+def test_a_vmap_that_calls_its_function() -> None:
+    class Recursive(Function):
+        @staticmethod
+        def forward(x):
+            return x ** 3
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            return 3 * g * ctx.saved_tensors[0] ** 2
+
+        @staticmethod
+        def vmap(info, in_dims, x):
+            return Recursive.apply(x) * 7, in_dims[0]
+
+    m = M.numpy()
+    np.testing.assert_allclose(tg.vmap(Recursive.apply)(M).numpy(), 7 * m ** 3)
+    np.testing.assert_allclose(tg.vmap(tg.vmap(Recursive.apply))(M).numpy(), 49 * m ** 3)
+    np.testing.assert_allclose(func.grad(lambda q: tg.vmap(Recursive.apply)(q).sum())(M).numpy(), 21 * m ** 2)
+
+
+def test_a_vmap_of_several_results_and_of_trees() -> None:
+    class Several(Function):
+        @staticmethod
+        def forward(x, weights):
+            return x * weights[0], weights[1]["k"]
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def vmap(info, in_dims, x, weights):
+            assert in_dims == (0, [0, {"k": None}])
+            return (7 * x * weights[0], weights[1]["k"]), (0, None)
+
+    y, k = tg.vmap(lambda a: Several.apply(a, [a * 2, {"k": X}]))(M)
+    np.testing.assert_allclose(y.numpy(), 14 * M.numpy() ** 2)
+    np.testing.assert_allclose(k.numpy(), np.stack([X.numpy()] * 2))
+
+
+@pytest.mark.parametrize("found, message", [
+    (lambda x: x, r"returned a Tensor: expected \(output, out_dims\)"),
+    (lambda x: None, r"returned None \(is there a return\?\): expected \(output, out_dims\)"),
+    (lambda x: (3, 0), "returned a int for output: expected a Tensor or a tuple of them"),
+    (lambda x: ((x, x), (0,)), "returned 1 out_dims for 2 results"),
+    (lambda x: (x, 5), r"returned f64\[2,3\] for result 0, with out_dims 5: expected a Tensor with the 2 examples"),
+    (lambda x: (x, 1), r"returned f64\[2,3\] for result 0, with out_dims 1: expected a Tensor with the 2 examples"),
+])
+def test_what_vmap_returns_is_checked(found: Any, message: str) -> None:
+    class Wrong(Scaled):
+        @staticmethod
+        def vmap(info, in_dims, x, w):
+            return found(x)
+
+    def f(m: tg.Tensor) -> Any:
+        return tg.vmap(lambda a: Wrong.apply(a, X))(m)
+
+    for function in (f, tg.trace(f)):
+        with pytest.raises(RuntimeError, match=r"^test_function_rules\.py:\d+: Wrong.vmap " + message):
+            function(M)
+
+
+def test_nothing_of_a_vmap_stays() -> None:
+    def call() -> None:
+        tg.vmap(lambda a: Seven.apply(a, X))(M)
+
+    call()
+    gc.collect()
+    gc.disable()
+    try:
+        call()
+        assert not gc.collect()
+    finally:
+        gc.enable()
+
+
+def test_rules_that_do_not_go_together() -> None:
+    class Both(Seven):
+        generate_vmap_rule = True
+
+    class WithContext(Cube):
+        @staticmethod
+        def vmap(info, in_dims, x):
+            return x ** 3, 0
+
+    with pytest.raises(RuntimeError, match="Both has a vmap, and generate_vmap_rule=True, which asks for another"):
+        tg.vmap(Both.apply)(M, M)
+    np.testing.assert_allclose(tg.vmap(WithContext.apply)(M).numpy(), M.numpy() ** 3)
+    with pytest.raises(RuntimeError, match="WithContext has a vmap, .* setup_context"):
+        tg.vmap(func.grad(lambda a: WithContext.apply(a).sum()))(M)

@@ -2,7 +2,7 @@
 
     for each panel of c, for each stretch of terms:
       a's rows of the stretch, arranged where they do not lie well
-      for each strip of columns, two vectors wide or four:
+      for each strip of columns, two vectors wide, four or one:
         b's strip of the stretch, arranged where it does not lie well; for each block of rows:
           c[block, strip] in registers;  for p: += a[block, p], in every lane, * b[p, strip]
 
@@ -23,7 +23,7 @@ from codegen.ir.structs import struct
 from codegen.llvm_cpu.assembler import Assembler, Value
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_packing import LINE, Part, Room, copy_strips, transpose
-from codegen.llvm_cpu.gemm_panels import MOST_COLUMNS, MOST_ROWS, Panel, Panels, Tile, tile
+from codegen.llvm_cpu.gemm_panels import MOST_COLUMNS, MOST_ROWS, USUAL, Panel, Panels, Tile, Width, tile
 
 _MARGIN = 64
 """Bytes between lines in a room, so that lines of a power of two do not all fall into the same place of a cache."""
@@ -42,12 +42,12 @@ TERMS = 4
 """Terms in a turn of the innermost loop, a power of two."""
 
 
-def emit_gemm(dtype: str, symbol: str, features: Features, wide: bool = False) -> str:
+def emit_gemm(dtype: str, symbol: str, features: Features, width: Width = USUAL) -> str:
     """The text of a module with @symbol, a function of gemm_panels, for products of more than one row.
 
-    `wide`: for large products of many columns (see gemm_panels.tile).
+    `width`: of strips (see gemm_panels.tile).
     """
-    gemm = _Gemm(Assembler(), dtype, features, tile(features, wide))
+    gemm = _Gemm(Assembler(), dtype, features, tile(features, width))
     gemm.each(gemm.panel)
     return gemm.text(symbol)
 

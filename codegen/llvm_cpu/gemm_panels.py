@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
@@ -43,17 +44,22 @@ class Tile:
     terms: int
 
 
-def tile(features: Features, wide: bool = False) -> Tile:
+Width = Literal["usual", "wide", "narrow"]
+USUAL: Width = "usual"
+
+
+def tile(features: Features, width: Width = USUAL) -> Tile:
     """For a processor with 32 registers (AVX-512) or 16: 24 sums or 12, and what is multiplied.
 
-    `wide`: rather wide than high, for large products: of fewer columns more is lost. Half as much of a passes by a
+    wide: rather wide than high, for large products: of fewer columns more is lost. Half as much of a passes by a
     strip. Where 16 registers allow it that takes 0.97 to 1.0 of the time (f64 0.95), and leaves one register, which a
     multiplication before an addition would need. With AVX-512 it takes 0.96 (f64 0.93): half as many rows share a place
     of the first cache, and strips twice as deep as it is come from the second in time, with half of the stretches.
+    narrow, with AVX-512: for products of no more columns than a vector has, 12 sums: as many as are under way.
     """
     if features.vector_bytes == 64:
-        return Tile(6, 3, 4, 528) if wide else Tile(12, 4, 2, 272)
-    return Tile(3, 2, 4, 136) if wide and features.fma else Tile(6, 4, 2, 272)
+        return {"usual": Tile(12, 4, 2, 272), "wide": Tile(6, 3, 4, 528), "narrow": Tile(12, 4, 1, 528)}[width]
+    return Tile(3, 2, 4, 136) if width == "wide" and features.fma else Tile(6, 4, 2, 272)
 
 
 class Elements:

@@ -19,7 +19,7 @@ from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
 from codegen.llvm_cpu.gemm import emit_gemm
-from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, tile
+from codegen.llvm_cpu.gemm_panels import LITERALS, MOST_COLUMNS, MOST_ROWS, Width, tile
 from codegen.llvm_cpu.link import PLAIN, assembly, compile_object, link
 from codegen.llvm_cpu.runtime import Runtime, load_runtime
 from codegen.schedule.blocks import program_of_plan
@@ -27,6 +27,7 @@ from codegen.schedule.plan import Buffer, Input, Matmul, Output, Plan
 
 SHAPES = [(1, 1, 1), (3, 5, 4), (64, 10, 512), (1, 512, 33), (130, 1, 70), (5, 33, 600),
           (250, 90, 1500), (260, 1100, 130), (1, 1100, 37), (9, 40, 300)]
+WIDTHS: tuple[Width, ...] = ("usual", "wide", "narrow")
 TURNS = list(product((False, True), repeat=2))
 
 
@@ -237,31 +238,40 @@ def test_who_multiplies() -> None:
 
 
 @pytest.mark.parametrize("features", PRESETS.values(), ids=PRESETS)
-@pytest.mark.parametrize("wide", [False, True])
-def test_stretches_are_of_whole_squares(features: Features, wide: bool) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_stretches_are_of_whole_squares(features: Features, width: Width) -> None:
     """Each multiple of a square of terms, up to the most, fits where operands are arranged."""
-    assert tile(features, wide).terms % 16 == 0 or features.vector_bytes < 64
-    assert tile(features, wide).terms % 8 == 0
+    assert tile(features, width).terms % 16 == 0 or features.vector_bytes < 64
+    assert tile(features, width).terms % 8 == 0
 
 
 @pytest.mark.parametrize("dtype", blas_panels.LLVM_TYPES)
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.skipif(host_features().vector_bytes < 32, reason="the registers of AVX2, or of AVX-512")
-def test_the_innermost_loops_keep_all_in_registers(dtype: str, wide: bool) -> None:
+def test_the_innermost_loops_keep_all_in_registers(dtype: str, width: Width) -> None:
     features, register = (AVX512, "zmm") if host_features().vector_bytes == 64 else (AVX2, "ymm")
-    lines = assembly(emit_gemm(dtype, "gemm", features, wide), PLAIN).splitlines()
+    lines = assembly(emit_gemm(dtype, "gemm", features, width), PLAIN).splitlines()
     spilled = [line for line in lines if register in line and ("(%rsp)" in line or "[rsp" in line)]
     assert not spilled
 
 
 @pytest.mark.parametrize(("m", "n", "k", "name"), [
     (512, 512, 512, "gemm_wide"), (64, 784, 784, "gemm_wide"), (64, 784, 512, "gemm"), (63, 1024, 1024, "gemm"),
-    (512, 10, 8192, "gemm"), (512, 80, 2048, "gemm"), (512, 1, 512, "gemm_row"), (1, 512, 512, "gemm_row")])
+    (512, 80, 2048, "gemm"), (512, 1, 512, "gemm_row"), (1, 512, 512, "gemm_row")])
 def test_wide_strips_are_for_large_products_that_fill_them(m: int, n: int, k: int, name: str) -> None:
     usual, strips = name.replace("_wide", ""), -(-n // 64)
     assert matmul.function_of(m, n, k, "f32", AVX2) == f"{name}_f32"
     assert matmul.function_of(m, n, k, "f32", PORTABLE) == f"{usual}_f32"
     assert matmul.function_of(m, n, k, "f32", AVX512) == f"{name if 64 * strips <= 1.03 * n else usual}_f32"
+
+
+@pytest.mark.parametrize(("m", "n", "k", "dtype", "name"), [
+    (4096, 8, 512, "f32", "gemm_narrow"), (4096, 16, 512, "f32", "gemm_narrow"), (4096, 17, 512, "f32", "gemm"),
+    (64, 10, 512, "f32", "gemm"), (4096, 9, 512, "f64", "gemm"), (4096, 8, 512, "f64", "gemm_narrow"),
+    (8, 4096, 512, "f32", "gemm"), (4096, 1, 512, "f32", "gemm_row")])
+def test_narrow_strips_are_for_columns_that_fit_a_vector(m: int, n: int, k: int, dtype: str, name: str) -> None:
+    assert matmul.function_of(m, n, k, dtype, AVX512) == f"{name}_{dtype}"
+    assert "narrow" not in matmul.function_of(m, n, k, dtype, AVX2)
 
 
 def product_of(size: int) -> Matmul:
@@ -297,11 +307,12 @@ def test_panels_cover_the_product(m: int, n: int, k: int, transpose_a: bool) -> 
 @pytest.mark.parametrize("shape", [(64, 512, 784), (300, 310, 400), (65, 97, 137), (17, 33, 545), (40, 260, 1040)],
                          ids=str)
 @pytest.mark.parametrize("features", [AVX2, AVX512], ids=["AVX2", "AVX-512"])
-def test_wide_strips_give_the_same_bits(dtype: str, shape: tuple[int, int, int], transpose_a: bool,
+@pytest.mark.parametrize("width", ["wide", "narrow"])
+def test_other_strips_give_the_same_bits(width: Width, dtype: str, shape: tuple[int, int, int], transpose_a: bool,
                                         transpose_b: bool, features: Features) -> None:
     usual, plan = own(features), plan_of(dtype, 1, *shape, transpose_a, transpose_b)
-    wide = Runtime({**usual.symbols, f"gemm_{dtype}": usual.symbols[f"gemm_wide_{dtype}"]}, OWN)
-    np.testing.assert_array_equal(multiply(plan, wide)[2], multiply(plan, usual)[2])
+    other = Runtime({**usual.symbols, f"gemm_{dtype}": usual.symbols[f"gemm_{width}_{dtype}"]}, OWN)
+    np.testing.assert_array_equal(multiply(plan, other)[2], multiply(plan, usual)[2])
 
 
 def test_what_multiplies_is_compiled_while_a_program_is_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 
 1. Every element of c is one chain of multiply-adds over the terms in order where the matrix is stored by rows, and one
    for each lane, added up in the same way, where it is stored by columns: whatever the panels, strips and threads.
+2. Of bf16 sums are f32, in a room until the last, and rounded once.
 """
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from codegen.llvm_cpu.assembler import Assembler, Value, vector
 from codegen.llvm_cpu.features import Features
 from codegen.llvm_cpu.gemm_panels import Elements, Panel, Panels
+from codegen.llvm_cpu.halves import HALVES, load_bits, rounded, store_bits
 from codegen.llvm_cpu.squares import NEAR
 
 _DOTS = 8
@@ -21,10 +23,13 @@ _DOTS = 8
 _LINES = 8
 """Lines summed at once."""
 
+MOST_SUMS = 1024
+"""The most columns of a panel of bf16 by lines: so many sums there is room for."""
+
 
 def emit_row_product(dtype: str, symbol: str, features: Features) -> str:
     """The text of a module with @symbol, a function of gemm_panels, for products of one row."""
-    e = Panels(Assembler(), dtype, features)
+    e = _Rows(Assembler(), dtype, features)
 
     def product(panel: Panel) -> list[Value]:
         k, pitch = e.literal["k"], e.literal["b_pitch"]
@@ -36,15 +41,48 @@ def emit_row_product(dtype: str, symbol: str, features: Features) -> str:
     return e.text(symbol)
 
 
-def _dot_products(e: Elements, panel: Panel, k: Value, pitch: Value) -> list[Value]:
+class _Rows(Panels):
+    """Elements as they are in memory, and `sums`, as they are added up."""
+
+    def __init__(self, a: Assembler, dtype: str, features: Features):
+        super().__init__(a, dtype, features)
+        self.dtype, self.sums = dtype, Elements(a, "f32" if dtype in HALVES else dtype, features)
+        self.room = a.room(MOST_SUMS * self.sums.item) if dtype in HALVES else None
+        self.bits = vector(self.real.dtype, self.sums.lanes)
+
+    def read(self, at: Value, mask: Value | None = None) -> Value:
+        """A vector of elements, or those where `mask` holds, as numbers to add up."""
+        if mask is None:
+            return self._widened(self.a.load(self.bits, at, False))
+        return self._widened(self.a.masked_load(self.bits, at, mask, False))
+
+    def factor(self, at: Value) -> Value:
+        """An element in every lane."""
+        return self.a.splat(self._widened(self.a.load(self.real, at, False)), self.sums.lanes)
+
+    def write(self, sums: Value, at: Value, mask: Value | None = None) -> None:
+        """Store sums as elements, or those where `mask` holds."""
+        if self.dtype in HALVES:
+            sums = store_bits(self.a, self.features, rounded(self.a, self.features, sums, self.dtype))
+        if mask is None:
+            self.a.store(sums, at)
+        else:
+            self.a.masked_store(sums, at, mask)
+
+    def _widened(self, x: Value) -> Value:
+        if self.dtype not in HALVES:
+            return x
+        return self.a.relabel(load_bits(self.a, self.features, x, self.dtype), vector("f32", x.type.lanes))
+
+
+def _dot_products(e: _Rows, panel: Panel, k: Value, pitch: Value) -> list[Value]:
     """z[j] = x[:k] times y[j, :k] for j < columns; lines of y are `pitch` apart.
 
     The last are computed with those before them, so that they are several, too; where all are fewer, the last again.
     """
     a, x, y, columns, zero = e.a, panel.x, panel.y, panel.columns, e.number(0)
-    whole = e.down_to(k, e.lanes)
-    everywhere = a.splat(a.constant(vector("bool"), True), e.lanes)
-    rest = e.mask(e.minus(k, whole), e.lanes)
+    lanes = e.sums.lanes
+    whole, rest = e.down_to(k, lanes), e.mask(e.minus(k, e.down_to(k, lanes)), lanes)
     last, few = e.minus(columns, e.number(1)), e.less(columns, e.number(_DOTS))
     offsets = [e.times(e.least(e.number(c), last), pitch) for c in range(_DOTS)]
     room = a.room(_DOTS * e.item)
@@ -52,19 +90,19 @@ def _dot_products(e: Elements, panel: Panel, k: Value, pitch: Value) -> list[Val
 
     def several(j: Value) -> list[Value]:
         start = e.at(y, e.times(j, pitch))
-        lines = [e.at(start, offset) for offset in offsets]
+        starts = [e.at(start, offset) for offset in offsets]
 
-        def terms(p: Value, carried: list[Value], mask: Value) -> list[Value]:
-            xs, *ys = (a.masked_load(e.lane, e.at(line, p), mask, False) for line in (x, *lines))
+        def terms(p: Value, carried: list[Value], mask: Value | None) -> list[Value]:
+            xs, *ys = (e.read(e.at(line, p), mask) for line in (x, *starts))
             return [e.fma(xs, y, sum) for y, sum in zip(ys, carried, strict=True)]
 
-        sums = [a.constant(e.lane, 0.0)] * _DOTS
+        sums = [a.constant(e.sums.lane, 0.0)] * _DOTS
         sums = a.when(e.less(zero, whole), sums, lambda: a.loop(
-            zero, whole, e.lanes, sums, lambda p, carried: terms(p, carried, everywhere)))
+            zero, whole, lanes, sums, lambda p, carried: terms(p, carried, None)))
         sums = a.when(e.less(whole, k), sums, lambda: terms(whole, sums, rest))
-        totals = _added_up(e, sums)
+        totals = _added_up(e.sums, sums)
         for v, total in enumerate(totals):
-            a.store(total, e.at(z, e.plus(j, e.number(v * _DOTS // len(totals)))))
+            e.write(total, e.at(z, e.plus(j, e.number(v * _DOTS // len(totals)))))
         return []
 
     def copied(j: Value) -> list[Value]:
@@ -96,40 +134,46 @@ def _neighbors_added(e: Elements, x: Value, y: Value, unit: int, several: bool) 
     return e.a.binary("fadd", *(e.a.shuffle(x, y, order) for order in taken))
 
 
-def _sum_of_lines(e: Elements, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
+def _sum_of_lines(e: _Rows, panel: Panel, k: Value, step: Value, pitch: Value) -> list[Value]:
     """z[:columns] = the sum over p < k of x[p * step] times y[p, :columns]; lines of y are `pitch` apart."""
-    x, y, z, columns = panel.x, panel.y, panel.z, panel.columns
-    whole = e.down_to(columns, e.lanes)
-    rest = e.mask(e.minus(columns, whole), e.lanes)
-    several = e.down_to(k, _LINES)
+    a, x, y, columns, lanes, zero = e.a, panel.x, panel.y, panel.columns, e.sums.lanes, e.number(0)
+    z = panel.z if e.room is None else e.room
+    whole, several = e.down_to(columns, lanes), e.down_to(k, _LINES)
+    rest = e.mask(e.minus(columns, whole), lanes)
+
+    def across(full: Callable[[Value], list[Value]], partial: Callable[[], list[Value]]) -> list[Value]:
+        a.when(e.less(zero, whole), [], lambda: a.loop(zero, whole, lanes, [], lambda j, _: full(j)))
+        return a.when(e.less(whole, columns), [], partial)
 
     def add(p: Value, count: int) -> list[Value]:
         """z += lines p .. p + count - 1; the first of all are added to nothing."""
         numbers = [e.plus(p, e.number(q)) for q in range(count)]
-        factors = [e.a.splat(e.a.load(e.real, e.at(x, e.times(q, step)), False), e.lanes) for q in numbers]
+        factors = [e.factor(e.at(x, e.times(q, step))) for q in numbers]
         lines = [e.at(y, e.times(q, pitch)) for q in numbers]
-        zero = e.a.constant(e.lane, 0.0)
-        going_on = e.a.splat(e.less(e.number(0), p), e.lanes)
+        going_on = a.splat(e.less(zero, p), lanes)
 
-        def vector_of(j: Value, read: Callable[[Value], Value]) -> Value:
-            total = e.a.select(going_on, read(e.at(z, j)), zero)
+        def vector_of(j: Value, before: Value, mask: Value | None = None) -> Value:
+            total = a.select(going_on, before, a.constant(e.sums.lane, 0.0))
             for factor, line in zip(factors, lines, strict=True):
-                total = e.fma(factor, read(e.at(line, j)), total)
+                total = e.fma(factor, e.read(e.at(line, j), mask), total)
             return total
 
         def full(j: Value) -> list[Value]:
-            e.a.store(vector_of(j, lambda at: e.a.load(e.lane, at, False)), e.at(z, j))
+            own = e.sums.at(z, j)
+            a.store(vector_of(j, a.load(e.sums.lane, own, False)), own)
             return []
 
         def partial() -> list[Value]:
-            total = vector_of(whole, lambda at: e.a.masked_load(e.lane, at, rest, False))
-            e.a.masked_store(total, e.at(z, whole), rest)
+            own = e.sums.at(z, whole)
+            a.masked_store(vector_of(whole, a.masked_load(e.sums.lane, own, rest, False), rest), own, rest)
             return []
 
-        e.a.when(e.less(e.number(0), whole), [], lambda: e.a.loop(
-            e.number(0), whole, e.lanes, [], lambda j, _: full(j)))
-        return e.a.when(e.less(whole, columns), [], partial)
+        return across(full, partial)
 
-    e.a.when(e.less(e.number(0), several), [], lambda: e.a.loop(
-        e.number(0), several, _LINES, [], lambda p, _: add(p, _LINES)))
-    return e.a.when(e.less(several, k), [], lambda: e.a.loop(several, k, 1, [], lambda p, _: add(p, 1)))
+    def out(j: Value, mask: Value | None = None) -> list[Value]:
+        e.write(a.load(e.sums.lane, e.sums.at(z, j), False), e.at(panel.z, j), mask)
+        return []
+
+    a.when(e.less(zero, several), [], lambda: a.loop(zero, several, _LINES, [], lambda p, _: add(p, _LINES)))
+    a.when(e.less(several, k), [], lambda: a.loop(several, k, 1, [], lambda p, _: add(p, 1)))
+    return [] if e.room is None else across(out, lambda: out(whole, rest))

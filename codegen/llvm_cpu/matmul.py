@@ -16,7 +16,7 @@ from functools import cache
 
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu import gemm_halves
+from codegen.llvm_cpu import gemm_halves, gemm_rows
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, form_of
 from codegen.llvm_cpu.cuts import Cut, panel
@@ -56,6 +56,9 @@ LINES_CUT = Cut(PANEL_WORK, least=(1, 1024), grain=(1, 64))
 SHARED_LINES_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64), of_a=100.0)
 """The same where threads have second caches of 1 MB and more, and the last is far: half of a matrix stays in each. With
 two threads 1024x1024 takes 0.45 of the time, 512 lines of 784 0.63, 512x512 0.88."""
+
+HALF_LINES_CUT = replace(SHARED_LINES_CUT, most=(1, gemm_rows.MOST_SUMS))
+"""And for bf16, of whose sums no more are kept."""
 
 HALVES_CUT = Cut(1 << 20, least=(32, 32), grain=(gemm_halves.BLOCK, gemm_halves.BLOCK),
                  most=(gemm_halves.MOST_ROWS, gemm_halves.MOST_COLUMNS), of_a=64.0, of_b=64.0)
@@ -101,7 +104,7 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
     """For functions of our own. c of one column is computed as the row that it also is: c' = b' a'."""
     a, b, transpose_a, transpose_b = step.a, step.b, step.transpose_a, step.transpose_b
     batch, m, n, k = step.sizes
-    if n == 1 and step.dtype in LLVM_TYPES:
+    if n == 1:
         a, b, m, n, transpose_a, transpose_b = b, a, 1, m, not transpose_b, not transpose_a
     symbol = function_of(m, n, k, step.dtype, host_features())
     rows, columns = panel(batch, m, n, k, _cut(symbol, step.dtype, transpose_a, transpose_b))
@@ -118,17 +121,19 @@ def _own_launch(step: Matmul) -> MatmulLaunch:
 
 def _cut(symbol: str, dtype: str, transpose_a: bool, transpose_b: bool) -> Cut:
     if dtype in HALF_PRODUCTS:
-        return replace(HALVES_CUT, threads=(max(2, THREADS.get()),))
+        row = symbol.startswith("gemm_row")
+        cut = HALVES_CUT if not row else DOTS_CUT if transpose_b else HALF_LINES_CUT
+        return replace(cut, threads=(max(2, THREADS.get()),))
     grain = _grain(dtype, host_features(), "wide" if symbol.startswith("gemm_wide") else USUAL)
     return _own_cut(symbol.startswith("gemm_row"), transpose_a, transpose_b, grain, THREADS.get())
 
 
 def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
     """Which function of our own computes products of these sizes, if it is not BLAS."""
-    if dtype in HALF_PRODUCTS:
-        return f"gemm_{dtype}"
     if 1 in (m, n):
         return f"gemm_row_{dtype}"
+    if dtype in HALF_PRODUCTS:
+        return f"gemm_{dtype}"
     width = _width(m, n, k, dtype, features)
     return f"gemm_{dtype}" if width == USUAL else f"gemm_{width}_{dtype}"
 

@@ -30,7 +30,8 @@ FUNCTIONS: Mapping[str, tuple[Callable[[str, str, Features], str], str]] = {
     for name, emit in (("gemm", emit_gemm), ("gemm_wide", partial(emit_gemm, width="wide")),
                        ("gemm_narrow", partial(emit_gemm, width="narrow")),
                        ("gemm_row", emit_row_product)) for dtype in LLVM_TYPES} | {
-    f"gemm_{dtype}": (emit_gemm_halves, dtype) for dtype in HALF_PRODUCTS}
+    f"{name}_{dtype}": (emit, dtype) for dtype in HALF_PRODUCTS
+    for name, emit in (("gemm", emit_gemm_halves), ("gemm_row", emit_row_product))}
 """Our own functions, by symbol: what writes them (dtype, symbol, features), and the dtype."""
 
 DRAFTED_WORK = 1 << 27

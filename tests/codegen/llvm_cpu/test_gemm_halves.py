@@ -21,8 +21,9 @@ from codegen.schedule.blocks import program_of_plan
 from codegen.schedule.plan import Buffer, Input, Matmul, Output, Plan
 
 HALF = DTYPES["bf16"]
-SHAPES = [(1, 1, 1), (3, 5, 4), (32, 32, 32), (17, 33, 65), (64, 10, 512), (1, 512, 33), (130, 1, 70), (48, 90, 31),
+SHAPES = [(3, 5, 4), (32, 32, 32), (17, 33, 65), (64, 10, 512), (2, 512, 33), (130, 2, 70), (48, 90, 31),
           (5, 33, 1100), (545, 40, 67), (40, 1050, 70)]
+ROWS = [(1, 1, 1), (1, 512, 33), (1, 2100, 40), (130, 1, 70), (9, 1, 600), (1, 5, 4), (1, 1, 700)]
 TURNS = list(product((False, True), repeat=2))
 
 in_tiles = pytest.mark.skipif(not (host_features().tiles and tile_registers.are_permitted()),
@@ -31,10 +32,11 @@ in_tiles = pytest.mark.skipif(not (host_features().tiles and tile_registers.are_
 
 @cache
 def own(level: int = PLAIN) -> Runtime:
-    base, name = load_runtime(OWN), "gemm_bf16"
-    emit, dtype = products.FUNCTIONS[name]
-    code = compile_object(emit(dtype, name, host_features()), level)
-    return Runtime({**base.symbols, name: link(code, [name])[name]}, OWN)
+    base, symbols = load_runtime(OWN), dict[str, int]()
+    for name in ("gemm_bf16", "gemm_row_bf16"):
+        emit, dtype = products.FUNCTIONS[name]
+        symbols |= link(compile_object(emit(dtype, name, host_features()), level), [name])
+    return Runtime({**base.symbols, **symbols}, OWN)
 
 
 def plan_of(batch: int, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> Plan:
@@ -85,6 +87,32 @@ def test_products_are_sums_of_two_chains(shape: tuple[int, int, int], transpose_
         np.testing.assert_array_equal(found, as_the_processor(left, right))
 
 
+def as_one_row(row: np.ndarray, matrix: np.ndarray, along: bool) -> np.ndarray:
+    """A chain of all terms, or one for each lane of f32 where columns lie `along` in memory, then neighbors added."""
+    lanes = host_features().vector_bytes // 4 if along else 1
+    terms = row.astype(np.float32)[:, None] * matrix.astype(np.float32)
+    sums = np.zeros((lanes, terms.shape[1]), np.float32)
+    for term, exact in enumerate(terms):
+        sums[term % lanes] += exact
+    while len(sums) > 1:
+        sums = sums[::2] + sums[1::2]
+    return sums[0].astype(HALF)
+
+
+@in_tiles
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TURNS)
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+def test_one_row_or_column(shape: tuple[int, int, int], transpose_a: bool, transpose_b: bool) -> None:
+    plan = plan_of(2, *shape, transpose_a, transpose_b)
+    a, b = operands(plan)
+    c = multiply(plan, own(), a, b)
+    column = shape[1] == 1
+    for left, right, found in zip(by_rows(a, transpose_a), by_rows(b, transpose_b), c):
+        row, matrix = (right.T[0], left.T) if column else (left[0], right)
+        expected = as_one_row(row, matrix, along=not transpose_a if column else transpose_b)
+        np.testing.assert_array_equal(found.reshape(-1), expected)
+
+
 @in_tiles
 def test_a_draft_gives_the_same_bits() -> None:
     plan = plan_of(1, 70, 90, 530, True, False)
@@ -93,7 +121,8 @@ def test_a_draft_gives_the_same_bits() -> None:
 
 
 @in_tiles
-@pytest.mark.parametrize("shape", [(600, 70, 300), (300, 1100, 40), (130, 600, 520)], ids=str)
+@pytest.mark.parametrize("shape", [(600, 70, 300), (300, 1100, 40), (130, 600, 520), (1, 3000, 1000), (3000, 1, 1000)],
+                         ids=str)
 def test_the_number_of_threads_does_not_change_a_bit(shape: tuple[int, int, int]) -> None:
     plan = plan_of(1, *shape, False, True)
     given, before, results = operands(plan), threads.get_num_threads(), []

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
+from operator import attrgetter
 from types import CodeType
+from typing import NamedTuple
 
 from codegen.ir.structs import struct
 from tracegrad.purity.bytecode import Step, steps
@@ -264,6 +266,26 @@ def _is_text(step: Step) -> bool:
     return step.kind == "constant" and isinstance(step.value, str)
 
 
+class Mentioned(NamedTuple):
+    """What all code that may run mentions, and names that C code reads: how a walk looks at objects in the end."""
+
+    attributes: frozenset[str]
+    inside: frozenset[str]
+    values: frozenset[str]
+    flags: tuple[bool, ...]
+
+
+FLAGS = ("computed_on_self", "by_identity", "by_identity_if_raised", "compares", "formats_numbers", "catches")
+
+
+def mentioned_by(codes: Iterable[CodeType], names_met: Iterable[str]) -> Mentioned:
+    """What this code mentions, with names that C code reads."""
+    facts = [facts_of(code) for code in codes]
+    return Mentioned(frozenset(names_met).union(*[f.attributes for f in facts]),
+                     frozenset().union(*[f.inside for f in facts]), frozenset().union(*[f.values for f in facts]),
+                     tuple([any(map(attrgetter(flag), facts)) for flag in FLAGS]))
+
+
 class Mentions:
     """The union of the facts of some code objects. `covers` tells for which functions they were gathered.
 
@@ -277,7 +299,7 @@ class Mentions:
         self.inside: set[str] = set()
         self.values: set[str] = set()
         self.computed = self.by_identity = self.by_identity_if_raised = self.compares = self.formats_numbers = False
-        self.catches = False
+        self.catches = self.computed_on_self = False
         self._find = find
         self._handing, self._handed, self._loaded = handing, set[tuple[str, str]](), set[str]()
         self.computes_on_self: set[int] = set()
@@ -286,16 +308,25 @@ class Mentions:
         for code in codes:
             self.add(code)
 
+    def expect(self, mentioned: Mentioned) -> None:
+        """Look at objects as if code had been added that mentions this."""
+        self.attributes |= mentioned.attributes
+        self.inside |= mentioned.inside
+        self.values |= mentioned.values
+        for flag, holds in zip(FLAGS, mentioned.flags):
+            setattr(self, flag, getattr(self, flag) or holds)
+
     @property
     def how(self) -> tuple[bool | int, ...]:
-        """How objects are looked at, whatever names are mentioned. It grows only."""
+        """How all objects are looked at, whatever names are mentioned. It grows only. (How those are of which a method
+        is among `computes_on_self` depends on that too.)"""
         return (self.computed, self.by_identity, self.by_identity_if_raised, self.compares, self.formats_numbers,
-                self.catches, len(self.inside), len(self.computes_on_self))
+                self.catches, len(self.inside))
 
-    def add(self, code: CodeType) -> bool:
-        """Add the facts of one code object; was it new?"""
+    def add(self, code: CodeType) -> None:
+        """Add the facts of one code object."""
         if id(code) in self.codes:
-            return False
+            return
         facts = self._find(code)
         self.codes[id(code)] = code
         self.attributes |= facts.attributes
@@ -313,12 +344,13 @@ class Mentions:
         else:
             self._loaded |= facts.chains
         if facts.computed_on_self:
+            self.computed_on_self = True
             self.computes_on_self.add(id(code))
-        return True
 
-    def add_family(self, code: CodeType) -> bool:
-        """Add `code` and all code nested in it; was any new?"""
-        return sum(map(self.add, family(code))) > 0
+    def add_family(self, code: CodeType) -> None:
+        """Add `code` and all code nested in it."""
+        for member in family(code):
+            self.add(member)
 
     def reads_of_strangers(self) -> bool:
         """Does code that may read any attribute of its first argument belong to no class that was met?

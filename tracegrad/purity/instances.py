@@ -106,7 +106,7 @@ def slot_value(o: Any, member: Any) -> Any:
 def reads_every_attribute(view: View, cls: type) -> bool:
     """May any attribute of an instance of `cls` be read, whatever its name?"""
     m = view.mentions
-    if m.computed or m.computes_on_self and not codes_of(m, cls).isdisjoint(m.computes_on_self):
+    if m.computed or m.computed_on_self and not codes_of(m, cls).isdisjoint(m.computes_on_self):
         return True
     if view.library.trust_class(cls) in (Trust.CORE, Trust.NUMPY):
         return True

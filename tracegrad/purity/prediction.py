@@ -4,7 +4,8 @@
     further, ...  until no new code is found: a fixed point, of which the snapshot is taken.
 
 Each round takes apart anew what has parts by names that were mentioned since, or is looked at in another way; all else
-is as the round before found it.
+is as the round before found it. What an earlier process found to be mentioned in the end counts from the first round
+on; where that is not what the code that is found mentions, the walk is begun again without it.
 
 Where that would go too far only code that earlier runs entered (`extra_codes`) is looked at; with none known, the
 run is a rehearsal: it is observed, so that the next prediction knows its code, and cannot be replayed.
@@ -12,16 +13,17 @@ run is a rehearsal: it is observed, so that the next prediction knows its code, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from codegen.ir.structs import struct
 from tracegrad.purity.anatomy import BY_TYPE, parts_of
-from tracegrad.purity.classes import mro, namespace
-from tracegrad.purity.code_facts import Mentions
+from tracegrad.purity.classes import flags, mro, namespace
+from tracegrad.purity.code_facts import Mentioned, Mentions, mentioned_by
 from tracegrad.purity.code_objects import OUTSIDE_NAMESPACE
+from tracegrad.purity.declared_pure import HEAP_TYPE
 from tracegrad.purity.instances import namespace_of
 from tracegrad.purity.kept_facts import KeptFacts
 from tracegrad.purity.library import Library, is_standard
@@ -84,16 +86,26 @@ def predict(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
         *(Root(f"kwargs[{name!r}]", value, "kwargs[{0}]", (name,)) for name, value in kwargs.items()),
         *extra_roots)
     settings = tuple((s.name, s.read()) for s in library.settings)
-    kept = KeptFacts()
+    kept = KeptFacts(fn.__code__ if ahead and type(fn) is FunctionType else None)
+    expected = kept.mentioned
     mentions = Mentions(extra_codes, find=kept.facts_of) if ahead else _only_code_that_ran(roots, extra_codes)
-    walk = _Walk(mentions, library, roots, ahead)
-    while not walk.is_done():
-        if walk.too_far and walk.ahead:
-            walk = _Walk(_only_code_that_ran(roots, extra_codes), library, roots, ahead=False)
-    kept.keep(walk.mentions.codes.values())
+    if expected is not None:
+        mentions.expect(expected)
+    walk = _walked(_Walk(mentions, library, roots, ahead), extra_codes)
+    if expected is not None and walk.mentioned() != expected:       # it may have looked further than code leads now
+        walk = _walked(_Walk(Mentions(extra_codes, find=kept.facts_of), library, roots, ahead), extra_codes)
+    kept.keep(walk.mentions.codes.values(), walk.mentioned)
     snapshot = walk.snapshot()
     return Prediction(fn, args, dict(kwargs), roots, library, walk.mentions, snapshot, frozenset(walk.names_met),
                       settings, Stamps(snapshot), not walk.too_far, walk.hides, walk.asks_for_types)
+
+
+def _walked(walk: _Walk, extra_codes: Iterable[CodeType]) -> _Walk:
+    """The walk when it is over, or where it would go too far one that looks at less."""
+    while not walk.is_done():
+        if walk.too_far and walk.ahead:
+            walk = _Walk(_only_code_that_ran(walk.roots, extra_codes), walk.library, walk.roots, ahead=False)
+    return walk
 
 
 def _name(fn: Any) -> str:
@@ -125,14 +137,14 @@ class _Walk:
     that is in reach be added to what counts?
     """
 
-    def __init__(self, mentions: Mentions, library: Library, roots: Iterable[Root], ahead: bool):
-        self.mentions, self.ahead = mentions, ahead
+    def __init__(self, mentions: Mentions, library: Library, roots: Sequence[Root], ahead: bool):
+        self.mentions, self.library, self.roots, self.ahead = mentions, library, roots, ahead
         self.names_met = set[str]()
         self.too_far = False
         self.asks_for_types = any(root.value is type for root in roots)
-        self._library, self._grew = library, False
         self._names_before = set[str]()                         # mentioned when the last round began
         self._how_before: tuple[Any, ...] = ()                  # and how things were looked at
+        self._on_self_before = frozenset[int]()                 # and what was known to compute names of its own
         self._values = set[int]()                               # functions that were taken apart as values
         self._tables = set[int]()                               # containers of the standard library
         self._names_of_class: dict[type, frozenset[str]] = {}
@@ -142,32 +154,45 @@ class _Walk:
 
     def is_done(self) -> bool:
         """Walk on; is there nothing more to be found?"""
-        computed, self._grew = self.mentions.computed, False
-        view = View(self.mentions, self._library)
+        computed, before = self.mentions.computed, self._state()
+        view = View(self.mentions, self.library)
         names, how = set(self.mentions.attributes), self.mentions.how
         new, all_differs = names - self._names_before, how != self._how_before
+        on_self = self.mentions.computes_on_self - self._on_self_before
         for key, (o, via) in list(self._met.items()):
-            if _depends_on_names(view, o, via) and (all_differs or self._may_have(key, o, new)):
+            if _depends_on_names(view, o, via) and (
+                    all_differs or self._may_have(key, o, new) or on_self and self._may_have_method(o, on_self)):
                 self._take_apart(view, key, o, via)
         self._names_before, self._how_before = names, how
+        self._on_self_before |= on_self
         self._go_on(view)
         if self.too_far:
             return not self.ahead
         found = view.names_met - self.names_met
-        if self._grew or found:
-            self.names_met |= found
-            self.mentions.attributes |= found
-        elif not self.mentions.reads_of_strangers():
+        self.names_met |= found
+        self.mentions.attributes |= found
+        if self._state() == before and not self.mentions.reads_of_strangers():
             return True
         if self.mentions.computed and not computed:             # everything depends on that
             self._todo += self._met.values()
             self._met.clear()
         return False
 
+    def _state(self) -> tuple[Any, ...]:
+        """All that how objects are looked at depends on; each of it only grows."""
+        m = self.mentions
+        return len(m.attributes), len(m.values), len(m.computes_on_self), m.how
+
     def snapshot(self) -> tuple[Entry, ...]:
         """What was found, as it is now, but for what cannot change."""
         return tuple(entry(*self._met[key], part) for key, part in self._parts.items()
                      if part.mutable or part.children or part.state is not None or part.names is not None)
+
+    def mentioned(self) -> Mentioned | None:
+        """What the code that was found mentions; None if that is not how objects were looked at."""
+        if self.too_far or not self.ahead or self.mentions.computed:
+            return None
+        return mentioned_by(self.mentions.codes.values(), self.names_met)
 
     @property
     def hides(self) -> bool:
@@ -216,6 +241,14 @@ class _Walk:
         return not (names.isdisjoint(space or ()) and names.isdisjoint(self._class_names(kind))
                     and (not issubclass(kind, type) or names.isdisjoint(self._class_names(o))))
 
+    def _may_have_method(self, o: Any, codes: set[int]) -> bool:
+        """May any of this code, by its ids, be a method of the class of this object, or of the object, if it is one?"""
+        kind = o if issubclass(type(o), type) else self.library.class_of(o)
+        if not flags(kind) & HEAP_TYPE:
+            return False
+        own = self.mentions.codes_of_class.get(kind)
+        return own is None or not codes.isdisjoint(own)         # it is not looked up here: a metaclass might answer
+
     def _class_names(self, cls: type) -> frozenset[str]:
         """The names in a class and its bases, and those that every class has."""
         found = self._names_of_class.get(cls)
@@ -226,8 +259,8 @@ class _Walk:
     def _grow(self, code: CodeType) -> None:
         """A function in reach may run, so its code counts. That of the standard library, which leads far, only if it
         is known to run."""
-        if self._library.trust(code) is None and not is_standard(code.co_filename):
-            self._grew |= self.mentions.add_family(code)
+        if self.library.trust(code) is None and not is_standard(code.co_filename):
+            self.mentions.add_family(code)
 
 
 def _depends_on_names(view: View, o: Any, via: str | None) -> bool:

@@ -99,6 +99,7 @@ def _verify_known(what: str, types: tuple[TensorType, ...], known: frozenset[str
 def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known: frozenset[str]) -> None:
     one: dict[TensorType, TensorType] = {}      # of those that are equal, the one that stands for all
     types = [one.setdefault(type, type) for type in inputs]
+    met: dict[int, TensorType] = {}     # by the id of a type the one that stands for it
     written: set[int] = set()           # the ids of types of which it is known that they can be written
     right: set[Hashable] = set()        # what nodes that are right are, but for where their operands come from
     for value, node in enumerate(nodes, len(inputs)):
@@ -106,7 +107,9 @@ def _verify_nodes(inputs: tuple[TensorType, ...], nodes: tuple[Node, ...], known
             if type(v) is not int or not 0 <= v < value:
                 _verify_operands(f"%{value} = {node.op}", node.args, value, node.line)
         kinds = tuple([type(attr) for _, attr in node.attrs]) if node.attrs else ()
-        ruled = one.setdefault(node.type, node.type)
+        ruled = met.get(id(node.type))
+        if ruled is None:
+            ruled = met[id(node.type)] = one.setdefault(node.type, node.type)
         described = node.op, node.attrs, kinds, *[id(types[v]) for v in node.args], id(ruled)
         types.append(ruled)
         if described in right:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import cache
 
 from codegen.llvm_cpu.identity import is_host_known
-from codegen.llvm_cpu.jobs import begin
-from codegen.llvm_cpu.llvm import llvm
 
 
 @cache
@@ -17,5 +15,8 @@ def prepare() -> None:
     """If no program was ever compiled on this machine, have a thread load LLVM, which will be needed."""
     if not is_host_known():
         import llvmlite  # noqa: F401 - it reads files, between which the thread would wait for the lock
+
+        from codegen.llvm_cpu.jobs import begin
+        from codegen.llvm_cpu.llvm import llvm
 
         begin(llvm)

@@ -23,7 +23,6 @@ import numpy as np
 
 from codegen.ir.dims import number_of
 from codegen.ir.types import DTYPES
-from codegen.llvm_cpu import matmul
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.control import BlockWriter
 from codegen.llvm_cpu.driver import (
@@ -70,13 +69,19 @@ def encode(plan: ProgramPlan, kernels: Mapping[int, int], symbols: Mapping[str, 
     writer = _Writer(plan, launches, symbols["together"])
     writer.write()
     room = FRAME_SLOTS + writer.arguments + len(writer.slot_of_offset) + len(writer.slot_of_constant)
-    multiplies = any(isinstance(step, Matmul) and matmul.by_blas(step, blas) for step in plan.steps)
+    multiplies = any(isinstance(step, Matmul) and _by_blas(step, blas) for step in plan.steps)
     writer.words[:HEADER_WORDS] = writer.arguments, int(multiplies), room
     return Encoding(np.array(writer.words, np.int64), writer.arguments,
                     tuple((slot, offset) for offset, slot in writer.slot_of_offset.items()),
                     tuple((slot, held(data)) for data, slot in writer.slot_of_constant.items()),
                     room + writer.widest, host_calls, writer.step_at, writer.is_long,
                     tuple(dict.fromkeys(writer.calls)))
+
+
+def _by_blas(step: Matmul, blas: Blas) -> bool:
+    from codegen.llvm_cpu.matmul import by_blas  # which programs without products do not need
+
+    return by_blas(step, blas)
 
 
 def held(data: bytes) -> np.ndarray:
@@ -180,7 +185,9 @@ def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[in
             size = _bytes(plan.buffers[step.c])
             return symbols["fill_zero"], -(-size // COPY_CHUNK_BYTES), (step.c,), (size,)
         case Matmul():
-            launch = matmul.launch(step, blas)
+            from codegen.llvm_cpu.matmul import launch as launched_by
+
+            launch = launched_by(step, blas)
             return symbols[launch.symbol], launch.chunks, launch.buffers, launch.literals
         case Host(operands=operands, result=result):
             return host_calls.address(step), 1, (*(k for k, _ in operands if k is not None), result), ()

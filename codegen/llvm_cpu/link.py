@@ -14,10 +14,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codegen.llvm_cpu import elf
-from codegen.llvm_cpu.llvm import ASSEMBLY, OBJECT, Wrapped, llvm
+
+if TYPE_CHECKING:
+    from codegen.llvm_cpu.llvm import Llvm
 
 HOT, PLAIN, COLD = 2, 1, 0
 """Levels of instruction selection, scheduling and register allocation: for loops over data; for loops that are written
@@ -30,20 +32,30 @@ class LinkError(Exception):
     """Text that LLVM refuses, or an object that does not link."""
 
 
+def _llvm() -> Llvm:
+    from codegen.llvm_cpu.llvm import llvm  # who finds all in the cache needs none of it
+
+    return llvm()
+
+
 def compile_object(text: str, level: int = HOT) -> bytes:
     """Object code of a module for this machine; LinkError with LLVM's words if the text is not valid."""
+    from codegen.llvm_cpu.llvm import OBJECT
+
     return _emitted(text, level, OBJECT)
 
 
 def assembly(text: str, level: int = HOT) -> str:
     """What `compile_object` makes, as assembly for people; LinkError as there."""
+    from codegen.llvm_cpu.llvm import ASSEMBLY
+
     return _emitted(text, level, ASSEMBLY).decode()
 
 
 def _emitted(text: str, level: int, what: int) -> bytes:
     with _machine(level) as machine:
         try:
-            return llvm().emit(text, machine, what)
+            return _llvm().emit(text, machine, what)
         except RuntimeError as error:
             raise LinkError(str(error)) from None
 
@@ -84,14 +96,14 @@ def link_by_llvm(code: bytes, names: tuple[str, ...], imports: Mapping[str, int]
 
 def processor_by_llvm() -> tuple[str, str]:
     """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
-    return llvm().processor()
+    return _llvm().processor()
 
 
 def versions() -> str:
     """What makes the objects, for people."""
     import llvmlite
 
-    return f"llvmlite {llvmlite.__version__}, LLVM {llvm().version()}"
+    return f"llvmlite {llvmlite.__version__}, LLVM {_llvm().version()}"
 
 
 _idle_machines: dict[int, list[Any]] = {HOT: [], PLAIN: [], COLD: []}
@@ -104,7 +116,7 @@ def _machine(level: int) -> Iterator[Any]:
     try:
         machine = idle.pop()
     except IndexError:
-        machine = llvm().new_machine(level)
+        machine = _llvm().new_machine(level)
     try:
         yield machine
     finally:
@@ -114,5 +126,7 @@ def _machine(level: int) -> Iterator[Any]:
 @cache
 def _linker() -> Any:
     import llvmlite.binding
+
+    from codegen.llvm_cpu.llvm import Wrapped
 
     return llvmlite.binding.create_lljit_compiler(Wrapped().new_machine(HOT))

@@ -24,29 +24,36 @@ units of the largest of its operands and log 2: where it is near 0 its digits ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
-from codegen.llvm_cpu import vector_exponentials as exponentials
-from codegen.llvm_cpu import vector_logarithms as logarithms
-from codegen.llvm_cpu import vector_special as special
-from codegen.llvm_cpu import vector_trigonometry as trigonometry
 from codegen.llvm_cpu.assembler import Value
 from codegen.llvm_cpu.vector_arithmetic import Arithmetic
 
+
+def _of(module: str, name: str) -> Callable[..., Value]:
+    """A function of a module of formulas, which is imported when the function is needed: few programs have them all,
+    and who waits for a first call waits for what is imported."""
+    def function(*operands: Arithmetic | Value) -> Value:
+        return getattr(import_module(f"codegen.llvm_cpu.vector_{module}"), name)(*operands)
+    return function
+
+
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {
-    **{name: getattr(exponentials, name) for name in ("exp", "expm1", "exp2", "tanh", "sinh", "cosh")},
-    **{name: getattr(logarithms, name) for name in (
+    **{name: _of("exponentials", name) for name in ("exp", "expm1", "exp2", "tanh", "sinh", "cosh")},
+    **{name: _of("logarithms", name) for name in (
         "log", "log1p", "log2", "log10", "cbrt", "asinh", "acosh", "atanh")},
-    **{name: getattr(trigonometry, name) for name in ("sin", "cos", "tan", "asin", "acos", "atan")},
-    **{name: getattr(special, name) for name in ("erf", "erfc")},
+    **{name: _of("trigonometry", name) for name in ("sin", "cos", "tan", "asin", "acos", "atan")},
+    **{name: _of("special", name) for name in ("erf", "erfc")},
 }
 """The functions of one operand by the name of their op."""
 
 FUNCTIONS_OF_TWO: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {
-    "pow": logarithms.pow, "logaddexp": logarithms.logaddexp, "atan2": trigonometry.atan2, "hypot": special.hypot,
+    "pow": _of("logarithms", "pow"), "logaddexp": _of("logarithms", "logaddexp"), "atan2": _of("trigonometry", "atan2"),
+    "hypot": _of("special", "hypot"),
 }
 """The functions of two operands by the name of their op."""
 
-BELOW_0: dict[str, Callable[[Arithmetic, Value], Value]] = {"exp": exponentials.exp_below_0}
+BELOW_0: dict[str, Callable[[Arithmetic, Value], Value]] = {"exp": _of("exponentials", "exp_below_0")}
 """Those that take less, and give the same, where it is known that the operand is not above 0 (see schedule.signs)."""
 
 NOT_OF_F64 = frozenset({"asinh", "acosh", "atanh", "erfc"})

@@ -153,7 +153,8 @@ from codegen import compile_program, finish_compiling, parse
 graph = parse(sys.stdin.read())
 x, w = (np.linspace(-1, 1, n, dtype=np.float32).reshape(-1, 65) for n in (33 * 65, 65 * 65))
 y, total = compile_program(graph)(x, w)
-print(y.tobytes().hex(), total.tobytes().hex(), "codegen.schedule.pipeline" in sys.modules, "llvmlite" in sys.modules)
+print(y.tobytes().hex(), total.tobytes().hex(), "codegen.schedule.pipeline" in sys.modules, "llvmlite" in sys.modules,
+      "codegen.llvm_cpu.llvm" in sys.modules)
 """
 
 
@@ -162,8 +163,26 @@ def test_a_process_that_finds_all_it_needs_loads_no_compiler(tmp_path: Path) -> 
     text = print_graph(products())
     first, again = (subprocess.run([sys.executable, "-c", FRESH], input=text, env=environment, text=True,
                                    capture_output=True, check=True).stdout.split() for _ in range(2))
-    assert first[2:] == ["True", "True"]
-    assert again == [*first[:2], "False", "False" if elf.is_known_here() else "True"]
+    assert first[2:] == ["True"] * 3
+    assert again == [*first[:2], "False", *["False" if elf.is_known_here() else "True"] * 2]
+
+
+EXP = """
+import sys
+import numpy as np
+from codegen import compile_program, parse
+text = "graph f(%0: f32[7]) { %1 = exp %0 : f32[7] return %1 }"
+np.testing.assert_allclose(compile_program(parse(text))(np.ones(7, np.float32))[0], np.e, 1e-6)
+print(*(name.removeprefix("codegen.llvm_cpu.") for name in sys.modules if name.startswith("codegen.llvm_cpu.")))
+"""
+
+
+def test_a_program_imports_the_formulas_and_products_that_it_has(tmp_path: Path) -> None:
+    environment = {**os.environ, "TRACEGRAD_CACHE_DIR": str(tmp_path)}
+    imported = subprocess.run([sys.executable, "-c", EXP], env=environment, text=True, capture_output=True, check=True
+                              ).stdout.split()
+    assert "vector_exponentials" in imported
+    assert not {"vector_logarithms", "vector_trigonometry", "vector_special", "matmul", "gemm_panels"} & {*imported}
 
 
 def test_what_calls_python_is_not_kept(tmp_path: Path) -> None:

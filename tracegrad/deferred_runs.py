@@ -83,7 +83,9 @@ class DeferredRun(Follower):
             return None
         if op in VIEWING and not self._is_inside(running, args[0], fresh):
             return None
-        steps, places, operands = running.steps, list[Any](), list[Step | None]()
+        steps = running.steps
+        places: list[Any] = []
+        operands: list[Step | None] = []
         for a in args:
             if isinstance(a, Tensor):
                 held: Any = a.held

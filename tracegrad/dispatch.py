@@ -242,6 +242,8 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     recorder = ACTIVE.get()
     if recorder is None:
         return _applied(op, args, attrs)
+    if recorder.line is not None:       # the library is at work by itself, and nothing watches that could pause
+        return _applied(op, args, attrs, recorder.symbols)
     watch = pause(args)
     try:
         return _applied(op, args, attrs, recorder.symbols)

@@ -40,19 +40,16 @@ class Segment(Protocol):
 class Pending:
     """A value of a segment, with the facts of its array; `array` is None until it is computed."""
 
-    __slots__ = ("segment", "step", "array")
+    __slots__ = ("segment", "step", "array", "dtype")
 
     def __init__(self, segment: Segment, step: Step):
         self.segment, self.step = segment, step
+        self.dtype: np.dtype = step.dtype           # what is asked for most
         self.array: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (*self.step.shape,)          # each time another tuple, as NumPy has it
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.step.dtype
 
     @property
     def type(self) -> TensorType:
@@ -76,7 +73,7 @@ class Pending:
 
     @property
     def itemsize(self) -> int:
-        return self.step.dtype.itemsize
+        return self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:

@@ -346,8 +346,10 @@ class Recorder:
         grad_fn, held = result.grad_fn, result.held
         node = None if grad_fn is None else weakref.ref(grad_fn)
         type = None if isinstance(held, np.ndarray) else held.type
-        recorded = RecordedOp(op, keys, attrs, result.requires_grad, self.line or user_line(), node, type)
-        key = self._append(recorded, result)
+        key = "op", len(self.ops)
+        self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, self.line or user_line(), node, type))
+        if self.symbols is not None:
+            self.symbols.made(key, op, keys, attrs, result)
         self._keys[id(result)] = weakref.ref(result), key
         return key
 

@@ -65,6 +65,44 @@ def cut(graph: Graph, values: Sequence[int]) -> Graph:
     return b.graph([made[v] for v in graph.outputs])
 
 
+class Ways:
+    """The ways on which derivatives of some values of a graph, the `ends`, lead back to inputs, `wrt`.
+
+    Of a run that went backward most of the graph is not on them: nothing is asked of it.
+    """
+
+    def __init__(self, graph: Graph, wrt: Iterable[int], ends: Iterable[int]):
+        self._graph, self._wrt = graph, tuple(wrt)
+        wanted, found = set(ends), []
+        k = len(graph.inputs)
+        for j in reversed(range(len(graph.nodes))):
+            if k + j in wanted and (node := graph.nodes[j]).type.dtype in INEXACT:
+                args = [a for a, rule in zip(node.args, rules_of(node)) if rule is not None]
+                found.append((k + j, args))
+                wanted.update(args)
+        self.values: set[int] = wanted
+        self.steps: list[tuple[int, list[int]]] = found[::-1]
+        """The values that can be differentiated, each with the operands that a derivative leads to."""
+
+    def depending_on(self, inputs: Iterable[int]) -> set[int]:
+        """The values on them that depend on `inputs` by a path that can be differentiated; and `inputs`."""
+        found = set(inputs)
+        for v, args in self.steps:
+            if not found.isdisjoint(args):
+                found.add(v)
+        return found
+
+    @cached_property
+    def carrying(self) -> set[int]:
+        """Those that depend on an input that derivatives are taken for."""
+        return self.depending_on(self._wrt)
+
+    @cached_property
+    def saving(self) -> frozenset[int]:
+        """Those of them whose operations save something for backward."""
+        return frozenset(v for v in self.carrying if saves(self._graph, v, self.carrying))
+
+
 class Route:
     """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for.
 
@@ -87,7 +125,7 @@ class Route:
     def at(self, numbers: Mapping[str, int]) -> Route:
         """The route that this one, whose graph has symbols, is at these numbers: what is known of one is, of the other.
         """
-        self.saved, self._all_saving            # noqa: B018 - found out once
+        self.saved, self._ways.saving           # noqa: B018 - found out once
         route = copy(self)
         route._whole, route._numbers, route._executables, route._derivatives = self._whole or self, numbers, {}, {}
         return route
@@ -153,8 +191,9 @@ class Route:
         """
         found = self._saving.get((output, inputs, stops))
         if found is None:
-            on_the_way = self.followed(output, stops) & self._depending_on(inputs) - {*stops}
-            found = self._saving[output, inputs, stops] = on_the_way & self._all_saving
+            ways = self._ways_from(output)
+            on_the_way = self.followed(output, stops) & ways.depending_on(inputs) - {*stops}
+            found = self._saving[output, inputs, stops] = on_the_way & ways.saving
         return found
 
     def spent(self, freed: frozenset[int]) -> bool:
@@ -171,49 +210,37 @@ class Route:
 
         Such values are known at once where one operation follows another; if there is none, that tells nothing.
         """
-        ways = {output} & self._carrying
+        carrying = self._ways_from(output).carrying
+        ways = {output} & carrying
         while len(ways) == 1:
             (value,) = ways
             node = self.graph.node_of(value)
             if node is None:
                 break
-            if value in freed and saves(self.graph, value, self._carrying):
+            if value in freed and saves(self.graph, value, carrying):
                 return True
-            ways = {a for a, rule in zip(node.args, rules_of(node)) if rule is not None and a in self._carrying}
+            ways = {a for a, rule in zip(node.args, rules_of(node)) if rule is not None and a in carrying}
         return False
 
     def followed(self, output: int, stops: tuple[int, ...] = ()) -> frozenset[int]:
         """The values that a derivative of `output` leads through, to `stops` and to inputs that carry one."""
         found = self._follows.get((output, stops))
         if found is None:
-            wanted = {output} & self._carrying
-            for v, args in reversed(self._paths):
+            ways = self._ways_from(output)
+            wanted = {output} & ways.carrying
+            for v, args in reversed(ways.steps):
                 if v in wanted and v not in stops:
-                    wanted.update(a for a in args if a in self._carrying)
+                    wanted.update(a for a in args if a in ways.carrying)
             found = self._follows[output, stops] = frozenset(wanted)
         return found
 
     @cached_property
-    def _paths(self) -> list[tuple[int, list[int]]]:
-        """The values that can be differentiated, each with the operands that a derivative leads to."""
-        return [(v, [a for a, rule in zip(node.args, rules_of(node)) if rule is not None])
-                for v, node in enumerate(self.graph.nodes, len(self.graph.inputs)) if node.type.dtype in INEXACT]
+    def _ways(self) -> Ways:
+        return Ways(self.graph, self._wrt, self.graph.outputs)
 
-    def _depending_on(self, inputs: Iterable[int]) -> set[int]:
-        """The values that depend on `inputs` by a path that can be differentiated, these included."""
-        found = set(inputs)
-        for v, args in self._paths:
-            if not found.isdisjoint(args):
-                found.add(v)
-        return found
-
-    @cached_property
-    def _carrying(self) -> set[int]:
-        return self._depending_on(self._wrt)
-
-    @cached_property
-    def _all_saving(self) -> frozenset[int]:
-        return frozenset(v for v in self._carrying if saves(self.graph, v, self._carrying))
+    def _ways_from(self, output: int) -> Ways:
+        """Ways on which `output` is, which may be a saved value that no output is differentiated by."""
+        return self._ways if output in self._ways.values else Ways(self.graph, self._wrt, (output,))
 
     def derivative(self, output: int, stops: tuple[int, ...] = ()) -> Route:
         """(inputs, cotangent, saved values) -> gradients, for the output or saved value with this id.

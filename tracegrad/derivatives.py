@@ -87,8 +87,15 @@ def base_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
 
 def exponent_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
     """a^b log a; 0^b counts as constant."""
-    base = g.constant(1) * a
-    return g * conj(y * choose(zero(g).emit("eq", a), g.constant(1), base).emit("log"))
+    nothing = zero(g).emit("eq", a)
+    base = choose(nothing, g.constant(1), g.constant(1) * a)
+    return g * conj(choose(nothing, zero(g), y) * base.emit("log"))
+
+
+def squares(g: Operand, a: Operand, b: Operand) -> Operand:
+    """a^2 + b^2; where both are 0, where angles count as constant, 1."""
+    nothing = zero(g).emit("eq", a).emit("and", zero(g).emit("eq", b))
+    return choose(nothing, g.constant(1), a * a + b * b)
 
 
 def remainder_rule(g: Operand, y: Operand, a: Operand, b: Operand) -> Operand:
@@ -175,7 +182,7 @@ VJPS: dict[str, tuple[Rule, ...]] = {
     "asin": (lambda g, y, x: g / conj((1 - x * x).emit("sqrt")),),
     "acos": (lambda g, y, x: -(g / conj((1 - x * x).emit("sqrt"))),),
     "atan": (lambda g, y, x: g / conj(x * x + 1),),
-    "atan2": (lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -(g * a / (b * b + a * a))),
+    "atan2": (lambda g, y, a, b: g * b / squares(g, a, b), lambda g, y, a, b: -(g * a / squares(g, b, a))),
     "sinh": (lambda g, y, x: g * conj(x.emit("cosh")),),
     "cosh": (lambda g, y, x: g * conj(x.emit("sinh")),),
     "asinh": (lambda g, y, x: g / conj((x * x + 1).emit("sqrt")),),

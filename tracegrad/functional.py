@@ -304,14 +304,20 @@ def var(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: 
 
 def std(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False,
         out: Tensor | None = None, **names: Any) -> Tensor:
-    """The square root of `var`."""
+    """The square root of `var`. Where that is 0, it counts as a constant."""
     if out is not None:
         return deliver(out, std(x, axis, correction=correction, keepdims=keepdims, **names), "std")
     refuse_names("std", names)
     x = floating(tensor_operand("std", x))
     if x.itemsize == 2:
         return in_single(std, x, axis, correction=correction, keepdims=keepdims)
-    return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
+    return root_of(var(x, axis, correction=correction, keepdims=keepdims))
+
+
+def root_of(variance: Tensor) -> Tensor:
+    """The square root of what is not below 0; 0 counts as a constant."""
+    nothing = dispatch("eq", variance, 0)
+    return where(nothing, 0.0, sqrt(where(nothing, 1.0, variance)))
 
 
 def argmax(x: Operand, /, axis: int | None = None, *, keepdims: bool = False,

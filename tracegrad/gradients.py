@@ -63,13 +63,13 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         >>> tg.autograd.grad((x * x).sum(), x)
         (tensor([2., 6.]),)
     """
-    starts = tensors_of("grad: input", inputs)
+    ends, starts = tensors_of("grad: output", outputs), tensors_of("grad: input", inputs)
     for k, x in enumerate(starts):
         if not x.requires_grad:
             raise RuntimeError(at_user_line(f"grad: input {k} does not require grad: requires_grad_() makes it, "
                                             "before it is computed with"))
     keep = create_graph if retain_graph is None else retain_graph
-    found = pull_back(seeds_of("grad", outputs, grad_outputs), starts, create_graph, keep)
+    found = pull_back(seeds_of("grad", ends, grad_outputs), starts, create_graph, keep)
     if materialize_grads:
         return tuple(zeros_like(x) if g is None else g for x, g in zip(starts, found))
     if not allow_unused and any(g is None for g in found):

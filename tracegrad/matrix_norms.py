@@ -12,10 +12,10 @@ import numpy as np
 from codegen.ir.types import type_of
 from tracegrad.dispatch import check, dispatch
 from tracegrad.dtypes import float32
-from tracegrad.functional import abs, max, min, sqrt, sum, where
+from tracegrad.functional import abs, max, min, root_of, sum, where
 from tracegrad.manipulation import moveaxis
 from tracegrad.movement import expand_dims, one_axis, reshape
-from tracegrad.operands import Axis, Operand, axes_of, convert, floating, refuse_names, scalar, tensor_operand
+from tracegrad.operands import Axis, Operand, axes_of, convert, floating, refuse_names, tensor_operand
 from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -51,7 +51,12 @@ def vector_norm(x: Operand, /, ord: Order = 2, axis: Axis = None, keepdims: bool
         return sum(size, axes, keepdims=keepdims)
     if not isinstance(ord, int | float):
         raise ValueError(at_user_line(f"vector_norm: there is no norm of vectors of order {ord!r}"))
-    return root(sum(in_single(size) ** float(ord), axes, keepdims=keepdims), float(ord), size.dtype)
+    wide = in_single(size)
+    powers = wide ** float(ord)
+    if 0 < ord < 1:                                         # steep at 0, which counts as a constant
+        nothing = dispatch("eq", wide, 0)
+        powers = where(nothing, 0.0, where(nothing, 1.0, wide) ** float(ord))
+    return root(sum(powers, axes, keepdims=keepdims), float(ord), size.dtype)
 
 
 def in_single(x: Tensor) -> Tensor:
@@ -68,10 +73,10 @@ def euclidean(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
 
 def root(total: Tensor, degree: float, dtype: np.dtype) -> Tensor:
     """A root of what is not below 0, in `dtype`; where that is 0, a constant."""
+    if degree == 2:
+        return convert(root_of(total), dtype)
     nothing = dispatch("eq", total, 0)
-    safe = where(nothing, 1.0, total)
-    found = sqrt(safe) if degree == 2 else safe ** (1 / degree)
-    return convert(where(nothing, scalar(0, total.dtype), found), dtype)
+    return convert(where(nothing, 0.0, where(nothing, 1.0, total) ** (1 / degree)), dtype)
 
 
 def matrix_norm(x: Operand, /, ord: Order = "fro", axis: Any = (-2, -1), keepdims: bool = False,

@@ -17,7 +17,7 @@ from tracegrad.diagonals import diagonal
 from tracegrad.dispatch import dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.elementary import lerp
-from tracegrad.functional import clip, divide, logical_not, matmul, max, maximum, min, sqrt, sum
+from tracegrad.functional import clip, divide, logical_not, matmul, max, maximum, min, root_of, sqrt, sum
 from tracegrad.functional import where as choose
 from tracegrad.manipulation import moveaxis
 from tracegrad.matrix_norms import vector_norm
@@ -131,8 +131,8 @@ def nanvar(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdim
 
 def nanstd(x: Operand, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False,
            **names: Any) -> Tensor:
-    """The square root of `nanvar`."""
-    return sqrt(nanvar(x, axis, correction=correction, keepdims=keepdims, **names))
+    """The square root of `nanvar`. Where that is 0, it counts as a constant."""
+    return root_of(nanvar(x, axis, correction=correction, keepdims=keepdims, **names))
 
 
 # ---- quantiles --------------------------------------------------------------------------------------------------

@@ -32,10 +32,11 @@ class LinkError(Exception):
     """Text that LLVM refuses, or an object that does not link."""
 
 
-def _llvm() -> Llvm:
-    from codegen.llvm_cpu.llvm import llvm  # who finds all in the cache needs none of it
+def llvm() -> Llvm:
+    """The library."""
+    from codegen.llvm_cpu.llvm import llvm as library  # who finds all in the cache needs none of it
 
-    return llvm()
+    return library()
 
 
 def compile_object(text: str, level: int = HOT) -> bytes:
@@ -55,7 +56,7 @@ def assembly(text: str, level: int = HOT) -> str:
 def _emitted(text: str, level: int, what: int) -> bytes:
     with _machine(level) as machine:
         try:
-            return _llvm().emit(text, machine, what)
+            return llvm().emit(text, machine, what)
         except RuntimeError as error:
             raise LinkError(str(error)) from None
 
@@ -94,16 +95,16 @@ def link_by_llvm(code: bytes, names: tuple[str, ...], imports: Mapping[str, int]
     return addresses
 
 
-def processor_by_llvm() -> tuple[str, str]:
+def processor_byllvm() -> tuple[str, str]:
     """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
-    return _llvm().processor()
+    return llvm().processor()
 
 
 def versions() -> str:
     """What makes the objects, for people."""
     import llvmlite
 
-    return f"llvmlite {llvmlite.__version__}, LLVM {_llvm().version()}"
+    return f"llvmlite {llvmlite.__version__}, LLVM {llvm().version()}"
 
 
 _idle_machines: dict[int, list[Any]] = {HOT: [], PLAIN: [], COLD: []}
@@ -116,7 +117,7 @@ def _machine(level: int) -> Iterator[Any]:
     try:
         machine = idle.pop()
     except IndexError:
-        machine = _llvm().new_machine(level)
+        machine = llvm().new_machine(level)
     try:
         yield machine
     finally:

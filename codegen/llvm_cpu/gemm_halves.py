@@ -1,8 +1,8 @@
 """gemm_halves: products of bf16 in the tile registers of AMX, as LLVM text; sums and results are f32.
 
     for each panel of c, for each stretch of terms:
-      a's rows of the stretch, arranged in tiles; for each strip of 32 columns:
-        b's strip of the stretch, arranged in tiles; for each 32 rows: c[rows, strip] += 32 terms at a time
+      a's rows of the stretch, arranged in tiles; for each 128 columns:
+        b's columns of the stretch, arranged in tiles; for each 32 rows and 32 columns: c += 32 terms at a time
 
 A tile is 16 lines of 64 bytes. One of a holds 16 rows of 32 terms, one of b 16 pairs of terms of 16 columns: pair by
 pair, the two terms of a column side by side, so that 32 bits are a pair in either. What lies otherwise in memory is
@@ -139,12 +139,12 @@ class _Gemm(Panels):
             start = self.at(y, a.select(self.transposed, self.times(j, of["b_pitch"]), j))
             self._arranged(_Group(start, some, depth, of["b_pitch"], self.transposed), tiles, self.strips_room,
                            of_b=True)
-            return a.loop(zero, some, BLOCK, [], lambda s, _: strip(self.plus(j, s), self.minus(some, s), s))
+            return a.loop(zero, panel.rows, BLOCK, [], lambda i, _: blocks(i, j, some))
 
-        def strip(j: Value, columns: Value, s: Value) -> list[Value]:
-            return a.loop(zero, panel.rows, BLOCK, [], lambda i, _: self._block(
-                _Block(self.at(panel.z, self.plus(self.times(i, of["n"]), j)), self.minus(panel.rows, i), columns,
-                       room_of_sums(i, j)),
+        def blocks(i: Value, j: Value, some: Value) -> list[Value]:
+            z = self.at(panel.z, self.plus(self.times(i, of["n"]), j))
+            return a.loop(zero, some, BLOCK, [], lambda s, _: self._block(
+                _Block(self.at(z, s), self.minus(panel.rows, i), self.minus(some, s), room_of_sums(i, self.plus(j, s))),
                 room_of(i, self.rows_room), room_of(s, self.strips_room), tiles, going_on, last))
 
         def room_of_sums(i: Value, j: Value) -> Value:

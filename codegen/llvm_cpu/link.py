@@ -95,7 +95,7 @@ def link_by_llvm(code: bytes, names: tuple[str, ...], imports: Mapping[str, int]
     return addresses
 
 
-def processor_byllvm() -> tuple[str, str]:
+def processor_by_llvm() -> tuple[str, str]:
     """The name of this machine's processor and its features, as LLVM writes them: ("znver4", "+avx,-amx-bf16,...")."""
     return llvm().processor()
 

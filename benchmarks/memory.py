@@ -23,6 +23,7 @@ WORKS: dict[str, tuple[Any, str]] = {
     "RNN, batch 16, 8 steps": (rnn, "batch 16, 8 steps, width 128"),
     checkpoint.KEPT: (checkpoint, checkpoint.KEPT),
     checkpoint.AGAIN: (checkpoint, checkpoint.AGAIN),
+    checkpoint.BUDGET: (checkpoint, checkpoint.BUDGET),
 }
 """The benchmark, and its case."""
 

@@ -18,7 +18,7 @@ from codegen.ir.types import is_static
 from codegen.ir.verify import VerifyError, verify
 from codegen.optimize.blocks import optimize_tree
 from codegen.optimize.iterations import cut_at_iterations
-from codegen.schedule.plan import CannotLower
+from codegen.schedule.plan import CannotLower, TooMuchMemory
 from codegen.seen_sizes import SeenSizes
 from codegen.source import UNBOUND, Source
 from codegen.targets import TARGETS
@@ -33,7 +33,8 @@ class CompileError(Exception):
 @short_turns
 def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: Cache | None = None,
                     aliases: Aliases | Sequence[Aliases] = (), fast_math: bool = False,
-                    sizes: SeenSizes | None = None, numbers: Mapping[str, int] | None = None) -> Executable:
+                    sizes: SeenSizes | None = None, numbers: Mapping[str, int] | None = None,
+                    memory_budget: int | None = None) -> Executable:
     """Compile `program`, a Graph or a Program that is a tree, for a target (a name in TARGETS).
 
     aliases: ((output, input), ...): that output shares that input's storage. Each output and each input at most once,
@@ -41,6 +42,8 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     `fast_math` permits rewrites that change rounding. `cache` holds compiled code; None is the cache of the process.
     `sizes`: what was compiled before for the same purpose: where only sizes differ, the kernels are made for all sizes.
     `numbers`: what the symbols of the program are; `resized` of the executable is the program at others.
+    `memory_budget`: the bytes of the arena, for which some of the program may be done again. Where they are too few it
+    is as small as was found; but what serves all sizes takes no more.
     CannotLower, with a sentence, for what the target does not do; CompileError for a defect; ValueError for an unknown
     target or wrong aliases.
     """
@@ -54,13 +57,13 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
     _check_aliases(tree, shared, bool(numbers))
     try:
         known = None if numbers else sizes
-        executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, known)
+        executable = _for_all_sizes(tree, target, shared, cache or default_cache(), fast_math, known, memory_budget)
         if executable is None:
             if numbers and not TARGETS[target].binds:
                 raise CannotLower(f"{target} compiles no sizes that are symbols")
             binding, whole = (Binding(numbers, ()), is_short(tree)) if numbers else (UNBOUND, False)
-            executable = TARGETS[target].compile(source_of(tree, fast_math, binding, whole), shared,
-                                                 cache or default_cache())
+            source = source_of(tree, fast_math, binding, whole, memory_budget)
+            executable = TARGETS[target].compile(source, shared, cache or default_cache())
     except CannotLower:
         raise
     except Exception as error:
@@ -69,7 +72,7 @@ def compile_program(program: Graph | Program, target: str = "llvm_cpu", cache: C
 
 
 def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache: Cache, fast_math: bool,
-                   sizes: SeenSizes | None) -> Executable | None:
+                   sizes: SeenSizes | None, memory_budget: int | None) -> Executable | None:
     """An executable with kernels that serve other sizes too; None where no other sizes were seen, or none can be."""
     if sizes is None or not TARGETS[target].binds:
         return None
@@ -78,16 +81,21 @@ def _for_all_sizes(tree: Tree, target: str, aliases: tuple[Aliases, ...], cache:
         return None
     generic, binding = found
     try:
-        return TARGETS[target].compile(source_of(generic.tree, fast_math, binding), aliases, cache)
+        source = source_of(generic.tree, fast_math, binding, memory_budget=memory_budget)
+        return TARGETS[target].compile(source, aliases, cache)
+    except TooMuchMemory:
+        return None
     except CannotLower:
         sizes.refuse(generic)
         return None
 
 
-def source_of(tree: Tree, fast_math: bool, binding: Binding = UNBOUND, whole: bool = False) -> Source:
+def source_of(tree: Tree, fast_math: bool, binding: Binding = UNBOUND, whole: bool = False,
+              memory_budget: int | None = None) -> Source:
     """A tree for a target to compile; what is not `whole` is cut where it repeats itself."""
     parts = (lambda: tree) if whole else partial(cut_at_iterations, tree)
-    return Source(tree, lambda: optimize_tree(parts(), fast_math), fast_math, binding)
+    return Source(tree, lambda: optimize_tree(parts(), fast_math), fast_math, binding, memory_budget,
+                  lambda: optimize_tree(tree, fast_math))
 
 
 SHORT = 1000

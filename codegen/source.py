@@ -14,10 +14,13 @@ UNBOUND = Binding({}, ())
 @struct(eq=False)
 class Source:
     """A tree as it was recorded, and what its symbols stand for. `optimized()` is an equal tree of core ops that is
-    cheaper to run: a target that knows the program from before need not ask for it.
+    cheaper to run: a target that knows the program from before need not ask for it. `whole()`: the same as one block
+    for each of the tree, where that differs. `memory_budget`: the bytes that it is to work in at most, if it can.
     """
 
     tree: Tree
     optimized: Callable[[], Tree]
     fast_math: bool = False
     binding: Binding = UNBOUND
+    memory_budget: int | None = None
+    whole: Callable[[], Tree] | None = None

@@ -217,7 +217,7 @@ from tracegrad.elementary import (
     xlogy,
 )
 from tracegrad.exchange import from_dlpack
-from tracegrad.fallbacks import FellBackToEager, Followed, NotReplayed
+from tracegrad.fallbacks import FellBackToEager, Followed, NotReplayed, OverBudget
 from tracegrad.formatting import get_printoptions, printoptions, set_printoptions
 from tracegrad.functional import (
     abs,

@@ -150,6 +150,8 @@ class AllSizes:
             sources[k] = replaced(sources[k], array=value)
         traces = [replaced(trace, makes=tuple([_made_at(made, binding) for made in self._makes[trace.path]]), replays=0,
                           route=None if trace.route is None else trace.route.at(binding)) for trace in root.traces]
+        if any(trace.route is not None and not trace.route.keeps_within_budget for trace in traces):
+            return None
         grads = tuple([_grad_at(expected, self.shapes, binding) for expected in root.grads_expected])
         return replaced(root, guards=root.guards.with_shapes(dict(enumerate(shapes))), sources=tuple(sources),
                        grads_expected=grads, traces=tuple(traces), executable=executable)

@@ -18,10 +18,14 @@ Aliases = tuple[tuple[int, int], ...]
 
 @struct
 class Compiling:
-    """A target, what it may do, and the sizes seen before. Kernels that had to be compiled are counted in `stats`."""
+    """A target, what it may do, and the sizes seen before. Kernels that had to be compiled are counted in `stats`.
+
+    `memory_budget`: the bytes that a native call is to work in at most, and that is kept of one for its backward.
+    """
 
     target: str
     fast_math: bool = False
+    memory_budget: int | None = None
     stats: Stats = field(default_factory=Stats)
     sizes: SeenSizes = field(default_factory=SeenSizes)
 
@@ -30,7 +34,7 @@ class Compiling:
         """The executable of a program, at these numbers for its symbols; what compile_program raises."""
         began = begin()
         made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes,
-                               numbers=numbers)
+                               numbers=numbers, memory_budget=self.memory_budget)
         end(began, "code", program.name, kernels_compiled=made.kernels_compiled, kernels_reused=made.kernels_reused)
         self.stats.kernels_compiled += made.kernels_compiled
         return made

@@ -24,6 +24,7 @@ from tracegrad.explanation_text import report
 from tracegrad.guards import Guard
 from tracegrad.made import MadeView
 from tracegrad.path_tree import Stretch, Way, counted, lines_of, stretches
+from tracegrad.rates import bytes_text
 from tracegrad.recorded import Read
 from tracegrad.replay import Root, Trace
 from tracegrad.reports import ExitReport, ReadReport, RootReport, TraceReport
@@ -98,7 +99,7 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
     found: list[RootReport] = []
     for root in (*roots, *quarantined):
         paths = sum(len(other.traces) for other in found)
-        found.append(_root(len(found) + 1, paths + 1, root, root in quarantined))
+        found.append(_root(len(found) + 1, paths + 1, root, root in quarantined, traced._compiling.memory_budget))
     heading = f"traced function {traced.name}{where}"
     return Explanation(heading, summary if stats.calls else (), tuple(found), aborts, stats.follows > 0, verbose)
 
@@ -107,7 +108,7 @@ def _numbers(counts: dict[str, int]) -> str:
     return ", ".join(f"{what}: {n}" for what, n in counts.items() if n) or "nothing recorded"
 
 
-def _root(number: int, first_path: int, root: Root, quarantined: bool) -> RootReport:
+def _root(number: int, first_path: int, root: Root, quarantined: bool, budget: int | None) -> RootReport:
     segments, codes = in_order(root.tree), root.guards.codes
     numbers = {id(trace.path): number for number, trace in enumerate(root.traces, first_path)}
     replays = {id(trace.path): trace.replays for trace in root.traces}
@@ -119,7 +120,7 @@ def _root(number: int, first_path: int, root: Root, quarantined: bool) -> RootRe
         made[id(segment)] = _stretch(segment, ways, replays.get(path, 0), numbers.get(path), codes)
     inputs = tuple((source.text, str(type)) for source, type in zip(root.sources, root.executable.inputs))
     blocks = root.executable.ways or ((),) * len(root.traces)
-    traces = tuple(_trace(numbers[id(t.path)], root, t, way, codes) for t, way in zip(root.traces, blocks))
+    traces = tuple(_trace(numbers[id(t.path)], root, t, way, codes, budget) for t, way in zip(root.traces, blocks))
     return RootReport(number, inputs, tuple(root.guards.guards), made[id(root.tree)], traces, root.executable.steps,
                       root.executable.describe(), root.refusals, quarantined)
 
@@ -140,7 +141,8 @@ def _stretch(segment: Segment, ways: tuple[Way, ...], replays: int, path: int | 
                    growth.exits, growth.failures, None if growth.closed is None else str(growth.closed), path, size)
 
 
-def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes: Sequence[CodeType]) -> TraceReport:
+def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes: Sequence[CodeType],
+           budget: int | None) -> TraceReport:
     routes = [root.guards.sources[k] for k in trace.leaves]
     reads = tuple(
         ReadReport(read.value, read.what, value_text(read, read.number), read.line, source_of(read.line, codes))
@@ -154,7 +156,25 @@ def _trace(number: int, root: Root, trace: Trace, blocks: tuple[int, ...], codes
     because = None if trace.because is None else str(trace.because)
     return TraceReport(number, trace.replays, trace.seconds, because, reads, trace.graph, inputs, writes, sets, makes,
                        tuple(map(str, trace.callbacks)), blocks,
-                       _sizes(root))
+                       _sizes(root), () if budget is None else _memory(root, trace, blocks, budget))
+
+
+def _memory(root: Root, trace: Trace, blocks: tuple[int, ...], budget: int) -> tuple[str, ...]:
+    """What a path works in, what it does again to do with that, and what it keeps for its backward."""
+    executable, plan = root.executable, root.executable.plan
+    works = f"works in {bytes_text(executable.arena_bytes)} of a budget of {bytes_text(budget)}"
+    if executable.arena_bytes > budget:
+        works += ", which cannot be met"
+    again: tuple[str, ...] = ()
+    if plan is not None and plan.unbounded_bytes is not None:
+        works += f", without one in {bytes_text(plan.unbounded_bytes)}"
+        origins = [origin for block in blocks for origin in plan.blocks[block].plan.origins]
+        again = f"{sum(o.again for o in origins)} of {counted(len(origins), 'step')} repeat earlier ones",
+    route = trace.route
+    keeps = "" if route is None else f"keeps {bytes_text(route.saved_bytes)} for backward"
+    if route is not None and len(route.worth_saving) > len(route.saved):
+        keeps += f" of {bytes_text(route.bytes_of(route.worth_saving))}, and computes the rest again"
+    return "; ".join((works, *again, *[keeps] * bool(keeps))),
 
 
 def _sizes(root: Root) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def _trace(root: RootReport, trace: TraceReport, is_open: bool) -> str:
     if trace.because:
         parts.append(f"<p>recorded again because <code>{escape(trace.because)}</code></p>")
     rows = [("Python read", text) for text in counted_runs(map(str, trace.reads))]
-    rows += [(title, ", ".join(texts)) for title, texts in (("for all sizes", trace.sizes),
+    rows += [(title, ", ".join(texts)) for title, texts in (("for all sizes", trace.sizes), ("memory", trace.memory),
                                                             ("writes in place", trace.writes), ("sets", trace.sets),
                                                             ("makes", trace.makes),
                                                             ("calls back at", trace.calls_back)) if texts]

@@ -172,8 +172,8 @@ def _trace(root: RootReport, trace: TraceReport, verbose: bool, with_graph: bool
     if trace.because:
         lines.append(f"    recorded again because {trace.because}")
     lines += _indented(_section("Python read", list(map(str, trace.reads)), verbose))
-    for title, items in (("for all sizes", trace.sizes), ("writes in place", trace.writes), ("sets", trace.sets),
-                         ("makes", trace.makes),
+    for title, items in (("for all sizes", trace.sizes), ("memory", trace.memory),
+                         ("writes in place", trace.writes), ("sets", trace.sets), ("makes", trace.makes),
                          ("calls back at", trace.calls_back)):
         if items:
             lines.append(f"    {title}: {', '.join(items) if verbose else listed(items)}")

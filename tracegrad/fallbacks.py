@@ -30,6 +30,10 @@ class Followed(NotReplayed):
     """The Python of a traced function runs at every call; its work on tensors is compiled all the same."""
 
 
+class OverBudget(UserWarning):
+    """A native call works in more than the memory_budget of its function; said once for each function."""
+
+
 class Fallback(NamedTuple):
     """One call of the traced function `name` that ran eagerly, and why."""
 
@@ -55,3 +59,12 @@ def warn(name: str, aborted: Aborted, followed: bool) -> None:
     """Say that the traced function `name` is not replayed, and what happens in its place."""
     said, kind = (aborted.followed, Followed) if followed else (aborted, FellBackToEager)
     warnings.warn(f"{name}: {said}", kind, stacklevel=user_level())
+
+
+def warn_of_memory(name: str, bytes: int, budget: int | None, warned: bool) -> bool:
+    """Say, unless that was said, that a native call of a traced function works in more than it should. Was it?"""
+    over = budget is not None and bytes > budget
+    if over and not warned:
+        warnings.warn(f"{name}: a native call works in {bytes} bytes, the fewest that were found; "
+                      f"memory_budget={budget} cannot be met", OverBudget, stacklevel=user_level())
+    return warned or over

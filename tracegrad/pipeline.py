@@ -112,7 +112,7 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         outputs = [graph.outputs[len(written) + k] for k in live]
         carries = (*(entry.carries for entry in recorder.inputs), *[False] * (len(graph.inputs) - len(sources)))
         route = Route(with_outputs(graph, outputs), carries, replace(compiling, fast_math=False), recording.freed,
-                      recording.regions)
+                      recording.regions, None if symbols is None else symbols.numbers)
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     orders = {len(written) + k: m.order for k, m in enumerate(makes) if m.order is not None}
     graph = in_memory_order(graph, orders) if orders else graph

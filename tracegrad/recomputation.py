@@ -12,13 +12,16 @@ its time.
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from math import prod
 
 from codegen.ir.builder import Builder, Value
-from codegen.ir.graph import Graph
+from codegen.ir.dims import evaluate
+from codegen.ir.graph import Graph, Node
 from codegen.ir.ops import CREATION, ELEMENTWISE, MOVEMENT, OPS, REDUCTION
 from codegen.ir.structs import struct
-from codegen.ir.types import FLOATS
+from codegen.ir.types import DTYPES, FLOATS, TensorType
 
 _FUNCTIONS = """
     exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh cbrt pow hypot
@@ -73,6 +76,52 @@ def choose_saved(forward: Graph, backward: Graph, cotangents: int, regions: Sequ
             else:
                 dear.add(v)
     return tuple(saved)
+
+
+def saved_within(forward: Graph, saved: Sequence[int], budget: int, numbers: Mapping[str, int]) -> tuple[int, ...]:
+    """Those of the saved values that are kept in `budget` bytes; backward computes the others again from these.
+
+    One after the other goes what costs the least to compute again, with what went before, for its bytes and for how
+    long it would be kept: what forward makes first, backward reads last.
+    """
+    first, kept = len(forward.inputs), set(saved)
+    bytes = {v: bytes_at(forward.type_of(v), numbers) for v in saved}
+    left = sum(bytes.values())
+
+    def price(v: int) -> float:
+        work, seen, pending = 0, {v}, [v]
+        while pending:
+            node = forward.nodes[pending.pop() - first]
+            work += _work(node, [forward.type_of(a) for a in node.args], numbers)
+            new = {a for a in node.args if a >= first and a not in kept} - seen
+            seen |= new
+            pending += new
+        return work / (max(bytes[v], 1) * (first + len(forward.nodes) - v))
+
+    prices = [(price(v), v) for v in saved]
+    heapify(prices)
+    while left > budget:
+        _, v = heappop(prices)
+        now = price(v)                  # it only grows as others go
+        if prices and now > prices[0][0]:
+            heappush(prices, (now, v))
+        else:
+            kept.remove(v)
+            left -= bytes[v]
+    return tuple(v for v in saved if v in kept)
+
+
+def bytes_at(type: TensorType, numbers: Mapping[str, int]) -> int:
+    """The bytes of a value whose symbols are these numbers."""
+    return prod(evaluate(size, numbers) for size in type.shape) * DTYPES[type.dtype].itemsize
+
+
+def _work(node: Node, operands: Sequence[TensorType], numbers: Mapping[str, int]) -> int:
+    """What it takes to compute a node, in bytes moved."""
+    own = bytes_at(node.type, numbers)
+    if node.op == "matmul":
+        return own * evaluate(operands[0].shape[-1], numbers)
+    return 4 * own if node.op in _FUNCTIONS.split() else max(own, *(bytes_at(t, numbers) for t in operands), 1)
 
 
 def late(graph: Graph, nodes: int, regions: Sequence[Region]) -> Graph:

@@ -47,7 +47,8 @@ class ExitReport:
 @struct(eq=False)
 class TraceReport:
     """One path. `because`: what was new in the call that recorded it; `inputs`: where those of the graph are found;
-    `blocks`: which of its root's it goes through; `sizes`: if it was recorded for all, what its symbols are.
+    `blocks`: which of its root's it goes through; `sizes`: if it was recorded for all, what its symbols are; `memory`:
+    what became of its budget, if it has one.
     """
 
     number: int
@@ -63,6 +64,7 @@ class TraceReport:
     calls_back: tuple[str, ...]
     blocks: tuple[int, ...]
     sizes: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
 
 
 @struct(eq=False)

@@ -4,7 +4,8 @@
     backward   (inputs, cotangent of one output, saved values) -> a gradient for each input that carries one
 
 1. The backward of a route is a route itself, differentiated and compiled when it is first asked for.
-2. A value is saved where backward reads it and it is dear to make again; saved values carry derivatives as outputs do.
+2. A value is saved where backward reads it, it is dear to make again, and the memory budget has room for it; saved
+   values carry derivatives as outputs do.
 3. Inputs are saved as eager operations save theirs, so writing to them later changes no gradient.
 4. An output that is computed from another has a path of its own past that one, until somebody wants to know the
    cotangent that arrives there: from then on its paths end there, and go on from there.
@@ -30,7 +31,7 @@ from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
 from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import GRAD, Node, dispatch
-from tracegrad.recomputation import Region, choose_saved, late
+from tracegrad.recomputation import Region, bytes_at, choose_saved, late, saved_within
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Saved, Tensor
@@ -106,15 +107,17 @@ class Ways:
 class Route:
     """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for.
 
-    `freed`: values whose history was used up while the graph was recorded; `regions`: what derivatives compute again.
+    `freed`: values whose history was used up while the graph was recorded; `regions`: what derivatives compute again;
+    `numbers`: those of its symbols for which it is decided what is saved.
     """
 
     def __init__(self, graph: Graph, carries: tuple[bool, ...], compiling: Compiling,
-                 freed: frozenset[int] = frozenset(), regions: tuple[Region, ...] = ()):
+                 freed: frozenset[int] = frozenset(), regions: tuple[Region, ...] = (),
+                 numbers: Mapping[str, int] | None = None):
         self.graph, self.carries, self.compiling, self.freed, self.regions = graph, carries, compiling, freed, regions
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
         self._whole: Route | None = None
-        self._numbers: Mapping[str, int] = {}
+        self._numbers: Mapping[str, int] = numbers or {}
         self._executables: dict[bool, Executable | None] = {}
         self._derivatives: dict[tuple[int, tuple[int, ...]], Route] = {}
         self._sources: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
@@ -133,6 +136,13 @@ class Route:
     @cached_property
     def saved(self) -> tuple[int, ...]:
         """The values kept for backward, by id in the graph."""
+        budget = self.compiling.memory_budget
+        return self.worth_saving if budget is None else saved_within(self.graph, self.worth_saving, budget,
+                                                                     self._numbers)
+
+    @cached_property
+    def worth_saving(self) -> tuple[int, ...]:
+        """Those that would be kept if there was room for all."""
         if self.spent(self.freed):
             return ()
         found: set[int] = set()
@@ -142,8 +152,23 @@ class Route:
         return tuple(sorted(found))
 
     @property
+    def saved_bytes(self) -> int:
+        """What a call keeps for its backward beside its inputs."""
+        return self.bytes_of(self.saved)
+
+    def bytes_of(self, values: Iterable[int]) -> int:
+        """The bytes of values of the graph."""
+        return sum(bytes_at(self.graph.type_of(v), self._numbers) for v in values)
+
+    @property
     def saved_types(self) -> tuple[TensorType, ...]:
         return tuple(map(self.graph.type_of, self.saved))
+
+    @property
+    def keeps_within_budget(self) -> bool:
+        """Is that as little as it should be? At other numbers than those it was decided for it may not be."""
+        budget = self.compiling.memory_budget
+        return budget is None or self.saved_bytes <= budget
 
     def saving_graph(self) -> Graph:
         """The graph, returning the saved values too."""
@@ -255,7 +280,7 @@ class Route:
             earlier = [v for v in self.saved if v < output or output not in self.saved]
             graph = cut(backward, [v + 1 for v in earlier])
             carries = (*self.carries, True, *(self.graph.type_of(v).dtype in INEXACT for v in earlier))
-            found = self._derivatives[output, stops] = Route(graph, carries, self.compiling)
+            found = self._derivatives[output, stops] = Route(graph, carries, self.compiling, numbers=self._numbers)
         return found
 
     def saved_before(self, output: int) -> tuple[int, ...]:

@@ -12,18 +12,19 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from codegen import TARGETS
+from codegen import TARGETS, SeenSizes
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit, quarantine
 from tracegrad.callbacks import made_before
 from tracegrad.compiling import Compiling
 from tracegrad.deferred_runs import DeferredRun
 from tracegrad.explanation import Explanation, explain
-from tracegrad.fallbacks import report_fallback, warn
+from tracegrad.fallbacks import report_fallback, warn, warn_of_memory
 from tracegrad.follow import Follow, may_follow
 from tracegrad.grafting import Departure, Grafted, without
 from tracegrad.kept_calls import KeptCalls
@@ -46,6 +47,7 @@ from tracegrad.runs import LIBRARY, record
 from tracegrad.source_lines import at_user_line, user_level
 from tracegrad.stats import Stats
 from tracegrad.tensors import Tensor
+from tracegrad.trace_options import TraceOptions, checked
 from tracegrad.trace_tree import TraceTree
 from tracegrad.verification import Verification, verify
 from tracegrad.watched_calls import watched_call
@@ -60,21 +62,23 @@ class Traced(Called):
     __slots__ = ("stats", "_audit", "__dict__", "__weakref__")      # what each call reads is found fastest here
     _kept: KeptCalls | None = None
 
-    def __init__(self, function: Callable, target: str, strict: bool, fast_math: bool, audit: int, limits: Limits):
+    def __init__(self, function: Callable, options: TraceOptions):
         functools.update_wrapper(self, function)
         self.name = getattr(function, "__name__", type(function).__name__)
         self.eager = function
         self.stats = Stats()
-        self._compiling, self._strict = Compiling(target, fast_math, self.stats), strict
+        self._options, self._strict = options, options.strict
+        self._compiling = Compiling(options.target, options.fast_math, options.memory_budget, self.stats)
         self._follow = Follow(self.name, self._compiling)
-        self._audit = audit                                         # one replay of a path in so many; 0: none
-        self._tree = TraceTree(limits)
+        self._audit = options.audit                                 # one replay of a path in so many; 0: none
+        self._tree = TraceTree(options.limits)
         self._array_trees: dict[tuple[Any, ...], TraceTree] = {}    # of calls with ndarrays, by which are scalars
         self._aborted: list[Aborted] = []
         self._reason: Sequence[Aborted] = ()                        # why the last run that was given up was
         self._codes: frozenset[types.CodeType] = frozenset()        # what recorded runs entered
         self._numbers = NumberArguments()
         self._rehearsed = False                                     # may it run on what stands for arrays?
+        self._warned = False                                        # that a budget is not met?
         self._makes_arrays = False                                  # is it NumPy code that was given no array?
         self._lock = threading.RLock()
 
@@ -173,9 +177,7 @@ class Traced(Called):
         function = copy.deepcopy(self.eager, memo)
         if function is self.eager:
             return self
-        options = (self._compiling.target, self._strict, self._compiling.fast_math, self._audit, self._tree.limits)
-        kept = None if self._kept is None else KeptCalls(self._kept.most)
-        return Traced(function, *options) if kept is None else KeepingTraced(kept, function, *options)
+        return type(self)(function, self._options)
 
     def __repr__(self) -> str:
         return f"<traced {self.name}: {sum(len(tree.traces) for tree in self._trees())} paths>"
@@ -213,7 +215,7 @@ class Traced(Called):
                 self._kept.clear()
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self.stats, self._aborted = Stats(), []
-            self._compiling = Compiling(self._compiling.target, self._compiling.fast_math, self.stats)
+            self._compiling = replace(self._compiling, stats=self.stats, sizes=SeenSizes())
             self._follow = Follow(self.name, self._compiling)
             self._reason, self._codes, self._numbers = (), frozenset(), NumberArguments()
             self._rehearsed, self._makes_arrays = False, False
@@ -331,7 +333,7 @@ class Traced(Called):
                     return self.eager(*args, **kwargs)
             raise run.error
         outcome = compile_run(run, self.name, self._compiling, deferred)
-        seconds = time.perf_counter() - start
+        seconds, budget = time.perf_counter() - start, self._options.memory_budget
         self.stats.compile_seconds += seconds - run.seconds
         if isinstance(outcome, Grafted):
             outcome.trace.seconds, outcome.trace.because = seconds, because
@@ -339,6 +341,7 @@ class Traced(Called):
             self.stats.eager_calls -= 1
             self.stats.new_paths += 1
             growth.succeeded()
+            self._warned = warn_of_memory(self.name, outcome.root.executable.arena_bytes, budget, self._warned)
             return numbers_of(run.result) if front is None else front.result(run.result)
         if looks_further and front is None and all(a.reason is Abort.UNSEEN_CODE for a in outcome):
             self._note(outcome)             # now its code is known, and the next call is recorded
@@ -393,9 +396,9 @@ class Traced(Called):
 class KeepingTraced(Traced):
     """One that keeps what its last calls were given."""
 
-    def __init__(self, kept: KeptCalls, *of_traced: Any):
-        super().__init__(*of_traced)
-        self._kept = kept
+    def __init__(self, function: Callable, options: TraceOptions):
+        super().__init__(function, options)
+        self._kept = KeptCalls(options.keep)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if ACTIVE.get() is None and MODE.get() is not Mode.PROFILED and self._kept is not None:   # noted: comes again
@@ -410,10 +413,12 @@ LIBRARY.follow.update(dict.fromkeys((Traced, KeepingTraced), ("eager",)))    # i
 def trace(fn: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def trace(*, target: str = ..., strict: bool = ..., fast_math: bool = ..., audit: int = ...,
-          keep: int = ..., limits: Limits | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+          keep: int = ..., memory_budget: int | None = ..., limits: Limits | None = ...
+          ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
-def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, keep=0, limits=None):
+def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, keep=0, memory_budget=None,
+          limits=None):
     """Make `fn` fast: its runs are recorded and replayed as native code, forward, backward and update alike.
 
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
@@ -421,8 +426,11 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, 
     writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
     rewrites that change rounding. `audit=n` runs one replay in n, the first of each root included, as Python too
     and compares: a path that gives something else is reported and never replayed again. `keep=n` keeps what the last n
-    calls were given, so that `f.rerun(-1)` runs one of them again as plain Python. `target` is "auto" or a key of
-    codegen.TARGETS. ValueError for a target, an audit or a keep that is none.
+    calls were given, so that `f.rerun(-1)` runs one of them again as plain Python. `memory_budget`: the bytes that a
+    native call may work in beside what it is given and gives, and that what it gives may keep for its backward: what
+    does not fit is computed again, with the same results; OverBudget is warned of once where a call cannot do with
+    that. `target` is "auto" or a key of codegen.TARGETS. ValueError for an option that is none, TypeError for a
+    memory_budget that is no int.
 
         @tg.trace
         def step(x, y):
@@ -432,16 +440,11 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, 
             opt.step()
             return loss
     """
-    if target != "auto" and target not in TARGETS:
-        raise ValueError(f"trace: there is no target {target!r}; the targets are auto, {', '.join(TARGETS)}")
-    for name, number in (("audit", audit), ("keep", keep)):
-        if type(number) is not int or number < 0:
-            raise ValueError(f"trace: {name} is a number of calls, 0 or more, not {number!r}")
+    options = checked(target, strict, fast_math, audit, keep, memory_budget, limits)
 
     def decorate(function):
         if not callable(function):
             raise TypeError(f"trace takes a function, not {function!r}; options go by name: trace(fn, strict=True)")
-        options = ("llvm_cpu" if target == "auto" else target, strict, fast_math, audit, limits or Limits())
-        return KeepingTraced(KeptCalls(keep), function, *options) if keep else Traced(function, *options)
+        return (KeepingTraced if keep else Traced)(function, options)
 
     return decorate if fn is None else decorate(fn)

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from codegen.cache import Cache
 from codegen.executable import Aliases, Executable, Measured, storage_of_ends
+from codegen.ir.tree import Tree
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.drafts import Draft, follow_drafts, replace_drafts
@@ -35,14 +36,24 @@ Emit = Callable[[Kernel, str, Features], str]
 
 def plan_of(source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:
     """What running a source takes, on this machine."""
-    bound = BoundTree(source.optimized(), source.binding)
+    tree = source.optimized()
+    found = _plan_of(tree, source, aliases)
+    if found.unbounded_bytes is None or source.whole is None or len(tree.blocks) == len(source.tree.blocks):
+        return found
+    whole = _plan_of(source.whole(), source, aliases)       # what is done again is so within a block
+    return min(whole, found, key=lambda plan: plan.arena_bytes)
+
+
+def _plan_of(tree: Tree, source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:
+    bound = BoundTree(tree, source.binding)
     slots, ends = storage_of_ends(bound.known_inputs, bound.outputs(), aliases)
-    return schedule_tree(bound, slots, ends, host_machine(multiplies_halves(source.tree)))
+    budget = None if source.binding.numbers else source.memory_budget
+    return schedule_tree(bound, slots, ends, host_machine(multiplies_halves(source.tree), budget))
 
 
-def host_machine(halves: bool) -> Machine:
+def host_machine(halves: bool, memory_budget: int | None = None) -> Machine:
     """What the scheduler plans for; `halves`: with products of bf16 in tiles."""
-    return Machine(vector_bytes=host_features().vector_bytes, computes=computes,
+    return Machine(vector_bytes=host_features().vector_bytes, arena_bytes=memory_budget, computes=computes,
                    products=frozenset({*LLVM_TYPES, *(HALF_PRODUCTS if halves else ())}))
 
 

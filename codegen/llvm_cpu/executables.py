@@ -16,6 +16,7 @@ from codegen.llvm_cpu.loading import load_kept
 from codegen.llvm_cpu.objects import object_layout
 from codegen.llvm_cpu.observer import observer
 from codegen.llvm_cpu.runtime import runtime
+from codegen.schedule.plan import TooMuchMemory
 
 
 def executable(inputs: tuple[TensorType, ...], slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...],
@@ -28,6 +29,12 @@ def executable(inputs: tuple[TensorType, ...], slots: tuple[TensorType, ...], en
         inputs, slots, ends, make_run(encoded, arena_bytes, runtime().symbols, frames), arena_bytes,
         compile_seconds=perf_counter() - start, kernels_compiled=sum(new), kernels_reused=len(new) - sum(new),
         shares_kernels=shares_kernels, measured=measured, entry=frames.entry_run() if object_layout() else None)
+
+
+def require_memory(bytes: int, budget: int | None) -> None:
+    """TooMuchMemory if an arena of so many bytes is more than the budget."""
+    if budget is not None and bytes > budget:
+        raise TooMuchMemory(f"for all sizes it would work in {bytes} bytes, and its budget is {budget}")
 
 
 def kernel_key(text: str) -> str:

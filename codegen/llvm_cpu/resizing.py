@@ -33,7 +33,7 @@ from codegen.llvm_cpu.drafts import follow_drafts
 from codegen.llvm_cpu.driver import CHECK, CHECK_EXIT, COPY_CHUNK_BYTES, FRAME_SLOTS, LAUNCH, POLL, SLOT_BITS
 from codegen.llvm_cpu.encode import MANY_LAUNCHES, held
 from codegen.llvm_cpu.encoding import PROGRAM, Encoding
-from codegen.llvm_cpu.executables import executable, kernel_key, product_key
+from codegen.llvm_cpu.executables import executable, kernel_key, product_key, require_memory
 from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.gemm_panels import LITERALS
 from codegen.llvm_cpu.host_calls import HostCalls
@@ -89,6 +89,7 @@ class Resizing:
         made = None if self._template is None else self._template.at(numbers)
         if made is None:
             made = replace(build(self._program(numbers), self._cache, name=self._tree.name), shares_kernels=True)
+        require_memory(made.arena_bytes, self._source.memory_budget)
         return made
 
     def _program(self, numbers: Mapping[str, int]) -> ProgramPlan:

@@ -18,7 +18,7 @@ from codegen.ir.text import content_of
 from codegen.llvm_cpu.blas import OWN, Blas
 from codegen.llvm_cpu.blas_panels import FORMS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.drafts import follow_drafts
-from codegen.llvm_cpu.executables import executable, kept_function, product_key
+from codegen.llvm_cpu.executables import executable, kept_function, product_key, require_memory
 from codegen.llvm_cpu.features import host_features
 from codegen.llvm_cpu.identity import machine_identity
 from codegen.llvm_cpu.kept_programs import KERNEL, PRODUCT, SYMBOL, Function, find
@@ -40,11 +40,12 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
     A program that the disk has is taken as it is there: nothing is optimized, scheduled or compiled.
     """
     binding = source.binding
+    sized = bool(binding.numbers)
     blas, halves = multiplier(host_features()), multiplies_halves(source.tree)
     key = content_key(
         "program", machine_identity(), blas.kind, blas.name, str((blas.above, blas.limits)), str(halves),
         str(THREADS.get()), content_of(source.tree),
-        repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants)))
+        repr((aliases, source.fast_math, sorted(binding.numbers.items()), binding.constants, source.memory_budget)))
     made = None if cache.disk is None else _from_disk(key, cache.disk, cache, source, aliases)
     if made is None:
         with cache.lock:
@@ -52,8 +53,10 @@ def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -
             products = _begun(source, cache) if cache.compiles else {}
         from codegen.llvm_cpu.build import build
 
-        made = build(_plan(source, aliases), cache, name=source.tree.name, key=key, begun=products)
-    sized = bool(binding.numbers)
+        plan = _plan(source, aliases)
+        if sized:
+            require_memory(plan.arena_bytes, source.memory_budget)
+        made = build(plan, cache, name=source.tree.name, key=key, begun=products)
     return replace(made, shares_kernels=sized, resized=_resizing(source, aliases, cache) if sized else None)
 
 

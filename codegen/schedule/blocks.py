@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -75,8 +76,15 @@ class BoundTree:
 
 def schedule_tree(bound: BoundTree, slots: tuple[TensorType, ...], ends: tuple[tuple[int, ...], ...], machine: Machine
                   ) -> ProgramPlan:
-    """The plan of a tree of core ops. `slots`, `ends`: see ProgramPlan. CannotLower for what has no plan."""
-    return _InNumbers(bound, slots, ends, machine).run()
+    """The plan of a tree of core ops. `slots`, `ends`: see ProgramPlan. CannotLower for what has no plan.
+
+    In the machine's `arena_bytes`, or in as few as was found.
+    """
+    unbounded = _InNumbers(bound, slots, ends, replace(machine, arena_bytes=None)).run()
+    if machine.arena_bytes is None or unbounded.arena_bytes <= machine.arena_bytes:
+        return unbounded
+    found = min(_InNumbers(bound, slots, ends, machine).run(), unbounded, key=lambda program: program.arena_bytes)
+    return replace(found, unbounded_bytes=unbounded.arena_bytes)
 
 
 class Linker(ABC):
@@ -101,8 +109,8 @@ class Linker(ABC):
         self.arena_bytes = 0
 
     @abstractmethod
-    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
-        """The plan of what a block computes."""
+    def _plan(self, graph: Graph, aliases: Aliases, taken: Any) -> Plan:
+        """The plan of what a block computes, beside what is taken."""
 
     @abstractmethod
     def _taken(self, number: int) -> Any:
@@ -147,10 +155,10 @@ class Linker(ABC):
         made = range(block.first, block.first + len(block.nodes))
         outputs = sorted({v for v in (*values_read(block.terminator), *self._later(number)) if v in made})
         graph, inputs = graph_of(self.tree, self.symbolic, number, outputs)
-        plan = self._plan(graph, ())
         taken = self._taken(number)
         for v in outputs:
             self.places[v] = self.returned[number].get(v) or self._reserve(taken, self.types[v])
+        plan = self._plan(graph, (), taken)
         return PlannedBlock(plan, self._places(inputs), self._places(outputs), self._room(taken, plan),
                             block.terminator, self._decider(block.terminator))
 
@@ -165,9 +173,10 @@ class Linker(ABC):
         unread = [v for v in owners.values() if v not in inputs]
         if unread:
             graph, inputs = _with_inputs(graph, [self.symbolic[v] for v in unread]), (*inputs, *unread)
-        plan = self._plan(graph, tuple((k, inputs.index(v)) for k, v in owners.items()))
-        return PlannedBlock(plan, self._places(inputs), tuple(place for _, place in missing),
-                            self._room(self._taken(number), plan), block.terminator)
+        taken = self._taken(number)
+        plan = self._plan(graph, tuple((k, inputs.index(v)) for k, v in owners.items()), taken)
+        return PlannedBlock(plan, self._places(inputs), tuple(place for _, place in missing), self._room(taken, plan),
+                            block.terminator)
 
     def _places(self, values: Sequence[int]) -> tuple[Place, ...]:
         return tuple(self.places[v] for v in values)
@@ -188,8 +197,12 @@ class _InNumbers(Linker):
         self.numbers = bound.binding.numbers
         self.bound: dict[int, tuple[Plan, Plan]] = {}       # by its id, a plan with symbols, and with numbers for them
 
-    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
-        plan = planned(graph, aliases, self.machine)
+    def _plan(self, graph: Graph, aliases: Aliases, taken: list[tuple[int, int]]) -> Plan:
+        machine = self.machine
+        if machine.arena_bytes is not None:
+            left = machine.arena_bytes - sum(end - start for start, end in taken)
+            machine = replace(machine, arena_bytes=max(left, 0))
+        plan = planned(graph, aliases, machine)
         if not self.numbers:
             return plan
         if id(plan) not in self.bound:

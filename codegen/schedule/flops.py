@@ -31,7 +31,7 @@ def flops_of(step: Step) -> int:
     """The floating-point operations of a step of known sizes; 0 for what the host does, of which nothing is known."""
     match step:
         case Launch(kernel, _, words):
-            return _of_kernel(kernel_at(kernel, tuple(map(number_of, words))))
+            return flops_of_kernel(kernel_at(kernel, tuple(map(number_of, words))))
         case Matmul():
             return 2 * prod(step.sizes)
         case Host() | Copy() | Check():
@@ -40,7 +40,8 @@ def flops_of(step: Step) -> int:
             assert_never(step)
 
 
-def _of_kernel(kernel: Kernel) -> int:
+def flops_of_kernel(kernel: Kernel) -> int:
+    """The floating-point operations of a kernel of known sizes."""
     dtypes = iter(value_dtypes(kernel))
     total = 0
     for one in kernel.passes:

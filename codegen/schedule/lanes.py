@@ -49,7 +49,7 @@ class _InLanes(Linker):
         self.lanes, self.lane_of = [], {}
         return super().run()
 
-    def _plan(self, graph: Graph, aliases: Aliases) -> Plan:
+    def _plan(self, graph: Graph, aliases: Aliases, taken: set[int]) -> Plan:
         return planned(graph, aliases, self.machine)
 
     def _taken(self, number: int) -> set[int]:

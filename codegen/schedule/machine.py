@@ -22,6 +22,7 @@ class Machine:
     `most_chunks`: about how many a large launch is cut into. `most_operations`: how long a kernel may be, in additions.
     `least_joined`: from so many elements on a concat is put together in memory, not chosen from at each element.
     `products`: the dtypes whose matrices it multiplies.
+    `arena_bytes`: what a plan is to work in at most, for which some of it may be done again; None: as much as it likes.
     `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.
     """
 
@@ -32,4 +33,5 @@ class Machine:
     most_operations: int = 640
     least_joined: int = 256
     products: frozenset[str] = frozenset({"f32", "f64"})
+    arena_bytes: int | None = None
     computes: Callable[[str, str], bool] = anything

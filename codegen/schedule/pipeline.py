@@ -57,7 +57,8 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     tasks = [task for task in _tasks(known, found, lowered, works, calls, required, concats)
              if held.keys().isdisjoint(task.writes)]
     tasks, decisions = aligned(known, tasks)
-    return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions))
+    return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions),
+                  machine.arena_bytes)
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
+from codegen.schedule.budget import Groups, Tasks, within
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
@@ -39,7 +40,20 @@ from codegen.schedule.plan import (
     Step,
 )
 from codegen.schedule.sizes import given_sizes
-from codegen.schedule.tasks import Aligned, Inside, Join, OutputCopy, Piece, Place, Task, TaskGraph, Temporary, copy
+from codegen.schedule.tasks import (
+    Again,
+    Aligned,
+    Inside,
+    Join,
+    OutputCopy,
+    Piece,
+    Place,
+    Task,
+    TaskGraph,
+    Temporary,
+    computed,
+    copy,
+)
 
 _Fixed = Input | Output | Constant
 """Storage that is there before a run."""
@@ -49,17 +63,24 @@ WORTH_OVERWRITING = 1 << 18
 
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
-           inside: Mapping[Place, Inside], held: Mapping[Place, Constant], decisions: tuple[Decision, ...]) -> Plan:
+           inside: Mapping[Place, Inside], held: Mapping[Place, Constant], decisions: tuple[Decision, ...],
+           budget: int | None = None) -> Plan:
     """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task.
 
     `inside`: the places that are part of another's storage; `held`: values that are in the executable's own storage.
+    `budget`: the bytes of its arena, if that can be: for it tasks are done again (see budget).
     """
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     visible.at.update(held)
     groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
     in_groups = [[visible.tasks.tasks[k] for k in group] for group in groups]
-    order = [[task for task in group if not isinstance(task.work, Join)] for group in in_groups]
-    buffers = _Buffers(graph, outputs, visible.at, inside, order)
+    order: Groups = [[task for task in group if not isinstance(task.work, Join)] for group in in_groups]
+    buffers_of = partial(_Buffers, graph, outputs, visible.at, inside)
+    buffers = buffers_of(order)
+    if budget is not None and buffers.arena_bytes > budget:
+        known = Tasks(order, visible.at, inside, buffers.bytes)
+        order = within(known, budget, lambda order: buffers_of(order).arena_bytes)
+        buffers = buffers_of(order)
     steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
@@ -75,9 +96,10 @@ def _bytes_in_arena(graph: StaticGraph, at: Mapping[Place, _Fixed], task: Task) 
 
 def _origin(graph: StaticGraph, task: Task) -> Origin:
     work = task.work
-    values = work.values if isinstance(work, Lowered) else [p for p in task.writes if isinstance(p, int)]
-    computed = tuple(sorted(v for v in values if v >= graph.first))
-    return Origin(computed, tuple(dict.fromkeys(line for v in computed if (line := graph.node(v).line))))
+    again = any(isinstance(p, Again) and p.turn for p in task.writes)
+    values = work.values if isinstance(work, Lowered) else [p for p in map(computed, task.writes) if isinstance(p, int)]
+    own = tuple(sorted(v for v in values if v >= graph.first))
+    return Origin(own, tuple(dict.fromkeys(line for v in own if (line := graph.node(v).line))), again)
 
 
 class _Visible:
@@ -172,7 +194,7 @@ class _Buffers:
                     if own in at:
                         continue
                     times[own] = (times.get(own, (time, time))[0], time)
-        ranges = [LiveRange(first, last, self._bytes(place)) for place, (first, last) in times.items()]
+        ranges = [LiveRange(first, last, self.bytes(place)) for place, (first, last) in times.items()]
         self.where: dict[Place, _Fixed | Arena | LiveRange] = {**at, **dict(zip(times, ranges))}
         self.arena_bytes = 0
         if all(isinstance(r.bytes, int) for r in ranges):       # else it is planned for each binding of the symbols
@@ -195,10 +217,10 @@ class _Buffers:
         for time, task in timed:
             if not isinstance(task.work, Lowered):
                 continue
-            kernel, storages = task.work.kernel, task.work.storages
+            kernel, storages = task.work.kernel, [*map(task.place, task.work.storages)]
             own = [s for s in storages if s not in at and s not in shared]
             free = [s for s in own if s in task.reads and first[s] < last[s] == time
-                    and touching[time, s] == 1 and typical(self._bytes(s)) >= WORTH_OVERWRITING]
+                    and touching[time, s] == 1 and typical(self.bytes(s)) >= WORTH_OVERWRITING]
             for result in (s for s in own if s in task.writes and first[s] == time):
                 for operand in free:
                     if can_overwrite(kernel, storages.index(operand), storages.index(result)):
@@ -212,19 +234,21 @@ class _Buffers:
         match task.work:
             case Lowered(kernel, storages):
                 kernel, parts = narrowed(kernel)
-                kernel, numbers = _merged(kernel, [self.number(s, *part) for s, part in zip(storages, parts)])
+                places = map(task.place, storages)
+                kernel, numbers = _merged(kernel, [self.number(p, *part) for p, part in zip(places, parts)])
                 words: tuple[Size, ...] = ()
                 if not self.static:
                     kernel, words = given_sizes(kernel)
                 return Launch(kernel, numbers, words, beside)
             case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
                 (c,) = task.writes
-                left, right = (self.number(Aligned(v) if Aligned(v) in task.reads else v) for v in (a, b))
+                left, right = self.number(task.place(a)), self.number(task.place(b))
                 dtype = self._extent(c)[0]
                 return Matmul(left, right, self.number(c), dtype, batch, m, n, k, transpose_a, transpose_b)
             case HostCall(node, operands, types):
                 (result,) = task.writes
-                read = tuple((None if v is None else self.number(v), type) for v, type in zip(operands, types))
+                read = tuple((None if v is None else self.number(task.place(v)), type)
+                             for v, type in zip(operands, types))
                 return Host(node.op, node.attrs, read, self.number(result), node.type)
             case None if task.writes:
                 (source,), (target,) = task.reads, task.writes
@@ -253,6 +277,8 @@ class _Buffers:
         match place:
             case Partial():
                 return self.partials[place].dtype, self.partials[place].size
+            case Again(of):
+                return self._extent(of)
             case Temporary(input) | Aligned(input):
                 value = input
             case OutputCopy(output):
@@ -263,7 +289,8 @@ class _Buffers:
                 value = place
         return self.graph.dtype(value), self.graph.sizes[value]
 
-    def _bytes(self, place: Place) -> Size:
+    def bytes(self, place: Place) -> Size:
+        """Of a storage."""
         dtype, size = self._extent(place)
         return size * DTYPES[dtype].itemsize
 

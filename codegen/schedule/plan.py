@@ -24,6 +24,10 @@ class CannotLower(Exception):
     """A graph holds what the scheduler or a target has no code for; the message is a sentence that says what."""
 
 
+class TooMuchMemory(CannotLower):
+    """What has symbols for sizes would work in more than its budget, which is met for each size by itself."""
+
+
 @struct
 class Input:
     """The storage of input `index`, C-contiguous."""
@@ -172,10 +176,12 @@ class Decision:
 
 @struct
 class Origin:
-    """What a step computes: values of the graph, and the user's lines that asked for them."""
+    """What a step computes: values of the graph, and the user's lines that asked for them. `again`: not for the first
+    time."""
 
     values: tuple[int, ...]
     lines: tuple[str, ...]
+    again: bool = False
 
 
 @struct
@@ -233,6 +239,7 @@ class ProgramPlan:
     """What one run of a tree does. Input(k) is that of the program, Output(k) the array for slot k.
 
     `ends`: for each block that returns, in order, the position of each output among inputs and slots.
+    `unbounded_bytes`: what the arena would be without a budget for it, if it is another.
     """
 
     inputs: tuple[TensorType, ...]
@@ -240,6 +247,7 @@ class ProgramPlan:
     ends: tuple[tuple[int, ...], ...]
     blocks: tuple[PlannedBlock, ...]
     arena_bytes: int
+    unbounded_bytes: int | None = field(default=None, compare=False)
 
     @property
     def ways(self) -> tuple[tuple[int, ...], ...]:

@@ -140,8 +140,9 @@ def _united(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 def _report(step: Step, origin: Origin, plan: Plan, listings: Listings | None) -> StepReport:
     read, written = _bytes_read_and_written(step, plan)
     decisions = tuple(d for d in plan.decisions if d.value in origin.values)
-    return StepReport(_summary(step), read + written, step_text(step), written, flops_of(step), _dtype(step),
-                      origin.lines, decisions, None, step, listings)
+    summary = "again: " * origin.again + _summary(step)
+    return StepReport(summary, read + written, step_text(step), written, flops_of(step), _dtype(step), origin.lines,
+                      decisions, None, step, listings)
 
 
 def _summary(step: Step) -> str:

@@ -49,7 +49,17 @@ class Piece:
     value: int
 
 
-Place = Storage | Temporary | Aligned | OutputCopy | Piece
+@struct
+class Again:
+    """Storage for what `of` held before it was dropped, computed again by the `turn`-th task that does so (see budget);
+    turn 0: for a copy of input `of`.
+    """
+
+    of: Storage
+    turn: int
+
+
+Place = Storage | Temporary | Aligned | OutputCopy | Piece | Again
 
 
 @struct
@@ -76,10 +86,22 @@ class Task:
     reads: frozenset[Place]
     writes: frozenset[Place]
 
+    def place(self, storage: Storage) -> Place:
+        """Where it finds or puts what its work calls by this name: there, in a copy, or where it was computed again."""
+        if storage in self.reads or storage in self.writes:
+            return storage
+        return next(p for p in (*self.reads, *self.writes) if isinstance(p, Aligned) and p.input == storage
+                    or isinstance(p, Again) and p.of == storage)
+
     @property
     def can_fail(self) -> bool:
         """Does the check look at it? The host may refuse operands, run out of memory or be interrupted."""
         return isinstance(self.work, HostCall) or isinstance(self.work, Lowered) and self.work.kernel.checked
+
+
+def computed(place: Place) -> Place:
+    """What is computed there: what was before, where it is computed again."""
+    return place.of if isinstance(place, Again) else place
 
 
 CHECK = Task(None, frozenset(), frozenset())

@@ -45,7 +45,8 @@ PANEL_WORK = 1 << 17
 """Multiply-adds of a row's panel: some two microseconds, which another thread is worth."""
 
 HANDED_WORK, HANDED = 1 << 16, 48
-"""The same of a panel of several rows; what reading an element of c that another thread has written costs one."""
+"""The same of a panel of several rows; what reading an element of c that another thread has written costs one. Of f32:
+multiply-adds of f64 take twice as long, so half as many are worth it."""
 
 DOTS_CUT = Cut(PANEL_WORK, least=(1, 256), grain=(1, 64))
 """For one row where each column lies together."""
@@ -125,7 +126,7 @@ def _cut(symbol: str, dtype: str, transpose_a: bool, transpose_b: bool) -> Cut:
         cut = HALVES_CUT if not row else DOTS_CUT if transpose_b else HALF_LINES_CUT
         return replace(cut, threads=(max(2, THREADS.get()),))
     grain = _grain(dtype, host_features(), "wide" if symbol.startswith("gemm_wide") else USUAL)
-    return _own_cut(symbol.startswith("gemm_row"), transpose_a, transpose_b, grain, THREADS.get())
+    return _own_cut(symbol.startswith("gemm_row"), dtype, transpose_a, transpose_b, grain, THREADS.get())
 
 
 def function_of(m: int, n: int, k: int, dtype: str, features: Features) -> str:
@@ -161,15 +162,16 @@ def _grain(dtype: str, features: Features, width: Width) -> tuple[int, int]:
 
 
 @cache
-def _own_cut(row: bool, transpose_a: bool, transpose_b: bool, grain: tuple[int, int], threads: int) -> Cut:
+def _own_cut(row: bool, dtype: str, transpose_a: bool, transpose_b: bool, grain: tuple[int, int], threads: int) -> Cut:
     wide = host_features().vector_bytes == 64
     if row and not transpose_b and wide:
         return replace(SHARED_LINES_CUT, threads=(max(2, threads),))
     if row:
         return DOTS_CUT if transpose_b else LINES_CUT
     arranged = ARRANGED_WIDE if wide else ARRANGED
+    slower = DTYPES[dtype].itemsize // 4
     return Cut(
-        HANDED_WORK, handed=HANDED, least=(12, 32), grain=grain, most=(MOST_ROWS, MOST_COLUMNS),
+        HANDED_WORK // slower, handed=HANDED // slower, least=(12, 32), grain=grain, most=(MOST_ROWS, MOST_COLUMNS),
         of_a=arranged["transposed" if transpose_a else "read"],
         of_b=arranged["transposed" if transpose_b else "copied"],
         of_end=END_WIDE if wide else 0.0, threads=(max(2, threads),) if wide else (2, 4))

@@ -274,6 +274,11 @@ def test_narrow_strips_are_for_columns_that_fit_a_vector(m: int, n: int, k: int,
     assert "narrow" not in matmul.function_of(m, n, k, dtype, AVX2)
 
 
+def test_half_as_many_multiply_adds_of_f64_are_worth_another_thread() -> None:
+    f32, f64 = (Matmul(0, 1, 2, dtype, 1, 64, 64, 64, False, False) for dtype in ("f32", "f64"))
+    assert (matmul.launch(f32, OWN).chunks, matmul.launch(f64, OWN).chunks) == (1, 2)
+
+
 def product_of(size: int) -> Matmul:
     return Matmul(0, 1, 2, "f32", 1, size, size, size, False, False)
 

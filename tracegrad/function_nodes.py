@@ -162,6 +162,11 @@ class OutputNode(Node):
         assert isinstance(self.edges[0], Node)
         return self.edges[0].next_functions
 
+    def register_prehook(self, hook: Callable[[tuple], Any]) -> Handle:
+        """See Node.register_prehook: of the call, whose results these are."""
+        assert isinstance(self.edges[0], Node)
+        return self.edges[0].register_prehook(hook)
+
     def register_hook(self, hook: Callable[[tuple, tuple], Any]) -> Handle:
         """See Node.register_hook: of the call, whose operands these are."""
         assert isinstance(self.edges[0], Node)

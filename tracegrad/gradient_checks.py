@@ -32,24 +32,25 @@ def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: flo
               rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
     """Compare the derivatives of f, at float64 or complex128 inputs that require grad, with central differences.
 
-    inputs: one Tensor or several, arguments of f, which returns one or several. eps: the step of the differences.
-    nondet_tol: how much two backwards may differ. True, or GradcheckError with a table of what differs and where most;
-    with raise_exception=False, False. TypeError for an input that requires grad and has another dtype.
+    inputs: one Tensor or several, arguments of f, which returns one or several; what is no Tensor is given as it is.
+    eps: the step of the differences. nondet_tol: how much two backwards may differ. True, or GradcheckError with a
+    table of what differs and where most; with raise_exception=False, False. TypeError for an input that requires grad
+    and has another dtype, ValueError if there is none that requires grad.
 
         >>> x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
         >>> tg.autograd.gradcheck(lambda x: tg.exp(x) * x, x)
         True
     """
-    points = as_tensors(inputs)
+    points = points_of("gradcheck", inputs)
     for k, x in enumerate(points):
-        if x.requires_grad and x.dtype not in (float64, complex128):
+        if varies(x) and x.dtype not in (float64, complex128):
             raise TypeError(at_user_line(
                 f"gradcheck: input {k} is {x.dtype}: numerical derivatives need float64 or complex128"))
     found: list[Difference] = []
     compared = 0
     for j, y in enumerate(_outputs(f, points)):
         for k, x in enumerate(points):
-            if not x.requires_grad:
+            if not varies(x):
                 continue
             compared += 1
             analytical, again = _analytical(y, x), _analytical(y, x)
@@ -78,16 +79,14 @@ def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps:
         >>> tg.autograd.gradgradcheck(lambda x: tg.exp(x) * x, x)
         True
     """
-    points = as_tensors(inputs)
+    points = points_of("gradgradcheck", inputs)
     rng = np.random.default_rng(0)
     outputs = _outputs(f, points)
     cotangents = [Tensor(_drawn(rng, y), requires_grad=True) for y in outputs]
-    if not any(x.requires_grad for x in points):
-        return True
 
     def gradients(*at: Tensor) -> list[Tensor]:
         values, directions = at[:len(points)], at[len(points):]
-        xs = [x for x in values if x.requires_grad]
+        xs = [x for x in values if varies(x)]
         pairs = [(y, v) for y, v in zip(_outputs(f, list(values)), directions) if y.requires_grad]
         if not pairs:
             return [zeros_like(x) for x in xs]
@@ -98,6 +97,24 @@ def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps:
         return [zeros_like(x) if g is None else g for x, g in zip(xs, found)]
 
     return gradcheck(gradients, [*points, *cotangents], eps, atol, rtol, raise_exception, nondet_tol)
+
+
+def points_of(name: str, inputs: Any) -> list[Any]:
+    """The arguments of a function that is checked, each another one. ValueError if none requires grad."""
+    points, seen = [inputs] if isinstance(inputs, Tensor) else list(inputs), set[int]()
+    for k, x in enumerate(points):
+        if varies(x):
+            if id(x) in seen:
+                points[k] = x.detach().requires_grad_()
+            seen.add(id(x))
+    if not seen:
+        raise ValueError(at_user_line(f"{name}: no input is a Tensor that requires grad: there is nothing to check"))
+    return points
+
+
+def varies(x: Any) -> bool:
+    """Is this an input that derivatives are by?"""
+    return isinstance(x, Tensor) and x.requires_grad
 
 
 def _conjugate(v: Tensor) -> Tensor:
@@ -134,7 +151,7 @@ def _table(found: list[Difference], compared: int, atol: float, rtol: float) -> 
 
 def _outputs(f: Callable[..., Any], points: Sequence[Tensor]) -> list[Tensor]:
     """What of its outputs has derivatives."""
-    return [y for y in as_tensors(f(*points)) if y.dtype in INEXACT]
+    return [y for y in as_tensors(f(*points)) if isinstance(y, Tensor) and y.dtype in INEXACT]
 
 
 def reals(array: np.ndarray) -> np.ndarray:

@@ -91,16 +91,14 @@ class CustomOp:
         self.function = _function_of(forward, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs:
+        if len(args) < len(self._defaults) or kwargs:
             args = (*args, *self._named(args, kwargs))
         return self.function.apply(*args)
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """The arguments after those that were given by position."""
+        """The arguments after those that were given by position: the rule is given all of them."""
         found, left = [], dict(kwargs)
         for name, default in self._defaults[len(args):]:
-            if not left:
-                break
             if name not in left and default is inspect.Parameter.empty:
                 raise TypeError(at_user_line(f"{self.function.__name__}: {name} is missing"))
             found.append(left.pop(name, default))
@@ -139,6 +137,8 @@ def custom_op(function: Callable[..., Any]) -> CustomOp:
         >>> x.grad
         tensor([12.])
     """
+    if not callable(function):
+        raise TypeError(at_user_line(f"custom_op decorates a function, not a {type(function).__name__}"))
     return CustomOp(function)
 
 

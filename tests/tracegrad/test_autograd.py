@@ -503,3 +503,12 @@ def test_gradgradcheck_checks_the_way_to_the_cotangent() -> None:
     assert gradcheck(Detached.apply, leaf(1.0, 2.0))
     with pytest.raises(GradcheckError):
         gradgradcheck(Detached.apply, leaf(1.0, 2.0))
+
+
+def test_what_gradcheck_is_given() -> None:
+    x = leaf(0.5, 2.0)
+    assert gradcheck(lambda a, n, b: a * n * b, (x, 3, x)) and gradgradcheck(lambda a, n, b: a * n * b, (x, 3, x))
+    assert gradcheck(lambda a: (a * 2, "a word", a > 0), x)
+    for check in (gradcheck, gradgradcheck):
+        with pytest.raises(ValueError, match="no input is a Tensor that requires grad: there is nothing to check"):
+            check(tg.exp, x.detach())

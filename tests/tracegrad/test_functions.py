@@ -206,7 +206,7 @@ def test_hooks_of_a_call_with_several_outputs() -> None:
     seen: list[Any] = []
     x = leaf(0.3, 0.7)
     s, c = SineCosine.apply(x)
-    s.grad_fn.register_prehook(lambda g: (g[0] * 2,))
+    s.grad_fn.register_prehook(lambda g: (g[0] * 2, g[1]))
     s.grad_fn.register_hook(lambda of_operands, of_results: seen.append((of_operands, of_results)))
     call = (s * 1.0).grad_fn.next_functions[0][0]
     call.register_prehook(lambda g: seen.append(g))
@@ -830,6 +830,24 @@ def test_a_custom_op_of_several_results() -> None:
         return of_product * y + of_sum, of_product * x + of_sum
 
     assert gradcheck(both, (leaf(1, 2), leaf(3, 4))) and gradgradcheck(both, (leaf(1, 2), leaf(3, 4)))
+
+
+def test_the_rule_of_a_custom_op_is_given_defaults() -> None:
+    @tg.autograd.custom_op
+    def scaled(x, factor=3.0, shift=1.0):
+        return x * factor + shift
+
+    @scaled.vjp
+    def scaled_vjp(g, y, x, factor, shift):
+        return g * factor, None, None
+
+    x = leaf(1.0)
+    assert grad(scaled(x).sum(), x)[0].item() == 3 and grad(scaled(x, 5).sum(), x)[0].item() == 5
+    assert scaled(x, shift=0.0).item() == 3
+    with pytest.raises(TypeError, match="scaled: x is missing"):
+        scaled(factor=2.0)
+    with pytest.raises(TypeError, match="custom_op decorates a function, not a int"):
+        tg.autograd.custom_op(3)            # type: ignore[arg-type]
 
 
 def test_a_custom_op_without_a_vjp() -> None:

@@ -27,7 +27,8 @@ from tracegrad.dispatch import GRAD, LinedNode, Node
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.modes import MODE, Mode
 from tracegrad.recorder import ACTIVE
-from tracegrad.routes import RouteNode, with_outputs
+from tracegrad.route_calls import RouteNode
+from tracegrad.routes import with_outputs
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

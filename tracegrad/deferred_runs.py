@@ -29,7 +29,7 @@ from tracegrad.pending import Pending, put_array
 from tracegrad.purity.prediction import Prediction
 from tracegrad.recorder import Recorder
 from tracegrad.replay import Root
-from tracegrad.routes import RouteNode, kept_tensor, way_of
+from tracegrad.route_calls import RouteNode, kept_tensor, way_of
 from tracegrad.steps import Step, op_step
 from tracegrad.tensors import FOLLOWERS, Saved, Tensor, View
 

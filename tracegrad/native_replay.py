@@ -24,7 +24,7 @@ from tracegrad.native_guards import NativeGuards
 from tracegrad.native_rows import C_CONTIGUOUS, TENSOR_SLOTS, NoProgram, NotNative, offsets_of
 from tracegrad.replay_code import needs_arguments, write_finish
 from tracegrad.results import ArrayAt, GivenAt, TensorAt, TupleOf
-from tracegrad.routes import NO_ATTRS, TRACED, RouteCall, RouteNode
+from tracegrad.route_calls import NO_ATTRS, TRACED, RouteCall, RouteNode
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ from tracegrad.made import Made, MadeView, storage
 from tracegrad.purity.observation import Observation
 from tracegrad.replay_code import Replay, write_replay
 from tracegrad.results import Rebuild
-from tracegrad.routes import Kept, Route
+from tracegrad.route_calls import Kept
+from tracegrad.routes import Route
 from tracegrad.segments import Path, Segment
 from tracegrad.spans import moment
 from tracegrad.tensors import Tensor

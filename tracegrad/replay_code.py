@@ -22,7 +22,7 @@ import numpy as np
 
 from tracegrad.made import Made, MadeView
 from tracegrad.results import TensorAt
-from tracegrad.routes import kept_tensor, way_of
+from tracegrad.route_calls import kept_tensor, way_of
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 import tracegrad as tg
 from tracegrad.dispatch import Node
-from tracegrad.routes import RouteCall, RouteNode
+from tracegrad.route_calls import RouteCall, RouteNode
 from tracegrad.tensors import Saved, Tensor
 
 

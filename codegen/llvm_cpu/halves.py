@@ -28,12 +28,15 @@ _OVERFLOW = 65520.0
 """From here on an f32 rounds to an infinite f16: half a step above the largest, 65504."""
 
 
-def rounded(a: Assembler, features: Features, x: Value, dtype: str) -> Value:
-    """An f32 rounded to `dtype`."""
+def rounded(a: Assembler, features: Features, x: Value, dtype: str, of_halves: bool = False) -> Value:
+    """An f32 rounded to `dtype`. `of_halves`: one instruction has made it of numbers of `dtype`, so that the last 16
+    bits of a NaN are 0.
+    """
     single = a.relabel(x, vector("f32", x.type.lanes))
     target = vector(dtype, x.type.lanes)
     if dtype == "bf16":
-        return a.relabel(_nan_kept(a, single, _round_bits(a, single, 16)), target)
+        bits = _round_bits(a, single, 16)
+        return a.relabel(bits if of_halves else _nan_kept(a, single, bits), target)
     if features.half:
         half = a.convert("fptrunc", single, vector("half", x.type.lanes))
         return a.convert("fpext", half, target)
@@ -51,8 +54,8 @@ def _round_bits(a: Assembler, x: Value, dropped: int) -> Value:
     """An f32 without its last bits, to nearest, ties to even; a carry goes up into the exponent. Not for NaN."""
     integer = vector("u32", x.type.lanes)
     bits = a.convert("bitcast", x, integer)
-    odd = a.binary("and", a.binary("lshr", bits, a.constant(integer, dropped)), a.constant(integer, 1))
-    up = a.binary("add", odd, a.constant(integer, (1 << dropped - 1) - 1))
+    even = a.compare("icmp eq", a.binary("and", bits, a.constant(integer, 1 << dropped)), a.constant(integer, 0))
+    up = a.select(even, a.constant(integer, (1 << dropped - 1) - 1), a.constant(integer, 1 << dropped - 1))
     kept = a.binary("and", a.binary("add", bits, up), a.constant(integer, (1 << 32) - (1 << dropped)))
     return a.convert("bitcast", kept, x.type)
 

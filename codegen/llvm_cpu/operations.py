@@ -69,7 +69,8 @@ def binary(a: Assembler, features: Features, op: str, x: Value, y: Value) -> Val
     if op in _CONDITIONS:
         return a.compare(_CONDITIONS[op][kind], x, y)
     if x.type.dtype in HALVES and op not in _EXACT:
-        return rounded(a, features, binary(a, features, op, _single(a, x), _single(a, y)), x.type.dtype)
+        return rounded(a, features, binary(a, features, op, _single(a, x), _single(a, y)), x.type.dtype,
+                       of_halves=op in _INSTRUCTIONS)
     instruction = _INSTRUCTIONS.get(op, (None,) * 4)[kind]
     if instruction:
         return a.binary(instruction, x, y)

@@ -6,6 +6,7 @@ import pytest
 from native_kernels import compile_kernel, each_features, elementwise_kernel
 
 from codegen.ir.edges import same_bits
+from codegen.ir.ops import OPS
 from codegen.ir.references import cast
 from codegen.ir.types import DTYPES
 
@@ -52,3 +53,18 @@ def test_rounding_from_f64_happens_as_often_as_eagerly(dtype, features):
     ties = (exact + np.roll(exact, 1)) / 2
     x = np.concatenate([ties, np.nextafter(ties, np.inf), np.nextafter(ties, -np.inf), exact])
     assert same_bits(compiled(x, "f64", dtype, features), cast(x, dtype=dtype))
+
+
+@each_features
+@each_half
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "div", "sqrt"])
+def test_what_instructions_make_of_every_number(op, dtype, features):
+    """NaNs of every payload, and those that are made: of inf - inf, 0 inf, 0 / 0, the root of -1."""
+    x = all_numbers(dtype)
+    for y in (np.random.default_rng(0).permutation(x), np.roll(x, 1), np.full_like(x, np.inf), np.full_like(x, np.nan)):
+        arrays = [x, y][:OPS[op].arity]
+        result = np.empty_like(x)
+        kernel = elementwise_kernel(op, {}, (dtype,) * len(arrays), x.size)
+        compile_kernel(kernel, features)([*arrays, result])
+        with np.errstate(all="ignore"):
+            assert same_bits(result, OPS[op].reference(*arrays))

@@ -89,8 +89,12 @@ def differences(v: Operand) -> Operand:
 
 
 def over(x: Operand, y: Operand) -> Operand:
-    """x / y; 0 where x is: no cotangent has no part along vectors that are not known one by one."""
-    return choose(x.emit("eq", zero(x)), zero(x), x / y)
+    """x / y; 0 / 0 is 0: no cotangent has no part along vectors that are not known one by one.
+
+    Where y is not 0 it is linear in x, also at 0, where forward modes differentiate it.
+    """
+    nothing = x.emit("eq", zero(x)).emit("and", y.emit("eq", zero(y)))
+    return choose(nothing, zero(x), x / choose(nothing, y.constant(1), y))
 
 
 def unpacked(y: Operand, shapes: Sequence[Shape]) -> list[Operand]:

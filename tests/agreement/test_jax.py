@@ -11,6 +11,7 @@ from op_cases import cases
 
 import tracegrad as tg
 from codegen.ir.ops import OPS
+from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import dispatch
 
 jax = pytest.importorskip("jax", reason="compares with JAX, which is not installed")
@@ -47,6 +48,15 @@ THEIRS: dict[str, Callable[..., Any]] = {
     "det": lambda x: jnp.linalg.det(x),
     "expm": lambda x: jax.scipy.linalg.expm(x),
 }
+NOT_IN_JAX = {
+    # other names, or other forms, for what JAX has; test_linalg, test_fft and test_torch hold them against others
+    "cast", "complex", "real", "imag", "conj", "triangular_solve", "slogdet", "qr", "svd", "svdvals", "eigh",
+    "eigvalsh", "eig", "eigvals", "pinv", "fft", "rfft", "irfft", "scatter", "scatter_add",
+    # what JAX has no function for
+    "recurrence", "shear", "unshear", "after", "nextafter",
+}
+"""Ops with a derivative that test_jax does not compare."""
+
 NO_SECOND = ("cummax", "cummin", "expm", "polygamma")
 """Where JAX has no second derivative, or none at every order, or ours is not held against it."""
 
@@ -118,3 +128,8 @@ def test_forward_mode_batches_and_hessians(op: str) -> None:
     for _ in range(2):
         same(traced(*ts), expected)
     assert traced.stats.replays == 1, traced.explain().aborts
+
+
+def test_every_op_with_a_derivative_is_held_against_jax_or_said_not_to_be() -> None:
+    assert set(VJPS) == set(THEIRS) & set(VJPS) | NOT_IN_JAX
+    assert not NOT_IN_JAX & set(THEIRS)

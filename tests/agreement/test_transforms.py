@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 from call_cases import Case
+from numpy_cases import NUMPY_CASES
 from torch_cases import TORCH_CASES
 
 import tracegrad as tg
 
 OURS = {**vars(tg), "F": tg.nn.functional}
+CASES = (*TORCH_CASES, *NUMPY_CASES)
 N = 3
-DEPENDS_ON_VALUES = ("unique(", "masked_select(", "bincount(", "x[c]", "nonzero(")
+DEPENDS_ON_VALUES = ("unique", "masked_select(", "bincount(", "x[c]", "nonzero(", "flatnonzero(", "argwhere(",
+                     "compress(", "extract(", "union1d(", "intersect1d(", "setdiff1d(", "setxor1d(")
 """How many elements there are depends on the values: there is one shape for each example."""
 
 RNG = np.random.default_rng(0)
@@ -37,7 +40,8 @@ def close(a: tg.Tensor, b: tg.Tensor) -> None:
     np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("case", [c for c in TORCH_CASES if not c.ours.startswith(DEPENDS_ON_VALUES)], ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if c.operands and not c.ours.startswith(DEPENDS_ON_VALUES)],
+                         ids=str)
 def test_vmap_is_one_call_for_each_example(case: Case) -> None:
     f = ours(case)
     xs = [np.stack([a * (1 - 0.05 * k) if a.dtype.kind in "fc" else a for k in range(N)])
@@ -67,7 +71,7 @@ def test_vmap_is_one_call_for_each_example(case: Case) -> None:
                 assert not (a if b is None else b) or not (a if b is None else b).any()
 
 
-@pytest.mark.parametrize("case", [c for c in TORCH_CASES if c.orders], ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if c.orders], ids=str)
 def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
     f, arrays = ours(case), case.arrays()
     xs = [tg.tensor(a) for a in arrays.values()]

@@ -276,3 +276,23 @@ def test_a_replay_that_cannot_raises_as_eager_does() -> None:
     with pytest.raises(L.LinAlgError, match="Singular matrix"):
         f(bad)
     np.testing.assert_allclose(f(good).numpy(), f.eager(good).numpy())
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: (tg.linalg.eigvalsh(x + x.mT) ** 3).sum(), lambda x: (tg.linalg.svdvals(x) ** 3).sum(),
+    lambda x: tg.linalg.matrix_norm(x, ord="nuc"),
+])
+def test_the_hessian_of_values_that_are_not_known_in_closed_form(f: Any) -> None:
+    """Forward mode differentiates their rules where the cotangents are 0."""
+    x = tg.tensor(np.random.default_rng(0).normal(size=(3, 3)))
+    t = tg.tensor(np.random.default_rng(1).normal(size=(3, 3)))
+    slope, step = tg.func.grad(f), 1e-5
+    expected = (slope(x + t * step).numpy() - slope(x - t * step).numpy()) / (2 * step)
+    for found in (tg.func.jvp(slope, (x,), (t,))[1], (tg.func.hessian(f)(x) * t).sum((-2, -1)), tg.func.hvp(f, x, t)):
+        np.testing.assert_allclose(found.numpy(), expected, 1e-6, 1e-8)
+
+
+def test_the_hessian_where_eigenvalues_repeat() -> None:
+    """Their sum is linear, whatever they are."""
+    found = tg.func.hessian(lambda x: tg.linalg.eigvalsh((x + x.mT) / 2).sum())(tg.eye(3, dtype=tg.float64))
+    np.testing.assert_allclose(found.numpy(), 0, atol=1e-12)

@@ -19,6 +19,7 @@ class Features:
 
     vector_bytes: the width of a vector register. fma: llvm.fma is one instruction. ldexp: llvm.ldexp of a vector is
     one instruction. half: conversions of f16 are (elsewhere each would become a call of a function for each lane).
+    tiles: there are tile registers that multiply bf16 (AMX), and a conversion to it.
     """
 
     cpu: str
@@ -27,6 +28,7 @@ class Features:
     fma: bool
     ldexp: bool
     half: bool
+    tiles: bool
 
     @property
     def chooses_of_eight(self) -> bool:
@@ -37,11 +39,6 @@ class Features:
     def chooses_of_32(self) -> bool:
         """Is taking, for each of 16 lanes, one of 32 words of two registers an instruction?"""
         return self.vector_bytes == 64
-
-    @property
-    def tiles(self) -> bool:
-        """Are there tile registers that multiply bf16 (AMX), and a conversion to it?"""
-        return self.vector_bytes == 64 and {"+amx-tile", "+amx-bf16", "+avx512bf16"} <= set(self.flags.split(","))
 
     @property
     def asks_by_page(self) -> bool:
@@ -74,7 +71,8 @@ def features_of(cpu: str, flags: str) -> Features:
     width = 64 if wide else 32 if "avx2" in enabled else 16
     fma = not enabled.isdisjoint({"fma", "neon", "fp-armv8"})
     half = wide or not enabled.isdisjoint({"f16c", "neon", "fp-armv8"})
-    return Features(cpu, flags, width, fma, ldexp=wide, half=half)
+    tiles = wide and {"amx-tile", "amx-bf16", "avx512bf16"} <= enabled
+    return Features(cpu, flags, width, fma, ldexp=wide, half=half, tiles=tiles)
 
 
 @cache

@@ -28,7 +28,7 @@ from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.modes import MODE, Mode
 from tracegrad.recorder import ACTIVE
 from tracegrad.route_calls import RouteNode
-from tracegrad.routes import with_outputs
+from tracegrad.route_graphs import with_outputs
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 

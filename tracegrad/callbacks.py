@@ -13,7 +13,6 @@ from __future__ import annotations
 import dis
 import functools
 import itertools
-from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,7 +26,7 @@ from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front.binding import Array, Scalar
 from tracegrad.outside import outside
 from tracegrad.recorder import ACTIVE, Recorder
-from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, recipe
+from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, given_at, recipe
 from tracegrad.source_lines import is_inside
 from tracegrad.tensors import Tensor
 
@@ -227,7 +226,7 @@ class Recipes:
     def __init__(self, recorder: Recorder, place: Callable[[Tensor], int], source: Callable[[Any], Read | None],
                  leaves_as: Leaves | None):
         self._place, self._source, self._leaves_as = place, source, leaves_as
-        self._routes = {id(entry.tensor): entry.number for entry in recorder.inputs if entry.number is not None}
+        self._routes = recorder.routes()
 
     def callback(self, noted: Noted) -> Callback:
         """One callback."""
@@ -240,8 +239,7 @@ class Recipes:
     def _leaf(self, value: Any, place: Callable[[Tensor], int], source: Callable[[Any], Read | None]) -> Rebuild | None:
         kind = type(value)
         if kind is LiftedNumber:
-            first = literal_eval(self._routes[id(value.tensor)].partition("[")[2].removesuffix("]"))
-            return lambda tensors, args, kwargs: args[first] if isinstance(first, int) else kwargs[first]
+            return given_at(self._routes[id(value.tensor)])
         if kind is np.ndarray and (read := source(value)) is not None:
             return lambda tensors, args, kwargs: np.array(read(args, kwargs))
         if kind is Array or kind is Scalar or kind is np.ndarray:

@@ -5,15 +5,43 @@ they are of, paths of the function or backwards of its results.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, replace
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 from codegen import AnySize, Executable, Graph, Program, SeenSizes, compile_any_size, compile_program
 from codegen.ir.structs import struct
 from tracegrad.spans import begin, end
 from tracegrad.stats import Stats
 
+if TYPE_CHECKING:
+    from tracegrad.trace_options import TraceOptions
+
 Aliases = tuple[tuple[int, int], ...]
+
+
+class Backwards:
+    """The backwards of custom functions that results of one traced function lead to, each traced by itself."""
+
+    def __init__(self, make: Callable[[FunctionType, TraceOptions], Any], options: TraceOptions):
+        self._make, self._options = make, replace(options, strict=False, fast_math=False, audit=0)
+        self.traced: dict[FunctionType, Any] = {}
+
+    def anew(self) -> Backwards:
+        """The same, which knows of none."""
+        return Backwards(self._make, self._options)
+
+    def of(self, function: type) -> Any:
+        """That of a custom function as it is now; None for one that is no plain function of ctx."""
+        backward = getattr(function, "backward", None)
+        if type(backward) is not FunctionType or backward.__code__.co_varnames[:2] == ("self", "ctx"):
+            return None
+        if backward not in self.traced:
+            made = self._make(backward, self._options)
+            made.name, made.is_backward = f"{function.__name__}.backward", True
+            self.traced[backward] = made
+        return self.traced[backward]
 
 
 @struct
@@ -27,7 +55,13 @@ class Compiling:
     fast_math: bool = False
     memory_budget: int | None = None
     stats: Stats = field(default_factory=Stats)
+    backwards: Backwards | None = None          # what its results lead to
     sizes: SeenSizes = field(default_factory=SeenSizes)
+
+    def anew(self, stats: Stats) -> Compiling:
+        """The same, which has seen nothing."""
+        backwards = None if self.backwards is None else self.backwards.anew()
+        return Compiling(self.target, self.fast_math, self.memory_budget, stats, backwards)
 
     def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = (),
                    numbers: Mapping[str, int] | None = None) -> Executable:

@@ -232,9 +232,9 @@ class LinedNode(Node):
 
     __slots__ = ("line",)
 
-    def __init__(self, *of_node: Any):
+    def __init__(self, *of_node: Any, line: str | None = None):
         super().__init__(*of_node)
-        self.line = user_line()
+        self.line = line or user_line()
 
 
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:

@@ -96,12 +96,23 @@ def explain(traced: Traced, roots: Sequence[Root], quarantined: Sequence[Root], 
     if new_sizes:
         summary += (f"{counted(new_sizes, 'call')} at sizes that none had before: followed, by kernels for all sizes "
                     "where there is much to compute",)
+    for backward in [] if (backwards := traced._compiling.backwards) is None else backwards.traced.values():
+        summary += (_of_backward(backward),)
     found: list[RootReport] = []
     for root in (*roots, *quarantined):
         paths = sum(len(other.traces) for other in found)
         found.append(_root(len(found) + 1, paths + 1, root, root in quarantined, traced._compiling.memory_budget))
     heading = f"traced function {traced.name}{where}"
     return Explanation(heading, summary if stats.calls else (), tuple(found), aborts, stats.follows > 0, verbose)
+
+
+def _of_backward(traced: Traced) -> str:
+    """How calls of a custom function's backward went."""
+    stats, why = traced.stats, traced.explain().aborts
+    counts = {"replays": stats.replays, "follows": stats.follows, "eager": stats.eager_calls,
+              "new paths": stats.new_paths}
+    said = f"{traced.name}: {counted(stats.calls, 'call')}; {_numbers(counts)}"
+    return said if not why else f"{said}; {why[0]}"
 
 
 def _numbers(counts: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tracegrad.algebra import are_equal
 from tracegrad.autodiff import pull_back
+from tracegrad.compiling import Backwards
 from tracegrad.complex_numbers import real
 from tracegrad.creation import zeros
 from tracegrad.derivatives import unbroadcast
@@ -18,11 +19,21 @@ from tracegrad.dispatch import GRAD, Like
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT
 from tracegrad.function_nodes import FunctionNode, attach, edge_of
 from tracegrad.functional import convert, detach
+from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 Ask = Callable[..., Any]
 """Calls a method of a custom function: with the context, if it takes one, and what it is given."""
+
+
+class _SavedTensors:
+    """What was saved. RuntimeError if an earlier backward freed it."""
+
+    def __get__(self, ctx: Context | None, owner: type) -> Any:
+        if ctx is None:
+            return self
+        return ctx._to_save if ctx._node is None else ctx.part(ctx._node.saved())
 
 
 class Context:
@@ -61,13 +72,16 @@ class Context:
                     "keep anything else as an attribute, ctx.name = value"))
         return tensors
 
-    @property
-    def saved_tensors(self) -> tuple[Any, ...]:
-        """What was saved. RuntimeError if an earlier backward freed it."""
-        if self._node is None:
-            return self._to_save
-        saved, n = self._node.saved(), self._for_backward
+    saved_tensors = _SavedTensors()             # no property: a backward that is traced finds them among the attributes
+
+    def part(self, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the method that runs has a right to, of all that was saved."""
+        n = self._for_backward
         return saved if n is None else saved[n:] if self._pushes else saved[:n]
+
+    def attributes(self) -> dict[str, Any]:
+        """What users have put here."""
+        return {name: value for name, value in vars(self).items() if name not in _OWN}
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """These arguments were changed in place; `forward` returns them."""
@@ -82,12 +96,24 @@ class Context:
         self._materialize = bool(value)
 
 
-class FunctionCall:
-    """One call: see function_nodes.Call. `twice`, `push`: how double_backward and jvp are called, None without them."""
+_OWN = frozenset(vars(Context("", ())))
 
-    def __init__(self, name: str, backward: Ask, twice: Ask | None, args: tuple[Any, ...], push: Ask | None = None):
-        self.name, self.backward, self.twice, self.push = name, backward, twice, push
+
+class FunctionCall:
+    """One call: see function_nodes.Call. `twice`, `push`: how double_backward and jvp are called, None without them.
+    `backwards`: what traces backward, if something does.
+    """
+
+    backwards: Backwards | None = None
+
+    def __init__(self, function: type, backward: Ask, twice: Ask | None, args: tuple[Any, ...],
+                 push: Ask | None = None):
+        self.function, self.name = function, function.__name__
+        self.backward, self.twice, self.push = backward, twice, push
         self.edges = tuple(edge_of(a) if isinstance(a, Tensor) and a.requires_grad else None for a in args)
+        recorder = ACTIVE.get()
+        self.keys: Sequence[Any] = () if recorder is None else [
+            None if e is None else recorder.key(a) for e, a in zip(self.edges, args)]
         self.args: tuple[Any, ...] = args                   # after forward, what is known of them
         self.context = Context(self.name, tuple(edge is not None for edge in self.edges))
 
@@ -95,6 +121,13 @@ class FunctionCall:
     def materialize(self) -> bool:
         """See function_nodes.Call."""
         return self.context._materialize
+
+    def again(self, args: tuple[Like | None, ...], backwards: Backwards | None) -> FunctionCall:
+        """The same call, of such arguments, once it is given a context."""
+        call = FunctionCall.__new__(FunctionCall)
+        vars(call).update(vars(self), keys=(), args=args, backwards=backwards)
+        vars(call).pop("context", None)
+        return call
 
     def forward(self, ask: Ask) -> Any:
         """What forward returns, with its history."""
@@ -143,7 +176,23 @@ class FunctionCall:
             return pushing(self, node, cotangents, wanted)
         if self.twice is not None and GRAD.enabled:
             return self._twice(node, cotangents, wanted)
-        return self._checked(self.asked(self.backward, node, cotangents, wanted))
+        return self._checked(self._backward(node, cotangents, wanted))
+
+    def _backward(self, node: FunctionNode, cotangents: Sequence[Tensor | None], wanted: tuple[bool, ...]) -> Any:
+        """What backward returns: traced, where that can be and the walk is not differentiated itself."""
+        traced = None
+        if self.backwards is not None and not GRAD.enabled and not node.freed and ACTIVE.get() is None:
+            traced = self.backwards.of(self.function)
+        if traced is None:
+            return self.asked(self.backward, node, cotangents, wanted)
+        ctx = self.context
+        before, ctx.needs_input_grad = ctx.needs_input_grad, wanted
+        vars(ctx)["saved_tensors"] = ctx.part(node.saved())
+        try:
+            return traced(ctx, *cotangents)
+        finally:
+            ctx.needs_input_grad = before
+            vars(ctx).pop("saved_tensors", None)
 
     def asked(self, ask: Ask, node: FunctionNode, given: Sequence[Any], wanted: tuple[bool, ...]) -> Any:
         """What a method gives that looks at what the call saved."""
@@ -202,7 +251,7 @@ class FunctionCall:
 class SecondCall:
     """A call of backward, as a function of the cotangent and of the input, which is argument k of the first call."""
 
-    materialize = property(lambda self: True)
+    materialize, keys = property(lambda self: True), ()
 
     def __init__(self, first: FunctionCall, node: FunctionNode, k: int, full: Tensor, cotangent: Tensor):
         self.name = f"{first.name}.double_backward"
@@ -296,7 +345,7 @@ class ForwardCall:
 class Refusal:
     """Stands where the derivative would be of a backward that was marked once_differentiable."""
 
-    materialize = property(lambda self: False)
+    materialize, keys = property(lambda self: False), ()
 
     def __init__(self, name: str):
         self.name = name

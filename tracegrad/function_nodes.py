@@ -35,6 +35,10 @@ class Call(Protocol):
     name: str
 
     @property
+    def keys(self) -> Sequence[Any]:
+        """In a recorded run, what its arguments were, by edge; nothing if that is not known."""
+
+    @property
     def materialize(self) -> bool:
         """Is the cotangent of an output that none arrived at zeros, rather than None?"""
 
@@ -65,8 +69,9 @@ class FunctionNode(LinedNode):
 
     runs_python = True
 
-    def __init__(self, call: Call, edges: tuple[Edge, ...], outputs: tuple[Like | None, ...], only: int | None):
-        super().__init__(call.name, {}, edges, None, None)
+    def __init__(self, call: Call, edges: tuple[Edge, ...], outputs: tuple[Like | None, ...], only: int | None,
+                 line: str | None = None):
+        super().__init__(call.name, {}, edges, None, None, line=line)
         self.call, self.outputs, self.only = call, outputs, only
         self._saved: list[tuple[Saved | Packed, Edge | int] | None] | None = []
         self._g: Tensor | None = None               # a cotangent that arrived, while backward runs
@@ -99,6 +104,21 @@ class FunctionNode(LinedNode):
         if not isinstance(kept, int):
             return kept
         return self if self.only is not None else OutputNode(self, kept)
+
+    @property
+    def output_of(self) -> tuple[FunctionNode, int | None]:
+        """The call of which this is an output, and which."""
+        return self, self.only
+
+    def saves(self) -> list[tuple[Saved | None, Edge | int] | None] | None:
+        """What the call saved, each with where its gradient goes; instead of what is kept in another form, None."""
+        return None if self._saved is None else [
+            None if kept is None else (kept[0] if isinstance(kept[0], Saved) else None, kept[1])
+            for kept in self._saved]
+
+    def save_again(self, saved: Sequence[tuple[Saved, Edge | int] | None] | None) -> None:
+        """Keep what the call saved in an earlier run."""
+        self._saved = None if saved is None else list(saved)
 
     def kept(self) -> Iterator[Any]:
         """See Node.kept."""
@@ -155,6 +175,11 @@ class OutputNode(Node):
     def __init__(self, of: FunctionNode, position: int):
         super().__init__(of.op, {}, (of,), (), None)
         self.position = position
+
+    @property
+    def output_of(self) -> tuple[Any, int]:
+        """The call of which this is an output, and which."""
+        return self.edges[0], self.position
 
     @property
     def next_functions(self) -> tuple:

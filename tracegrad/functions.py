@@ -109,7 +109,7 @@ class Function:
 
         def push(ctx: Context, *tangents: Any) -> Any:
             return bound(cls, cls.jvp)(ctx, *tangents)
-        call = FunctionCall(cls.__name__, backward, None if cls.double_backward is None else twice, given,
+        call = FunctionCall(cls, backward, None if cls.double_backward is None else twice, given,
                             None if cls.jvp is None else push)
         return call.forward(forward)
 

@@ -9,6 +9,7 @@ the plain number, and the value becomes a guard of this path.
 from __future__ import annotations
 
 import operator
+from ast import literal_eval
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -109,6 +110,11 @@ def plain(value: Any, seen: set[int] | None = None, replace: Callable[[Any], Any
     elif type(names := getattr(value, "__dict__", None)) is dict:
         plain(names, seen, replace)
     return value
+
+
+def argument_of(route: str) -> int | str:
+    """The argument that a route of one leads to, by position or by name."""
+    return literal_eval(route.partition("[")[2].removesuffix("]"))
 
 
 def _reading(name: str) -> Callable[..., Any]:

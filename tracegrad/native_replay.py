@@ -24,7 +24,7 @@ from tracegrad.native_guards import NativeGuards
 from tracegrad.native_rows import C_CONTIGUOUS, TENSOR_SLOTS, NoProgram, NotNative, offsets_of
 from tracegrad.replay_code import needs_arguments, write_finish
 from tracegrad.results import ArrayAt, GivenAt, TensorAt, TupleOf
-from tracegrad.route_calls import NO_ATTRS, TRACED, RouteCall, RouteNode
+from tracegrad.route_calls import NO_ATTRS, NOTHING, TRACED, RouteCall, RouteNode
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -206,11 +206,11 @@ class _Writer:
         """Give what was made its history: what Route.attach makes of it."""
         route, inputs, k = trace.route, trace.path.inputs, self.program.constant
         assert route is not None
-        spent, edges = route.spent(route.freed), [self.edges[i] for i in inputs]
+        edges = [self.edges[i] for i in inputs]
         of_call = self._packed(edges)
         call = self._new(
-            RouteCall, route=k(route), edges=of_call, saved=self._packed(saved), freed=k(route.freed), watched=k(()),
-            inputs=self.none if spent else self._packed([self.values[i] for i in inputs]))
+            RouteCall, route=k(route), edges=of_call, saved=self._packed(saved), freed=k(route.freed),
+            watched=k(NOTHING), inputs=self._packed([self.values[i] for i in inputs]) if route.keeps else self.none)
         for output, tensor in zip(route.graph.outputs, live):
             sources = route.sources(output)
             led = [edge if i in sources else self.none for i, edge in enumerate(edges)]
@@ -220,7 +220,7 @@ class _Writer:
             node = self._new(
                 RouteNode, op=k(TRACED), attrs=k(NO_ATTRS), edges=of_call if led == edges else self._packed(led),
                 operands=self.none, result=self.none, sequence=sequence, hooks=self.none, retained=self.none, call=call,
-                output=k(output), _pulled=k(()))
+                output=k(output), _stops=k(()), _pulled=k(()), _settled=k(NOTHING))
             for slot, value in (("requires_grad", k(True)), ("grad_fn", node)):
                 self.program.test("put", tensor, TENSOR_SLOTS[slot], value)
 
@@ -299,7 +299,7 @@ class _End:
 def _is_plain(trace: Trace) -> bool:
     """Does a call make nothing but Tensors around what the run gave, and leave nothing else behind?"""
     plain = all(isinstance(made, Made) and made.is_plain for made in trace.makes)
-    return plain and _is_native(trace.rebuild) and not (trace.slot_effects or trace.callbacks)
+    return plain and _is_native(trace.rebuild) and not (trace.slot_effects or trace.callbacks or trace.calls)
 
 
 def _is_native(rebuild: Any) -> bool:

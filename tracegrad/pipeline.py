@@ -6,8 +6,7 @@ A run that was recorded because a call left a root by an unknown way is added to
 """
 from __future__ import annotations
 
-from ast import literal_eval
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +17,12 @@ from codegen.ir.types import type_of
 from tracegrad.aborts import Abort, Aborted, Declined
 from tracegrad.all_sizes import sized_source, with_plain_attrs, with_symbols
 from tracegrad.callbacks import Callback, Recipes
+from tracegrad.called import State, call_again, state_of
 from tracegrad.compiling import Compiling
 from tracegrad.deferred_runs import DeferredRun
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.grafting import Grafted, NewPath, grafted
+from tracegrad.lifted import LiftedNumber, argument_of
 from tracegrad.made import Made
 from tracegrad.made_tensors import MadeTensors, in_memory_order, shared_storage
 from tracegrad.purity.effects import Effect
@@ -29,8 +30,9 @@ from tracegrad.purity.read_set import ReadSet
 from tracegrad.recorded import Input, Recording
 from tracegrad.recorder import Recorder
 from tracegrad.replay import GradEffect, SlotEffect, Trace
-from tracegrad.results import Leaves, Rebuild, UnknownResult, recipe
-from tracegrad.routes import Route, with_outputs
+from tracegrad.results import Leaves, Read, Rebuild, UnknownResult, given_at, recipe
+from tracegrad.route_graphs import with_outputs
+from tracegrad.routes import Route
 from tracegrad.runs import Run
 from tracegrad.segments import KnownPath, Path
 from tracegrad.spans import begin, end
@@ -85,6 +87,7 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         slot_effects = tuple(_slot_effect(run, reads, effect, made, held) for effect in run.replaced)
         callbacks = tuple(_callbacks(run, reads, made))
         grad_effects = tuple(_grad_effects(recorder, place_of_leaf, made))
+        history, states = _calls(run, reads, made, held)
         shared = shared_storage(recorder, made.tensors, {id(leaves[e.leaf]._grad) for e in grad_effects})
         if shared is None:
             break
@@ -102,17 +105,17 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
     recording, symbols = _recording(run, name, [*recorder.written.values(), *made.tensors], makes)
     graph, route = recording.graph, None
     if live:
-        history = _history([made.tensors[k] for k in live], recorder.nodes())
         if not recorder.hooked().isdisjoint(history):
             raise Declined(Abort.HOOK, "a result is differentiated through it")
-        if (function := recorder.custom(history)) is not None:
-            raise Declined(Abort.HISTORY, f"its gradient is that of {function}.backward, which has not run yet")
         if not recording.lost.isdisjoint(history):
             raise Declined(Abort.HISTORY, "it is differentiated by a tensor the run made or had updated")
+        calls = [call_again(call, states[id(call.node)], symbols) for call in recording.calls
+                 if id(call.node) in states]
         outputs = [graph.outputs[len(written) + k] for k in live]
         carries = (*(entry.carries for entry in recorder.inputs), *[False] * (len(graph.inputs) - len(sources)))
         route = Route(with_outputs(graph, outputs), carries, replace(compiling, fast_math=False), recording.freed,
-                      recording.regions, None if symbols is None else symbols.numbers)
+                      recording.regions, None if symbols is None else symbols.numbers,
+                      tuple(sorted(calls, key=lambda call: call.first)))
         graph = with_outputs(graph, (*graph.outputs, *route.saved))
     orders = {len(written) + k: m.order for k, m in enumerate(makes) if m.order is not None}
     graph = in_memory_order(graph, orders) if orders else graph
@@ -131,7 +134,8 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
         joined.root.one_size = run.symbols.why
     if symbols is None and run.departure is not None:
         run.departure.segment.growth.for_one_size = True
-    deferred.replay(joined.root, made.tensors, recorder)
+    if not states:                          # their nodes are those of the run
+        deferred.replay(joined.root, made.tensors, recorder)
     return joined
 
 
@@ -153,8 +157,7 @@ def _source(entry: Input, place_of_leaf: dict[int, int], texts: tuple[str, ...])
     if entry.frozen is not None:
         return Source("a constant", array=entry.frozen)
     if entry.number is not None:
-        argument = entry.number.partition("[")[2].removesuffix("]")
-        return Source(entry.number, number=literal_eval(argument), dtype=entry.tensor.dtype)
+        return Source(entry.number, number=argument_of(entry.number), dtype=entry.tensor.dtype)
     owner = entry.tensor if entry.grad_of is None else entry.grad_of
     leaf = place_of_leaf.get(id(owner))
     if leaf is None:
@@ -181,6 +184,26 @@ def _history(tensors: list[Tensor], inside: set[int]) -> set[int]:
             seen.add(id(node))
             todo += (edge for edge in node.edges if edge is not None)
     return seen
+
+
+def _calls(run: Run, reads: ReadSet, made: MadeTensors, held: set[int]) -> tuple[set[int], dict[int, State]]:
+    """The history of what the run made, and by node what calls of custom functions in it have left for backward."""
+    states: dict[int, State] = {}
+    routes, symbols = run.recorder.routes(), run.symbols
+
+    def lifted(value: Any, place: Any, source: Callable[[Any], Read | None]) -> Rebuild | None:
+        return given_at(routes[id(value.tensor)]) if type(value) is LiftedNumber else None
+    leaves_as: Leaves = lifted if symbols is None else symbols.returned(reads.tensors, lifted)
+
+    def again(value: Any) -> Rebuild:
+        return recipe(value, made.place, reads.source, held, leaves_as)
+    while True:
+        history = _history(made.tensors, run.recorder.nodes())
+        new = [node for node in run.recorder.called() if id(node) in history and id(node) not in states]
+        if not new:
+            return history, states
+        for node in new:                    # which may be tensors with a history
+            states[id(node)] = state_of(node, run.left.get(id(node), {}), run.known, again)
 
 
 def _recipe(run: Run, value: Any, reads: ReadSet, made: MadeTensors, held: set[int],

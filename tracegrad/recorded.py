@@ -87,10 +87,36 @@ class Input:
 
 
 @struct
+class CallValues:
+    """The values of a graph that a call of a custom function is about. None stands for what is not differentiated.
+
+    `saved`: what it saved, each with whether it is differentiated through; if a backward has used that up, None.
+    """
+
+    arguments: tuple[int | None, ...]
+    outputs: tuple[int | None, ...]
+    saved: tuple[tuple[int, bool] | None, ...] | None
+
+    @property
+    def ways(self) -> set[int]:
+        """Values where gradients of its arguments go, or of what it saved."""
+        return {v for v in self.arguments if v is not None} | {s[0] for s in self.saved or () if s is not None and s[1]}
+
+
+@struct
+class RecordedCall:
+    """A call of a custom function, by the node that eager autograd has of it; `values`: None if they are not known."""
+
+    node: Any
+    values: CallValues | None
+
+
+@struct
 class Recording:
     """A run as a graph, and what Python read of its values on the way. `freed`: values whose history a backward of the
     run has freed; `lost`: by id, operations of eager autograd that lead to a tensor where the graph does not, since the
-    run made it or had overwritten it; `regions`: what derivatives compute again.
+    run made it or had overwritten it; `regions`: what derivatives compute again; `calls`: those of custom functions
+    whose results something may be differentiated through yet.
     """
 
     graph: Graph
@@ -98,3 +124,4 @@ class Recording:
     freed: frozenset[int]
     lost: frozenset[int]
     regions: tuple[Region, ...] = ()
+    calls: tuple[RecordedCall, ...] = ()

@@ -1,11 +1,12 @@
 """A recorded run as a Graph: its operations in order, `detach` where eager autograd stopped, and what Python read."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from codegen.ir.builder import Builder
-from tracegrad.recomputation import Region
-from tracegrad.recorded import Key, Read, Recording
+from tracegrad.recomputation import Region, inside
+from tracegrad.recorded import CallValues, Key, Read, RecordedCall, Recording
 
 if TYPE_CHECKING:
     from tracegrad.recorder import Recorder
@@ -25,6 +26,7 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
     lost: set[int] = set()
     seen: set[int] = set()
     ended: set[int] = set()                             # values whose history leads nowhere: see levels
+    called: dict[int, tuple[Any, dict[int, int]]] = {}  # calls of custom functions, each with its outputs
     values: dict[Key, int] = {}
     carrying: set[int] = set()
     for k, entry in enumerate(recorder.inputs):
@@ -68,8 +70,10 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
             if node.freed:
                 freed.add(result)
             ways = [a for edge, a in zip(node.edges, args) if edge is not None]
-            if recorded.op == "detach":         # an output of a custom function, whose backward no graph has
-                lost.add(id(node))
+            if recorded.op == "detach":         # an output of a custom function: its gradient goes to that
+                call, position = node.output_of
+                called.setdefault(id(call), (call, {}))[1][position] = result
+                carrying.add(result)
             elif result not in carrying and ended.issuperset(ways):
                 ended.add(result)
             elif id(node) not in seen and any(a not in carrying and a not in ended for a in ways):
@@ -85,4 +89,22 @@ def recording_of(recorder: Recorder, name: str, outputs: list[Tensor], sizes: Sy
     regions = tuple(Region(frozenset(values["op", k] for k in range(first, last)),
                            frozenset(map(value, results)))
                     for first, last, results in recorder.checkpointed)
-    return Recording(b.ending(found), tuple(reads), frozenset(freed), frozenset(lost), regions)
+    calls = tuple(_call(recorder, *of_call, value, inside(regions)) for of_call in called.values())
+    lost |= {id(call.node) for call in calls if call.values is not None and not carrying.issuperset(call.values.ways)}
+    return Recording(b.ending(found), tuple(reads), frozenset(freed), frozenset(lost), regions, calls)
+
+
+def _call(recorder: Recorder, node: Any, outputs: dict[int, int], value: Callable[[Key], int],
+          again: frozenset[int]) -> RecordedCall:
+    """A call of a custom function. Its values are not known if it keeps something else for backward, or is one of what
+    is checkpointed: what derivatives compute `again`.
+    """
+    keys, saves = node.call.keys, node.saves()
+    known = all(s is None or recorder.knows(s[0]) for s in saves or ())
+    if not known or len(keys) != len(node.edges) or not again.isdisjoint(outputs.values()):
+        return RecordedCall(node, None)
+    arguments = tuple(None if edge is None else value(key) for edge, key in zip(node.edges, keys))
+    saved = None if saves is None else tuple(
+        None if s is None else (outputs[s[1]], True) if type(s[1]) is int and s[1] in outputs
+        else (value(recorder.key_of(s[0])), s[1] is not None) for s in saves)
+    return RecordedCall(node, CallValues(arguments, tuple(outputs.get(k) for k in range(len(node.outputs))), saved))

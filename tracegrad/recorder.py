@@ -277,6 +277,10 @@ class Recorder:
         entry = self._keys.get(id(tensor))
         return entry is not None and entry[0]() is tensor
 
+    def key_of(self, saved: Saved) -> Key:
+        """The value that was saved, which the run `knows`."""
+        return self._keys[id(saved)][1]
+
     def made(self, tensor: Tensor) -> bool:
         """Did the run make `tensor`?"""
         return self.knows(tensor) and id(tensor) not in self._entered
@@ -299,6 +303,10 @@ class Recorder:
                 return k
         raise ValueError("not an input")
 
+    def routes(self) -> dict[int, str]:
+        """Of lifted arguments, by the ids of the Tensors that they are in the run."""
+        return {id(entry.tensor): entry.number for entry in self.inputs if entry.number is not None}
+
     def hooked(self) -> set[int]:
         """The ids of the operations whose results have hooks or keep grads, and that may be differentiated yet."""
         nodes = (recorded.living() for recorded in self.ops)
@@ -307,11 +315,11 @@ class Recorder:
     def nodes(self) -> set[int]:
         """The ids of the operations of eager autograd that the run made."""
         found = {id(node) for recorded in self.ops if (node := recorded.living()) is not None}
-        return found | {id(node) for r in self._functions if (node := r()) is not None}
+        return found | set(map(id, self.called()))
 
-    def custom(self, history: set[int]) -> str | None:
-        """The name of a custom function that is among these operations, if there is one."""
-        return next((node.op for r in self._functions if (node := r()) is not None and id(node) in history), None)
+    def called(self) -> list[Any]:
+        """The calls of custom functions whose results something may be differentiated through yet, as nodes."""
+        return [node for r in self._functions if (node := r()) is not None]
 
     def graph(self, name: str, outputs: list[Tensor]) -> Graph:
         """The run as a Graph whose outputs are the values these Tensors stand for now."""

@@ -23,7 +23,9 @@ from codegen.ir.structs import struct
 from tracegrad.all_sizes import AllSizes
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
+from tracegrad.called import CallAgain
 from tracegrad.entry import GradExpected, Source, own_memory
+from tracegrad.function_nodes import FunctionNode
 from tracegrad.guards import Guards, Slot
 from tracegrad.lifted import may_be_lifted
 from tracegrad.made import Made, MadeView, storage
@@ -82,17 +84,27 @@ class Trace:
         """The whole path."""
         return self.path.graph
 
-    def attach(self, kept: Kept, saved: Sequence[np.ndarray], live: Sequence[Tensor]) -> None:
-        """Give the tensors that derivatives lead through their history."""
+    @property
+    def calls(self) -> tuple[CallAgain, ...]:
+        """Custom functions whose backward derivatives lead through."""
+        return () if self.route is None else self.route.calls
+
+    def attach(self, kept: Kept, saved: Sequence[np.ndarray], live: Sequence[Tensor]) -> list[FunctionNode]:
+        """Give the tensors that derivatives lead through their history: see Route.attach."""
         assert self.route is not None
-        self.route.attach(self._of_path(kept), saved, live)
+        return self.route.attach(self._of_path(kept), saved, live)
+
+    def give(self, nodes: Sequence[FunctionNode], tensors: Sequence[Tensor], args: tuple, kwargs: dict) -> None:
+        """Give custom functions what they left for backward."""
+        for call, node in zip(self.calls, nodes, strict=True):
+            call.give(node, tensors, args, kwargs)
 
     def _of_path(self, kept: Kept) -> Kept:
         """What was kept of the root's inputs, for those of the path."""
         edges, values = kept
         inputs = self.path.inputs
         assert self.route is not None
-        if values is None or self.route.spent(self.route.freed):
+        if values is None or not self.route.keeps:
             return tuple(edges[k] for k in inputs), None
         return tuple(edges[k] for k in inputs), tuple(values[k] for k in inputs)
 
@@ -139,7 +151,7 @@ class Root:
         routes = [(t.path, t.route) for t in self.traces if t.route is not None]
         carrying = {path.inputs[k] for path, route in routes for k, c in enumerate(route.carries) if c}
         self.carries = tuple(k in carrying for k in range(len(self.sources))) if routes else ()
-        self.keeps = any(not route.spent(route.freed) for _, route in routes)
+        self.keeps = any(route.keeps for _, route in routes)
         self._numbers = tuple(s for s in self.sources if s.number is not None)
         more = self._numbers or self.grads_expected or self.written
         self.match = self._match if more else self.guards.check

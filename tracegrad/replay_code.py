@@ -114,7 +114,8 @@ def _write_keep(code: _Code, root: Root, tensors: list[str | None], arrays: list
 def needs_arguments(trace: Trace) -> bool:
     """Does what comes after the native call look at the arguments?"""
     recipes = (trace.rebuild, *(effect.rebuild for effect in trace.slot_effects))
-    return bool(trace.slot_effects or trace.callbacks) or not all(type(recipe) is TensorAt for recipe in recipes)
+    return bool(trace.slot_effects or trace.callbacks or trace.calls) or not all(
+        type(recipe) is TensorAt for recipe in recipes)
 
 
 def _first_at_end(root: Root, end: int, ends: list[Callable[..., Any]], *given: Any) -> Any:
@@ -136,8 +137,10 @@ def write_finish(trace: Trace, places: tuple[int, ...]) -> Callable[..., Any]:
     if trace.route is not None:
         live = "".join(f"{t}, " for t, m in zip(made, trace.made) if m.has_history)
         saved = "".join(f"arrays[{place}], " for place in places[len(made):])
-        code.line(f"{code.constant(trace.attach)}(kept, ({saved}), ({live}))")
+        code.line(f"calls = {code.constant(trace.attach)}(kept, ({saved}), ({live}))")
     _write_tensors(code, trace, tensors, iter(made))
+    if trace.calls:
+        code.line(f"{code.constant(trace.give)}(calls, tensors, args, kwargs)")
     for g in trace.grad_effects:
         code.line(f"{tensors[g.leaf]}._grad = {None if g.tensor is None else tensors[g.tensor]}")
     code.line(f"result = {_rebuilt(code, trace.rebuild, tensors)}")     # all of it before slots change what it finds
@@ -161,7 +164,7 @@ def _write_tensors(code: _Code, trace: Trace, tensors: list[str], made: Iterator
                 tensors.append(f"view{k}")
                 code.line(f"view{k} = {code.constant(entry.tensor)}({tensors[entry.parent]})")
     recipes = (trace.rebuild, *(effect.rebuild for effect in trace.slot_effects))
-    if trace.callbacks or not all(type(recipe) is TensorAt for recipe in recipes):
+    if trace.callbacks or trace.calls or not all(type(recipe) is TensorAt for recipe in recipes):
         code.line(f"tensors = [{', '.join(tensors)}]")
 
 

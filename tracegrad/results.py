@@ -15,6 +15,7 @@ import numpy as np
 from codegen.ir.structs import struct
 from tracegrad import pytrees
 from tracegrad.devices import Device
+from tracegrad.lifted import argument_of
 from tracegrad.purity.declared_pure import c_base, is_numpy_value
 from tracegrad.returned import ReturnedNumber
 from tracegrad.tensors import Tensor
@@ -70,6 +71,11 @@ class GivenAt:
         for key in keys:
             found = found[key]
         return found
+
+
+def given_at(route: str) -> GivenAt:
+    """The recipe of an argument that the caller gave."""
+    return GivenAt((argument_of(route),))
 
 
 @struct

@@ -1,22 +1,23 @@
-"""What stays of one call of a route, for its backward: what it was given, and a node for each of its results.
+"""What a call of a route leaves for backward: its inputs, saved values, and a node for each value that ways begin at.
 
-    y = f(x)        y.grad_fn = RouteNode(call, output of the route)        call: the inputs, the saved values
-    y.backward()    the cotangent of y goes through the route's derivative to where the inputs came from
+    y, z = f(x)         RouteCall(x, saved)  ── RouteNode y ── x,      RouteNode z ── x
 
-See routes for what is differentiated; here is what of it has been used up, and what others watch.
+The nodes at the `stops` of a route lead to each other, and to the custom functions that were called between them.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codegen.ir.graph import Graph
 from tracegrad import dtypes
-from tracegrad.dispatch import GRAD, Node
+from tracegrad.dispatch import GRAD, Node, next_sequence
+from tracegrad.function_nodes import FunctionNode
 from tracegrad.source_lines import at_user_line
-from tracegrad.tensors import Saved, Tensor
+from tracegrad.tensors import GONE, Saved, Tensor
 
 if TYPE_CHECKING:
     from tracegrad.routes import Route
@@ -28,7 +29,8 @@ Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None
 class RouteCall:
     """One call of a route, as its backward needs it.
 
-    `freed`: values whose history has been used up. `watched`: the nodes whose cotangents somebody wants to know.
+    `freed`: values whose history has been used up. `watched`, by value: the nodes whose cotangents somebody wants to
+    know, and those at the `stops` of the route.
     """
 
     __slots__ = ("route", "edges", "inputs", "saved", "freed", "watched")
@@ -36,8 +38,49 @@ class RouteCall:
     def __init__(self, route: Route, edges: tuple[Node | Tensor | None, ...], inputs: tuple[Any, ...] | None,
                  saved: tuple[np.ndarray, ...] | None):
         self.route, self.edges, self.inputs, self.saved, self.freed = route, edges, inputs, saved, route.freed
-        self.watched: tuple[RouteNode, ...] = ()
+        self.watched: Mapping[int, Node] = NOTHING
 
+    def begin(self) -> list[FunctionNode]:
+        """Call custom functions again: their nodes, and those at stops, each after what it leads to."""
+        route, nodes, functions = self.route, dict[int, Node](), list[FunctionNode]()
+        self.watched = nodes
+        calls = {call.first: call for call in route.calls}
+        for v in route.stops:
+            if v in calls:
+                functions.append(calls[v].begin(self, nodes))
+            elif v not in nodes:
+                nodes[v] = RouteNode(self, v)
+        return functions
+
+    def led(self, sources: tuple[int, ...]) -> tuple[Node | Tensor | None, ...]:
+        """Where gradients of the inputs go, for those of `sources`."""
+        edges: list[Node | Tensor | None] = [None] * len(self.edges)
+        for k in sources:
+            edges[k] = self.edges[k]
+        return tuple(edges)
+
+    def place(self, value: float) -> float:
+        """Where a node stands in time: those of one call one after another, and what comes later in the run later."""
+        first = next(iter(self.watched.values()), None)
+        sequence = next_sequence() if first is None else int(first.sequence)
+        return sequence + value / (len(self.route.graph.inputs) + len(self.route.graph.nodes))
+
+    def way(self, value: int) -> Node | Tensor | None:
+        """Where the gradient of a value goes."""
+        if value < len(self.edges):
+            return self.edges[value]
+        return self.watched.get(value) or RouteNode(self, value)
+
+    def kept(self, value: int) -> Saved:
+        """What a value is."""
+        assert self.inputs is not None and self.saved is not None
+        if value >= len(self.inputs):
+            return Saved(self.saved[self.route.saved.index(value)], GONE)
+        kept = self.inputs[value]
+        return kept if isinstance(kept, Saved) else kept.save()
+
+
+NOTHING: Mapping[int, Node] = MappingProxyType({})
 
 TRACED, NO_ATTRS = "traced", dict[str, Any]()
 """The op and the attrs of what a route made."""
@@ -49,53 +92,48 @@ class RouteNode(Node):
     After the edges to these come those to the watched nodes of the call, as far as its paths end there.
     """
 
-    __slots__ = ("call", "output", "_pulled")
+    __slots__ = ("call", "output", "_stops", "_pulled", "_settled")
 
     def __init__(self, call: RouteCall, output: int):
-        edges: list[Node | Tensor | None] = [None] * len(call.edges)
-        for k in call.route.sources(output):
-            edges[k] = call.edges[k]
-        super().__init__(TRACED, NO_ATTRS, tuple(edges), None, None)
+        super().__init__(TRACED, NO_ATTRS, call.led(call.route.sources(output)), None, None)
         self.call, self.output = call, output
+        self._stops: tuple[int, ...] = ()           # the values where its paths end
         self._pulled: tuple[int, ...] = ()
+        self._settled = NOTHING
+        self.settle()
 
     def watch(self) -> None:
         """See Node.watch."""
-        if all(node is not self for node in self.call.watched):
-            self.call.watched = (*self.call.watched, self)
+        watched = self.call.watched
+        if self.output not in watched:
+            self.call.watched = {**watched, self.output: self}
 
     def settle(self) -> None:
-        """See Node.settle. The nodes of a call come one after another; what comes later in the run is later here."""
+        """See Node.settle."""
         call, route = self.call, self.call.route
-        if not call.watched:
-            return
-        first = int(call.watched[0].sequence)
-        self.sequence = first + self.output / (len(route.graph.inputs) + len(route.graph.nodes))
-        below = [node for node in call.watched if node.output < self.output]
-        stops = tuple(node.output for node in below)
-        reached = route.followed(self.output, stops)
-        sources = route.sources(self.output, stops)
-        self.edges = (*(e if k in sources else None for k, e in enumerate(call.edges)),
-                      *(node if node.output in reached else None for node in below))
-
-    @property
-    def _stops(self) -> tuple[int, ...]:
-        """The values where its paths end."""
-        return tuple(e.output for e in self.edges[len(self.call.edges):] if isinstance(e, RouteNode))
+        if self._settled is call.watched or not call.watched:
+            return                              # what comes to the nodes of a call begun stands later than this one
+        self._settled = call.watched
+        self.sequence = call.place(self.output)
+        below = tuple([v for v in call.watched if v < self.output])
+        reached = route.followed(self.output, below)
+        self._stops = tuple([v for v in below if v in reached])
+        self.edges = (*call.led(route.sources(self.output, below)), *map(call.watched.__getitem__, self._stops))
 
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """See Node.pull."""
         call, route = self.call, self.call.route
-        wanted = {e.output if isinstance(e, RouteNode) and k >= len(call.edges) else k: e
-                  for k, e in enumerate(self.edges) if e is not None and (needed is None or id(e) in needed)}
+        wanted = {v: e for v, e in zip((*range(len(call.edges)), *self._stops), self.edges)
+                  if e is not None and (needed is None or id(e) in needed)}
         if not wanted:
             return
         self._pulled, stops = tuple(wanted), self._stops
-        if call.inputs is None or call.freed & route.saving(self.output, self._pulled, stops):
+        saving = route.saving(self.output, self._pulled, stops)
+        if call.freed & saving or call.inputs is None and (saving or not route.calls):
             raise RuntimeError(at_user_line(
                 "traced: backward through a graph that was freed: pass retain_graph=True to the first backward"))
         gradients = route.derivative(self.output, stops)(*self._operands(g))
-        for value, gradient in zip((*route._wrt, *stops), gradients, strict=True):
+        for value, gradient in zip((*route.sources(self.output, stops), *stops), gradients, strict=True):
             if value in wanted:
                 yield id(wanted[value]), gradient
 
@@ -105,7 +143,8 @@ class RouteNode(Node):
 
     def _operands(self, g: Tensor) -> list[Tensor]:
         call = self.call
-        assert call.inputs is not None
+        if call.inputs is None:                 # nothing of them is read
+            return call.route.unread(self.output, g)
         inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
         return [*inputs, g, *(self._saved(k) for k in call.route.saved_before(self.output))]
 
@@ -133,8 +172,7 @@ class RouteNode(Node):
         if not GRAD.enabled or array.dtype not in dtypes.INEXACT:
             return Tensor(array)
         output = call.route.saved[k]
-        return Tensor(array, True, next((node for node in call.watched if node.output == output), None)
-                      or RouteNode(call, output))
+        return Tensor(array, True, call.watched.get(output) or RouteNode(call, output))
 
 
 def kept_tensor(operand: Tensor | np.ndarray) -> Saved | Tensor:

@@ -14,105 +14,45 @@
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codegen import CannotLower, CompileError, Executable
-from codegen.ir.builder import Builder, Value
 from codegen.ir.dims import evaluate
-from codegen.ir.graph import Attr, Graph
-from codegen.ir.types import INEXACT, TensorType
+from codegen.ir.graph import Graph
+from codegen.ir.types import DTYPES, INEXACT, TensorType
 from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
-from tracegrad.derivatives import VJPS
 from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.function_nodes import FunctionNode
 from tracegrad.recomputation import Region, bytes_at, choose_saved, late, saved_within
 from tracegrad.recorder import ACTIVE
 from tracegrad.route_calls import Kept, RouteCall, RouteNode, kept_tensor, way_of
+from tracegrad.route_graphs import Ways, cut, meetings, saves, with_outputs
 from tracegrad.tensors import Tensor
 
-
-def with_outputs(graph: Graph, outputs: Sequence[int]) -> Graph:
-    """The same graph, returning other values."""
-    return Graph(graph.name, graph.inputs, graph.nodes, tuple(outputs))
-
-
-def cut(graph: Graph, values: Sequence[int]) -> Graph:
-    """The graph with `values` made inputs, after its own; nodes that only made them are dropped.
-
-        %2 = matmul %0, %1                           graph(%0, %1, %2) {
-        %3 = tanh %2            cut at %2   ->         %3 = tanh %2
-        return %3                                      return %3
-    """
-    k, needed = len(graph.inputs), set(graph.outputs)
-    cuts = set(values)
-    for j in reversed(range(len(graph.nodes))):
-        if k + j in needed and k + j not in cuts:
-            needed.update(graph.nodes[j].args)
-    b = Builder(graph.name)
-    made: dict[int, Value] = {i: b.input(type) for i, type in enumerate(graph.inputs)}
-    for v in values:
-        made[v] = b.input(graph.type_of(v))
-    for j, node in enumerate(graph.nodes):
-        if k + j in needed and k + j not in cuts:
-            b.line = node.line
-            made[k + j] = b.emit(node.op, *(made[a] for a in node.args), **dict(node.attrs))
-    b.line = None
-    return b.graph([made[v] for v in graph.outputs])
-
-
-class Ways:
-    """The ways on which derivatives of some values of a graph, the `ends`, lead back to inputs, `wrt`.
-
-    Of a run that went backward most of the graph is not on them: nothing is asked of it.
-    """
-
-    def __init__(self, graph: Graph, wrt: Iterable[int], ends: Iterable[int]):
-        self._graph, self._wrt = graph, tuple(wrt)
-        wanted, found = set(ends), []
-        k = len(graph.inputs)
-        for j in reversed(range(len(graph.nodes))):
-            if k + j in wanted and (node := graph.nodes[j]).type.dtype in INEXACT:
-                args = [a for a, rule in zip(node.args, rules_of(node)) if rule is not None]
-                found.append((k + j, args))
-                wanted.update(args)
-        self.values: set[int] = wanted
-        self.steps: list[tuple[int, list[int]]] = found[::-1]
-        """The values that can be differentiated, each with the operands that a derivative leads to."""
-
-    def depending_on(self, inputs: Iterable[int]) -> set[int]:
-        """The values on them that depend on `inputs` by a path that can be differentiated; and `inputs`."""
-        found = set(inputs)
-        for v, args in self.steps:
-            if not found.isdisjoint(args):
-                found.add(v)
-        return found
-
-    @cached_property
-    def carrying(self) -> set[int]:
-        """Those that depend on an input that derivatives are taken for."""
-        return self.depending_on(self._wrt)
-
-    @cached_property
-    def saving(self) -> frozenset[int]:
-        """Those of them whose operations save something for backward."""
-        return frozenset(v for v in self.carrying if saves(self._graph, v, self.carrying))
+if TYPE_CHECKING:
+    from tracegrad.called import CallAgain
 
 
 class Route:
     """`graph` as a function of Tensors. `carries`: which inputs derivatives are taken for.
 
     `freed`: values whose history was used up while the graph was recorded; `regions`: what derivatives compute again;
-    `numbers`: those of its symbols for which it is decided what is saved.
+    `numbers`: those of its symbols for which it is decided what is saved;
+    `calls`: those of custom functions, whose results come from nowhere in the graph.
     """
 
     def __init__(self, graph: Graph, carries: tuple[bool, ...], compiling: Compiling,
                  freed: frozenset[int] = frozenset(), regions: tuple[Region, ...] = (),
-                 numbers: Mapping[str, int] | None = None):
+                 numbers: Mapping[str, int] | None = None, calls: tuple[CallAgain, ...] = ()):
         self.graph, self.carries, self.compiling, self.freed, self.regions = graph, carries, compiling, freed, regions
+        self.calls = calls
+        self._called = frozenset(v for call in calls for v in call.values.outputs if v is not None)
         self._wrt = tuple(k for k, c in enumerate(carries) if c)
         self._whole: Route | None = None
         self._numbers: Mapping[str, int] = numbers or {}
@@ -126,28 +66,47 @@ class Route:
     def at(self, numbers: Mapping[str, int]) -> Route:
         """The route that this one, whose graph has symbols, is at these numbers: what is known of one is, of the other.
         """
-        self.saved, self._ways.saving           # noqa: B018 - found out once
-        route = copy(self)
-        route._whole, route._numbers, route._executables, route._derivatives = self._whole or self, numbers, {}, {}
+        self.saved, self._ways.saving            # noqa: B018 - found out once
+        route, whole = copy(self), self._whole or self
+        route.calls = tuple([call.at(numbers) for call in whole.calls])
+        route._whole, route._numbers, route._executables, route._derivatives = whole, numbers, {}, {}
         return route
 
     @cached_property
     def saved(self) -> tuple[int, ...]:
         """The values kept for backward, by id in the graph."""
         budget = self.compiling.memory_budget
-        return self.worth_saving if budget is None else saved_within(self.graph, self.worth_saving, budget,
-                                                                     self._numbers)
+        if budget is None or self.calls:            # what was called cannot be computed again
+            return self.worth_saving
+        return saved_within(self.graph, self.worth_saving, budget, self._numbers)
 
     @cached_property
     def worth_saving(self) -> tuple[int, ...]:
         """Those that would be kept if there was room for all."""
-        if self.spent(self.freed):
+        if not self.keeps:
             return ()
-        found: set[int] = set()
-        for output in set(self.graph.outputs):
-            if self.graph.type_of(output).dtype in INEXACT:
-                found.update(choose_saved(self.graph, self._backward(output), 1, self.regions))
+        found = {v for call in self.calls for v in call.kept if v >= len(self.graph.inputs)}
+        regions = (*self.regions, Region(frozenset(), self._called))            # what was called is not done again
+        for value in self._begins:
+            if self.graph.type_of(value).dtype in INEXACT:
+                found.update(choose_saved(self.graph, self._backward(value, self.below(value)), 1, regions))
         return tuple(sorted(found))
+
+    @cached_property
+    def stops(self) -> tuple[int, ...]:
+        """The values where ways end, and others begin, in every call: see meetings."""
+        return meetings(self.graph, [call.values for call in self.calls], self._ways.carrying)
+
+    @cached_property
+    def _begins(self) -> frozenset[int]:
+        """The values that ways begin at which derivatives lead."""
+        return frozenset((*self.graph.outputs, *self.stops)) - self._called
+
+    def below(self, value: int) -> tuple[int, ...]:
+        """Those of `stops` at which ways from this value end."""
+        earlier = tuple([v for v in self.stops if v < value])
+        reached = self.followed(value, earlier)
+        return tuple([v for v in earlier if v in reached])
 
     @property
     def saved_bytes(self) -> int:
@@ -189,15 +148,21 @@ class Route:
     def keep(self, operands: Sequence[Tensor]) -> Kept:
         """The inputs of a call about to run, for its backward."""
         edges = tuple(way_of(t) if c else None for t, c in zip(operands, self.carries))
-        return edges, None if self.spent(self.freed) else tuple(map(kept_tensor, operands))
+        return edges, tuple(map(kept_tensor, operands)) if self.keeps else None
 
-    def attach(self, kept: Kept, saved: Sequence[np.ndarray], results: Sequence[Tensor]) -> None:
-        """Give the `results` of a call that derivatives lead through their history."""
+    def attach(self, kept: Kept, saved: Sequence[np.ndarray], results: Sequence[Tensor]) -> list[FunctionNode]:
+        """Give the `results` of a call that derivatives lead through their history. Custom functions are called again
+        in it: what they left for backward is to be put there.
+        """
         call = RouteCall(self, *kept, tuple(saved))
+        functions = call.begin() if self.calls else []
+        if functions and self.spent(self.freed):
+            call.inputs = call.saved = None
         for output, t in zip(self.graph.outputs, results):
-            node = RouteNode(call, output)
+            node = call.watched.get(output) or RouteNode(call, output)
             if any(e is not None for e in node.edges):
                 t.requires_grad, t.grad_fn = True, node
+        return functions
 
     def sources(self, output: int, stops: tuple[int, ...] = ()) -> tuple[int, ...]:
         """The inputs that a derivative of this value leads to, on ways that end at `stops`."""
@@ -219,14 +184,28 @@ class Route:
             found = self._saving[output, inputs, stops] = on_the_way & ways.saving
         return found
 
+    @property
+    def keeps(self) -> bool:
+        """Does a call keep its inputs, and the values `saved`? Custom functions may have saved them."""
+        return bool(self.calls) or not self.spent(self.freed)
+
     def spent(self, freed: frozenset[int]) -> bool:
-        """Is there, after these were freed, no output that a backward can lead from to any input?"""
+        """Is there, after these were freed, no output that a backward can lead from to any input?
+
+        If functions are called, ways on which nothing is saved do not count: they are gone without what was kept.
+        """
         found = self._spent.get(freed)
         if found is None:
             found = self._spent[freed] = all(
-                self._is_passed(output, freed) or all(self.saving(output, (k,)) & freed for k in self.sources(output))
-                for output in self.graph.outputs)
+                self._is_passed(value, freed) or all(
+                    saving & freed or self.calls and not saving
+                    for saving in self._saving_from(value, self.below(value)))
+                for value in (self._begins if self.calls else self.graph.outputs))
         return found
+
+    def _saving_from(self, value: int, stops: tuple[int, ...]) -> Iterator[frozenset[int]]:
+        """What is saved on ways from this value, for each that they lead to."""
+        return (self.saving(value, (k,), stops) for k in (*self.sources(value, stops), *stops))
 
     def _is_passed(self, output: int, freed: frozenset[int]) -> bool:
         """Is among the values that all ways back from `output` lead through one that was freed?
@@ -259,23 +238,28 @@ class Route:
 
     @cached_property
     def _ways(self) -> Ways:
-        return Ways(self.graph, self._wrt, self.graph.outputs)
+        given = (v for call in self.calls for v in call.values.arguments if v is not None)
+        return self._ways_of((*self.graph.outputs, *given))
+
+    def _ways_of(self, ends: Sequence[int]) -> Ways:
+        """Ways from these values, to inputs and to what calls gave."""
+        return Ways(self.graph, (*self._wrt, *self._called), ends)
 
     def _ways_from(self, output: int) -> Ways:
         """Ways on which `output` is, which may be a saved value that no output is differentiated by."""
-        return self._ways if output in self._ways.values else Ways(self.graph, self._wrt, (output,))
+        return self._ways if output in self._ways.values else self._ways_of((output,))
 
     def derivative(self, output: int, stops: tuple[int, ...] = ()) -> Route:
         """(inputs, cotangent, saved values) -> gradients, for the output or saved value with this id.
 
-        The gradients are those of the inputs that carry one, and of the values `stops`, from which no path leads on.
+        The gradients are those of its `sources`, and of the values `stops`, from which no path leads on.
         """
         found = self._derivatives.get((output, stops))
         if found is None and self._whole is not None:
             found = self._derivatives[output, stops] = self._whole.derivative(output, stops).at(self._numbers)
         if found is None:
             backward = self._backward(output, stops)
-            earlier = [v for v in self.saved if v < output or output not in self.saved]
+            earlier = [self.saved[k] for k in self.saved_before(output)]
             graph = cut(backward, [v + 1 for v in earlier])
             carries = (*self.carries, True, *(self.graph.type_of(v).dtype in INEXACT for v in earlier))
             found = self._derivatives[output, stops] = Route(graph, carries, self.compiling, numbers=self._numbers)
@@ -283,10 +267,19 @@ class Route:
 
     def saved_before(self, output: int) -> tuple[int, ...]:
         """Positions, among the saved values, of those that the derivative of `output` takes."""
-        return tuple(k for k, v in enumerate(self.saved) if v < output or output not in self.saved)
+        return tuple(k for k, v in enumerate(self.saved)
+                     if v < output or output not in self.saved or self.calls and v == output)
+
+    def unread(self, output: int, g: Tensor) -> list[Tensor]:
+        """What a derivative takes that reads nothing but the cotangent."""
+        types = (*self.graph.inputs, *(self.saved_types[k] for k in self.saved_before(output)))
+        values = [Tensor(np.empty([evaluate(size, self._numbers) for size in type.shape], DTYPES[type.dtype]))
+                  for type in types]
+        return [*values[:len(self.graph.inputs)], g, *values[len(self.graph.inputs):]]
 
     def _backward(self, output: int, stops: tuple[int, ...] = ()) -> Graph:
-        found = differentiate(with_outputs(self.graph, (output,)), (*self._wrt, *stops), stops)
+        wrt = *self.sources(output, stops), *stops
+        found = differentiate(with_outputs(self.graph, (output,)), wrt, stops)
         return late(found, len(self.graph.nodes), [r.moved(1) for r in self.regions]) if self.regions else found
 
     def _executable(self, saving: bool) -> Executable | None:
@@ -313,31 +306,3 @@ class Route:
                      for name, value in node.attrs}
             values.append(dispatch(node.op, *(values[a] for a in node.args), **attrs))
         return tuple(values[v] for v in self.graph.outputs)
-
-
-def saves(graph: Graph, value: int, carried: set[int]) -> bool:
-    """Would eager autograd save an operand or the result of the operation that makes `value`?"""
-    node = graph.node_of(value)
-    if node is None:
-        return False
-    used = values_read(node.op, node.attrs, tuple(map(graph.type_of, node.args)), node.type,
-                       tuple(a in carried for a in node.args))
-    return used[-1] or any(u and not _is_number(graph, a) for u, a in zip(used, node.args))
-
-
-@lru_cache(maxsize=4096)
-def values_read(op: str, attrs: tuple[tuple[str, Attr], ...], types: tuple[TensorType, ...], type: TensorType,
-                wanted: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Which operands, and (last) whether the result, the rules of the wanted operands read the values of."""
-    b = Builder(op)
-    *operands, y, g = [b.input(t) for t in (*types, type, type)]
-    gradients = [rule(g, y, *operands, **dict(attrs)) for w, rule in zip(wanted, VJPS.get(op, ()))
-                 if rule is not None and w]
-    backward = b.graph(gradients)
-    read = {a for n in backward.nodes for a in n.args} | set(backward.outputs)
-    return tuple(x.id in read for x in (*operands, y))
-
-
-def _is_number(graph: Graph, value: int) -> bool:
-    node = graph.node_of(value)
-    return node is not None and node.op == "constant"

@@ -20,6 +20,7 @@ from codegen.ir.structs import struct
 from tracegrad import dtypes
 from tracegrad.aborts import Abort, Aborted
 from tracegrad.callbacks import made_before
+from tracegrad.called import left_by
 from tracegrad.deferred_runs import DeferredRun
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import default_float
@@ -88,6 +89,7 @@ class Run:
     seen: Observation
     codes: frozenset[CodeType]
     seconds: float                          # what running the Python took
+    left: dict[int, dict[str, Any]]         # what calls of custom functions have put on ctx, by node
     front: Front | None = None
     departure: Departure | None = None      # the root it left, and how
     symbols: Symbols | None = None          # what its sizes are, if it was recorded for all sizes
@@ -133,6 +135,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
                                deferred, front, resized=resized, for_all_sizes=False)
                 return again if symbols is not None else replace(again, numbers_read=lifted)
         changes = _undisguised(seen, changes, prediction)
+    left = left_by(recorder, _read if lifted or symbols is not None else None)
     if front is not None:
         _mend(front, changes)
     aborts, reads = list(recorder.aborts), None
@@ -147,7 +150,7 @@ def record(function: Callable[..., Any], args: tuple, kwargs: dict, codes: froze
     return Run(seen.result, seen.error, tuple(dict.fromkeys(aborts)), recorder, reads,
                tuple(e for e in changes if e.kind is Kind.SLOT),
                frozenset(id(entry.object) for entry in prediction.snapshot), lifted, frozenset(disguise.read), seen,
-               codes | frozenset(seen.codes.values()), seconds, front, departure, symbols,
+               codes | frozenset(seen.codes.values()), seconds, left, front, departure, symbols,
                not changes and all(refusal.reason in LEAVES_NO_TRACE for refusal in aborts))
 
 

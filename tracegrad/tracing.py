@@ -12,16 +12,15 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from codegen import TARGETS, SeenSizes
+from codegen import TARGETS
 from tracegrad.aborts import Abort, Aborted, NotCompiled
 from tracegrad.audits import Audit, AuditFailed, audit, quarantine
 from tracegrad.callbacks import made_before
-from tracegrad.compiling import Compiling
+from tracegrad.compiling import Backwards, Compiling
 from tracegrad.deferred_runs import DeferredRun
 from tracegrad.explanation import Explanation, explain
 from tracegrad.fallbacks import report_fallback, warn, warn_of_memory
@@ -61,14 +60,15 @@ class Traced(Called):
 
     __slots__ = ("stats", "_audit", "__dict__", "__weakref__")      # what each call reads is found fastest here
     _kept: KeptCalls | None = None
+    is_backward = False                     # of a custom function, that results lead to: traced without being asked
 
     def __init__(self, function: Callable, options: TraceOptions):
         functools.update_wrapper(self, function)
         self.name = getattr(function, "__name__", type(function).__name__)
-        self.eager = function
-        self.stats = Stats()
+        self.eager, self.stats = function, Stats()
         self._options, self._strict = options, options.strict
-        self._compiling = Compiling(options.target, options.fast_math, options.memory_budget, self.stats)
+        self._compiling = Compiling(options.target, options.fast_math, options.memory_budget, self.stats,
+                                    Backwards(Traced, options))
         self._follow = Follow(self.name, self._compiling)
         self._audit = options.audit                                 # one replay of a path in so many; 0: none
         self._tree = TraceTree(options.limits)
@@ -215,7 +215,7 @@ class Traced(Called):
                 self._kept.clear()
             self._tree, self._array_trees = TraceTree(self._tree.limits), {}
             self.stats, self._aborted = Stats(), []
-            self._compiling = replace(self._compiling, stats=self.stats, sizes=SeenSizes())
+            self._compiling = self._compiling.anew(self.stats)
             self._follow = Follow(self.name, self._compiling)
             self._reason, self._codes, self._numbers = (), frozenset(), NumberArguments()
             self._rehearsed, self._makes_arrays = False, False
@@ -379,10 +379,10 @@ class Traced(Called):
         """Say once, or under strict raise, why this call is not replayed."""
         first = not self._aborted
         self._note(aborts)
-        report_fallback(self.name, aborts[0], followed)
+        report_fallback(self.name, aborts[0], followed or self.is_backward)
         if self._strict:
             raise NotCompiled(aborts[0])
-        if first:
+        if first and not self.is_backward:
             warn(self.name, aborts[0], followed)
 
     def _note(self, aborts: Sequence[Aborted]) -> None:

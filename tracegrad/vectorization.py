@@ -189,7 +189,7 @@ class Call:
         if recorder.escaped([*tensors, *ones]):
             raise PerExample("it keeps a tensor")
         recording = recorder.recording("vmap", tensors)
-        if recording.lost and any(t.requires_grad for t in tensors):
+        if (recording.lost or recording.calls) and any(t.requires_grad for t in tensors):
             raise PerExample("its derivative is not that of its operations")
         made = iter(computed(tensors, any(t.requires_grad for t in tensors), examples.entered))
         return [next(made) if isinstance(t, Tensor) else (asarray(t), False) for t in found], structure

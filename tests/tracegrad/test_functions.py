@@ -718,15 +718,6 @@ def test_a_backward_that_is_replaced_is_seen() -> None:
     assert [step(leaf(1.0)).item() for _ in range(3)] == [7, 7, 7]
 
 
-def test_a_result_with_a_history_is_followed() -> None:
-    traced = tg.trace(lambda x: Power.apply(x, 3) * 2)
-    for _ in range(4):
-        x = leaf(2.0)
-        traced(x).sum().backward()
-        assert x.grad.tolist() == [24]
-    assert "its gradient is that of Power.backward, which has not run yet" in str(traced.explain())
-
-
 def test_threads_have_their_own_calls() -> None:
     failed = []
 

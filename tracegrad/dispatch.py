@@ -158,11 +158,15 @@ class Node:
                 f"{self.op}: backward through a graph that was freed: pass retain_graph=True to the first backward"))
         y = self._unpack(self.result, self)
         operands = [self._unpack(o, e) for o, e in zip(self.operands, self.edges)]
-        rules, attrs = VJPS[self.op], self.attrs
+        rules, attrs = self.rules(), self.attrs
         for k in wanted:
             rule = rules[k]
             assert rule is not None
             yield id(self.edges[k]), unbroadcast(rule(g, y, *operands, **attrs), operands[k].shape)
+
+    def rules(self) -> tuple[Callable[..., Tensor] | None, ...]:
+        """What takes a cotangent of the result to one of each operand."""
+        return VJPS[self.op]
 
     def arrived(self, g: Any) -> tuple[Tensor | None, ...]:
         """What arrives here in a walk, as the gradient of each result."""

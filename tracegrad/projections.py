@@ -1,24 +1,65 @@
 """Products with weights: linear, bilinear, embedding, with PyTorch's arguments."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.dispatch import dispatch
+from tracegrad.algebra import conj, swap
+from tracegrad.autodiff import edge_of
+from tracegrad.dispatch import Node, dispatch, like
 from tracegrad.functional import equal, matmul, sqrt, sum, where
 from tracegrad.grad_modes import no_grad
 from tracegrad.movement import expand_dims, index_operand, permute_dims, reshape, swapaxes, take
 from tracegrad.operands import Operand, tensor_operand
+from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import Saved, Tensor
 
 
 def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """x @ weight.T + bias: x [..., k], weight [n, k] or [k], bias [n] or []: [..., n] or [...]."""
-    weight = tensor_operand("linear", weight)
-    y = matmul(x, weight if weight.ndim == 1 else swapaxes(weight, -2, -1))
+    x, weight = tensor_operand("linear", x), tensor_operand("linear", weight)
+    transposed = weight if weight.ndim == 1 else swapaxes(weight, -2, -1)
+    y = matmul(x, transposed)
+    if weight.ndim == 2 and x.dtype is weight.dtype and y.grad_fn is not None:
+        _lead_past(transposed, weight, y.grad_fn)
     return y if bias is None else y + bias
+
+
+class TransposedProduct(Node):
+    """x w^T as an operation on w, not on its transpose: backward transposes neither w nor the gradient of it."""
+
+    __slots__ = ()
+
+    def rules(self) -> tuple[Callable[..., Tensor] | None, ...]:
+        """See Node.rules."""
+        return _LINEAR
+
+
+_LINEAR = (lambda g, y, x, w: g.emit("matmul", conj(w)), lambda g, y, x, w: swap(g).emit("matmul", conj(x)))
+
+
+def _lead_past(transposed: Tensor, weight: Tensor, node: Node) -> None:
+    """Let a product with the transpose of the weight, which may have been reshaped, lead to the weight itself.
+
+    Nobody but who made it has the transpose: no hook can be on it, and no gradient of it be asked for.
+    """
+    product = node.edges[0] if node.op == "reshape" else node
+    if type(product) is not Node or product.op != "matmul" or product.edges[1] is not transposed.grad_fn:
+        return                                  # one that is packed, say, or that notes its line
+    x, operand = product.operands or (None, None)
+    if type(operand) is Saved:
+        operand = weight.save()
+        recorder = ACTIVE.get()
+        if recorder is not None:
+            recorder.record_saved(weight, operand)
+    else:
+        operand = like(weight)
+    product.operands = x, operand
+    product.edges = product.edges[0], edge_of(weight) if weight.requires_grad else None
+    product.__class__ = TransposedProduct       # not another: what was recorded knows this one
 
 
 def bilinear(x1: Operand, x2: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracegrad.functional import relu, sigmoid, tanh
-from tracegrad.movement import stack
+from tracegrad.movement import concat, reshape
 from tracegrad.outside import pause, resume
 from tracegrad.projections import linear
 from tracegrad.recorder import ACTIVE
@@ -90,4 +90,5 @@ def _all_steps(step: Step, xs: Tensor, state: State, w_ih: Tensor, w_hh: Tensor,
     for t in reversed(order) if backwards else order:
         state = step(from_xs[t], state, w_hh, b_hh)
         hidden.append(state[0])
-    return stack(hidden[::-1] if backwards else hidden), state
+    rows = concat(hidden[::-1] if backwards else hidden)
+    return reshape(rows, (len(hidden), *hidden[0].shape)), state

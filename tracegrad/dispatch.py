@@ -27,7 +27,7 @@ from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.hooks import Handle, before, register_after
 from tracegrad.outside import pause, resume
 from tracegrad.recorder import ACTIVE
-from tracegrad.size_numbers import attrs_in_numbers, number_in, numbers_in
+from tracegrad.size_numbers import attrs_in_numbers, is_live, is_size, number_in, numbers_in
 from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS, Saved, Tensor
@@ -340,6 +340,7 @@ def view(op: str, x: Tensor, array: np.ndarray, attrs: dict[str, Any]) -> Tensor
 def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
     """A number as NumPy takes it beside the Tensors of args: itself; an array beside bfloat16, where it is not weak."""
     beside = next((a for a in reversed(args) if isinstance(a, Tensor)), None)
+    number = number_in(number) if is_size(number) and is_live(number) else number       # its recorder knows of that
     return number if beside is None or beside.dtype is not bfloat16 else np.asarray(number, bfloat16)
 
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
 
+from codegen.ir.references import literal_text
 from tracegrad.aborts import Abort
 from tracegrad.autodiff import edge_of, history
-from tracegrad.dispatch import FOLLOWER, next_sequence
+from tracegrad.dispatch import FOLLOWER, dispatch, next_sequence
 from tracegrad.generators import DRAWS, Generator
 from tracegrad.levels import Alias
 from tracegrad.recorded import Key
 from tracegrad.recorder import ACTIVE, Recorder
+from tracegrad.size_numbers import attrs_in_numbers, is_live, is_size, number_in
 from tracegrad.source_lines import at_user_line
+from tracegrad.symbols import Symbols, has_symbols
 from tracegrad.tensors import Saved, Tensor
 
 
@@ -39,7 +43,13 @@ class ExampleRecorder(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self._began, self._around = next_sequence(), ACTIVE.get()
+        self._follower = FOLLOWER.get()
+        self._symbols = None if self._around is None else self._around.symbols_met
         self.given_up = False
+
+    @property
+    def symbols_met(self) -> Symbols | None:
+        return self._symbols
 
     def _give_up(self, why: str) -> NoReturn:
         self.given_up = True
@@ -90,6 +100,28 @@ class ExampleRecorder(Recorder):
     def _operands(self, op: str, args: tuple[Any, ...]) -> tuple[Key, ...]:
         self.require_own_history(args)
         return super()._operands(op, args)
+
+    def _number(self, number: Any, dtype: str) -> Key:
+        if not is_size(number) or not is_live(number):
+            return super()._number(number_in(number), dtype)
+        with within((ACTIVE, self._around), (FOLLOWER, self._follower)):    # what it is, the run around knows
+            zero = dispatch("constant", value=literal_text(0, dtype), dtype=dtype)
+            return self.key(dispatch("add", zero, number))
+
+    def _made(self, op: str, keys: tuple[Key, ...], attrs: dict[str, Any], result: Tensor) -> Key:
+        values = chain.from_iterable(value if type(value) is tuple else (value,) for value in attrs.values())
+        if self._symbols is not None and any(map(is_size, values)):
+            self._symbols.give_up("a vmap gives examples a shape that is another at other sizes")
+        return super()._made(op, keys, attrs_in_numbers(attrs), result)
+
+    def require_own_sizes(self, many: Iterable[Tensor]) -> None:
+        """What one example meets has the same sizes whatever the sizes of the run around are, of which the first of
+        what all examples have is one: else the graph of it is that of this run alone.
+        """
+        if self._symbols is not None:
+            met = [self._symbols.sizes_of(t) for entry in self.inputs if (t := entry.tensor) is not None]
+            if any(map(has_symbols, (*met, *(self._symbols.sizes_of(x)[1:] for x in many)))):
+                self._symbols.give_up("a vmap meets examples, or what they share, of other sizes at other sizes")
 
     def _leads_out(self, tensors: Sequence[Tensor]) -> bool:
         """Do histories of these lead to what was there before the run, or to its examples?"""

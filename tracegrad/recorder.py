@@ -75,6 +75,11 @@ class Recorder:
         self.checkpointed: list[tuple[int, int, list[Key]]] = []    # operations from, to; what of them was returned
         self._functions: list[weakref.ref[Any]] = []           # calls of custom functions
 
+    @property
+    def symbols_met(self) -> Symbols | None:
+        """Those that sizes in it can have: its own, or those of a run that it is inside of."""
+        return self.symbols
+
     # ---- reports of eager execution -----------------------------------------------------------------------
 
     def record_op(self, op: str, args: tuple[Any, ...], attrs: dict[str, Attr], result: Tensor) -> None:

@@ -172,9 +172,9 @@ def is_size(value: object) -> bool:
 
 
 def is_live(number: SizeNumber) -> bool:
-    """Is it one of the run that is being recorded?"""
+    """Is it one of the run that is being recorded, or of one that this is inside of?"""
     recorder = ACTIVE.get()
-    symbols = None if recorder is None else recorder.symbols
+    symbols = None if recorder is None else recorder.symbols_met
     return symbols is not None and number._assumptions is symbols.assumptions and not symbols.assumptions.over
 
 

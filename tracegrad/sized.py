@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def symbols_of_run() -> Symbols | None:
-    """Those of the run that is being recorded in this context, if it has any."""
+    """Those of the run that is being recorded in this context, if it has any, or of one that this is inside of."""
     recorder = ACTIVE.get()
-    return None if recorder is None else recorder.symbols
+    return None if recorder is None else recorder.symbols_met
 
 
 class Sized(Tensor):

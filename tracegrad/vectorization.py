@@ -106,7 +106,7 @@ def _described(x: Any) -> str:
 def examples_of(leaves: Sequence[Any], axes: Sequence[int | None]) -> tuple[list[tuple[Any, bool]], int]:
     """The leaves with their examples along the first axis, and whether each has any; how many there are."""
     given: list[tuple[Any, bool]] = []
-    sizes: dict[int, str] = {}
+    unlike: list[Tensor] = []           # one for each number of examples
     for x, axis in zip(leaves, axes):
         if axis is None:
             given.append((x, False))
@@ -118,13 +118,14 @@ def examples_of(leaves: Sequence[Any], axes: Sequence[int | None]) -> tuple[list
         if not -x.ndim <= axis < x.ndim:
             raise ValueError(at_user_line(f"vmap: {type_of(x)} has no axis {axis}"))
         x = moveaxis(x, axis, 0) if axis % x.ndim else x
-        sizes.setdefault(int(x.shape[0]), str(type_of(x)))
+        if all(x.shape[0] != other.shape[0] for other in unlike):
+            unlike.append(x)
         given.append((x, True))
-    if len(sizes) != 1:
+    if len(unlike) != 1:
         raise ValueError(at_user_line(
-            f"vmap: there are {' and '.join(f'{n} examples in {t}' for n, t in sizes.items())}" if sizes else
+            f"vmap: there are {' and '.join(f'{x.shape[0]} examples in {type_of(x)}' for x in unlike)}" if unlike else
             "vmap: no argument has examples: an axis of at least one is in in_axes"))
-    return given, next(iter(sizes))
+    return given, unlike[0].shape[0]
 
 
 class Call:
@@ -148,9 +149,6 @@ class Call:
         return self._placed([(concat(column), True) for column in zip(*parts)], structure, count)
 
     def _found(self, given: Sequence[tuple[Any, bool]], count: int) -> tuple[list[Many], Structure]:
-        around = ACTIVE.get()
-        if around is not None and around.symbols is not None:
-            around.symbols.give_up("vmap does what was recorded of one example at these sizes")
         try:
             return self._at_once(given, count)
         except PerExample as why:
@@ -182,6 +180,7 @@ class Call:
         found, structure = results_of(result)
         tensors = [t for t in found if isinstance(t, Tensor)]
         recorder.require_own_history(tensors)
+        recorder.require_own_sizes(all_of.values())
         del result
         ones = [one for one, _ in (*draws.words, *examples.entered)]
         if recorder.given_up or recorder.callbacks or recorder.hooked():

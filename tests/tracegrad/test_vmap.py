@@ -283,11 +283,72 @@ def test_parameters_of_several_models():
     close(each["0.weight"][2], func.grad(loss)(states[0], tensor(XS[2]), tensor(XS[2, :1]))["0.weight"])
 
 
-def test_other_sizes_are_other_recordings_with_right_results():
-    traced = tg.trace(vmap(lambda x: x / x.sum()))
-    for n in (2, 3, 4, 5, 5, 3):
-        x = RNG.uniform(1, 2, (n, 3))
-        close(traced(tensor(x)), x / x.sum(1, keepdims=True))
+def at_sizes(function, sizes=(5, 7, 7, 9, 12, 3, 31, 20, 2)):
+    """The function traced, after calls at these sizes gave what it gives."""
+    traced = tg.trace(function)
+    for n in sizes:
+        x = tensor(RNG.standard_normal((n, 3)))
+        tg.manual_seed(n)
+        expected = function(x)
+        tg.manual_seed(n)
+        for a, b in zip(tg.pytrees.tree_leaves(traced(x)), tg.pytrees.tree_leaves(expected), strict=True):
+            close(a, b)
+    return traced
+
+
+def loss(w, x):
+    return (tg.tanh(w @ x) ** 2).sum()
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: vmap(lambda x: x / (x * x).sum())(x),
+    lambda x: vmap(func.grad(loss), in_axes=(None, 0))(tensor(W), x),
+    lambda x: vmap(lambda x: (func.grad(loss)(tensor(W), x) ** 2).sum())(x).mean() / x.shape[0],
+    lambda x: vmap(lambda x, y: x * y[0], in_axes=(0, 0), out_axes=1)(x, tg.sin(x)),
+    lambda x: vmap(lambda x: vmap(lambda y: y * x.sum())(x))(x),
+    lambda x: vmap(func.jacrev(lambda x: tg.sin(tensor(W) @ x)))(x),
+    lambda x: vmap(func.hessian(lambda x: loss(tensor(W), x)))(x),
+    lambda x: vmap(lambda x: x[tg.argmax(x)] * tensor(W)[0, 1:].sum())(x),
+    lambda x: vmap(lambda x: x + tg.rand(3, dtype=tg.float64), randomness="different")(x),
+    lambda x: vmap(lambda x: x + tg.rand(3, dtype=tg.float64), randomness="same")(x),
+    lambda x: vmap(lambda y: y / x.shape[0] + (x.shape[0] - 1))(x),
+    lambda x: vmap(lambda x: x * 2, in_axes=1)(tg.stack([x.sum(0), x.mean(0)], axis=1)),
+])
+def test_one_recording_serves_all_numbers_of_examples(function):
+    stats = at_sizes(function).stats
+    assert (stats.recordings, stats.follows, stats.replays) == (2, 0, 7)
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: vmap(lambda column: column * 2 + column.sum(), in_axes=1)(x),
+    lambda x: vmap(lambda y: ((x - y) ** 2).sum())(x),
+    lambda x: vmap(lambda y: (x[1:] * y).sum(0))(x),
+    lambda x: vmap(lambda y: y + tg.ones(x.shape[0], 3, dtype=tg.float64).sum())(x),
+    lambda x: vmap(lambda y: y * 2 if y.sum() > 0 else y)(x),
+    lambda x: vmap(lambda y: y * len(x))(x),
+    lambda x: vmap(lambda y: y * y.sum(), chunk_size=4)(x),
+    lambda x: func.jacrev(lambda w: tg.tanh(x @ w).sum(0))(tensor(W)),
+    lambda x: func.jacfwd(lambda x: x * x.sum())(x),
+    lambda x: vmap(lambda c: c * (x * 2).shape[0])(tensor(W)),
+    lambda x: vmap(lambda c: vmap(lambda d: c * d + x.sum())(tensor(W)))(tensor(W)),
+])
+def test_what_meets_sizes_that_change_is_right_at_each(function):
+    at_sizes(function)
+
+
+def test_a_way_that_depends_on_the_number_of_examples_is_taken_for_it():
+    traced = at_sizes(lambda x: vmap(lambda y: y * 2 if x.shape[0] > 10 else y - 1)(x), (5, 7, 12, 9, 31, 8, 30, 6, 2))
+    assert 2 <= traced.stats.recordings <= 4 and traced.stats.replays >= 4
+
+
+def test_other_numbers_of_examples_are_compared_at_all_sizes():
+    traced = tg.trace(lambda x, y: vmap(lambda x, y: x * y)(x, y))
+    for n in (4, 6, 6, 8, 9):
+        x = tensor(RNG.standard_normal((n, 3)))
+        close(traced(x, x), x * x)
+    with pytest.raises(ValueError, match=r"9 examples in f64\[9,3\] and 7 examples in f64\[7,3\]"):
+        traced(x, x[:7])
+    close(traced(x, x), x * x)
 
 
 @pytest.mark.parametrize(("misuse", "error", "sentence"), [

@@ -13,7 +13,7 @@ from tracegrad.algebra import are_equal
 from tracegrad.autodiff import pull_back
 from tracegrad.compiling import Backwards
 from tracegrad.complex_numbers import real
-from tracegrad.creation import zeros
+from tracegrad.creation import ones_like, zeros
 from tracegrad.derivatives import unbroadcast
 from tracegrad.dispatch import GRAD, Like
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT
@@ -176,7 +176,10 @@ class FunctionCall:
             return pushing(self, node, cotangents, wanted)
         if self.twice is not None and GRAD.enabled:
             return self._twice(node, cotangents, wanted)
-        return self._checked(self._backward(node, cotangents, wanted))
+        gradients = self._checked(self._backward(node, cotangents, wanted))
+        if GRAD.forward:
+            self._require_histories(node, cotangents, wanted, gradients)
+        return gradients
 
     def _backward(self, node: FunctionNode, cotangents: Sequence[Tensor | None], wanted: tuple[bool, ...]) -> Any:
         """What backward returns: traced, where that can be and the walk is not differentiated itself."""
@@ -193,6 +196,23 @@ class FunctionCall:
         finally:
             ctx.needs_input_grad = before
             vars(ctx).pop("saved_tensors", None)
+
+    def _require_histories(self, node: FunctionNode, cotangents: Sequence[Tensor | None], wanted: tuple[bool, ...],
+                           gradients: Sequence[Tensor | None]) -> None:
+        """RuntimeError for a gradient that depends on the cotangents, and not as differentiation sees it."""
+        lost = [k for k, g in enumerate(gradients) if wanted[k] and g is not None and not g.requires_grad]
+        if not lost or not any(g is not None and g.requires_grad for g in cotangents):
+            return
+        before, GRAD.enabled = GRAD.enabled, False
+        try:
+            probes = [None if g is None else ones_like(g) for g in cotangents]
+            found = self._checked(self.asked(self.backward, node, probes, wanted))
+        finally:
+            GRAD.enabled = before
+        if any((g := found[k]) is not None and g.memory.any() for k in lost):
+            raise RuntimeError(at_user_line(
+                f"{self.name}.backward gives gradients that have no history, as after detach() or in NumPy: no forward "
+                f"mode can be derived from it; give {self.name} a jvp(ctx, *tangents)"))
 
     def asked(self, ask: Ask, node: FunctionNode, given: Sequence[Any], wanted: tuple[bool, ...]) -> Any:
         """What a method gives that looks at what the call saved."""
@@ -354,7 +374,8 @@ class Refusal:
                   wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
         """See function_nodes.Call."""
         raise RuntimeError(at_user_line(
-            f"{self.name}.backward is differentiated, and it was marked once_differentiable"))
+            f"{self.name}.backward is differentiated, and it was marked once_differentiable: write it in tensors for "
+            "second derivatives, and for forward modes, or give it a jvp(ctx, *tangents) for these"))
 
 
 def once(ask: Ask, ctx: Context, gradients: Sequence[Any]) -> Any:

@@ -162,6 +162,43 @@ def test_a_function_with_a_jvp_alone() -> None:
         func.grad(lambda x: Forward.apply(x, T).sum())(X)
 
 
+def test_a_backward_that_forward_modes_cannot_be_derived_from() -> None:
+    class InNumPy(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return tg.sin(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return tg.asarray(g.detach().numpy() * np.cos(ctx.saved_tensors[0].detach().numpy()))
+
+    class WithRule(InNumPy):
+        @staticmethod
+        def jvp(ctx, t):
+            return t * tg.cos(ctx.saved_tensors[0])
+
+    class Once(InNumPy):
+        @staticmethod
+        @tg.autograd.once_differentiable
+        def backward(ctx, g):
+            return g
+
+    class Stopped(InNumPy):
+        @staticmethod
+        def backward(ctx, g):
+            return tg.zeros_like(g)
+
+    for call in (lambda f: func.jvp(f, (X,), (T,)), lambda f: func.jacfwd(f)(X), lambda f: func.linearize(f, X)[1](T)):
+        with pytest.raises(RuntimeError, match=r"InNumPy.backward gives gradients that have no history"):
+            call(InNumPy.apply)
+        with pytest.raises(RuntimeError, match=r"once_differentiable: write it in tensors .* or give it a jvp"):
+            call(Once.apply)
+    np.testing.assert_allclose(func.jvp(WithRule.apply, (X,), (T,))[1].numpy(), T.numpy() * np.cos(X.numpy()))
+    assert not func.jvp(Stopped.apply, (X,), (T,))[1].any()
+    np.testing.assert_allclose(func.grad(lambda x: InNumPy.apply(x).sum())(X).numpy(), np.cos(X.numpy()))
+
+
 def test_complex_tangents() -> None:
     class Square(Function):
         @staticmethod

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from codegen.ir.type_rules import TypeRuleError
-from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.devices import device_of
 from tracegrad.dispatch import check, dispatch, owned
@@ -21,6 +19,7 @@ from tracegrad.operands import (
     Axis,
     Operand,
     axes_of,
+    contraction_error,
     convert,
     count,
     floating,
@@ -31,7 +30,6 @@ from tracegrad.operands import (
 )
 from tracegrad.recorder import ACTIVE
 from tracegrad.size_numbers import floating_number
-from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
 # ---- elementwise, by the type of their operands ------------------------------------------------------------------
@@ -389,15 +387,6 @@ def matmul(x1: Operand, x2: Operand, /, *, out: Tensor | None = None) -> Tensor:
     batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
     a, b = (broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
     return dispatch("matmul", a, b)
-
-
-def contraction_error(a: Tensor, b: Tensor) -> Exception:
-    """What is wrong with matmul's operands."""
-    x, y = type_of(a), type_of(b)
-    if not x.shape or not y.shape:
-        return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} must have at least 1 axis"))
-    sizes = f"{x.shape[-1]} vs {y.shape[-2 if y.ndim > 1 else 0]}"
-    return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} do not contract ({sizes})"))
 
 
 # ---- composed ---------------------------------------------------------------------------------------------------

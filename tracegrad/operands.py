@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from codegen.ir.references import literal_text
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, FLOATING, INEXACT, bool_, name_of, promote
@@ -154,3 +156,12 @@ def refuse_names(op: str, names: dict[str, Any]) -> None:
         ours = {"dim": "axis", "keepdim": "keepdims", "start_dim": "start_axis", "end_dim": "end_axis"}.get(name)
         remedy = f": write {ours}=" if ours else ""
         raise TypeError(at_user_line(f"{op}: there is no argument {name}={remedy}"))
+
+
+def contraction_error(a: Tensor, b: Tensor) -> Exception:
+    """What is wrong with matmul's operands."""
+    x, y = type_of(a), type_of(b)
+    if not x.shape or not y.shape:
+        return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} must have at least 1 axis"))
+    sizes = f"{x.shape[-1]} vs {y.shape[-2 if y.ndim > 1 else 0]}"
+    return TypeRuleError(at_user_line(f"matmul: operands {x} and {y} do not contract ({sizes})"))

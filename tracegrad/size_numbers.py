@@ -171,8 +171,8 @@ def is_size(value: object) -> bool:
     return type(value) in _CLASSES
 
 
-def is_live(number: SizeNumber) -> bool:
-    """Is it one of the run that is being recorded, or of one that this is inside of?"""
+def is_live(number: Any) -> bool:
+    """Is this SizeNumber one of the run that is being recorded, or of one that this is inside of?"""
     recorder = ACTIVE.get()
     symbols = None if recorder is None else recorder.symbols_met
     return symbols is not None and number._assumptions is symbols.assumptions and not symbols.assumptions.over

@@ -18,6 +18,7 @@ from codegen.ir.structs import struct
 from tracegrad.complex_numbers import real
 from tracegrad.creation import zeros_like
 from tracegrad.dtypes import INEXACT, complex128, float64
+from tracegrad.func import linearize
 from tracegrad.functional import sum
 from tracegrad.gradients import as_tensors, grad
 from tracegrad.source_lines import at_user_line
@@ -29,13 +30,15 @@ class GradcheckError(AssertionError):
 
 
 def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-4,
-              rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
+              rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0,
+              check_forward_ad: bool = False) -> bool:
     """Compare the derivatives of f, at float64 or complex128 inputs that require grad, with central differences.
 
     inputs: one Tensor or several, arguments of f, which returns one or several; what is no Tensor is given as it is.
     eps: the step of the differences. nondet_tol: how much two backwards may differ. True, or GradcheckError with a
     table of what differs and where most; with raise_exception=False, False. TypeError for an input that requires grad
-    and has another dtype, ValueError if there is none that requires grad.
+    and has another dtype, ValueError if there is none that requires grad. check_forward_ad: those of forward mode, too,
+    as what the jvp of a custom function says.
 
         >>> x = tg.tensor([0.5, 2.0], dtype=tg.float64, requires_grad=True)
         >>> tg.autograd.gradcheck(lambda x: tg.exp(x) * x, x)
@@ -61,11 +64,13 @@ def gradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: flo
                         f"{np.max(np.abs(analytical - again)):.3g}: backward is not deterministic"))
                 return False
             numerical = _numerical(f, points, j, k, eps)
-            is_wrong = ~np.isclose(analytical, numerical, rtol, atol, equal_nan=True)
-            if is_wrong.any():
-                found.append(Difference(j, k, is_wrong, numerical, analytical))
+            pushed = [_pushed(f, points, j, k)] if check_forward_ad else []
+            for mode, jacobian in zip(("reverse", "forward"), (analytical, *pushed)):
+                is_wrong = ~np.isclose(jacobian, numerical, rtol, atol, equal_nan=True)
+                if is_wrong.any():
+                    found.append(Difference(mode, j, k, is_wrong, numerical, jacobian))
     if found and raise_exception:
-        raise GradcheckError(at_user_line(_table(found, compared, atol, rtol)))
+        raise GradcheckError(at_user_line(_table(found, compared * (1 + check_forward_ad), atol, rtol)))
     return not found
 
 
@@ -123,8 +128,9 @@ def _conjugate(v: Tensor) -> Tensor:
 
 @struct(eq=False)
 class Difference:
-    """A Jacobian that is not what differences say."""
+    """A Jacobian that is not what differences say, in reverse or forward mode."""
 
+    mode: str
     output: int
     input: int
     is_wrong: np.ndarray
@@ -135,14 +141,17 @@ class Difference:
         """Its line of the table."""
         off = np.where(self.is_wrong, np.nan_to_num(np.abs(self.analytical - self.numerical), nan=np.inf), -1.0)
         at = np.unravel_index(np.argmax(off), off.shape)
-        return (f"{self.output}", f"{self.input}", f"{np.count_nonzero(self.is_wrong)} of {self.is_wrong.size}",
+        return (self.mode, f"{self.output}", f"{self.input}",
+                f"{np.count_nonzero(self.is_wrong)} of {self.is_wrong.size}",
                 f"[{at[0]}], [{at[1]}]", f"{self.numerical[at]:.6g}", f"{self.analytical[at]:.6g}")
 
 
 def _table(found: list[Difference], compared: int, atol: float, rtol: float) -> str:
-    heads = ("output", "input", "wrong", "worst at", "numerical", "analytical")
+    heads = ("mode", "output", "input", "wrong", "worst at", "numerical", "analytical")
     rows = [heads, *(difference.row() for difference in found)]
-    widths = [max(len(row[c]) for row in rows) for c in range(len(heads))]
+    if all(difference.mode == "reverse" for difference in found):
+        rows = [row[1:] for row in rows]
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     what = f"{len(found)} of {compared} Jacobian{'s' * (compared > 1)} {'is' if len(found) == 1 else 'are'}"
     head = f"gradcheck: {what} not what differences say (atol {atol}, rtol {rtol})"
@@ -177,6 +186,19 @@ def _analytical(y: Tensor, x: Tensor) -> np.ndarray:
             if g is not None:
                 rows[k] = reals(g.array)
     return rows
+
+
+def _pushed(f: Callable[..., Any], points: list[Any], j: int, k: int) -> np.ndarray:
+    """f64[reals of output j, reals of input k]: the Jacobian by forward mode."""
+    x = points[k].detach()
+    y, push = linearize(lambda a: _outputs(f, [a if n == k else p for n, p in enumerate(points)])[j], x)
+    size = reals(x.array).size
+    columns = np.zeros((reals(y.array).size, size))
+    for n in range(size):
+        seed = np.zeros(size)
+        seed[n] = 1.0
+        columns[:, n] = reals(push(Tensor(seed.view(x.dtype).reshape(x.shape))).array)
+    return columns
 
 
 def _numerical(f: Callable[..., Any], points: list[Tensor], j: int, k: int, eps: float) -> np.ndarray:

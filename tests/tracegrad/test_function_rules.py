@@ -11,7 +11,7 @@ import pytest
 
 import tracegrad as tg
 from tracegrad import func
-from tracegrad.autograd import Function, grad
+from tracegrad.autograd import Function, GradcheckError, grad, gradcheck
 
 
 def values(seed: int, *shape: int) -> tg.Tensor:
@@ -160,6 +160,15 @@ def test_a_function_with_a_jvp_alone() -> None:
     np.testing.assert_allclose(t.numpy(), S.numpy() * T.numpy())
     with pytest.raises(NotImplementedError, match="Forward defines no backward"):
         func.grad(lambda x: Forward.apply(x, T).sum())(X)
+
+
+def test_gradcheck_of_forward_mode() -> None:
+    x, y = X.clone().requires_grad_(), T.clone().requires_grad_()
+    assert gradcheck(lambda a, b: MixedWithRule.apply(a, 3, b, I)[0], (x, y), check_forward_ad=True)
+    assert gradcheck(lambda z: tg.exp(z) * z.conj(), tg.complex(X, T).requires_grad_(), check_forward_ad=True)
+    assert gradcheck(Cube.apply, x)
+    with pytest.raises(GradcheckError, match=r"1 of 2 Jacobians is not .*\n +mode  output .*\n  forward +0 +0  3 of 9"):
+        gradcheck(Cube.apply, x, check_forward_ad=True)
 
 
 def test_a_backward_that_forward_modes_cannot_be_derived_from() -> None:

@@ -34,7 +34,7 @@ State = tuple[tuple[str, Rebuild], ...]
 
 @struct(eq=False)
 class CallAgain:
-    """One call, as replays make it. `call`: without what differs from replay to replay."""
+    """One call, as replays make it. `call` and `context`: without what differs from replay to replay."""
 
     values: CallValues
     call: FunctionCall
@@ -42,8 +42,7 @@ class CallAgain:
     outputs: tuple[Like | None, ...]
     only: int | None
     line: str | None
-    needs_input_grad: tuple[bool, ...]
-    materialize: bool
+    context: Mapping[str, Any]
     state: State
 
     def at(self, numbers: Mapping[str, int]) -> CallAgain:
@@ -85,9 +84,9 @@ class CallAgain:
 
     def give(self, node: FunctionNode, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> None:
         """Give the call what it had put on ctx."""
-        context = Context(self.call.name, self.needs_input_grad)
-        context.set_materialize_grads(self.materialize)
-        vars(context).update((name, rebuild(tensors, args, kwargs)) for name, rebuild in self.state)
+        context = Context.__new__(Context)
+        vars(context).update(self.context)
+        vars(context).update([(name, rebuild(tensors, args, kwargs)) for name, rebuild in self.state])
         assert isinstance(node.call, FunctionCall)
         node.call.context = context
 
@@ -142,12 +141,12 @@ def call_again(recorded: RecordedCall, state: State, symbols: Symbols | None) ->
     node, values = recorded.node, recorded.values
     if values is None:
         raise _declined(node, "which is checkpointed, or keeps what is in no graph")
-    call, context = node.call, node.call.context
+    call = node.call
 
     def sizes(shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return numbers_in(shape) if symbols is None else symbols.symbolic({"shape": shape})["shape"]
     return CallAgain(values, call.again((), None), _likes(call.args, sizes), _likes(node.outputs, sizes), node.only,
-                     node.line, context.needs_input_grad, call.materialize, state)
+                     node.line, call.context.rest(), state)
 
 
 def _likes(likes: Sequence[Like | None], sizes: Callable[[Any], tuple[Any, ...]]) -> tuple[Like | None, ...]:

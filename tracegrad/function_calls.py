@@ -83,6 +83,10 @@ class Context:
         """What users have put here."""
         return {name: value for name, value in vars(self).items() if name not in _OWN}
 
+    def rest(self) -> dict[str, Any]:
+        """All else, once forward is over: no tensors."""
+        return {name: value for name, value in vars(self).items() if name in _OWN}
+
     def mark_dirty(self, *tensors: Tensor) -> None:
         """These arguments were changed in place; `forward` returns them."""
         self._dirty = tensors

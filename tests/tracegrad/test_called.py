@@ -854,3 +854,31 @@ def test_ways_that_read_nothing_are_gone_again() -> None:
         with pytest.raises(RuntimeError, match="freed"):
             grad(y, x)
     replayed(traced)
+
+
+def test_what_is_saved_for_jvp_is_not_what_backward_is_given() -> None:
+    class Both(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = tg.exp(x)
+            ctx.save_for_backward(y)
+            ctx.save_for_forward(x, y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            y, = ctx.saved_tensors
+            return g * y
+
+        @staticmethod
+        def jvp(ctx, t):
+            x, y = ctx.saved_tensors
+            return t * tg.exp(x)
+
+    traced = tg.trace(lambda x: Both.apply(x * 2))
+    np.testing.assert_allclose(gradients(traced), gradients(lambda x: Both.apply(x * 2)))
+    replayed(traced)
+    x, v = leaf(3, seed=1), leaf(3, seed=2).detach()
+    for _ in range(3):
+        _, found = tg.func.jvp(traced, (x.detach(),), (v,))
+        np.testing.assert_allclose(found.array, 2 * np.exp(2 * x.array) * v.array)

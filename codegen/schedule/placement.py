@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
-from codegen.schedule.budget import Groups, Tasks, within
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
@@ -61,6 +61,9 @@ _Fixed = Input | Output | Constant
 WORTH_OVERWRITING = 1 << 18
 """Bytes from which on it pays to write over an operand: a kernel that does is another kernel, to be compiled too."""
 
+if TYPE_CHECKING:
+    from codegen.schedule.budget import Groups
+
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
            inside: Mapping[Place, Inside], held: Mapping[Place, Constant], decisions: tuple[Decision, ...],
@@ -78,6 +81,8 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     buffers_of = partial(_Buffers, graph, outputs, visible.at, inside)
     buffers = buffers_of(order)
     if budget is not None and buffers.arena_bytes > budget:
+        from codegen.schedule.budget import Tasks, within  # which few programs need
+
         known = Tasks(order, visible.at, inside, buffers.bytes)
         order = within(known, budget, lambda order: buffers_of(order).arena_bytes)
         buffers = buffers_of(order)

@@ -135,6 +135,31 @@ def test_forward_modes_ask_jvp_and_reverse_modes_backward() -> None:
     assert traced.stats.replays >= 2
 
 
+def test_a_call_that_a_replay_makes_again() -> None:
+    class Split(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            ctx.save_for_forward(x, x * 7)
+            return x ** 3
+
+        @staticmethod
+        def backward(ctx, g):
+            x, = ctx.saved_tensors
+            return 3 * g * x ** 2
+
+        @staticmethod
+        def jvp(ctx, t):
+            x, seven = ctx.saved_tensors
+            return 3 * t * x * seven
+
+    traced, x = tg.trace(lambda x: Split.apply(x * 1) * 2), X.numpy()
+    for _ in range(4):
+        np.testing.assert_allclose(func.jvp(traced, (X,), (T,))[1].numpy(), 42 * T.numpy() * x ** 2)
+        np.testing.assert_allclose(func.grad(lambda x: traced(x).sum())(X).numpy(), 6 * x ** 2)
+    assert traced.stats.replays >= 4
+
+
 def test_a_tangent_has_a_history() -> None:
     x, t = X.clone().requires_grad_(), T.clone().requires_grad_()
     tangent = func.jvp(Cube.apply, (x,), (t,))[1]

@@ -83,9 +83,15 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     if budget is not None and buffers.arena_bytes > budget:
         from codegen.schedule.budget import Tasks, within  # which few programs need
 
-        known = Tasks(order, visible.at, inside, buffers.bytes)
-        order = within(known, budget, lambda order: buffers_of(order).arena_bytes)
-        buffers = buffers_of(order)
+        listed = [visible.tasks.tasks[k] for k in visible.tasks.order(hurried=False)]
+        alone = [[task] for task in listed if not isinstance(task.work, Join)]
+        for whole in (order, alone):                # what is done at once, or early, needs more room at once
+            known = Tasks(whole, visible.at, inside, buffers.bytes)
+            found = within(known, budget, lambda order: buffers_of(order).arena_bytes)
+            if (smaller := buffers_of(found)).arena_bytes < buffers.arena_bytes:
+                order, buffers = found, smaller
+            if buffers.arena_bytes <= budget:
+                break
     steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))

@@ -184,9 +184,10 @@ class TaskGraph:
         for k in early:
             self.after[k].add(late)
 
-    def order(self) -> list[int]:
-        """All tasks in an order that waits where it has to; what the check waits for comes first, else as listed."""
-        urgent = _reached(self.before, self.check) | {self.check} if self.check is not None else set()
+    def order(self, hurried: bool = True) -> list[int]:
+        """All tasks in an order that waits where it has to, else as listed; `hurried`: but what the check waits for
+        comes first."""
+        urgent = _reached(self.before, self.check) | {self.check} if hurried and self.check is not None else set()
         waiting = [set(w) for w in self.before]
         ready = sorted((k not in urgent, k) for k, w in enumerate(waiting) if not w)
         result: list[int] = []

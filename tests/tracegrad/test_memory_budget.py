@@ -72,6 +72,35 @@ def test_a_step_gives_the_same_bits_in_fewer_bytes(loss: Callable[..., Any]) -> 
         assert any(kernel.summary.startswith("again: ") for kernel in step.explain().kernels)
 
 
+def test_what_is_checked_in_the_end_does_not_hold_up_the_rest() -> None:
+    """The gradient of an embedding is scattered last, and what is checked comes first where there is room."""
+    def trained(part: float | None, whole: int = 0) -> tuple[int, list[Any]]:
+        tg.manual_seed(0)
+        layers = [tg.nn.Embedding(50, 32), *(tg.nn.Linear(32, 32) for _ in range(6))]
+        norm = tg.nn.LayerNorm(32)
+        params = [p for layer in (*layers, norm) for p in layer.parameters()]
+        optimizer = tg.optim.SGD(params, lr=0.01)
+
+        @tg.trace(memory_budget=None if part is None else int(part * whole), strict=True)
+        def step(x):
+            optimizer.zero_grad()
+            x = layers[0](x)
+            for layer in layers[1:]:
+                x = x + tg.nn.functional.gelu(layer(norm(x)))
+            loss = (x * x).mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        x = tg.tensor(np.random.default_rng(0).integers(0, 50, (16, 20)))
+        found = [step(x).item() for _ in range(3)]
+        return arena(step), [*found, *(p.detach().numpy().tobytes() for p in params)]
+
+    whole, expected = trained(None)
+    used, found = trained(0.7, whole)
+    assert used <= 0.7 * whole and found == expected
+
+
 def test_what_explain_says() -> None:
     step, _ = trained(residual, 10 ** 9)
     (trace,) = step.explain().traces

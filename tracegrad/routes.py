@@ -123,9 +123,9 @@ class Route:
 
     @property
     def keeps_within_budget(self) -> bool:
-        """Is that as little as it should be? At other numbers than those it was decided for it may not be."""
+        """Is that as little as it can be? At other numbers than those it was decided for it may not be."""
         budget = self.compiling.memory_budget
-        return budget is None or self.saved_bytes <= budget
+        return budget is None or bool(self.calls) or self.saved_bytes <= budget
 
     def saving_graph(self) -> Graph:
         """The graph, returning the saved values too."""

@@ -227,6 +227,35 @@ def test_results_at_other_sizes_keep_no_more() -> None:
     assert f.explain().traces[0].sizes
 
 
+class Square(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        x, = ctx.saved_tensors
+        return 2 * g * x
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.OverBudget")
+def test_what_a_custom_function_takes_part_in_is_kept_at_all_sizes() -> None:
+    params = weights(8)
+
+    def loss(x):
+        for w in params[::2]:
+            x = Square.apply(tg.tanh(x @ w))
+        return x.sum()
+
+    f = tg.trace(loss, memory_budget=4 * ACTIVATION)
+    for count in (64, 96, 96, 100, 120, 128):
+        y = f(rows(count))
+        kept = saved_bytes(y)
+        y.backward()
+    assert (f.stats.recordings, f.stats.replays) == (2, 4) and kept > 4 * ACTIVATION
+
+
 def test_copies_and_reset_functions_have_it_too() -> None:
     class Model(tg.nn.Module):
         def __init__(self) -> None:

@@ -273,7 +273,9 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
 
 def hooked(hooks: list[Callable[[Tensor], Tensor | None]] | None, g: Tensor, given_out: set[int]) -> Tensor:
     """g as the hooks leave it: those that are there when it arrives."""
-    for hook in tuple(hooks or ()):
+    if not hooks:
+        return g
+    for hook in tuple(hooks):
         given_out.add(id(g))
         changed = hook(g)
         if changed is not None:

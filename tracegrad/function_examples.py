@@ -6,7 +6,8 @@
 
 1. What F.vmap does is differentiated by what is around the run. Where a transform inside of the run differentiates the
    call, its `backward` is part of the run instead, as PyTorch has it.
-2. F.vmap is called where an argument has examples, and only where the run is one for all of them.
+2. What F.vmap is given cannot be written to: the run would not see it.
+3. F.vmap is called where an argument has examples, and only where the run is one for all of them.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from codegen.ir.types import type_of
 from tracegrad.checkpointing import leaves_of
-from tracegrad.dispatch import FOLLOWER, GRAD
+from tracegrad.dispatch import FOLLOWER, GRAD, dispatch
 from tracegrad.example_runs import ExampleRecorder, within
 from tracegrad.function_calls import as_list, described
 from tracegrad.functional import detach
@@ -75,7 +76,8 @@ class Examples:
             found = iter(self._values(own, differentiated, self.entered) if own else ())
             for x in leaves:
                 value, is_batched = next(found) if isinstance(x, Tensor) else (x, False)
-                values.append(detach(value) if inside and isinstance(value, Tensor) else value)
+                value = detach(value) if inside and isinstance(value, Tensor) else value
+                values.append(dispatch("broadcast", value, shape=value.shape) if is_batched else value)
                 axes.append(0 if is_batched else None)
         if all(axis is None for axis in axes):
             return None

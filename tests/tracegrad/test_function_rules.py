@@ -469,6 +469,29 @@ def test_nothing_of_a_vmap_stays() -> None:
         gc.enable()
 
 
+def test_a_vmap_that_writes_to_its_arguments() -> None:
+    class Doubled(Function):
+        @staticmethod
+        def forward(x):
+            return x * 2
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def vmap(info, in_dims, x):
+            return x.mul_(2), 0
+
+    def f(m: tg.Tensor) -> tg.Tensor:
+        return tg.vmap(lambda a: Doubled.apply(a * 1))(m)
+
+    for function in (f, tg.trace(f), tg.vmap(Doubled.apply)):
+        with pytest.raises(ValueError, match=r"read-only array; write to a clone\(\)"):
+            function(M)
+    np.testing.assert_array_equal(M.numpy(), np.stack([X.numpy(), T.numpy()]))
+
+
 def test_rules_that_do_not_go_together() -> None:
     class Both(Seven):
         generate_vmap_rule = True

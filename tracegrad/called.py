@@ -63,7 +63,7 @@ class CallAgain:
 
     def begin(self, route: RouteCall, nodes: dict[int, Node]) -> FunctionNode:
         """Its node in a call of a route, whose earlier nodes are known; that of each result is one of them."""
-        edges = tuple([None if v is None else route.way(v) for v in self.values.arguments])
+        edges = tuple([None if v is None else route.way(v, nodes) for v in self.values.arguments])
         call = self.call.again(self.arguments, route.route.compiling.backwards)
         node = FunctionNode(call, edges, self.outputs, self.only, self.line)
         node.sequence = route.place(self.first - 0.5)
@@ -74,12 +74,12 @@ class CallAgain:
             elif v is not None:
                 nodes[v] = node
         saved = self.values.saved
-        node.save_again(None if saved is None else [None if s is None else self._kept(*s, route) for s in saved])
+        node.save_again(None if saved is None else [None if s is None else self._kept(*s, route, nodes) for s in saved])
         return node
 
-    def _kept(self, value: int, differentiated: bool, route: RouteCall) -> Any:
+    def _kept(self, value: int, differentiated: bool, route: RouteCall, nodes: Mapping[int, Node]) -> Any:
         outputs = self.values.outputs
-        way = None if not differentiated else outputs.index(value) if value in outputs else route.way(value)
+        way = None if not differentiated else outputs.index(value) if value in outputs else route.way(value, nodes)
         return route.kept(value), way
 
     def give(self, node: FunctionNode, tensors: Sequence[Tensor], args: tuple, kwargs: Mapping[str, Any]) -> None:

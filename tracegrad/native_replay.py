@@ -210,7 +210,8 @@ class _Writer:
         of_call = self._packed(edges)
         call = self._new(
             RouteCall, route=k(route), edges=of_call, saved=self._packed(saved), freed=k(route.freed),
-            watched=k(NOTHING), inputs=self._packed([self.values[i] for i in inputs]) if route.keeps else self.none)
+            watched=k(NOTHING), first=self.none,
+            inputs=self._packed([self.values[i] for i in inputs]) if route.keeps else self.none)
         for output, tensor in zip(route.graph.outputs, live):
             sources = route.sources(output)
             led = [edge if i in sources else self.none for i, edge in enumerate(edges)]
@@ -220,7 +221,7 @@ class _Writer:
             node = self._new(
                 RouteNode, op=k(TRACED), attrs=k(NO_ATTRS), edges=of_call if led == edges else self._packed(led),
                 operands=self.none, result=self.none, sequence=sequence, hooks=self.none, retained=self.none, call=call,
-                output=k(output), _stops=k(()), _pulled=k(()), _settled=k(NOTHING))
+                output=k(output), _ends=k(()), _stops=k(()), _pulled=k(()))
             for slot, value in (("requires_grad", k(True)), ("grad_fn", node)):
                 self.program.test("put", tensor, TENSOR_SLOTS[slot], value)
 

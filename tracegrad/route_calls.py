@@ -25,31 +25,33 @@ if TYPE_CHECKING:
 Kept = tuple[tuple[Node | Tensor | None, ...], tuple[Saved | Tensor, ...] | None]
 """For each input of a call: where its gradient goes, and its value."""
 
+NOTHING: Mapping[int, Node] = MappingProxyType({})
+
 
 class RouteCall:
     """One call of a route, as its backward needs it.
 
     `freed`: values whose history has been used up. `watched`, by value: the nodes whose cotangents somebody wants to
-    know, and those at the `stops` of the route.
+    know. `first`: where its nodes stand in time, if functions are called in it. It knows no node but those watched.
     """
 
-    __slots__ = ("route", "edges", "inputs", "saved", "freed", "watched")
+    __slots__ = ("route", "edges", "inputs", "saved", "freed", "watched", "first")
 
     def __init__(self, route: Route, edges: tuple[Node | Tensor | None, ...], inputs: tuple[Any, ...] | None,
                  saved: tuple[np.ndarray, ...] | None):
         self.route, self.edges, self.inputs, self.saved, self.freed = route, edges, inputs, saved, route.freed
         self.watched: Mapping[int, Node] = NOTHING
+        self.first = next_sequence() if route.calls else None
 
-    def begin(self) -> list[FunctionNode]:
-        """Call custom functions again: their nodes, and those at stops, each after what it leads to."""
-        route, nodes, functions = self.route, dict[int, Node](), list[FunctionNode]()
-        self.watched = nodes
+    def begin(self, nodes: dict[int, Node]) -> list[FunctionNode]:
+        """Call custom functions again: their nodes. Those at stops join `nodes`, each after what it leads to."""
+        route, functions = self.route, list[FunctionNode]()
         calls = {call.first: call for call in route.calls}
         for v in route.stops:
             if v in calls:
                 functions.append(calls[v].begin(self, nodes))
             elif v not in nodes:
-                nodes[v] = RouteNode(self, v)
+                nodes[v] = RouteNode(self, v, nodes)
         return functions
 
     def led(self, sources: tuple[int, ...]) -> tuple[Node | Tensor | None, ...]:
@@ -61,26 +63,25 @@ class RouteCall:
 
     def place(self, value: float) -> float:
         """Where a node stands in time: those of one call one after another, and what comes later in the run later."""
-        first = next(iter(self.watched.values()), None)
-        sequence = next_sequence() if first is None else int(first.sequence)
-        return sequence + value / (len(self.route.graph.inputs) + len(self.route.graph.nodes))
+        first = self.first
+        if first is None:
+            first = int(next(iter(self.watched.values())).sequence)
+        return first + value / (len(self.route.graph.inputs) + len(self.route.graph.nodes))
 
-    def way(self, value: int) -> Node | Tensor | None:
-        """Where the gradient of a value goes."""
+    def way(self, value: int, nodes: Mapping[int, Node]) -> Node | Tensor | None:
+        """Where the gradient of a value goes, given the nodes before it."""
         if value < len(self.edges):
             return self.edges[value]
-        return self.watched.get(value) or RouteNode(self, value)
+        return nodes.get(value) or RouteNode(self, value, nodes)
 
     def kept(self, value: int) -> Saved:
         """What a value is."""
         assert self.inputs is not None and self.saved is not None
         if value >= len(self.inputs):
-            return Saved(self.saved[self.route.saved.index(value)], GONE)
+            return Saved(self.saved[self.route.place_of_saved[value]], GONE)
         kept = self.inputs[value]
         return kept if isinstance(kept, Saved) else kept.save()
 
-
-NOTHING: Mapping[int, Node] = MappingProxyType({})
 
 TRACED, NO_ATTRS = "traced", dict[str, Any]()
 """The op and the attrs of what a route made."""
@@ -89,17 +90,22 @@ TRACED, NO_ATTRS = "traced", dict[str, Any]()
 class RouteNode(Node):
     """What made one output of a call: its cotangent goes through the route's derivative to the call's inputs.
 
-    After the edges to these come those to the watched nodes of the call, as far as its paths end there.
+    After the edges to these come those to the nodes at the route's stops, and to the watched nodes of the call, as far
+    as its paths end there. `before`: earlier nodes of the call.
     """
 
-    __slots__ = ("call", "output", "_stops", "_pulled", "_settled")
+    __slots__ = ("call", "output", "_ends", "_stops", "_pulled")
 
-    def __init__(self, call: RouteCall, output: int):
-        super().__init__(TRACED, NO_ATTRS, call.led(call.route.sources(output)), None, None)
+    def __init__(self, call: RouteCall, output: int, before: Mapping[int, Node] = NOTHING):
+        stops = tuple([v for v in call.route.below(output) if v in before]) if before else ()
+        edges = call.led(call.route.sources(output, stops))
+        super().__init__(TRACED, NO_ATTRS, (*edges, *[before[v] for v in stops]) if stops else edges, None, None)
         self.call, self.output = call, output
-        self._stops: tuple[int, ...] = ()           # the values where its paths end
+        self._ends = tuple([(v, before[v]) for v in stops])         # the nodes at the route's stops
+        self._stops = stops                         # the values where its paths end
         self._pulled: tuple[int, ...] = ()
-        self._settled = NOTHING
+        if call.first is not None:
+            self.sequence = call.place(output)
         self.settle()
 
     def watch(self) -> None:
@@ -111,14 +117,14 @@ class RouteNode(Node):
     def settle(self) -> None:
         """See Node.settle."""
         call, route = self.call, self.call.route
-        if self._settled is call.watched or not call.watched:
-            return                              # what comes to the nodes of a call begun stands later than this one
-        self._settled = call.watched
+        if not call.watched:
+            return
         self.sequence = call.place(self.output)
-        below = tuple([v for v in call.watched if v < self.output])
+        nodes = {**dict(self._ends), **{v: node for v, node in call.watched.items() if v < self.output}}
+        below = tuple(nodes)
         reached = route.followed(self.output, below)
         self._stops = tuple([v for v in below if v in reached])
-        self.edges = (*call.led(route.sources(self.output, below)), *map(call.watched.__getitem__, self._stops))
+        self.edges = (*call.led(route.sources(self.output, below)), *map(nodes.__getitem__, self._stops))
 
     def pull(self, g: Tensor, needed: set[int] | None) -> Iterator[tuple[int, Tensor]]:
         """See Node.pull."""
@@ -172,7 +178,10 @@ class RouteNode(Node):
         if not GRAD.enabled or array.dtype not in dtypes.INEXACT:
             return Tensor(array)
         output = call.route.saved[k]
-        return Tensor(array, True, call.watched.get(output) or RouteNode(call, output))
+        if output == self.output:
+            return Tensor(array, True, self)
+        ends = dict(self._ends)
+        return Tensor(array, True, ends.get(output) or call.watched.get(output) or RouteNode(call, output, ends))
 
 
 def kept_tensor(operand: Tensor | np.ndarray) -> Saved | Tensor:

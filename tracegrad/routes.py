@@ -27,7 +27,7 @@ from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES, INEXACT, TensorType
 from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
-from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.function_nodes import FunctionNode
 from tracegrad.recomputation import Region, bytes_at, choose_saved, late, saved_within
 from tracegrad.recorder import ACTIVE
@@ -62,6 +62,7 @@ class Route:
         self._follows: dict[tuple[int, tuple[int, ...]], frozenset[int]] = {}
         self._saving: dict[tuple[int, tuple[int, ...], tuple[int, ...]], frozenset[int]] = {}
         self._spent: dict[frozenset[int], bool] = {}
+        self._below: dict[int, tuple[int, ...]] = {}
 
     def at(self, numbers: Mapping[str, int]) -> Route:
         """The route that this one, whose graph has symbols, is at these numbers: what is known of one is, of the other.
@@ -104,9 +105,17 @@ class Route:
 
     def below(self, value: int) -> tuple[int, ...]:
         """Those of `stops` at which ways from this value end."""
-        earlier = tuple([v for v in self.stops if v < value])
-        reached = self.followed(value, earlier)
-        return tuple([v for v in earlier if v in reached])
+        found = self._below.get(value)
+        if found is None:
+            earlier = tuple([v for v in self.stops if v < value])
+            reached = self.followed(value, earlier)
+            found = self._below[value] = tuple([v for v in earlier if v in reached])
+        return found
+
+    @cached_property
+    def place_of_saved(self) -> dict[int, int]:
+        """Where among the saved values each is."""
+        return {v: k for k, v in enumerate(self.saved)}
 
     @property
     def saved_bytes(self) -> int:
@@ -155,11 +164,12 @@ class Route:
         in it: what they left for backward is to be put there.
         """
         call = RouteCall(self, *kept, tuple(saved))
-        functions = call.begin() if self.calls else []
+        nodes: dict[int, Node] = {}
+        functions = call.begin(nodes) if self.calls else []
         if functions and self.spent(self.freed):
             call.inputs = call.saved = None
         for output, t in zip(self.graph.outputs, results):
-            node = call.watched.get(output) or RouteNode(call, output)
+            node = nodes.get(output) or RouteNode(call, output, nodes)
             if any(e is not None for e in node.edges):
                 t.requires_grad, t.grad_fn = True, node
         return functions

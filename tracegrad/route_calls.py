@@ -150,9 +150,9 @@ class RouteNode(Node):
     def _operands(self, g: Tensor) -> list[Tensor]:
         call = self.call
         if call.inputs is None:                 # nothing of them is read
-            return call.route.unread(self.output, g)
+            return call.route.unread(self.output, self._stops, g)
         inputs = [self._unpack(t, e) for t, e in zip(call.inputs, call.edges)]
-        return [*inputs, g, *(self._saved(k) for k in call.route.saved_before(self.output))]
+        return [*inputs, g, *(self._saved(k) for k in call.route.saved_before(self.output, self._stops))]
 
     def kept(self) -> Iterator[Any]:
         """See Node.kept."""

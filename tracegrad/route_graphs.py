@@ -41,6 +41,12 @@ def cut(graph: Graph, values: Sequence[int]) -> Graph:
     return b.graph([made[v] for v in graph.outputs])
 
 
+def inputs_read(graph: Graph) -> set[int]:
+    """The inputs that something is computed from, or that are returned."""
+    read = {a for node in graph.nodes for a in node.args} | set(graph.outputs)
+    return read & set(range(len(graph.inputs)))
+
+
 class Ways:
     """The ways on which derivatives of some values of a graph, the `ends`, lead back to inputs, `wrt`.
 

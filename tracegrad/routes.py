@@ -32,7 +32,7 @@ from tracegrad.function_nodes import FunctionNode
 from tracegrad.recomputation import Region, bytes_at, choose_saved, late, saved_within
 from tracegrad.recorder import ACTIVE
 from tracegrad.route_calls import Kept, RouteCall, RouteNode, kept_tensor, way_of
-from tracegrad.route_graphs import Ways, cut, meetings, saves, with_outputs
+from tracegrad.route_graphs import Ways, cut, inputs_read, meetings, saves, with_outputs
 from tracegrad.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Route:
         self._saving: dict[tuple[int, tuple[int, ...], tuple[int, ...]], frozenset[int]] = {}
         self._spent: dict[frozenset[int], bool] = {}
         self._below: dict[int, tuple[int, ...]] = {}
+        self._before: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
 
     def at(self, numbers: Mapping[str, int]) -> Route:
         """The route that this one, whose graph has symbols, is at these numbers: what is known of one is, of the other.
@@ -269,20 +270,27 @@ class Route:
             found = self._derivatives[output, stops] = self._whole.derivative(output, stops).at(self._numbers)
         if found is None:
             backward = self._backward(output, stops)
-            earlier = [self.saved[k] for k in self.saved_before(output)]
+            places = [k for k, v in enumerate(self.saved)
+                      if v < output or output not in self.saved or self.calls and v == output]
+            if self.calls:                  # of many ways, each reads a few of the values
+                read = inputs_read(cut(backward, [self.saved[k] + 1 for k in places]))
+                places = [k for j, k in enumerate(places, len(backward.inputs)) if j in read]
+            self._before[output, stops] = tuple(places)
+            earlier = [self.saved[k] for k in places]
             graph = cut(backward, [v + 1 for v in earlier])
             carries = (*self.carries, True, *(self.graph.type_of(v).dtype in INEXACT for v in earlier))
             found = self._derivatives[output, stops] = Route(graph, carries, self.compiling, numbers=self._numbers)
         return found
 
-    def saved_before(self, output: int) -> tuple[int, ...]:
-        """Positions, among the saved values, of those that the derivative of `output` takes."""
-        return tuple(k for k, v in enumerate(self.saved)
-                     if v < output or output not in self.saved or self.calls and v == output)
+    def saved_before(self, output: int, stops: tuple[int, ...]) -> tuple[int, ...]:
+        """Positions, among the saved values, of those that this derivative takes."""
+        if (output, stops) not in self._before:
+            self.derivative(output, stops)
+        return self._before[output, stops]
 
-    def unread(self, output: int, g: Tensor) -> list[Tensor]:
+    def unread(self, output: int, stops: tuple[int, ...], g: Tensor) -> list[Tensor]:
         """What a derivative takes that reads nothing but the cotangent."""
-        types = (*self.graph.inputs, *(self.saved_types[k] for k in self.saved_before(output)))
+        types = (*self.graph.inputs, *(self.saved_types[k] for k in self.saved_before(output, stops)))
         values = [Tensor(np.empty([evaluate(size, self._numbers) for size in type.shape], DTYPES[type.dtype]))
                   for type in types]
         return [*values[:len(self.graph.inputs)], g, *values[len(self.graph.inputs):]]

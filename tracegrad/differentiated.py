@@ -66,20 +66,21 @@ def tangents_of(name: str, tree: Any, tangents: Any) -> list[Tensor]:
     tangent of it.
     """
     found: list[Tensor] = []
+    what = "cotangents" if name == "vjp" else "tangents"
 
     def place(x: Any, v: Any) -> None:
         if not isinstance(x, Tensor) or x.dtype not in INEXACT:
             return
         v = asarray(v, dtype=x.dtype) if isinstance(v, bool | int | float | complex | np.ndarray) else v
         if not isinstance(v, Tensor) or v.shape != x.shape or v.dtype != x.dtype:
-            raise TypeError(at_user_line(f"{name}: {type_of(x)} has tangents and cotangents of its shape and dtype, "
-                                         f"and not {described(v)}"))
+            raise TypeError(at_user_line(f"{name}: {type_of(x)} has {what} of its shape and dtype, and not "
+                                         f"{described(v)}"))
         found.append(v)
 
     try:
         tree_map(place, tree, tangents)
     except ValueError as error:
-        raise ValueError(at_user_line(f"{name}: the tangents are not a tree like what they are of: {error}")) from None
+        raise ValueError(at_user_line(f"{name}: the {what} are not a tree like what they are of: {error}")) from None
     return found
 
 

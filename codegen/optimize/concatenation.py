@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from codegen.ir.dims import element_count
 from codegen.ir.graph import Graph, Node, attrs_of
-from codegen.ir.types import INTEGERS, TensorType
 from codegen.optimize.movement import MOVEMENT
 from codegen.optimize.rewrite import Rewriter, Rules, merged, rewrite
+from codegen.optimize.zeros import plus_zero
 
 
 def _slice_of_concat(rewriter: Rewriter, node: Node) -> int | None:
@@ -56,7 +56,7 @@ def _sum_of_pads(rewriter: Rewriter, node: Node) -> int | None:
         parts, low, high = (y, x), other_low, high
     else:
         return None
-    joined = rewriter.emit("concat", *(_plus_zero(rewriter, v) for v in parts), axis=axis)
+    joined = rewriter.emit("concat", *(plus_zero(rewriter, v) for v in parts), axis=axis)
     zeros = (0,) * node.type.ndim
     return rewriter.emit("pad", joined, low=_with(zeros, axis, low), high=_with(zeros, axis, high), interior=zeros)
 
@@ -77,32 +77,6 @@ def _placed(rewriter: Rewriter, v: int) -> tuple[int, int, int, int] | None:
 
 def _with(values: tuple[int, ...], k: int, value: int) -> tuple[int, ...]:
     return (*values[:k], value, *values[k + 1:])
-
-
-def _plus_zero(rewriter: Rewriter, v: int) -> int:
-    """v + 0.0, or v itself where that is the same or the sign of a zero is open anyway."""
-    if rewriter.types[v].dtype in INTEGERS or _has_open_zeros(rewriter, v):
-        return v
-    zero = rewriter.constant("0.0", TensorType(rewriter.types[v].dtype, rewriter.types[v].shape))
-    return rewriter.emit("add", v, zero)
-
-
-def _has_open_zeros(rewriter: Rewriter, v: int) -> bool:
-    """Is each element made by a sum or a matmul, or by adding 0.0?"""
-    pending, seen = [v], set[int]()
-    while pending:
-        v = pending.pop()
-        node = rewriter.nodes[v]
-        if v in seen or v in rewriter.no_negative_zero:
-            continue
-        seen.add(v)
-        if node is not None and node.op in ("reshape", "transpose", "broadcast", "slice", "flip", "concat"):
-            pending += node.args
-        elif node is None or not (node.op in ("sum", "matmul") or node.op == "add" and any(
-                rewriter.fills.get(a) == "0.0" for a in node.args)):
-            return False
-    rewriter.no_negative_zero |= seen
-    return True
 
 
 def _sum_of_products(rewriter: Rewriter, node: Node) -> int | None:

@@ -12,6 +12,7 @@ from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.type_rules import broadcast_shapes
 from codegen.ir.types import FLOATS, INTEGERS, TensorType
 from codegen.optimize.rewrite import Rewriter, Rules
+from codegen.optimize.zeros import plus_zero
 
 
 def _operand(rewriter: Rewriter, node: Node, op: str) -> Node | None:
@@ -27,12 +28,13 @@ def _identity(rewriter: Rewriter, node: Node) -> int | None:
 
 
 def _nothing_reduced(rewriter: Rewriter, node: Node) -> int | None:
-    """sum, max or min over axes of size 1 -> reshape"""
+    """sum, max or min over axes of size 1 -> reshape; a sum begins with 0.0, so -0.0 becomes that"""
     v = node.args[0]
     shape, axis = rewriter.types[v].shape, attrs_of(node)["axis"]
     if any(shape[k] != 1 for k in axis):
         return None
-    return rewriter.emit("reshape", v, shape=node.type.shape)
+    found = rewriter.emit("reshape", v, shape=node.type.shape)
+    return plus_zero(rewriter, found) if node.op == "sum" else found
 
 
 def _broadcast_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:

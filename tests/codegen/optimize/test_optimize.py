@@ -176,7 +176,8 @@ CASES = {
           %2 = max %0 axis=[] keepdims=false : f32[8,1]
           %3 = broadcast %1 shape=[1,8] : f32[1,8]
           return %1, %2, %3
-        }""", ["%1 = reshape %0 shape=[8] : f32[8]", "%2 = reshape %0 shape=[1,8] : f32[1,8]", "return %1, %0, %2"]),
+        }""", ["%1 = reshape %0 shape=[8] : f32[8]", "%2 = constant value=0.0 dtype=f32 : f32[]",
+               "%3 = add %1, %2 : f32[8]", "%4 = reshape %3 shape=[1,8] : f32[1,8]", "return %3, %0, %4"]),
     "sums of whole numbers": ("""
         graph f() {
           %0 = constant value=3.0 dtype=f32 : f32[]
@@ -216,6 +217,13 @@ CASES = {
 def test_optimized_text(case: str) -> None:
     text, wanted = CASES[case]
     assert body(text) == wanted
+
+
+def test_a_sum_of_one_number_is_no_negative_zero() -> None:
+    graph = parse("graph f(%0: f32[2,1]) { %1 = sum %0 axis=[1] keepdims=false : f32[2] return %1 }")
+    x = np.array([[-0.0], [-1.0]], np.float32)
+    for one in (graph, optimize(graph)):
+        assert same_bits(interpret(one, [x])[0], np.array([0.0, -1.0], np.float32))
 
 
 def test_fast_math_adds_laws() -> None:

@@ -12,11 +12,17 @@ from tracegrad.packing import saved_tensors_hooks
 from tracegrad.registered_ops import custom_op, register_function
 from tracegrad.saved_bytes import saved_bytes
 
-ABSENT = frozenset({"forward_ad", "graph", "profiler"})
-"""Names that users of PyTorch look for here, and that tracegrad does not have yet."""
+ABSENT = {
+    "forward_ad": "tg.func.jvp is forward mode",
+    "functional": "tg.func has jacrev, hessian, jvp, vjp and hvp",
+    "graph": "saved_tensors_hooks and the hooks of operations are in tg.autograd and on grad_fn",
+    "profiler": "tg.profile() says what takes how long",
+    "set_detect_anomaly": "write with tg.autograd.detect_anomaly():",
+}
+"""Names that users of PyTorch look for here, and what there is instead."""
 
 
 def __getattr__(name: str) -> None:
     if name in ABSENT:
-        raise AttributeError(f"tracegrad.autograd has no {name} yet")
+        raise AttributeError(f"tracegrad.autograd has no {name}: {ABSENT[name]}")
     raise AttributeError(f"module 'tracegrad.autograd' has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from custom_functions import Cube, MaskedReLU, Multiply, OnSign, Power, SineCosine
 
 import tracegrad as tg
 from tracegrad.autodiff import history
@@ -16,34 +17,6 @@ from tracegrad.autograd import Function, custom_op, grad, once_differentiable
 
 def leaf(*shape: int, seed: int = 0) -> tg.Tensor:
     return tg.tensor(np.random.default_rng(seed).standard_normal(shape), requires_grad=True)
-
-
-class Multiply(Function):
-    @staticmethod
-    def forward(ctx, a, b):
-        ctx.save_for_backward(a, b)
-        return a * b
-
-    @staticmethod
-    def backward(ctx, g):
-        a, b = ctx.saved_tensors
-        return g * b, g * a
-
-
-class MaskedReLU(Function):
-    """As tutorials write it, masking the gradient in place."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx, g):
-        x, = ctx.saved_tensors
-        g = g.clone()
-        g[x < 0] = 0
-        return g
 
 
 class Tanh(Function):
@@ -59,63 +32,6 @@ class Tanh(Function):
     def backward(ctx, g):
         y, = ctx.saved_tensors
         return g * (1 - y * y)
-
-
-class Power(Function):
-    @staticmethod
-    def forward(ctx, x, n):
-        ctx.save_for_backward(x)
-        ctx.n = n
-        return x ** n
-
-    @staticmethod
-    def backward(ctx, g):
-        x, = ctx.saved_tensors
-        return g * ctx.n * x ** (ctx.n - 1), None
-
-
-class Cube(Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x ** 3
-
-    @staticmethod
-    def backward(ctx, g):
-        x, = ctx.saved_tensors
-        return 3 * x ** 2 * g
-
-    @staticmethod
-    def double_backward(ctx, gg, g):
-        x, = ctx.saved_tensors
-        return 6 * x * gg * g
-
-
-class SineCosine(Function):
-    @staticmethod
-    def forward(ctx, x):
-        s, c = tg.sin(x), tg.cos(x)
-        ctx.save_for_backward(s, c)
-        return s, c
-
-    @staticmethod
-    def backward(ctx, gs, gc):
-        s, c = ctx.saved_tensors
-        return gs * c - gc * s
-
-
-class OnSign(Function):
-    """Which way forward and backward go depends on the values."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * 2 if x.sum() > 0 else x * x
-
-    @staticmethod
-    def backward(ctx, g):
-        x, = ctx.saved_tensors
-        return g * 2 if x.sum() > 0 else g * 2 * x
 
 
 class Parts(Function):

@@ -78,6 +78,12 @@ def _prepare_llvm_cpu() -> None:
     ahead.prepare()
 
 
+def _triton_gpu(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    from codegen.triton_gpu.target import compile_source
+
+    return compile_source(source, aliases, cache)
+
+
 def _interpret(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
     tree = source.optimized()
     program = closed(tree)
@@ -101,6 +107,8 @@ def _interpret(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Ex
 TARGETS: dict[str, Target] = {target.name: target for target in (
     Target("llvm_cpu", "native code for this machine's processor, by LLVM", _llvm_cpu, binds=True,
            prepare=_prepare_llvm_cpu),
+    Target("triton_gpu", "a GPU, by Triton and CuPy; with TRITON_INTERPRET=1 Triton's interpreter, to check it without",
+           _triton_gpu, binds=True),
     Target("interpret", "the reference of every op, in NumPy: the oracle of the others", _interpret),
 )}
 """Every target by name."""

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("codegen", "tracegrad")
 MOST_LINES = 450
 
-BACKEND_MAY_IMPORT = ("codegen.ir", "codegen.schedule", "codegen.cache", "codegen.executable", "codegen.source")
+BACKEND_MAY_IMPORT = ("codegen.ir", "codegen.schedule", "codegen.cache", "codegen.executable", "codegen.source",
+                      "codegen.planning")
 MAY_IMPORT = {
     "codegen.ir": (),
     "codegen.optimize": ("codegen.ir",),

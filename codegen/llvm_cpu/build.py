@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 
+from codegen import planning
 from codegen.cache import Cache
-from codegen.executable import Aliases, Executable, Measured, storage_of_ends
-from codegen.ir.tree import Tree
+from codegen.executable import Aliases, Executable, Measured
 from codegen.llvm_cpu.blas import Blas
 from codegen.llvm_cpu.blas_panels import HALF_PRODUCTS, LLVM_TYPES, multiplier
 from codegen.llvm_cpu.drafts import Draft, follow_drafts, replace_drafts
@@ -23,7 +23,6 @@ from codegen.llvm_cpu.loading import Loading, load_kept
 from codegen.llvm_cpu.operations import computes
 from codegen.llvm_cpu.runtime import runtime
 from codegen.llvm_cpu.tile_registers import multiplies_halves
-from codegen.schedule.blocks import BoundTree, schedule_tree
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.machine import Machine
@@ -36,19 +35,8 @@ Emit = Callable[[Kernel, str, Features], str]
 
 def plan_of(source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:
     """What running a source takes, on this machine."""
-    tree = source.optimized()
-    found = _plan_of(tree, source, aliases)
-    if found.unbounded_bytes is None or source.whole is None or len(tree.blocks) == len(source.tree.blocks):
-        return found
-    whole = _plan_of(source.whole(), source, aliases)       # what is done again is so within a block
-    return min(whole, found, key=lambda plan: plan.arena_bytes)
-
-
-def _plan_of(tree: Tree, source: Source, aliases: tuple[Aliases, ...]) -> ProgramPlan:
-    bound = BoundTree(tree, source.binding)
-    slots, ends = storage_of_ends(bound.known_inputs, bound.outputs(), aliases)
     budget = None if source.binding.numbers else source.memory_budget
-    return schedule_tree(bound, slots, ends, host_machine(multiplies_halves(source.tree), budget))
+    return planning.plan_of(source, aliases, host_machine(multiplies_halves(source.tree), budget))
 
 
 def host_machine(halves: bool, memory_budget: int | None = None) -> Machine:

@@ -1,0 +1,80 @@
+"""devices: what a plan needs of where it runs: memory, kernels, and the few other steps that a plan has.
+
+    HostDevice      NumPy arrays, kernels in Triton's interpreter: for machines without a GPU, to check what a GPU would do
+    CudaDevice      CuPy arrays, kernels compiled ahead of time
+
+An array *of the device* is flat, and what its kernels take. What callers give is an array of any shape, C-contiguous,
+which lies there or elsewhere.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from codegen.cache import Cache
+from codegen.ir.structs import struct
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.plan import Host, Matmul
+
+Launch = Callable[[Sequence[Any], Sequence[int], Any], None]
+"""(arrays that are its params, its words, the flag): starts a kernel, which sets the flag where a check of it fails."""
+
+Work = Callable[[], object]
+"""One step, on arrays that it knows."""
+
+
+@struct(eq=False)
+class Loaded:
+    """A kernel that can be launched. `is_compiled`: it was compiled for this, and not known from before."""
+
+    launch: Launch
+    is_compiled: bool
+
+
+class Device(Protocol):
+    """Where plans run. Work is done in the order in which it is started; what is read is waited for."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+
+    def load(self, kernels: Sequence[Kernel], cache: Cache) -> Sequence[Loaded]:
+        """The kernels, ready to be launched; CannotLower, with a sentence, where one cannot be compiled."""
+
+    def bytes(self, size: int) -> Any:
+        """So many uninitialized bytes, from an address on that 64 divides."""
+
+    def constant(self, data: bytes) -> Any:
+        """Memory that holds these bytes."""
+
+    def elements(self, memory: Any, dtype: str, offset: int, size: int) -> Any:
+        """The array of the device that begins so many bytes after the beginning of an array of it."""
+
+    def given(self, array: Any, is_read: bool) -> Any:
+        """A caller's array as an array of the device; its values are there only if it `is_read`."""
+
+    def give_back(self, given: Any, array: Any) -> None:
+        """Have a caller's array hold what the array of the device does that `given` made of it."""
+
+    def address(self, array: Any) -> int | None:
+        """Where an array of the device begins; None where steps on it are not to be remembered."""
+
+    def product(self, step: Matmul, a: Any, b: Any, c: Any) -> Work:
+        """What multiplies matrices."""
+
+    def host_call(self, step: Host, operands: Sequence[Any], result: Any) -> Work:
+        """What runs a reference; it raises what that raises. An operand without elements is None."""
+
+    def copy(self, source: Any, target: Any) -> Work:
+        """What copies an array."""
+
+    def clear(self, flag: Any) -> None:
+        """Set the first element to 0."""
+
+    def ask(self, array: Any) -> Callable[[], np.generic]:
+        """What gives, once all work started until now is done, the first element as it is then."""
+
+    def together(self, works: Sequence[Work]) -> Work:
+        """The same work, one after the other, started at once where the device can; it is done when it is first run."""

@@ -1,0 +1,65 @@
+"""target: the GPU as a Target: Tree -> ProgramPlan -> Triton kernels -> Executable, whose runs Python drives.
+
+Where the environment says TRITON_INTERPRET=1, kernels run in Triton's interpreter on NumPy arrays, each access checked:
+that is slow, and needs no GPU.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+
+from codegen.cache import Cache
+from codegen.executable import Aliases, Executable, Measured
+from codegen.ir.generalize import Binding
+from codegen.planning import plan_of
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.machine import Machine
+from codegen.schedule.plan import Launch, TooMuchMemory
+from codegen.source import Source
+from codegen.triton_gpu.devices import Device
+from codegen.triton_gpu.host_device import HostDevice
+from codegen.triton_gpu.runs import Runner
+
+
+def current_device() -> Device:
+    """Where this process runs plans; CannotLower, with what to install or to set, where it can run none."""
+    return HostDevice()
+
+
+def gpu_machine(memory_budget: int | None = None) -> Machine:
+    """What the scheduler plans for."""
+    return Machine(arena_bytes=memory_budget)
+
+
+def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:
+    """An executable for `source` on the GPU; CannotLower, with a sentence, for what this target does not do."""
+    return _executable(source, aliases, cache, current_device())
+
+
+def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, device: Device) -> Executable:
+    start = perf_counter()
+    sized = bool(source.binding.numbers)
+    plan = plan_of(source, aliases, gpu_machine(None if sized else source.memory_budget))
+    if sized and source.memory_budget is not None and plan.arena_bytes > source.memory_budget:
+        raise TooMuchMemory(f"for all sizes it would work in {plan.arena_bytes} bytes, and its budget is "
+                            f"{source.memory_budget}")
+    launched = {id(step.kernel): step.kernel for step in plan.steps if isinstance(step, Launch)}
+    one_of: dict[Kernel, int] = {}
+    same = {number: one_of.setdefault(kernel, number) for number, kernel in launched.items()}
+    with cache.lock:
+        loaded = dict(zip(one_of.values(), device.load(tuple(one_of), cache), strict=True))
+    new = [one.is_compiled for one in loaded.values()]
+    return Executable(
+        plan.inputs, plan.slots, plan.ends, Runner(plan, device, {k: loaded[one] for k, one in same.items()}),
+        plan.arena_bytes, compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
+        kernels_reused=len(new) - sum(new), shares_kernels=sized, measured=Measured(source.tree.name, lambda: plan),
+        resized=partial(_resized, source, aliases, cache, device) if sized else None)
+
+
+def _resized(source: Source, aliases: tuple[Aliases, ...], cache: Cache, device: Device, numbers: Mapping[str, int]
+             ) -> Executable:
+    """The executable at other numbers: it is planned with the same kernels."""
+    return _executable(replace(source, binding=Binding(numbers, source.binding.constants)), aliases, cache, device)

@@ -12,10 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from oracle_device import OracleDevice
 
 TESTS = Path(__file__).parent
 
@@ -88,6 +91,17 @@ def drafts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (build, products):
         monkeypatch.setattr(module, "Loading", loading.Loading)
+
+
+@pytest.fixture
+def oracle_device(monkeypatch: pytest.MonkeyPatch) -> OracleDevice:
+    """The target triton_gpu, with kernels run by kernel_interpret: what is around them needs neither Triton nor a GPU.
+    """
+    from oracle_device import OracleDevice
+
+    device = OracleDevice()
+    monkeypatch.setattr("codegen.triton_gpu.target.current_device", lambda: device)
+    return device
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """devices: what a plan needs of where it runs: memory, kernels, and the few other steps that a plan has.
 
-    HostDevice      NumPy arrays, kernels in Triton's interpreter: for machines without a GPU, to check what a GPU would do
+    HostDevice      NumPy arrays, kernels in Triton's interpreter: to check without a GPU what one would do
     CudaDevice      CuPy arrays, kernels compiled ahead of time
 
 An array *of the device* is flat, and what its kernels take. What callers give is an array of any shape, C-contiguous,
@@ -43,7 +43,7 @@ class Device(Protocol):
     def load(self, kernels: Sequence[Kernel], cache: Cache) -> Sequence[Loaded]:
         """The kernels, ready to be launched; CannotLower, with a sentence, where one cannot be compiled."""
 
-    def bytes(self, size: int) -> Any:
+    def memory(self, size: int) -> Any:
         """So many uninitialized bytes, from an address on that 64 divides."""
 
     def constant(self, data: bytes) -> Any:

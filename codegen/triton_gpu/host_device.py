@@ -12,7 +12,7 @@ from codegen.ir.ops import OPS
 from codegen.ir.types import DTYPES
 from codegen.schedule.host import run_host
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import Host, Matmul
+from codegen.schedule.plan import CannotLower, Host, Matmul
 from codegen.triton_gpu.devices import Loaded, Work
 
 ALIGNMENT = 64
@@ -24,15 +24,17 @@ class HostDevice:
     name = "Triton's interpreter, on NumPy arrays"
 
     def load(self, kernels: Sequence[Kernel], cache: Cache) -> Sequence[Loaded]:
-        raise NotImplementedError
+        if kernels:
+            raise CannotLower("no kernel is written in Triton yet")
+        return ()
 
-    def bytes(self, size: int) -> np.ndarray:
-        memory = np.empty(size + ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % ALIGNMENT
-        return memory[start:start + size]
+    def memory(self, size: int) -> np.ndarray:
+        room = np.empty(size + ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        return room[start:start + size]
 
     def constant(self, data: bytes) -> np.ndarray:
-        memory = self.bytes(len(data))
+        memory = self.memory(len(data))
         memory[:] = np.frombuffer(data, np.uint8)
         return memory
 

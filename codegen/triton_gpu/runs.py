@@ -106,7 +106,7 @@ class Runner:
         try:
             workspace = self._free.pop()
         except IndexError:
-            return _Workspace(self._device.bytes(self._plan.arena_bytes), self._device.bytes(_FLAG_BYTES))
+            return _Workspace(self._device.memory(self._plan.arena_bytes), self._device.memory(_FLAG_BYTES))
         workspace.refused, workspace.asked = False, None
         return workspace
 

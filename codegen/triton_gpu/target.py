@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from time import perf_counter
 
 from codegen.cache import Cache
@@ -17,7 +18,7 @@ from codegen.ir.generalize import Binding
 from codegen.planning import plan_of
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.machine import Machine
-from codegen.schedule.plan import Launch, TooMuchMemory
+from codegen.schedule.plan import CannotLower, Launch, TooMuchMemory
 from codegen.source import Source
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_device import HostDevice
@@ -26,7 +27,16 @@ from codegen.triton_gpu.runs import Runner
 
 def current_device() -> Device:
     """Where this process runs plans; CannotLower, with what to install or to set, where it can run none."""
-    return HostDevice()
+    if not has_triton():
+        raise CannotLower("kernels for a GPU are made by Triton, which is not installed: pip install 'tracegrad[gpu]'")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return HostDevice()
+    raise CannotLower("no GPU was found; TRITON_INTERPRET=1 runs kernels for one in Triton's interpreter, slowly")
+
+
+def has_triton() -> bool:
+    """Is Triton installed? It is not imported."""
+    return find_spec("triton") is not None
 
 
 def gpu_machine(memory_budget: int | None = None) -> Machine:

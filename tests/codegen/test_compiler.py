@@ -92,6 +92,7 @@ def right(executable: Executable, factor: float = 2.0) -> bool:
     return bool(np.array_equal(executable(x)[0], factor * x + 1))
 
 
+@pytest.mark.usefixtures("oracle_device")
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_compiles_a_graph_and_a_program_of_one_block(target: str) -> None:
     assert right(compile_program(small(), target))
@@ -144,7 +145,7 @@ def test_wrong_aliases_are_refused(aliases: tuple[tuple[int, int], ...]) -> None
 
 
 def test_an_unknown_target_is_refused() -> None:
-    with pytest.raises(ValueError, match="there is no target 'gpu'; the targets are llvm_cpu, interpret"):
+    with pytest.raises(ValueError, match="there is no target 'gpu'; the targets are llvm_cpu, triton_gpu, interpret"):
         compile_program(small(), "gpu")
 
 

@@ -12,6 +12,8 @@ from codegen.ir.builder import Builder
 from codegen.ir.types import TensorType
 from codegen.targets import TARGETS
 
+pytestmark = pytest.mark.usefixtures("oracle_device")
+
 
 @pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> str:

@@ -15,6 +15,8 @@ from codegen.llvm_cpu.encode import encode
 from codegen.schedule.plan import Launch
 from codegen.targets import TARGETS
 
+pytestmark = pytest.mark.usefixtures("oracle_device")
+
 WAYS = """
 program ways {
   block0(%0: f32[3], %1: i32[]):

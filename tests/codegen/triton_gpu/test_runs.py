@@ -1,0 +1,83 @@
+"""Plans on a device: what is remembered, when a check is waited for, who owns what a run works in."""
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from oracle_device import OracleDevice
+
+from codegen.compiler import compile_program
+from codegen.executable import DONE, Executable, ExitTaken
+from codegen.ir.builder import Builder
+from codegen.ir.types import TensorType
+from codegen.schedule.plan import CannotLower
+from codegen.triton_gpu import target
+
+
+def picked(aliases: tuple[tuple[int, int], ...] = ()) -> Executable:
+    """(x[k], y * 2), the second maybe written over y."""
+    b = Builder("picked")
+    x, k, y = b.input(TensorType("f32", (8,))), b.input(TensorType("i64", (3,))), b.input(TensorType("f32", (4,)))
+    return compile_program(b.graph([x.emit("gather", k, axis=0), y * 2.0]), "triton_gpu", aliases=aliases)
+
+
+X, Y = np.arange(8, dtype=np.float32), np.ones(4, np.float32)
+
+
+def test_a_check_is_waited_for_before_what_the_caller_can_see_is_written(oracle_device: OracleDevice) -> None:
+    executable = picked(((1, 2),))
+    y, picks = Y.copy(), np.empty(3, np.float32)
+    assert executable.run((X, np.array([1, 2, 9]), y, picks)) == 0
+    assert np.array_equal(y, Y)
+    assert executable.run((X, np.array([1, 2, -8]), y, picks)) == DONE
+    assert np.array_equal(y, 2 * Y)
+    assert np.array_equal(picks, [1, 2, 0])
+
+
+def test_a_check_that_failed_does_not_fail_the_next_run(oracle_device: OracleDevice) -> None:
+    executable = picked()
+    with pytest.raises(ExitTaken, match="an index is out of bounds"):
+        executable(X, np.array([0, 0, 8]), Y)
+    assert np.array_equal(executable(X, np.array([0, 0, 7]), Y)[0], [0, 0, 7])
+
+
+def test_a_reference_that_refuses_its_operands_leaves(oracle_device: OracleDevice) -> None:
+    b = Builder("lower")
+    executable = compile_program(b.graph([b.input(TensorType("f64", (2, 2))).emit("cholesky")]), "triton_gpu")
+    with pytest.raises(ExitTaken):
+        executable(-np.eye(2))
+    assert np.array_equal(executable(4 * np.eye(2))[0], 2 * np.eye(2))
+
+
+def test_runs_at_once_work_apart(oracle_device: OracleDevice) -> None:
+    b = Builder("twice")
+    x = b.input(TensorType("f64", (40, 40)))
+    executable = compile_program(b.graph([x.emit("matmul", x).emit("matmul", x)]), "triton_gpu")
+    failed = []
+
+    def work(seed: int) -> None:
+        for k in range(20):
+            given = np.random.default_rng((seed, k)).normal(size=(40, 40))
+            if not np.allclose(executable(given)[0], given @ given @ given):
+                failed.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_without_triton_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "has_triton", lambda: False)
+    with pytest.raises(CannotLower, match=r"not installed: pip install 'tracegrad\[gpu\]'"):
+        picked()
+
+
+def test_without_a_gpu_it_says_how_to_check_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "has_triton", lambda: True)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(CannotLower, match="TRITON_INTERPRET=1"):
+        picked()

@@ -1,0 +1,104 @@
+"""The memory of a launch in Triton's interpreter: addresses that say which buffer they are of, every access checked.
+
+    buffer 0, element 3 of f32   <->   1 << 44 | 1 << 43 | 12
+
+Triton's interpreter reads and writes whatever address it is given. Here a pointer is no address of the machine: its
+high bits are the number of a buffer, so an access is either inside the buffer that it was meant for or an IndexError.
+
+1. A pointer that left its buffer by less than 2**43 bytes still says which buffer that was.
+2. A lane that is masked off neither reads nor writes. Where the load says no other value, it holds `garbage`, as such a
+   lane of a GPU may: what is right here by a zero that nobody asked for is found out.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_BITS = 44
+_MIDDLE = 1 << _BITS - 1
+
+
+class Memory:
+    """The buffers of a launch, by number."""
+
+    def __init__(self) -> None:
+        self.buffers: list[np.ndarray] = []
+        self.writeable: Sequence[bool] = ()
+        self.written: set[int] = set()
+
+    def hold(self, buffers: Sequence[np.ndarray], writeable: Sequence[bool]) -> None:
+        """From now on the memory is `buffers`."""
+        self.buffers, self.writeable, self.written = list(buffers), writeable, set()
+
+    def located(self, kind: str, pointers: np.ndarray, mask: np.ndarray | None, itemsize: int) -> np.ndarray:
+        """The addresses of the machine; IndexError where a lane that is not masked off has none."""
+        active = pointers if mask is None else pointers[np.broadcast_to(mask, pointers.shape)]
+        if not active.size:
+            return np.zeros_like(pointers)
+        number = (int(active.flat[0]) >> _BITS) - 1
+        if not 0 <= number < len(self.buffers):
+            raise IndexError(f"{kind} through what is no pointer to a buffer")
+        buffer = self.buffers[number]
+        offsets = (active - np.uint64(_base(number))).view(np.int64)
+        bad = (offsets < 0) | (offsets > buffer.nbytes - itemsize) | (offsets % itemsize != 0)
+        if bad.any():
+            offset = int(offsets[bad].flat[0])
+            if abs(offset) >= _MIDDLE:
+                raise IndexError(f"one {kind} through pointers to several buffers")
+            raise IndexError(f"{kind} out of bounds: element {offset // itemsize} of buffer {number}, "
+                             f"which has {buffer.nbytes // itemsize}")
+        if kind != "load":
+            if not self.writeable[number]:
+                raise IndexError(f"{kind} to buffer {number}, which is only read")
+            self.written.add(number)
+        return pointers + np.uint64((buffer.ctypes.data - _base(number)) % (1 << 64))
+
+
+def _base(number: int) -> int:
+    return (number + 1 << _BITS) + _MIDDLE
+
+
+def pointer(number: int) -> np.ndarray:
+    """The pointer to the first element of a buffer."""
+    return np.array([_base(number)], np.uint64)
+
+
+def garbage(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """What stands where nothing defined does: NaNs, or integers of an odd pattern."""
+    if dtype.kind == "f":
+        return np.full(shape, np.nan, dtype)
+    return np.full(shape, True if dtype.kind == "b" else np.frombuffer(b"\xa5" * dtype.itemsize, dtype)[0], dtype)
+
+
+def guard(interpreter: Any, memory: Memory) -> None:
+    """Make every access of the interpreter one of `memory`."""
+    builder, native, handle = interpreter.InterpreterBuilder, interpreter._interpreter, interpreter.TensorHandle
+
+    def size(pointers: Any) -> int:
+        return max(1, pointers.get_element_ty().primitive_bitwidth // 8)
+
+    def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any) -> Any:
+        element = pointers.get_element_ty()
+        dtype = interpreter._get_np_dtype(element)
+        inside = np.broadcast_to(mask.data, pointers.data.shape)
+        places = memory.located("load", pointers.data, inside, size(pointers))
+        filling = garbage(places.shape, dtype) if other is None else np.broadcast_to(other.data, places.shape)
+        return handle(native.load(places, inside, filling, dtype), element)
+
+    def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> Any:
+        inside = np.broadcast_to(mask.data, pointers.data.shape)
+        places = memory.located("store", pointers.data, inside, size(pointers))
+        return native.store(places, np.broadcast_to(value.data, places.shape), inside)
+
+    def guarded(original: Any, at: int, mask_at: int | None) -> Any:
+        def access(self: Any, *args: Any) -> Any:
+            pointers, mask = args[at], None if mask_at is None else args[mask_at].data
+            places = memory.located("atomic access", pointers.data, mask, size(pointers))
+            return original(self, *args[:at], handle(places, pointers.dtype), *args[at + 1:])
+        return access
+
+    builder.create_masked_load, builder.create_masked_store = load, store
+    builder.create_atomic_rmw = guarded(builder.create_atomic_rmw, 1, 3)
+    builder.create_atomic_cas = guarded(builder.create_atomic_cas, 0, None)

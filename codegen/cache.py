@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from copy import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ LIMIT_BYTES = 256 << 20
 _DIGEST_BYTES = 32
 _HEADER_BYTES = len(MAGIC) + 2 * _DIGEST_BYTES
 _SWEEP_EVERY_BYTES = 8 << 20
-_SUFFIX = ".code"
+_SUFFIX, _SHOWN = ".code", ".kernel.py"
 
 
 def content_key(*parts: str | bytes) -> str:
@@ -94,6 +95,16 @@ class DiskCache:
         """So many bytes are stored until what is there is looked at, which takes half a second where there is much."""
         return min(_SWEEP_EVERY_BYTES, self.limit_bytes // 8)
 
+    def show(self, name: str, text: str) -> Path:
+        """Where the source of a kernel is, for people and their tools to read; nothing is compiled from that file."""
+        path = self.directory / (name + _SHOWN)
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError:
+            pass
+        return path
+
     def discard(self, key: str) -> None:
         """Forget `key`."""
         _remove(self._path(key))
@@ -124,7 +135,7 @@ class DiskCache:
         try:
             with os.scandir(self.directory) as entries:
                 for entry in entries:
-                    if entry.name.endswith((_SUFFIX, ".tmp")):
+                    if entry.name.endswith((_SUFFIX, _SHOWN, ".tmp")):
                         try:
                             status = entry.stat(follow_symlinks=False)
                         except OSError:
@@ -139,6 +150,7 @@ class Cache:
     """Loaded code by key, shared by everything compiled through it, with an optional DiskCache behind.
 
     `compiles`: may code be compiled that neither has?
+    `cubins`: code for a GPU by key, with what a launch needs.
     `callers`: by the key of code that better code will take the place of, where its address is written: (words, word).
     Both may be read and written only while holding `lock`, which also serializes compilation.
     """
@@ -147,6 +159,7 @@ class Cache:
         self.disk = disk
         self.lock = threading.RLock()
         self.addresses: dict[str, int] = {}
+        self.cubins: dict[str, Any] = {}
         self.callers: dict[str, list[tuple[np.ndarray, int]]] = {}
         self.compiles = True
 

@@ -156,3 +156,17 @@ def test_without_a_choice_the_cache_is_in_the_home(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "home", lambda: Path("/home/someone"))
     assert default_directory({}, "linux") == Path("/home/someone/.cache/tracegrad")
     assert default_directory({}, "darwin") == Path("/home/someone/Library/Caches/tracegrad")
+
+
+def test_sources_that_are_shown_count_and_go_like_entries(disk: DiskCache) -> None:
+    path = disk.show("exp", "x = 1\n")
+    assert path.read_text() == "x = 1\n"
+    (disk.directory / "mine.py").write_text("a file of the user's")
+    assert disk.size_bytes() == 6
+    disk.clear()
+    assert [file.name for file in disk.directory.iterdir()] == ["mine.py"]
+
+
+def test_a_source_that_cannot_be_shown_has_a_name_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert DiskCache(tmp_path / "file").show("exp", "").name == "exp.kernel.py"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from codegen.ir.dims import Dim, Size, content, evaluate, symbol
 from codegen.schedule.index import Extents, bounds, canonical
@@ -38,15 +39,15 @@ LARGEST = 1 << 30
 def given_sizes(kernel: Kernel) -> tuple[Kernel, tuple[Size, ...]]:
     """The kernel with a word for each size that has symbols, and what the words are."""
     words: dict[Size, Dim] = {}
+    return replace(with_sizes(kernel, partial(in_words, words=words)), words=len(words)), tuple(words)
 
-    def word_for(size: Size) -> Size:
-        if isinstance(size, int):
-            return size
-        factor = content(size) if size.terms[0][1] > 0 else -content(size)
-        own = size // factor
-        return words.setdefault(own, symbol(f"n{len(words)}")) * factor
 
-    return replace(with_sizes(kernel, word_for), words=len(words)), tuple(words)
+def in_words(size: Size, words: dict[Size, Dim]) -> Size:
+    """A size in terms of words; `words`: what each that there is stands for. One is added where none does."""
+    if isinstance(size, int):
+        return size
+    factor = content(size) if size.terms[0][1] > 0 else -content(size)
+    return words.setdefault(size // factor, symbol(f"n{len(words)}")) * factor
 
 
 def kernel_at(kernel: Kernel, words: Sequence[int]) -> Kernel:

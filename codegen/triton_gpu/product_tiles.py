@@ -1,0 +1,124 @@
+"""product_tiles: how much of a product one program computes, by dtype, size and what the processor can do.
+
+    bf16 4096x4096, 9.0    128 x 256 of the result, 64 of k at a time, 8 warps, 3 loads of them ahead
+    bf16 64x512, 8.0       16 x 32, 64 of k at a time, 4 warps
+
+1. Every tile of 16-bit numbers, and of f32 rounded to tf32, has the sides that tensor cores take: on 9.0 whole groups of
+   4 warps and 64 rows, unless the product has fewer rows, so that the instruction is the one of the group.
+2. The tiles loaded ahead fit into what a program may share.
+3. The largest tile that leaves a program for each of the processors, and no side of it twice as long as the product's.
+"""
+from __future__ import annotations
+
+from codegen.ir.dims import Size, ceil_div, typical
+from codegen.ir.structs import struct
+
+Capability = tuple[int, int]
+
+PROCESSORS = {(8, 0): 108, (9, 0): 132}
+"""How many programs run beside each other at least."""
+
+SHARED_BYTES = {(8, 0): 166912, (9, 0): 232448}
+"""What a program may share."""
+
+LEAST = 16
+"""The shortest side of a tile."""
+
+
+@struct
+class ProductTile:
+    """`m` x `n` elements of the result, `k` products at a time; `warps` of 32 threads, `stages` loaded ahead."""
+
+    m: int
+    n: int
+    k: int
+    warps: int
+    stages: int
+
+
+def _rows(text: str) -> tuple[ProductTile, ...]:
+    return tuple(ProductTile(*map(int, line.split())) for line in text.strip().splitlines())
+
+
+_HALVES_AMPERE = _rows("""
+    128 256  32 8 4
+    128 128  32 8 4
+     64 128  32 4 4
+     64  64  64 4 4
+     32  64  64 4 4
+     16  64  64 4 4
+     32  32  64 2 4
+     16  32  64 2 4
+     16  16  64 1 4
+""")
+
+_HALVES_HOPPER = _rows("""
+    128 256  64 8 3
+    128 128  64 8 4
+     64 128  64 4 4
+     64  64  64 4 4
+     32  64  64 4 4
+     16  64  64 4 4
+     32  32  64 2 4
+     16  32  64 2 4
+     16  16  64 1 4
+""")
+
+_TF32 = _rows("""
+    128 128  32 8 3
+     64 128  32 4 3
+     64  64  32 4 4
+     32  64  32 4 4
+     16  64  32 4 4
+     32  32  32 2 4
+     16  32  32 2 4
+     16  16  32 1 4
+""")
+
+_F32 = _rows("""
+    128 128  16 8 2
+     64  64  32 4 2
+     32  64  32 4 2
+     32  32  32 4 2
+     16  32  32 2 2
+     16  16  32 1 2
+""")
+
+_F64 = _rows("""
+     64  64  16 4 3
+     32  64  16 4 3
+     32  32  16 4 3
+     16  32  16 2 3
+     16  16  16 1 3
+""")
+
+
+def tiles(dtype: str, precision: str, capability: Capability) -> tuple[ProductTile, ...]:
+    """The tiles there are, the largest first. `precision`: of products of f32, "ieee" or "tf32"."""
+    if dtype == "f64":
+        return _F64
+    if dtype == "f32":
+        return _TF32 if precision == "tf32" else _F32
+    return _HALVES_HOPPER if capability >= (9, 0) else _HALVES_AMPERE
+
+
+def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, capability: Capability) -> ProductTile:
+    """The tile for a product of these sizes: batch, m, n, k."""
+    batch, m, n, k = map(typical, sizes)
+    candidates = [t for t in tiles(dtype, precision, capability) if t.m <= _side(m) and t.n <= _side(n)]
+    wanted = next(PROCESSORS[c] for c in sorted(PROCESSORS, reverse=True) if capability >= c)
+    for tile in candidates:
+        if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:
+            break
+    depth = min(tile.k, _side(k))
+    return ProductTile(tile.m, tile.n, depth, tile.warps, tile.stages if k > depth else 1)
+
+
+def tile_counts(tile: ProductTile, m: Size, n: Size) -> tuple[Size, Size]:
+    """How many tiles there are down and across a result of m x n."""
+    return ceil_div(m, tile.m), ceil_div(n, tile.n)
+
+
+def _side(size: int) -> int:
+    """The shortest side of a tile that is as long."""
+    return max(LEAST, 1 << (size - 1).bit_length() if size > 1 else LEAST)

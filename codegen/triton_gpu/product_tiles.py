@@ -3,10 +3,11 @@
     bf16 4096x4096, 9.0    128 x 256 of the result, 64 of k at a time, 8 warps, 3 loads of them ahead
     bf16 64x512, 8.0       16 x 32, 64 of k at a time, 4 warps
 
-1. Every tile of 16-bit numbers, and of f32 rounded to tf32, has the sides that tensor cores take: on 9.0 whole groups of
-   4 warps and 64 rows, unless the product has fewer rows, so that the instruction is the one of the group.
+1. A tile of 16-bit numbers, or of f32 rounded to tf32, has sides that tensor cores take: on 9.0 they take 64 rows and 4
+   warps at once, which a tile has unless the product has fewer rows.
 2. The tiles loaded ahead fit into what a program may share.
-3. The largest tile that leaves a program for each of the processors, and no side of it twice as long as the product's.
+3. The largest tile that leaves a program for each of the processors, else the least; no side of it is twice as long as
+   the product's, and none shorter than 32 unless that is.
 """
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ _HALVES_AMPERE = _rows("""
      64 128  32 4 4
      64  64  64 4 4
      32  64  64 4 4
+     32  32  64 4 4
      16  64  64 4 4
-     32  32  64 2 4
      16  32  64 2 4
      16  16  64 1 4
 """)
@@ -57,9 +58,11 @@ _HALVES_HOPPER = _rows("""
     128 128  64 8 4
      64 128  64 4 4
      64  64  64 4 4
+     64  32  64 4 4
+     64  16  64 4 4
      32  64  64 4 4
+     32  32  64 4 4
      16  64  64 4 4
-     32  32  64 2 4
      16  32  64 2 4
      16  16  64 1 4
 """)
@@ -68,9 +71,11 @@ _TF32 = _rows("""
     128 128  32 8 3
      64 128  32 4 3
      64  64  32 4 4
+     64  32  32 4 4
+     64  16  32 4 4
      32  64  32 4 4
+     32  32  32 4 4
      16  64  32 4 4
-     32  32  32 2 4
      16  32  32 2 4
      16  16  32 1 4
 """)
@@ -105,8 +110,10 @@ def tiles(dtype: str, precision: str, capability: Capability) -> tuple[ProductTi
 def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, capability: Capability) -> ProductTile:
     """The tile for a product of these sizes: batch, m, n, k."""
     batch, m, n, k = map(typical, sizes)
-    candidates = [t for t in tiles(dtype, precision, capability) if t.m <= _side(m) and t.n <= _side(n)]
-    wanted = next(PROCESSORS[c] for c in sorted(PROCESSORS, reverse=True) if capability >= c)
+    in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
+    rows, columns = range(min(64 if in_groups else 32, _side(m)), _side(m) + 1), range(min(32, _side(n)), _side(n) + 1)
+    candidates = [t for t in tiles(dtype, precision, capability) if t.m in rows and t.n in columns]
+    wanted = next(count for least, count in reversed(PROCESSORS.items()) if capability >= least)
     for tile in candidates:
         if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:
             break

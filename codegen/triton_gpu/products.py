@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from codegen.ir.dims import Dim, Size, content, exact_quotient, number_of
+from codegen.ir.dims import Dim, Size, exact_quotient
 from codegen.ir.structs import struct
 from codegen.schedule.index import size_text
 from codegen.schedule.plan import Matmul
@@ -93,8 +93,8 @@ class _Product:
 
     def _loop(self) -> list[str]:
         step = self.step
-        places = self._operand("k_a", "i", self.m, step.transpose_a), self._operand("j", "k_b", self.n, step.transpose_b)
-        (a_place, a_size), (b_place, b_size) = places
+        a_place, a_size = self._operand("k_a", "i", self.m, step.transpose_a)
+        b_place, b_size = self._operand("j", "k_b", self.n, step.transpose_b)
         a_mask = _mask([("i", self.m, self.tile.m), ("k_a", self.k, self.tile.k)])
         b_mask = _mask([("k_b", self.k, self.tile.k), ("j", self.n, self.tile.n)])
         total = TOTALS.get(step.dtype, "tl.float32")

@@ -22,6 +22,9 @@ from codegen.schedule.plan import Launch, Plan
 TINY = Machine(serial_work=8, chunk_work=4, most_chunks=4, least_joined=2)
 """A machine for which small shapes are large: chunks, and reductions in two kernels."""
 
+AT_ONCE = Machine(at_once=True, cheap=64, shelf_worth=0, serial_work=8, chunk_work=4, most_chunks=64, least_joined=2)
+"""A GPU for which small shapes are large."""
+
 NARROW = Machine(most_operations=12)
 """A machine that takes short kernels only."""
 

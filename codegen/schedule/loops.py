@@ -62,7 +62,7 @@ def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool],
     return _in_two(nest, blocks, machine) if blocks else [_kernel_of(nest, machine)]
 
 
-def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool]) -> Lowered:
+def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool], machine: Machine) -> Lowered:
     """The kernel that writes the updates of scatter `value` to a buffer that already holds its first operand."""
     _, indices, updates = graph.node(value).args
     along = attrs_of(graph.node(value))["axis"]
@@ -75,7 +75,7 @@ def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool])
     kind = "add" if graph.node(value).op == "scatter_add" else "set"
     scatter = Scatter(kind, expressions.buffer(value), base, k, prod(result[along + 1:]), result[along], x)
     nest = _nest(expressions, (scatter,), [a for a, n in axes.items() if n not in (0, 1)], ())
-    return emitted(nest, Layout(nest.outer, (), None, 0))
+    return emitted(nest, Layout(nest.outer, (), None, 0), machine)
 
 
 def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], machine: Machine) -> Lowered:
@@ -99,9 +99,9 @@ def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], ma
     lines = nest.outer[-1] if nest.outer and coefficient(indices_of(store)[0], nest.outer[-1]) == 1 else None
     work = prod(shape) * (1 + sum(map(cost_of, nest.statements)))
     grain: Size = 0
-    if nest.outer:
+    if nest.outer and not machine.at_once:
         grain = grain_of(work, nest.extents[nest.outer[0]], ROW_LANES if nest.outer[0] == lines else 1, machine)
-    return emitted(nest, Layout(nest.outer, nest.inner, lines, grain))
+    return emitted(nest, Layout(nest.outer, nest.inner, lines, grain), machine)
 
 
 def _nest(expressions: Expressions, roots: tuple[Store | Scatter, ...], outer: Sequence[str],
@@ -190,7 +190,7 @@ def _reshaped(graph: StaticGraph, group: Group, loaded: Callable[[int], bool]) -
 def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Lowered:
     """The one kernel of a nest; `parallel` names the axis that is to be cut into chunks, if that is not free."""
     chosen = _layout(nest, machine, parallel)
-    if not nest.inner and len(chosen.outer) > 1 and chosen.vector:
+    if not machine.at_once and not nest.inner and len(chosen.outer) > 1 and chosen.vector:
         across = _across(nest, chosen.vector)
         along = typical(nest.extents[chosen.vector])
         if across is not None and min(typical(nest.extents[across]), along) >= LEAST_TILE:
@@ -202,7 +202,7 @@ def _kernel_of(nest: Nest, machine: Machine, parallel: str | None = None) -> Low
             outer = tuple(name for name in nest.outer if name != chosen.vector)
             nest = replace(nest, outer=outer, inner=(chosen.vector,))
             chosen = _layout(nest, machine, parallel)
-    return emitted(nest, chosen)
+    return emitted(nest, chosen, machine)
 
 
 def _in_strips(nest: Nest, vector: str, wanted: int) -> Nest:
@@ -236,7 +236,7 @@ def _in_tiles(nest: Nest, vector: str, across: str, machine: Machine) -> Lowered
     most = max(order, key=lambda name: typical(tiled.extents[name]))
     first = next((name for name in order if typical(tiled.extents[name]) >= ENOUGH_CHUNKS), most)
     order = (*outer, blocks_of(vector), blocks_of(across))
-    return emitted(replace(tiled, outer=order), _layout(tiled, machine, first))
+    return emitted(replace(tiled, outer=order), _layout(tiled, machine, first), machine)
 
 
 def _layout(nest: Nest, machine: Machine, parallel: str | None) -> Layout:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codegen.ir.structs import struct
+from codegen.schedule.costs import CHEAP
+from codegen.schedule.shelves import MOST_POINTS, WORTH
 
 
 def anything(op: str, dtype: str) -> bool:
@@ -18,11 +20,16 @@ def anything(op: str, dtype: str) -> bool:
 class Machine:
     """`vector_bytes`: the width of a vector register.
 
+    `at_once`: it computes all points of a launch at once, as a GPU does: nothing is cut for threads or for caches, and
+    what a pass computes stays in registers for the next one. Chunks are the programs of a reduction to few points.
+
     `serial_work`: elements below which a launch is one chunk. `chunk_work`: the least in a chunk of several.
     `most_chunks`: about how many a large launch is cut into. `most_operations`: how long a kernel may be, in additions.
     `least_joined`: from so many elements on a concat is put together in memory, not chosen from at each element.
     `products`: the dtypes whose matrices it multiplies.
     `arena_bytes`: what a plan is to work in at most, for which some of it may be done again; None: as much as it likes.
+    `cheap`: what takes no more operations, in additions, may be computed again by every kernel that needs it.
+    `shelf_points`: points of values that later passes use again, `shelf_worth`: what it takes to be one of them.
     `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.
     """
 
@@ -35,3 +42,7 @@ class Machine:
     products: frozenset[str] = frozenset({"f32", "f64"})
     arena_bytes: int | None = None
     computes: Callable[[str, str], bool] = anything
+    at_once: bool = False
+    cheap: int = CHEAP
+    shelf_points: int = MOST_POINTS
+    shelf_worth: int = WORTH

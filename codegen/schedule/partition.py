@@ -23,7 +23,7 @@ from codegen.ir.dims import typical
 from codegen.ir.graph import Node
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
-from codegen.schedule.costs import CHEAP, op_cost
+from codegen.schedule.costs import op_cost
 from codegen.schedule.demand import demand_of
 from codegen.schedule.forms import Form, StaticGraph
 from codegen.schedule.machine import Machine
@@ -358,7 +358,7 @@ class _Partitioner:
             self._decide(v, f"%{v} is stored: it is a reduction that other kernels read", parts=True)
             return True
         times = self.demand.uses[v] if v in self.moved else 1
-        if self.again[v] * times > CHEAP:
+        if self.again[v] * times > self.machine.cheap:
             at = f" at each of {times} points" if times > 1 else ""
             self._decide(v, f"%{v} is stored: computing it again takes {self.again[v]} operations an element{at}",
                          parts=True)

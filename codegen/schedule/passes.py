@@ -41,8 +41,9 @@ from codegen.schedule.kernel import (
     with_indices,
     with_operands,
 )
+from codegen.schedule.machine import Machine
 from codegen.schedule.nest import Nest, plain_axis
-from codegen.schedule.shelves import MOST_POINTS, WORTH, shelf_points
+from codegen.schedule.shelves import shelf_points
 from codegen.schedule.tile import Layout
 from codegen.schedule.value_types import dtypes_of
 
@@ -58,9 +59,9 @@ class Lowered:
     values: tuple[int, ...] = ()
 
 
-def emitted(nest: Nest, chosen: Layout) -> Lowered:
+def emitted(nest: Nest, chosen: Layout, machine: Machine) -> Lowered:
     """The kernel of a nest with its axes in the order, and cut into the chunks, that were chosen."""
-    passes = _Passes(replace(nest, outer=chosen.outer, inner=chosen.inner), chosen)
+    passes = _Passes(replace(nest, outer=chosen.outer, inner=chosen.inner), chosen, machine)
     names = [AXIS_NAMES[k] if k < len(AXIS_NAMES) else f"x{k}" for k in range(len(chosen.outer) + len(chosen.inner))]
     return passes.kernel(dict(zip((*chosen.outer, *chosen.inner), names)), chosen)
 
@@ -68,8 +69,8 @@ def emitted(nest: Nest, chosen: Layout) -> Lowered:
 class _Passes:
     """Statements put in passes, each value numbered as it comes."""
 
-    def __init__(self, nest: Nest, chosen: Layout):
-        self.nest = nest
+    def __init__(self, nest: Nest, chosen: Layout, machine: Machine):
+        self.nest, self.machine = nest, machine
         self.deep = nest.deep
         self.inner_roots = set(nest.inner_roots)
         self.numbers: dict[int, int] = {}           # expressions that all later passes see
@@ -78,9 +79,9 @@ class _Passes:
         self.shelved: set[int] = set()
         outer_vector = chosen.vector in nest.outer
         points = shelf_points(nest.inner, outer_vector, nest.extents)
-        self.shelf = MOST_POINTS + 1 if points is None else points
+        self.shelf = machine.shelf_points + 1 if points is None else points
         taken = [s.buffer for s in (*nest.statements, *nest.roots) if isinstance(s, Load | Gather | Store | Scatter)]
-        self.lenders = [root for root in nest.inner_roots if self.shelf > MOST_POINTS and isinstance(root, Store)
+        self.lenders = [root for root in nest.inner_roots if self.shelf > machine.shelf_points and isinstance(root, Store)
                         and taken.count(root.buffer) == 1]      # roots not stored yet, in whose place there is nothing
         self.lent: dict[int, Store] = {}            # expressions that are left in the place of such a root
         self.made_in: dict[int, int] = {}           # the pass that an expression of `before` was made in
@@ -123,7 +124,9 @@ class _Passes:
         """Is an expression taken from where an earlier pass left it?"""
         if k not in self.before:
             return False
-        if k not in self.shelved and self.costs[k] > WORTH and (len(self.shelved) + 1) * self.shelf <= MOST_POINTS:
+        others = 0 if self.machine.at_once else len(self.shelved)
+        if k not in self.shelved and self.costs[k] > self.machine.shelf_worth and (
+                others + 1) * self.shelf <= self.machine.shelf_points:
             self.shelved.add(k)
         return k in self.shelved
 

@@ -56,7 +56,7 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     held: dict[Place, Constant] = {v: Constant(data) for v, data in constants_of(works).items() if v not in parts}
     tasks = [task for task in _tasks(known, found, lowered, works, calls, required, concats)
              if held.keys().isdisjoint(task.writes)]
-    tasks, decisions = aligned(known, tasks)
+    tasks, decisions = (tasks, []) if machine.at_once else aligned(known, tasks)
     return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions),
                   machine.arena_bytes)
 
@@ -98,7 +98,7 @@ def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine
     (value,) = group.members
     match graph.forms[value]:
         case Form.SCATTER:
-            return [lower_scatter(graph, value, loaded)]
+            return [lower_scatter(graph, value, loaded, machine)]
         case Form.SCAN:
             return [lower_scan(graph, value, loaded, machine)]
     return []

@@ -38,6 +38,13 @@ LONGEST_COLUMN, FEW_POINTS = 512, 1 << 19
 Measured, passes that are kernels of their own: 4096 rows of 1024 0.27 of the time for a variance, 0.24 for normalizing,
 0.31 for a softmax; 1024 rows of 1024 0.5 to 0.6; 512 rows of 2048 0.8 to 1.2, 4096 rows of 32 1.0 to 1.2."""
 
+PROGRAM_COLUMNS = 32
+"""So many columns has a program of a machine that computes all points at once, where columns are reduced."""
+
+APART = 128
+"""So much longer than one program by itself is what such a machine reduces in kernels of their own, though there is
+more to be done with the result: a pass of the same kernel would save a launch or two, and reading memory again."""
+
 STRIDED, SCATTERED = 16, 48
 """A load and a store of a vector whose lanes are not neighbors, in loads of one whose lanes are."""
 
@@ -51,6 +58,8 @@ def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine, lanes: i
     `lanes`: how many columns a chunk has at least, where columns are reduced. Where symbols decide, a reduction may be
     large: a second kernel costs little, and one chunk of 4096x1024 takes three times as long as 64.
     """
+    if machine.at_once:
+        return _blocks_at_once(runs, machine, 4)
     sizes = [(typical(n), k) for n, k in runs]
     known = all(isinstance(n, int) for n, _ in runs)
     kept = prod(n for n, k in sizes if k)
@@ -67,12 +76,31 @@ def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine, lanes: i
     return blocks if blocks > 1 else 0
 
 
+def _blocks_at_once(runs: Sequence[tuple[Size, bool]], machine: Machine, least: int) -> int:
+    """The same for a machine that computes all points at once: where few programs would go through a reduction that is
+    at least so many times what a program of its own is worth."""
+    sizes = [(typical(n), k) for n, k in runs]
+    kept = prod(n for n, k in sizes if k)
+    reduced = prod(n for n, k in sizes if not k)
+    if reduced == 1:
+        return 0
+    columns = sizes[-1][0] if sizes[-1][1] else 1
+    programs = kept // columns * -(-columns // PROGRAM_COLUMNS)
+    if kept * reduced < least * machine.serial_work or 2 * programs > machine.most_chunks:
+        return 0
+    largest = max(n for n, k in sizes if not k)
+    blocks = min(machine.most_chunks // programs, kept * reduced // (programs * machine.chunk_work), largest // 4)
+    return blocks if blocks > 1 else 0
+
+
 def passes_apart(runs: Sequence[tuple[Size, bool]], machine: Machine) -> bool:
     """Is what comes after a reduction better computed by another kernel than by another pass of the same?
 
     Where the reduction is finished by a second kernel, and where columns are so long that no cache of one processor
     keeps some of them from pass to pass: then each pass is to go through memory row by row.
     """
+    if machine.at_once:
+        return _blocks_at_once(runs, machine, APART) > 0
     if partial_blocks(runs, machine):
         return True
     rows = prod(typical(n) for n, kept in runs if not kept)
@@ -126,10 +154,10 @@ def layout(outer: Sequence[str], inner: Sequence[str], extents: Mapping[str, Siz
     inner_order = tuple(sorted(inner, key=lambda name: name == vector))
     rest = [name for name in outer if name not in (vector, parallel)]
     wanted = chunks_wanted(work, machine)
-    if parallel is None and rest and wanted > 1 and typical(extents[rest[0]]) < ENOUGH_CHUNKS:
+    if not machine.at_once and parallel is None and rest and wanted > 1 and typical(extents[rest[0]]) < ENOUGH_CHUNKS:
         rest.sort(key=lambda name: -typical(extents[name]))
     outer_order = (*((parallel,) if parallel else ()), *rest, *((vector,) if vector in outer else ()))
-    if not outer_order:
+    if not outer_order or machine.at_once:
         return Layout(outer_order, inner_order, vector, 0)
     first = outer_order[0]
     lane_points = 1 if first != vector else columns if inner else POINT_LANES

@@ -41,7 +41,8 @@ def has_triton() -> bool:
 
 def gpu_machine(memory_budget: int | None = None) -> Machine:
     """What the scheduler plans for."""
-    return Machine(arena_bytes=memory_budget)
+    return Machine(at_once=True, cheap=64, shelf_worth=0, serial_work=1 << 13, chunk_work=1 << 12, most_chunks=256,
+                   least_joined=1 << 16, arena_bytes=memory_budget)
 
 
 def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:

@@ -10,11 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codegen import Builder, Cache, DiskCache, Executable, Graph, Program, compile_program, finish_compiling, parse
+from codegen import (
+    Builder,
+    Cache,
+    DiskCache,
+    Executable,
+    Graph,
+    Program,
+    compile_program,
+    finish_compiling,
+    parse,
+    planning,
+)
 from codegen.ir.interpret import interpret
 from codegen.ir.text import print_graph
 from codegen.ir.types import TensorType
-from codegen.llvm_cpu import build, elf
+from codegen.llvm_cpu import elf
 
 BRANCHING = """
 program p {
@@ -74,7 +85,7 @@ def test_what_was_scheduled_once_is_run_again(tmp_path: Path, graph: Graph) -> N
     assert entry is not None and (b'"together"' in entry) == (graph.name == "updates")
     text = first.describe()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "schedule_tree", None)
+        patch.setattr(planning, "schedule_tree", None)
         again = compiled(graph, tmp_path)
         for mine, theirs, right in zip(again(*inputs), first(*inputs), interpret(graph, inputs), strict=True):
             np.testing.assert_array_equal(mine, theirs)
@@ -90,7 +101,7 @@ def test_branches_exits_and_constants_are_kept(tmp_path: Path) -> None:
     assert isinstance(program, Program)
     first = compiled(program, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "schedule_tree", None)
+        patch.setattr(planning, "schedule_tree", None)
         again = compiled(program, tmp_path)
     x = np.linspace(-1, 1, 70, dtype=np.float32)
     for number in (0, 7, 5):

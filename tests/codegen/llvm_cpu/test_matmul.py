@@ -12,9 +12,9 @@ from guarded_memory import guarded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codegen import Cache, compile_program, parse
+from codegen import Cache, compile_program, parse, planning
 from codegen.ir.types import DTYPES, TensorType
-from codegen.llvm_cpu import blas_panels, build, encode, matmul, products, threads
+from codegen.llvm_cpu import blas_panels, encode, matmul, products, threads
 from codegen.llvm_cpu.blas import OWN, Blas, candidates, find_blas, multiplies
 from codegen.llvm_cpu.entry import make_run
 from codegen.llvm_cpu.features import AVX2, AVX512, PORTABLE, Features, host_features
@@ -326,9 +326,9 @@ def test_what_multiplies_is_compiled_while_a_program_is_scheduled(monkeypatch: p
       %4 = matmul %3, %2 : f32[30,1]
       return %4
     }"""
-    right, scheduled, loaded = products.product, build.schedule_tree, []
+    right, scheduled, loaded = products.product, planning.schedule_tree, []
     monkeypatch.setattr(products, "product", lambda name, *rest: loaded.append(name) or right(name, *rest))
-    monkeypatch.setattr(build, "schedule_tree", lambda *of: loaded.append("scheduled") or scheduled(*of))
+    monkeypatch.setattr(planning, "schedule_tree", lambda *of: loaded.append("scheduled") or scheduled(*of))
     rng = np.random.default_rng(0)
     arrays = [rng.random(shape, np.float32) for shape in ((30, 20), (20, 40), (40, 1))]
     y, = compile_program(parse(text), cache=Cache(None))(*arrays)

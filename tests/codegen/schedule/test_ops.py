@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from op_cases import cases
-from plan_oracle import TINY, agree
+from plan_oracle import AT_ONCE, TINY, agree
 
 from codegen.ir.builder import Builder
 from codegen.ir.graph import Graph
@@ -36,7 +36,8 @@ def test_op(op: str) -> None:
         agree(graph_of(op, operands, attrs), operands)
         done += 1
     for operands, attrs in cases(in_one_dtype(op)):
-        agree(graph_of(op, operands, attrs), operands, machine=TINY)
+        for machine in (TINY, AT_ONCE):
+            agree(graph_of(op, operands, attrs), operands, machine=machine)
     assert done > 0
 
 

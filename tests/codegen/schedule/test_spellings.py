@@ -13,11 +13,11 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.graph import Graph
 from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
-from codegen.schedule import passes
 from codegen.schedule.kernel import Load, Store, Unary
 from codegen.schedule.kernel_interpret import run_kernel
+from codegen.schedule.machine import Machine
 from codegen.schedule.plan import Plan
-from codegen.schedule.shelves import shelved_values
+from codegen.schedule.shelves import MOST_POINTS, shelved_values
 
 ROWS, COLUMNS = 64, 96
 
@@ -26,9 +26,9 @@ def reduced(x: Value, op: str = "sum") -> Value:
     return x.emit(op, axis=(1,), keepdims=True)
 
 
-def planned(graph: Graph) -> Plan:
+def planned(graph: Graph, machine: Machine | None = None) -> Plan:
     graph = optimize(graph)
-    return agree(graph, inputs_for(graph), rtol=1e-3, atol=1e-4)
+    return agree(graph, inputs_for(graph), machine=machine, rtol=1e-3, atol=1e-4)
 
 
 def graph_of_rows(function: Callable[..., list[Value]], operands: int) -> Graph:
@@ -45,33 +45,29 @@ SOFTMAXES: dict[str, Callable[[Value], Value]] = {
 }
 
 
-@pytest.mark.parametrize("room", [passes.MOST_POINTS, 0])
+@pytest.mark.parametrize("room", [MOST_POINTS, 0])
 @pytest.mark.parametrize("name", SOFTMAXES)
-def test_softmax_and_its_derivative(name: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_softmax_and_its_derivative(name: str, room: int) -> None:
     """One kernel; each exponential once, what it gives is shelved, or left in a result where there is no room."""
-    monkeypatch.setattr(passes, "MOST_POINTS", room)
-
     def both(x: Value, g: Value) -> list[Value]:
         y = SOFTMAXES[name](x)
         return [y, y * (g - reduced(g * y))]
 
-    (kernel,) = kernels_of(planned(graph_of_rows(both, 2)))
+    (kernel,) = kernels_of(planned(graph_of_rows(both, 2), Machine(shelf_points=room)))
     exponentials = [s for one in kernel.passes for s in one.body if isinstance(s, Unary) and s.op == "exp"]
     assert len(exponentials) == 1 + (name == "by logarithms")
     assert sum(bool(one.axes) for one in kernel.passes) <= 4
     assert bool(shelved_values(kernel)) == bool(room) and any(p.access == "inout" for p in kernel.params) != bool(room)
 
 
-def test_what_is_left_in_a_result_is_not_written_over_the_operand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_left_in_a_result_is_not_written_over_the_operand() -> None:
     """The result is to be in the storage of x, which is read once more after the exponential is known."""
-    monkeypatch.setattr(passes, "MOST_POINTS", 0)
-
     def function(x: Value) -> list[Value]:
         e = (x - reduced(x, "max")).emit("exp")
         return [e / reduced(e) + x]
 
     graph = optimize(graph_of_rows(function, 1))
-    plan = agree(graph, inputs_for(graph), ((0, 0),), rtol=1e-3, atol=1e-4)
+    plan = agree(graph, inputs_for(graph), ((0, 0),), Machine(shelf_points=0), rtol=1e-3, atol=1e-4)
     assert any(isinstance(s, Store) for s in kernels_of(plan)[0].passes[2].body)
 
 

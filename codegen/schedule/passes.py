@@ -81,8 +81,9 @@ class _Passes:
         points = shelf_points(nest.inner, outer_vector, nest.extents)
         self.shelf = machine.shelf_points + 1 if points is None else points
         taken = [s.buffer for s in (*nest.statements, *nest.roots) if isinstance(s, Load | Gather | Store | Scatter)]
-        self.lenders = [root for root in nest.inner_roots if self.shelf > machine.shelf_points and isinstance(root, Store)
-                        and taken.count(root.buffer) == 1]      # roots not stored yet, in whose place there is nothing
+        self.lenders = [root for root in nest.inner_roots       # roots not stored yet, in whose place there is nothing
+                        if self.shelf > machine.shelf_points and isinstance(root, Store)
+                        and taken.count(root.buffer) == 1]
         self.lent: dict[int, Store] = {}            # expressions that are left in the place of such a root
         self.made_in: dict[int, int] = {}           # the pass that an expression of `before` was made in
         self.found: list[tuple[bool, list[Statement]]] = []     # passes so far: do they run over the inner axes?

@@ -1,0 +1,207 @@
+"""Every elementwise op as Triton's text, in the interpreter, against its reference: bit for bit, but for functions.
+
+All ops on a dtype are one launch: what takes time is a launch, not a number.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from codegen.ir.edges import EDGES, Edge, same_bits
+from codegen.ir.ops import ELEMENTWISE, OPS
+from codegen.ir.references import literal_text, random_bits
+from codegen.ir.structs import struct
+from codegen.ir.type_rules import TypeRuleError
+from codegen.ir.types import COMPLEX, DTYPES, INTEGERS, NAMES, TensorType
+from codegen.triton_gpu.host_check import available, run
+from codegen.triton_gpu.operations import (
+    FUNCTIONS,
+    HEADER,
+    LANGUAGE_TYPES,
+    called,
+    cast,
+    computes,
+    constant,
+    operation,
+)
+from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
+
+needs_triton = pytest.mark.skipif(not available(), reason="the gpu extra is not installed")
+SUPPORTED = sorted(LANGUAGE_TYPES)
+LENGTH = 256
+
+
+@struct
+class Case:
+    """An op on operands of these dtypes, and its result's dtype."""
+
+    op: str
+    attrs: tuple[tuple[str, object], ...]
+    dtypes: tuple[str, ...]
+    result: str
+
+    def text(self, names: Sequence[str]) -> str:
+        match self.op:
+            case "where":
+                return f"tl.where({', '.join(names)})"
+            case "cast":
+                return cast(self.dtypes[0], self.result, *names)
+            case _:
+                return operation(self.op, self.dtypes[-1], names)
+
+
+def cases_on(dtype: str) -> list[Case]:
+    """All that the type rules allow and that there is text for."""
+    found = []
+    for op in OPS.values():
+        for attrs in [{"dtype": d} for d in SUPPORTED] if op.name == "cast" else [{}]:
+            if ELEMENTWISE not in op.traits or not computes(op.name, dtype):
+                continue
+            dtypes = ("bool", dtype, dtype) if op.name == "where" else (dtype,) * op.arity
+            try:
+                result = op.type_rule(*(TensorType(d) for d in dtypes), **attrs)
+            except TypeRuleError:
+                continue
+            found.append(Case(op.name, tuple(attrs.items()), dtypes, result.dtype))
+    return found
+
+
+def numbers(dtype: str, position: int) -> np.ndarray:
+    """Special numbers of a dtype, in an order of their own for each operand, then random ones."""
+    generator = np.random.default_rng(position)
+    type = DTYPES[dtype]
+    if dtype == "bool":
+        return generator.integers(0, 2, LENGTH).astype(bool)
+    if dtype in INTEGERS:
+        limits = np.iinfo(type)
+        special = np.array([limits.min, limits.min + 1, 0, 1, 2, 7, 31, 33, 64, limits.max - 1, limits.max], type)
+        if limits.min < 0:
+            special = np.append(special, np.array([-1, -2, -64], type))
+        random = generator.integers(limits.min, limits.max, LENGTH, type, endpoint=True)
+    else:
+        limits = ml_dtypes.finfo(type)
+        positive = [0.0, limits.smallest_subnormal, limits.tiny, 0.5, 1.0, 1.5, 127.0, 128.0, 255.5, 256.0, 32768.0,
+                    65535.9, 2.0**31, 2.0**32, 2.0**63, 2.0**64, limits.max, np.inf, np.nan]
+        with np.errstate(over="ignore"):
+            special = np.array([sign * x for x in positive for sign in (1, -1)], type)
+            random = (generator.normal(size=LENGTH) * 10.0 ** generator.integers(-3, 12, LENGTH)).astype(type)
+    random[:2 * special.size] = np.tile(generator.permutation(special), 2)
+    random[special.size:special.size + special.size // 2] = special[:special.size // 2]
+    return random
+
+
+def launch(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], size: int) -> list[np.ndarray]:
+    """The results, of texts on v0, v1, ..., which are the operands, and dtypes."""
+    lines = ["x = tl.arange(0, X)", f"inside = x < {size}"]
+    lines += [f"v{k} = tl.load(b{k} + x, mask=inside)" for k in range(len(operands))]
+    first, zero = len(operands), "tl.zeros([X], tl.int32)"
+    for k, (text, _) in enumerate(results):
+        lines.append(f"r{k} = {text}")
+        lines.append(f"tl.store(b{first + k} + x, tl.where({zero} == 0, r{k}, r{k}), mask=inside)")
+    buffers = [*operands, *(np.zeros(size, DTYPES[dtype]) for _, dtype in results)]
+    body = "\n".join(f"    {line}" for line in lines)
+    parameters = "".join(f"b{k}, " for k in range(len(buffers)))
+    kernel = f"@triton.jit\ndef kernel({parameters}X: tl.constexpr):\n{body}\n"
+    source = "\n\n".join([HEADER, *(FUNCTIONS[name] for name in called(body)), kernel])
+    pointers = tuple(ELEMENT_TYPES[NAMES[b.dtype]] for b in buffers)
+    block = 1 << (size - 1).bit_length()
+    assert run(KernelSpec("kernel", source, pointers, False, 0, (("X", block),), 1, 4), buffers)
+    return buffers[first:]
+
+
+def of_cases(cases: Sequence[Case], operands: Iterable[Sequence[np.ndarray]], size: int) -> list[np.ndarray]:
+    """The results of ops, each on its own operands."""
+    buffers: dict[int, np.ndarray] = {}
+    texts = []
+    for case, own in zip(cases, operands):
+        buffers |= {id(x): x for x in own}
+        texts.append((case.text([f"v{[*buffers].index(id(x))}" for x in own]), case.result))
+    return launch([*buffers.values()], texts, size)
+
+
+FUNCTIONS_OF_REALS = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
+    "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt", "erf", "erfc", "erfinv", "lgamma", "atan2", "hypot",
+    "logaddexp"})
+"""What is not exact; nor is `pow` of floats."""
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", SUPPORTED)
+def test_an_op_gives_what_its_reference_gives(dtype):
+    cases = cases_on(dtype)
+    arrays = {(d, k): numbers(d, k) for case in cases for k, d in enumerate(case.dtypes)}
+    operands = [[arrays[d, k] for k, d in enumerate(case.dtypes)] for case in cases]
+    for case, own, result in zip(cases, operands, of_cases(cases, operands, LENGTH)):
+        with np.errstate(all="ignore"):
+            expected = np.asarray(OPS[case.op].reference(*own, **dict(case.attrs)))
+        assert NAMES[result.dtype] == NAMES[expected.dtype] == case.result
+        if case.op in FUNCTIONS_OF_REALS or case.op == "pow" and dtype not in INTEGERS:
+            rtol = 8 * float(ml_dtypes.finfo(result.dtype).eps)
+            np.testing.assert_allclose(result.astype("f8"), expected.astype("f8"), rtol, atol=0, equal_nan=True,
+                                       err_msg=case.op)
+            continue
+        if case.op in ("maximum", "minimum", "sign"):               # of two zeros either may come out
+            result, expected = result + result.dtype.type(0), expected + expected.dtype.type(0)
+        assert same_bits(result, expected), [case, [
+            (*x, r, e) for *x, r, e in zip(*own, result, expected) if not same_bits(np.array([r]), np.array([e]))]]
+
+
+def in_kernels(edge: Edge) -> bool:
+    """Is it of an elementwise op on dtypes that kernels hold?"""
+    graph = edge.graph()
+    types = (*graph.inputs, *map(graph.type_of, graph.outputs))
+    return ELEMENTWISE in OPS[edge.op].traits and not any(t.dtype in COMPLEX for t in types) and computes(
+        edge.op, edge.dtype)
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", SUPPORTED)
+def test_the_edge_table_holds(dtype):
+    edges = [edge for edge in EDGES if edge.dtype == dtype and in_kernels(edge)]
+    cases, operands = [], []
+    for edge in edges:
+        graph = edge.graph()
+        cases.append(Case(edge.op, edge.attrs, tuple(t.dtype for t in graph.inputs),
+                          graph.type_of(graph.outputs[0]).dtype))
+        operands.append(edge.inputs((1,)))
+    assert edges
+    wrong = [str(edge) + f", not {result}" for edge, result in zip(edges, of_cases(cases, operands, 1))
+             if not edge.holds([result])]
+    assert not wrong, "\n".join(wrong)
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", SUPPORTED)
+def test_a_constant_is_exactly_its_number(dtype):
+    values = np.unique(numbers(dtype, 0).view(np.dtype(f"u{DTYPES[dtype].itemsize}"))).view(DTYPES[dtype])
+    texts = [literal_text(value, dtype) for value in values]
+    results = launch([np.zeros(1, bool)], [(constant(text, dtype), dtype) for text in texts], 1)
+    assert same_bits(np.concatenate(results), values)
+
+
+@needs_triton
+@pytest.mark.parametrize("key, counter", [(0, 0), (2**63 + 5, 2**32 - 3), (2**64 - 1, 2**64 - 1), (12345, 2**40)])
+def test_a_random_word_is_that_of_the_reference(key, counter):
+    scalars = [np.full(LENGTH, x, np.uint64) for x in (key, counter)]
+    with np.errstate(over="ignore"):
+        expected = random_bits(np.uint64(key), np.uint64(counter), shape=(LENGTH,))
+    for index in ("x", "x.to(tl.int64)"):
+        words, = launch(scalars, [(f"random_word(v0, v1, {index})", "u32")], LENGTH)
+        assert np.array_equal(words, expected)
+
+
+def test_what_has_text_is_what_a_kernel_may_hold():
+    assert computes("add", "f32") and computes("where", "bool") and computes("cast", "bf16") and computes("exp", "f16")
+    assert not computes("div", "i32") and not computes("add", "bool") and not computes("polygamma", "f32")
+    assert not computes("add", "c64") and not computes("nextafter", "bf16")
+
+
+def test_functions_are_found_with_those_that_they_call():
+    assert called("v2 = float_floor_div(v0, v1)") == ["divided", "float_floor_div"]
+    assert called("v2 = libdevice.fmod(v0, v1) + tl.rem(v0)") == []
+    for name, text in FUNCTIONS.items():
+        assert called(text)[-1] == name         # what one calls stands before it

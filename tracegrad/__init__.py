@@ -294,6 +294,7 @@ from tracegrad.manipulation import (
     unflatten,
     vstack,
 )
+from tracegrad.mixed_precision import autocast, get_autocast_dtype, is_autocast_enabled, publish
 from tracegrad.modes import eager
 from tracegrad.movement import (
     broadcast_to,
@@ -440,3 +441,5 @@ pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), f
 from tracegrad import data, debug, fft, linalg, nn, ops, optim  # noqa: E402
 
 cross, cholesky_solve, vmap = linalg.cross, linalg.cholesky_solve, func.vmap
+publish(globals())
+del publish

@@ -240,8 +240,8 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
     watch = None
     if recorder is not None and not watched:
         watch, recorder.line = pause(leaves.values()), user_line()
-    before = GRAD.enabled, GRAD.forward
-    GRAD.enabled, GRAD.forward = create_graph, forward
+    before = GRAD.enabled, GRAD.forward, GRAD.casting
+    GRAD.enabled, GRAD.forward, GRAD.casting = create_graph, forward, None
     try:
         cotangents: dict[int, Tensor] = {}
         for edge, (_, g) in zip(edges, seeds):
@@ -263,7 +263,7 @@ def pull_back(seeds: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Tensor] 
                 captured[key] = g
         given_up = [] if retain_graph else [node.free() for node in walked]
     finally:
-        GRAD.enabled, GRAD.forward = before
+        GRAD.enabled, GRAD.forward, GRAD.casting = before
         if recorder is not None:
             recorder.line = None
         resume(watch)

@@ -68,7 +68,7 @@ class First:
     """A first run, and what a second one is made of: see packing.Packing."""
 
     def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]):
-        self._function, self.line = function, user_line()
+        self._function, self.line, self._casting = function, user_line(), GRAD.casting
         leaves, self._structure = leaves_of((args, kwargs))
         own = [t for t in leaves if isinstance(t, Tensor)]
         self.given = [Kept(t) if isinstance(t, Tensor) else t for t in leaves]
@@ -119,19 +119,19 @@ class First:
         args, kwargs = tree_unflatten(self._structure, leaves)
         found = [own for reference in self._own if (own := reference()) is not None]
         second = Second({id(t) for t in (*found, *leaves) if isinstance(t, Tensor)})
-        before = GRAD.enabled, GRAD.packing
+        before = GRAD.enabled, GRAD.packing, GRAD.casting
         now = [state.clone() for state, _ in self._generator]
         try:
             GRAD.enabled, GRAD.packing = False, None
             for state, saved in self._generator:
                 copy_(state, saved.restored())
-            GRAD.enabled, GRAD.packing = True, second
+            GRAD.enabled, GRAD.packing, GRAD.casting = True, second, self._casting
             self._function(*args, **kwargs)
         finally:
-            GRAD.enabled, GRAD.packing = False, None
+            GRAD.enabled, GRAD.packing, GRAD.casting = False, None, None
             for (state, _), value in zip(self._generator, now):
                 copy_(state, value)
-            GRAD.enabled, GRAD.packing = before
+            GRAD.enabled, GRAD.packing, GRAD.casting = before
         types = [(saved.held.shape, saved.held.dtype) for saved in second.values]
         if (types if self._over else types[:len(self._types)]) != self._types:
             raise CheckpointError(at_user_line(

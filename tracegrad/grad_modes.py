@@ -1,4 +1,4 @@
-"""The grad mode of a thread: are operations differentiated?"""
+"""The modes of a thread, as context managers; and the grad mode: are operations differentiated?"""
 from __future__ import annotations
 
 import functools
@@ -16,31 +16,33 @@ def is_grad_enabled() -> bool:
     return GRAD.enabled
 
 
-class GradModeContext:
-    """A context manager, and a decorator, that sets the grad mode of this thread and puts the old one back.
+class ThreadMode:
+    """A context manager, and a decorator, that sets a mode of this thread, `of` GRAD, and puts the old one back.
 
     A generator function that it decorates has the mode while its body runs, and who iterates keeps its own.
     """
 
     __slots__ = ("_before",)
 
-    def __new__(cls, function: Any = None, **_: Any) -> Any:
-        """@no_grad without parentheses decorates, too."""
-        return cls()(function) if callable(function) else super().__new__(cls)
+    of = "enabled"
 
     def __init__(self) -> None:
-        self._before: list[bool] = []           # one for each time it is entered
+        self._before: list[Any] = []            # one for each time it is entered
 
-    def _inside(self, now: bool) -> bool:
+    def _inside(self, now: Any) -> Any:
         """The mode inside, where it is `now` outside."""
         raise NotImplementedError
 
+    def _set(self, mode: Any) -> None:
+        setattr(GRAD, self.of, mode)
+
     def __enter__(self) -> None:
-        self._before.append(GRAD.enabled)
-        GRAD.enabled = self._inside(GRAD.enabled)
+        before = getattr(GRAD, self.of)
+        self._before.append(before)
+        self._set(self._inside(before))
 
     def __exit__(self, *exception: object) -> None:
-        GRAD.enabled = self._before.pop()
+        self._set(self._before.pop())
 
     def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function):
@@ -51,29 +53,41 @@ class GradModeContext:
 
         @functools.wraps(function)
         def in_mode(*args: Any, **kwargs: Any) -> Any:
-            before, GRAD.enabled = GRAD.enabled, self._inside(GRAD.enabled)
+            before = getattr(GRAD, self.of)
+            self._set(self._inside(before))
             try:
                 return function(*args, **kwargs)
             finally:
-                GRAD.enabled = before
+                self._set(before)
         return in_mode      # type: ignore[return-value]
 
     def _steps(self, generator: Any) -> Any:
         """What a generator yields, whose body has the mode."""
-        resume, given, inside = generator.send, None, None
+        resume, given, inside, entered = generator.send, None, None, False
         while True:
-            before = GRAD.enabled
-            GRAD.enabled = self._inside(before) if inside is None else inside
+            before = getattr(GRAD, self.of)
+            self._set(inside if entered else self._inside(before))
             try:
                 value = resume(given)
             except StopIteration as end:
                 return end.value
             finally:
-                inside, GRAD.enabled = GRAD.enabled, before
+                inside, entered = getattr(GRAD, self.of), True
+                self._set(before)
             try:
                 resume, given = generator.send, (yield value)
             except BaseException as error:      # noqa: BLE001 - the generator's
                 resume, given = generator.throw, error
+
+
+class GradModeContext(ThreadMode):
+    """Sets the grad mode."""
+
+    __slots__ = ()
+
+    def __new__(cls, function: Any = None, **_: Any) -> Any:
+        """@no_grad without parentheses decorates, too."""
+        return cls()(function) if callable(function) else super().__new__(cls)
 
 
 class no_grad(GradModeContext):

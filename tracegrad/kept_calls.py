@@ -34,6 +34,7 @@ class KeptCall(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     grad_enabled: bool
+    casting: Any
     generator: np.ndarray
 
 
@@ -47,7 +48,7 @@ class KeptCalls:
     def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep a call that is about to run."""
         args, kwargs = copied((args, kwargs))
-        self._calls.append(KeptCall(args, kwargs, GRAD.enabled, default_generator.get_state().array.copy()))
+        self._calls.append(KeptCall(args, kwargs, GRAD.enabled, GRAD.casting, default_generator.get_state().array.copy()))
 
     def clear(self) -> None:
         """Forget them all."""
@@ -64,14 +65,14 @@ class KeptCalls:
             raise IndexError(at_user_line(
                 f"rerun: there is no call {index}: {len(self._calls)} are kept, of at most {self.most}")) from None
         args, kwargs = copied((call.args, call.kwargs))
-        enabled, state = GRAD.enabled, default_generator.get_state()
-        GRAD.enabled = call.grad_enabled
+        before, state = (GRAD.enabled, GRAD.casting), default_generator.get_state()
+        GRAD.enabled, GRAD.casting = call.grad_enabled, call.casting
         default_generator.set_state(Tensor(call.generator.copy()))
         try:
             with eager():
                 return function(*args, **kwargs)
         finally:
-            GRAD.enabled = enabled
+            GRAD.enabled, GRAD.casting = before
             default_generator.set_state(state)
 
 

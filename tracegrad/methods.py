@@ -58,6 +58,7 @@ from tracegrad.dtypes import (
     uint8,
 )
 from tracegrad.hooks import Handle
+from tracegrad.mixed_precision import casting
 from tracegrad.operands import scalar
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -125,7 +126,8 @@ def numel(x: Tensor, /) -> int:
 
 
 def reversed_operands(op: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
-    return lambda x, other: op(other, x)
+    cast = casting(op)
+    return lambda x, other: cast(other, x)
 
 
 def operator(op: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Any], Any]:
@@ -258,7 +260,7 @@ _SETTERS: dict[str, Callable] = {"data": _W.set_data, "real": _W.set_real, "imag
 def bind() -> None:
     """Give Tensor its operators, methods and properties."""
     for name, function in {**_OPERATORS, **_METHODS}.items():
-        setattr(Tensor, name, function)
+        setattr(Tensor, name, casting(function))
     for name, function in _PROPERTIES.items():
         setattr(Tensor, name, property(function, _SETTERS.get(name)))
     selections.bind()

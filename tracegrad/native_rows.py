@@ -141,11 +141,12 @@ class Rows:
         self.is_kind(o, Tensor)
         return self.program.find("slot", self.at(o), TENSOR_SLOTS[name])
 
-    def grad_mode(self, o: Operand) -> Register:
+    def mode(self, o: Operand, name: str) -> Register:
+        """A mode of this thread."""
         if self.constant(o) is not GRAD:
             raise NotNative
         k = self.program.constant
-        return self.program.find("of thread", self.at(o), k("enabled"), k(GradMode.enabled), 0, 0)
+        return self.program.find("of thread", self.at(o), k(name), k(getattr(GradMode, name)), 0, 0)
 
     def read_array(self, target: str, o: Operand) -> Register:
         found = self.registers[target] = self.slot(o, "held")
@@ -314,7 +315,8 @@ READS: dict[str, Callable[..., Register]] = {
     "o": lambda g, target, o: g.at(o),
     "o.__defaults__": G.defaults,
     "o.__closure__[n]": lambda g, target, o, k: g.closed_over(o, k),
-    "o.enabled": lambda g, target, o: g.grad_mode(o),
+    "o.enabled": lambda g, target, o: g.mode(o, "enabled"),
+    "o.casting": lambda g, target, o: g.mode(o, "casting"),
     "o.__closure__": G.closure,
     "o[n]": G.item_of,
     **{f"o.{name}": lambda g, target, o, name=name: g.name_of(o, name)

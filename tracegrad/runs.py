@@ -48,6 +48,7 @@ LIBRARY = Library(
     Tensor,
     settings=(
         Setting("the grad mode", is_grad_enabled, place=(GRAD, "enabled")),
+        Setting("autocast", lambda: GRAD.casting, place=(GRAD, "casting")),
         Setting("the default dtype", default_float, place=(vars(dtypes), "_default_float")),
         Setting("NumPy's error state", numpy_error_state, guarded=False),
         methods_of(Tensor),

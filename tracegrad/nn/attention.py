@@ -5,7 +5,7 @@ from typing import Any
 
 from tracegrad.attention import attention_weights, causal
 from tracegrad.creation import empty, zeros
-from tracegrad.functional import matmul, where
+from tracegrad.functional import where
 from tracegrad.movement import concat
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
@@ -78,7 +78,7 @@ class MultiheadAttention(Module):
         q, k, v = self.heads(q), self.heads(k), self.heads(v)
         weights = attention_weights(q, k, mask, is_causal and mask is None, q.shape[-1] ** -0.5)
         weights = F.dropout(weights, self.dropout, self.training)
-        result = matmul(weights, v).swapaxes(1, 2).reshape(n, l, self.embed_dim)
+        result = (weights @ v).swapaxes(1, 2).reshape(n, l, self.embed_dim)
         result = self.out_proj(result)
         if alone:
             result = result.squeeze(0)

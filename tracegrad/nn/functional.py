@@ -59,6 +59,7 @@ from tracegrad.losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+from tracegrad.mixed_precision import publish
 from tracegrad.noise import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, gumbel_softmax
 from tracegrad.normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from tracegrad.padding import pad_last as pad
@@ -95,3 +96,5 @@ __all__ = [
     "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
     "triplet_margin_loss", "unfold",
 ]
+
+publish(globals())

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from tracegrad.creation import empty, zeros
+from tracegrad.mixed_precision import casting
 from tracegrad.movement import concat, stack
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
@@ -82,7 +83,7 @@ class RecurrentLayer(Module):
             for suffix in self.suffixes:
                 state = tuple(s[len(ends)] for s in start)
                 w_ih, w_hh, b_ih, b_hh = self.weights(layer, suffix)
-                output, end = sequence(self.mode, xs, state, w_ih, w_hh, b_ih, b_hh, suffix == "_reverse")
+                output, end = casting(sequence)(self.mode, xs, state, w_ih, w_hh, b_ih, b_hh, suffix == "_reverse")
                 outputs.append(output)
                 ends.append(end)
             xs = outputs[0] if len(outputs) == 1 else concat(outputs, axis=-1)
@@ -171,7 +172,7 @@ class RecurrentCell(Module):
         alone = x.ndim == 1
         if alone:
             x, hx = x.unsqueeze(0), tuple(s.unsqueeze(0) for s in hx)
-        state = cell(self.mode, x, tuple(hx), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        state = casting(cell)(self.mode, x, tuple(hx), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         if alone:
             state = tuple(s.squeeze(0) for s in state)
         return state[0] if self.states == 1 else state

@@ -205,6 +205,31 @@ TENSORS = (
             return y * w.detach()
         """,
         ("frozen = False", "w.requires_grad_(False)", "w = tg.zeros(2, requires_grad=True); frozen = 1")),
+    Hazard("autocast around", """
+        w = tg.ones(2, 2, requires_grad=True)
+        g = tg.trace(lambda x: x @ w)
+        mode = tg.autocast("bfloat16")
+        def f(x):
+            with mode: return g(x)
+        """,
+        ("mode = tg.autocast('float16')", "mode = tg.autocast(enabled=False)", "w = w.detach() * 2",
+         "mode = tg.autocast('cpu')", "mode = tg.autocast('cuda')")),
+    Hazard("autocast around the call", """
+        w = tg.ones(2, 2, requires_grad=True)
+        def f(x): return x @ w, tg.is_autocast_enabled()
+        """,
+        ("on = tg.autocast('bfloat16'); on.__enter__()", "w = tg.zeros(2, 2)",
+         "off = tg.autocast('cpu', enabled=False); off.__enter__()", "off.__exit__(None, None, None)",
+         "on.__exit__(None, None, None)")),
+    Hazard("autocast inside", """
+        w = tg.ones(2, 2, requires_grad=True)
+        dtype = "bfloat16"
+        low = True
+        def f(x):
+            with tg.autocast(dtype, enabled=low): y = x @ w
+            return y, (y.float() * x).sum()
+        """,
+        ("dtype = tg.float16", "low = False", "low = 1; w = tg.zeros(2, 2, requires_grad=True)")),
     Hazard("detach shares, clone does not", """
         w = tg.ones(2, requires_grad=True)
         sharing = True

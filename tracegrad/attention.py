@@ -4,11 +4,11 @@ from __future__ import annotations
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.dispatch import dispatch
-from tracegrad.dtypes import bool_
+from tracegrad.dtypes import bool_, float32
 from tracegrad.functional import detach, exp, matmul, max, sum, where
 from tracegrad.movement import expand_dims, reshape, swapaxes
 from tracegrad.noise import dropout
-from tracegrad.operands import Operand, floating, tensor_operand
+from tracegrad.operands import Operand, convert, floating, tensor_operand
 from tracegrad.probabilities import softmax
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -22,6 +22,8 @@ def causal(rows: int, columns: int) -> Tensor:
 
 def masked_softmax(scores: Tensor) -> Tensor:
     """softmax along the last axis; 0 in rows whose scores are all minus infinity."""
+    if scores.itemsize == 2:
+        return convert(masked_softmax(convert(scores, float32)), scores.dtype)
     largest = detach(max(scores, -1, keepdims=True))
     e = exp(scores - where(largest > float("-inf"), largest, 0.0))
     total = sum(e, -1, keepdims=True)

@@ -63,12 +63,11 @@ FOLLOWER: ContextVar[Any] = ContextVar("tracegrad_follower", default=None)
 class GradMode(threading.local):
     """Are operations differentiated in this thread? `anomaly`: what is told of each, if anything (see anomaly.py).
     `packing`: what keeps the values that they save, if not they themselves (see packing.py). `forward`: is the walk in
-    progress the one that a forward mode is derived from (see func)? `casting`: the dtypes of products, if autocast
-    is on, and `casts` of weights that were made for them (see mixed_precision).
+    progress the one that a forward mode is derived from (see func)? `casting`: the dtypes of products under autocast,
+    `casts`: the weights that were cast (see mixed_precision).
     """
 
-    enabled = True
-    forward = False
+    enabled, forward = True, False
     anomaly: Any = None
     packing: Any = None
     casting: Any = None

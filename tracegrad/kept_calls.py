@@ -48,7 +48,8 @@ class KeptCalls:
     def add(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep a call that is about to run."""
         args, kwargs = copied((args, kwargs))
-        self._calls.append(KeptCall(args, kwargs, GRAD.enabled, GRAD.casting, default_generator.get_state().array.copy()))
+        state = default_generator.get_state().array.copy()
+        self._calls.append(KeptCall(args, kwargs, GRAD.enabled, GRAD.casting, state))
 
     def clear(self) -> None:
         """Forget them all."""

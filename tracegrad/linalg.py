@@ -19,7 +19,7 @@ import numpy as np
 from codegen.ir.library_calls import packing
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad import diagonals
+from tracegrad import diagonals, functional
 from tracegrad.complex_numbers import adjoint, real
 from tracegrad.contraction import outer, tensordot, vecdot
 from tracegrad.dispatch import GRAD, check, dispatch
@@ -27,6 +27,7 @@ from tracegrad.dtype_info import result_type
 from tracegrad.functional import matmul, max, min, sum
 from tracegrad.linalg_rules import unpacked
 from tracegrad.matrix_norms import Order, matrix_norm, matrix_rank, norm, real_dtype, vector_norm
+from tracegrad.mixed_precision import publish
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, matrix_transpose, reshape, squeeze, stack
 from tracegrad.operands import Operand, convert, floating, refuse_names, scalar, tensor_operand
 from tracegrad.size_numbers import index
@@ -209,8 +210,8 @@ def lstsq(a: Operand, b: Operand, /, rcond: Any = None) -> LstsqResult:
         found = lstsq(a, expand_dims(y, -1), rcond)
         return found._replace(solution=squeeze(found.solution, -1))
     x, y = side_by_side("lstsq", a, y)
-    solution = matmul(pinv(x, rtol=rcond), y)
-    away = abs(matmul(x, solution) - y)
+    solution = functional.matmul(pinv(x, rtol=rcond), y)
+    away = abs(functional.matmul(x, solution) - y)
     m, n = x.shape[-2:]
     residuals = sum(away * away, axis=-2)
     if m <= n:
@@ -333,9 +334,9 @@ def matrix_power(x: Operand, n: int, /) -> Tensor:
     result = None
     while n:
         if n & 1:
-            result = x if result is None else matmul(result, x)
+            result = x if result is None else functional.matmul(result, x)
         n >>= 1
-        x = matmul(x, x) if n else x
+        x = functional.matmul(x, x) if n else x
     assert result is not None
     return result
 
@@ -377,7 +378,7 @@ def cheapest(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
 def multiplied(factors: Sequence[Tensor], cut: dict[tuple[int, int], int], i: int, j: int) -> Tensor:
     if i == j:
         return factors[i]
-    return matmul(multiplied(factors, cut, i, cut[i, j]), multiplied(factors, cut, cut[i, j] + 1, j))
+    return functional.matmul(multiplied(factors, cut, i, cut[i, j]), multiplied(factors, cut, cut[i, j] + 1, j))
 
 
 def cross(x1: Operand, x2: Operand, /, *, axis: int = -1, **names: Any) -> Tensor:
@@ -408,3 +409,6 @@ def trace(x: Operand, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
         tensor(5)
     """
     return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
+
+
+publish(globals())

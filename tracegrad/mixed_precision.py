@@ -163,6 +163,11 @@ def single(casting: Casting, x: Any) -> Any:
     return x
 
 
+def widest(casting: Casting, x: Any) -> Any:
+    """The operand of what writes one of its operands into another, where one of them is float32 (see `casting`)."""
+    return single(casting, x)
+
+
 Policy = Callable[[Casting, Any], Any]
 
 POLICIES: dict[str, Policy] = {
@@ -174,17 +179,20 @@ POLICIES: dict[str, Policy] = {
     **dict.fromkeys((
         # elementwise
         "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "reciprocal", "rsqrt", "acos", "asin", "cosh", "sinh",
-        "tan", "erfinv", "softplus",
+        "tan", "erfinv", "softplus", "square", "complex", "polar",
         # along axes
         "sum", "prod", "cumsum", "cumprod", "cumulative_sum", "cumulative_prod", "softmax", "softmin", "log_softmax",
-        "logsumexp", "norm", "vector_norm", "matrix_norm", "layer_norm", "group_norm",
-        # between vectors
-        "cosine_similarity", "interpolate",
+        "logsumexp", "norm", "vector_norm", "matrix_norm", "layer_norm", "group_norm", "rms_norm", "normalize",
+        "cosine_similarity", "pairwise_distance", "interpolate",
+        # matrices as a whole: no factorization is of 16-bit floats
+        "cholesky", "cholesky_solve", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv", "lstsq",
+        "matrix_rank", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
         # losses
         "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy",
         "ctc_loss", "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss",
         "margin_ranking_loss", "mse_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "nll_loss",
         "poisson_nll_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss"), single),
+    **dict.fromkeys(("index_put", "scatter_add"), widest),
 }
 """What happens to each floating-point operand of a function, by the function's name, where autocast is on."""
 
@@ -202,6 +210,8 @@ def casting(function: Callable[..., Any]) -> Callable[..., Any]:
         now = GRAD.casting
         if now is None or options and (options.get("out") is not None or options.get("dtype") is not None):
             return function(*args, **options)
+        if policy is widest and not any(isinstance(x, Tensor) and x.dtype is float32 for x in args):
+            return function(*args, **options)
         args = tuple([_each(policy, now, a) for a in args])
         return function(*args, **{name: _each(policy, now, a) for name, a in options.items()})
     return cast
@@ -214,8 +224,9 @@ def _each(policy: Policy, now: Casting, x: Any) -> Any:
 
 
 def publish(namespace: dict[str, Any]) -> None:
-    """Let the functions of a module that users write names of be those that cast."""
-    for name, function in list(namespace.items()):
+    """Let the functions that a module has for users, __all__ if it says so, be those that cast."""
+    for name in namespace.get("__all__", tuple(namespace)):
+        function = namespace[name]
         if type(function) is FunctionType and function.__module__.startswith("tracegrad."):
             cast = casting(function)
             if cast is not function:

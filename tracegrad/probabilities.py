@@ -6,7 +6,7 @@ from typing import Any
 from tracegrad import dtypes
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import name_of
-from tracegrad.functional import abs, detach, equal, exp, log, max, negative, sum, where
+from tracegrad.functional import abs, detach, equal, exp, in_single, log, max, negative, sum, where
 from tracegrad.movement import expand_dims, one_axis, squeeze
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, refuse_names, tensor_operand
 from tracegrad.tensors import Tensor
@@ -24,6 +24,8 @@ def softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     refuse_names("softmax", names)
     x = floating(tensor_operand("softmax", x))
     axis = one_axis("softmax", x, axis, x.ndim)
+    if x.itemsize == 2:
+        return in_single(softmax, x, axis)
     e = exp(x - detach(max(x, axis, keepdims=True)))
     return e * (1 / sum(e, axis, keepdims=True))
 
@@ -38,6 +40,8 @@ def log_softmax(x: Operand, /, axis: int = -1, **names: Any) -> Tensor:
     refuse_names("log_softmax", names)
     x = floating(tensor_operand("log_softmax", x))
     axis = one_axis("log_softmax", x, axis, x.ndim)
+    if x.itemsize == 2:
+        return in_single(log_softmax, x, axis)
     away = x - detach(max(x, axis, keepdims=True))
     return away - log(sum(exp(away), axis, keepdims=True))
 
@@ -50,6 +54,8 @@ def logsumexp(x: Operand, /, axis: Axis = None, *, keepdims: bool = False, **nam
     """
     refuse_names("logsumexp", names)
     x = floating(tensor_operand("logsumexp", x))
+    if x.itemsize == 2:
+        return in_single(logsumexp, x, axis, keepdims=keepdims)
     largest = detach(max(x, axis, keepdims=True))
     center = where(abs(largest) < float("inf"), largest, 0.0)
     result = log(sum(exp(x - center), axis, keepdims=True)) + center

@@ -14,9 +14,13 @@ from tracegrad.movement import concat, stack
 from tracegrad.nn import functional as F
 from tracegrad.nn import init
 from tracegrad.nn.modules import Module, Parameter
-from tracegrad.recurrence import GATES, cell, sequence
+from tracegrad.recurrence import GATES
+from tracegrad.recurrence import cell as plain_cell
+from tracegrad.recurrence import sequence as plain_sequence
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
+
+cell, sequence = casting(plain_cell), casting(plain_sequence)
 
 
 def parameters_of(mode: str, columns: int, hidden_size: int, bias: bool, dtype: Any) -> list[Any]:
@@ -83,7 +87,7 @@ class RecurrentLayer(Module):
             for suffix in self.suffixes:
                 state = tuple(s[len(ends)] for s in start)
                 w_ih, w_hh, b_ih, b_hh = self.weights(layer, suffix)
-                output, end = casting(sequence)(self.mode, xs, state, w_ih, w_hh, b_ih, b_hh, suffix == "_reverse")
+                output, end = sequence(self.mode, xs, state, w_ih, w_hh, b_ih, b_hh, suffix == "_reverse")
                 outputs.append(output)
                 ends.append(end)
             xs = outputs[0] if len(outputs) == 1 else concat(outputs, axis=-1)
@@ -172,7 +176,7 @@ class RecurrentCell(Module):
         alone = x.ndim == 1
         if alone:
             x, hx = x.unsqueeze(0), tuple(s.unsqueeze(0) for s in hx)
-        state = casting(cell)(self.mode, x, tuple(hx), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        state = cell(self.mode, x, tuple(hx), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         if alone:
             state = tuple(s.squeeze(0) for s in state)
         return state[0] if self.states == 1 else state

@@ -162,4 +162,5 @@ class Picture:
         things["tg.random"] = str(tg.random.default_generator.counter.array)
         things["stdin"] = str(sys.stdin.tell())
         things["environment"] = str({k: v for k, v in os.environ.items() if k.startswith("HAZARD")})
-        things["settings"] = f"{np.geterr()} {decimal.getcontext()} {tg.is_grad_enabled()} {tg.get_default_dtype()}"
+        things["settings"] = f"{np.geterr()} {decimal.getcontext()} {tg.is_grad_enabled()} {tg.get_default_dtype()} " \
+            f"{tg.is_autocast_enabled()}"

@@ -202,7 +202,7 @@ def casting(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as users call it: with the casts of POLICIES where autocast is on. What writes to `out`, or is told
     the dtype of its result, is left alone."""
     policy = POLICIES.get(function.__name__)
-    if policy is None:
+    if policy is None or hasattr(function, "__wrapped__"):      # it is one already
         return function
 
     @functools.wraps(function)

@@ -27,7 +27,8 @@ CASES = (*NUMPY_CASES, *TORCH_CASES)
 PAGE = Path(__file__).parents[2] / "docs" / "functions.md"
 
 SETTINGS = {
-    "trace", "eager", "profile", "no_grad", "enable_grad", "is_grad_enabled", "set_default_dtype", "get_default_dtype",
+    "trace", "eager", "profile", "no_grad", "enable_grad", "is_grad_enabled", "is_autocast_enabled",
+    "get_autocast_dtype", "set_default_dtype", "get_default_dtype",
     "get_num_threads", "set_num_threads", "save", "load", "get_printoptions", "set_printoptions", "printoptions",
 }
 DTYPES = {"can_cast", "finfo", "iinfo", "isdtype", "is_complex", "is_floating_point", "promote_types", "result_type"}

@@ -117,7 +117,8 @@ def test_the_table_names_functions_that_there_are() -> None:
               if inspect.isfunction(function)}
     assert POLICIES.keys() - public == {"cell", "sequence"}
     assert tg.matmul is Tensor.matmul is Tensor.__matmul__ is casting(inspect.unwrap(tg.matmul))
-    assert tg.softmax is F.softmax and tg.linalg.norm.__wrapped__.__module__ == "tracegrad.matrix_norms"
+    assert tg.cholesky_solve is tg.linalg.cholesky_solve and tg.softmax is F.softmax
+    assert tg.linalg.norm.__wrapped__.__module__ == "tracegrad.matrix_norms"
 
 
 @pytest.mark.parametrize("function", [tg.exp, F.layer_norm, tg.linalg.norm, tg.matmul])
@@ -214,7 +215,8 @@ def test_weights_are_cast_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WRITES = {
     "in place": lambda w, seen: w.detach().mul_(2.0), "data": lambda w, seen: setattr(w, "data", w.detach() * 2),
-    "through an array": lambda w, seen: np.multiply(seen, 2, out=seen), "a view": lambda w, seen: w.detach()[0].fill_(0)}
+    "through an array": lambda w, seen: np.multiply(seen, 2, out=seen),
+    "a view": lambda w, seen: w.detach()[0].fill_(0)}
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -259,32 +261,36 @@ class Block(tg.nn.Module):
         return self.out(self.norm(x)).mean(axis=1)
 
 
+def trained(make: Callable, dtype: str) -> tuple[Any, list[Any]]:
+    """A step as `make` makes it, and its losses and parameters."""
+    x, y = tensor(2, 6, 7), tg.tensor([1, 3])
+    tg.manual_seed(0)
+    model = Block()
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.05)
+
+    @make
+    def step(x: Tensor, y: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        with tg.autocast(dtype):
+            loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    losses = [float(step(x, y)) for _ in range(5)]
+    assert losses[-1] < losses[0]
+    return step, [*losses, *(p.detach().numpy().ravel() for p in model.parameters())]
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_traced_step_is_one_native_call_and_gives_what_an_eager_one_does(dtype: str) -> None:
-    x, y = tensor(2, 6, 7), tg.tensor([1, 3])
-    found = []
-    for make in (lambda f: f, tg.trace):
-        tg.manual_seed(0)
-        model = Block()
-        optimizer = tg.optim.SGD(model.parameters(), lr=0.05)
-
-        @make
-        def step(x: Tensor, y: Tensor) -> Tensor:
-            optimizer.zero_grad()
-            with tg.autocast(dtype):
-                loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        losses = [float(step(x, y)) for _ in range(5)]
-        found.append([*losses, *(p.detach().numpy().ravel() for p in model.parameters())])
+    _, expected = trained(lambda f: f, dtype)
+    step, found = trained(tg.trace, dtype)
     assert step.stats.replays == 4 and step.stats.recordings == 1, step.explain()
     steps = [line for line in str(step.explain()).partition("    graph")[0].splitlines() if "matmul" in line]
     assert len(steps) >= 8 and all("of bf16" in line for line in steps if dtype == "bfloat16")
-    for eager, traced in zip(*found):
+    for eager, traced in zip(expected, found):
         np.testing.assert_allclose(eager, traced, rtol=2e-2, atol=2e-3)
-    assert losses[-1] < losses[0]
 
 
 def test_a_call_in_another_mode_is_another_path() -> None:

@@ -97,8 +97,9 @@ def drafts(monkeypatch: pytest.MonkeyPatch) -> None:
 def oracle_device(monkeypatch: pytest.MonkeyPatch) -> OracleDevice:
     """The target triton_gpu, with kernels run by kernel_interpret: what is around them needs neither Triton nor a GPU.
     """
-    from oracle_device import OracleDevice
+    from oracle_device import OracleDevice, written_as_kernel
 
+    monkeypatch.setattr("codegen.triton_gpu.kernels.kernel_spec", written_as_kernel)
     device = OracleDevice()
     monkeypatch.setattr("codegen.triton_gpu.target.current_device", lambda: device)
     return device

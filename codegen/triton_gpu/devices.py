@@ -4,7 +4,7 @@
     CudaDevice      CuPy arrays, kernels compiled ahead of time
 
 An array *of the device* is flat, and what its kernels take. What callers give is an array of any shape, C-contiguous,
-which lies there or elsewhere.
+which lies there or elsewhere. Work is done in the order in which it is started.
 """
 from __future__ import annotations
 
@@ -14,34 +14,31 @@ from typing import Any, Protocol
 import numpy as np
 
 from codegen.cache import Cache
-from codegen.ir.structs import struct
-from codegen.schedule.kernel import Kernel
 from codegen.schedule.plan import Host, Matmul
-
-Launch = Callable[[Sequence[Any], Sequence[int], Any], None]
-"""(arrays that are its params, its words, the flag): starts a kernel, which sets the flag where a check of it fails."""
+from codegen.triton_gpu.product_tiles import Capability
+from codegen.triton_gpu.spec import KernelSpec
 
 Work = Callable[[], object]
-"""One step, on arrays that it knows."""
-
-
-@struct(eq=False)
-class Loaded:
-    """A kernel that can be launched. `is_compiled`: it was compiled for this, and not known from before."""
-
-    launch: Launch
-    is_compiled: bool
+"""One step, on arrays that it knows: to call it starts it."""
 
 
 class Device(Protocol):
-    """Where plans run. Work is done in the order in which it is started; what is read is waited for."""
+    """Where plans run."""
 
     @property
     def name(self) -> str:
         """What it is, for people."""
 
-    def load(self, kernels: Sequence[Kernel], cache: Cache) -> Sequence[Loaded]:
-        """The kernels, ready to be launched; CannotLower, with a sentence, where one cannot be compiled."""
+    @property
+    def capability(self) -> Capability:
+        """What kernels are written for."""
+
+    def prepare(self, specs: Sequence[KernelSpec], cache: Cache) -> Sequence[bool]:
+        """Have these kernels compiled. Was each compiled for this, and not known from before? CannotLower, with a
+        sentence, where one cannot be."""
+
+    def launch(self, spec: KernelSpec, arrays: Sequence[Any], words: Sequence[int], flag: Any) -> Work:
+        """What launches a kernel that was prepared; `flag`: what a checked one sets where a check fails."""
 
     def memory(self, size: int) -> Any:
         """So many uninitialized bytes, from an address on that 64 divides."""
@@ -59,10 +56,10 @@ class Device(Protocol):
         """Have a caller's array hold what the array of the device does that `given` made of it."""
 
     def address(self, array: Any) -> int | None:
-        """Where an array of the device begins; None where steps on it are not to be remembered."""
+        """Where an array of the device begins; None where work on it is not to be remembered."""
 
-    def product(self, step: Matmul, a: Any, b: Any, c: Any) -> Work:
-        """What multiplies matrices."""
+    def product(self, step: Matmul, a: Any, b: Any, c: Any) -> Work | None:
+        """What multiplies matrices where a library does it better than a kernel."""
 
     def host_call(self, step: Host, operands: Sequence[Any], result: Any) -> Work:
         """What runs a reference; it raises what that raises. An operand without elements is None."""
@@ -70,11 +67,11 @@ class Device(Protocol):
     def copy(self, source: Any, target: Any) -> Work:
         """What copies an array."""
 
-    def clear(self, flag: Any) -> None:
-        """Set the first element to 0."""
+    def clear(self, flag: Any) -> Work:
+        """What sets an element to 0."""
 
     def ask(self, array: Any) -> Callable[[], np.generic]:
         """What gives, once all work started until now is done, the first element as it is then."""
 
     def together(self, works: Sequence[Work]) -> Work:
-        """The same work, one after the other, started at once where the device can; it is done when it is first run."""
+        """The same work, one after the other, started at once where the device can. None of it waits or may fail."""

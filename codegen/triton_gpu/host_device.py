@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from codegen.cache import Cache
-from codegen.ir.ops import OPS
 from codegen.ir.types import DTYPES
 from codegen.schedule.host import run_host
-from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import CannotLower, Host, Matmul
-from codegen.triton_gpu.devices import Loaded, Work
+from codegen.schedule.plan import Host, Matmul
+from codegen.triton_gpu import host_check
+from codegen.triton_gpu.devices import Work
+from codegen.triton_gpu.spec import KernelSpec
 
 ALIGNMENT = 64
 
@@ -22,11 +22,24 @@ class HostDevice:
     """The memory of this process."""
 
     name = "Triton's interpreter, on NumPy arrays"
+    capability = (8, 0)
 
-    def load(self, kernels: Sequence[Kernel], cache: Cache) -> Sequence[Loaded]:
-        if kernels:
-            raise CannotLower("no kernel is written in Triton yet")
-        return ()
+    def __init__(self) -> None:
+        self._known: set[KernelSpec] = set()
+
+    def prepare(self, specs: Sequence[KernelSpec], cache: Cache) -> list[bool]:
+        """Nothing is compiled; what is met for the first time is counted as if it were."""
+        new = [spec not in self._known for spec in specs]
+        self._known.update(specs)
+        return new
+
+    def launch(self, spec: KernelSpec, arrays: Sequence[np.ndarray], words: Sequence[int], flag: np.ndarray | None
+               ) -> Work:
+        def work() -> None:
+            if not host_check.run(spec, arrays, words):
+                assert flag is not None
+                flag[0] = 1
+        return work
 
     def memory(self, size: int) -> np.ndarray:
         room = np.empty(size + ALIGNMENT, np.uint8)
@@ -49,10 +62,10 @@ class HostDevice:
         """They are one."""
 
     def address(self, array: np.ndarray) -> None:
-        """Steps that are remembered would keep the caller's arrays."""
+        """Work that is remembered would keep the caller's arrays."""
 
-    def product(self, step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Work:
-        return partial(multiply, step, a, b, c)
+    def product(self, step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Work | None:
+        return None
 
     def host_call(self, step: Host, operands: Sequence[np.ndarray | None], result: np.ndarray) -> Work:
         return partial(run_host, step, [np.empty(0) if x is None else x for x in operands], result)
@@ -60,10 +73,10 @@ class HostDevice:
     def copy(self, source: np.ndarray, target: np.ndarray) -> Work:
         return partial(np.copyto, target, source)
 
-    def clear(self, flag: np.ndarray) -> None:
-        flag[0] = 0
+    def clear(self, flag: np.ndarray) -> Work:
+        return partial(flag.fill, 0)
 
-    def ask(self, array: np.ndarray) -> Callable[[], np.generic]:
+    def ask(self, array: np.ndarray) -> Callable[[], Any]:
         value = array[0]
         return lambda: value
 
@@ -72,14 +85,3 @@ class HostDevice:
             for work in works:
                 work()
         return run
-
-
-def multiply(step: Matmul, a: Any, b: Any, c: Any) -> None:
-    """What a Matmul says, by NumPy's function on arrays of any kind."""
-    batch, m, n, k = step.sizes
-    a = a.reshape(batch, *((k, m) if step.transpose_a else (m, k)))
-    b = b.reshape(batch, *((n, k) if step.transpose_b else (k, n)))
-    a = a.swapaxes(1, 2) if step.transpose_a else a
-    b = b.swapaxes(1, 2) if step.transpose_b else b
-    with np.errstate(all="ignore"):
-        c.reshape(batch, m, n)[...] = OPS["matmul"].reference(a, b)

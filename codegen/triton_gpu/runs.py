@@ -1,6 +1,6 @@
 """runs: a ProgramPlan on a Device: steps one after the other, and the way that is taken where a value decides.
 
-    run = Runner(plan, device, kernels)
+    run = Runner(plan, device, launches)
     run((x, y, slot))       DONE - k at end k, or the number of the exit that was taken
 
 1. A run works in a workspace that no other has. Where its arrays are where they were in an earlier run of that, the
@@ -41,7 +41,8 @@ from codegen.schedule.plan import (
     Step,
     written,
 )
-from codegen.triton_gpu.devices import Device, Loaded, Work
+from codegen.triton_gpu.devices import Device, Work
+from codegen.triton_gpu.kernels import KernelLaunch
 
 MOST_BOUND = 16
 """So many runs, with arrays elsewhere each, a workspace remembers."""
@@ -76,10 +77,10 @@ class _Left(Exception):
 
 
 class Runner:
-    """Runs one plan on one device; `kernels`: those of its launches, by id."""
+    """Runs one plan on one device; `launches`: of its steps that kernels do, by id."""
 
-    def __init__(self, plan: ProgramPlan, device: Device, kernels: Mapping[int, Loaded]):
-        self._plan, self._device, self._kernels = plan, device, kernels
+    def __init__(self, plan: ProgramPlan, device: Device, launches: Mapping[int, KernelLaunch]):
+        self._plan, self._device, self._launches = plan, device, launches
         self._constants = {data: device.constant(data) for data in dict.fromkeys(
             place.data for block in plan.blocks for place in _places(block) if isinstance(place, Constant))}
         returning = [number for number, block in enumerate(plan.blocks) if isinstance(block.terminator, Return)]
@@ -166,7 +167,7 @@ class Runner:
             parts.append(work)
 
         if any(isinstance(step, Check) for step in steps):
-            cut(partial(self._device.clear, self._flag(workspace)))
+            run.append(self._device.clear(self._flag(workspace)))
         for step in steps:
             if is_asked and any(self._is_input(block, b) for b in written(step)):
                 cut(partial(_leave_if_failed, workspace))
@@ -221,12 +222,14 @@ class Runner:
 
     def _work(self, step: Step, arrays: Sequence[Any], workspace: _Workspace) -> Work:
         match step:
-            case Launch(kernel, buffers, words):
-                flag = self._flag(workspace) if kernel.checked else None
-                return partial(self._kernels[id(kernel)].launch, [arrays[b] for b in buffers],
-                               tuple(map(number_of, words)), flag)
-            case Matmul(a, b, c):
-                return self._device.product(step, arrays[a], arrays[b], arrays[c])
+            case Launch() | Matmul():
+                if isinstance(step, Matmul):
+                    library = self._device.product(step, arrays[step.a], arrays[step.b], arrays[step.c])
+                    if library is not None:
+                        return library
+                made = self._launches[id(step)]
+                return self._device.launch(made.spec, [arrays[b] for b in made.buffers],
+                                           tuple(map(number_of, made.words)), self._flag(workspace))
             case Host(_, _, operands, result):
                 return self._device.host_call(step, [None if k is None else arrays[k] for k, _ in operands],
                                               arrays[result])

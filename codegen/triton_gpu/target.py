@@ -16,12 +16,12 @@ from codegen.cache import Cache
 from codegen.executable import Aliases, Executable, Measured
 from codegen.ir.generalize import Binding
 from codegen.planning import plan_of
-from codegen.schedule.kernel import Kernel
 from codegen.schedule.machine import Machine
-from codegen.schedule.plan import CannotLower, Launch, TooMuchMemory
+from codegen.schedule.plan import CannotLower, TooMuchMemory
 from codegen.source import Source
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_device import HostDevice
+from codegen.triton_gpu.kernels import kernel_launch
 from codegen.triton_gpu.runs import Runner
 
 
@@ -57,15 +57,11 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
     if sized and source.memory_budget is not None and plan.arena_bytes > source.memory_budget:
         raise TooMuchMemory(f"for all sizes it would work in {plan.arena_bytes} bytes, and its budget is "
                             f"{source.memory_budget}")
-    launched = {id(step.kernel): step.kernel for step in plan.steps if isinstance(step, Launch)}
-    one_of: dict[Kernel, int] = {}
-    same = {number: one_of.setdefault(kernel, number) for number, kernel in launched.items()}
-    with cache.lock:
-        loaded = dict(zip(one_of.values(), device.load(tuple(one_of), cache), strict=True))
-    new = [one.is_compiled for one in loaded.values()]
+    launches = {id(step): made for step in plan.steps
+                if (made := kernel_launch(step, device.capability)) is not None}
+    new = device.prepare(list(dict.fromkeys(made.spec for made in launches.values())), cache)
     return Executable(
-        plan.inputs, plan.slots, plan.ends, Runner(plan, device, {k: loaded[one] for k, one in same.items()}),
-        plan.arena_bytes, compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
+        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches), plan.arena_bytes, compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
         kernels_reused=len(new) - sum(new), shares_kernels=sized, measured=Measured(source.tree.name, lambda: plan),
         resized=partial(_resized, source, aliases, cache, device) if sized else None)
 

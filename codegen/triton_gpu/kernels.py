@@ -1,0 +1,42 @@
+"""kernels: the steps of a plan that are launches of kernels, as KernelSpecs with what each is given."""
+from __future__ import annotations
+
+from functools import lru_cache
+
+from codegen.ir.dims import Size, number_of
+from codegen.ir.structs import struct
+from codegen.schedule.kernel import Kernel
+from codegen.schedule.plan import CannotLower, Launch, Matmul, Step
+from codegen.triton_gpu.product_tiles import Capability
+from codegen.triton_gpu.products import product_launch
+from codegen.triton_gpu.spec import KernelSpec
+
+NARROW = 2**31 - 2**20
+"""Buffers of fewer elements are indexed with 32 bits, tiles that reach beyond their ends included."""
+
+
+@struct
+class KernelLaunch:
+    """`buffers` of the plan, and the words, in the order in which the kernel takes them."""
+
+    spec: KernelSpec
+    buffers: tuple[int, ...]
+    words: tuple[Size, ...]
+
+
+def kernel_launch(step: Step, capability: Capability) -> KernelLaunch | None:
+    """The launch that does a step; None for one that no kernel does. CannotLower for what no kernel can be made of."""
+    match step:
+        case Launch(kernel, buffers, words):
+            return KernelLaunch(kernel_spec(kernel), buffers, words)
+        case Matmul():
+            made = product_launch(step, capability)
+            return KernelLaunch(made.spec, made.buffers, made.words)
+        case _:
+            return None
+
+
+@lru_cache(maxsize=1024)
+def kernel_spec(kernel: Kernel) -> KernelSpec:
+    """The kernel in Triton, written once."""
+    raise CannotLower("no kernel is written in Triton yet")

@@ -12,7 +12,7 @@ from codegen.schedule.alignment import aligned
 from codegen.schedule.calls import HostCall, Product, constants_of, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
-from codegen.schedule.half_products import HALF, half_products
+from codegen.schedule.half_products import HALVES, half_products
 from codegen.schedule.joining import Joined, joined
 from codegen.schedule.likeness import AlikeGroups
 from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
@@ -40,7 +40,8 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
 
 
 def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machine) -> Plan:
-    known = static_graph(half_products(graph) if HALF in machine.products else graph, machine)
+    halves = HALVES & machine.products
+    known = static_graph(half_products(graph, halves) if halves else graph, machine)
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}
     calls |= {v: tuple(map(known.same_storage, node.args)) for v, node in known.nodes()

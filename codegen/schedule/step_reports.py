@@ -16,7 +16,7 @@ from codegen.ir.dims import number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.flops import flops_of
-from codegen.schedule.half_products import HALF
+from codegen.schedule.half_products import HALVES
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -203,7 +203,7 @@ def _dtype(step: Step) -> str:
             params = kernel_at(kernel, tuple(map(number_of, words))).params
             return max(params, key=lambda p: number_of(p.size) * DTYPES[p.dtype].itemsize).dtype if params else ""
         case Matmul(dtype=dtype):
-            return f"products of {dtype}" if dtype == HALF else dtype
+            return f"products of {dtype}" if dtype in HALVES else dtype
         case _:
             return ""
 

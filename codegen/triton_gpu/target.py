@@ -22,6 +22,7 @@ from codegen.source import Source
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.kernels import kernel_launch
+from codegen.triton_gpu.operations import computes
 from codegen.triton_gpu.runs import Runner
 
 
@@ -42,7 +43,8 @@ def has_triton() -> bool:
 def gpu_machine(memory_budget: int | None = None) -> Machine:
     """What the scheduler plans for."""
     return Machine(at_once=True, cheap=64, shelf_worth=0, serial_work=1 << 13, chunk_work=1 << 12, most_chunks=256,
-                   least_joined=1 << 16, arena_bytes=memory_budget)
+                   least_joined=1 << 16, arena_bytes=memory_budget, computes=computes,
+                   products=frozenset({"f16", "bf16", "f32", "f64"}))
 
 
 def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:

@@ -1,7 +1,8 @@
-"""Products of bf16, where the machine has them."""
+"""Products of bf16 and f16, where the machine has them."""
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from plan_oracle import agree
 
 from codegen.ir.text import parse
@@ -10,14 +11,13 @@ from codegen.optimize.pipeline import optimize
 from codegen.schedule.machine import Machine
 from codegen.schedule.plan import Matmul, Plan
 
-HALF = DTYPES["bf16"]
-HALVES = Machine(products=frozenset({"f32", "f64", "bf16"}))
+HALVES = Machine(products=frozenset({"f32", "f64", "bf16", "f16"}))
 
 
-def planned(body: str, machine: Machine = HALVES) -> Plan:
-    text = f"graph f(%0: bf16[6,5], %1: bf16[7,5], %2: bf16[6,7]) {{\n{body}\n}}"
+def planned(body: str, machine: Machine = HALVES, dtype: str = "bf16") -> Plan:
+    text = f"graph f(%0: bf16[6,5], %1: bf16[7,5], %2: bf16[6,7]) {{\n{body}\n}}".replace("bf16", dtype)
     random = np.random.default_rng(0)
-    arrays = [random.standard_normal(shape).astype(HALF) for shape in ((6, 5), (7, 5), (6, 7))]
+    arrays = [random.standard_normal(shape).astype(DTYPES[dtype]) for shape in ((6, 5), (7, 5), (6, 7))]
     return agree(optimize(parse(text)), arrays, machine=machine, rtol=0.02, atol=0.02)
 
 
@@ -30,9 +30,10 @@ PRODUCT = """%3 = transpose %1 axes=[1,0] : bf16[5,7]
 """
 
 
-def test_a_product_reads_its_operands_as_they_lie() -> None:
-    plan = planned(PRODUCT + "return %4")
-    assert products(plan) == [("bf16", False, True)]
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def test_a_product_reads_its_operands_as_they_lie(dtype: str) -> None:
+    plan = planned(PRODUCT + "return %4", dtype=dtype)
+    assert products(plan) == [(dtype, False, True)]
     assert len(plan.steps) == 1
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from codegen.ir.dims import Size, number_of
+from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.plan import CannotLower, Launch, Matmul, Step

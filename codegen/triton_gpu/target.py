@@ -63,7 +63,8 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
                 if (made := kernel_launch(step, device.capability)) is not None}
     new = device.prepare(list(dict.fromkeys(made.spec for made in launches.values())), cache)
     return Executable(
-        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches), plan.arena_bytes, compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
+        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches), plan.arena_bytes,
+        compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
         kernels_reused=len(new) - sum(new), shares_kernels=sized, measured=Measured(source.tree.name, lambda: plan),
         resized=partial(_resized, source, aliases, cache, device) if sized else None)
 

@@ -6,7 +6,8 @@ from functools import lru_cache
 from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import CannotLower, Launch, Matmul, Step
+from codegen.schedule.plan import Launch, Matmul, Step
+from codegen.triton_gpu.emit import emit_kernel
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
 from codegen.triton_gpu.spec import KernelSpec
@@ -39,4 +40,4 @@ def kernel_launch(step: Step, capability: Capability) -> KernelLaunch | None:
 @lru_cache(maxsize=1024)
 def kernel_spec(kernel: Kernel) -> KernelSpec:
     """The kernel in Triton, written once."""
-    raise CannotLower("no kernel is written in Triton yet")
+    return emit_kernel(kernel)

@@ -1,0 +1,233 @@
+"""statements: the statements of a kernel as lines of text, at a tile of points.
+
+    v0 = load b0[48*i+j]         v0 = tl.load(b0 + (48*x+r), mask=r_mask)
+    v3 = sub v0 v1          ->   v3 = v0 - v1
+    store b1[48*i+j] v3          tl.store(b1 + (48*x+r), v3, mask=r_mask)
+
+1. A value of the kernel is a variable of its name. What was computed already is not again, nor is what was loaded or
+   stored loaded: a later value of that kind is the earlier variable.
+2. A value is masked where memory is accessed and where points are combined, and nowhere else.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import assert_never
+
+from codegen.ir.structs import struct
+from codegen.schedule.index import axes_of, size_text
+from codegen.schedule.kernel import (
+    Accumulate,
+    Axis,
+    Binary,
+    Cast,
+    Const,
+    Gather,
+    Holds,
+    Load,
+    Param,
+    Position,
+    RandomWord,
+    Scan,
+    Scatter,
+    Select,
+    Statement,
+    Store,
+    Unary,
+    buffer_of,
+    indices_of,
+    operands,
+    with_operands,
+)
+from codegen.triton_gpu.operations import cast, constant, operation
+from codegen.triton_gpu.tile import Mask, Tile, joined, place_text, spans_of
+
+
+@struct
+class Value:
+    """A variable, and the spans that it changes along, if they are dimensions."""
+
+    text: str
+    spans: frozenset[str]
+
+
+class Statements:
+    """Writes statements; `values` are those in sight, by their numbers in the kernel.
+
+    `dtypes`: of each value. `wide`: are indices i64? `atomic`: is what is added at picked places added at once?
+    """
+
+    def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, atomic: bool = False):
+        self.params, self.dtypes, self.wide, self.atomic = params, dtypes, wide, atomic
+        self.lines: list[str] = []
+        self.depth = 1
+        self.values: dict[int, Value] = {}
+        self.same: dict[int, int] = {}              # values that are earlier ones
+        self.found: dict[tuple[tuple[Axis, ...], Statement], int] = {}      # what is in a variable, and which
+        self.functions: dict[str, None] = {}        # of those that stand before the kernel, what is called
+
+    @property
+    def word_type(self) -> str:
+        """The language's type of an index."""
+        return "tl.int64" if self.wide else "tl.int32"
+
+    def write(self, text: str) -> None:
+        """A line."""
+        self.lines.append("    " * self.depth + text)
+
+    def value(self, number: int) -> Value:
+        """The variable that holds a value."""
+        return self.values[self.same.get(number, number)]
+
+    def is_known(self, number: int) -> bool:
+        """Is a value in sight?"""
+        return self.same.get(number, number) in self.values
+
+    def text(self, number: int) -> str:
+        """The text of the variable that holds a value."""
+        return self.value(number).text
+
+    # statements
+
+    def statement(self, s: Statement, number: int, tile: Tile, axes: tuple[Axis, ...] = ()) -> None:
+        """A statement that makes value `number`, if one; in a pass over these axes. Not an Accumulate or a Scan."""
+        if isinstance(s, Store):
+            self._store(s, tile, axes)
+            return
+        if isinstance(s, Scatter):
+            self._scatter(s, number, tile)
+            return
+        key = with_operands(s, [self.same.get(x, x) for x in operands(s)])
+        for around in dict.fromkeys(((), axes)):
+            if (around, key) in self.found and not isinstance(s, Gather):
+                self.same[number] = self.found[around, key]
+                return
+        self.define(number, *self._made(s, number, tile))
+        self.found[axes, key] = number
+
+    def define(self, number: int, text: str, spans: Iterable[str]) -> None:
+        """Give a value a variable."""
+        name = f"v{number}"
+        self.write(f"{name} = {text}")
+        self.values[number] = Value(name, frozenset(spans))
+        self.same.pop(number, None)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Variables go out of sight."""
+        gone = set(numbers)
+        self.found = {key: number for key, number in self.found.items() if number not in gone}
+        self.values = {number: value for number, value in self.values.items() if number not in gone}
+
+    def _made(self, s: Statement, number: int, tile: Tile) -> tuple[str, frozenset[str]]:
+        """The text of a value, and the spans that it changes along."""
+        dtypes, of = self.dtypes, self.text
+        spans = frozenset().union(*(self.value(x).spans for x in operands(s)))
+        match s:
+            case Const(text, dtype):
+                return constant(text, dtype), spans
+            case Position(index, dtype):
+                place = tile.index(index)
+                if not place.terms and isinstance(place.constant, int):
+                    return cast("i64", dtype, f"tl.full([], {place.constant}, tl.int64)"), spans
+                return cast("i64" if self.wide else "i32", dtype, f"({place_text(place)})"), tile.dims(axes_of(place))
+            case Load():
+                return self._load(s, tile)
+            case Holds(guards):
+                masks = tile.guards(guards)
+                if not masks:
+                    return "tl.full([], True, tl.int1)", spans
+                return joined(masks), tile.dims(spans_of(masks))
+            case Gather():
+                return self._gather(s, number, tile)
+            case Unary(op, x):
+                return operation(op, dtypes[x], [of(x)]), spans
+            case Binary(op, x, y):
+                return operation(op, dtypes[x], [of(x), of(y)]), spans
+            case Select(condition, x, y):
+                return f"tl.where({of(condition)}, {of(x)}, {of(y)})", spans
+            case Cast(x, dtype):
+                return cast(dtypes[x], dtype, of(x)), spans
+            case RandomWord(key, counter, index):
+                place = tile.index(index)
+                return (f"random_word({of(key)}, {of(counter)}, {place_text(place)})",
+                        spans | tile.dims(axes_of(place)))
+            case Accumulate() | Scan() | Store() | Scatter():
+                raise AssertionError("not a statement that is made at each point alone")
+            case _:
+                assert_never(s)
+
+    # memory
+
+    def _place(self, tile: Tile, buffer: int, offset: str, spans: Collection[str], needed: Collection[str]) -> str:
+        """The pointers to places of a buffer, which have all dimensions that are needed."""
+        missing = sorted(tile.dims(needed) - set(spans))
+        parts = [part for part in (offset, *(f"0*{name}" for name in missing)) if part != "0"]
+        if not parts:
+            return f"b{buffer}"
+        return f"b{buffer} + {parts[0]}" if len(parts) == 1 and parts[0].isidentifier() else (
+            f"b{buffer} + ({' + '.join(parts)})")
+
+    def _load(self, s: Load, tile: Tile) -> tuple[str, frozenset[str]]:
+        index, guards = tile.index(s.index), tile.guards(s.guards)
+        spans = axes_of(index)
+        masks = [*tile.masks_of(spans | spans_of(guards)), *guards]
+        around = tile.dims(spans | spans_of(masks))
+        place = self._place(tile, s.buffer, place_text(index), spans, around)
+        return f"tl.load({place}{_masked(masks)}{', other=0' if guards else ''})", around
+
+    def _store(self, s: Store, tile: Tile, axes: tuple[Axis, ...]) -> None:
+        index, value = tile.index(s.index), self.value(s.x)
+        spans = axes_of(index)
+        masks = tile.masks_of(spans | value.spans)
+        place = self._place(tile, s.buffer, place_text(index), spans, value.spans | spans_of(masks))
+        self.write(f"tl.store({place}, {value.text}{_masked(masks)})")
+        self.found = {(around, key): number for (around, key), number in self.found.items()
+                      if buffer_of(key) != s.buffer}
+        self.found[axes, Load(s.buffer, s.index)] = self.same.get(s.x, s.x)
+
+    def _picked(self, s: Gather | Scatter, number: int, tile: Tile,
+                guards: Sequence[Mask]) -> tuple[str, frozenset[str], list[Mask]]:
+        """The pointers to what a value picks, the spans that they change along, and where there is something to pick.
+
+        Where the value is out of bounds, the check fails.
+        """
+        base, k = tile.index(s.base), self.value(s.k)
+        masks = [*tile.masks_of(axes_of(base) | spans_of(guards) | k.spans), *guards]
+        around = tile.dims(axes_of(base) | k.spans | spans_of(masks))
+        name = f"k{number}"
+        self.write(f"{name} = tl.where({k.text} < 0, {k.text} + {s.size}, {k.text})")
+        self.write(f"{name}_inside = ({name} >= 0) & ({name} < {s.size})")
+        zeros = "".join(f" + 0*{span}" for span in sorted(around - k.spans))
+        outside = joined([*masks, Mask(f"({name}_inside == 0)", k.spans)])
+        self.write(f"tl.store(failed + (0*{name}{zeros}), 1, mask={outside})")
+        row = name if self.wide else f"{name}.to(tl.int32)"
+        offset = row if s.stride == 1 else f"{size_text(s.stride)}*{row}"
+        if base.terms or base.constant:
+            offset = f"{place_text(base)} + {offset}"
+        place = self._place(tile, s.buffer, offset, axes_of(base) | k.spans, around)
+        return place, around, [*masks, Mask(f"{name}_inside", k.spans)]
+
+    def _gather(self, s: Gather, number: int, tile: Tile) -> tuple[str, frozenset[str]]:
+        place, spans, masks = self._picked(s, number, tile, tile.guards(s.guards))
+        return f"tl.load({place}{_masked(masks)}, other=0)", spans
+
+    def _scatter(self, s: Scatter, number: int, tile: Tile) -> None:
+        place, _, masks = self._picked(s, number, tile, ())
+        x, dtype = self.text(s.x), self.dtypes[s.x]
+        if s.kind == "add" and self.atomic:
+            self.write(f"tl.atomic_add({place}, {x}{_masked(masks)}, sem='relaxed')")
+            return
+        if s.kind == "add":
+            self.write(f"before{number} = tl.load({place}{_masked(masks)})")
+            x = operation("add", dtype, [f"before{number}", x])
+        self.write(f"tl.store({place}, {x}{_masked(masks)})")
+        self.write("tl.debug_barrier()")
+
+
+def _masked(masks: Sequence[Mask]) -> str:
+    return f", mask={joined(masks)}" if masks else ""
+
+
+def uses(s: Statement) -> frozenset[str]:
+    """The axes that the indices of a statement are made of."""
+    return frozenset().union(*(axes_of(index) for index in indices_of(s)))
+

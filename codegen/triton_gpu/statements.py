@@ -23,6 +23,7 @@ from codegen.schedule.kernel import (
     Const,
     Gather,
     Holds,
+    Index,
     Load,
     Param,
     Position,
@@ -125,10 +126,8 @@ class Statements:
             case Const(text, dtype):
                 return constant(text, dtype), spans
             case Position(index, dtype):
-                place = tile.index(index)
-                if not place.terms and isinstance(place.constant, int):
-                    return cast("i64", dtype, f"tl.full([], {place.constant}, tl.int64)"), spans
-                return cast("i64" if self.wide else "i32", dtype, f"({place_text(place)})"), tile.dims(axes_of(place))
+                text, spans = self._number(tile, index)
+                return cast("i64" if self.wide else "i32", dtype, text), spans
             case Load():
                 return self._load(s, tile)
             case Holds(guards):
@@ -147,13 +146,19 @@ class Statements:
             case Cast(x, dtype):
                 return cast(dtypes[x], dtype, of(x)), spans
             case RandomWord(key, counter, index):
-                place = tile.index(index)
-                return (f"random_word({of(key)}, {of(counter)}, {place_text(place)})",
-                        spans | tile.dims(axes_of(place)))
+                text, along = self._number(tile, index)
+                return f"random_word({of(key)}, {of(counter)}, {text})", spans | along
             case Accumulate() | Scan() | Store() | Scatter():
                 raise AssertionError("not a statement that is made at each point alone")
             case _:
                 assert_never(s)
+
+    def _number(self, tile: Tile, index: Index) -> tuple[str, frozenset[str]]:
+        """An index as a value."""
+        place = tile.index(index)
+        if not place.terms and isinstance(place.constant, int):
+            return f"tl.full([], {place.constant}, {self.word_type})", frozenset()
+        return f"({place_text(place)})", tile.dims(axes_of(place))
 
     # memory
 

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
 
 import numpy as np
 
@@ -51,6 +52,7 @@ from codegen.schedule.plan import (
     Plan,
     PlannedBlock,
     ProgramPlan,
+    Spliced,
     at_once,
     written,
 )
@@ -173,7 +175,7 @@ def _places(block: PlannedBlock) -> Iterator[Place]:
         yield block.decider[0]
 
 
-def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[int, int], symbols: Mapping[str, int],
+def _launch(step: Launch | Matmul | Spliced | Host | Copy, plan: Plan, kernels: Mapping[int, int], symbols: Mapping[str, int],
             blas: Blas, host_calls: HostCalls) -> _Launched:
     match step:
         case Launch(kernel, buffers, words):
@@ -194,6 +196,10 @@ def _launch(step: Launch | Matmul | Host | Copy, plan: Plan, kernels: Mapping[in
         case Copy(source, target):
             size = _bytes(plan.buffers[target])
             return symbols["copy"], -(-size // COPY_CHUNK_BYTES), (source, target), (size,)
+        case Spliced():
+            raise AssertionError("the machine that was planned for splices nothing")
+        case _:
+            assert_never(step)
 
 
 def _start(buffer: Buffer) -> int:

@@ -14,11 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from codegen.ir.dims import evaluate
+from codegen.ir.dims import Size, evaluate
 from codegen.ir.graph import Attr
 from codegen.ir.types import TensorType
+from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
-from codegen.schedule.plan import Arena, Buffer, CannotLower, Constant, Host, Input, Launch, Matmul, Plan, Step
+from codegen.schedule.plan import Arena, Buffer, CannotLower, Constant, Host, Input, Launch, Matmul, Plan, Spliced, Step
 from codegen.schedule.sizes import fits, kernel_at
 
 
@@ -37,16 +38,24 @@ def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarr
     def attr_at(value: Attr) -> Attr:
         return tuple(evaluate(size, binding) for size in value) if isinstance(value, tuple) else value
 
+    def words_at(kernels: tuple[Kernel, ...], words: tuple[Size, ...]) -> tuple[int, ...]:
+        numbers = tuple(evaluate(word, binding) for word in words)
+        if not all(fits(kernel_at(kernel, numbers)) for kernel in kernels):
+            raise CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
+        return numbers
+
+    def product_at(step: Matmul, kernels: tuple[Kernel, ...]) -> Matmul:
+        batch, m, n, k = (evaluate(size, binding) for size in (step.batch, step.m, step.n, step.k))
+        return replace(step, batch=batch, m=m, n=n, k=k, words=words_at(kernels, step.words))
+
     def step_at(step: Step) -> Step:
         match step:
             case Launch(kernel, _, words) if words:
-                numbers = tuple(evaluate(word, binding) for word in words)
-                if not fits(kernel_at(kernel, numbers)):
-                    raise CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
-                return replace(step, words=numbers)
+                return replace(step, words=words_at((kernel,), words))
             case Matmul():
-                batch, m, n, k = (evaluate(size, binding) for size in (step.batch, step.m, step.n, step.k))
-                return replace(step, batch=batch, m=m, n=n, k=k)
+                return product_at(step, ())
+            case Spliced(product):
+                return replace(step, product=product_at(product, tuple(part.kernel for part in step.parts)))
             case Host(op, attrs, operands, result, type):
                 given = tuple((name, attr_at(value)) for name, value in attrs)
                 return Host(op, given, tuple((k, at(one)) for k, one in operands), result, at(type))

@@ -18,7 +18,7 @@ from codegen.ir.types import FLOATS
 from codegen.schedule.costs import op_cost
 from codegen.schedule.index import coefficient
 from codegen.schedule.kernel import Accumulate, Axis, Binary, Kernel, Scan, Statement, Unary, makes_value
-from codegen.schedule.plan import Check, Copy, Host, Launch, Matmul, Step
+from codegen.schedule.plan import Check, Copy, Host, Launch, Matmul, Spliced, Step
 from codegen.schedule.sizes import kernel_at
 from codegen.schedule.value_types import COMPARISONS, value_dtypes
 
@@ -34,6 +34,9 @@ def flops_of(step: Step) -> int:
             return flops_of_kernel(kernel_at(kernel, tuple(map(number_of, words))))
         case Matmul():
             return 2 * prod(step.sizes)
+        case Spliced(product):
+            given = tuple(map(number_of, product.words))
+            return flops_of(product) + sum(flops_of_kernel(kernel_at(part.kernel, given)) for part in step.parts)
         case Host() | Copy() | Check():
             return 0
         case _:

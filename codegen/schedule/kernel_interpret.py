@@ -39,7 +39,21 @@ from codegen.schedule.kernel import (
     Within,
 )
 from codegen.schedule.memory import LiveRange
-from codegen.schedule.plan import Arena, Check, Constant, Copy, Host, Input, Launch, Matmul, Output, Plan
+from codegen.schedule.plan import (
+    NOWHERE,
+    Arena,
+    Check,
+    Constant,
+    Copy,
+    Host,
+    Input,
+    Launch,
+    Matmul,
+    Output,
+    Part,
+    Plan,
+    Spliced,
+)
 from codegen.schedule.sizes import kernel_at
 
 IDENTITIES = {"sum": lambda dtype: 0, "prod": lambda dtype: 1,
@@ -215,7 +229,9 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
                 known = kernel_at(kernel, tuple(map(number_of, words)))
                 holds = run_kernel(known, [buffers[n] for n in numbers]) and holds
             case Matmul():
-                _matmul(step, buffers)
+                _matmul(step, buffers[step.a], buffers[step.b], buffers[step.c])
+            case Spliced():
+                run_spliced(step, buffers)
             case Host():
                 holds = _host(step, buffers) and holds
             case Copy(source, target):
@@ -243,11 +259,31 @@ def _poisoned(type: TensorType) -> np.ndarray:
     return array
 
 
-def _matmul(step: Matmul, buffers: Sequence[np.ndarray]) -> None:
+def run_spliced(step: Spliced, buffers: Sequence[np.ndarray]) -> None:
+    """Multiply, with what is done in the tiles done to the whole."""
+    product = step.product
+    batch, m, n, k = product.sizes
+    dtype, words = DTYPES[product.dtype], tuple(map(number_of, product.words))
+
+    def tile(number: int, size: int) -> np.ndarray:
+        return np.empty(batch * size, dtype) if number == NOWHERE else buffers[number]
+
+    def run(part: Part | None, own: np.ndarray) -> None:
+        if part is not None:
+            run_kernel(kernel_at(part.kernel, words), [*(buffers[b] for b in part.buffers), own])
+
+    a, b, c = tile(product.a, m * k), tile(product.b, k * n), tile(product.c, m * n)
+    run(step.left, a)
+    run(step.right, b)
+    _matmul(product, a, b, c)
+    run(step.behind, c)
+
+
+def _matmul(step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     batch, m, n, k = step.sizes
-    a = buffers[step.a].reshape(batch, *((k, m) if step.transpose_a else (m, k)))
-    b = buffers[step.b].reshape(batch, *((n, k) if step.transpose_b else (k, n)))
+    a = a.reshape(batch, *((k, m) if step.transpose_a else (m, k)))
+    b = b.reshape(batch, *((n, k) if step.transpose_b else (k, n)))
     a = a.swapaxes(1, 2) if step.transpose_a else a
     b = b.swapaxes(1, 2) if step.transpose_b else b
     with np.errstate(all="ignore"):
-        buffers[step.c].reshape(batch, m, n)[:] = OPS["matmul"].reference(a, b)
+        c.reshape(batch, m, n)[:] = OPS["matmul"].reference(a, b)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.costs import CHEAP
 from codegen.schedule.shelves import MOST_POINTS, WORTH
@@ -14,6 +15,11 @@ from codegen.schedule.shelves import MOST_POINTS, WORTH
 def anything(op: str, dtype: str) -> bool:
     """A machine that has code for every elementwise op."""
     return True
+
+
+def never(dtype: str, batch: Size, m: Size, n: Size, k: Size) -> bool:
+    """A machine whose products are nothing but products."""
+    return False
 
 
 @struct
@@ -30,6 +36,7 @@ class Machine:
     `arena_bytes`: what a plan is to work in at most, for which some of it may be done again; None: as much as it likes.
     `cheap`: what takes no more operations, in additions, may be computed again by every kernel that needs it.
     `shelf_points`: points of values that later passes use again, `shelf_worth`: what it takes to be one of them.
+    `splices(dtype, batch, m, n, k)`: is such a product done in tiles that can do more at their points (see spliced)?
     `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.
     """
 
@@ -41,6 +48,7 @@ class Machine:
     least_joined: int = 256
     products: frozenset[str] = frozenset({"f32", "f64"})
     arena_bytes: int | None = None
+    splices: Callable[[str, Size, Size, Size, Size], bool] = never
     computes: Callable[[str, str], bool] = anything
     at_once: bool = False
     cheap: int = CHEAP

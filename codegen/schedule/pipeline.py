@@ -16,11 +16,12 @@ from codegen.schedule.half_products import HALVES, half_products
 from codegen.schedule.joining import Joined, joined
 from codegen.schedule.likeness import AlikeGroups
 from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
-from codegen.schedule.machine import Machine
+from codegen.schedule.machine import Machine, never
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Constant, Plan
+from codegen.schedule.spliced import spliced
 from codegen.schedule.tasks import JOIN, Piece, Place, Task, copy, launch
 from codegen.schedule.turned import turned
 
@@ -57,6 +58,9 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     held: dict[Place, Constant] = {v: Constant(data) for v, data in constants_of(works).items() if v not in parts}
     tasks = [task for task in _tasks(known, found, lowered, works, calls, required, concats)
              if held.keys().isdisjoint(task.writes)]
+    if machine.splices is not never:
+        dtypes = [type.dtype for type in (*known.graph.inputs, *(node.type for _, node in known.nodes()))]
+        tasks = spliced(tasks, machine, dtypes, {*required, *parts})
     tasks, decisions = (tasks, []) if machine.at_once else aligned(known, tasks)
     return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions),
                   machine.arena_bytes)

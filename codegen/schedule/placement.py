@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.narrowing import narrowed
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import (
+    NOWHERE,
     Arena,
     Buffer,
     Check,
@@ -36,10 +38,12 @@ from codegen.schedule.plan import (
     Matmul,
     Origin,
     Output,
+    Part,
     Plan,
+    Spliced,
     Step,
 )
-from codegen.schedule.sizes import given_sizes
+from codegen.schedule.sizes import given_sizes, in_words, with_sizes
 from codegen.schedule.tasks import (
     Again,
     Aligned,
@@ -48,11 +52,13 @@ from codegen.schedule.tasks import (
     OutputCopy,
     Piece,
     Place,
+    Splice,
     Task,
     TaskGraph,
     Temporary,
     computed,
     copy,
+    finish_of,
 )
 
 _Fixed = Input | Output | Constant
@@ -108,7 +114,8 @@ def _bytes_in_arena(graph: StaticGraph, at: Mapping[Place, _Fixed], task: Task) 
 def _origin(graph: StaticGraph, task: Task) -> Origin:
     work = task.work
     again = any(isinstance(p, Again) and p.turn for p in task.writes)
-    values = work.values if isinstance(work, Lowered) else [p for p in map(computed, task.writes) if isinstance(p, int)]
+    values = (work.values if isinstance(work, Lowered | Splice)
+              else [p for p in map(computed, task.writes) if isinstance(p, int)])
     own = tuple(sorted(v for v in values if v >= graph.first))
     return Origin(own, tuple(dict.fromkeys(line for v in own if (line := graph.node(v).line))), again)
 
@@ -176,8 +183,11 @@ class _Visible:
         if isinstance(work, Join):
             return False
         if input in self.tasks.tasks[writers[0]].reads:
-            if not isinstance(work, Lowered) or not can_overwrite(
-                    work.kernel, work.storages.index(input), work.storages.index(v)):
+            finish = finish_of(work)
+            if finish is None or input in finish[1]:
+                return False
+            kernel, storages = finish[0].kernel, finish[0].storages
+            if not can_overwrite(kernel, storages.index(input), storages.index(v)):
                 return False
         if not self.tasks.try_after(writers[0], self.tasks.readers(input), after_check=True):
             return False
@@ -226,10 +236,11 @@ class _Buffers:
         touching = Counter((time, place) for time, task in timed for place in task.reads | task.writes)
         owner: dict[Place, Place] = {}
         for time, task in timed:
-            if not isinstance(task.work, Lowered):
+            if (finish := finish_of(task.work)) is None:
                 continue
-            kernel, storages = task.work.kernel, [*map(task.place, task.work.storages)]
-            own = [s for s in storages if s not in at and s not in shared]
+            kernel, storages = finish[0].kernel, [*map(task.place, finish[0].storages)]
+            others = {*map(task.place, finish[1])}
+            own = [s for s in storages if s not in at and s not in shared and s not in others]
             free = [s for s in own if s in task.reads and first[s] < last[s] == time
                     and touching[time, s] == 1 and typical(self.bytes(s)) >= WORTH_OVERWRITING]
             for result in (s for s in own if s in task.writes and first[s] == time):
@@ -251,11 +262,12 @@ class _Buffers:
                 if not self.static:
                     kernel, words = given_sizes(kernel)
                 return Launch(kernel, numbers, words, beside)
-            case Product(a, b, batch, m, n, k, transpose_a, transpose_b):
+            case Product(a, b) as product:
                 (c,) = task.writes
-                left, right = self.number(task.place(a)), self.number(task.place(b))
-                dtype = self._extent(c)[0]
-                return Matmul(left, right, self.number(c), dtype, batch, m, n, k, transpose_a, transpose_b)
+                return self._product(product, self.number(task.place(a)), self.number(task.place(b)), self.number(c),
+                                     self._extent(c)[0], {})
+            case Splice() as splice:
+                return self._spliced(splice, task)
             case HostCall(node, operands, types):
                 (result,) = task.writes
                 read = tuple((None if v is None else self.number(task.place(v)), type)
@@ -268,6 +280,35 @@ class _Buffers:
                 return Check()
             case Join():
                 raise AssertionError("a join is no step")
+
+    def _product(self, product: Product, a: int, b: int, c: int, dtype: str, words: dict[Size, Dim]) -> Matmul:
+        """A product of buffers. `words`: what there are of them; those of its sizes are added."""
+        sizes = (product.batch, product.m, product.n, product.k)
+        plain = Matmul(a, b, c, dtype, *sizes, product.transpose_a, product.transpose_b)
+        if self.static:
+            return plain
+        batch, m, n, k = (in_words(size, words) for size in sizes)
+        return replace(plain, given=(batch, m, n, k), words=tuple(words))
+
+    def _spliced(self, splice: Splice, task: Task) -> Spliced:
+        words: dict[Size, Dim] = {}
+
+        def part(lowered: Lowered | None) -> Part | None:
+            if lowered is None:
+                return None
+            kernel, parts = narrowed(lowered.kernel)
+            places = map(task.place, lowered.storages)
+            kernel, numbers = _merged(kernel, [self.number(p, *part) for p, part in zip(places, parts)])
+            return Part(kernel if self.static else with_sizes(kernel, partial(in_words, words=words)), numbers)
+
+        left, right, behind = map(part, (splice.left, splice.right, splice.behind))
+        a = NOWHERE if left else self.number(task.place(splice.product.a))
+        b = NOWHERE if right else self.number(task.place(splice.product.b))
+        c = NOWHERE if behind else self.number(next(iter(task.writes)))
+        product = self._product(splice.product, a, b, c, splice.dtype, words)
+        sized = (part and replace(part, kernel=replace(part.kernel, words=len(words)))
+                 for part in (left, right, behind))
+        return Spliced(product, *sized)
 
     def number(self, place: Place, start: Size = 0, size: Size | None = None) -> int:
         """The number of the buffer of a storage, or of `size` elements of it from `start` on."""

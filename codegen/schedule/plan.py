@@ -95,7 +95,10 @@ class Launch:
 
 @struct
 class Matmul:
-    """c[n] = a[n] @ b[n] for n < batch, row-major. a is m*k (k*m if transpose_a), b k*n (n*k if transpose_b), c m*n."""
+    """c[n] = a[n] @ b[n] for n < batch, row-major. a is m*k (k*m if transpose_a), b k*n (n*k if transpose_b), c m*n.
+
+    `given`: batch, m, n and k in the words n0, n1, ... where sizes have symbols in them; `words`: what those are.
+    """
 
     a: int
     b: int
@@ -107,11 +110,47 @@ class Matmul:
     k: Size
     transpose_a: bool
     transpose_b: bool
+    given: tuple[Size, Size, Size, Size] | None = None
+    words: tuple[Size, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
         """batch, m, n and k, as numbers."""
         return number_of(self.batch), number_of(self.m), number_of(self.n), number_of(self.k)
+
+
+NOWHERE = -1
+"""The number of a buffer that there is none for."""
+
+
+@struct
+class Part:
+    """What is done at the points of a product: a kernel, and the buffers that are its params but for the last.
+
+    That is the tile: an operand, which it stores, or the result, which it loads. Its axes are z < batch and two of
+    i < m, j < n and k, its words those of the product.
+    """
+
+    kernel: Kernel
+    buffers: tuple[int, ...]
+
+
+@struct
+class Spliced:
+    """A product in tiles: `left` and `right` make its operands, `behind` is done with its result.
+
+    What is made so, or is read so, is NOWHERE in memory.
+    """
+
+    product: Matmul
+    left: Part | None = None
+    right: Part | None = None
+    behind: Part | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those that there are."""
+        return tuple(part for part in (self.left, self.right, self.behind) if part is not None)
 
 
 @struct
@@ -142,7 +181,7 @@ class Check:
     """Leave at exit 0 if an earlier step failed: a kernel with a check, or a reference that refused its operands."""
 
 
-Step = Launch | Matmul | Host | Copy | Check
+Step = Launch | Matmul | Spliced | Host | Copy | Check
 
 
 def at_once(steps: Sequence[Step]) -> Iterator[range]:
@@ -158,11 +197,17 @@ def written(step: Step) -> tuple[int, ...]:
     """The buffers that a step writes."""
     match step:
         case Launch(kernel, buffers):
-            return tuple(b for b, param in zip(buffers, kernel.params) if param.access != "in")
+            return _stored(buffers, kernel)
         case Matmul(c=target) | Host(result=target) | Copy(target=target):
             return (target,)
+        case Spliced(product, _, _, behind):
+            return (product.c,) if behind is None else _stored(behind.buffers, behind.kernel)
         case Check():
             return ()
+
+
+def _stored(buffers: tuple[int, ...], kernel: Kernel) -> tuple[int, ...]:
+    return tuple(b for b, param in zip(buffers, kernel.params) if param.access != "in")
 
 
 @struct

@@ -4,11 +4,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from codegen.ir.dims import Size
 from codegen.ir.program import Branch, Exit, Jump, Return, Switch, Target
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.memory import LiveRange
 from codegen.schedule.plan import (
+    NOWHERE,
     Arena,
     Buffer,
     Check,
@@ -24,6 +26,7 @@ from codegen.schedule.plan import (
     Plan,
     PlannedBlock,
     ProgramPlan,
+    Spliced,
     Step,
 )
 
@@ -146,14 +149,20 @@ def step_text(step: Step) -> str:
     """The text of one step."""
     match step:
         case Launch(kernel, buffers, words, beside):
-            given = "".join(f", n{k} = {word}" for k, word in enumerate(words))
             head = f"{'beside it, ' if beside else ''}launch on {', '.join(map(str, buffers))}"
-            return f"{head}, {kernel.chunks} chunks{given}\n{print_kernel(kernel)}"
+            return f"{head}, {kernel.chunks} chunks{_given_text(words)}\n{print_kernel(kernel)}"
         case Matmul():
-            a = f"{step.a} transposed" if step.transpose_a else f"{step.a}"
-            b = f"{step.b} transposed" if step.transpose_b else f"{step.b}"
+            a, b, c = ("its tiles" if k == NOWHERE else str(k) for k in (step.a, step.b, step.c))
+            a, b = (f"{x} transposed" if turned else x for x, turned in ((a, step.transpose_a), (b, step.transpose_b)))
             sizes = f"{step.batch}x({step.m}x{step.k} @ {step.k}x{step.n})"
-            return f"matmul {step.dtype} {sizes} of {a} and {b} into {step.c}"
+            return f"matmul {step.dtype} {sizes} of {a} and {b} into {c}" + _given_text(step.words)
+        case Spliced(product):
+            lines = [step_text(product)]
+            for name, part in (("left", step.left), ("right", step.right), ("behind", step.behind)):
+                if part:
+                    on = ", ".join(map(str, (*part.buffers, "tile")))
+                    lines += [f"{name} on {on}", print_kernel(part.kernel).rstrip("\n")]
+            return "\n".join(lines)
         case Host(op, attrs, operands, result, type):
             read = ", ".join(f"{type}" if k is None else f"{k}: {type}" for k, type in operands)
             given = "".join(f" {name}={value}" for name, value in attrs)
@@ -164,3 +173,7 @@ def step_text(step: Step) -> str:
             return "check"
         case _:
             assert_never(step)
+
+
+def _given_text(words: Iterable[Size]) -> str:
+    return "".join(f", n{k} = {word}" for k, word in enumerate(words))

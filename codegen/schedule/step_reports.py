@@ -33,7 +33,19 @@ from codegen.schedule.kernel import (
     Unary,
 )
 from codegen.schedule.kernel_text import print_kernel
-from codegen.schedule.plan import Check, Copy, Decision, Host, Launch, Matmul, Origin, Plan, Step
+from codegen.schedule.plan import (
+    NOWHERE,
+    Check,
+    Copy,
+    Decision,
+    Host,
+    Launch,
+    Matmul,
+    Origin,
+    Plan,
+    Spliced,
+    Step,
+)
 from codegen.schedule.plan_text import step_text
 from codegen.schedule.sizes import kernel_at
 
@@ -154,6 +166,10 @@ def _summary(step: Step) -> str:
         case Matmul():
             batch, m, n, k = step.sizes
             return f"matmul {f'{batch} times ' if batch > 1 else ''}{m}x{k} @ {k}x{n} of {step.dtype}"
+        case Spliced(product):
+            parts = (("of ", step.left), ("by ", step.right), ("", step.behind))
+            more = [f"{name}{_ops(part.kernel.passes[0]) or 'what is moved'}" for name, part in parts if part]
+            return f"{_summary(product)}, in its tiles {'; '.join(more)}"
         case Host(op, _, operands, _, type):
             return f"{op} on the host: {', '.join(str(type) for _, type in operands)} -> {type}"
         case Copy():
@@ -204,6 +220,8 @@ def _dtype(step: Step) -> str:
             return max(params, key=lambda p: number_of(p.size) * DTYPES[p.dtype].itemsize).dtype if params else ""
         case Matmul(dtype=dtype):
             return f"products of {dtype}" if dtype in HALVES else dtype
+        case Spliced(product):
+            return _dtype(product)
         case _:
             return ""
 
@@ -217,7 +235,16 @@ def _bytes_read_and_written(step: Step, plan: Plan) -> tuple[int, int]:
         case Matmul():
             batch, m, n, k = step.sizes
             item = DTYPES[step.dtype].itemsize
-            return batch * (m * k + k * n) * item, batch * m * n * item
+            moved = zip((step.a, step.b, step.c), (m * k, k * n, m * n))
+            a, b, c = (0 if buffer == NOWHERE else batch * size * item for buffer, size in moved)
+            return a + b, c
+        case Spliced(product):
+            read, stored = _bytes_read_and_written(product, plan)
+            for part in step.parts:
+                for buffer, param in zip(part.buffers, part.kernel.params):
+                    read += _bytes(plan, buffer) * (param.access != "out")
+                    stored += _bytes(plan, buffer) * (param.access != "in")
+            return read, stored
         case Host(_, _, operands, result, _):
             return sum(_bytes(plan, k) for k, _ in operands if k is not None), _bytes(plan, result)
         case Copy(source, target):

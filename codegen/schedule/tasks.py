@@ -78,11 +78,42 @@ JOIN = Join()
 
 
 @struct
-class Task:
-    """A launch, a product, a call of the host, a copy (`work` is None), a join or the check; what it reads and writes.
-    """
+class Splice:
+    """A product of `dtype`, value `value` of the graph, with kernels before and behind it (see spliced)."""
 
-    work: Lowered | Product | HostCall | Join | None
+    product: Product
+    value: int
+    dtype: str
+    left: Lowered | None = None
+    right: Lowered | None = None
+    behind: Lowered | None = None
+
+    @property
+    def parts(self) -> tuple[Lowered, ...]:
+        """The kernels that there are."""
+        return tuple(part for part in (self.left, self.right, self.behind) if part is not None)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The values of the graph that it is there for."""
+        return tuple(dict.fromkeys((self.value, *(v for part in self.parts for v in part.values))))
+
+    @property
+    def operands(self) -> tuple[Storage, ...]:
+        """What is read to multiply."""
+        sides = (self.left, self.product.a), (self.right, self.product.b)
+        return tuple(s for part, whole in sides for s in (part.storages if part else (whole,)))
+
+
+Work = Lowered | Product | Splice | HostCall | Join | None
+"""A launch, a product, one with more in it, a call of the host, a join; None: a copy or the check."""
+
+
+@struct
+class Task:
+    """Work, and what it reads and writes."""
+
+    work: Work
     reads: frozenset[Place]
     writes: frozenset[Place]
 
@@ -97,6 +128,17 @@ class Task:
     def can_fail(self) -> bool:
         """Does the check look at it? The host may refuse operands, run out of memory or be interrupted."""
         return isinstance(self.work, HostCall) or isinstance(self.work, Lowered) and self.work.kernel.checked
+
+
+def finish_of(work: Work) -> tuple[Lowered, tuple[Storage, ...]] | None:
+    """The kernel that stores the results of a work, and what else the work reads; None where it is no kernel."""
+    match work:
+        case Lowered():
+            return work, ()
+        case Splice(behind=Lowered() as behind):
+            return behind, work.operands
+        case _:
+            return None
 
 
 def computed(place: Place) -> Place:

@@ -175,8 +175,8 @@ def _places(block: PlannedBlock) -> Iterator[Place]:
         yield block.decider[0]
 
 
-def _launch(step: Launch | Matmul | Spliced | Host | Copy, plan: Plan, kernels: Mapping[int, int], symbols: Mapping[str, int],
-            blas: Blas, host_calls: HostCalls) -> _Launched:
+def _launch(step: Launch | Matmul | Spliced | Host | Copy, plan: Plan, kernels: Mapping[int, int],
+            symbols: Mapping[str, int], blas: Blas, host_calls: HostCalls) -> _Launched:
     match step:
         case Launch(kernel, buffers, words):
             numbers = tuple(map(number_of, words))

@@ -38,6 +38,7 @@ from codegen.schedule.plan import (
     Place,
     PlannedBlock,
     ProgramPlan,
+    Spliced,
     Step,
     written,
 )
@@ -237,6 +238,8 @@ class Runner:
                 return self._device.copy(arrays[source], arrays[target])
             case Check():
                 raise AssertionError("a check is no work")
+            case Spliced():
+                raise AssertionError("the machine that was planned for splices nothing")
             case _:
                 assert_never(step)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 from graph_strategies import arrays_for, graphs
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from plan_oracle import AT_ONCE, NARROW, TINY, agree
+from plan_oracle import AT_ONCE, NARROW, SPLICING, TINY, agree
 
 from codegen.ir.graph import Graph, attrs_of
 from codegen.optimize.expand import CORE
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.machine import Machine
 
-MACHINES = st.sampled_from([Machine(), TINY, NARROW, AT_ONCE])
+MACHINES = st.sampled_from([Machine(), TINY, NARROW, AT_ONCE, SPLICING])
 SEEDS = st.integers(0, 2**32 - 1)
 
 

@@ -163,7 +163,11 @@ class Executable:
 
     def describe(self) -> str:
         """What a run does, step by step, for people to read: buffers, kernels, and why they are as they are."""
-        return "" if self.plan is None else print_program_plan(self.plan)
+        if self.measured is None:
+            return ""
+        plan, listings = self.measured.plan, self.measured.listings
+        sources = dict.fromkeys(listings.triton(step) for step in plan.steps) if listings else {}
+        return "\n".join([print_program_plan(plan), *filter(None, sources)])
 
     @property
     def ways(self) -> tuple[tuple[int, ...], ...]:

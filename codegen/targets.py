@@ -26,6 +26,13 @@ def describe_host() -> dict[str, str]:
     return describe()
 
 
+def describe_gpu() -> dict[str, str]:
+    """What the triton_gpu target found here, by name: the GPU or why there is none, and what is installed for it."""
+    from codegen.triton_gpu.target import describe_gpu as describe
+
+    return describe()
+
+
 def calibrate_products() -> dict[tuple[str, str], tuple[float, ...]]:
     """Measure what BLAS takes of the time of our own products, by dtype and form, at some sizes, growing. Who is faster
     multiplies in processes to come; in this one nothing changes."""

@@ -36,10 +36,10 @@ def info(measure: bool = False) -> int:
     import numpy
 
     import tracegrad
-    from codegen import calibrate_products, describe_host, get_num_threads, machine_ceilings
+    from codegen import calibrate_products, describe_gpu, describe_host, get_num_threads, machine_ceilings
 
     print(f"tracegrad {tracegrad.__version__}, Python {sys.version.split()[0]}, NumPy {numpy.__version__}")
-    for name, value in describe_host().items():
+    for name, value in (describe_host() | describe_gpu()).items():
         print(f"{name:<12} {value}")
     for threads in sorted({1, get_num_threads()}):
         name = "one thread" if threads == 1 else f"{threads} threads"

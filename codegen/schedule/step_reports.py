@@ -54,10 +54,12 @@ MOST_OPS = 12           # of a pass, the rest is counted
 
 @struct
 class Listings:
-    """What a target makes of a step, as text: LLVM IR, and assembly; "" for what it makes no code of its own for."""
+    """What a target makes of a step, as text: LLVM IR or Triton, and assembly; "" for what it makes no code of its own
+    for."""
 
     llvm: Callable[[Step], str]
     asm: Callable[[Step], str]
+    triton: Callable[[Step], str] = lambda step: ""
 
 
 @struct
@@ -122,6 +124,11 @@ class StepReport:
     def llvm(self) -> str:
         """The LLVM IR that is compiled; "" for a step without code of its own: a copy, a check, a call of the host."""
         return "" if self.listings is None or self.step is None else self.listings.llvm(self.step)
+
+    @property
+    def triton(self) -> str:
+        """The Triton that is compiled, on a target that works so."""
+        return "" if self.listings is None or self.step is None else self.listings.triton(self.step)
 
     @property
     def asm(self) -> str:

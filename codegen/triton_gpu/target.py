@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from time import perf_counter
 
@@ -22,6 +23,7 @@ from codegen.source import Source
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.kernels import kernel_launch
+from codegen.triton_gpu.listings import listings
 from codegen.triton_gpu.operations import computes
 from codegen.triton_gpu.runs import Runner
 
@@ -65,7 +67,8 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
     return Executable(
         plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches), plan.arena_bytes,
         compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
-        kernels_reused=len(new) - sum(new), shares_kernels=sized, measured=Measured(source.tree.name, lambda: plan),
+        kernels_reused=len(new) - sum(new), shares_kernels=sized, measured=Measured(source.tree.name, lambda: plan,
+                                                                                    listings(device.capability)),
         resized=partial(_resized, source, aliases, cache, device) if sized else None)
 
 
@@ -73,3 +76,21 @@ def _resized(source: Source, aliases: tuple[Aliases, ...], cache: Cache, device:
              ) -> Executable:
     """The executable at other numbers: it is planned with the same kernels."""
     return _executable(replace(source, binding=Binding(numbers, source.binding.constants)), aliases, cache, device)
+
+
+def describe_gpu() -> dict[str, str]:
+    """What this target found here, by name, for people to read."""
+    try:
+        found = current_device().name
+    except CannotLower as reason:
+        found = f"none: {reason}"
+    versions = [f"{name} {version(name)}" for name in ("triton", "cupy-cuda12x", "cupy-cuda13x") if _is_there(name)]
+    return {"gpu": found, "gpu tools": ", ".join(versions) or "not installed: pip install 'tracegrad[gpu]'"}
+
+
+def _is_there(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from tracegrad.__main__ import main
 def test_info_names_what_was_found(capsys):
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    for word in ("tracegrad", "processor", "features", "threads", "cache", "one thread", "Gflop/s of f64"):
+    for word in ("tracegrad", "processor", "features", "threads", "cache", "gpu", "one thread", "Gflop/s of f64"):
         assert word in text
 
 

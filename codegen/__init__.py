@@ -40,6 +40,7 @@ __all__ = [
     "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured", "NativeEvent",
     "NativeMethod", "Program", "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets",
     "clock_ns", "collector_paused", "compile_any_size", "compile_program", "content_key", "default_cache",
-    "calibrate_products", "describe_gpu", "describe_host", "finish_compiling", "get_num_threads", "machine_ceilings", "made_to_last",
+    "calibrate_products", "describe_gpu", "describe_host", "finish_compiling", "get_num_threads", "machine_ceilings",
+    "made_to_last",
     "member_offset", "native_call", "native_observer", "parse", "set_num_threads", "sizes_in", "slot_offset",
 ]

@@ -112,7 +112,8 @@ def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, ca
     batch, m, n, k = map(typical, sizes)
     in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
     rows, columns = range(min(64 if in_groups else 32, _side(m)), _side(m) + 1), range(min(32, _side(n)), _side(n) + 1)
-    candidates = [t for t in tiles(dtype, precision, capability) if t.m in rows and t.n in columns]
+    known = tiles(dtype, precision, capability)
+    candidates = [t for t in known if t.m in rows and t.n in columns] or known[-1:]
     wanted = next(count for least, count in reversed(PROCESSORS.items()) if capability >= least)
     for tile in candidates:
         if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:

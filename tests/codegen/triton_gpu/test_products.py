@@ -151,3 +151,12 @@ def test_a_tile_is_chosen_by_size():
     assert sides(3, 5) == sides(1, 1) == (16, 16)
     assert sides(symbol("b"), 4096) == (64, 64)
     assert number_of(tile_of("f32", (1, 64, 64, 8), "ieee", (8, 0)).k) == 16
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32", "f64"])
+def test_every_product_has_a_tile(dtype: str) -> None:
+    for m in (1, 8, 16, 17, 32, 64, 200):
+        for n in (1, 8, 16, 17, 32, 64, 200):
+            for capability in ((8, 0), (9, 0)):
+                tile = tile_of(dtype, (1, m, n, 16), "ieee", capability)
+                assert tile.m < 2 * max(m, 32) and tile.n < 2 * max(n, 32)

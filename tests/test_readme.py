@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README, *PAGES = ((ROOT / name).read_text(encoding="utf-8") for name in (
     "README.md", "docs/tracing.md", "docs/debugging.md", "docs/explaining.md", "docs/profiling.md",
-    "docs/func.md", "docs/autograd.md"))
+    "docs/func.md", "docs/autograd.md", "docs/mixed_precision.md"))
 
 
 def blocks(language: str, page: str = README) -> list[str]:

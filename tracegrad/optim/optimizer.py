@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tracegrad.creation import tensor
-from tracegrad.functional import exp, log
+from tracegrad.functional import exp, log, where
 from tracegrad.grad_modes import enable_grad, no_grad
 from tracegrad.nn.modules import clear_grads
 from tracegrad.states import State, load_in_place
@@ -133,12 +133,28 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            for group in self.param_groups:
-                for p, state in zip(group.params, group.states):
-                    g = p.grad
-                    if g is not None:
-                        self.update(p, -g if group.options.get("maximize") else g, state, group)
+            for p, g, state, group in self._due():
+                self.update(p, g, state, group)
         return loss
+
+    def step_unless(self, refused: Tensor) -> None:
+        """step() without a closure, but where a 0-d bool holds everything stays as it is. Nobody reads it: parameters
+        and state are updated and put back, so in a traced step there is no branch."""
+        with no_grad():
+            for p, g, state, group in self._due():
+                written = (p, *state.values())
+                before = [t.clone() for t in written]
+                self.update(p, g, state, group)
+                for t, old in zip(written, before):
+                    t.copy_(where(refused, old, t))
+
+    def _due(self) -> Iterator[tuple[Tensor, Tensor, State, ParamGroup]]:
+        """Each parameter that has a grad, with the gradient to go down."""
+        for group in self.param_groups:
+            for p, state in zip(group.params, group.states):
+                g = p.grad
+                if g is not None:
+                    yield p, -g if group.options.get("maximize") else g, state, group
 
     @property
     def params(self) -> list[Tensor]:

@@ -150,7 +150,12 @@ def _repair_arithmetic(interpreter: Any) -> None:
         from scipy.special import erf
         return unary(self, x, lambda data: erf(data).astype(data.dtype))
 
+    def all_ones(self: Any, type: Any) -> Any:
+        dtype = interpreter._get_np_dtype(type.scalar)
+        return handle(~np.zeros(1, dtype), type.scalar)
+
     builder.unary_op, builder.binary_op = unary, binary
+    builder.get_all_ones_value = all_ones                                   # 3.6 knows none of unsigned integers
     builder.create_sdiv = builder.create_udiv = builder.create_idiv = divided(
         lambda x, y: (x - np.fmod(x, y)) // y)
     builder.create_srem = builder.create_urem = divided(np.fmod)

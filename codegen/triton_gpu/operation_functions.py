@@ -98,15 +98,15 @@ def to_integer(x, LOW: tl.constexpr, HIGH: tl.constexpr, T: tl.constexpr):
 
 def random_word(key, counter, index):
     block = counter + (index // 4).to(tl.uint64)
-    a, b = block & 0xFFFFFFFF, block >> 32
+    a, b = block.to(tl.uint32), (block >> 32).to(tl.uint32)
     c, d = a * 0, a * 0
-    k, l = key & 0xFFFFFFFF, key >> 32
+    k, l = key.to(tl.uint32), (key >> 32).to(tl.uint32)
     for _ in tl.static_range(10):
-        p, q = a * 0xD2511F53, c * 0xCD9E8D57
-        a, b, c, d = (q >> 32) ^ b ^ k, q & 0xFFFFFFFF, (p >> 32) ^ d ^ l, p & 0xFFFFFFFF
-        k, l = (k + 0x9E3779B9) & 0xFFFFFFFF, (l + 0xBB67AE85) & 0xFFFFFFFF
+        p, q = tl.umulhi(a, 0xD2511F53), tl.umulhi(c, 0xCD9E8D57)
+        a, b, c, d = q ^ b ^ k, c * 0xCD9E8D57, p ^ d ^ l, a * 0xD2511F53
+        k, l = k + 0x9E3779B9, l + 0xBB67AE85
     word = index % 4
-    return tl.where(word < 2, tl.where(word == 0, a, b), tl.where(word == 2, c, d)).to(tl.uint32)
+    return tl.where(word < 2, tl.where(word == 0, a, b), tl.where(word == 2, c, d))
 """
 
 FUNCTIONS: dict[str, str] = {

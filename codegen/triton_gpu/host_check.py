@@ -6,7 +6,8 @@ The kernel runs in Triton's interpreter, in a process of its own that starts at 
 one; this process never imports Triton. What is known to differ between the interpreter and a GPU is repaired there.
 
 1. An access outside the buffers of the launch is an IndexError that names the kernel, its line and the buffer; any
-   other error in a kernel is a KernelError. After either, what the arrays hold is what they held before.
+   other error in a kernel is a KernelError, an order of accesses that a GPU does not keep among them (see
+   interpreter_races). After either, what the arrays hold is what they held before.
 2. A process that died is replaced at the next run. A child of fork has a process of its own.
 3. Any number of threads may run kernels: one at a time does.
 """

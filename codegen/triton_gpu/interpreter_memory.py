@@ -16,8 +16,21 @@ from typing import Any
 
 import numpy as np
 
+from codegen.ir.structs import struct
+from codegen.triton_gpu.interpreter_races import Race, Races
+
 _BITS = 44
 _MIDDLE = 1 << _BITS - 1
+
+
+@struct
+class Places:
+    """The lanes of an access: where they are for the machine, and which elements of which buffer those that are active
+    access."""
+
+    addresses: np.ndarray
+    number: int
+    elements: np.ndarray
 
 
 class Memory:
@@ -27,24 +40,26 @@ class Memory:
         self.buffers: list[np.ndarray] = []
         self.writeable: Sequence[bool] = ()
         self.written: set[int] = set()
+        self.races = Races()
 
     def hold(self, buffers: Sequence[np.ndarray], writeable: Sequence[bool]) -> None:
         """From now on the memory is `buffers`."""
         self.buffers, self.writeable, self.written = list(buffers), writeable, set()
+        self.races.begin([buffer.size for buffer in buffers])
 
-    def located(self, kind: str, pointers: np.ndarray, mask: np.ndarray | None, itemsize: int) -> np.ndarray:
-        """The addresses of the machine; IndexError where a lane that is not masked off has none."""
-        active = pointers if mask is None else pointers[np.broadcast_to(mask, pointers.shape)]
+    def places(self, kind: str, pointers: np.ndarray, mask: np.ndarray | None, itemsize: int) -> Places | None:
+        """Where an access goes; None if nowhere. IndexError where a lane that is not masked off has no element."""
+        active = pointers.reshape(-1) if mask is None or mask.all() else pointers[mask]
         if not active.size:
-            return np.zeros_like(pointers)
-        number = (int(active.flat[0]) >> _BITS) - 1
+            return None
+        number = (int(active[0]) >> _BITS) - 1
         if not 0 <= number < len(self.buffers):
             raise IndexError(f"{kind} through what is no pointer to a buffer")
         buffer = self.buffers[number]
         offsets = (active - np.uint64(_base(number))).view(np.int64)
-        bad = (offsets < 0) | (offsets > buffer.nbytes - itemsize) | (offsets % itemsize != 0)
-        if bad.any():
-            offset = int(offsets[bad].flat[0])
+        last = buffer.nbytes - itemsize
+        if offsets.min() < 0 or offsets.max() > last or (offsets & itemsize - 1).any():
+            offset = int(offsets[(offsets < 0) | (offsets > last) | (offsets & itemsize - 1 != 0)][0])
             if abs(offset) >= _MIDDLE:
                 raise IndexError(f"one {kind} through pointers to several buffers")
             raise IndexError(f"{kind} out of bounds: element {offset // itemsize} of buffer {number}, "
@@ -53,7 +68,8 @@ class Memory:
             if not self.writeable[number]:
                 raise IndexError(f"{kind} to buffer {number}, which is only read")
             self.written.add(number)
-        return pointers + np.uint64((buffer.ctypes.data - _base(number)) % (1 << 64))
+        distance = np.uint64((buffer.ctypes.data - _base(number)) % (1 << 64))
+        return Places(pointers + distance, number, offsets >> buffer.itemsize.bit_length() - 1)
 
 
 def _base(number: int) -> int:
@@ -80,25 +96,50 @@ def guard(interpreter: Any, memory: Memory) -> None:
         return max(1, pointers.get_element_ty().primitive_bitwidth // 8)
 
     def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any) -> Any:
-        element = pointers.get_element_ty()
+        element, shape = pointers.get_element_ty(), pointers.data.shape
         dtype = interpreter._get_np_dtype(element)
-        inside = np.broadcast_to(mask.data, pointers.data.shape)
-        places = memory.located("load", pointers.data, inside, size(pointers))
-        filling = garbage(places.shape, dtype) if other is None else np.broadcast_to(other.data, places.shape)
-        return handle(native.load(places, inside, filling, dtype), element)
+        inside = np.broadcast_to(mask.data, shape)
+        filling = garbage(shape, dtype) if other is None else np.broadcast_to(other.data, shape)
+        places = memory.places("load", pointers.data, inside, size(pointers))
+        if places is None:
+            return handle(filling.astype(dtype), element)
+        memory.races.load(places.number, places.elements)
+        return handle(native.load(places.addresses, inside, filling, dtype), element)
 
     def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> Any:
         inside = np.broadcast_to(mask.data, pointers.data.shape)
-        places = memory.located("store", pointers.data, inside, size(pointers))
-        return native.store(places, np.broadcast_to(value.data, places.shape), inside)
+        values = np.broadcast_to(value.data, pointers.data.shape)
+        places = memory.places("store", pointers.data, inside, size(pointers))
+        if places is None:
+            return
+        buffer = memory.buffers[places.number]
+        before = bits(buffer[places.elements])
+        native.store(places.addresses, values, inside)
+        after = bits(buffer[places.elements])
+        if (bits(values[inside].astype(buffer.dtype, copy=False)) != after).any():
+            raise Race(f"lanes of one store write different values to an element of buffer {places.number}")
+        memory.races.store(places.number, places.elements, before != after)
 
     def guarded(original: Any, at: int, mask_at: int | None) -> Any:
         def access(self: Any, *args: Any) -> Any:
-            pointers, mask = args[at], None if mask_at is None else args[mask_at].data
-            places = memory.located("atomic access", pointers.data, mask, size(pointers))
-            return original(self, *args[:at], handle(places, pointers.dtype), *args[at + 1:])
+            pointers = args[at]
+            mask = None if mask_at is None else np.broadcast_to(args[mask_at].data, pointers.data.shape)
+            places = memory.places("atomic access", pointers.data, mask, size(pointers))
+            addresses = np.zeros_like(pointers.data)
+            if places is not None:
+                memory.races.atomic(places.number, places.elements)
+                addresses = places.addresses
+            return original(self, *args[:at], handle(addresses, pointers.dtype), *args[at + 1:])
         return access
 
-    builder.create_masked_load, builder.create_masked_store = load, store
+    def barrier(self: Any, *_: Any) -> None:
+        memory.races.barriers += 1
+
+    builder.create_masked_load, builder.create_masked_store, builder.create_barrier = load, store, barrier
     builder.create_atomic_rmw = guarded(builder.create_atomic_rmw, 1, 3)
     builder.create_atomic_cas = guarded(builder.create_atomic_cas, 0, None)
+
+
+def bits(x: np.ndarray) -> np.ndarray:
+    """Numbers as integers, so that two are equal if their bits are."""
+    return x.view(np.dtype(f"u{x.itemsize}"))

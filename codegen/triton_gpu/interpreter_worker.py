@@ -75,6 +75,7 @@ class Interpreter:
             arguments, constants = self._arguments(request), dict(request.constants)
             for program in range(request.grid):
                 builder.set_grid_idx(program, 0, 0)
+                self.memory.races.program = program
                 function(*arguments, **constants)
         except Exception as error:                                  # noqa: BLE001 - whatever a kernel raises is told
             return _told(error, request, program, file)

@@ -245,3 +245,43 @@ def test_threads_take_turns():
     for t in threads:
         t.join()
     assert all((out == k).all() for k, out in enumerate(outs))
+
+
+RACES = {
+    "tl.store(b0 + 4 * p + y, y + 1.0)\ntl.load(b0 + 12 - 12 * p)":
+        "it reads element 0 of buffer 0, which was changed by program 0",
+    "tl.store(b0 + 4 * p + y, tl.load(b0 + 4 + 8 * p) + 1)":
+        "it writes element 4 of buffer 0, which was read by program 0",
+    "tl.store(b0 + y, y + 1.0 + p)": "it writes element 0 of buffer 0, which was changed by program 0",
+    "tl.store(b0 + y, y + 1.0)\ntl.load(b0 + 3 - y)":
+        "it reads element 3 of buffer 0, which was written by itself, with no barrier in between",
+    "tl.store(b0 + x % 4, x + 1.0)": "lanes of one store write different values to an element of buffer 0",
+    "tl.atomic_add(b0 + y, 1.0)\ntl.load(b0)":
+        "it reads element 0 of buffer 0, which was changed by atomic accesses",
+    "tl.load(b0 + 4 * p)\ntl.atomic_add(b0 + 12 - 12 * p + y, 1.0)":
+        "it changes, atomically, element 0 of buffer 0, which was read by program 0",
+}
+NEAR_RACES = {
+    "a barrier": "tl.store(b0 + 4 * p + y, y + 1.0)\ntl.debug_barrier()\ntl.load(b0 + 4 * p + 3 - y)",
+    "one value": "tl.store(b0 + y, y + 1.0)",
+    "atomic": "tl.atomic_add(b0 + y, 1.0)",
+    "its own": "tl.store(b0 + 4 * p + y, tl.load(b0 + 4 * p + y) + 1.0)\ntl.store(b0 + 4 * p + y, 5.0)",
+}
+
+
+def raced(body: str) -> bool:
+    return run(spec(f"p, y = tl.program_id(0), tl.arange(0, 4)\n{body}", "fp32", grid=2), [np.zeros(16, "f4")])
+
+
+@needs_triton
+@pytest.mark.parametrize("body", RACES)
+def test_an_order_that_a_gpu_does_not_keep_is_an_error(body):
+    with pytest.raises(KernelError) as caught:
+        raced(body)
+    assert str(caught.value).endswith(f"Race: {RACES[body]}")
+
+
+@needs_triton
+@pytest.mark.parametrize("body", NEAR_RACES.values(), ids=NEAR_RACES)
+def test_what_no_order_changes_is_no_race(body):
+    assert raced(body)

@@ -68,13 +68,14 @@ def train(
     prepare: Callable,
     epochs: int = EPOCHS,
     progress: Callable[[str, float], None] | None = None,
+    width: int = 512,
 ) -> Run:
     """Train from the same start; `prepare` is what becomes of the step before it runs: `tg.trace`, or nothing."""
     tg.manual_seed(SEED)
     model = nn.Sequential(
-        nn.Linear(64, 512), nn.ReLU(), nn.Dropout(0.3),
-        nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.3),
-        nn.Linear(512, 10),
+        nn.Linear(64, width), nn.ReLU(), nn.Dropout(0.3),
+        nn.Linear(width, width), nn.ReLU(), nn.Dropout(0.3),
+        nn.Linear(width, 10),
     )
     loss_of = nn.CrossEntropyLoss()
     optimizer = tg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)

@@ -38,7 +38,8 @@ ON_THE_HOST = ("sort", "argsort", "polygamma")
 def chosen(op: Op) -> Iterator[Operands]:
     """All cases, or of each dtype the last ones, whose operands are the largest."""
     for _, found in groupby(cases(op), lambda case: str(case[1].get("dtype") or [x.dtype for x in case[0]])):
-        yield from found if ALL else [*found][-2:]
+        listed = [*found]
+        yield from listed if ALL else listed[-2:]
 
 
 def graph_of(op: Op, found: list[Operands]) -> tuple[Graph, list[np.ndarray]]:

@@ -1,0 +1,112 @@
+"""Functions traced for the GPU, end to end on tiny sizes: whole training steps, kernels in Triton's interpreter."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from gpu_extra import needs_triton
+
+import tracegrad as tg
+from examples import digits
+from tracegrad import nn
+
+BOUND = 1e-4
+"""How far losses may be apart, relative to the CPU's: sums are in another order."""
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+
+
+@needs_triton
+def test_the_digits_demo() -> None:
+    whole = digits.load()
+    few = digits.Digits(whole.x[:128], whole.y[:128], whole.x_held[:50], whole.y_held[:50])
+    on_gpu, on_cpu = (digits.train(target, few, tg.trace(target=target), epochs=2, width=24)
+                      for target in ("triton_gpu", "llvm_cpu"))
+    assert on_gpu.replays == on_cpu.replays == len(on_gpu.losses) - 1
+    assert digits.difference(on_cpu, on_gpu) < BOUND
+    assert on_gpu.accuracy == on_cpu.accuracy
+
+
+def transformer_losses(prepare: Callable, dropout: float = 0.1) -> tuple[list[float], Callable]:
+    """Those of some steps of a small transformer on the same characters; and the step."""
+    tg.manual_seed(0)
+    kinds, width, length = 11, 16, 8
+    characters, places = nn.Embedding(kinds, width), nn.Embedding(length, width)
+    layers = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(width, 2, 32, dropout=dropout, activation="gelu", batch_first=True, norm_first=True),
+        2, nn.LayerNorm(width))
+    out = nn.Linear(width, kinds)
+    model = nn.Sequential(characters, layers, out)
+    optimizer = tg.optim.AdamW([*model.parameters(), *places.parameters()], lr=1e-2)
+
+    @prepare
+    def step(windows):
+        optimizer.zero_grad()
+        x, y = windows[:, :-1], windows[:, 1:]
+        scores = out(layers(characters(x) + places.weight[:length], is_causal=True))
+        loss = nn.functional.cross_entropy(scores.reshape(-1, kinds), y.reshape(-1))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(0)
+    return [step(tg.asarray(rng.integers(0, kinds, (3, length + 1)))).item() for _ in range(4)], step
+
+
+@needs_triton
+def test_a_transformer_step() -> None:
+    found, step = transformer_losses(tg.trace(target="triton_gpu"))
+    expected, _ = transformer_losses(tg.trace)
+    np.testing.assert_allclose(found, expected, BOUND)
+    assert step.stats.replays == 3
+
+
+@needs_triton
+def test_it_shows_its_kernels() -> None:
+    @tg.trace(target="triton_gpu")
+    def softmax(x):
+        return tg.softmax(x, axis=1)
+
+    softmax(tg.ones(4, 8))
+    softmax(tg.ones(4, 8))
+    kernel, = softmax.explain().kernels
+    assert "@triton.jit" in kernel.triton and "tl.load" in kernel.triton and kernel.llvm == ""
+    assert "@triton.jit" in str(softmax.explain(verbose=True))
+
+
+@needs_triton
+def test_branches_and_another_size() -> None:
+    """The way is decided by what is read back; the third size compiles nothing."""
+    @tg.trace(target="triton_gpu")
+    def halves(x):
+        while x.sum() > 4:
+            x = x / 2
+        return x.exp()
+
+    def check(n: int) -> None:
+        x = tg.ones(n) * 3
+        np.testing.assert_allclose(halves(x).numpy(), halves.eager(x).numpy(), rtol=1e-5)
+
+    for n in (3, 3, 5, 5):
+        check(n)
+    compiled = halves.stats.kernels_compiled
+    check(4)
+    check(4)
+    assert halves.stats.kernels_compiled == compiled
+    assert halves.stats.replays >= 3
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET")
+
+    @tg.trace(target="triton_gpu")
+    def f(x):
+        return x * 2
+
+    with pytest.warns(UserWarning, match="TRITON_INTERPRET=1|tracegrad.gpu"):
+        assert f(tg.ones(3)).sum().item() == 6

@@ -42,6 +42,7 @@ from codegen.schedule.kernel import (
 )
 from codegen.schedule.machine import Machine
 from codegen.schedule.passes import Lowered
+from codegen.schedule.plan import Matmul
 from codegen.schedule.tasks import Place, Splice, Task
 
 MOST_AGAIN = 1024
@@ -133,7 +134,7 @@ def _behind(task: Task, splice: Splice, stored: bool) -> Lowered | None:
         return None
     tile = work.storages.index(value)
     loads = {s.index if isinstance(s, Load) and not s.guards else None for s in body if buffer_of(s) == tile}
-    place, extents = _place(splice.product, "zij")
+    place, extents = place_of(splice.product, "zij")
     at, = loads if len(loads) == 1 else (None,)
     moved = None if at is None else _at_points(work.kernel, body, at, place, extents)
     if moved is None:
@@ -158,7 +159,7 @@ def _before(task: Task, product: Product, operand: int, is_left: bool) -> Lowere
         return None
     tile = work.storages.index(operand)
     at, = (s.index for s in body if isinstance(s, Store))
-    place, extents = _place(product, "zik" if is_left else "zkj")
+    place, extents = place_of(product, "zik" if is_left else "zkj")
     moved = _at_points(work.kernel, body, at, place, extents)
     if moved is None or not _is_cheap(work.kernel, moved, product.n if is_left else product.m, tile, extents):
         return None
@@ -181,7 +182,7 @@ def _is_cheap(kernel: Kernel, body: Sequence[Statement], again: Size, tile: int,
 # ---- kernels at the points of a product ----------------------------------------------------------------------------
 
 
-def _place(product: Product, names: str) -> tuple[Index, dict[str, Size]]:
+def place_of(product: Product | Matmul, names: str) -> tuple[Index, dict[str, Size]]:
     """Where a point of the result, zij, or of an operand, zik or zkj, lies in memory; and the extents of these axes."""
     sizes = {"z": product.batch, "i": product.m, "j": product.n, "k": product.k}
     extents = {name: sizes[name] for name in names}

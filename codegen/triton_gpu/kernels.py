@@ -6,7 +6,7 @@ from functools import lru_cache
 from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import Launch, Matmul, Step
+from codegen.schedule.plan import Launch, Matmul, Spliced, Step
 from codegen.triton_gpu.emit import emit_kernel
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
@@ -30,7 +30,7 @@ def kernel_launch(step: Step, capability: Capability) -> KernelLaunch | None:
     match step:
         case Launch(kernel, buffers, words):
             return KernelLaunch(kernel_spec(kernel), buffers, words)
-        case Matmul():
+        case Matmul() | Spliced():
             made = product_launch(step, capability)
             return KernelLaunch(made.spec, made.buffers, made.words)
         case _:

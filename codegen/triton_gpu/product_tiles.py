@@ -26,6 +26,10 @@ LEAST = 16
 """The shortest side of a tile."""
 
 
+MOST_SPLICED = 128 * 128
+"""Elements of a tile that more is done in."""
+
+
 @struct
 class ProductTile:
     """`m` x `n` elements of the result, `k` products at a time; `warps` of 32 threads, `stages` loaded ahead."""
@@ -107,8 +111,9 @@ def tiles(dtype: str, precision: str, capability: Capability) -> tuple[ProductTi
     return _HALVES_HOPPER if capability >= (9, 0) else _HALVES_AMPERE
 
 
-def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, capability: Capability) -> ProductTile:
-    """The tile for a product of these sizes: batch, m, n, k."""
+def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, capability: Capability,
+            spliced: bool = False) -> ProductTile:
+    """The tile for a product of these sizes: batch, m, n, k. `spliced`: more is done in it, which takes registers."""
     batch, m, n, k = map(typical, sizes)
     in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
     rows, columns = range(min(64 if in_groups else 32, _side(m)), _side(m) + 1), range(min(32, _side(n)), _side(n) + 1)

@@ -1,37 +1,54 @@
-"""products: Matmul -> KernelSpec: a tile of the result for each program, multiplied by tl.dot.
+"""products: Matmul and Spliced -> KernelSpec: a tile of the result for each program, multiplied by tl.dot.
 
     matmul bf16 1x(64x784 @ 784xn0)        total = tl.zeros((BM, BN), tl.float32)
-                                           for k0 in range(0, 784, BK):
-                                     ->        x = tl.load(a + ..., mask=..)        64 divides 64: no mask for i
-                                               y = tl.load(b + ..., mask=..)
-                                               total = tl.dot(x, y, total)
-                                           tl.store(c + ..., total.to(tl.bfloat16), mask=j < n0)
+    behind: maximum 0                      for k0 in range(0, 784, BK):
+                                     ->        v0 = tl.load(b0 + ..)
+                                               v1 = tl.load(b1 + .., mask=j_mask, other=0)
+                                               total = tl.dot(v0, v1, total)
+                                           v2 = total.to(tl.bfloat16)
+                                           ...
+                                           tl.store(b2 + .., v4, mask=j_mask)
 
 1. Sums are f32 where the elements are narrower, f64 where they are that; they are rounded once.
-2. An access has a mask for each axis that its tile does not divide, and for no other; with them it is inside.
+2. An access has a mask for each axis that its tile does not divide, and for no other. What is beyond k is 0.
 3. Programs go through the result in groups of rows, so that those that run beside each other read the same operands.
 4. Sizes that are numbers are in the text, so the compiler knows what they are divisible by; others are words.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 
-from codegen.ir.dims import Dim, Size, exact_quotient
+from codegen.ir.dims import Dim, Size, ceil_div, content, symbols
 from codegen.ir.structs import struct
 from codegen.schedule.index import size_text
-from codegen.schedule.plan import Matmul
-from codegen.schedule.sizes import in_words
-from codegen.triton_gpu.product_tiles import Capability, ProductTile, tile_counts, tile_of
+from codegen.schedule.kernel import (
+    Axis,
+    Cast,
+    Kernel,
+    Load,
+    Param,
+    Pass,
+    Store,
+    indices_of,
+    makes_value,
+    operands,
+    with_operands,
+)
+from codegen.schedule.plan import Matmul, Part, Spliced
+from codegen.schedule.sizes import LARGEST, in_words
+from codegen.schedule.spliced import place_of
+from codegen.schedule.value_types import value_dtypes
+from codegen.triton_gpu import operations
+from codegen.triton_gpu.naming import kernel_name
+from codegen.triton_gpu.product_tiles import Capability, tile_of
 from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
+from codegen.triton_gpu.statements import Statements
+from codegen.triton_gpu.tile import Mask, Span, Tile
 
 GROUP = 8
 """Rows of tiles that are gone through together."""
-
-LARGEST = 2**31
-"""Numbers of elements from which on places are i64."""
-
-TOTALS = {"f64": "tl.float64"}
-ROUNDED = {"f16": "tl.float16", "bf16": "tl.bfloat16"}
 
 
 @struct
@@ -43,105 +60,197 @@ class ProductLaunch:
     words: tuple[Size, ...]
 
 
-def product_launch(step: Matmul, capability: Capability = (8, 0), precision: str = "ieee") -> ProductLaunch:
-    """The launch that does a Matmul. `precision`: how f32 are multiplied, "ieee", or rounded first: "tf32"."""
-    tile = tile_of(step.dtype, (step.batch, step.m, step.n, step.k), precision, capability)
-    product = _Product(step, tile, precision)
-    source = product.text()
-    elements = (ELEMENT_TYPES[step.dtype],) * 3
-    rows, columns = tile_counts(tile, product.m, product.n)
-    multiples = tuple(k for k, size in enumerate(product.words) if size in (step.m, step.n, step.k))
-    constants = (("BM", tile.m), ("BN", tile.n), ("BK", tile.k))
-    spec = KernelSpec("product", source, elements, False, len(product.words), constants, product.batch * rows * columns,
-                      tile.warps, tile.stages, "i64" if product.wide else "i32", multiples)
-    return ProductLaunch(spec, (step.a, step.b, step.c), tuple(product.words))
+def product_launch(step: Matmul | Spliced, capability: Capability = (8, 0), precision: str = "ieee",
+                   wide: bool = False) -> ProductLaunch:
+    """The launch that does a product.
+
+    `precision`: how f32 are multiplied, "ieee", or rounded first: "tf32". `wide`: are indices computed in 64 bits, also
+    where sizes that are numbers do not need it?
+    """
+    given = step if isinstance(step, Spliced) else Spliced(step)
+    writer = _Writer(given, capability, precision, wide)
+    source = writer.source()
+    tile = writer.tile
+    rows, columns = ceil_div(writer.m, tile.m), ceil_div(writer.n, tile.n)
+    spec = KernelSpec(writer.name, source, tuple(ELEMENT_TYPES[dtype] for dtype in writer.dtypes), False,
+                      len(writer.words), writer.constants, writer.batch * rows * columns, tile.warps, tile.stages,
+                      "i64" if writer.wide else "i32", writer.multiples())
+    return ProductLaunch(spec, tuple(writer.buffers), writer.words)
 
 
-class _Product:
-    """The text of a product, with words for its sizes that have symbols."""
+@struct
+class _Block:
+    """A part of a product at a tile of it: `first` is the number of the first value that it makes."""
 
-    def __init__(self, step: Matmul, tile: ProductTile, precision: str):
-        self.step, self.tile, self.precision = step, tile, precision
-        self.words: dict[Size, Dim] = {}
-        self.batch, self.m, self.n, self.k = (in_words(size, self.words)
-                                              for size in (step.batch, step.m, step.n, step.k))
-        largest = max((s for s in (step.batch * step.m * step.k, step.batch * step.k * step.n,
-                                   step.batch * step.m * step.n) if isinstance(s, int)), default=0)
-        self.wide = largest >= LARGEST
+    kernel: Kernel
+    buffers: tuple[int, ...]
+    tile: Tile
+    first: int
 
-    def text(self) -> str:
-        words = "".join(f", n{k}" for k in range(len(self.words)))
-        lines = [f"def product(a, b, c{words}, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):",
-                 *(f"    {line}" for line in (*self._place(), *self._loop(), self._store()))]
-        return "import triton\nimport triton.language as tl\n\n\n@triton.jit\n" + "\n".join(lines) + "\n"
+
+class _Writer:
+    """Writes the program of one product."""
+
+    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool):
+        product = step.product
+        self.step, self.precision = step, precision
+        self.words, sizes = product.words, product.given
+        if sizes is None:
+            words: dict[Size, Dim] = {}
+            batch, m, n, k = (in_words(size, words) for size in (product.batch, product.m, product.n, product.k))
+            self.words, sizes = tuple(words), (batch, m, n, k)
+        self.batch, self.m, self.n, self.k = sizes
+        self.product = Matmul(product.a, product.b, product.c, product.dtype, *sizes, product.transpose_a,
+                              product.transpose_b)
+        self.tile = tile_of(product.dtype, sizes, precision, capability, bool(step.parts))
+        self.buffers: dict[int, int] = {}           # of the plan, and which params they are
+        self.dtypes: list[str] = []
+        left = self._part(step.left, product.a, "zik")
+        right = self._part(step.right, product.b, "zkj")
+        behind = self._part(step.behind, product.c, "zij")
+        self.wide = wide or any(isinstance(p.size, int) and p.size >= LARGEST
+                                for part in (left, right, behind) for p in part.kernel.params)
+        masks = {name: Mask(f"{name}_mask", frozenset({name}))
+                 for name, extent, block in (("i", self.m, self.tile.m), ("j", self.n, self.tile.n),
+                                             ("ka", self.k, self.tile.k), ("kb", self.k, self.tile.k))
+                 if content(extent) % block}
+        self.masks = masks
+        z, i, j = (Span(name, (Axis(name, extent),), block) for name, extent, block in (
+            ("z", self.batch, 1), ("i", self.m, self.tile.m), ("j", self.n, self.tile.n)))
+        ka, kb = (Span(name, (Axis("k", self.k),), self.tile.k) for name in ("ka", "kb"))
+        self.blocks = []
+        first = 0
+        for part, spans in ((left, (i, ka)), (right, (kb, j)), (behind, (i, j))):
+            shape = tuple(span.name for span in spans)
+            tile = Tile((z, *spans), shape, bool(self.words), tuple(masks[name] for name in shape if name in masks))
+            self.blocks.append(_Block(part.kernel, part.buffers, tile, first))
+            first += sum(map(makes_value, part.kernel.passes[0].body))
+
+    def _part(self, part: Part | None, whole: int, names: str) -> Part:
+        """A part, with its buffers as params; where there is none, what moves a tile from memory or to it."""
+        if part is None:
+            place, extents = place_of(self.product, names)
+            size = prod(extents.values(), start=1)
+            axes = tuple(Axis(name, extent) for name, extent in extents.items())
+            access = ("in", "out") if names != "zij" else ("out", "in")
+            params = tuple(Param(self.product.dtype, size, one) for one in access)
+            source = int(names == "zij")
+            body = (Load(source, place), Store(1 - source, place, 0))
+            part = Part(Kernel(params, axes, (Pass((), body),), None, 0, len(self.words)), (whole,))
+        numbers = []
+        for buffer, param in zip(part.buffers, part.kernel.params):
+            if buffer not in self.buffers:
+                self.buffers[buffer] = len(self.buffers)
+                self.dtypes.append(param.dtype)
+            numbers.append(self.buffers[buffer])
+        return Part(part.kernel, tuple(numbers))
+
+    # ---- the text --------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """product, product_add_maximum"""
+        ops = kernel_name(self.step.behind.kernel).removesuffix("_kernel") if self.step.behind else "copy"
+        return "product" if ops == "copy" else f"product_{ops}"
+
+    @property
+    def constants(self) -> tuple[tuple[str, int], ...]:
+        """The sides of the tile, by their names in the text."""
+        return ("BM", self.tile.m), ("BN", self.tile.n), ("BK", self.tile.k)
+
+    def source(self) -> str:
+        """The module."""
+        args = [f"b{k}" for k in range(len(self.buffers))] + [f"n{k}" for k in range(len(self.words))]
+        args += [f"{name}: tl.constexpr" for name, _ in self.constants]
+        lines = [f"    {line}" for line in (*self._place(), *self._loop(), *self._behind())]
+        functions = [operations.FUNCTIONS[name] for name in operations.called("\n".join(lines))]
+        program = "\n".join([f"@triton.jit\ndef {self.name}({', '.join(args)}):", *lines, ""])
+        return "\n\n".join([operations.HEADER, *functions, program])
 
     def _place(self) -> list[str]:
         """Which tile of which product a program computes: z, i and j."""
-        rows, columns = tile_counts(self.tile, self.m, self.n)
+        rows, columns = ceil_div(self.m, self.tile.m), ceil_div(self.n, self.tile.n)
         lines = ["tile = tl.program_id(0)" + (".to(tl.int64)" if self.wide else "")]
         if self.batch != 1:
             lines += [f"z = tile // {_factor(rows * columns)}", f"tile = tile % {_factor(rows * columns)}"]
         if rows == 1 or columns == 1:
-            down, across = ("0", "tile") if rows == 1 else ("tile", "0")
+            down, across = ("", "tile * BN + ") if rows == 1 else ("tile * BM + ", "")
         else:
             lines += [f"group = tile // {_factor(GROUP * columns)} * {GROUP}",
                       f"height = tl.minimum({size_text(rows)} - group, {GROUP})",
                       f"tile = tile % {_factor(GROUP * columns)}"]
-            down, across = "(group + tile % height)", "tile // height"
-        return [*lines, f"i = {_starts(down, 'BM')}tl.arange(0, BM)[:, None]",
-                f"j = {_starts(across, 'BN')}tl.arange(0, BN)[None, :]"]
+            down, across = "(group + tile % height) * BM + ", "tile // height * BN + "
+        return [*lines, f"i = {down}tl.arange(0, BM)[:, None]", f"j = {across}tl.arange(0, BN)[None, :]",
+                *(f"{name}_mask = {name} < {size}" for name, size in (("i", self.m), ("j", self.n))
+                  if name in self.masks)]
 
     def _loop(self) -> list[str]:
-        step = self.step
-        a_place, a_size = self._operand("k_a", "i", self.m, step.transpose_a)
-        b_place, b_size = self._operand("j", "k_b", self.n, step.transpose_b)
-        a_mask = _mask([("i", self.m, self.tile.m), ("k_a", self.k, self.tile.k)])
-        b_mask = _mask([("k_b", self.k, self.tile.k), ("j", self.n, self.tile.n)])
-        total = TOTALS.get(step.dtype, "tl.float32")
-        wide = ".to(tl.int64)" if self.wide else ""
-        precision = f', input_precision="{self.precision}"' if step.dtype == "f32" else ""
-        return [f"total = tl.zeros((BM, BN), {total})",
-                f"for k0 in range(0, {size_text(self.k)}, BK):",
-                f"    k = (k0 + tl.arange(0, BK)){wide}" if wide else "    k = k0 + tl.arange(0, BK)",
-                "    k_a = k[None, :]",
-                "    k_b = k[:, None]",
-                f"    x = tl.load(a + {self._matrix(a_size)}{a_place}{a_mask})",
-                f"    y = tl.load(b + {self._matrix(b_size)}{b_place}{b_mask})",
-                f"    total = tl.dot(x, y, total{precision}, out_dtype={total})"]
+        """What multiplies."""
+        dtype = self.product.dtype
+        total = "tl.float64" if dtype == "f64" else "tl.float32"
+        start = "(k0 + tl.arange(0, BK)).to(tl.int64)" if self.wide else "k0 + tl.arange(0, BK)"
+        precision = f', input_precision="{self.precision}"' if dtype == "f32" else ""
+        lines = [f"k = {start}", "ka = k[None, :]", "kb = k[:, None]"]
+        lines += [f"{name}_mask = {name} < {self.k}" for name in ("ka", "kb") if name in self.masks]
+        left, x = self._operand(self.blocks[0], "BM, BK")
+        right, y = self._operand(self.blocks[1], "BK, BN")
+        lines += [*left, *right, f"total = tl.dot({x}, {y}, total{precision}, out_dtype={total})"]
+        return [f"total = tl.zeros((BM, BN), {total})", f"for k0 in range(0, {size_text(self.k)}, BK):",
+                *(f"    {line}" for line in lines)]
 
-    def _operand(self, column: str, row: str, size: Size, transposed: bool) -> tuple[str, Size]:
-        """The place of an element in its matrix, and how large that is."""
-        if column == "k_a":
-            place = f"{_times(column, self.m)} + {row}" if transposed else f"{_times(row, self.k)} + {column}"
-        else:
-            place = f"{_times(column, self.k)} + {row}" if transposed else f"{_times(row, self.n)} + {column}"
-        return place, size * self.k
+    def _operand(self, block: _Block, shape: str) -> tuple[list[str], str]:
+        """What makes the tile of an operand, and what that is."""
+        writer, stored = self._statements(block, {})
+        value = writer.value(stored)
+        text, along_k = value.text, next(name for name in block.tile.shape if name[0] == "k")
+        if value.spans != {*block.tile.shape}:
+            text = f"tl.broadcast_to({text}, [{shape}])"
+        is_loaded = all(isinstance(s, Load | Cast | Store) for s in block.kernel.passes[0].body)
+        if along_k in self.masks and not (is_loaded and along_k in value.spans):
+            zero = operations.constant("0.0", self.product.dtype)
+            text = f"tl.where({self.masks[along_k].text}, {text}, {zero})"
+        return writer.lines, text
 
-    def _store(self) -> str:
-        value = f"total.to({ROUNDED[self.step.dtype]})" if self.step.dtype in ROUNDED else "total"
-        mask = _mask([("i", self.m, self.tile.m), ("j", self.n, self.tile.n)], other="")
-        return f"tl.store(c + {self._matrix(self.m * self.n)}{_times('i', self.n)} + j, {value}{mask})"
+    def _behind(self) -> list[str]:
+        """What is done with the sums."""
+        block, dtype = self.blocks[2], self.product.dtype
+        rounded = operations.cast("f32", dtype, "total") if dtype in ("f16", "bf16") else "total"
+        return self._statements(block, {len(block.buffers): rounded})[0].lines
 
-    def _matrix(self, size: Size) -> str:
-        """Where the matrix of a program begins."""
-        return "" if self.batch == 1 else f"{_times('z', size)} + "
+    def _statements(self, block: _Block, tiles: Mapping[int, str]) -> tuple[Statements, int]:
+        """The statements of a part, and the value that it stores in the tile; `tiles`: the text of what it loads there.
+        """
+        kernel, tile, first = block.kernel, block.tile, block.first
+        dtypes = [""] * first + value_dtypes(kernel)
+        writer = Statements(kernel.params, dtypes, self.wide, zeros=True)
+        writer.depth = 0
+        own, stored, number = len(block.buffers), -1, first
+        for s in kernel.passes[0].body:
+            s = with_operands(s, [x + first for x in operands(s)])
+            if isinstance(s, Store) and s.buffer == own:
+                stored = s.x
+            elif isinstance(s, Load) and s.buffer == own:
+                writer.define(number, tiles[own], tile.shape)
+            else:
+                if isinstance(s, Load | Store):
+                    s = replace(s, buffer=block.buffers[s.buffer])
+                writer.statement(s, number, tile)
+            number += makes_value(s)
+        return writer, stored
 
+    # ---- the launch ------------------------------------------------------------------------------------------------
 
-def _starts(tile: str, block: str) -> str:
-    return "" if tile == "0" else f"{tile} * {block} + "
-
-
-def _times(name: str, size: Size) -> str:
-    return name if size == 1 else f"{name} * {_factor(size)}"
+    def multiples(self) -> tuple[int, ...]:
+        """The words that are to be divisible by 16 for wide accesses: those that rows are as long as."""
+        step = self.product
+        rows: list[Size] = [self.m if step.transpose_a else self.k, self.k if step.transpose_b else self.n, self.n]
+        strides = [c for block in self.blocks for s in block.kernel.passes[0].body for index in indices_of(s)
+                   for _, c in index.terms]
+        found = [symbols(size) for size in (*rows, *strides) if content(size) % 16 and size != 1]
+        return tuple(sorted(int(name[1:]) for name in frozenset().union(*found)))
 
 
 def _factor(size: Size) -> str:
     """A size as a factor or divisor: what is no number or word by itself stands in parentheses."""
     text = str(size)
     return text if isinstance(size, int) or text.isalnum() else f"({text})"
-
-
-def _mask(axes: Sequence[tuple[str, Size, int]], other: str = ", other=0.0") -> str:
-    """The mask of an access: (name, extent, block) of its axes."""
-    held = [f"({name} < {size_text(extent)})" for name, extent, block in axes if exact_quotient(extent, block) is None]
-    return f", mask={' & '.join(held)}{other}" if held else ""

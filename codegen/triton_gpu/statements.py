@@ -55,10 +55,12 @@ class Statements:
     """Writes statements; `values` are those in sight, by their numbers in the kernel.
 
     `dtypes`: of each value. `wide`: are indices i64? `atomic`: is what is added at picked places added at once?
+    `zeros`: is what is masked out of a load 0?
     """
 
-    def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, atomic: bool = False):
-        self.params, self.dtypes, self.wide, self.atomic = params, dtypes, wide, atomic
+    def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, atomic: bool = False,
+                 zeros: bool = False):
+        self.params, self.dtypes, self.wide, self.atomic, self.zeros = params, dtypes, wide, atomic, zeros
         self.lines: list[str] = []
         self.depth = 1
         self.values: dict[int, Value] = {}
@@ -177,7 +179,7 @@ class Statements:
         masks = [*tile.masks_of(spans | spans_of(guards)), *guards]
         around = tile.dims(spans | spans_of(masks))
         place = self._place(tile, s.buffer, place_text(index), spans, around)
-        return f"tl.load({place}{_masked(masks)}{', other=0' if guards else ''})", around
+        return f"tl.load({place}{_masked(masks)}{', other=0' if guards or self.zeros and masks else ''})", around
 
     def _store(self, s: Store, tile: Tile, axes: tuple[Axis, ...]) -> None:
         index, value = tile.index(s.index), self.value(s.x)

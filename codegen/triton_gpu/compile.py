@@ -25,7 +25,7 @@ from typing import Any
 from codegen.cache import Cache, DiskCache, content_key
 from codegen.ir.structs import struct
 from codegen.schedule.plan import CannotLower
-from codegen.triton_gpu.spec import KernelSpec
+from codegen.triton_gpu.spec import KernelError, KernelSpec
 from codegen.triton_gpu.workers import WorkerDied, WorkerPool
 
 Arch = tuple[int, int] | str
@@ -45,10 +45,6 @@ SHARED_BYTES = {(8, 0): 163 << 10, (8, 6): 99 << 10, (8, 7): 163 << 10, (8, 9): 
 there, which the system keeps. Of the capabilities that are not here nothing is known."""
 
 AMD_SHARED_BYTES = 64 << 10
-
-
-class KernelError(Exception):
-    """A kernel did not compile, which is a defect: of what wrote it, or of the compiler."""
 
 
 @struct

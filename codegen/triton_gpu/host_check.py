@@ -8,35 +8,25 @@ one; this process never imports Triton. What is known to differ between the inte
 1. An access outside the buffers of the launch is an IndexError that names the kernel, its line and the buffer; any
    other error in a kernel is a KernelError, an order of accesses that a GPU does not keep among them (see
    interpreter_races). After either, what the arrays hold is what they held before.
-2. A process that died is replaced at the next run. A child of fork has a process of its own.
-3. Any number of threads may run kernels: one at a time does.
+2. Any number of threads may run kernels: one at a time does.
 """
 from __future__ import annotations
 
-import atexit
 import os
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from typing import IO
+from pathlib import Path
 
 import numpy as np
 
 from codegen.ir.dims import evaluate
 from codegen.ir.types import DTYPES
-from codegen.triton_gpu.interpreter_worker import Reply, Request, serve
-from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
+from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelError, KernelSpec
+from codegen.triton_gpu.workers import WorkerDied, WorkerPool
 
 MISSING = "Triton is not installed: pip install 'tracegrad[gpu]'"
-
-
-class KernelError(RuntimeError):
-    """A kernel that the interpreter could not run to its end."""
 
 
 def available() -> bool:
@@ -57,10 +47,21 @@ def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = 
         return True
     failed = np.zeros(4, np.uint8)
     flag, pointers = ([failed], (*spec.pointers, "i32")) if spec.checked else ([], spec.pointers)
-    request = Request(spec.name, spec.source, pointers, tuple(_NUMPY_NAMES[p] for p in pointers),
-                      tuple(buffer.flags.writeable for buffer in (*buffers, *flag)), tuple(map(int, words)),
-                      spec.word_type, spec.constants, grid)
-    _worker.exchange(request, [*arrays, *flag])
+    question = {
+        "name": spec.name, "source": spec.source, "pointers": pointers,
+        "buffers": [array.tobytes() for array in (*arrays, *flag)],
+        "dtypes": [_NUMPY_NAMES[p] for p in pointers],
+        "writeable": [array.flags.writeable for array in (*arrays, *flag)],
+        "words": [int(word) for word in words], "word_type": spec.word_type, "constants": dict(spec.constants),
+        "grid": grid,
+    }
+    answer, = _pool().answers([question])
+    if isinstance(answer, WorkerDied):
+        raise KernelError(f"kernel {spec.name} ended Triton's interpreter: {answer}")
+    if "error" in answer:
+        raise (IndexError if answer["error"] == "IndexError" else KernelError)(answer["text"])
+    for k, data in answer["written"].items():
+        (*arrays, *flag)[k][:] = np.frombuffer(data, np.uint8)
     return not failed.any()
 
 
@@ -77,83 +78,9 @@ def _bytes_of(spec: KernelSpec, k: int, buffer: np.ndarray) -> np.ndarray:
     return buffer.view(np.uint8)
 
 
-class _Worker:
-    """The process, while there is one, and this end of the connection to it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.process: subprocess.Popen | None = None
-        self.connection: Connection | None = None
-        self.errors: IO[bytes] | None = None
-
-    def exchange(self, request: Request, arrays: Sequence[np.ndarray]) -> None:
-        """Have a launch run, and what it wrote put into `arrays`."""
-        with self.lock:
-            try:
-                if self.connection is None:
-                    self._start()
-                assert self.connection is not None
-                self.connection.send(request)
-                for array in arrays:
-                    self.connection.send_bytes(array.data)
-                reply: Reply = self.connection.recv()
-                for k in reply.written:
-                    if arrays[k].size != self.connection.recv_bytes_into(arrays[k]):
-                        raise EOFError
-            except (EOFError, ConnectionError) as error:
-                raise KernelError(f"the process that runs Triton's interpreter ended in kernel {request.name}"
-                                  f"{self._last_words()}") from error
-            except BaseException:                       # interrupted between a request and its reply: they would not
-                self.stop()                             # belong together any more
-                raise
-        if reply.error:
-            raise (IndexError if reply.error == "IndexError" else KernelError)(reply.text)
-
-    def _start(self) -> None:
-        self.connection, other = Pipe()
-        self.errors = tempfile.TemporaryFile()
-        path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
-        with other:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from {serve.__module__} import serve; serve({other.fileno()})"],
-                env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path}, pass_fds=(other.fileno(),),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True)
-
-    def _last_words(self) -> str:
-        """How the process ended and the end of what it wrote about it; it is gone then."""
-        assert self.process is not None and self.errors is not None
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            pass
-        status, errors = self.process.poll(), self.errors
-        errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2000))
-        text = errors.read().decode(errors="replace").strip()
-        self.stop()
-        return f" (status {status})" + (f":\n{text}" if text else "")
-
-    def stop(self) -> None:
-        """End the process; the next exchange starts another."""
-        process, connection, errors = self.process, self.connection, self.errors
-        self.process = self.connection = self.errors = None
-        if connection is not None:
-            connection.close()
-        if errors is not None:
-            errors.close()
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def forget(self) -> None:
-        """In a child of fork: the process is the parent's."""
-        if self.process is not None:
-            self.process.returncode = 0                 # so that nobody waits for what is no child of this process
-        if self.connection is not None:
-            self.connection.close()
-        self.__init__()                                 # type: ignore[misc]
-
-
-_worker = _Worker()
-atexit.register(_worker.stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_worker.forget)
+@cache
+def _pool() -> WorkerPool:
+    """The process in which kernels run, which imports codegen from where this one does."""
+    path = os.pathsep.join(os.path.abspath(p) for p in sys.path)
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path}
+    return WorkerPool(Path(__file__).with_name("interpreter_worker.py"), environment, 1)

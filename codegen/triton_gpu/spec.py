@@ -17,6 +17,10 @@ from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 
 
+class KernelError(Exception):
+    """A kernel does not compile, or does what none may: a defect, of what wrote it or of the compiler."""
+
+
 @struct
 class KernelSpec:
     """`source`: the text of a module with the function `name` in it.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import ml_dtypes
 import numpy as np
 import pytest
+from gpu_extra import needs_triton
 
 from codegen.ir.edges import EDGES, Edge, same_bits
 from codegen.ir.ops import ELEMENTWISE, OPS
@@ -16,7 +17,7 @@ from codegen.ir.references import literal_text, random_bits
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import COMPLEX, DTYPES, INTEGERS, NAMES, TensorType
-from codegen.triton_gpu.host_check import available, run
+from codegen.triton_gpu.host_check import run
 from codegen.triton_gpu.operations import (
     FUNCTIONS,
     HEADER,
@@ -29,7 +30,6 @@ from codegen.triton_gpu.operations import (
 )
 from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
 
-needs_triton = pytest.mark.skipif(not available(), reason="the gpu extra is not installed")
 SUPPORTED = sorted(LANGUAGE_TYPES)
 LENGTH = 256
 

@@ -438,7 +438,7 @@ power, invert, bitwise_not = pow, bitwise_invert, bitwise_invert
 half, double, short, long, cfloat, cdouble = float16, float64, int16, int64, complex64, complex128
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
-from tracegrad import amp, data, debug, fft, linalg, nn, ops, optim  # noqa: E402
+from tracegrad import amp, cuda, data, debug, fft, linalg, nn, ops, optim  # noqa: E402
 
 cross, cholesky_solve, vmap = linalg.cross, linalg.cholesky_solve, func.vmap
 publish(globals())

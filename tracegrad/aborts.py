@@ -49,6 +49,9 @@ class Abort(Enum):
         "what looks inside the run cannot be called again",
         "give tg.debug.callback a function or a method that the traced function finds where it was, and what it needs "
         "as operands")
+    DEVICE = (
+        "the run works on tensors of a device for which it is not compiled",
+        "keep all tensors of the function on one device, moved there outside the traced function")
     NOT_RECORDED = (
         "the run did something that eager execution supports and recording does not",
         "move it out of the traced function")

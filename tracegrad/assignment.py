@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tracegrad.creation import tensor
+from tracegrad.devices import CUPY
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.dtypes import INEXACT
 from tracegrad.indexing import Places, key_error, places, plain
@@ -100,7 +101,7 @@ def set_at(x: Tensor, form: Key, value: Operand) -> None:
 
 def directly(x: Tensor, value: Tensor) -> bool:
     """Does a write of value to x have no history, and no recorder to see it?"""
-    return ACTIVE.get() is None and not (GRAD.enabled and (x.requires_grad or value.requires_grad))
+    return not CUPY and ACTIVE.get() is None and not (GRAD.enabled and (x.requires_grad or value.requires_grad))
 
 
 def written_directly(x: Tensor, form: Key, value: Tensor | float, add: bool = False) -> None:

@@ -13,7 +13,8 @@ from codegen.ir.references import cast
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.devices import Device, device_of
+from tracegrad.conversions import moved, placed
+from tracegrad.devices import CPU, CUPY, Device, device_of, make_placed, make_placeless
 from tracegrad.dispatch import dispatch, owned
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import dtype_of, name_of
@@ -55,19 +56,27 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
         >>> tg.tensor([[1.0, 2.0]], requires_grad=True)
         tensor([[1., 2.]], requires_grad=True)
     """
-    device_of(device)
     target = None if dtype is None else dtype_of(dtype)
+    where = device_of(device)
     if isinstance(data, list | tuple) and has_tensor(data):
         data = stacked(data)
+    elif hasattr(data, "__cuda_array_interface__"):
+        data = from_dlpack(data)
     if isinstance(data, Tensor):
-        made = clone(data.detach())
+        made = data.detach()
+        made = clone(made) if device is None or where == data.device else moved(made, where)
         made = made if target is None else convert(made, target)
+        if CUPY:
+            make_placed(made.held)
     else:
         made = Tensor(array_of(data, target))
         recorder = ACTIVE.get()
         if recorder is not None:
             report = recorder.record_copy if type(data) is np.ndarray else recorder.record_creation
             report(made, data)
+        if where != CPU:
+            make_placeless(made.array)          # of Python data: the program has it wherever it runs
+            made = moved(made, where)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -80,7 +89,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | Device | None = Non
         >>> tg.asarray([1, 2], dtype=tg.float64)
         tensor([1., 2.], dtype=float64)
     """
-    device_of(device)
+    where = None if device is None else device_of(device)
     if isinstance(obj, Tensor):
         shared: Tensor | None = obj
     elif copy is not False and isinstance(obj, list | tuple) and has_tensor(obj):
@@ -90,8 +99,11 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | Device | None = Non
     if shared is None:
         if copy is False:
             raise ValueError(at_user_line(f"asarray: a copy is needed to make a tensor of {type(obj).__name__}"))
-        return tensor(obj, dtype)
-    result = shared if dtype is None else astype(shared, dtype, copy=False)
+        return tensor(obj, dtype, device)
+    if where is not None and where != shared.device and copy is False:
+        raise ValueError(at_user_line(f"asarray: a copy is needed to move from {shared.device} to {where}"))
+    result = shared if where is None else moved(shared, where)
+    result = result if dtype is None else astype(result, dtype, copy=False)
     if copy is False and result is not shared:
         raise ValueError(at_user_line(f"asarray: a copy is needed to convert {shared.dtype} to {result.dtype}"))
     return clone(result) if copy and result is shared else result
@@ -158,13 +170,15 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]])
     """
-    device_of(device)
     sizes = sizes_of("full", (shape,))
     if isinstance(fill_value, np.generic):
         fill_value = fill_value.item()
     target = number_dtype(fill_value) if dtype is None else dtype_of(dtype)
-    value = scalar(fill_value, target)
-    made = owned("broadcast", (value,), {"shape": sizes}, lambda: np.full(numbers_in(sizes), value.array))
+    value = placed(scalar(fill_value, target), device)
+    if value.device != CPU:
+        made = dispatch("broadcast", value, shape=sizes).contiguous()
+    else:
+        made = owned("broadcast", (value,), {"shape": sizes}, lambda: np.full(numbers_in(sizes), value.array))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -197,8 +211,8 @@ empty = zeros
 def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: str | Device | None = None,
               requires_grad: bool = False) -> Tensor:
     """`full` with the shape of x, and its dtype unless given."""
-    target = x.dtype if dtype is None else dtype
-    return full(x.shape, fill_value, dtype=target, device=device, requires_grad=requires_grad)
+    target, place = x.dtype if dtype is None else dtype, x.device if device is None else device
+    return full(x.shape, fill_value, dtype=target, device=place, requires_grad=requires_grad)
 
 
 def zeros_like(x: Tensor, /, *, dtype: Any = None, device: str | Device | None = None,
@@ -224,7 +238,7 @@ def tri(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None) -
                 [1., 1., 0.]])
     """
     below, column = diagonal_places(n_rows, n_cols, k)
-    return convert(greater_equal(below, column), dtypes.default_float() if dtype is None else dtype_of(dtype))
+    return placed(convert(greater_equal(below, column), dtypes.default_float() if dtype is None else dtype_of(dtype)), None)
 
 
 def diagonal_places(n_rows: int, n_cols: int | None, k: int) -> tuple[Tensor, Tensor]:
@@ -247,7 +261,7 @@ def vander(x: Operand, n: int | None = None, /, increasing: bool = False) -> Ten
     count = line.size if n is None else index(n)
     powers = [power(line, k) for k in range(count)]
     if not powers:
-        return zeros(line.size, 0, dtype=line.dtype)
+        return zeros(line.size, 0, dtype=line.dtype, device=line.device)
     return stack(powers if increasing else powers[::-1], 1)
 
 
@@ -259,6 +273,5 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
         tensor([[0., 1., 0.],
                 [0., 0., 1.]])
     """
-    device_of(device)
     crossing, column = diagonal_places(n_rows, n_cols, k)
-    return convert(equal(crossing, column), dtypes.default_float() if dtype is None else dtype_of(dtype))
+    return placed(convert(equal(crossing, column), dtypes.default_float() if dtype is None else dtype_of(dtype)), device)

@@ -10,7 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tracegrad.conversions import pin_memory
 from tracegrad.creation import asarray, tensor
+from tracegrad.devices import CPU
+from tracegrad.movement import stack
+from tracegrad.pytrees import tree_map
 from tracegrad.random import Generator, randperm
 from tracegrad.tensors import Tensor
 
@@ -40,7 +44,7 @@ class TensorDataset:
 
     def batch(self, numbers: np.ndarray) -> tuple[Tensor, ...]:
         """The samples of these numbers, stacked, in storage of their own."""
-        return tuple(tensor(t.array[numbers]) for t in self.tensors)
+        return tuple(tensor(t.array[numbers]) if t.device == CPU else t[numbers] for t in self.tensors)
 
 
 class DataLoader:
@@ -49,6 +53,7 @@ class DataLoader:
     Each iteration is one pass over the data, with `shuffle` in a new order: that of `generator`, or of a Generator
     of this loader made from `seed`, or of tracegrad's own. The last batch is smaller, or left out with `drop_last`.
     `collate_fn` makes a batch of a list of samples; without it the samples are stacked, through tuples and dicts.
+    `pin_memory`: the Tensors of batches are in pinned memory, from which they go to a GPU without waiting.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class DataLoader:
         generator: Generator | None = None,
         seed: int | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size} is not positive")
@@ -72,7 +78,7 @@ class DataLoader:
         self.dataset: Any = dataset
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.generator = generator if seed is None else Generator(seed)
-        self.collate_fn = collate_fn
+        self.collate_fn, self.pin_memory = collate_fn, pin_memory
 
     def __len__(self) -> int:
         """The number of batches in one pass."""
@@ -82,7 +88,8 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         order = self._order()
         for k in range(len(self)):
-            yield self._batch(order[k * self.batch_size:(k + 1) * self.batch_size])
+            batch = self._batch(order[k * self.batch_size:(k + 1) * self.batch_size])
+            yield pinned(batch) if self.pin_memory else batch
 
     def _order(self) -> np.ndarray:
         n = len(self.dataset)
@@ -95,6 +102,11 @@ class DataLoader:
         return stack_samples(samples) if self.collate_fn is None else self.collate_fn(samples)
 
 
+def pinned(batch: Any) -> Any:
+    """A batch with its Tensors in pinned memory."""
+    return tree_map(lambda leaf: pin_memory(leaf) if isinstance(leaf, Tensor) else leaf, batch)
+
+
 def stack_samples(samples: list[Any]) -> Any:
     """One batch of samples that are built alike: tuples and dicts of numbers, arrays and Tensors."""
     first = samples[0]
@@ -103,5 +115,5 @@ def stack_samples(samples: list[Any]) -> Any:
     if isinstance(first, Mapping):
         return {key: stack_samples([sample[key] for sample in samples]) for key in first}
     if isinstance(first, Tensor):
-        return tensor(np.stack([sample.array for sample in samples]))
+        return stack(samples) if first.device != CPU else tensor(np.stack([sample.array for sample in samples]))
     return tensor(np.stack(samples) if isinstance(first, np.ndarray | np.generic) else samples)

@@ -22,7 +22,8 @@ from codegen.ir.graph import Graph
 from codegen.ir.ops import OPS
 from codegen.ir.type_rules import TypeRuleError
 from tracegrad.compiling import Compiling
-from tracegrad.dispatch import REFUSALS, failure, restore, silence
+from tracegrad.dispatch import restore, silence
+from tracegrad.refusals import REFUSALS, failure
 from tracegrad.made import OutputPool
 from tracegrad.steps import Step
 from tracegrad.tensors import Tensor

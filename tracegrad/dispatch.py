@@ -20,17 +20,20 @@ import numpy as np
 
 from codegen.ir.builder import Builder, Value
 from codegen.ir.ops import MOVEMENT, OPS
-from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import TensorType, type_of
+from tracegrad.aborts import Abort
+from tracegrad.devices import CPU, CUPY, Device, is_gpu_array, is_placeless, on_memory_of, transferred
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.hooks import Handle, before, register_after
 from tracegrad.outside import pause, resume
+from tracegrad.placement import anywhere
 from tracegrad.recorder import ACTIVE
+from tracegrad.refusals import REFUSALS, failure
 from tracegrad.size_numbers import attrs_in_numbers, is_live, is_size, number_in, numbers_in
 from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.spans import begin, end
-from tracegrad.tensors import FOLLOWERS, Saved, Tensor
+from tracegrad.tensors import FOLLOWERS, NoArray, Saved, Tensor
 
 try:        # what np.errstate sets, in an eighth of its time
     from numpy._core.umath import _extobj_contextvar, _make_extobj
@@ -48,9 +51,6 @@ else:
 
 VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad", "unshear"} | {"real", "imag"}
 """Ops whose result can be a view of their operand."""
-
-REFUSALS = (IndexError, np.linalg.LinAlgError, OverflowError, MemoryError, ValueError, TypeError)
-"""What a reference raises when it refuses its operands; of two that fit, the first is what the user sees."""
 
 _REFERENCES = {name: op.reference for name, op in OPS.items()}
 _ndarray, _asarray = np.ndarray, np.asarray
@@ -89,7 +89,7 @@ class Like:
 def like(x: Tensor) -> Like:
     """What backward needs of an operand whose values it does not read."""
     held = x.held
-    return Like(x.shape, x.dtype, x.by_columns) if isinstance(held, _ndarray) else held.like
+    return held.like if isinstance(held, NoArray) else Like(x.shape, x.dtype, x.by_columns)
 
 
 class Node:
@@ -243,6 +243,30 @@ class LinedNode(Node):
         self.line = line or user_line()
 
 
+class Transfer(Node):
+    """A copy on another device."""
+
+    __slots__ = ()
+
+    def rules(self) -> tuple[Callable[..., Tensor] | None, ...]:
+        return lambda g, y, x, device: transfer(g, device),
+
+
+def transfer(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
+    """A copy of x on another device, with its history."""
+    recorder = ACTIVE.get()
+    if recorder is not None and x.ndim and not is_placeless(x.held):
+        recorder.abort(Abort.DEVICE, f"{type_of(x)} from {x.device} to {device}")
+    result = Tensor(transferred(x.array, device, non_blocking))
+    if x.requires_grad and GRAD.enabled:
+        result.requires_grad = True
+        edge = x if x.grad_fn is None else x.grad_fn
+        result.grad_fn = Transfer("to", {"device": x.device}, (edge,), (like(x),), None)
+    if recorder is not None:
+        recorder.record_op("reshape", (x,), {"shape": x.shape}, result)
+    return result
+
+
 def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
     """Apply a primitive op. TypeRuleError if its type rule refuses, IndexError for an index out of bounds."""
     recorder = ACTIVE.get()
@@ -259,7 +283,7 @@ def dispatch(op: str, *args: Any, **attrs: Any) -> Tensor:
 
 def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any = None) -> Tensor:
     """A primitive op, deferred or by its reference, with its history, reported. `symbols`: those of the run."""
-    if FOLLOWERS:
+    if FOLLOWERS and not CUPY:              # what is deferred is CPU work
         deferred = _deferred(op, args, attrs)
         if deferred is not None:
             return deferred
@@ -268,17 +292,18 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any
         if symbols is None:
             operands = [weak(a, args) if not isinstance(a, Tensor) else held if type(held := a.held) is _ndarray
                         else a.array for a in args]
-            array = _REFERENCES[op](*operands, **attrs)
+            array = (anywhere(op, _REFERENCES[op]) if CUPY else _REFERENCES[op])(*operands, **attrs)
         else:
             operands = [a.memory if isinstance(a, Tensor) else weak(number_in(a), args) for a in args]
-            array = _REFERENCES[op](*operands, **attrs_in_numbers(attrs))
+            reference = anywhere(op, _REFERENCES[op]) if CUPY else _REFERENCES[op]
+            array = reference(*operands, **attrs_in_numbers(attrs))
     except REFUSALS as error:
         if symbols is not None:
             symbols.give_up(f"{op} is refused")
         raise failure(op, args, attrs, error) from None
     finally:
         restore(errors)
-    if type(array) is not _ndarray:
+    if type(array) is not _ndarray and not (CUPY and is_gpu_array(array)):
         array = _asarray(array)
     result = Tensor(array)
     if GRAD.anomaly is not None:
@@ -290,7 +315,8 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any
                 break
     if op in VIEWING:
         x, base = args[0], array.base
-        is_view = base is not None and (base is x.memory or base is x.memory.base or op == "shear")
+        is_view = on_memory_of(array, x.memory) if CUPY else (
+            base is not None and (base is x.memory or base is x.memory.base or op == "shear"))
         if symbols is not None and op == "reshape":         # where NumPy copies if it has to
             symbols.reshaped(x, attrs["shape"], is_view)
         if is_view:
@@ -348,7 +374,7 @@ def weak(number: bool | int | float, args: tuple[Any, ...]) -> Any:
 
 def owned(op: str, args: tuple[Any, ...], attrs: dict[str, Any], compute: Callable[[], np.ndarray]) -> Tensor:
     """`op` of args in memory of its own; `compute` gives the array."""
-    deferred = _deferred(op, args, attrs, True) if FOLLOWERS else None
+    deferred = _deferred(op, args, attrs, True) if FOLLOWERS and not CUPY else None
     return complete(op, args, attrs, Tensor(compute())) if deferred is None else deferred
 
 
@@ -375,6 +401,9 @@ def differentiate(op: str, args: tuple[Any, ...], attrs: dict[str, Any], result:
     recorder = ACTIVE.get()
     if recorder is not None and recorder.symbols is not None:
         recorder.size_result(op, args, attrs, result)
+    if CUPY and result.device != CPU:       # a number on the CPU beside it gets its gradient there
+        args = tuple([transfer(a, result.device) if isinstance(a, Tensor) and a.requires_grad and a.device == CPU
+                      else a for a in args])
     edges: list[Node | Tensor | None] = []
     wanted = 0
     for k, a in enumerate(args):
@@ -427,24 +456,3 @@ def used_values(op: str, wanted: int, args: tuple[Any, ...], attrs: dict[str, An
 
 def _type_in_numbers(x: Tensor) -> TensorType:
     return TensorType(type_of(x).dtype, numbers_in(x.shape))
-
-
-def failure(op: str, args: tuple[Any, ...], attrs: dict[str, Any], error: Exception) -> Exception:
-    """The error for operands that the reference of `op` refused: the sentence of its type rule if that refuses too."""
-    try:
-        check(op, args, attrs)
-    except TypeRuleError as refusal:
-        return refusal
-    kind = next(k for k in REFUSALS if isinstance(error, k))
-    return kind(at_user_line(f"{op}: {error}"))
-
-
-def check(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> None:
-    """TypeRuleError, with the user's line, if the op's type rule refuses."""
-    tensors = [a for a in args if isinstance(a, Tensor)]
-    dtype = type_of(tensors[-1]).dtype if tensors else "f32"
-    types = [type_of(a) if isinstance(a, Tensor) else TensorType(dtype) for a in args]
-    try:
-        OPS[op].type_rule(*types, **attrs)
-    except TypeRuleError as refusal:
-        raise type(refusal)(at_user_line(f"{op}: {refusal}")) from None

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tracegrad.devices import Device, device_of
+from tracegrad.conversions import moved
+from tracegrad.devices import CPU, Device, cupy, device_of
 from tracegrad.dtypes import bfloat16
+from tracegrad.functional import clone
 from tracegrad.host import read
 from tracegrad.operands import adopt
 from tracegrad.source_lines import at_user_line
@@ -24,6 +26,8 @@ from tracegrad.tensors import Tensor
 
 CPU_DEVICE = (1, 0)
 """DLPack's name of the CPU."""
+CUDA = 2
+"""DLPack's number for GPUs."""
 
 _DTYPE_AT = {b"dltensor": 20, b"dltensor_versioned": 52}
 _UINT, _BFLOAT = 1, 4
@@ -33,13 +37,16 @@ def dlpack(x: Tensor, /, *, stream: Any = None, max_version: tuple[int, int] | N
            dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
     """A DLPack capsule of the storage: writes to either side are seen by both, unless copy=True.
 
-    BufferError for a tensor that requires grad, for another device than the CPU, and for read-only storage where the
+    BufferError for a tensor that requires grad, for another device than its own, and for read-only storage where the
     consumer takes only capsules that cannot say so (max_version below 1.0). A stream, which the CPU has not, is a
-    ValueError.
+    ValueError; that of a GPU is the one on which the consumer goes on (CuPy makes the capsule).
     """
     if x.requires_grad:
         raise BufferError(at_user_line(
             "__dlpack__: the tensor requires grad, which a capsule cannot say; use x.detach()"))
+    if x.device != CPU:
+        read(x, "DLPack")
+        return x.hand_out().__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
     if stream is not None:
         raise ValueError(at_user_line("__dlpack__: the CPU has no streams, so stream has to be None"))
     if dl_device is not None and tuple(dl_device) != CPU_DEVICE:
@@ -54,23 +61,34 @@ def dlpack(x: Tensor, /, *, stream: Any = None, max_version: tuple[int, int] | N
 
 
 def dlpack_device(x: Tensor, /) -> tuple[int, int]:
-    """DLPack's (device type, number): the CPU."""
-    return CPU_DEVICE
+    """DLPack's (device type, number)."""
+    return CPU_DEVICE if x.device == CPU else (CUDA, x.device.index or 0)
 
 
 def from_dlpack(x: Any, /, *, device: str | Device | None = None, copy: bool | None = None) -> Tensor:
     """A Tensor on the memory of anything that speaks DLPack, read-only if that says so; copy=True: on its own.
 
-    BufferError for what is not on the CPU and may not be copied, ValueError where copy=False and a copy is needed.
+    What is on a GPU stays there unless device="cpu". BufferError for what is elsewhere and may not be copied,
+    ValueError where copy=False and a copy is needed.
 
         >>> tg.from_dlpack(np.arange(3.0))
         tensor([0., 1., 2.], dtype=float64)
     """
-    if device is not None:
-        device_of(device)
+    where = None if device is None else device_of(device)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(at_user_line(f"from_dlpack: {type(x).__name__} has no method __dlpack__"))
-    here = tuple(x.__dlpack_device__()) == CPU_DEVICE
+    type, number = x.__dlpack_device__()
+    if type == CUDA and where != CPU:
+        made = adopt(cupy().from_dlpack(x))
+        if copy is False and where is not None and where.index != number:
+            raise ValueError(at_user_line(f"from_dlpack: a copy is needed to move from cuda:{number} to {where}"))
+        made = made if where is None else moved(made, where)
+        return clone(made) if copy else made
+    here = (type, number) == CPU_DEVICE
+    if where is not None and where != CPU:
+        if copy is False:
+            raise ValueError(at_user_line(f"from_dlpack: a copy is needed to move to {where}"))
+        return moved(from_dlpack(x, device="cpu"), where)
     options = {"copy": copy, "dl_device": None if here else CPU_DEVICE}
     capsule = _capsule_of(x, {name: value for name, value in options.items() if value is not None})
     code = _dtype_code(capsule)

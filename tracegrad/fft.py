@@ -18,8 +18,10 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.complex_numbers import conj
-from tracegrad.devices import Device, device_of
-from tracegrad.dispatch import check, dispatch
+from tracegrad.conversions import placed
+from tracegrad.devices import Device
+from tracegrad.dispatch import dispatch
+from tracegrad.refusals import check
 from tracegrad.dtypes import COMPLEX_NUMBERS, complex64, float32, promote
 from tracegrad.functional import divide, multiply, where
 from tracegrad.manipulation import roll
@@ -211,10 +213,9 @@ def fftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: str | Devic
         >>> tg.fft.fftfreq(4)
         tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
-    device_of(device)
     places = dispatch("iota", shape=(index(n),), axis=0, dtype="i64")
     signed = where(dispatch("lt", places, (n + 1) // 2), places, dispatch("sub", places, n))
-    return frequencies(signed, n, d, dtype)
+    return placed(frequencies(signed, n, d, dtype), device)
 
 
 def rfftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: str | Device | None = None) -> Tensor:
@@ -223,8 +224,8 @@ def rfftfreq(n: int, /, d: float = 1.0, *, dtype: Any = None, device: str | Devi
         >>> tg.fft.rfftfreq(4)
         tensor([0.0000, 0.2500, 0.5000])
     """
-    device_of(device)
-    return frequencies(dispatch("iota", shape=(index(n) // 2 + 1,), axis=0, dtype="i64"), n, d, dtype)
+    places = dispatch("iota", shape=(index(n) // 2 + 1,), axis=0, dtype="i64")
+    return placed(frequencies(places, n, d, dtype), device)
 
 
 def frequencies(places: Tensor, n: int, d: float, dtype: Any) -> Tensor:

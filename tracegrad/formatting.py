@@ -19,6 +19,7 @@ from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad import dtypes
 from tracegrad.aborts import Abort
+from tracegrad.devices import CPU, transferred
 from tracegrad.recorder import ACTIVE, not_replayed
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -82,6 +83,8 @@ def values(x: Tensor) -> str:
     if recorder is not None:
         recorder.host_read(x, "repr")
     array, options = x.array, OPTIONS.get()
+    if x.device != CPU:
+        array = transferred(array if array.size <= options.threshold else ends(array, options.edgeitems), CPU)
     if array.dtype is dtypes.bfloat16:
         array = array.astype(np.float32)
     shown = array if array.size <= options.threshold else ends(array, options.edgeitems)
@@ -123,6 +126,8 @@ def notes(x: Tensor) -> list[str]:
         dtypes.default_float(), dtypes.default_complex(), dtypes.int64, dtypes.bool_)
     if array.dtype not in inferred:
         found.append(f"dtype={array.dtype.name}")
+    if x.device != CPU:
+        found.append(f"device={str(x.device)!r}")
     if x.grad_fn is not None:
         found.append(f"grad_fn={x.grad_fn!r}")
     elif x.requires_grad:

@@ -11,7 +11,8 @@ from typing import Any
 
 from tracegrad import dtypes
 from tracegrad.devices import device_of
-from tracegrad.dispatch import check, dispatch, owned
+from tracegrad.dispatch import dispatch, owned, transfer
+from tracegrad.refusals import check
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, REAL, bool_, float32, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
 from tracegrad.mutation import Binary, Unary, deliver
@@ -166,8 +167,8 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -
         >>> tg.astype(tg.tensor([1.9, -1.9, float("nan")]), tg.int32)
         tensor([ 1, -1,  0], dtype=int32)
     """
-    if device is not None:
-        device_of(device)
+    if device is not None and device_of(device) != x.device:
+        x, copy = transfer(x, device_of(device)), False
     target = dtypes.dtype_of(dtype)
     if x.dtype == target:
         return clone(x) if copy else x

@@ -17,7 +17,8 @@ import numpy as np
 
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.dispatch import dispatch
+from tracegrad.devices import CPU, Device
+from tracegrad.dispatch import dispatch, transfer
 from tracegrad.functional import add, clone, log, minimum, multiply, sqrt, subtract, where
 from tracegrad.indexing import get
 from tracegrad.movement import stack
@@ -60,12 +61,14 @@ class Generator:
         """The seed of the stream."""
         return int(self.key.item())
 
-    def bits(self, shape: tuple[int, ...]) -> Tensor:
-        """u32 words, all values equally likely."""
+    def bits(self, shape: tuple[int, ...], device: Device = CPU) -> Tensor:
+        """u32 words, all values equally likely; the same ones on any device."""
         elsewhere = DRAWS.get()
         if elsewhere is not None:
             return elsewhere(self, shape)
-        drawn = dispatch("random_bits", self.key, self.counter, shape=shape)
+        key, counter = (self.key, self.counter) if device == CPU else (
+            transfer(self.key, device), transfer(self.counter, device))
+        drawn = dispatch("random_bits", key, counter, shape=shape)
         write(self.counter, dispatch("add", self.counter, (prod(shape) + 3) // 4))
         return drawn
 
@@ -98,30 +101,31 @@ def manual_seed(seed: int) -> Generator:
     return default_generator.manual_seed(seed)
 
 
-def uniforms(shape: tuple[int, ...], dtype: np.dtype, generator: Generator) -> Tensor:
+def uniforms(shape: tuple[int, ...], dtype: np.dtype, generator: Generator, device: Device = CPU) -> Tensor:
     """Multiples of 2^-8 (16 bits), 2^-24 (float32) or 2^-53 (float64), equally likely, in [0, 1)."""
     if dtype != dtypes.float64:
-        words = dispatch("shift_right", generator.bits(shape), 8 if dtype == dtypes.float32 else 24)
+        words = dispatch("shift_right", generator.bits(shape, device), 8 if dtype == dtypes.float32 else 24)
         return multiply(convert(words, dtype), 2.0**-24 if dtype == dtypes.float32 else 2.0**-8)
-    high, low = word_pairs(shape, generator, 5, 6)
+    high, low = word_pairs(shape, generator, 5, 6, device)
     return multiply(add(multiply(high, 2.0**26), low), 2.0**-53)
 
 
-def word_pairs(shape: tuple[int, ...], generator: Generator, drop_high: int, drop_low: int) -> tuple[Tensor, Tensor]:
+def word_pairs(shape: tuple[int, ...], generator: Generator, drop_high: int, drop_low: int,
+               device: Device) -> tuple[Tensor, Tensor]:
     """Two f64 tensors of whole numbers: words without their lowest bits."""
-    words = generator.bits((*shape, 2))
+    words = generator.bits((*shape, 2), device)
     high, low = get(words, (..., 0)), get(words, (..., 1))
     return (convert(dispatch("shift_right", high, drop_high), dtypes.float64),
             convert(dispatch("shift_right", low, drop_low), dtypes.float64))
 
 
-def normals(shape: tuple[int, ...], dtype: np.dtype, generator: Generator) -> Tensor:
+def normals(shape: tuple[int, ...], dtype: np.dtype, generator: Generator, device: Device = CPU) -> Tensor:
     """Normal numbers of mean 0 and variance 1: one word each for float32 and narrower, two for float64."""
     if dtype == dtypes.float64:
-        high, low = word_pairs(shape, generator, 6, 6)
+        high, low = word_pairs(shape, generator, 6, 6, device)
         p = multiply(add(add(multiply(high, 2.0**26), low), 0.5), 2.0**-52)
     else:
-        p = multiply(add(convert(generator.bits(shape), dtypes.float64), 0.5), 2.0**-32)
+        p = multiply(add(convert(generator.bits(shape, device), dtypes.float64), 0.5), 2.0**-32)
     return convert(normal_quantile(p), dtype)
 
 

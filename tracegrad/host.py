@@ -8,6 +8,7 @@ import numpy as np
 
 from codegen.ir.types import FLOATS, INTEGERS, type_of
 from tracegrad.compared import comparisons_of
+from tracegrad.devices import CPU, transferred
 from tracegrad.dispatch import GRAD
 from tracegrad.recorder import ACTIVE, Recorder
 from tracegrad.returned import ReturnedNumber, is_called_from, is_only_returned
@@ -21,6 +22,12 @@ def read(x: Tensor, what: str) -> np.ndarray:
     if recorder is not None:
         recorder.host_read(x, what)
     return x.array
+
+
+def read_on_cpu(x: Tensor, what: str) -> np.ndarray:
+    """The values in an array of the CPU: the storage, or a copy of one on a GPU."""
+    array = read(x, what)
+    return array if x.device == CPU else transferred(array, CPU)
 
 
 def only(x: Tensor, what: str) -> Any:
@@ -115,6 +122,8 @@ def numpy(x: Tensor, /) -> np.ndarray:
     if x.requires_grad and GRAD.enabled:
         raise RuntimeError(at_user_line(
             "numpy: the tensor requires grad, and NumPy does not differentiate; use x.detach().numpy()"))
+    if x.device != CPU:
+        raise TypeError(at_user_line(f"numpy: the tensor is on {x.device}, and NumPy's arrays are on the CPU: use x.cpu()"))
     read(x, "numpy")
     return x.hand_out()
 

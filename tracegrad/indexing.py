@@ -19,6 +19,7 @@ import numpy as np
 
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError, broadcast_shapes
+from tracegrad.devices import CUPY
 from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtypes import int32, int64, uint64
 from tracegrad.host import read
@@ -45,7 +46,7 @@ def get(x: Tensor, key: Any, /) -> Tensor:
         selects = recorder.selects and not any(isinstance(k, np.ndarray) for k in form.entries)
         part = masked(x, form) if selects else None
         return picked(x, form) if part is None else selected(part)
-    return picked(x, form) if GRAD.enabled and x.requires_grad else picked_directly(x, form)
+    return picked(x, form) if CUPY or GRAD.enabled and x.requires_grad else picked_directly(x, form)
 
 
 # ---- indices ----------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def joint_index(indices: list[Tensor], sizes: list[int], shape: tuple[int, ...])
     if len(indices) == 1:
         return bounded(indices[0], sizes[0])
     line = prod(sizes)
-    if ACTIVE.get() is None:
+    if ACTIVE.get() is None and not CUPY:
         if 0 in shape:
             return Tensor(np.zeros(shape, np.int64))
         wrapped = [np.where(k.array < 0, k.array + n, k.array).astype(np.int64) for k, n in zip(indices, sizes)]

@@ -21,6 +21,7 @@ import numpy as np
 
 from codegen.ir.structs import struct
 from codegen.ir.types import type_of
+from tracegrad.devices import CUPY, is_gpu_array, make_placeless
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import bool_
 from tracegrad.movement import stack
@@ -166,6 +167,8 @@ def stacked(k: list | tuple) -> Tensor | None:
 def known(array: np.ndarray) -> Tensor:
     """A Tensor of indices, or a mask, that the program writes out."""
     made = Tensor(array if array.dtype == bool_ else array.astype(np.int64))
+    if CUPY and not is_gpu_array(array):
+        make_placeless(made.array)
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_creation(made, array.tolist())

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from tracegrad import functional, movement
+from tracegrad.devices import device_of, transferred
 from tracegrad.dispatch import GRAD
 from tracegrad.dtypes import canonical
-from tracegrad.host import read
+from tracegrad.host import read_on_cpu
 from tracegrad.source_lines import at_user_line
 from tracegrad.stand_ins import plain_class, put_class
 from tracegrad.tensors import Tensor
@@ -60,11 +61,12 @@ def deep_copy(x: Tensor, memo: dict[int, Any], /) -> Tensor:
 
 def reduce(x: Tensor, /) -> tuple:
     """pickle: the values and requires_grad; a history is not kept."""
-    return restore, (plain_class(x), read(x, "pickle"), x.requires_grad)
+    return restore, (plain_class(x), read_on_cpu(x, "pickle"), x.requires_grad, str(x.device))
 
 
-def restore(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
-    """The Tensor that `reduce` took apart."""
-    made = Tensor(canonical(array), requires_grad)
+def restore(kind: type[Tensor], array: np.ndarray, requires_grad: bool, device: str = "cpu") -> Tensor:
+    """The Tensor that `reduce` took apart, on the device where it was."""
+    found = canonical(array)
+    made = Tensor(found if device == "cpu" else transferred(found, device_of(device)), requires_grad)
     made.__class__ = kind
     return made

@@ -18,7 +18,9 @@ import numpy as np
 
 from codegen.ir.types import DTYPES, NAMES
 from tracegrad.dtypes import canonical
-from tracegrad.host import read
+from tracegrad.conversions import placed
+from tracegrad.devices import Device, device_of
+from tracegrad.host import read_on_cpu
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
@@ -61,15 +63,18 @@ def save(path: str | os.PathLike[str], state: Any) -> None:
             raise
 
 
-def load(path: str | os.PathLike[str]) -> Any:
-    """The state in a file that `save` or another program wrote. ValueError if it is neither npz nor safetensors."""
+def load(path: str | os.PathLike[str], device: str | Device | None = None) -> Any:
+    """The state in a file that `save` or another program wrote, its Tensors on a device. ValueError if it is neither
+    npz nor safetensors.
+    """
+    place = None if device is None else device_of(device)
     with open(path, "rb") as file:
         start = file.read(4)
         file.seek(0)
         arrays, structure = read_npz(file, path) if start[:2] == b"PK" else read_safetensors(file, path)
     if structure is None:
-        return {name: made(array) for name, array in arrays.items()}
-    return put_together(json.loads(structure), arrays)
+        return {name: made(array, place) for name, array in arrays.items()}
+    return put_together(json.loads(structure), arrays, place)
 
 
 # ---- the structure: JSON in which [kind, ...] stands for a state --------------------------------------------------
@@ -80,7 +85,7 @@ def taken_apart(state: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     inside = f"{path}." if path else ""
     match state:
         case Tensor() | np.ndarray():
-            array = read(state, "save") if isinstance(state, Tensor) else state
+            array = read_on_cpu(state, "save") if isinstance(state, Tensor) else state
             if array.dtype not in NAMES:
                 raise TypeError(f"save: {path or 'the state'} has dtype {array.dtype}, which cannot be saved")
             name = unused(path or "tensor", arrays)
@@ -102,30 +107,30 @@ def unused(name: str, arrays: dict[str, np.ndarray]) -> str:
     return name if name not in taken else next(n for k in range(len(taken) + 1) if (n := f"{name}#{k}") not in taken)
 
 
-def made(array: np.ndarray) -> Tensor:
+def made(array: np.ndarray, device: Device | None) -> Tensor:
     """A Tensor of an array from a file."""
     tensor = Tensor(canonical(array))
     recorder = ACTIVE.get()
     if recorder is not None:
         recorder.record_creation(tensor, array)
-    return tensor
+    return placed(tensor, device)
 
 
-def put_together(structure: Any, arrays: dict[str, np.ndarray]) -> Any:
+def put_together(structure: Any, arrays: dict[str, np.ndarray], device: Device | None) -> Any:
     """The state that `taken_apart` took apart."""
     match structure:
         case ["tensor", str(name)] if name in arrays:
-            return made(arrays[name])
+            return made(arrays[name], device)
         case ["array", str(name)] if name in arrays:
             return arrays[name]
         case ["value", value]:
             return value
         case ["list", list(parts)]:
-            return [put_together(part, arrays) for part in parts]
+            return [put_together(part, arrays, device) for part in parts]
         case ["tuple", list(parts)]:
-            return tuple(put_together(part, arrays) for part in parts)
+            return tuple(put_together(part, arrays, device) for part in parts)
         case ["dict", dict(parts)]:
-            return {key: put_together(part, arrays) for key, part in parts.items()}
+            return {key: put_together(part, arrays, device) for key, part in parts.items()}
     raise ValueError(f"load: the file has a structure that tracegrad did not write: {str(structure)[:80]}")
 
 

@@ -22,7 +22,7 @@ from codegen.ir.types import type_of
 from tracegrad import diagonals, functional
 from tracegrad.complex_numbers import adjoint, real
 from tracegrad.contraction import outer, tensordot, vecdot
-from tracegrad.dispatch import GRAD, check, dispatch
+from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.dtype_info import result_type
 from tracegrad.functional import matmul, max, min, sum
 from tracegrad.linalg_rules import unpacked
@@ -30,6 +30,7 @@ from tracegrad.matrix_norms import Order, matrix_norm, matrix_rank, norm, real_d
 from tracegrad.mixed_precision import publish
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, matrix_transpose, reshape, squeeze, stack
 from tracegrad.operands import Operand, convert, floating, refuse_names, scalar, tensor_operand
+from tracegrad.refusals import check
 from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor

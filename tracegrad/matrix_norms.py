@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.types import type_of
-from tracegrad.dispatch import check, dispatch
+from tracegrad.dispatch import dispatch
+from tracegrad.refusals import check
 from tracegrad.dtypes import float32
 from tracegrad.functional import abs, max, min, root_of, sum, where
 from tracegrad.manipulation import moveaxis

@@ -215,7 +215,8 @@ _METHODS: dict[str, Callable] = {
         "addmm", "addmv", "baddbmm", "bmm", "dot", "inner", "kron", "mm", "mv", "outer", "vecdot")},
     "copy_": _W.copy_, "zero_": _W.zero_, "fill_": _W.fill_,
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
-    "numel": numel, "element_size": element_size, "dim": lambda x: x.ndim, "cpu": lambda x: x,
+    "numel": numel, "element_size": element_size, "dim": lambda x: x.ndim, "cpu": conversions.cpu,
+    "cuda": conversions.cuda, "pin_memory": conversions.pin_memory, "is_pinned": conversions.is_in_pinned_memory,
     "is_contiguous": lambda x: x.array.flags.c_contiguous,
     # manipulation
     **{name: getattr(manipulation, name) for name in (
@@ -250,6 +251,7 @@ _METHODS: dict[str, Callable] = {
 
 _PROPERTIES: dict[str, Callable] = {
     "T": _M.t, "mT": _M.matrix_transpose, "data": _F.detach,
+    "is_cuda": lambda x: x.device.type == "cuda",
     "real": _C.real, "imag": _C.imag, "mH": _C.adjoint, "H": _C.hermitian,
 }
 

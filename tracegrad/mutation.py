@@ -17,7 +17,8 @@ import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.dispatch import FOLLOWER, GRAD, Node, complete, differentiate, dispatch
+from tracegrad.devices import CUPY, is_writeable
+from tracegrad.dispatch import FOLLOWER, GRAD, Node, complete, differentiate, dispatch, transfer
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, bool_
 from tracegrad.operands import Operand, convert, scalar, tensor_operand
 from tracegrad.recorder import ACTIVE, Recorder
@@ -29,6 +30,8 @@ def write(target: Tensor, value: Tensor) -> None:
     """Give `target` the values of `value`, a Tensor of its shape and dtype that an operation just made, or itself."""
     if value is target:
         return
+    if CUPY and value.device != target.device:
+        value = transfer(value, target.device)
     recorder = ACTIVE.get()
     differentiated = GRAD.enabled and (target.requires_grad or value.requires_grad)
     if differentiated or recorder is not None:
@@ -44,10 +47,12 @@ def another(value: Tensor) -> Tensor:
 
 def store(target: Tensor, value: Tensor) -> None:
     """The write to memory itself, now or with the deferred work that gives the value."""
-    follower = FOLLOWER.get() if FOLLOWERS else None
+    follower = FOLLOWER.get() if FOLLOWERS and not CUPY else None
     if follower is not None and follower.overwrite(target, value):
         return
     target.prepare_write()
+    if CUPY and not is_writeable(target.memory):
+        raise read_only(target)
     try:
         np.copyto(target.memory, value.memory)
     except ValueError:

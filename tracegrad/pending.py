@@ -21,7 +21,7 @@ from codegen.ir.types import TensorType
 from tracegrad.dispatch import Like
 from tracegrad.step_types import dummy
 from tracegrad.steps import Step
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import NoArray, Tensor
 
 _PUTTING = threading.RLock()
 """Held from a look at what a Tensor holds to putting something else there."""
@@ -37,7 +37,7 @@ class Segment(Protocol):
     def is_written(self, tensor: Tensor) -> bool: ...
 
 
-class Pending:
+class Pending(NoArray):
     """A value of a segment, with the facts of its array; `array` is None until it is computed."""
 
     __slots__ = ("segment", "step", "array", "dtype")
@@ -97,7 +97,7 @@ class Pending:
             if holder.held is self:         # not so if it was among those that the computing gave their arrays
                 holder.held = array
             given = holder.held             # memory of its own, if it was written in place
-        return given if isinstance(given, np.ndarray) else array
+        return array if isinstance(given, NoArray) else given
 
     def twin_of(self, holder: Tensor) -> Tensor:
         """See Tensor.twin."""

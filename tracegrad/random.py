@@ -18,7 +18,7 @@ import numpy as np
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import dtypes
-from tracegrad.devices import Device, device_of
+from tracegrad.devices import CPU, Device, device_of
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import FLOATING, dtype_of
 from tracegrad.elementary import ceil, log1p, tan
@@ -74,8 +74,8 @@ def source(generator: Generator | None) -> Generator:
 def rand(*size: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
          generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    device_of(device)
-    return finished(uniforms(sizes_of("rand", size), float_dtype("rand", dtype), source(generator)), requires_grad)
+    drawn = uniforms(sizes_of("rand", size), float_dtype("rand", dtype), source(generator), device_of(device))
+    return finished(drawn, requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
@@ -84,8 +84,8 @@ def randn(*size: Any, dtype: Any = None, device: str | Device | None = None, req
 
     float32 and narrower draw one word each, which reaches to 6.3 standard deviations; float64 draws two.
     """
-    device_of(device)
-    return finished(normals(sizes_of("randn", size), float_dtype("randn", dtype), source(generator)), requires_grad)
+    drawn = normals(sizes_of("randn", size), float_dtype("randn", dtype), source(generator), device_of(device))
+    return finished(drawn, requires_grad)
 
 
 def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = None, device: str | Device | None = None,
@@ -95,23 +95,22 @@ def randint(low: int, high: int | None = None, size: Any = (), *, dtype: Any = N
         >>> tg.randint(3, size=(2, 2)).shape
         (2, 2)
     """
-    device_of(device)
     if high is None:
         low, high = 0, low
     if not low < high:
         raise ValueError(at_user_line(f"randint: the interval [{low}, {high}) is empty"))
     target = dtypes.int64 if dtype is None else dtype_of(dtype)
-    u = uniforms(sizes_of("randint", (size,)), dtypes.float64, source(generator))
+    u = uniforms(sizes_of("randint", (size,)), dtypes.float64, source(generator), device_of(device))
     return convert(add(convert(multiply(u, float(high - low)), dtypes.int64), low), target)
 
 
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
+def randperm(n: int, *, device: str | Device | None = None, generator: Generator | None = None) -> Tensor:
     """The numbers 0 .. n-1 in random order: i64[n]. They are sorted by random keys of 64 bits.
 
         >>> sorted(tg.randperm(3).tolist())
         [0, 1, 2]
     """
-    words = convert(source(generator).bits(sizes_of("randperm", (n, 2))), dtypes.uint64)
+    words = convert(source(generator).bits(sizes_of("randperm", (n, 2)), device_of(device)), dtypes.uint64)
     keys = dispatch("or", dispatch("shift_left", get(words, (..., 0)), 32), get(words, (..., 1)))
     return dispatch("argsort", keys, axis=0)
 
@@ -131,22 +130,25 @@ def finished(made: Tensor, requires_grad: bool) -> Tensor:
 # ---- in the shape of another tensor -------------------------------------------------------------------------------
 
 
-def rand_like(x: Tensor, /, *, dtype: Any = None, requires_grad: bool = False,
+def rand_like(x: Tensor, /, *, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
               generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1), with the shape of x, and its dtype unless given."""
-    return rand(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad, generator=generator)
+    return rand(x.shape, dtype=x.dtype if dtype is None else dtype, device=x.device if device is None else device,
+                requires_grad=requires_grad, generator=generator)
 
 
-def randn_like(x: Tensor, /, *, dtype: Any = None, requires_grad: bool = False,
+def randn_like(x: Tensor, /, *, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False,
                generator: Generator | None = None) -> Tensor:
     """Normal numbers with the shape of x, and its dtype unless given."""
-    return randn(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad, generator=generator)
+    return randn(x.shape, dtype=x.dtype if dtype is None else dtype, device=x.device if device is None else device,
+                 requires_grad=requires_grad, generator=generator)
 
 
 def randint_like(x: Tensor, low: int, high: int | None = None, /, *, dtype: Any = None,
-                 generator: Generator | None = None) -> Tensor:
+                 device: str | Device | None = None, generator: Generator | None = None) -> Tensor:
     """Integers in [low, high), or [0, low), with the shape of x, and its dtype unless given."""
-    return randint(low, high, x.shape, dtype=x.dtype if dtype is None else dtype, generator=generator)
+    return randint(low, high, x.shape, dtype=x.dtype if dtype is None else dtype,
+                   device=x.device if device is None else device, generator=generator)
 
 
 # ---- distributions ------------------------------------------------------------------------------------------------
@@ -159,24 +161,32 @@ def size_of(op: str, size: Any, *parameters: Operand) -> tuple[int, ...]:
     return broadcast_shapes(op, *(p.shape for p in parameters if isinstance(p, Tensor)), ())
 
 
+def device_beside(*parameters: Operand) -> Device:
+    """Where a draw with these parameters is made: on the GPU if one of them is there."""
+    return next((p.device for p in parameters if isinstance(p, Tensor) and p.device != CPU), CPU)
+
+
 def uniform(low: Operand = 0.0, high: Operand = 1.0, size: Any = None, *, dtype: Any = None,
             generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [low, high), which may be Tensors."""
-    u = uniforms(size_of("uniform", size, low, high), float_dtype("uniform", dtype), source(generator))
+    u = uniforms(size_of("uniform", size, low, high), float_dtype("uniform", dtype), source(generator),
+                 device_beside(low, high))
     return u * subtract(high, low) + low
 
 
 def normal(mean: Operand = 0.0, std: Operand = 1.0, size: Any = None, *, dtype: Any = None,
            generator: Generator | None = None) -> Tensor:
     """Normal numbers with this mean and standard deviation, which may be Tensors."""
-    z = normals(size_of("normal", size, mean, std), float_dtype("normal", dtype), source(generator))
+    z = normals(size_of("normal", size, mean, std), float_dtype("normal", dtype), source(generator),
+                device_beside(mean, std))
     return z * std + mean
 
 
 def exponential(scale: Operand = 1.0, size: Any = None, *, dtype: Any = None,
                 generator: Generator | None = None) -> Tensor:
     """Exponential numbers with the mean `scale`."""
-    u = uniforms(size_of("exponential", size, scale), float_dtype("exponential", dtype), source(generator))
+    u = uniforms(size_of("exponential", size, scale), float_dtype("exponential", dtype), source(generator),
+                 device_beside(scale))
     return -log1p(-u) * scale
 
 
@@ -195,7 +205,7 @@ def bernoulli(p: Operand, /, *, generator: Generator | None = None) -> Tensor:
         tensor([0., 1.])
     """
     p = floating(tensor_operand("bernoulli", p))
-    u = uniforms(p.shape, dtypes.float64 if p.itemsize == 8 else dtypes.float32, source(generator))
+    u = uniforms(p.shape, dtypes.float64 if p.itemsize == 8 else dtypes.float32, source(generator), p.device)
     return convert(less(u, convert(p, u.dtype)), p.dtype)
 
 
@@ -215,11 +225,11 @@ def multinomial(weights: Operand, num_samples: int, replacement: bool = False, *
         raise TypeRuleError(at_user_line(f"multinomial: {type_of(weights)} is neither [classes] nor [n,classes]"))
     classes, wide = shape[-1], convert(weights, dtypes.float64)
     if replacement:
-        u = uniforms((*shape[:-1], num_samples, classes), dtypes.float64, source(generator))
+        u = uniforms((*shape[:-1], num_samples, classes), dtypes.float64, source(generator), wide.device)
         return argmax(expand_dims(wide, -2) / -log1p(-u), axis=-1)
     if num_samples > classes:
         raise ValueError(at_user_line(f"multinomial: {num_samples} samples of {classes} classes need replacement"))
-    times = -log1p(-uniforms(shape, dtypes.float64, source(generator))) / wide
+    times = -log1p(-uniforms(shape, dtypes.float64, source(generator), wide.device)) / wide
     return get(dispatch("argsort", times, axis=len(shape) - 1), (..., slice(0, num_samples)))
 
 
@@ -231,7 +241,7 @@ def permutation(x: int | Operand, /, *, axis: int = 0, generator: Generator | No
     if isinstance(x, int):
         return randperm(x, generator=generator)
     x = tensor_operand("permutation", x)
-    return take(x, randperm(x.shape[axis], generator=generator), axis=axis)
+    return take(x, randperm(x.shape[axis], device=x.device, generator=generator), axis=axis)
 
 
 def shuffle(x: Tensor, /, *, axis: int = 0, generator: Generator | None = None) -> None:
@@ -267,12 +277,14 @@ def choice(a: int | Operand, size: Any = (), replace: bool = True, p: Operand | 
 
 def normal_(x: Tensor, mean: Number = 0.0, std: Number = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write normal numbers."""
-    return copy_(x, normals(x.shape, float_dtype("normal_", x.dtype), source(generator)) * std + mean)
+    drawn = normals(x.shape, float_dtype("normal_", x.dtype), source(generator), x.device)
+    return copy_(x, drawn * std + mean)
 
 
 def uniform_(x: Tensor, low: Number = 0.0, high: Number = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write uniform numbers in [low, high)."""
-    return copy_(x, uniforms(x.shape, float_dtype("uniform_", x.dtype), source(generator)) * (high - low) + low)
+    drawn = uniforms(x.shape, float_dtype("uniform_", x.dtype), source(generator), x.device)
+    return copy_(x, drawn * (high - low) + low)
 
 
 def bernoulli_(x: Tensor, p: Operand = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -299,7 +311,7 @@ def cauchy_(x: Tensor, median: Number = 0.0, sigma: Number = 1.0, *, generator: 
 
 def geometric_(x: Tensor, p: Number, *, generator: Generator | None = None) -> Tensor:
     """Write how often one tries until the first success, each with probability p: 1, 2, ..."""
-    u = uniforms(x.shape, dtypes.float64, source(generator))
+    u = uniforms(x.shape, dtypes.float64, source(generator), x.device)
     tries = add(minimum(ceil(log1p(-u) / log(tensor_operand("geometric_", 1.0 - p)) - 1), 2.0**53), 1)
     return copy_(x, convert(tries, x.dtype))
 

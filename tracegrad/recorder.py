@@ -358,7 +358,7 @@ class Recorder:
     def _made(self, op: str, keys: tuple[Key, ...], attrs: dict[str, Attr], result: Tensor) -> Key:
         grad_fn, held = result.grad_fn, result.held
         node = None if grad_fn is None else weakref.ref(grad_fn)
-        type = None if isinstance(held, np.ndarray) else held.type
+        type = getattr(held, "type", None)          # of what is yet to be computed
         key = "op", len(self.ops)
         self.ops.append(RecordedOp(op, keys, attrs, result.requires_grad, self.line or user_line(), node, type))
         if self.symbols is not None:

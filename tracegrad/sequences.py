@@ -9,7 +9,8 @@ from typing import Any
 
 from tracegrad import dtypes
 from tracegrad.complex_numbers import complex as of_parts
-from tracegrad.devices import Device, device_of
+from tracegrad.conversions import placed
+from tracegrad.devices import Device
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import COMPLEX_NUMBERS, INTEGRAL, dtype_of, name_of
 from tracegrad.elementary import floor, pow
@@ -29,7 +30,6 @@ def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dt
         >>> tg.arange(1.0, 2.0, 0.25)
         tensor([1.0000, 1.2500, 1.5000, 1.7500])
     """
-    device_of(device)
     if stop is None:
         start, stop = 0, start
     if step == 0:
@@ -42,7 +42,7 @@ def arange(start: Number, /, stop: Number | None = None, step: Number = 1, *, dt
     counted = dispatch("iota", shape=(n,), axis=0, dtype=name_of(counting))
     if step != 1:
         counted = multiply(counted, counting.type(step).item())
-    return convert(counted if start == 0 else add(counted, counting.type(start).item()), target)
+    return placed(convert(counted if start == 0 else add(counted, counting.type(start).item()), target), device)
 
 
 def linspace(start: Number | complex, stop: Number | complex, /, num: int, *, dtype: Any = None,
@@ -54,7 +54,6 @@ def linspace(start: Number | complex, stop: Number | complex, /, num: int, *, dt
         >>> tg.linspace(0, 1, 4, endpoint=False)
         tensor([0.0000, 0.2500, 0.5000, 0.7500])
     """
-    device_of(device)
     n = index(num)
     if n < 0:
         raise ValueError(at_user_line(f"linspace: num is {n}, below 0"))
@@ -62,10 +61,10 @@ def linspace(start: Number | complex, stop: Number | complex, /, num: int, *, dt
         target = dtypes.default_complex() if dtype is None else dtype_of(dtype)
         first, last = complex(start), complex(stop)
         parts = (_spaced(a, b, n, endpoint) for a, b in ((first.real, last.real), (first.imag, last.imag)))
-        return convert(of_parts(*parts), target if target in COMPLEX_NUMBERS else dtypes.complex128)
+        return placed(convert(of_parts(*parts), target if target in COMPLEX_NUMBERS else dtypes.complex128), device)
     target = dtypes.default_float() if dtype is None else dtype_of(dtype)
     values = _spaced(float(start), float(stop), n, endpoint)
-    return convert(floor(values) if target in INTEGRAL else values, target)
+    return placed(convert(floor(values) if target in INTEGRAL else values, target), device)
 
 
 def _spaced(start: float, stop: float, n: int, endpoint: bool) -> Tensor:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from codegen.ir.types import TensorType
-from tracegrad.devices import CPU, Device
+from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 
@@ -37,6 +37,12 @@ FOLLOWERS: list[Any] = []
 """The followers (see `follower`) of all runs in progress: their deferred work may read memory that is to be written."""
 
 _ndarray = np.ndarray
+
+
+class NoArray:
+    """The base of what a Tensor may hold that is no array: it is a Yet."""
+
+    __slots__ = ()
 
 
 class Yet(Protocol):
@@ -76,12 +82,12 @@ class Saved:
     @property
     def array(self) -> np.ndarray:
         held = self.held
-        return held if isinstance(held, np.ndarray) else held.demand()
+        return held.demand() if isinstance(held, NoArray) else held
 
     def restored(self) -> Tensor:
         """A Tensor of the value."""
         held = self.held
-        made = Tensor(held) if isinstance(held, np.ndarray) else held.tensor()
+        made = held.tensor() if isinstance(held, NoArray) else Tensor(held)
         recorder = ACTIVE.get()
         if recorder is not None:
             recorder.record_same(self, made)
@@ -135,6 +141,10 @@ class Storage:
         NumPy lets a view keep alive what its array is based on, if that is an array, else the array itself. This one is
         based on a memoryview, so it lives as long as anything that was made from it.
         """
+        if is_gpu_array(array):
+            shared = array.view()
+            _append(self._handed_out, weakref.ref(shared))
+            return shared
         bits = array.view(np.uint16) if array.dtype.kind == "V" else array      # bfloat16 has no buffer format
         shared = np.asarray(bits.data)
         _append(self._handed_out, weakref.ref(shared))
@@ -213,7 +223,7 @@ class Tensor(Signatures):
 
     def _settled(self) -> np.ndarray:
         held = self.held
-        return held if isinstance(held, _ndarray) else held.settle(self)
+        return held.settle(self) if isinstance(held, NoArray) else held
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -253,7 +263,8 @@ class Tensor(Signatures):
 
     @property
     def device(self) -> Device:
-        return CPU
+        """Where its storage is."""
+        return holding(self.held) if CUPY else CPU
 
     @property
     def is_leaf(self) -> bool:
@@ -346,12 +357,12 @@ class Tensor(Signatures):
     def twin(self) -> Tensor:
         """Another Tensor on the same memory, with no history, and not yet known to share it."""
         held = self.held
-        return Tensor(held) if isinstance(held, np.ndarray) else held.twin_of(self)
+        return held.twin_of(self) if isinstance(held, NoArray) else Tensor(held)
 
     def copied(self) -> Tensor:
         """A Tensor of the same values, in order in memory of its own, with no history."""
         held = self.held
-        return Tensor(held.copy("C")) if isinstance(held, np.ndarray) else held.copy_of(self)
+        return held.copy_of(self) if isinstance(held, NoArray) else Tensor(held.copy("C"))
 
     def share(self, other: Tensor, op: str, attrs: dict[str, Any], tracked: bool) -> None:
         """`other` is `op` of this tensor, on the same memory."""

@@ -18,6 +18,7 @@ from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad import functional
 from tracegrad.complex_numbers import complex, imag, is_complex, real
+from tracegrad.devices import CUPY
 from tracegrad.dispatch import FOLLOWER, GRAD, restore, silence
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.movement import broadcast_to
@@ -69,7 +70,7 @@ def fits_directly(x: Tensor, other: Any) -> bool:
     """Is x op= other nothing but a write to memory: no history, no recording, no conversion?"""
     if x.dtype not in INEXACT or ACTIVE.get() is not None or GRAD.anomaly is not None:
         return False
-    if FOLLOWERS and FOLLOWER.get() is not None or not x.array.flags.writeable:
+    if CUPY or FOLLOWERS and FOLLOWER.get() is not None or not x.array.flags.writeable:
         return False
     if GRAD.enabled and x.requires_grad:
         return False

@@ -239,14 +239,19 @@ class Module:
     def to(self, *targets: Any, dtype: Any = None, device: Any = None) -> Self:
         """Convert every floating-point parameter, its grad, and buffer to a dtype. The Tensors stay the same objects.
 
-        A device, by position or name, changes nothing.
+        To a device go all parameters and buffers.
         """
         for target in (t for t in (*targets, device, dtype) if t is not None):
-            for tensor in (t for t in (*self.parameters(), *self.buffers()) if is_floating_point(t)):
+            for tensor in (*self.parameters(), *self.buffers()):
                 grad = tensor.grad
                 with no_grad():
-                    replace_array(tensor, tensor.to(target).array)
-                tensor.grad = None if grad is None else grad.to(target)
+                    moved = tensor.to(target)
+                    if not is_floating_point(tensor) and moved.dtype != tensor.dtype:
+                        moved = tensor.to(moved.device)
+                    replace_array(tensor, moved.array)
+                if grad is not None and is_floating_point(tensor):
+                    tensor.grad = None
+                    tensor.grad = grad.to(target)
         return self
 
     def float(self) -> Self:
@@ -266,8 +271,12 @@ class Module:
         return self.to(bfloat16)
 
     def cpu(self) -> Self:
-        """This module: it is there."""
-        return self
+        """`to("cpu")`."""
+        return self.to("cpu")
+
+    def cuda(self, device: str | int | None = None) -> Self:
+        """`to("cuda")`, or a GPU by its number or name."""
+        return self.to("cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device)
 
     # ---- state ------------------------------------------------------------------------------------------------------
 

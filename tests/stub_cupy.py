@@ -3,7 +3,7 @@
     with stub_cupy.installed():
         x = tg.ones(3, device="cuda")
 
-It refuses what CuPy refuses: arrays of NumPy beside its own, turning into one unasked, functions and arguments that CuPy
+It refuses what CuPy refuses: arrays of NumPy beside its own, turning into one unasked, functions and arguments that it
 does not have, reductions by ufuncs other than add and multiply. Results of no axes stay arrays. A test holds the names
 below to the CuPy that is installed. What CuPy computes otherwise than NumPy, by rounding say, it does not imitate.
 """
@@ -81,16 +81,20 @@ FUNCTIONS = {name.strip(): tuple(parameters.split()) for name, _, parameters in 
 """.strip().splitlines())}
 """The functions that CuPy has, with their parameters; * marks those that go by name only."""
 
-UFUNCS = frozenset("""absolute arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or bitwise_xor cbrt
-    ceil conjugate copysign cos cosh divide equal exp exp2 expm1 floor floor_divide fmax fmin fmod greater greater_equal
-    hypot invert isfinite isinf isnan left_shift less less_equal log log10 log1p log2 logaddexp logical_and logical_not
-    logical_or logical_xor maximum minimum multiply negative nextafter not_equal positive power reciprocal remainder
-    right_shift rint sign signbit sin sinh sqrt square subtract tan tanh trunc add""".split())
+UFUNCS = frozenset("""
+    absolute add arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or bitwise_xor cbrt
+    ceil conjugate copysign cos cosh divide equal exp exp2 expm1 floor floor_divide fmax fmin fmod greater
+    greater_equal hypot invert isfinite isinf isnan left_shift less less_equal log log10 log1p log2 logaddexp
+    logical_and logical_not logical_or logical_xor maximum minimum multiply negative nextafter not_equal
+    positive power reciprocal remainder right_shift rint sign signbit sin sinh sqrt square subtract tan tanh
+    trunc
+""".split())
 SPECIAL = ("erf", "erfc", "erfinv", "gammaln", "digamma", "zeta")
 
 REDUCED = {"add": "sum", "multiply": "prod"}
 ACCUMULATED = {"add": "cumsum", "multiply": "cumprod"}
-WRITTEN_AT = {"add": "?iIQeEfdFD", "maximum": "iIQfd", "minimum": "iIQfd"}
+WRITTEN_AT = {"add": "int32 uint32 uint64 float32 float64 complex64 complex128",
+              "maximum": "int32 uint32 uint64 float32 float64", "minimum": "int32 uint32 uint64 float32 float64"}
 """The ufuncs with `at`, and the dtypes for which."""
 
 SYNCHRONIZATIONS: list[str] = []
@@ -208,10 +212,11 @@ class ndarray:
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, self.device.id
 
-    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> Any:
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None,
+                   copy: Any = None) -> Any:
         if dl_device == (1, 0):
             return self.get().__dlpack__(max_version=max_version)
-        return "capsule", self._a, stream
+        return "capsule", self, stream
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -222,11 +227,12 @@ class ndarray:
         return _wrap(self._a[_bare(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if any(step == 0 and n > 1 for n, step in zip(self.shape, self.strides)):
+        if self.size and any(step == 0 and n > 1 for n, step in zip(self.shape, self.strides)):
             raise AssertionError("a write to a broadcast: CuPy would not refuse it")
         self._a[_bare(key)] = _bare(value)
 
-    def astype(self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None, copy: bool = True) -> ndarray:
+    def astype(self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None,
+               copy: bool = True) -> ndarray:
         with np.errstate(all="ignore"):
             return self if not copy and self.dtype == np.dtype(dtype) else _wrap(self._a.astype(dtype, order=order))
 
@@ -291,7 +297,7 @@ class ndarray:
 def _written_at(name: str, array: ndarray, indices: Any, values: Any = None) -> None:
     if name not in WRITTEN_AT:
         raise NotImplementedError(f"`cupy_{name}.at` is not supported yet")
-    if array.dtype.char not in WRITTEN_AT[name]:
+    if array.dtype.name not in WRITTEN_AT[name].split():
         raise TypeError(f"`{name}.at` is not supported for dtype {array.dtype}")
     with np.errstate(all="ignore"):
         getattr(np, name).at(array._a, _bare(indices), _bare(values))
@@ -307,9 +313,10 @@ def _operator(ufunc: np.ufunc, swapped: bool = False) -> Any:
 
 for _names, _ufunc in {
         "add radd": np.add, "sub rsub": np.subtract, "mul rmul": np.multiply, "truediv rtruediv": np.divide,
-        "floordiv rfloordiv": np.floor_divide, "mod rmod": np.remainder, "pow rpow": np.power, "and rand": np.bitwise_and,
-        "or ror": np.bitwise_or, "xor rxor": np.bitwise_xor, "lshift rlshift": np.left_shift, "rshift rrshift": np.right_shift,
-        "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+        "floordiv rfloordiv": np.floor_divide, "mod rmod": np.remainder, "pow rpow": np.power,
+        "and rand": np.bitwise_and, "or ror": np.bitwise_or, "xor rxor": np.bitwise_xor,
+        "lshift rlshift": np.left_shift, "rshift rrshift": np.right_shift, "lt": np.less, "le": np.less_equal,
+        "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
         "neg": np.negative, "invert": np.invert, "abs": np.absolute, "matmul": np.matmul}.items():
     for _swapped, _name in enumerate(_names.split()):
         setattr(ndarray, f"__{_name}__", _operator(_ufunc, bool(_swapped)))
@@ -353,7 +360,10 @@ def _called(name: str, args: Any, options: Any) -> Any:
     with np.errstate(all="ignore"):
         if name in ("argmax", "argmin") and bare[0].dtype.kind == "V":
             raise TypeError(name)
-        return _wrap(getattr(np, name)(*bare, **named))
+        result = getattr(np, name)(*bare, **named)
+        if name == "broadcast_to":              # CuPy has no arrays that cannot be written to
+            result = np.lib.stride_tricks.as_strided(bare[0], result.shape, result.strides)
+        return _wrap(result)
 
 
 def _module_function(name: str) -> Any:
@@ -468,12 +478,12 @@ def module(gpus: int = 1) -> ModuleType:
     made.abs = made.absolute
     made.array = made.asarray = _array
     made.asarray = functools.partial(lambda a, dtype=None, order=None, **options: _array(a, dtype))
-    made.from_dlpack = lambda x: _wrap(x.__dlpack__()[1])
+    made.from_dlpack = lambda x: x.__dlpack__()[1].view()
     made.lib = SimpleNamespace(stride_tricks=SimpleNamespace(
         as_strided=lambda x, shape=None, strides=None: _wrap(np.lib.stride_tricks.as_strided(x._a, shape, strides))))
     properties = {"name": b"a GPU of tests"}
     runtime = SimpleNamespace(getDeviceCount=lambda: gpus, getDevice=lambda: 0,
-                              getDeviceProperties=lambda number: properties)
+                              getDeviceProperties=lambda number: properties, CUDARuntimeError=RuntimeError)
     default = Stream()
     made.cuda = SimpleNamespace(
         runtime=runtime, Device=Device, Stream=Stream, Event=Event, PinnedMemoryPointer=PinnedMemoryPointer,
@@ -500,15 +510,17 @@ def installed(gpus: int = 1) -> Iterator[ModuleType]:
     from tracegrad import devices
     names = {"cupy": module(gpus), "cupyx": ModuleType("cupyx"), "cupyx.scipy": ModuleType("cupyx.scipy"),
              "cupyx.scipy.special": special()}
-    before, used = {name: sys.modules.get(name) for name in names}, devices.CUPY[:]
+    before, used = _take_out(), devices.CUPY[:]
     sys.modules.update(names)
     devices.CUPY.clear()
     try:
         yield names["cupy"]
     finally:
         devices.CUPY[:] = used
-        for name, found in before.items():
-            if found is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = found
+        _take_out()
+        sys.modules.update(before)
+
+
+def _take_out() -> dict[str, ModuleType]:
+    """All that is imported of CuPy, no longer imported."""
+    return {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in ("cupy", "cupyx")}

@@ -73,7 +73,7 @@ def label_rows(targets: Tensor, lengths: Any, count: int) -> Tensor:
     each = [int(k) for k in (tolist(lengths) if isinstance(lengths, Tensor) else lengths)]
     longest, rows, start = max(each, default=0), [], 0
     for length in each:
-        rows.append(concat([targets[start:start + length], full((longest - length,), 0)]))
+        rows.append(concat([targets[start:start + length], full((longest - length,), 0, device=targets.device)]))
         start += length
     return stack(rows)
 
@@ -83,16 +83,18 @@ def read_probability(log_p: Tensor, labels: Tensor, input_lengths: Tensor, targe
     """f[n]: the log of the probability of reading each row of labels in the time that its input has."""
     (times, count, _), dtype = log_p.shape, log_p.dtype
     width = 2 * labels.shape[1] + 1
-    blanks = full(labels.shape, blank)
-    z = concat([reshape(stack([blanks, labels], axis=2), (count, width - 1)), full((count, 1), blank)], axis=1)
-    is_new = concat([full((count, min(2, width)), False),
+    blanks, device = full(labels.shape, blank, device=labels.device), labels.device
+    between = reshape(stack([blanks, labels], axis=2), (count, width - 1))
+    z = concat([between, full((count, 1), blank, device=device)], axis=1)
+    is_new = concat([full((count, min(2, width)), False, device=device),
                      logical_and(z[:, 2:] != blank, z[:, 2:] != z[:, :max(width - 2, 0)])], axis=1)
     emitted = take_along_axis(log_p, expand_dims(z, 0), axis=2)                 # [t, n, width]
     places = dispatch("iota", shape=(1, width), axis=1, dtype="i64")
     at = expand_dims(input_lengths, 1)
 
     def moved(alpha: Tensor, k: int) -> Tensor:
-        return concat([full((count, min(k, width)), NEVER, dtype=dtype), alpha[:, :max(width - k, 0)]], axis=1)
+        never = full((count, min(k, width)), NEVER, dtype=dtype, device=device)
+        return concat([never, alpha[:, :max(width - k, 0)]], axis=1)
 
     alpha = where(places < 2, emitted[0], NEVER)
     for t in range(1, times):

@@ -176,7 +176,7 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | Device
     target = number_dtype(fill_value) if dtype is None else dtype_of(dtype)
     value = placed(scalar(fill_value, target), device)
     if value.device != CPU:
-        made = dispatch("broadcast", value, shape=sizes).contiguous()
+        made = clone(dispatch("broadcast", value, shape=sizes))
     else:
         made = owned("broadcast", (value,), {"shape": sizes}, lambda: np.full(numbers_in(sizes), value.array))
     return made.requires_grad_() if requires_grad else made
@@ -238,7 +238,8 @@ def tri(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None) -
                 [1., 1., 0.]])
     """
     below, column = diagonal_places(n_rows, n_cols, k)
-    return placed(convert(greater_equal(below, column), dtypes.default_float() if dtype is None else dtype_of(dtype)), None)
+    target = dtypes.default_float() if dtype is None else dtype_of(dtype)
+    return placed(convert(greater_equal(below, column), target), None)
 
 
 def diagonal_places(n_rows: int, n_cols: int | None, k: int) -> tuple[Tensor, Tensor]:
@@ -274,4 +275,5 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
                 [0., 0., 1.]])
     """
     crossing, column = diagonal_places(n_rows, n_cols, k)
-    return placed(convert(equal(crossing, column), dtypes.default_float() if dtype is None else dtype_of(dtype)), device)
+    target = dtypes.default_float() if dtype is None else dtype_of(dtype)
+    return placed(convert(equal(crossing, column), target), device)

@@ -22,9 +22,9 @@ from codegen.ir.graph import Graph
 from codegen.ir.ops import OPS
 from codegen.ir.type_rules import TypeRuleError
 from tracegrad.compiling import Compiling
-from tracegrad.dispatch import restore, silence
-from tracegrad.refusals import REFUSALS, failure
+from tracegrad.float_errors import restore, silence
 from tracegrad.made import OutputPool
+from tracegrad.refusals import REFUSALS, failure
 from tracegrad.steps import Step
 from tracegrad.tensors import Tensor
 

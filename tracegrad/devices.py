@@ -1,4 +1,4 @@
-"""Devices: where a tensor's storage is, and the ways between them. CuPy is imported here, when a GPU is first asked for.
+"""Devices: where a tensor's storage is, and the ways between them. CuPy is imported here, once a GPU is asked for.
 
     cpu        NumPy arrays
     cuda:0     CuPy arrays on GPU 0; "cuda" is the GPU that is current (`tg.cuda.current_device`), 0 unless set
@@ -49,7 +49,7 @@ def cupy() -> Any:
         found = _imported()
         try:
             count = found.cuda.runtime.getDeviceCount()
-        except Exception as error:              # CUDARuntimeError, whose module may be missing too
+        except found.cuda.runtime.CUDARuntimeError as error:
             raise NoGPU(at_user_line(
                 f'device "cuda": CuPy {found.__version__} finds no GPU ({error}); it takes an NVIDIA GPU and its '
                 f"driver, and the build of CuPy for that driver's CUDA: {_INSTALL}")) from None

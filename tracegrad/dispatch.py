@@ -13,7 +13,6 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from codegen.ir.builder import Builder, Value
 from codegen.ir.ops import MOVEMENT, OPS
 from codegen.ir.types import TensorType, type_of
 from tracegrad.aborts import Abort
-from tracegrad.devices import CPU, CUPY, Device, is_gpu_array, is_placeless, on_memory_of, transferred
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
+from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array, is_placeless, on_memory_of, transferred
 from tracegrad.dtypes import INEXACT, bfloat16
+from tracegrad.float_errors import restore, silence
 from tracegrad.hooks import Handle, before, register_after
 from tracegrad.outside import pause, resume
 from tracegrad.placement import anywhere
@@ -34,20 +34,6 @@ from tracegrad.size_numbers import attrs_in_numbers, is_live, is_size, number_in
 from tracegrad.source_lines import at_user_line, user_line
 from tracegrad.spans import begin, end
 from tracegrad.tensors import FOLLOWERS, NoArray, Saved, Tensor
-
-try:        # what np.errstate sets, in an eighth of its time
-    from numpy._core.umath import _extobj_contextvar, _make_extobj
-except ImportError:
-    def silence() -> Any:
-        """Ignore floating-point exceptions; `restore` takes what this gives."""
-        return np.seterr(all="ignore")
-
-    def restore(errors: Any) -> None:
-        """The settings as they were before `silence`."""
-        np.seterr(**errors)
-else:
-    silence = partial(_extobj_contextvar.set, _make_extobj(all="ignore"))
-    restore = _extobj_contextvar.reset      # type: ignore[assignment]
 
 VIEWING = frozenset(name for name, op in OPS.items() if MOVEMENT in op.traits) - {"pad", "unshear"} | {"real", "imag"}
 """Ops whose result can be a view of their operand."""
@@ -80,16 +66,17 @@ GRAD = GradMode()
 class Like:
     """An operand of which backward needs the type only."""
 
-    __slots__ = ("shape", "dtype", "by_columns")
+    __slots__ = ("shape", "dtype", "by_columns", "device")
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, by_columns: bool = False):
-        self.shape, self.dtype, self.by_columns = shape, dtype, by_columns
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, by_columns: bool = False, device: Device = CPU):
+        self.shape, self.dtype, self.by_columns, self.device = shape, dtype, by_columns, device
 
 
 def like(x: Tensor) -> Like:
     """What backward needs of an operand whose values it does not read."""
     held = x.held
-    return held.like if isinstance(held, NoArray) else Like(x.shape, x.dtype, x.by_columns)
+    return held.like if isinstance(held, NoArray) else Like(
+        x.shape, x.dtype, x.by_columns, holding(held) if CUPY else CPU)
 
 
 class Node:

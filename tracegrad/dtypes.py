@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.types import COMPLEX, DTYPES, FLOATS, INTEGERS, NAMES
+from tracegrad.devices import is_gpu_array
 from tracegrad.source_lines import at_user_line
 
 bool_ = DTYPES["bool"]
@@ -78,7 +79,7 @@ def _names() -> str:
 def canonical(array: np.ndarray) -> np.ndarray:
     """A plain array with one of our dtype objects: on the same memory, unless the byte order is foreign."""
     dtype = dtype_of(array.dtype)
-    array = np.asarray(array)
+    array = array if is_gpu_array(array) else np.asarray(array)
     if array.dtype is dtype:
         return array
     return array.view(dtype) if array.dtype == dtype else array.astype(dtype)

@@ -77,14 +77,14 @@ def from_dlpack(x: Any, /, *, device: str | Device | None = None, copy: bool | N
     where = None if device is None else device_of(device)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(at_user_line(f"from_dlpack: {type(x).__name__} has no method __dlpack__"))
-    type, number = x.__dlpack_device__()
-    if type == CUDA and where != CPU:
+    kind, number = x.__dlpack_device__()
+    if kind == CUDA and where != CPU:
         made = adopt(cupy().from_dlpack(x))
         if copy is False and where is not None and where.index != number:
             raise ValueError(at_user_line(f"from_dlpack: a copy is needed to move from cuda:{number} to {where}"))
         made = made if where is None else moved(made, where)
         return clone(made) if copy else made
-    here = (type, number) == CPU_DEVICE
+    here = (kind, number) == CPU_DEVICE
     if where is not None and where != CPU:
         if copy is False:
             raise ValueError(at_user_line(f"from_dlpack: a copy is needed to move to {where}"))

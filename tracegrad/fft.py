@@ -21,12 +21,12 @@ from tracegrad.complex_numbers import conj
 from tracegrad.conversions import placed
 from tracegrad.devices import Device
 from tracegrad.dispatch import dispatch
-from tracegrad.refusals import check
 from tracegrad.dtypes import COMPLEX_NUMBERS, complex64, float32, promote
 from tracegrad.functional import divide, multiply, where
 from tracegrad.manipulation import roll
 from tracegrad.movement import one_axis
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, tensor_operand
+from tracegrad.refusals import check
 from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor

@@ -142,7 +142,7 @@ class FunctionCall:
         finally:
             GRAD.enabled = before
         ctx, args = self.context, self.args
-        self.args = tuple(Like(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args)
+        self.args = tuple(Like(a.shape, a.dtype, device=a.device) if isinstance(a, Tensor) else None for a in args)
         if GRAD.enabled and any(ctx.needs_input_grad):
             dirty = {id(t) for t in ctx._dirty}
             if ctx._to_push and self.push is not None:
@@ -306,7 +306,8 @@ def pushing(call: FunctionCall, node: FunctionNode, cotangents: Sequence[Tensor 
             wanted: tuple[bool, ...]) -> list[Tensor | None]:
     """A gradient for each argument whose derivative by the cotangents is what jvp gives; nobody looks at its value."""
     places = [k for k, is_wanted in enumerate(wanted) if is_wanted]
-    gradients = {k: zeros(like.shape, dtype=like.dtype) for k in places if (like := call.args[k]) is not None}
+    gradients = {k: zeros(like.shape, dtype=like.dtype, device=like.device)
+                 for k in places if (like := call.args[k]) is not None}
     edges = [None if g is None or not g.requires_grad else edge_of(g) for g in cotangents]
     attach(ForwardCall(call, node, places), (*edges, node), list(gradients.values()), (), ())
     return [gradients.get(k) for k in range(len(wanted))]
@@ -333,7 +334,7 @@ class ForwardCall:
                   wanted: tuple[bool, ...]) -> Sequence[Tensor | None]:
         """See function_nodes.Call."""
         first, given = self._first, dict(zip(self._places, cotangents))
-        tangents = [given[k] if k in given else zeros(like.shape, dtype=like.dtype)
+        tangents = [given[k] if k in given else zeros(like.shape, dtype=like.dtype, device=like.device)
                     if like is not None and like.dtype in INEXACT and self.materialize else None
                     for k, like in enumerate(first.args)]
         assert first.push is not None

@@ -155,7 +155,7 @@ class FunctionNode(LinedNode):
         cotangents: list[Tensor | None] = []
         for there, like in zip(self.arrived(g), self.outputs):
             if there is None and like is not None and self.call.materialize:
-                there = zeros(like.shape, dtype=like.dtype)
+                there = zeros(like.shape, dtype=like.dtype, device=like.device)
             cotangents.append(there)
         self._g = next((there for there in self.arrived(g) if there is not None), None)
         try:
@@ -224,7 +224,7 @@ def attach(call: Call, edges: tuple[Edge, ...], results: Sequence[Any], to_save:
                 f"{call.name}: a leaf that requires grad was changed in place; change a clone() of it"))
     if not carrying:
         return
-    outputs = tuple(Like(y.shape, y.dtype) if isinstance(y, Tensor) else None for y in results)
+    outputs = tuple(Like(y.shape, y.dtype, device=y.device) if isinstance(y, Tensor) else None for y in results)
     node = FunctionNode(call, edges, outputs, carrying[0] if len(carrying) == 1 else None)
     given = {k: detach(results[k]) if k in dirty else results[k] for k in carrying}
     for k, y in given.items():

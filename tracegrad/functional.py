@@ -12,7 +12,6 @@ from typing import Any
 from tracegrad import dtypes
 from tracegrad.devices import device_of
 from tracegrad.dispatch import dispatch, owned, transfer
-from tracegrad.refusals import check
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, REAL, bool_, float32, name_of
 from tracegrad.movement import broadcast_shapes, broadcast_to, expand_dims, reshape, squeeze
 from tracegrad.mutation import Binary, Unary, deliver
@@ -30,6 +29,7 @@ from tracegrad.operands import (
     truth,
 )
 from tracegrad.recorder import ACTIVE
+from tracegrad.refusals import check
 from tracegrad.size_numbers import floating_number
 from tracegrad.tensors import Tensor
 

@@ -38,7 +38,7 @@ def bincount(x: Operand, /, weights: Operand | None = None, minlength: int = 0) 
         tensor([0, 2, 0, 1])
     """
     x = tensor_operand("bincount", x)
-    array = host.read(x, "bincount")
+    array = host.read_on_cpu(x, "bincount")
     if array.ndim != 1 or array.dtype.kind not in "iub":
         raise TypeRuleError(at_user_line(f"bincount: {type_of(array)} is not a line of integers"))
     if array.size and array.min() < 0:

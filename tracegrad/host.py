@@ -123,7 +123,8 @@ def numpy(x: Tensor, /) -> np.ndarray:
         raise RuntimeError(at_user_line(
             "numpy: the tensor requires grad, and NumPy does not differentiate; use x.detach().numpy()"))
     if x.device != CPU:
-        raise TypeError(at_user_line(f"numpy: the tensor is on {x.device}, and NumPy's arrays are on the CPU: use x.cpu()"))
+        raise TypeError(at_user_line(
+            f"numpy: the tensor is on {x.device}, and NumPy's arrays are on the CPU: use x.cpu()"))
     read(x, "numpy")
     return x.hand_out()
 

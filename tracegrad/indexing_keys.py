@@ -21,7 +21,8 @@ import numpy as np
 
 from codegen.ir.structs import struct
 from codegen.ir.types import type_of
-from tracegrad.devices import CUPY, is_gpu_array, make_placeless
+from tracegrad.conversions import moved
+from tracegrad.devices import CPU, CUPY, is_gpu_array, make_placeless
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import bool_
 from tracegrad.movement import stack
@@ -83,6 +84,8 @@ def normal_form(x: Tensor, key: Any) -> Key:
             entries.append(WHOLE if k.start is None and k.stop is None and k.step is None else k)
         else:
             entries.append(entry_of(k))
+    if CUPY and x.device != CPU:
+        entries = [moved(k, x.device) if isinstance(k, Tensor) else k for k in entries]
     used = sum(axes_used(k) for k in entries if k is not Ellipsis)
     shape = x.shape
     if used > len(shape):

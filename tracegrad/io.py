@@ -17,9 +17,9 @@ from typing import IO, Any
 import numpy as np
 
 from codegen.ir.types import DTYPES, NAMES
-from tracegrad.dtypes import canonical
 from tracegrad.conversions import placed
 from tracegrad.devices import Device, device_of
+from tracegrad.dtypes import canonical
 from tracegrad.host import read_on_cpu
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line

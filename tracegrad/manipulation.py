@@ -209,7 +209,7 @@ def repeat(x: Operand, repeats: int | Sequence[int] | Operand, /, *more: Any, ax
         wide = broadcast_to(expand_dims(x, k + 1), (*shape[:k + 1], times, *shape[k + 1:]))
         return dispatch("reshape", wide, shape=(*shape[:k], shape[k] * times, *shape[k + 1:]))
     given = repeats if isinstance(repeats, Tensor | np.ndarray) else np.asarray(repeats)
-    counts = host.read(index_operand("repeat", given), "repeat")
+    counts = host.read_on_cpu(index_operand("repeat", given), "repeat")
     try:
         places = np.repeat(np.arange(shape[k]), counts)
     except ValueError as error:

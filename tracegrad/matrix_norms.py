@@ -11,12 +11,12 @@ import numpy as np
 
 from codegen.ir.types import type_of
 from tracegrad.dispatch import dispatch
-from tracegrad.refusals import check
 from tracegrad.dtypes import float32
 from tracegrad.functional import abs, max, min, root_of, sum, where
 from tracegrad.manipulation import moveaxis
 from tracegrad.movement import expand_dims, one_axis, reshape
 from tracegrad.operands import Axis, Operand, axes_of, convert, floating, refuse_names, tensor_operand
+from tracegrad.refusals import check
 from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor

@@ -41,6 +41,8 @@ from tracegrad import (
     windows,
     writes,
 )
+from tracegrad.conversions import moved
+from tracegrad.devices import CUPY
 from tracegrad.dispatch import dispatch
 from tracegrad.dtypes import (
     INEXACT,
@@ -71,12 +73,14 @@ def emit(x: Tensor, op: str, *args: Any, **attrs: Any) -> Tensor:
 
 def constant(x: Tensor, number: int | float | complex, /) -> Tensor:
     """A 0-d Tensor of the dtype of x."""
-    return scalar(number, x.dtype)
+    made = scalar(number, x.dtype)
+    return moved(made, x.device) if CUPY else made
 
 
 def iota(x: Tensor, shape: tuple[int, ...], axis: int, /) -> Tensor:
     """i64: 0, 1, 2, ... along an axis of this shape."""
-    return dispatch("iota", shape=shape, axis=axis, dtype="i64")
+    made = dispatch("iota", shape=shape, axis=axis, dtype="i64")
+    return moved(made, x.device) if CUPY else made
 
 
 def requires_grad_(x: Tensor, requires_grad: bool = True, /) -> Tensor:

@@ -14,11 +14,13 @@ from codegen.ir import type_rules
 from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.algebra import are_equal
+from tracegrad.devices import CUPY
 from tracegrad.dispatch import GRAD, complete, dispatch, owned
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
 from tracegrad.mutation import deliver
 from tracegrad.operands import Axis, Operand, axes_of, convert, refuse_names, tensor_operand
+from tracegrad.placement import together
 from tracegrad.recorder import ACTIVE
 from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
@@ -280,7 +282,8 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor |
     if len(parts) == 1:
         return owned("reshape", (parts[0],), {"shape": parts[0].shape}, lambda: parts[0].copied().memory)
     if ACTIVE.get() is None and not (GRAD.enabled and any(x.requires_grad for x in parts)):
-        return Tensor(np.concatenate([x.array for x in parts], k))
+        arrays = [x.array for x in parts]
+        return Tensor(np.concatenate(together("concat", arrays) if CUPY else arrays, k))
     return joined(parts, k)
 
 

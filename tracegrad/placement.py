@@ -15,7 +15,7 @@ import numpy as np
 from codegen.ir.gpu_references import run
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.types import type_of
-from tracegrad.devices import CPU, CUPY, holding, is_gpu_array, is_placeless, make_placeless, transferred
+from tracegrad.devices import CUPY, holding, is_gpu_array, is_placeless, make_placeless, transferred
 from tracegrad.dtypes import bfloat16
 from tracegrad.source_lines import at_user_line
 
@@ -39,20 +39,23 @@ def anywhere(op: str, reference: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def together(op: str, arrays: list[Any]) -> list[Any]:
-    """The arrays on the GPU that one of them is on, None for None: RuntimeError where they do not go there themselves.
+    """The arrays on the GPU that one of them is on, None for None; RuntimeError where they do not go there themselves.
 
     To an elementwise op a 0-d array on the CPU is a number with a dtype.
     """
-    first = next(x for x in arrays if is_gpu_array(x))
+    first = next(filter(is_gpu_array, arrays), None)
+    if first is None:
+        return arrays
     device = holding(first)
     found: list[Any] = []
     for x in arrays:
         if x is None or holding(x) == device:
             found.append(x)
         elif is_gpu_array(x) or x.ndim and not is_placeless(x):
+            other = holding(x)
             raise RuntimeError(at_user_line(
-                f"{op}: operands on different devices: {type_of(first)} on {device} and {type_of(x)} on {holding(x)}; "
-                f"move one of them, with x.to({str(device)!r}) or x.to({str(holding(x) if holding(x) != device else CPU)!r})"))
+                f"{op}: operands on different devices: {type_of(first)} on {device} and {type_of(x)} on {other}; move "
+                f"one of them, with x.to({str(device)!r}) or x.to({str(other)!r})"))
         elif x.ndim == 0 and op in OPS and ELEMENTWISE in OPS[op].traits:
             found.append(np.float32(x) if x.dtype == bfloat16 else x[()])
         else:

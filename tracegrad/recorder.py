@@ -27,6 +27,7 @@ from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
 from codegen.ir.types import FLOATS, type_of
 from tracegrad.aborts import Abort, Aborted
+from tracegrad.devices import CPU, CUPY
 from tracegrad.recorded import Input, Key, NumberRead, RecordedOp, Recording
 from tracegrad.recorded_graphs import recording_of
 from tracegrad.source_lines import user_line
@@ -391,6 +392,8 @@ class Recorder:
 
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         key = "input", len(self.inputs)
+        if CUPY and tensor.device != CPU:
+            self.abort(Abort.DEVICE, f"{type_of(tensor)} on {tensor.device}")
         type = type_of(tensor) if self.symbols is None else self.symbols.entered(key, tensor, how.get("grad_of"))
         is_kept = "frozen" not in how and (how or self.outside is None or id(tensor) in self.outside)
         self.inputs.append(Input(tensor if is_kept else None, type, tensor.requires_grad, tensor.grad_fn, **how))

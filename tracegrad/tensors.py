@@ -44,6 +44,13 @@ class NoArray:
 
     __slots__ = ()
 
+    like: Any
+    demand: Any
+    tensor: Any
+    settle: Any
+    twin_of: Any
+    copy_of: Any
+
 
 class Yet(Protocol):
     """What stands for an array that is yet to be computed. `type`: what the type rule of its op says."""

@@ -19,8 +19,9 @@ from codegen.ir.types import type_of
 from tracegrad import functional
 from tracegrad.complex_numbers import complex, imag, is_complex, real
 from tracegrad.devices import CUPY
-from tracegrad.dispatch import FOLLOWER, GRAD, restore, silence
+from tracegrad.dispatch import FOLLOWER, GRAD
 from tracegrad.dtypes import INEXACT, bfloat16
+from tracegrad.float_errors import restore, silence
 from tracegrad.movement import broadcast_to
 from tracegrad.mutation import another, assigned, fitted, write
 from tracegrad.operands import Operand, scalar

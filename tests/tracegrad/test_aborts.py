@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stub_cupy
 
 import tracegrad as tg
 from codegen import TARGETS, CannotLower, CompileError
@@ -263,3 +264,12 @@ def test_a_change_is_named_with_the_line_that_makes_it() -> None:
         with pytest.warns(tg.Followed, match=f"test_aborts.py:{line}: .*changed {what}"):
             for _ in range(3):
                 traced(X)
+
+
+def test_tensors_of_a_device_that_is_not_compiled_for():
+    with stub_cupy.installed():
+        f = tg.trace(lambda x: (x * 2).sum())
+        assert float(call(f, tg.ones(3, device="cuda"))) == 6.0
+        assert "f32[3] on cuda:0 (Abort.DEVICE)" in str(f.explain()) and "(Abort.DEVICE)" in str(f.explain())
+        g = tg.trace(lambda x: x.to("cuda").sum())
+        assert float(call(g, tg.ones(3))) == 3.0 and g.stats.aborts["DEVICE"]

@@ -64,7 +64,7 @@ def test_what_cannot_be_exported_is_a_buffer_error() -> None:
     with pytest.raises(TypeError, match="no method __dlpack__"):
         tg.from_dlpack([1, 2])
     with pytest.raises(ValueError, match="no device"):
-        tg.from_dlpack(np.ones(2), device="cuda")
+        tg.from_dlpack(np.ones(2), device="mps")
 
 
 def test_read_only_memory_stays_so() -> None:

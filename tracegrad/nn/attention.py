@@ -110,12 +110,12 @@ class MultiheadAttention(Module):
     def with_more_keys(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keys, values and mask with a learned pair, and a pair of zeros, at their end, where there are any."""
         n, _, e = k.shape
-        zero = zeros((1, 1, e), dtype=k.dtype)
+        zero = zeros((1, 1, e), dtype=k.dtype, device=k.device)
         more = [] if self.bias_k is None else [(self.bias_k, self.bias_v)]
         for key, value in more + [(zero, zero)] * self.add_zero_attn:
             k, v = concat([k, key.expand(n, 1, e)], axis=1), concat([v, value.expand(n, 1, e)], axis=1)
             if mask is not None:
-                mask = concat([mask, zeros((*mask.shape[:-1], 1), dtype=mask.dtype)], axis=-1)
+                mask = concat([mask, zeros((*mask.shape[:-1], 1), dtype=mask.dtype, device=mask.device)], axis=-1)
         return k, v, mask
 
     def extra_repr(self) -> str:
@@ -125,7 +125,7 @@ class MultiheadAttention(Module):
 def hidden_scores(mask: Tensor, x: Tensor) -> Tensor:
     """A mask as numbers to add to scores: minus infinity where a bool says that something is not seen."""
     if mask.dtype.kind == "b":
-        return where(mask, float("-inf"), zeros(mask.shape, dtype=x.dtype))
+        return where(mask, float("-inf"), zeros(mask.shape, dtype=x.dtype, device=x.device))
     return mask
 
 

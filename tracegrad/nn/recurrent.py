@@ -102,7 +102,7 @@ class RecurrentLayer(Module):
         """The state before the first step, zeros unless given: each Tensor [layers * directions, n, hidden_size]."""
         shape = (self.num_layers * len(self.suffixes), xs.shape[1], self.hidden_size)
         if hx is None:
-            return (zeros(shape, dtype=xs.dtype),) * self.states
+            return (zeros(shape, dtype=xs.dtype, device=xs.device),) * self.states
         given = tuple(s.unsqueeze(1) if alone else s for s in (hx if self.states > 1 else (hx,)))
         for s in given:
             if s.shape != shape:
@@ -170,7 +170,7 @@ class RecurrentCell(Module):
             raise ValueError(at_user_line(
                 f"{type(self).__name__}: x of shape {x.shape} is not [.., {self.input_size}]"))
         if hx is None:
-            hx = (zeros((*x.shape[:-1], self.hidden_size), dtype=x.dtype),) * self.states
+            hx = (zeros((*x.shape[:-1], self.hidden_size), dtype=x.dtype, device=x.device),) * self.states
         elif self.states == 1:
             hx = (hx,)
         alone = x.ndim == 1

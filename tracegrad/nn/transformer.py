@@ -171,6 +171,6 @@ class Transformer(Module):
                             tgt_is_causal, memory_is_causal)
 
     @staticmethod
-    def generate_square_subsequent_mask(size: int, dtype: Any = None) -> Tensor:
+    def generate_square_subsequent_mask(size: int, dtype: Any = None, device: Any = None) -> Tensor:
         """[size, size] to add to scores: minus infinity above the diagonal, 0 elsewhere."""
-        return where(causal(size, size), zeros((size, size), dtype=dtype), float("-inf"))
+        return where(causal(size, size), zeros((size, size), dtype=dtype, device=device), float("-inf"))

@@ -69,7 +69,7 @@ class Adamax(Optimizer):
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize))
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
-        return {"step": zeros((), dtype="float64"), "mean": zeros_like(p), "largest": zeros_like(p)}
+        return {"step": zeros((), dtype="float64", device=p.device), "mean": zeros_like(p), "largest": zeros_like(p)}
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         options = group.options
@@ -93,7 +93,7 @@ class NAdam(Optimizer):
             decoupled_weight_decay=decoupled_weight_decay, maximize=maximize))
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
-        return {**counted_means(p), "momenta": ones((), dtype="float64")}
+        return {**counted_means(p), "momenta": ones((), dtype="float64", device=p.device)}
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         options = group.options
@@ -150,7 +150,7 @@ class RAdam(Optimizer):
 
 def counted_means(p: Tensor) -> State:
     """The count of updates, the running mean of gradients and that of their squares."""
-    return {"step": zeros((), dtype="float64"), "mean": zeros_like(p), "square": zeros_like(p)}
+    return {"step": zeros((), dtype="float64", device=p.device), "mean": zeros_like(p), "square": zeros_like(p)}
 
 
 def follow(mean: Tensor, square: Tensor, g: Tensor, b1: Any, b2: Any) -> None:

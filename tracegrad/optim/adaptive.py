@@ -22,7 +22,7 @@ class Adagrad(Optimizer):
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
         start = float(group.options["initial_accumulator_value"])
-        return {"step": zeros((), dtype="float64"), "sum": full_like(p.detach(), start)}
+        return {"step": zeros((), dtype="float64", device=p.device), "sum": full_like(p.detach(), start)}
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         options = group.options

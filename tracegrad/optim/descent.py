@@ -32,7 +32,7 @@ class SGD(Optimizer):
             return {}
         state = {"momentum": zeros_like(p)}
         if group.options["dampening"]:
-            state["damped"] = zeros((), dtype=p.dtype)          # 1 from the first update on
+            state["damped"] = zeros((), dtype=p.dtype, device=p.device)          # 1 from the first update on
         return state
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:

@@ -311,7 +311,7 @@ def test_casts() -> None:
     assert x.to("cpu") is x and x.to(tg.float32) is x
     assert x.astype(tg.float32) is not x and x.astype(tg.float32, copy=False) is x
     assert x.long().dtype == tg.int64 and x.bool().tolist() == [True] * 4 and x.int().dtype == tg.int32
-    with pytest.raises(ValueError, match=r"^test_functional\.py:\d+: tracegrad has no device 'gpu:0'; .* 'cpu' and 'cuda'$"):
+    with pytest.raises(ValueError, match=r"^test_functional\.py:\d+: tracegrad has no device 'gpu:0'; .* 'cuda'$"):
         tg.ones(2).to("gpu:0")
     with pytest.raises(ValueError, match="tracegrad has no device 'mps'"):
         x.to("mps")

@@ -4,12 +4,13 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pytest
 from graph_strategies import arrays_for
 from hypothesis import strategies as st
 from random_programs import on_random
 from tree_strategies import NUMBERS, trees
 
-from codegen import DONE, Cache, compile_program
+from codegen import DONE, Cache, Executable, compile_program
 from codegen.ir.edges import same_bits
 from codegen.ir.graph import Graph
 from codegen.ir.interpret import walk
@@ -42,8 +43,16 @@ def aliased_trees(draw: st.DrawFn) -> tuple[Program, tuple[tuple[tuple[int, int]
 
 @on_random(100, aliased_trees(), st.integers(0, 2**32 - 1))
 def test_every_way_agrees_to_the_bit(drawn: tuple[Program, tuple], seed: int) -> None:
-    program, aliases = drawn
-    executable = compile_program(program, cache=CACHE, aliases=aliases)
+    check_every_way(*drawn, seed, compile_program(drawn[0], cache=CACHE, aliases=drawn[1]))
+
+
+@pytest.mark.usefixtures("oracle_device")
+@on_random(40, aliased_trees(), st.integers(0, 2**32 - 1), where="a device")
+def test_every_way_agrees_on_a_device(drawn: tuple[Program, tuple], seed: int) -> None:
+    check_every_way(*drawn, seed, compile_program(drawn[0], "triton_gpu", CACHE, drawn[1]))
+
+
+def check_every_way(program: Program, aliases: tuple, seed: int, executable: Executable) -> None:
     end_of_block = dict(zip((k for k, b in enumerate(program.blocks) if isinstance(b.terminator, Return)),
                             range(len(program.blocks))))
     given_inputs = arrays_for(Graph("inputs", program.inputs, (), ()), seed)

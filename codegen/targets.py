@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from codegen.cache import Cache
@@ -13,10 +11,8 @@ from codegen.ir.interpret import walk
 from codegen.ir.program import Exit
 from codegen.ir.structs import struct
 from codegen.ir.tree import closed
+from codegen.observers import Observers
 from codegen.source import Source
-
-if TYPE_CHECKING:
-    from codegen.llvm_cpu.observer import Observer
 
 
 def describe_host() -> dict[str, str]:
@@ -41,11 +37,12 @@ def calibrate_products() -> dict[tuple[str, str], tuple[float, ...]]:
     return calibrate()
 
 
-def native_observer() -> Observer:
-    """What notes the runs of native code in this process, their steps and the parts that threads do in them."""
+def native_observer() -> Observers:
+    """What notes the runs of compiled code in this process, their steps and the parts that threads do in them."""
     from codegen.llvm_cpu.observer import observer
+    from codegen.triton_gpu.step_times import STEP_TIMES
 
-    return observer()
+    return Observers([observer(), STEP_TIMES])
 
 
 def finish_compiling() -> None:

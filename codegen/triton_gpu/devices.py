@@ -73,5 +73,8 @@ class Device(Protocol):
     def ask(self, array: Any) -> Callable[[], np.generic]:
         """What gives, once all work started until now is done, the first element as it is then."""
 
+    def timed(self, work: Work) -> int:
+        """Do work, wait for it, and say how many nanoseconds it took the device."""
+
     def together(self, works: Sequence[Work]) -> Work:
         """The same work, one after the other, started at once where the device can. None of it waits or may fail."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from codegen.cache import Cache
+from codegen.executable import clock_ns
 from codegen.ir.types import DTYPES
 from codegen.schedule.host import run_host
 from codegen.schedule.plan import Host, Matmul
@@ -79,6 +80,11 @@ class HostDevice:
     def ask(self, array: np.ndarray) -> Callable[[], Any]:
         value = array[0]
         return lambda: value
+
+    def timed(self, work: Work) -> int:
+        begin = clock_ns()
+        work()
+        return clock_ns() - begin
 
     def together(self, works: Sequence[Work]) -> Work:
         def run() -> None:

@@ -19,7 +19,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from codegen.executable import DONE
+from codegen.executable import DONE, Measured, clock_ns
 from codegen.ir.dims import number_of
 from codegen.ir.program import CHECK_FAILED, Branch, Exit, Jump, Return, Switch, Target, case_number
 from codegen.ir.structs import struct
@@ -44,6 +44,7 @@ from codegen.schedule.plan import (
 )
 from codegen.triton_gpu.devices import Device, Work
 from codegen.triton_gpu.kernels import KernelLaunch
+from codegen.triton_gpu.step_times import STEP_TIMES
 
 MOST_BOUND = 16
 """So many runs, with arrays elsewhere each, a workspace remembers."""
@@ -53,9 +54,12 @@ _FLAG_BYTES = 4
 
 @struct(frozen=False, eq=False)
 class _Bound:
-    """A block on the arrays of a run: its parts in order, and the value that decides where control goes on."""
+    """A block on the arrays of a run: its parts in order, and the value that decides where control goes on.
 
-    parts: tuple[Work, ...]
+    A part is one step or more, from that number on; what belongs to none has the number -1.
+    """
+
+    parts: tuple[tuple[int, Work], ...]
     decider: Any
 
 
@@ -78,10 +82,10 @@ class _Left(Exception):
 
 
 class Runner:
-    """Runs one plan on one device; `launches`: of its steps that kernels do, by id."""
+    """Runs one plan on one device; `launches`: of its steps that kernels do, by id. `measured`: for times of steps."""
 
-    def __init__(self, plan: ProgramPlan, device: Device, launches: Mapping[int, KernelLaunch]):
-        self._plan, self._device, self._launches = plan, device, launches
+    def __init__(self, plan: ProgramPlan, device: Device, launches: Mapping[int, KernelLaunch], measured: Measured):
+        self._plan, self._device, self._launches, self._measured = plan, device, launches, measured
         self._constants = {data: device.constant(data) for data in dict.fromkeys(
             place.data for block in plan.blocks for place in _places(block) if isinstance(place, Constant))}
         returning = [number for number, block in enumerate(plan.blocks) if isinstance(block.terminator, Return)]
@@ -94,7 +98,12 @@ class Runner:
         given = [device.given(array, k < inputs) for k, array in enumerate(arrays)]
         workspace = self._workspace()
         try:
-            result = self._follow(self._known(workspace, given), workspace, given)
+            if STEP_TIMES.is_wanted:
+                begin = clock_ns()
+                result = self._follow({}, workspace, given, is_timed=True)
+                STEP_TIMES.note_run(self._measured, begin)
+            else:
+                result = self._follow(self._known(workspace, given), workspace, given)
         except _Left:
             result = CHECK_FAILED.number
         finally:
@@ -123,16 +132,21 @@ class Runner:
             workspace.bound.popitem(last=False)
         return known
 
-    def _follow(self, known: dict[int, _Bound], workspace: _Workspace, given: Sequence[Any]) -> int:
+    def _follow(self, known: dict[int, _Bound], workspace: _Workspace, given: Sequence[Any],
+                is_timed: bool = False) -> int:
         """Run block after block until the program ends or is left."""
         number = 0
         while True:
             block = self._plan.blocks[number]
             if number not in known:
-                known[number] = self._bound(block, workspace, given)
+                known[number] = self._bound(block, workspace, given, apart=is_timed)
             bound = known[number]
-            for part in bound.parts:
-                part()
+            for step, part in bound.parts:
+                if is_timed and step >= 0:
+                    begin = clock_ns()
+                    STEP_TIMES.note_step(self._measured, number, step, begin, self._device.timed(part))
+                else:
+                    part()
             if isinstance(block.terminator, Return):
                 return DONE - self._end_of_block[number]
             target = self._target(block, bound)
@@ -154,37 +168,42 @@ class Runner:
 
     # ---- blocks on arrays ------------------------------------------------------------------------------------------
 
-    def _bound(self, block: PlannedBlock, workspace: _Workspace, given: Sequence[Any]) -> _Bound:
+    def _bound(self, block: PlannedBlock, workspace: _Workspace, given: Sequence[Any], apart: bool) -> _Bound:
+        """The block on these arrays; `apart`: each step is a part by itself."""
         arrays = [self._array(block, buffer, workspace, given) for buffer in block.plan.buffers]
         steps = block.plan.steps
-        parts: list[Work] = []
-        run: list[Work] = []                    # of steps that the device can start at once
+        parts: list[tuple[int, Work]] = []
+        run: list[tuple[int, Work]] = []        # of steps that the device can start at once
         is_asked = False
 
-        def cut(work: Work) -> None:
+        def cut() -> None:
             if run:
-                parts.append(self._device.together(tuple(run)))
+                parts.append((run[0][0], self._device.together([work for _, work in run])))
                 run.clear()
-            parts.append(work)
+
+        def alone(number: int, work: Work) -> None:
+            cut()
+            parts.append((number, work))
 
         if any(isinstance(step, Check) for step in steps):
-            run.append(self._device.clear(self._flag(workspace)))
-        for step in steps:
+            run.append((-1, self._device.clear(self._flag(workspace))))
+        for number, step in enumerate(steps):
+            if apart:
+                cut()
             if is_asked and any(self._is_input(block, b) for b in written(step)):
-                cut(partial(_leave_if_failed, workspace))
+                alone(-1, partial(_leave_if_failed, workspace))
                 is_asked = False
             match step:
                 case Check():
-                    cut(partial(self._ask, workspace))
+                    alone(-1, partial(self._ask, workspace))
                     is_asked = True
                 case Host():
-                    cut(partial(_tried, self._work(step, arrays, workspace), workspace))
+                    alone(number, partial(_tried, self._work(step, arrays, workspace), workspace))
                 case _:
-                    run.append(self._work(step, arrays, workspace))
+                    run.append((number, self._work(step, arrays, workspace)))
+        cut()
         if is_asked:
-            cut(partial(_leave_if_failed, workspace))
-        elif run:
-            parts.append(self._device.together(tuple(run)))
+            alone(-1, partial(_leave_if_failed, workspace))
         decider = None
         if block.decider is not None:
             place, dtype = block.decider

@@ -64,11 +64,11 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
     launches = {id(step): made for step in plan.steps
                 if (made := kernel_launch(step, device.capability)) is not None}
     new = device.prepare(list(dict.fromkeys(made.spec for made in launches.values())), cache)
+    measured = Measured(source.tree.name, lambda: plan, listings(device.capability))
     return Executable(
-        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches), plan.arena_bytes,
-        compile_seconds=perf_counter() - start, kernels_compiled=sum(new),
-        kernels_reused=len(new) - sum(new), shares_kernels=sized, measured=Measured(source.tree.name, lambda: plan,
-                                                                                    listings(device.capability)),
+        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches, measured), plan.arena_bytes,
+        compile_seconds=perf_counter() - start, kernels_compiled=sum(new), kernels_reused=len(new) - sum(new),
+        shares_kernels=sized, measured=measured,
         resized=partial(_resized, source, aliases, cache, device) if sized else None)
 
 

@@ -11,7 +11,8 @@ from codegen.compiler import compile_program
 from codegen.executable import DONE, Executable, ExitTaken
 from codegen.ir.builder import Builder
 from codegen.ir.types import TensorType
-from codegen.schedule.plan import CannotLower
+from codegen.schedule.plan import CannotLower, Launch
+from codegen.targets import native_observer
 from codegen.triton_gpu import target
 
 
@@ -68,6 +69,26 @@ def test_runs_at_once_work_apart(oracle_device: OracleDevice) -> None:
     for thread in threads:
         thread.join()
     assert not failed
+
+
+def test_steps_are_timed_while_somebody_wants_to_know(oracle_device: OracleDevice) -> None:
+    executable = picked(((1, 2),))
+    executable(X, np.array([0, 1, 2]), Y)
+    observer = native_observer()
+    mark = observer.start()
+    executable(X, np.array([0, 1, 2]), Y)
+    with pytest.raises(ExitTaken):
+        executable(X, np.array([0, 1, 9]), Y)
+    events, lost = observer.stop(mark)
+    executable(X, np.array([0, 1, 2]), Y)
+    own = [event for event in events if event.of is executable.measured]
+    plan = executable.plan
+    assert plan is not None
+    launches = [k for k, step in enumerate(plan.steps) if isinstance(step, Launch)]
+    assert [event.step for event in own if event.kind == "step"] == [*launches, launches[0]] and not lost
+    assert sum(event.kind == "run" for event in own) == 1
+    times = [report.time for report in executable.steps[0]]
+    assert [time.runs for time in times if time is not None] == [2, 1]
 
 
 def test_without_triton_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

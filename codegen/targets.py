@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+
 import numpy as np
 
 from codegen.cache import Cache

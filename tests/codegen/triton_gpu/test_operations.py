@@ -1,9 +1,14 @@
 """Every elementwise op as Triton's text, in the interpreter, against its reference: bit for bit, but for functions.
 
-All ops on a dtype are one launch: what takes time is a launch, not a number.
+All ops on a dtype are one launch: what takes time is a launch, not a number. With TRACEGRAD_ALL_OPERATIONS=1 they are
+compiled on every dtype and for both capabilities, else on a few:
+
+    TRACEGRAD_ALL_OPERATIONS=1 python -m pytest tests/codegen/triton_gpu/test_operations.py
 """
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 
 import ml_dtypes
@@ -11,12 +16,14 @@ import numpy as np
 import pytest
 from gpu_extra import needs_triton
 
+from codegen.cache import Cache
 from codegen.ir.edges import EDGES, Edge, same_bits
 from codegen.ir.ops import ELEMENTWISE, OPS
 from codegen.ir.references import literal_text, random_bits
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import COMPLEX, DTYPES, INTEGERS, NAMES, TensorType
+from codegen.triton_gpu.compile import compile_specs, listing_of
 from codegen.triton_gpu.host_check import run
 from codegen.triton_gpu.operations import (
     FUNCTIONS,
@@ -93,33 +100,46 @@ def numbers(dtype: str, position: int) -> np.ndarray:
     return random
 
 
-def launch(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], size: int) -> list[np.ndarray]:
-    """The results, of texts on v0, v1, ..., which are the operands, and dtypes."""
+def spec_of(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], size: int) -> KernelSpec:
+    """A kernel of texts on v0, v1, ..., which are the operands, and the dtypes of what they give."""
     lines = ["x = tl.arange(0, X)", f"inside = x < {size}"]
     lines += [f"v{k} = tl.load(b{k} + x, mask=inside)" for k in range(len(operands))]
     first, zero = len(operands), "tl.zeros([X], tl.int32)"
     for k, (text, _) in enumerate(results):
         lines.append(f"r{k} = {text}")
         lines.append(f"tl.store(b{first + k} + x, tl.where({zero} == 0, r{k}, r{k}), mask=inside)")
-    buffers = [*operands, *(np.zeros(size, DTYPES[dtype]) for _, dtype in results)]
+    dtypes = [*(NAMES[x.dtype] for x in operands), *(dtype for _, dtype in results)]
     body = "\n".join(f"    {line}" for line in lines)
-    parameters = "".join(f"b{k}, " for k in range(len(buffers)))
+    parameters = "".join(f"b{k}, " for k in range(len(dtypes)))
     kernel = f"@triton.jit\ndef kernel({parameters}X: tl.constexpr):\n{body}\n"
     source = "\n\n".join([HEADER, *(FUNCTIONS[name] for name in called(body)), kernel])
-    pointers = tuple(ELEMENT_TYPES[NAMES[b.dtype]] for b in buffers)
-    block = 1 << (size - 1).bit_length()
-    assert run(KernelSpec("kernel", source, pointers, False, 0, (("X", block),), 1, 4), buffers)
-    return buffers[first:]
+    constants = (("X", 1 << (size - 1).bit_length()),)
+    return KernelSpec("kernel", source, tuple(ELEMENT_TYPES[dtype] for dtype in dtypes), False, 0, constants, 1, 4)
 
 
-def of_cases(cases: Sequence[Case], operands: Iterable[Sequence[np.ndarray]], size: int) -> list[np.ndarray]:
-    """The results of ops, each on its own operands."""
+def launch(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], size: int) -> list[np.ndarray]:
+    """What the texts give."""
+    buffers = [*operands, *(np.zeros(size, DTYPES[dtype]) for _, dtype in results)]
+    assert run(spec_of(operands, results, size), buffers)
+    return buffers[len(operands):]
+
+
+def texts_of(cases: Sequence[Case], operands: Iterable[Sequence[np.ndarray]]
+             ) -> tuple[list[np.ndarray], list[tuple[str, str]]]:
+    """All operands of ops, and the text and dtype of each result, each op on its own operands."""
     buffers: dict[int, np.ndarray] = {}
     texts = []
     for case, own in zip(cases, operands):
         buffers |= {id(x): x for x in own}
         texts.append((case.text([f"v{[*buffers].index(id(x))}" for x in own]), case.result))
-    return launch([*buffers.values()], texts, size)
+    return [*buffers.values()], texts
+
+
+def all_on(dtype: str) -> tuple[list[Case], list[list[np.ndarray]]]:
+    """Every op on a dtype, and operands of each."""
+    cases = cases_on(dtype)
+    arrays = {(d, k): numbers(d, k) for case in cases for k, d in enumerate(case.dtypes)}
+    return cases, [[arrays[d, k] for k, d in enumerate(case.dtypes)] for case in cases]
 
 
 FUNCTIONS_OF_REALS = frozenset({
@@ -132,10 +152,8 @@ FUNCTIONS_OF_REALS = frozenset({
 @needs_triton
 @pytest.mark.parametrize("dtype", SUPPORTED)
 def test_an_op_gives_what_its_reference_gives(dtype):
-    cases = cases_on(dtype)
-    arrays = {(d, k): numbers(d, k) for case in cases for k, d in enumerate(case.dtypes)}
-    operands = [[arrays[d, k] for k, d in enumerate(case.dtypes)] for case in cases]
-    for case, own, result in zip(cases, operands, of_cases(cases, operands, LENGTH)):
+    cases, operands = all_on(dtype)
+    for case, own, result in zip(cases, operands, launch(*texts_of(cases, operands), LENGTH)):
         with np.errstate(all="ignore"):
             expected = np.asarray(OPS[case.op].reference(*own, **dict(case.attrs)))
         assert NAMES[result.dtype] == NAMES[expected.dtype] == case.result
@@ -169,7 +187,7 @@ def test_the_edge_table_holds(dtype):
                           graph.type_of(graph.outputs[0]).dtype))
         operands.append(edge.inputs((1,)))
     assert edges
-    wrong = [str(edge) + f", not {result}" for edge, result in zip(edges, of_cases(cases, operands, 1))
+    wrong = [str(edge) + f", not {result}" for edge, result in zip(edges, launch(*texts_of(cases, operands), 1))
              if not edge.holds([result])]
     assert not wrong, "\n".join(wrong)
 
@@ -192,6 +210,29 @@ def test_a_random_word_is_that_of_the_reference(key, counter):
     for index in ("x", "x.to(tl.int64)"):
         words, = launch(scalars, [(f"random_word(v0, v1, {index})", "u32")], LENGTH)
         assert np.array_equal(words, expected)
+
+
+COMPILED = SUPPORTED if os.environ.get("TRACEGRAD_ALL_OPERATIONS") == "1" else ["bf16", "i64", "u8"]
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", COMPILED)
+def test_what_has_text_compiles(dtype):
+    spec = spec_of(*texts_of(*all_on(dtype)), LENGTH)
+    for arch in ((8, 0), (9, 0)) if COMPILED is SUPPORTED else ((9, 0),):
+        assert compile_specs([spec], arch, Cache(None), (False,))
+
+
+@needs_triton
+def test_arithmetic_on_floats_rounds_as_ieee_754_says():
+    """By the instructions: a product and a sum are two, no subnormal is flushed, and nothing is approximated."""
+    for dtype, bits in (("f32", "f32"), ("f64", "f64"), ("bf16", "f32")):
+        x, y = np.ones((2, LENGTH), DTYPES[dtype])
+        texts = [operation(op, dtype, names) for op, *names in (
+            ("mul", "v0", "v1"), ("add", "r0", "v1"), ("sub", "r0", "v0"), ("div", "v0", "v1"), ("sqrt", "v0"))]
+        listing = listing_of(spec_of([x, y], [(text, dtype) for text in texts], LENGTH), (9, 0))
+        assert {f"div.rn.{bits}", f"sqrt.rn.{bits}"} <= set(re.findall(r"[a-z.0-9]+", listing))
+        assert not re.search(r"\b(fma|mad\.rn|\w+\.approx|div\.full|\w+\.ftz)\b", listing)
 
 
 def test_what_has_text_is_what_a_kernel_may_hold():

@@ -11,7 +11,7 @@ from codegen.source import Source
 
 def plan_of(source: Source, aliases: tuple[Aliases, ...], machine: Machine) -> ProgramPlan:
     """What running a source takes on a machine."""
-    tree = source.optimized()
+    tree = source.whole() if machine.at_once and source.whole is not None else source.optimized()
     found = _plan_of(tree, source, aliases, machine)
     if found.unbounded_bytes is None or source.whole is None or len(tree.blocks) == len(source.tree.blocks):
         return found

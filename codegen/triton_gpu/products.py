@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from codegen.ir.dims import Dim, Size, ceil_div, content, symbols
+from codegen.ir.dims import Dim, Size, ceil_div, content, symbols, typical
 from codegen.ir.structs import struct
 from codegen.schedule.index import size_text
 from codegen.schedule.kernel import (
@@ -49,6 +49,16 @@ from codegen.triton_gpu.tile import Mask, Span, Tile
 
 GROUP = 8
 """Rows of tiles that are gone through together."""
+
+
+MOST_FLOPS = 1 << 31
+"""Of a product of f32 or f64 that more is spliced into. They are multiplied by the same units that do all else, so that
+a large one takes so long that reading its result again is little beside it, and a library multiplies it sooner."""
+
+
+def splices(dtype: str, batch: Size, m: Size, n: Size, k: Size) -> bool:
+    """Is a product one of those that more is done in the tiles of (see schedule.spliced)?"""
+    return dtype in ("f16", "bf16") or 2 * prod(map(typical, (batch, m, n, k))) <= MOST_FLOPS
 
 
 @struct

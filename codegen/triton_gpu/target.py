@@ -25,6 +25,7 @@ from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.kernels import kernel_launch
 from codegen.triton_gpu.listings import listings
 from codegen.triton_gpu.operations import computes
+from codegen.triton_gpu.products import splices
 from codegen.triton_gpu.runs import Runner
 
 
@@ -46,7 +47,7 @@ def gpu_machine(memory_budget: int | None = None) -> Machine:
     """What the scheduler plans for."""
     return Machine(at_once=True, cheap=64, shelf_worth=0, serial_work=1 << 13, chunk_work=1 << 12, most_chunks=256,
                    least_joined=1 << 16, arena_bytes=memory_budget, computes=computes,
-                   products=frozenset({"f16", "bf16", "f32", "f64"}))
+                   products=frozenset({"f16", "bf16", "f32", "f64"}), splices=splices)
 
 
 def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from codegen.ir.dims import Size, ceil_div
-from codegen.schedule.index import size_text
 from codegen.schedule.kernel import (
     Accumulate,
     Axis,
@@ -30,6 +29,7 @@ from codegen.schedule.kernel import (
     operands,
 )
 from codegen.schedule.value_types import value_dtypes
+from codegen.triton_gpu.places import factor_text
 from codegen.triton_gpu.reductions import Accumulator
 from codegen.triton_gpu.scans import Scanner
 from codegen.triton_gpu.scatters import is_atomic
@@ -115,8 +115,8 @@ class PassWriter:
         below: Size = 1
         for k, span in reversed(list(enumerate(outer))):
             count = ceil_div(span.extent, span.block)
-            block = number if below == 1 else f"({number} // {_factor(below)})"
-            block = block if k == 0 else f"({block} % {_factor(count)})"
+            block = number if below == 1 else f"({number} // {factor_text(below)})"
+            block = block if k == 0 else f"({block} % {factor_text(count)})"
             below = below * count
             if span.block == 1:
                 self.out.write(f"{span.name} = {block}")
@@ -248,7 +248,3 @@ def axis_spans(axes: Iterable[str], tile: Tile) -> frozenset[str]:
     wanted = set(axes)
     return frozenset(span.name for span in tile.spans if not wanted.isdisjoint(axis.name for axis in span.axes))
 
-
-def _factor(size: Size) -> str:
-    text = size_text(size)
-    return text if text.isalnum() else f"({text})"

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import assert_never
 
 from codegen.ir.structs import struct
-from codegen.schedule.index import axes_of, size_text
+from codegen.schedule.index import axes_of
 from codegen.schedule.kernel import (
     Accumulate,
     Axis,
@@ -40,7 +40,8 @@ from codegen.schedule.kernel import (
     with_operands,
 )
 from codegen.triton_gpu.operations import cast, constant, operation
-from codegen.triton_gpu.tile import Mask, Tile, joined, place_text, spans_of
+from codegen.triton_gpu.places import factor_text, place_text
+from codegen.triton_gpu.tile import Mask, Tile, joined, spans_of
 
 
 @struct
@@ -207,7 +208,7 @@ class Statements:
         outside = joined([*masks, Mask(f"({name}_inside == 0)", k.spans)])
         self.write(f"tl.store(failed + (0*{name}{zeros}), 1, mask={outside})")
         row = name if self.wide else f"{name}.to(tl.int32)"
-        offset = row if s.stride == 1 else f"{size_text(s.stride)}*{row}"
+        offset = row if s.stride == 1 else f"{factor_text(s.stride)}*{row}"
         if base.terms or base.constant:
             offset = f"{place_text(base)} + {offset}"
         place = self._place(tile, s.buffer, offset, axes_of(base) | k.spans, around)

@@ -9,15 +9,14 @@
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from math import prod
 
 from codegen.ir.dims import Size, content
 from codegen.ir.structs import struct
 from codegen.schedule import index as algebra
-from codegen.schedule.index import canonical, index_text, scale, shift
-from codegen.schedule.kernel import Axis, Index, Quotient, Remainder, Term, Within
-from codegen.schedule.sizes import LARGEST
+from codegen.schedule.kernel import Axis, Index, Within
+from codegen.triton_gpu.places import never_negative, place_text, placed, places_of
 
 
 @struct
@@ -67,14 +66,17 @@ class Tile:
     @property
     def places(self) -> dict[str, Index]:
         """Each axis, in terms of the spans."""
-        return {name: place for span in self.spans for name, place in _places(span, self.given).items()}
+        found: dict[str, Index] = {}
+        for span in self.spans:
+            found |= places_of(span.name, span.axes, self.given)
+        return found
 
     def index(self, index: Index) -> Index:
         """An index of axes, in terms of the spans."""
         places = self.places
         if not self.given:
             return algebra.substitute(index, places.__getitem__, self.extents)
-        return _placed(index, places)
+        return placed(index, places)
 
     def dims(self, spans: Collection[str]) -> frozenset[str]:
         """Those of the spans that are dimensions."""
@@ -97,7 +99,7 @@ class Tile:
             index = self.index(guard.index)
             text, spans = place_text(index), algebra.axes_of(index)
             low, high = (None, None) if self.given else algebra.bounds(index, self.extents)
-            if low is None or low < guard.low:
+            if low is None and not (guard.low == 0 and never_negative(index)) or low is not None and low < guard.low:
                 found.append(Mask(f"({text} >= {guard.low})", spans))
             if high is None or high >= guard.high:
                 found.append(Mask(f"({text} < {guard.high})", spans))
@@ -113,15 +115,6 @@ class Tile:
         return found
 
 
-def place_text(index: Index) -> str:
-    """The text of an index of spans: `48*x + r`, what it moves farthest by first."""
-    terms = sorted(index.terms, key=lambda item: -abs(item[1]) if isinstance(item[1], int) else -LARGEST)
-    parts = [index_text(Index((item,))) for item in terms]
-    if index.constant or not parts:
-        parts.append(str(index.constant))
-    return " + ".join(parts).replace("+ -", "- ")
-
-
 def joined(masks: Iterable[Mask]) -> str:
     """The text of all masks together; empty if there is none."""
     return " & ".join(dict.fromkeys(mask.text for mask in masks))
@@ -131,46 +124,3 @@ def spans_of(masks: Iterable[Mask]) -> frozenset[str]:
     """The spans that masks change along."""
     return frozenset().union(*(mask.spans for mask in masks))
 
-
-def _places(span: Span, given: bool) -> dict[str, Index]:
-    """The axes of a span in terms of it: quotients and remainders, of which the algebra leaves what it has to."""
-    found: dict[str, Index] = {}
-    whole: Index = Index(((span.name, 1),)) if span.extent != 1 else Index()
-    extents = {span.name: span.extent}
-    below: Size = 1
-    for k, axis in reversed(list(enumerate(span.axes))):
-        if axis.extent == 1:
-            found[axis.name] = Index()
-            continue
-        outermost = all(other.extent == 1 for other in span.axes[:k])
-        if given:
-            place = whole if below == 1 else _term(Quotient(whole, below))
-            found[axis.name] = place if outermost else _term(Remainder(place, axis.extent))
-        else:
-            place = algebra.quotient(whole, below, extents)
-            found[axis.name] = place if outermost else algebra.remainder(place, axis.extent, extents)
-        below = below * axis.extent
-    return found
-
-
-def _term(term: Term) -> Index:
-    return Index(((term, 1),))
-
-
-def _placed(index: Index, places: Mapping[str, Index]) -> Index:
-    """The index with its axes in terms of spans, by laws that hold whatever the words are."""
-    terms: dict[Term, Size] = {}
-    constant = index.constant
-    for term, c in index.terms:
-        match term:
-            case Quotient(inner, divisor):
-                part = _term(Quotient(_placed(inner, places), divisor))
-            case Remainder(inner, divisor):
-                part = _term(Remainder(_placed(inner, places), divisor))
-            case _:
-                part = places[term]
-        part = shift(scale(part, c), 0)
-        constant = constant + part.constant
-        for inner_term, factor in part.terms:
-            terms[inner_term] = terms.get(inner_term, 0) + factor
-    return canonical(terms, constant)

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from codegen.ir.dims import Dim, Size, number_of
+from codegen.ir.dims import Dim, Size
 from codegen.schedule import index as algebra
-from codegen.schedule.index import canonical, size_text
+from codegen.schedule.index import canonical
 from codegen.schedule.kernel import Axis, Index, Quotient, Remainder, Term
+from codegen.schedule.sizes import LARGEST
 
 # ---- axes ----------------------------------------------------------------------------------------------------------
 
@@ -68,20 +69,18 @@ def never_negative(index: Index) -> bool:
 
 def place_text(index: Index) -> str:
     """The text of an index: `1024*x + r`, `x // 48 + 3`, `7`. What moves it farthest comes first."""
-    terms = sorted(index.terms, key=lambda term: isinstance(term[1], int) and -abs(term[1]) or -_FAR)
-    text = ""
-    for term, c in terms:
-        negative = isinstance(c, int) and c < 0
-        product = _product(term, -number_of(c) if negative else c)
-        text += (" - " if text else "-") + product if negative else (" + " if text else "") + product
-    if not text:
-        return str(index.constant)
-    if isinstance(index.constant, Dim):
-        return f"{text} + {size_text(index.constant)}"
-    return f"{text} - {-index.constant}" if index.constant < 0 else f"{text} + {index.constant}" if index.constant else text
+    below_0 = {term for term, c in index.terms if isinstance(c, int) and c < 0}
+    parts = [f" - {_product(term, -c)}" if term in below_0 else f" + {_product(term, c)}"
+             for term, c in sorted(index.terms, key=lambda item: (item[0] in below_0, _reach(item[1])))]
+    constant = index.constant
+    if constant or not parts:
+        parts.append(f" - {-constant}" if isinstance(constant, int) and constant < 0 else f" + {factor_text(constant)}")
+    text = "".join(parts)
+    return text[3:] if text.startswith(" + ") else f"0{text}"
 
 
-_FAR = 1 << 62
+def _reach(c: Size) -> int:
+    return -abs(c) if isinstance(c, int) else -LARGEST
 
 
 def _product(term: Term, c: Size) -> str:

@@ -204,12 +204,13 @@ def _repair_reductions(interpreter: Any) -> None:
             step *= 2
         return [self.to_tensor(np.ascontiguousarray(np.moveaxis(x, 0, self.axis)), t) for x, t in zip(arrays, types)]
 
-    summed = interpreter.ReduceOps.sum
-
     def sum_(self: Any, input: Any) -> Any:
         if input.dtype.scalar == tl.bfloat16:
             raise TypeError("a sum of bfloat16: generated code computes in fp32")
-        return summed(self, input)
+        data = input.handle.data
+        start = data.dtype.type(-0.0)                   # NumPy's 0.0 would make a sum of -0.0 0.0
+        result = np.add.reduce(data, axis=self.axis, dtype=data.dtype, keepdims=self.keep_dims, initial=start)
+        return self.to_tensor(result, input.dtype)
 
     interpreter.ReduceOps.generic_reduce, interpreter.ReduceOps.sum = reduce, sum_
     interpreter.ScanOps.generic_scan = scan

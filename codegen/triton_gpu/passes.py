@@ -151,10 +151,15 @@ class PassWriter:
             if isinstance(s, Accumulate):
                 accumulator = Accumulator(s.kind, self.dtypes[s.x])
                 self._finish(number, accumulator, self._points(s.x, tile, accumulator), tile)
+            elif isinstance(s, Scan):
+                scanner = Scanner(s.op, self.dtypes[s.args[0]])
+                points = self._points(s.args[0], tile, scanner)
+                self.out.functions |= dict.fromkeys(scanner.needs)
+                self.out.define(number, scanner.given(scanner.along(points, len(tile.shape) - 1)), tile.shape)
             else:
                 self.out.statement(s, number, tile, one.axes)
 
-    def _points(self, x: int, tile: Tile, accumulator: Accumulator) -> str:
+    def _points(self, x: int, tile: Tile, accumulator: Accumulator | Scanner) -> str:
         """A value at each point that is combined; what is of no effect where there is no point."""
         masks = tile.masks_of(tile.shape[-1:])
         spans = self.out.value(x).spans | tile.dims(spans_of(masks))
@@ -187,8 +192,9 @@ class PassWriter:
         scanners = {number: Scanner(s.op, dtypes[s.args[0]]) for s, number in body if isinstance(s, Scan)}
         for number, accumulator in accumulators.items():
             out.write(f"acc{number} = tl.full({block}, {accumulator.identity}, {accumulator.type})")
+        line = f"[{', '.join((*map(str.upper, tile.shape[:-1]), '1'))}]" if len(tile.shape) > 1 else "[]"
         for number, scanner in scanners.items():
-            out.write(f"carry{number} = {scanner.start(block)}")
+            out.write(f"carry{number} = {scanner.start(block if span.block == 1 else line)}")
         known, same = set(out.values), dict(out.same)
         out.write(f"for {name}_start in range(0, {span.extent}, {name.upper()}):")
         out.depth += 1
@@ -200,8 +206,7 @@ class PassWriter:
                 state = accumulators[number].combined(f"acc{number}", self._points(s.x, tile, accumulators[number]))
                 out.write(f"acc{number} = {state}")
             elif isinstance(s, Scan):
-                out.write(f"carry{number} = {scanners[number].step(f'carry{number}', [out.text(x) for x in s.args])}")
-                out.define(number, scanners[number].value(f"carry{number}"), tile.shape)
+                self._scan(s, number, scanners[number], span, tile)
             else:
                 out.statement(s, number, tile, one.axes)
         out.depth -= 1
@@ -209,6 +214,19 @@ class PassWriter:
         out.same = same
         for number, accumulator in accumulators.items():
             self._finish(number, accumulator, f"acc{number}", tile)
+
+    def _scan(self, s: Scan, number: int, scanner: Scanner, span: Span, tile: Tile) -> None:
+        """A scan in a loop: what it is at the points of a block, and what is carried on."""
+        out, carry = self.out, f"carry{number}"
+        if span.block == 1:
+            out.write(f"{carry} = {scanner.step(carry, [out.text(x) for x in s.args])}")
+            out.define(number, scanner.given(carry), tile.shape)
+            return
+        points, last, combined = f"points{number}", len(tile.shape) - 1, scanner.accumulator.combined
+        out.functions |= dict.fromkeys(scanner.needs)
+        out.write(f"{points} = {self._points(s.args[0], tile, scanner)}")
+        out.define(number, scanner.given(combined(carry, scanner.along(points, last))), tile.shape)
+        out.write(f"{carry} = {combined(carry, scanner.accumulator.along(points, last, last + 1))}")
 
     def _again(self, body: list[Numbered]) -> list[Numbered]:
         """What a pass uses of earlier ones over the same axes, with what that is made of."""

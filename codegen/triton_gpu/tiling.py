@@ -22,6 +22,7 @@ from codegen.ir.types import DTYPES
 from codegen.schedule.index import axes_of, coefficient
 from codegen.schedule.kernel import Axis, Index, Kernel, Load, Pass, Scan, Scatter, Store
 from codegen.schedule.shelves import shelved_values
+from codegen.triton_gpu.scans import point_by_point
 from codegen.triton_gpu.scatters import axes_apart, is_atomic
 from codegen.triton_gpu.tile import Span
 
@@ -112,25 +113,25 @@ def _of_passes(kernel: Kernel) -> Tiling:
     groups = {axes: [p for p in deep if p.axes == axes] for axes in dict.fromkeys(p.axes for p in deep)}
     along_outer = _neighbors(deep, kernel.axes)
     by_rows = not along_outer or _weight(deep, kernel.axes, False) >= _weight(deep, kernel.axes, True)
-    scans = any(isinstance(s, Scan) for p in deep for s in p.body)
+    in_order = point_by_point(kernel)
     rows = prod((axis.extent for axis in kernel.axes), start=1)
     spans: dict[tuple[Axis, ...], Span] = {}
     whole: set[str] = set()
     kept = _not_to_compute_again(kernel)
     for k, (axes, own) in enumerate(groups.items()):
         name = "r" if len(groups) == 1 else f"r{k}"
-        order = axes if scans else _with_last(axes, _neighbors(own, axes))
+        order = _with_last(axes, _neighbors(own, axes)) if len(axes) > 1 else axes
         extent = prod(axis.extent for axis in axes)
         longest = LONGEST_COLUMN if not by_rows else LONGEST_ROW_AGAIN if len(own) > 1 else LONGEST_ROW
         block = LONG_ROW if by_rows else LONGEST_COLUMN
-        if any(isinstance(s, Scan) for p in own for s in p.body):
+        if in_order and any(isinstance(s, Scan) for p in own for s in p.body):
             block = 1
         elif isinstance(extent, int) and (extent <= longest or axes in kept):
             block = _power(extent)
             whole.add(name)
         spans[axes] = Span(name, order, block)
     points = max(span.block for span in spans.values())
-    if by_rows and not scans:
+    if by_rows and not in_order:
         x = _block(rows, max(1, ROW_POINTS // points))
         while x > 1 and typical(rows) // x < PROGRAMS and x * points > POINTS_OF_WARP:
             x //= 2

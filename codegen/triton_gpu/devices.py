@@ -49,11 +49,17 @@ class Device(Protocol):
     def elements(self, memory: Any, dtype: str, offset: int, size: int) -> Any:
         """The array of the device that begins so many bytes after the beginning of an array of it."""
 
-    def given(self, array: Any, is_read: bool) -> Any:
-        """A caller's array as an array of the device; its values are there only if it `is_read`."""
+    def holds(self, array: Any) -> bool:
+        """Does a caller's array lie there?"""
 
-    def give_back(self, given: Any, array: Any) -> None:
-        """Have a caller's array hold what the array of the device does that `given` made of it."""
+    def given(self, array: Any) -> Any:
+        """A caller's array that lies there, as an array of the device."""
+
+    def upload(self, array: np.ndarray, target: Any) -> None:
+        """Start copying an array of the CPU to one of the device. Its values are those that it has now."""
+
+    def download(self, source: Any, array: np.ndarray) -> None:
+        """Copy an array of the device to one of the CPU, once all work started until now is done."""
 
     def address(self, array: Any) -> int | None:
         """Where an array of the device begins; None where work on it is not to be remembered."""

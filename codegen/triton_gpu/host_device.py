@@ -56,11 +56,17 @@ class HostDevice:
         element = DTYPES[dtype]
         return memory.view(np.uint8)[offset:offset + size * element.itemsize].view(element)
 
-    def given(self, array: np.ndarray, is_read: bool) -> np.ndarray:
+    def holds(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray)
+
+    def given(self, array: np.ndarray) -> np.ndarray:
         return array.reshape(-1)
 
-    def give_back(self, given: np.ndarray, array: np.ndarray) -> None:
-        """They are one."""
+    def upload(self, array: np.ndarray, target: np.ndarray) -> None:
+        target[:] = array.reshape(-1)
+
+    def download(self, source: np.ndarray, array: np.ndarray) -> None:
+        array.reshape(-1)[:] = source
 
     def address(self, array: np.ndarray) -> None:
         """Work that is remembered would keep the caller's arrays."""

@@ -23,7 +23,7 @@ from codegen.executable import DONE, Measured, clock_ns
 from codegen.ir.dims import number_of
 from codegen.ir.program import CHECK_FAILED, Branch, Exit, Jump, Return, Switch, Target, case_number
 from codegen.ir.structs import struct
-from codegen.ir.types import DTYPES
+from codegen.ir.types import DTYPES, NAMES
 from codegen.schedule.plan import (
     Arena,
     Buffer,
@@ -49,6 +49,9 @@ from codegen.triton_gpu.step_times import STEP_TIMES
 MOST_BOUND = 16
 """So many runs, with arrays elsewhere each, a workspace remembers."""
 
+FEW_BYTES = 256
+"""So few bytes of an array that lies elsewhere are not copied again while they are the same."""
+
 _FLAG_BYTES = 4
 
 
@@ -67,11 +70,14 @@ class _Bound:
 class _Workspace:
     """What one run at a time works in. `refused`: has a reference refused its operands? `asked`: gives the flag.
 
-    `bound`: the blocks that were run on arrays at these addresses.
+    `bound`: the blocks that were run on arrays at these addresses. `staged`: where arrays go that lie elsewhere, by
+    their place; `sent`: the bytes that are there already, if they are few.
     """
 
     arena: Any
     flag: Any
+    staged: dict[int, Any] = field(default_factory=dict)
+    sent: dict[int, bytes] = field(default_factory=dict)
     refused: bool = False
     asked: Callable[[], np.generic] | None = None
     bound: OrderedDict[tuple[int, ...], dict[int, _Bound]] = field(default_factory=OrderedDict)
@@ -94,24 +100,49 @@ class Runner:
 
     def __call__(self, arrays: Sequence[Any]) -> int:
         """What Executable.run says."""
-        device, inputs = self._device, len(self._plan.inputs)
-        given = [device.given(array, k < inputs) for k, array in enumerate(arrays)]
+        device = self._device
         workspace = self._workspace()
+        given = [device.given(array) if device.holds(array) else self._staged(workspace, k, array)
+                 for k, array in enumerate(arrays)]
         try:
-            if STEP_TIMES.is_wanted:
-                begin = clock_ns()
-                result = self._follow({}, workspace, given, is_timed=True)
-                STEP_TIMES.note_run(self._measured, begin)
-            else:
-                result = self._follow(self._known(workspace, given), workspace, given)
-        except _Left:
-            result = CHECK_FAILED.number
+            result = self._result(workspace, given)
+            if result <= DONE:
+                self._give_back(workspace, given, arrays, self._plan.ends[DONE - result])
         finally:
             self._free.append(workspace)
-        if result <= DONE:
-            for place in self._plan.ends[DONE - result]:
-                device.give_back(given[place], arrays[place])
         return result
+
+    def _result(self, workspace: _Workspace, given: Sequence[Any]) -> int:
+        try:
+            if not STEP_TIMES.is_wanted:
+                return self._follow(self._known(workspace, given), workspace, given)
+            begin = clock_ns()
+            result = self._follow({}, workspace, given, is_timed=True)
+            STEP_TIMES.note_run(self._measured, begin)
+            return result
+        except _Left:
+            return CHECK_FAILED.number
+
+    def _staged(self, workspace: _Workspace, k: int, array: np.ndarray) -> Any:
+        """The array of the device that stands for one that lies elsewhere: the same in every run of a workspace."""
+        if k not in workspace.staged:
+            size, dtype = array.size, NAMES[array.dtype]
+            workspace.staged[k] = self._device.elements(self._device.memory(array.nbytes), dtype, 0, size)
+        if k < len(self._plan.inputs) and array.size:
+            content = array.tobytes() if array.nbytes <= FEW_BYTES else None
+            if content is None or workspace.sent.get(k) != content:
+                self._device.upload(array, workspace.staged[k])
+            if content is not None:
+                workspace.sent[k] = content
+        return workspace.staged[k]
+
+    def _give_back(self, workspace: _Workspace, given: Sequence[Any], arrays: Sequence[Any], places: Sequence[int]
+                   ) -> None:
+        """Have the arrays that lie elsewhere hold what the run has written."""
+        for place in dict.fromkeys(places):
+            if not self._device.holds(arrays[place]) and arrays[place].size:
+                workspace.sent.pop(place, None)
+                self._device.download(given[place], arrays[place])
 
     def _workspace(self) -> _Workspace:
         try:

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import stub_cupy
 
 from codegen.ir.dims import evaluate
 from codegen.schedule.kernel import Kernel
@@ -75,3 +77,27 @@ class OracleDevice(HostDevice):
             self.launched += 1
             run_spliced(bound, arrays)
         return work
+
+
+class StubGpu(OracleDevice):
+    """The GPU that stub_cupy stands for. `moved`: bytes that were copied to it or from it."""
+
+    name = "a stand-in of a GPU"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved = 0
+
+    def holds(self, array: object) -> bool:
+        return isinstance(array, stub_cupy.ndarray)
+
+    def given(self, array: Any) -> np.ndarray:
+        return array._a.reshape(-1)
+
+    def upload(self, array: np.ndarray, target: np.ndarray) -> None:
+        self.moved += array.nbytes
+        super().upload(array, target)
+
+    def download(self, source: np.ndarray, array: np.ndarray) -> None:
+        self.moved += array.nbytes
+        super().download(source, array)

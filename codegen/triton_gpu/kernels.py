@@ -12,9 +12,6 @@ from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
 from codegen.triton_gpu.spec import KernelSpec
 
-NARROW = 2**31 - 2**20
-"""Buffers of fewer elements are indexed with 32 bits, tiles that reach beyond their ends included."""
-
 
 @struct
 class KernelLaunch:

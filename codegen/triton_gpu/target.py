@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from time import perf_counter
@@ -34,8 +34,13 @@ def current_device() -> Device:
     if not has_triton():
         raise CannotLower("kernels for a GPU are made by Triton, which is not installed: pip install 'tracegrad[gpu]'")
     if os.environ.get("TRITON_INTERPRET") == "1":
-        return HostDevice()
+        return _interpreter()
     raise CannotLower("no GPU was found; TRITON_INTERPRET=1 runs kernels for one in Triton's interpreter, slowly")
+
+
+@cache
+def _interpreter() -> HostDevice:
+    return HostDevice()
 
 
 def has_triton() -> bool:

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf, nan
 from typing import Any
 
 import numpy as np
 import pytest
+from gpu_extra import needs_triton
 
 import tracegrad as tg
 from tracegrad.amp import GradScaler
@@ -232,7 +234,7 @@ def test_it_does_what_pytorchs_does(goods: str) -> None:
 # ---- traced -----------------------------------------------------------------------------------------------------
 
 
-def trained(make: Callable, own_unscale: bool) -> tuple[Any, list[tuple[float, float]], list[np.ndarray]]:
+def trained(make: Callable, own_unscale: bool, steps: int = 12) -> tuple[Any, list[tuple[float, float]], list[np.ndarray]]:
     """A scaled step in float16 whose gradients overflow now and then: (step, losses and scales, parameters)."""
     tg.manual_seed(0)
     model = tg.nn.Sequential(tg.nn.Linear(8, 16), tg.nn.Tanh(), tg.nn.Linear(16, 4))
@@ -254,7 +256,7 @@ def trained(make: Callable, own_unscale: bool) -> tuple[Any, list[tuple[float, f
 
     x, y = np.random.default_rng(0).standard_normal((12, 5, 8)).astype(np.float32), tg.tensor([0, 1, 2, 3, 0])
     seen = []
-    for k in range(12):
+    for k in range(steps):
         loss = step(tg.tensor(x[k] * (1e6 if k in (3, 9) else 1)), y)
         seen.append((loss.item(), scaler.get_scale()))
     return step, seen, [p.detach().numpy() for p in model.parameters()]
@@ -268,6 +270,18 @@ def test_a_scaled_step_is_one_native_call_without_a_branch(own_unscale: bool) ->
     assert "1 path, 11 replays" in str(step.explain())
     assert [s for _, s in found] == [s for _, s in expected] and {2.0**15, 2.0**16} <= {s for _, s in found}
     np.testing.assert_allclose([loss for loss, _ in found], [loss for loss, _ in expected], rtol=1e-3)
+    for p, q in zip(theirs, parameters):
+        np.testing.assert_allclose(p, q, rtol=1e-3, atol=1e-5)
+
+
+@needs_triton
+def test_a_scaled_step_of_the_gpu_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernels run in Triton's interpreter, products of f16 and the select of a bad step among them."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    _, expected, parameters = trained(lambda f: f, False, 5)
+    step, found, theirs = trained(partial(tg.trace, target="triton_gpu"), False, 5)
+    assert "1 path, 4 replays" in str(step.explain())
+    assert [s for _, s in found] == [s for _, s in expected]
     for p, q in zip(theirs, parameters):
         np.testing.assert_allclose(p, q, rtol=1e-3, atol=1e-5)
 

@@ -196,11 +196,15 @@ class Statements:
                 guards: Sequence[Mask]) -> tuple[str, frozenset[str], list[Mask]]:
         """The pointers to what a value picks, the spans that they change along, and where there is something to pick.
 
-        Where the value is out of bounds, the check fails.
+        Where the value is out of bounds, the check fails. A Scatter happens at every point, also along spans that
+        nothing of it changes along.
         """
         base, k = tile.index(s.base), self.value(s.k)
-        masks = [*tile.masks_of(axes_of(base) | spans_of(guards) | k.spans), *guards]
-        around = tile.dims(axes_of(base) | k.spans | spans_of(masks))
+        spans = axes_of(base) | k.spans
+        if isinstance(s, Scatter):
+            spans |= {span.name for span in tile.spans}
+        masks = [*tile.masks_of(spans | spans_of(guards)), *guards]
+        around = tile.dims(spans | spans_of(masks))
         name = f"k{number}"
         self.write(f"{name} = tl.where({k.text} < 0, {k.text} + {s.size}, {k.text})")
         self.write(f"{name}_inside = ({name} >= 0) & ({name} < {s.size})")

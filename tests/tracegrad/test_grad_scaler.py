@@ -234,7 +234,8 @@ def test_it_does_what_pytorchs_does(goods: str) -> None:
 # ---- traced -----------------------------------------------------------------------------------------------------
 
 
-def trained(make: Callable, own_unscale: bool, steps: int = 12) -> tuple[Any, list[tuple[float, float]], list[np.ndarray]]:
+def trained(make: Callable, own_unscale: bool, steps: int = 12
+            ) -> tuple[Any, list[tuple[float, float]], list[np.ndarray]]:
     """A scaled step in float16 whose gradients overflow now and then: (step, losses and scales, parameters)."""
     tg.manual_seed(0)
     model = tg.nn.Sequential(tg.nn.Linear(8, 16), tg.nn.Tanh(), tg.nn.Linear(16, 4))

@@ -263,16 +263,18 @@ def run_spliced(step: Spliced, buffers: Sequence[np.ndarray]) -> None:
     """Multiply, with what is done in the tiles done to the whole."""
     product = step.product
     batch, m, n, k = product.sizes
-    dtype, words = DTYPES[product.dtype], tuple(map(number_of, product.words))
+    words = tuple(map(number_of, product.words))
 
-    def tile(number: int, size: int) -> np.ndarray:
-        return np.empty(batch * size, dtype) if number == NOWHERE else buffers[number]
+    def tile(number: int, size: int, part: Part | None) -> np.ndarray:
+        own = DTYPES[part.kernel.params[-1].dtype if part else product.dtype]
+        return np.empty(batch * size, own) if number == NOWHERE else buffers[number]
 
     def run(part: Part | None, own: np.ndarray) -> None:
         if part is not None:
             run_kernel(kernel_at(part.kernel, words), [*(buffers[b] for b in part.buffers), own])
 
-    a, b, c = tile(product.a, m * k), tile(product.b, k * n), tile(product.c, m * n)
+    a, b = tile(product.a, m * k, step.left), tile(product.b, k * n, step.right)
+    c = tile(product.c, m * n, step.behind)
     run(step.left, a)
     run(step.right, b)
     _matmul(product, a, b, c)
@@ -286,4 +288,4 @@ def _matmul(step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:
     a = a.swapaxes(1, 2) if step.transpose_a else a
     b = b.swapaxes(1, 2) if step.transpose_b else b
     with np.errstate(all="ignore"):
-        c.reshape(batch, m, n)[:] = OPS["matmul"].reference(a, b)
+        c.reshape(batch, m, n)[:] = OPS["matmul"].reference(a.astype(c.dtype), b.astype(c.dtype))

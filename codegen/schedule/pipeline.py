@@ -17,6 +17,7 @@ from codegen.schedule.joining import Joined, joined
 from codegen.schedule.likeness import AlikeGroups
 from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
 from codegen.schedule.machine import Machine, never
+from codegen.schedule.narrow_products import narrow_products
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
@@ -60,7 +61,7 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
              if held.keys().isdisjoint(task.writes)]
     if machine.splices is not never:
         dtypes = [type.dtype for type in (*known.graph.inputs, *(node.type for _, node in known.nodes()))]
-        tasks = spliced(tasks, machine, dtypes, {*required, *parts})
+        tasks = narrow_products(spliced(tasks, machine, dtypes, {*required, *parts}), dtypes)
     tasks, decisions = (tasks, []) if machine.at_once else aligned(known, tasks)
     return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions),
                   machine.arena_bytes)

@@ -26,8 +26,8 @@ LEAST = 16
 """The shortest side of a tile."""
 
 
-MOST_SPLICED = 128 * 128
-"""Elements of a tile that more is done in."""
+MANY_VALUES, THEIR_TILE = 16, 128 * 128
+"""So many values beside the sums take registers, so that the tile has at most so many elements."""
 
 
 @struct
@@ -47,8 +47,8 @@ def _rows(text: str) -> tuple[ProductTile, ...]:
 
 _HALVES_AMPERE = _rows("""
     128 256  32 8 4
-    128 128  32 8 4
-     64 128  32 4 4
+    128 128  32 4 4
+     64 128  64 4 3
      64  64  64 4 4
      32  64  64 4 4
      32  32  64 4 4
@@ -86,7 +86,7 @@ _TF32 = _rows("""
 
 _F32 = _rows("""
     128 128  16 8 2
-     64  64  32 4 2
+     64  64  16 4 3
      32  64  32 4 2
      32  32  32 4 2
      16  32  32 2 2
@@ -112,13 +112,14 @@ def tiles(dtype: str, precision: str, capability: Capability) -> tuple[ProductTi
 
 
 def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, capability: Capability,
-            spliced: bool = False) -> ProductTile:
-    """The tile for a product of these sizes: batch, m, n, k. `spliced`: more is done in it, which takes registers."""
+            values: int = 0) -> ProductTile:
+    """The tile for a product of these sizes: batch, m, n, k. `values`: how many more are computed at its points."""
     batch, m, n, k = map(typical, sizes)
     in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
     rows, columns = range(min(64 if in_groups else 32, _side(m)), _side(m) + 1), range(min(32, _side(n)), _side(n) + 1)
     known = tiles(dtype, precision, capability)
-    candidates = [t for t in known if t.m in rows and t.n in columns] or known[-1:]
+    candidates = [t for t in known if t.m in rows and t.n in columns
+                  and (values <= MANY_VALUES or t.m * t.n <= THEIR_TILE)] or known[-1:]
     wanted = next(count for least, count in reversed(PROCESSORS.items()) if capability >= least)
     for tile in candidates:
         if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:

@@ -112,7 +112,8 @@ class _Writer:
         self.batch, self.m, self.n, self.k = sizes
         self.product = Matmul(product.a, product.b, product.c, product.dtype, *sizes, product.transpose_a,
                               product.transpose_b)
-        self.tile = tile_of(product.dtype, sizes, precision, capability, bool(step.parts))
+        values = sum(makes_value(s) for part in step.parts for s in part.kernel.passes[0].body)
+        self.tile = tile_of(product.dtype, sizes, precision, capability, values)
         self.buffers: dict[int, int] = {}           # of the plan, and which params they are
         self.dtypes: list[str] = []
         left = self._part(step.left, product.a, "zik")
@@ -223,7 +224,8 @@ class _Writer:
 
     def _behind(self) -> list[str]:
         """What is done with the sums."""
-        block, dtype = self.blocks[2], self.product.dtype
+        block = self.blocks[2]
+        dtype = block.kernel.params[-1].dtype           # f32 of what is a part of a sum
         rounded = operations.cast("f32", dtype, "total") if dtype in ("f16", "bf16") else "total"
         return self._statements(block, {len(block.buffers): rounded})[0].lines
 

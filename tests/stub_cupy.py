@@ -109,7 +109,7 @@ def _memory_of(array: np.ndarray) -> object:
     found = _MEMORY.get(id(array))
     if found is None or found[0]() is not array:
         key = id(array)
-        found = _MEMORY[key] = weakref.ref(array, lambda _: _MEMORY.pop(key, None)), object()
+        found = _MEMORY[key] = weakref.ref(array, functools.partial(_MEMORY.pop, key)), object()
     return found[1]
 
 
@@ -469,7 +469,7 @@ class _Pool:
 def module(gpus: int = 1) -> ModuleType:
     """A module `cupy` for a machine with so many GPUs."""
     made: Any = ModuleType("cupy")
-    made.__version__ = "14.2.0"
+    made.__version__, made.__file__ = "14.2.0", __file__
     made.ndarray = ndarray
     for name in FUNCTIONS:
         setattr(made, name, _module_function(name))
@@ -524,3 +524,15 @@ def installed(gpus: int = 1) -> Iterator[ModuleType]:
 def _take_out() -> dict[str, ModuleType]:
     """All that is imported of CuPy, no longer imported."""
     return {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in ("cupy", "cupyx")}
+
+
+def on_numpy(target: Any) -> Any:
+    """A target of programs for the GPU, by one for the CPU: each run is on the NumPy arrays that stand for CuPy's."""
+    from dataclasses import replace
+
+    def compiled(*options: Any) -> Any:
+        made = target.compile(*options)
+        run = made.run
+        return replace(made, run=lambda arrays: run(tuple(getattr(a, "_a", a) for a in arrays)), entry=None,
+                       resized=None)
+    return replace(target, compile=compiled)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from codegen import AnySize, Executable, Graph, Program, SeenSizes, compile_any_size, compile_program
 from codegen.ir.structs import struct
+from tracegrad.aborts import Abort, Declined
+from tracegrad.devices import CPU, Device
 from tracegrad.spans import begin, end
 from tracegrad.stats import Stats
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from tracegrad.trace_options import TraceOptions
 
 Aliases = tuple[tuple[int, int], ...]
+
+GPU_TARGET = "triton_gpu"
 
 
 class Backwards:
@@ -56,12 +60,25 @@ class Compiling:
     memory_budget: int | None = None
     stats: Stats = field(default_factory=Stats)
     backwards: Backwards | None = None          # what its results lead to
+    follows_device: bool = False                # is the target another where tensors are on a GPU?
+    device: Device = CPU                        # where what it compiles works, and leaves its results
     sizes: SeenSizes = field(default_factory=SeenSizes)
+    elsewhere: dict[Device, Compiling] = field(default_factory=dict)
 
     def anew(self, stats: Stats) -> Compiling:
         """The same, which has seen nothing."""
         backwards = None if self.backwards is None else self.backwards.anew()
-        return Compiling(self.target, self.fast_math, self.memory_budget, stats, backwards)
+        return Compiling(self.target, self.fast_math, self.memory_budget, stats, backwards, self.follows_device)
+
+    def on(self, device: Device) -> Compiling:
+        """The same for tensors on a device; Declined where the target is not one of it."""
+        if device == self.device:
+            return self
+        if device == CPU or not self.follows_device and self.target != GPU_TARGET:
+            raise Declined(Abort.DEVICE, f"tensors on {device}, and target={self.target!r}")
+        if device not in self.elsewhere:
+            self.elsewhere[device] = replace(self, target=GPU_TARGET, device=device, sizes=SeenSizes(), elsewhere={})
+        return self.elsewhere[device]
 
     def executable(self, program: Graph | Program, aliases: Aliases | Sequence[Aliases] = (),
                    numbers: Mapping[str, int] | None = None) -> Executable:

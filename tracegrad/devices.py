@@ -10,6 +10,7 @@
 """
 from __future__ import annotations
 
+import os
 import weakref
 from typing import Any
 
@@ -57,6 +58,13 @@ def cupy() -> Any:
             raise NoGPU(at_user_line('device "cuda": this machine has no GPU that CUDA shows'))
         CUPY.append(found)
     return CUPY[0]
+
+
+def cupy_files() -> tuple[str, ...]:
+    """How the names of files begin that CuPy's code is in."""
+    file = str(CUPY[0].__file__)
+    folder = os.path.dirname(file)
+    return (folder + os.sep, folder + "x" + os.sep) if os.path.basename(file) == "__init__.py" else (file,)
 
 
 _INSTALL = "pip install 'tracegrad[gpu]'"
@@ -111,6 +119,26 @@ def is_writeable(array: Any) -> bool:
     if is_gpu_array(array):
         return not array.size or all(step or size == 1 for size, step in zip(array.shape, array.strides))
     return array.flags.writeable
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype, device: Device) -> Any:
+    """An uninitialized array on a device, C-contiguous."""
+    if device == CPU:
+        return np.empty(shape, dtype)
+    with CUPY[0].cuda.Device(device.index):
+        return CUPY[0].empty(shape, dtype)
+
+
+def contiguous(array: Any) -> Any:
+    """The array, or a copy of it that is C-contiguous."""
+    return CUPY[0].ascontiguousarray(array) if is_gpu_array(array) else np.ascontiguousarray(array)
+
+
+def may_share_memory(a: Any, b: Any) -> bool:
+    """May a write to one array be seen in the other?"""
+    if not CUPY or not (is_gpu_array(a) or is_gpu_array(b)):
+        return np.may_share_memory(a, b)
+    return is_gpu_array(a) and is_gpu_array(b) and a.data.mem is b.data.mem
 
 
 def on_memory_of(view: Any, array: Any) -> bool:

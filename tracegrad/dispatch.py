@@ -22,7 +22,7 @@ from codegen.ir.ops import MOVEMENT, OPS
 from codegen.ir.types import TensorType, type_of
 from tracegrad.aborts import Abort
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
-from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array, is_placeless, on_memory_of, transferred
+from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array, on_memory_of, transferred
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.float_errors import restore, silence
 from tracegrad.hooks import Handle, before, register_after
@@ -242,8 +242,10 @@ class Transfer(Node):
 def transfer(x: Tensor, device: Device, non_blocking: bool = False) -> Tensor:
     """A copy of x on another device, with its history."""
     recorder = ACTIVE.get()
-    if recorder is not None and x.ndim and not is_placeless(x.held):
+    if recorder is not None and device == CPU:      # what is compiled leaves its results on the GPU
         recorder.abort(Abort.DEVICE, f"{type_of(x)} from {x.device} to {device}")
+    elif recorder is not None:
+        recorder.works_on(device)
     result = Tensor(transferred(x.array, device, non_blocking))
     if x.requires_grad and GRAD.enabled:
         result.requires_grad = True

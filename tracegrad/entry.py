@@ -8,6 +8,7 @@ import numpy as np
 
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
+from tracegrad.devices import CUPY, contiguous, may_share_memory
 from tracegrad.purity.memory import NotOwned, owner
 from tracegrad.size_numbers import Formula
 from tracegrad.tensors import Tensor
@@ -36,7 +37,7 @@ class Source:
         """Its storage, made contiguous where it is not."""
         if self.leaf is not None:
             array = self.tensor(leaves).array
-            return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+            return array if array.flags.c_contiguous else contiguous(array)
         if self.array is not None:
             return self.array
         return np.asarray(self.argument(args, kwargs), self.dtype)
@@ -68,13 +69,13 @@ class GradExpected:
 def own_memory(leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     """Has each of the grads memory that no other of these Tensors has?"""
     try:
-        owners = {id(t.array if t.array.base is None else owner(t.array)) for t in leaves}
+        owners = {id(t.array if t.array.base is None and not CUPY else owner(t.array)) for t in leaves}
         for grad in grads:
-            whole = id(grad.array if grad.array.base is None else owner(grad.array))
+            whole = id(grad.array if grad.array.base is None and not CUPY else owner(grad.array))
             if whole in owners:
                 return False
             owners.add(whole)
     except NotOwned:
         others = (*grads, *leaves)
-        return not any(np.may_share_memory(g.array, t.array) for k, g in enumerate(grads) for t in others[k + 1:])
+        return not any(may_share_memory(g.array, t.array) for k, g in enumerate(grads) for t in others[k + 1:])
     return True

@@ -22,6 +22,7 @@ import numpy as np
 
 from codegen.ir.ops import OPS
 from tracegrad.deferred_work import KnownWork
+from tracegrad.devices import may_share_memory
 from tracegrad.dispatch import GRAD, VIEWING, differentiate
 from tracegrad.pending import Pending, defer, put_array, put_pending
 from tracegrad.source_lines import user_line
@@ -84,7 +85,7 @@ class Running:
         """Will it read memory that `tensor` is on?"""
         array = tensor.memory
         entered = [*self.places.values()]               # at once: another thread may be deferring
-        return any(np.may_share_memory(one, array) for one, _ in entered)
+        return any(may_share_memory(one, array) for one, _ in entered)
 
 
 class Follower:

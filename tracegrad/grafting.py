@@ -133,7 +133,8 @@ def _built(new: NewPath, sources: tuple[Source, ...], grads_expected: tuple[Grad
     executable = compiling.executable(low.program, low.aliases, None if new.symbols is None else new.symbols.numbers)
     by_path = {id(trace.path): trace for trace in traces}
     return Root(new.reads.guards, sources, grads_expected, new.lifted, new.seen, tree, low.exits,
-                tuple(by_path[id(path)] for path in low.ends), executable)
+                tuple(by_path[id(path)] for path in low.ends), executable, device=compiling.device,
+                places_of_leaves=tuple(t.device for t in new.reads.tensors))
 
 
 def without(root: Root, paths: Sequence[Path], reason: Aborted | None, name: str, compiling: Compiling) -> Root | None:
@@ -147,6 +148,7 @@ def without(root: Root, paths: Sequence[Path], reason: Aborted | None, name: str
     before = root.all_sizes
     low = lowered(name, root.executable.inputs if before is None else before.inputs, tree)
     try:
+        compiling = compiling.on(root.device)
         executable = compiling.executable(low.program, low.aliases, None if before is None else before.numbers_of(root))
     except (CannotLower, CompileError):
         return None

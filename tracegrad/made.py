@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from codegen import DONE, Executable, ExitTaken
 from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
+from tracegrad.devices import CPU, Device, contiguous, empty
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.functional import detach
 from tracegrad.tensors import Tensor
@@ -74,7 +76,7 @@ class MadeView:
             view = dispatch(self.op, parent, **self.attrs)
         finally:
             GRAD.enabled = before
-        if not self.writeable:
+        if not self.writeable and view.device == CPU:
             view.array.flags.writeable = False
         return view
 
@@ -89,13 +91,28 @@ def laid_out(values: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def outputs_of(executable: Executable, arrays: Sequence[np.ndarray], device: Device) -> tuple[np.ndarray, ...]:
+    """What a program gives for these arrays, on a device. ExitTaken for an exit."""
+    if device == CPU:
+        return executable(*arrays)
+    given = [*map(contiguous, arrays), *(storage(type, device)() for type in executable.slots)]
+    for k in {place for end in executable.ends for place in end if place < len(arrays)}:
+        given[k] = given[k].copy()
+    left_at = executable.run(tuple(given))
+    if left_at > DONE:
+        raise ExitTaken(left_at)
+    return tuple(given[place] for place in executable.ends[DONE - left_at])
+
+
 POOLED_BYTES = 1 << 15
 """From here on it is cheaper to use an array again than to ask for memory and touch it for the first time."""
 
 
-def storage(type: TensorType) -> Callable[[], np.ndarray]:
-    """What gives uninitialized C-contiguous arrays of this type that nobody else holds."""
+def storage(type: TensorType, device: Device = CPU) -> Callable[[], np.ndarray]:
+    """What gives uninitialized C-contiguous arrays of this type on a device that nobody else holds."""
     dtype = DTYPES[type.dtype]
+    if device != CPU:                       # CuPy has a pool
+        return partial(empty, tuple(map(number_of, type.shape)), dtype, device)
     if math.prod(type.shape) * dtype.itemsize < POOLED_BYTES:
         return partial(np.empty, type.shape, dtype)
     return OutputPool(type).take

@@ -10,6 +10,7 @@ from typing import Any
 from codegen.ir.graph import Graph, Node
 from codegen.ir.types import DTYPES, TensorType, type_of
 from tracegrad.aborts import Abort, Declined
+from tracegrad.devices import CPU, is_writeable
 from tracegrad.made import Made, MadeView
 from tracegrad.pending import layout_of, may_share_memory
 from tracegrad.recorder import Recorder
@@ -75,6 +76,8 @@ class MadeTensors:
         strides, writeable = layout_of(tensor)
         type = type_of(tensor)
         order = None if strides is None else order_of(type, strides)
+        if tensor.device != CPU and order is None:
+            strides, writeable = None, True             # there a result without gaps takes the place of any other
         if self._recorder.symbols is not None and (strides is None or order is not None):
             self._recorder.symbols.lay_out(tensor, order or range(type.ndim), self._recorder)
         return Made(type, tensor.requires_grad, tensor.grad_fn is not None, None if order else strides, writeable,
@@ -88,7 +91,7 @@ class MadeTensors:
             return None
         if tensor.requires_grad != (view.tracked and parent.requires_grad):
             return None
-        writeable = tensor.array.flags.writeable or not parent.array.flags.writeable
+        writeable = is_writeable(tensor.array) or not is_writeable(parent.array)
         return MadeView(self.place(parent), view.op, view.attrs, view.tracked, writeable)
 
     def _is_of_leaf(self, tensor: Tensor | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from codegen.ir.structs import struct
 from codegen.ir.types import type_of
+from tracegrad.devices import CUPY
 from tracegrad.guards import Guards, Missed
 from tracegrad.lifted import may_be_lifted
 from tracegrad.replay import Root
@@ -47,6 +48,8 @@ def _missed_beside_guards(root: Root, args: tuple, kwargs: Mapping[str, Any]) ->
     leaves = guards.check(args, kwargs)
     if leaves is None:                          # it changed in this moment
         return None
+    if CUPY and not root.suits(leaves):
+        return MissedOnEntry(guards, "the arguments", "held tensors on other devices")
     for source in root.sources:
         if source.number is not None and not may_be_lifted(source.argument(args, kwargs)):
             return MissedOnEntry(guards, source.text, "was a finite number of moderate size")

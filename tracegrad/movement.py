@@ -14,7 +14,7 @@ from codegen.ir import type_rules
 from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.algebra import are_equal
-from tracegrad.devices import CUPY
+from tracegrad.devices import CUPY, may_share_memory
 from tracegrad.dispatch import GRAD, complete, dispatch, owned
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
@@ -81,7 +81,7 @@ def reshape(x: Operand, /, shape: Any, *more: Any, copy: bool | None = None) -> 
     result = dispatch("reshape", x, shape=sizes)
     if copy is None:
         return result
-    shared = np.may_share_memory(result.memory, x.memory)
+    shared = may_share_memory(result.memory, x.memory)
     if copy is False and not shared and x.size:
         raise ValueError(at_user_line(f"reshape: a copy is needed to reshape {type_of(x)} to {list(sizes)}"))
     return complete("reshape", (result,), {"shape": sizes}, result.copied()) if copy and shared else result

@@ -20,7 +20,7 @@ def dropped(op: str, x: Tensor, p: float, mask: tuple[int, ...]) -> Tensor:
         raise ValueError(at_user_line(f"{op}: p = {p} is not a probability"))
     if p == 1:
         return x * 0.0
-    return where(rand(mask, dtype=x.dtype) >= p, x * (1 / (1 - p)), 0.0)
+    return where(rand(mask, dtype=x.dtype, device=x.device) >= p, x * (1 / (1 - p)), 0.0)
 
 
 def dropout(x: Operand, p: float = 0.5, training: bool = True) -> Tensor:
@@ -64,7 +64,7 @@ def alpha_dropout(x: Operand, p: float = 0.5, training: bool = False) -> Tensor:
     if not 0 <= p < 1:
         raise ValueError(at_user_line(f"alpha_dropout: p = {p} is not a probability below 1"))
     scale = ((1 - p) * (1 + p * ALPHA**2)) ** -0.5
-    return where(rand(x.shape, dtype=x.dtype) >= p, x, ALPHA) * scale - scale * p * ALPHA
+    return where(rand(x.shape, dtype=x.dtype, device=x.device) >= p, x, ALPHA) * scale - scale * p * ALPHA
 
 
 def gumbel_softmax(logits: Operand, tau: float = 1.0, hard: bool = False, axis: int = -1, **names: Any) -> Tensor:
@@ -74,7 +74,7 @@ def gumbel_softmax(logits: Operand, tau: float = 1.0, hard: bool = False, axis: 
     """
     refuse_names("gumbel_softmax", names)
     x = floating(tensor_operand("gumbel_softmax", logits))
-    noise = -log(-log1p(-rand(x.shape, dtype=x.dtype)))
+    noise = -log(-log1p(-rand(x.shape, dtype=x.dtype, device=x.device)))
     soft = softmax((x + noise) / tau, axis)
     if not hard:
         return soft

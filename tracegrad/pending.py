@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from codegen.ir.types import TensorType
+from tracegrad import devices
 from tracegrad.dispatch import Like
 from tracegrad.step_types import dummy
 from tracegrad.steps import Step
@@ -132,7 +133,7 @@ def layout_of(tensor: Tensor) -> tuple[tuple[int, ...] | None, bool]:
     """The strides of its array, now or once it is there, None for those of C order; may it be written to?"""
     pending: Any = tensor.held
     if type(pending) is not Pending:
-        return None if pending.flags.c_contiguous else pending.strides, pending.flags.writeable
+        return None if pending.flags.c_contiguous else pending.strides, devices.is_writeable(pending)
     made = dummy(pending.dtype, pending.shape, pending.strides)
     return None if made.flags.c_contiguous else made.strides, pending.step.op != "broadcast"
 
@@ -142,4 +143,4 @@ def may_share_memory(a: Tensor, b: Tensor) -> bool:
     x, y = a.held, b.held
     if type(x) is Pending and type(y) is Pending:
         return x.segment is y.segment and x.step.base == y.step.base
-    return type(x) is not Pending and type(y) is not Pending and np.may_share_memory(x, y)
+    return type(x) is not Pending and type(y) is not Pending and devices.may_share_memory(x, y)

@@ -20,6 +20,7 @@ from tracegrad.callbacks import Callback, Recipes
 from tracegrad.called import State, call_again, state_of
 from tracegrad.compiling import Compiling
 from tracegrad.deferred_runs import DeferredRun
+from tracegrad.devices import CUPY
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.grafting import Grafted, NewPath, grafted
 from tracegrad.lifted import LiftedNumber, argument_of
@@ -76,6 +77,7 @@ def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun
 def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -> Grafted:
     recorder, reads = run.recorder, run.reads
     assert reads is not None
+    compiling = compiling.on(recorder.device)
     leaves, texts = reads.tensors, reads.guards.sources
     place_of_leaf = {id(t): k for k, t in enumerate(leaves)}
     sources = tuple(_source(entry, place_of_leaf, texts) for entry in recorder.inputs)
@@ -98,6 +100,9 @@ def _compile(run: Run, name: str, compiling: Compiling, deferred: DeferredRun) -
     for t in recorder.written.values():
         if not t.array.flags.c_contiguous:
             raise Declined(Abort.NOT_RECORDED, f"a write to {type_of(t.array)}, which is not contiguous")
+    for t in made.tensors if CUPY else ():
+        if t.device != recorder.device:
+            raise Declined(Abort.DEVICE, f"a result {type_of(t)} on {t.device}, of a run on {recorder.device}")
     if any(entry.tensor is not None and entry.tensor.grad_fn is not entry.history for entry in recorder.inputs):
         raise Declined(Abort.NOT_RECORDED, "a write in place gave a tensor a new history")
     makes = [m for m in made.makes if isinstance(m, Made)]

@@ -27,7 +27,7 @@ from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
 from codegen.ir.types import FLOATS, type_of
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.devices import CPU, CUPY
+from tracegrad.devices import CPU, CUPY, Device
 from tracegrad.recorded import Input, Key, NumberRead, RecordedOp, Recording
 from tracegrad.recorded_graphs import recording_of
 from tracegrad.source_lines import user_line
@@ -57,6 +57,7 @@ class Recorder:
 
     def __init__(self, strict: bool = False, called_from: CodeType | None = None) -> None:
         self.strict, self.called_from = strict, called_from
+        self.device = CPU                                       # a GPU from when a tensor on it was met
         self.ops: list[RecordedOp] = []
         self.inputs: list[Input] = []
         self.reads: list[NumberRead] = []
@@ -80,6 +81,12 @@ class Recorder:
     def symbols_met(self) -> Symbols | None:
         """Those that sizes in it can have: its own, or those of a run that it is inside of."""
         return self.symbols
+
+    def works_on(self, device: Device) -> None:
+        """The run has come to tensors on a GPU."""
+        if self.device not in (CPU, device):
+            self.abort(Abort.DEVICE, f"tensors on {self.device} and on {device}")
+        self.device = device
 
     # ---- reports of eager execution -----------------------------------------------------------------------
 
@@ -393,7 +400,7 @@ class Recorder:
     def _enter(self, tensor: Tensor, **how: Any) -> Key:
         key = "input", len(self.inputs)
         if CUPY and tensor.device != CPU:
-            self.abort(Abort.DEVICE, f"{type_of(tensor)} on {tensor.device}")
+            self.works_on(tensor.device)
         type = type_of(tensor) if self.symbols is None else self.symbols.entered(key, tensor, how.get("grad_of"))
         is_kept = "frozen" not in how and (how or self.outside is None or id(tensor) in self.outside)
         self.inputs.append(Input(tensor if is_kept else None, type, tensor.requires_grad, tensor.grad_fn, **how))

@@ -24,6 +24,7 @@ from tracegrad.all_sizes import AllSizes
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.called import CallAgain
+from tracegrad.devices import CPU, Device, is_writeable
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.function_nodes import FunctionNode
 from tracegrad.guards import Guards, Slot
@@ -133,6 +134,8 @@ class Root:
     refusals: int = 0                                            # how often a checked op refused its operands
     all_sizes: AllSizes | None = None                            # what it is one of, if it was recorded for all sizes
     one_size: str | None = None                                  # why it was not, if that was tried
+    device: Device = CPU                                         # where it works, and leaves its results
+    places_of_leaves: tuple[Device, ...] = ()
     outputs: tuple[Callable[[], np.ndarray], ...] = field(init=False)       # give storage for what its paths make
     written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
     places: tuple[tuple[int, ...], ...] = field(init=False)      # for each end, where what it made and saved is found
@@ -145,7 +148,7 @@ class Root:
     _numbers: tuple[Source, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.outputs = tuple(map(storage, self.executable.slots))
+        self.outputs = tuple(storage(type, self.device) for type in self.executable.slots)
         self.written = tuple(sorted({t.path.inputs[k] for t in self.traces for k in t.path.written}))
         self.places = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
         routes = [(t.path, t.route) for t in self.traces if t.route is not None]
@@ -156,6 +159,10 @@ class Root:
         more = self._numbers or self.grads_expected or self.written
         self.match = self._match if more else self.guards.check
         self.replay = write_replay(self, self.executable.run)
+
+    def suits(self, leaves: tuple[Tensor, ...]) -> bool:
+        """Are the Tensors that the guards found on the devices where they were?"""
+        return all(t.device == place for t, place in zip(leaves, self.places_of_leaves))
 
     @property
     def replays(self) -> int:
@@ -179,8 +186,8 @@ class Root:
         if grads and self.written and not own_memory(leaves, grads):
             return None
         for k in self.written:
-            flags = self.written_tensor(k, leaves).array.flags
-            if not (flags.writeable and flags.c_contiguous):
+            array = self.written_tensor(k, leaves).array
+            if not (is_writeable(array) and array.flags.c_contiguous):
                 return None
         return leaves
 

@@ -27,8 +27,10 @@ from codegen.ir.graph import Graph
 from codegen.ir.types import DTYPES, INEXACT, TensorType
 from tracegrad.autodiff import differentiate, rules_of
 from tracegrad.compiling import Compiling
+from tracegrad.devices import empty
 from tracegrad.dispatch import GRAD, Node, dispatch
 from tracegrad.function_nodes import FunctionNode
+from tracegrad.made import outputs_of
 from tracegrad.recomputation import Region, bytes_at, choose_saved, late, saved_within
 from tracegrad.recorder import ACTIVE
 from tracegrad.route_calls import Kept, RouteCall, RouteNode, kept_tensor, way_of
@@ -149,7 +151,7 @@ class Route:
         executable = self._executable(differentiated)
         if executable is None:
             return self._through_dispatch(operands)
-        made = executable(*(t.array for t in operands))
+        made = outputs_of(executable, [t.array for t in operands], self.compiling.device)
         results = tuple(map(Tensor, made[:len(self.graph.outputs)]))
         if differentiated:
             self.attach(self.keep(operands), made[len(results):], results)
@@ -291,8 +293,8 @@ class Route:
     def unread(self, output: int, stops: tuple[int, ...], g: Tensor) -> list[Tensor]:
         """What a derivative takes that reads nothing but the cotangent."""
         types = (*self.graph.inputs, *(self.saved_types[k] for k in self.saved_before(output, stops)))
-        values = [Tensor(np.empty([evaluate(size, self._numbers) for size in type.shape], DTYPES[type.dtype]))
-                  for type in types]
+        values = [Tensor(empty(tuple([evaluate(size, self._numbers) for size in type.shape]), DTYPES[type.dtype],
+                               self.compiling.device)) for type in types]
         return [*values[:len(self.graph.inputs)], g, *values[len(self.graph.inputs):]]
 
     def _backward(self, output: int, stops: tuple[int, ...] = ()) -> Graph:

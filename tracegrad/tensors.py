@@ -289,7 +289,7 @@ class Tensor(Signatures):
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None and (grad is self or not isinstance(grad, Tensor) or grad.shape != self.shape
-                                 or grad.dtype != self.dtype):
+                                 or grad.dtype != self.dtype or CUPY and grad.device != self.device):
             raise not_a_grad(self, grad)
         self._grad = grad
         recorder = ACTIVE.get()
@@ -414,7 +414,8 @@ def not_a_grad(x: Tensor, grad: Any) -> Exception:
         return RuntimeError(at_user_line("grad: a tensor is not its own gradient; set a clone() of it"))
     return RuntimeError(at_user_line(
         f"grad must be None or a Tensor of shape {list(x.shape)} and dtype {x.dtype}: here it has shape "
-        f"{list(grad.shape)} and dtype {grad.dtype}"))
+        f"{list(grad.shape)} and dtype {grad.dtype}" + (
+            f", and it is on {grad.device}, not {x.device}" if grad.device != x.device else "")))
 
 
 GONE = weakref.ref(Tensor(np.zeros(0)))

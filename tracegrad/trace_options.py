@@ -10,7 +10,9 @@ from tracegrad.limits import Limits
 
 @struct
 class TraceOptions:
-    """How a function is traced; see tracing.trace. `target`: a key of codegen.TARGETS."""
+    """How a function is traced; see tracing.trace. `target`: a key of codegen.TARGETS, for tensors on the CPU if
+    `follows_device`: for others it is that of their device.
+    """
 
     target: str = "llvm_cpu"
     strict: bool = False
@@ -19,6 +21,7 @@ class TraceOptions:
     keep: int = 0
     memory_budget: int | None = None
     limits: Limits = field(default_factory=Limits)
+    follows_device: bool = False
 
 
 def checked(target: str, strict: bool, fast_math: bool, audit: int, keep: int, memory_budget: int | None,
@@ -34,4 +37,4 @@ def checked(target: str, strict: bool, fast_math: bool, audit: int, keep: int, m
     if memory_budget is not None and memory_budget < 0:
         raise ValueError(f"trace: memory_budget is a number of bytes, 0 or more, not {memory_budget}")
     return TraceOptions("llvm_cpu" if target == "auto" else target, strict, fast_math, audit, keep, memory_budget,
-                        limits or Limits())
+                        limits or Limits(), target == "auto")

@@ -7,6 +7,7 @@ from typing import Any
 
 from codegen import collector_paused
 from tracegrad.all_sizes import AllSizes
+from tracegrad.devices import CUPY
 from tracegrad.limits import Limits, Wait, bytes_of
 from tracegrad.native_call import Entry
 from tracegrad.native_replay import native_replay
@@ -69,7 +70,8 @@ class TraceTree:
 
         If its sizes are new it may be a root made now, of a path that was recorded for all sizes.
         """
-        return self._known(args, kwargs) or self._at_other_sizes(args, kwargs)
+        found = self._known(args, kwargs) or self._at_other_sizes(args, kwargs)
+        return None if found is not None and CUPY and not found[0].suits(found[1]) else found
 
     def _known(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:
         roots = self.roots
@@ -77,18 +79,18 @@ class TraceTree:
             return None
         root = roots[0]
         leaves = root.match(args, kwargs)
-        if leaves is not None:
+        if leaves is not None and not (CUPY and not root.suits(leaves)):
             return root, leaves
         if len(roots) > FEW and (leaves := leaves_at_other_sizes(root, args, kwargs)) is not None:
             for root in self._of_sizes.get(sizes_of(leaves), ()):       # of many, no others are tried
                 leaves = root.match(args, kwargs)
-                if leaves is not None:
+                if leaves is not None and not (CUPY and not root.suits(leaves)):
                     self.put_first(root)
                     return root, leaves
             return None
         for root in roots[1:] if len(roots) <= FEW else self._likeliest_first(roots, args):
             leaves = root.match(args, kwargs)
-            if leaves is not None:
+            if leaves is not None and not (CUPY and not root.suits(leaves)):
                 self.put_first(root, args)
                 return root, leaves
         return None

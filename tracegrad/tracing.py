@@ -68,7 +68,7 @@ class Traced(Called):
         self.eager, self.stats = function, Stats()
         self._options, self._strict = options, options.strict
         self._compiling = Compiling(options.target, options.fast_math, options.memory_budget, self.stats,
-                                    Backwards(Traced, options))
+                                    Backwards(Traced, options), options.follows_device)
         self._follow = Follow(self.name, self._compiling)
         self._audit = options.audit                                 # one replay of a path in so many; 0: none
         self._tree = TraceTree(options.limits)

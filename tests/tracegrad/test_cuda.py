@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from op_cases import cases
 from torch_cases import TORCH_CASES
 
 import tracegrad as tg
+from codegen import TARGETS, CannotLower
 from codegen.ir.edges import EDGES
 from codegen.ir.gpu_references import CPU_ONLY
 from codegen.ir.ops import OPS, Op
@@ -393,13 +395,86 @@ assert all(hasattr(cupyx.scipy.special, name) for name in stub_cupy.SPECIAL)
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": folders})
 
 
-@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
-def test_a_traced_function_runs_eagerly_there_and_says_why() -> None:
+# ---- traced ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs for the GPU are compiled for the CPU, and run on the arrays that stand for CuPy's."""
+    monkeypatch.setitem(TARGETS, "triton_gpu", stub_cupy.on_numpy(TARGETS["llvm_cpu"]))
+
+
+def test_a_path_is_of_the_devices_that_its_tensors_were_on(compiled: None) -> None:
     @tg.trace
     def f(x: tg.Tensor) -> tg.Tensor:
-        return (x * 2).sum()
+        return (x * 2).sum() + tg.ones(3, device=x.device).sum()
 
+    for _ in range(6):
+        assert on("cuda", f(tg.ones(3, device="cuda")))[0] == 9.0
+        assert on("cpu", f(tg.ones(3)))[0] == 9.0
+    assert f.stats.recordings == 2 and f.stats.replays == 10 and not f.stats.aborts
+    assert "recorded again because the arguments held tensors on other devices" in str(f.explain())
+
+
+def training_step(model: nn.Module, make: Any) -> Any:
+    optimizer = make(model.parameters())
+
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+    return step
+
+
+@pytest.mark.parametrize("make", [lambda p: tg.optim.SGD(p, 0.1, momentum=0.9), tg.optim.AdamW], ids=["SGD", "AdamW"])
+def test_a_traced_training_step_replays_there(compiled: None, make: Any) -> None:
+    tg.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8), nn.Dropout(0.1), nn.Linear(8, 1)).cuda()
+    twin = copy.deepcopy(model)
+    x, y = tg.randn(16, 3, device="cuda"), tg.randn(16, 1, device="cuda")
+    losses = []
+    for net, wrap in ((model, tg.trace), (twin, lambda f: f)):
+        tg.manual_seed(2)
+        step = wrap(training_step(net, make))
+        losses.append([on("cuda", step(x, y))[0] for _ in range(5)])
+        if wrap is tg.trace:
+            assert step.stats.replays == 4 and not step.stats.aborts
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    close(on("cuda", list(model.parameters())), on("cuda", list(twin.parameters())), 1e-5)
+
+
+def test_backward_outside_of_a_traced_forward(compiled: None) -> None:
+    f = tg.trace(lambda x: tg.tanh(x).sum())
+    x = tg.tensor([0.5, 1.0], device="cuda", requires_grad=True)
     for _ in range(3):
-        assert on("cuda", f(tg.ones(3, device="cuda")))[0] == 6.0
-        assert on("cpu", f(tg.ones(3)))[0] == 6.0
-    assert f.stats.aborts["DEVICE"] and "f32[3] on cuda:0 (Abort.DEVICE)" in str(f.explain())
+        x.grad = None
+        f(x).backward()
+        close(on("cuda", x.grad), [1 - np.tanh(np.array([0.5, 1.0], np.float32)) ** 2])
+    assert f.stats.replays == 2
+
+
+def test_branches_views_and_what_comes_from_the_cpu(compiled: None) -> None:
+    @tg.trace
+    def f(x: tg.Tensor, scale: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
+        moved = x.to("cuda") * scale
+        return (moved.T, moved[0]) if moved.sum() > 0 else (-moved, moved[1])
+
+    tg.cuda.synchronize()                               # CuPy's import is nothing that a replay does again
+    for sign in (1.0, -1.0, 1.0, -1.0, 1.0):
+        x = tg.arange(6.0).reshape(2, 3) * sign
+        found = on("cuda", f(x, tg.tensor(2.0)))
+        close(found, on("cpu", (x.T * 2, x[0] * 2) if sign > 0 else (-x * 2, x[1] * 2)))
+    assert f.stats.replays == 3 and not f.stats.aborts
+
+
+@pytest.mark.filterwarnings("ignore::tracegrad.NotReplayed")
+def test_without_a_target_a_traced_function_runs_eagerly_there_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*options: Any) -> Any:
+        raise CannotLower("there is nothing to compile with")
+
+    monkeypatch.setitem(TARGETS, "triton_gpu", replace(TARGETS["triton_gpu"], compile=refuse))
+    f = tg.trace(lambda x: (x * 2).sum())
+    assert on("cuda", f(tg.ones(3, device="cuda")))[0] == 6.0
+    assert "there is nothing to compile with (Abort.NOT_LOWERED)" in str(f.explain())

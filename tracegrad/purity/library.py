@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.structs import struct
+from tracegrad.devices import CUPY, cupy_files
 from tracegrad.purity.classes import namespace, qualified_name, special_methods
 
 
@@ -47,7 +48,8 @@ ORDINARY = ("tracegrad.nn", "tracegrad.optim", "tracegrad.data", "tracegrad.io",
             "tracegrad.functions", "tracegrad.registered_ops", "tracegrad.ops")
 """Modules and packages inside a trusted package whose code is nevertheless ordinary."""
 LENT = ("tracegrad.pytrees",)
-"""Those whose code is trusted like the library where the library calls it; what it calls is judged by itself."""
+"""Those whose code is trusted like the library where the library calls it; what it calls is judged by itself. So is
+that of CuPy, once it is in use."""
 
 
 @struct
@@ -162,7 +164,8 @@ class Library:
 
     def is_lent(self, code: CodeType) -> bool:
         """Is the code trusted like the code that calls it?"""
-        return code.co_filename in self._lent_files or code in self._lent_codes
+        return (code.co_filename in self._lent_files or code in self._lent_codes
+                or bool(CUPY) and code.co_filename.startswith(cupy_files()))
 
     def trust_module(self, module: ModuleType) -> Trust | None:
         """The trust in a module: a real one, found under its own name."""

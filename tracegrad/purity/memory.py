@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from tracegrad.devices import CUPY, is_gpu_array, may_share_memory
+
 
 class NotOwned(ValueError):
     """The memory of an array belongs to something that is not an array."""
 
 
-def owner(array: np.ndarray) -> np.ndarray:
-    """The array that owns the memory of `array`; NotOwned if none does."""
+def owner(array: Any) -> Any:
+    """The array that owns the memory of `array`, on a GPU the memory itself; NotOwned if none does."""
+    if CUPY and is_gpu_array(array):
+        return array.data.mem           # one object for all arrays in it
     base: Any = array
     while type(base) is np.ndarray:
         array, base = base, base.base
@@ -23,4 +27,4 @@ def owner(array: np.ndarray) -> np.ndarray:
 
 def apart(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> bool:
     """Does neither array of any pair reach into memory that the other reaches into?"""
-    return not any(np.may_share_memory(a, b) for a, b in pairs)
+    return not any(may_share_memory(a, b) for a, b in pairs)

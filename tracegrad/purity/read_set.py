@@ -178,8 +178,9 @@ def _write_memory(writer: GuardWriter, written: frozenset[int]) -> None:
             leaves.append((text, array, None))
             continue
         leaves.append((text, array, whole))
-        groups.setdefault(whole, []).append(text if array.base is None else f"owner({text})")
-        if array.base is None:
+        owns = whole == id(array)
+        groups.setdefault(whole, []).append(text if owns else f"owner({text})")
+        if owns:
             writer.test(f"{text}.base is None", "the Tensors", "own their memory")
     for first, *others in groups.values():
         for other in others:

@@ -22,6 +22,16 @@ Work = Callable[[], object]
 """One step, on arrays that it knows: to call it starts it."""
 
 
+class Reading(Protocol):
+    """The first element of an array, read again and again."""
+
+    def start(self) -> None:
+        """Read it once all work started until now is done."""
+
+    def value(self) -> np.generic:
+        """Wait for that; what it was then."""
+
+
 class Device(Protocol):
     """Where plans run."""
 
@@ -61,8 +71,11 @@ class Device(Protocol):
     def download(self, source: Any, array: np.ndarray) -> None:
         """Copy an array of the device to one of the CPU, once all work started until now is done."""
 
-    def address(self, array: Any) -> int | None:
-        """Where an array of the device begins; None where work on it is not to be remembered."""
+    def where(self, arrays: Sequence[Any]) -> tuple[int | None, ...] | None:
+        """Where callers' arrays begin, None for those that lie elsewhere; None where work is not to be remembered."""
+
+    def order(self) -> int:
+        """What tells the order in which work is done that is started now from others, a stream's."""
 
     def product(self, step: Matmul, a: Any, b: Any, c: Any) -> Work | None:
         """What multiplies matrices where a library does it better than a kernel."""
@@ -76,8 +89,8 @@ class Device(Protocol):
     def clear(self, flag: Any) -> Work:
         """What sets an element to 0."""
 
-    def ask(self, array: Any) -> Callable[[], np.generic]:
-        """What gives, once all work started until now is done, the first element as it is then."""
+    def reading(self, array: Any) -> Reading:
+        """What reads the first element."""
 
     def timed(self, work: Work) -> int:
         """Do work, wait for it, and say how many nanoseconds it took the device."""

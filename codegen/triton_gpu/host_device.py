@@ -1,7 +1,7 @@
 """host_device: plans on NumPy arrays, with kernels run by Triton's interpreter, every access of which is checked."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,17 @@ from codegen.triton_gpu.devices import Work
 from codegen.triton_gpu.spec import KernelSpec
 
 ALIGNMENT = 64
+
+
+class _Reading:
+    def __init__(self, array: np.ndarray):
+        self._array = array
+
+    def start(self) -> None:
+        self._value = self._array[0]
+
+    def value(self) -> Any:
+        return self._value
 
 
 class HostDevice:
@@ -68,8 +79,11 @@ class HostDevice:
     def download(self, source: np.ndarray, array: np.ndarray) -> None:
         array.reshape(-1)[:] = source
 
-    def address(self, array: np.ndarray) -> None:
+    def where(self, arrays: Sequence[Any]) -> None:
         """Work that is remembered would keep the caller's arrays."""
+
+    def order(self) -> int:
+        return 0
 
     def product(self, step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Work | None:
         return None
@@ -83,9 +97,8 @@ class HostDevice:
     def clear(self, flag: np.ndarray) -> Work:
         return partial(flag.fill, 0)
 
-    def ask(self, array: np.ndarray) -> Callable[[], Any]:
-        value = array[0]
-        return lambda: value
+    def reading(self, array: np.ndarray) -> _Reading:
+        return _Reading(array)
 
     def timed(self, work: Work) -> int:
         begin = clock_ns()

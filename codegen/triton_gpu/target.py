@@ -20,6 +20,7 @@ from codegen.planning import plan_of
 from codegen.schedule.machine import Machine
 from codegen.schedule.plan import CannotLower, TooMuchMemory
 from codegen.source import Source
+from codegen.triton_gpu.cpu_numbers import cpu_numbers
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.kernels import kernel_launch
@@ -71,8 +72,9 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
                 if (made := kernel_launch(step, device.capability)) is not None}
     new = device.prepare(list(dict.fromkeys(made.spec for made in launches.values())), cache)
     measured = Measured(source.tree.name, lambda: plan, listings(device.capability))
+    numbers = {} if sized or source.binding.constants else cpu_numbers(source.tree, plan.ends)
     return Executable(
-        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches, measured), plan.arena_bytes,
+        plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches, measured, numbers), plan.arena_bytes,
         compile_seconds=perf_counter() - start, kernels_compiled=sum(new), kernels_reused=len(new) - sum(new),
         shares_kernels=sized, measured=measured,
         resized=partial(_resized, source, aliases, cache, device) if sized else None)

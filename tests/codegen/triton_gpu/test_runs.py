@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
-from oracle_device import OracleDevice
+import stub_cupy
+from oracle_device import OracleDevice, StubGpu
 
 from codegen.compiler import compile_program
 from codegen.executable import DONE, Executable, ExitTaken
@@ -89,6 +91,58 @@ def test_steps_are_timed_while_somebody_wants_to_know(oracle_device: OracleDevic
     assert sum(event.kind == "run" for event in own) == 1
     times = [report.time for report in executable.steps[0]]
     assert [time.runs for time in times if time is not None] == [2, 1]
+
+
+@pytest.fixture
+def gpu(oracle_device: OracleDevice, monkeypatch: pytest.MonkeyPatch) -> StubGpu:
+    device = StubGpu()
+    monkeypatch.setattr(target, "current_device", lambda: device)
+    return device
+
+
+def on_gpu(x: np.ndarray) -> Any:
+    made = stub_cupy.ndarray(x.shape, x.dtype)
+    made._a[...] = x
+    return made
+
+
+def test_arrays_of_the_cpu_are_staged_and_given_back(gpu: StubGpu) -> None:
+    b = Builder("f")
+    x, y = b.input(TensorType("f32", (100,))), b.input(TensorType("f32"))
+    executable = compile_program(b.graph([x * y, x + y]), "triton_gpu", aliases=((0, 0),))
+    x_there, x_here, y_here = on_gpu(np.ones(100, np.float32)), np.ones(100, np.float32), np.asarray(3, np.float32)
+    slot, slot_here = on_gpu(np.zeros(100, np.float32)), np.zeros(100, np.float32)
+    assert executable.run((x_there, y_here, slot)) == DONE
+    assert np.all(x_there._a == 3) and np.all(slot._a == 4) and gpu.moved == 4
+    assert executable.run((x_there, y_here, slot)) == DONE
+    assert np.all(x_there._a == 9) and gpu.moved == 4, "it was there already"
+    y_here[...] = 2
+    assert executable.run((x_here, y_here, slot_here)) == DONE
+    assert np.all(x_here == 2) and np.all(slot_here == 3) and gpu.moved == 4 + 3 * 400 + 4
+
+
+def test_what_the_cpu_can_say_itself_is_not_read_back(gpu: StubGpu) -> None:
+    b = Builder("f")
+    x, counter, step = b.input(TensorType("f32", (8,))), b.input(TensorType("u64")), b.input(TensorType("u64"))
+    moved = counter + step
+    graph = b.graph([x * 2.0, moved, x.emit("sum", axis=(0,), keepdims=False)])
+    executable = compile_program(graph, "triton_gpu", aliases=((0, 0), (1, 1)))
+    counter_here, step_here = np.asarray(5, np.uint64), np.asarray(8, np.uint64)
+    arrays = on_gpu(np.ones(8, np.float32)), counter_here, step_here, on_gpu(np.zeros((), np.float32))
+    for k in range(3):
+        assert executable.run(arrays) == DONE
+        assert counter_here == 5 + 8 * (k + 1)
+    assert gpu.moved == 8 * 4, "the counter for each run, and the step"
+
+
+def test_a_number_that_depends_on_the_gpu_is_read_back(gpu: StubGpu) -> None:
+    b = Builder("f")
+    x, total = b.input(TensorType("f32", (8,))), b.input(TensorType("f32"))
+    graph = b.graph([total + x.emit("sum", axis=(0,), keepdims=False)])
+    executable = compile_program(graph, "triton_gpu", aliases=((0, 1),))
+    here = np.asarray(1, np.float32)
+    assert executable.run((on_gpu(np.ones(8, np.float32)), here)) == DONE
+    assert here == 9 and gpu.moved == 8
 
 
 def test_without_triton_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

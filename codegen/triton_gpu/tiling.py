@@ -52,6 +52,9 @@ COLUMNS, COLUMN_POINTS = 32, 2048
 
 POINTS_OF_WARP, MOST_WARPS = 256, 16
 
+FEW_OF = 8
+"""Accesses to fewer than this part of the elements decide nothing."""
+
 
 @struct
 class Tiling:
@@ -198,14 +201,20 @@ def _neighbor(index: Index, axes: Iterable[Axis]) -> str | None:
 
 
 def _neighbors(passes: Iterable[Pass], axes: Iterable[Axis]) -> list[str]:
-    """The axes along which accesses are to neighbors, those of the most accesses first; a store counts twice."""
+    """The axes along which accesses are to neighbors, those of the most elements first; a store counts twice.
+
+    What is a small part of that, as a number for each row is, is left out.
+    """
     counts: Counter[str] = Counter()
     axes = tuple(axes)
-    for s in (s for p in passes for s in p.body if isinstance(s, Load | Store)):
-        name = _neighbor(s.index, axes)
-        if name is not None:
-            counts[name] += 2 if isinstance(s, Store) else 1
-    return [name for name, _ in counts.most_common()]
+    for p in passes:
+        extents = {axis.name: typical(axis.extent) for axis in (*axes, *p.axes)}
+        for s in p.body:
+            if isinstance(s, Load | Store) and (name := _neighbor(s.index, axes)) is not None:
+                elements = prod(extents[other] for other in axes_of(s.index) if other in extents)
+                counts[name] += 2 * elements if isinstance(s, Store) else elements
+    most = max(counts.values(), default=0)
+    return [name for name, count in counts.most_common() if count * FEW_OF >= most]
 
 
 def _with_last(axes: tuple[Axis, ...], ways: Sequence[str]) -> tuple[Axis, ...]:

@@ -53,7 +53,7 @@ def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = 
         "dtypes": [_NUMPY_NAMES[p] for p in pointers],
         "writeable": [array.flags.writeable for array in (*arrays, *flag)],
         "words": [int(word) for word in words], "word_type": spec.word_type, "constants": dict(spec.constants),
-        "grid": grid,
+        "grid": grid, "threads": 32 * spec.warps,
     }
     answer, = _pool().answers([question])
     if isinstance(answer, WorkerDied):

@@ -42,10 +42,10 @@ class Memory:
         self.written: set[int] = set()
         self.races = Races()
 
-    def hold(self, buffers: Sequence[np.ndarray], writeable: Sequence[bool]) -> None:
-        """From now on the memory is `buffers`."""
+    def hold(self, buffers: Sequence[np.ndarray], writeable: Sequence[bool], threads: int) -> None:
+        """From now on the memory is `buffers`, for programs of so many threads."""
         self.buffers, self.writeable, self.written = list(buffers), writeable, set()
-        self.races.begin([buffer.size for buffer in buffers])
+        self.races.begin([buffer.size for buffer in buffers], threads)
 
     def places(self, kind: str, pointers: np.ndarray, mask: np.ndarray | None, itemsize: int) -> Places | None:
         """Where an access goes; None if nowhere. IndexError where a lane that is not masked off has no element."""
@@ -103,7 +103,7 @@ def guard(interpreter: Any, memory: Memory) -> None:
         places = memory.places("load", pointers.data, inside, size(pointers))
         if places is None:
             return handle(filling.astype(dtype), element)
-        memory.races.load(places.number, places.elements)
+        memory.races.load(places.number, places.elements, pointers.data.size)
         return handle(native.load(places.addresses, inside, filling, dtype), element)
 
     def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> Any:

@@ -4,6 +4,8 @@ An error, though the interpreter would compute something:
 
     a program reads or changes what another has changed, or changes what another has read
     a program reads what it wrote itself, without a barrier in between: its threads do not wait for each other
+    a program changes what it read through fewer lanes than it has threads, without a barrier: several threads read the
+    same element then, one of them writes it, and another may only read it after that
     lanes of one store write different values to one element
     an element is changed by atomic accesses, and read or written by others
 
@@ -17,6 +19,11 @@ import numpy as np
 
 ATOMICALLY, SEVERAL = -1, -2
 """Who changed an element: all programs that did, by atomic accesses. Who read it: more than one program."""
+
+NEVER = -1
+
+WARP = 32
+"""Threads that read and write in step."""
 
 MOST = 1 << 20
 """So many elements are noted as read before it is looked at which."""
@@ -34,24 +41,26 @@ class _Elements:
 
     def __init__(self, size: int):
         self.size = size
-        self.read: list[tuple[int, np.ndarray]] = []
+        self.read: list[tuple[int, int, np.ndarray]] = []
         self.most = MOST
         self.reader: np.ndarray | None = None
         self.writer: np.ndarray | None = None
 
-    def has_read(self, program: int, at: np.ndarray) -> None:
-        self.read.append((program, at))
+    def has_read(self, program: int, when: int, at: np.ndarray) -> None:
+        self.read.append((program, when, at))
         self.most -= at.size
         if self.most < 0:
             self.readers()
 
     def readers(self) -> np.ndarray:
-        """Of each element, who read it last."""
+        """Of each element, who read it last; `shared` is when several threads did."""
         if self.reader is None:
-            self.reader = np.zeros(self.size, np.int32)
-        for program, at in self.read:
+            self.reader, self.shared = np.zeros(self.size, np.int32), np.full(self.size, NEVER, np.int32)
+        for program, when, at in self.read:
             before = self.reader[at]
             self.reader[at] = np.where((before == 0) | (before == program), program, SEVERAL)
+            if when != NEVER:
+                self.shared[at] = when
         self.read, self.most = [], MOST
         return self.reader
 
@@ -68,13 +77,13 @@ class Races:
     def __init__(self) -> None:
         self.begin([])
 
-    def begin(self, sizes: Sequence[int]) -> None:
-        """A launch begins, on buffers of so many elements."""
+    def begin(self, sizes: Sequence[int], threads: int = 1) -> None:
+        """A launch begins, on buffers of so many elements; a program has so many threads."""
         self.elements = [_Elements(size) for size in sizes]
-        self.program, self.barriers = 0, 0
+        self.program, self.barriers, self.threads = 0, 0, threads
 
-    def load(self, number: int, at: np.ndarray) -> None:
-        """The elements `at` of a buffer are read."""
+    def load(self, number: int, at: np.ndarray, lanes: int) -> None:
+        """The elements `at` of a buffer are read, through so many lanes."""
         of, me = self.elements[number], self.program + 1
         if of.writer is not None:
             writer = of.writer[at]
@@ -83,7 +92,7 @@ class Races:
                 _refuse(number, at, writer, (writer != 0) & (writer != me), "reads", "changed by program {}")
                 _refuse(number, at, writer, (writer == me) & (of.written[at] == self.barriers), "reads",
                         "written by itself, with no barrier in between")
-        of.has_read(me, at)
+        of.has_read(me, self.barriers if lanes < self.threads > WARP else NEVER, at)
 
     def store(self, number: int, at: np.ndarray, changed: np.ndarray) -> None:
         """The elements `at` are written; `changed`: which of them are another number then."""
@@ -104,6 +113,8 @@ class Races:
         if reader.any():
             _refuse(number, at, reader, changed & (reader == SEVERAL), what, "read by others")
             _refuse(number, at, reader, changed & (reader != 0) & (reader != me), what, "read by program {}")
+            _refuse(number, at, reader, changed & (of.shared[at] == self.barriers), what,
+                    "read by several of its threads, with no barrier in between")
         new = at[changed | (writer == 0)]
         writers[new], of.written[new] = by, self.barriers
 

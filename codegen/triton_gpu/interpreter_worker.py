@@ -43,10 +43,10 @@ class Interpreter:
 
     def run(self, name: str, source: str, pointers: Sequence[str], buffers: Sequence[bytes], dtypes: Sequence[str],
             writeable: Sequence[bool], words: Sequence[int], word_type: str, constants: dict[str, int],
-            grid: int) -> dict[str, Any]:
+            grid: int, threads: int) -> dict[str, Any]:
         """Run every program of a launch, in order. `dtypes`: NumPy's names of those that hold the buffers."""
         arrays = [np.frombuffer(bytearray(data), dtype) for data, dtype in zip(buffers, dtypes)]
-        self.memory.hold(arrays, writeable)
+        self.memory.hold(arrays, writeable, threads)
         builder = self.interpreter.interpreter_builder
         builder.set_grid_dim(grid, 1, 1)
         program, file = -1, ""

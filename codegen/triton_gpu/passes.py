@@ -33,7 +33,7 @@ from codegen.triton_gpu.places import factor_text
 from codegen.triton_gpu.reductions import Accumulator
 from codegen.triton_gpu.scans import Scanner
 from codegen.triton_gpu.scatters import is_atomic
-from codegen.triton_gpu.statements import Statements, uses
+from codegen.triton_gpu.statements import WARP, Statements, uses
 from codegen.triton_gpu.tile import Mask, Span, Tile, joined, spans_of
 from codegen.triton_gpu.tiling import Tiling
 
@@ -48,7 +48,7 @@ class PassWriter:
         self.kernel, self.tiling = kernel, tiling
         self._long = ".to(tl.int64)" if wide else ""
         self.dtypes = value_dtypes(kernel)
-        self.out = Statements(kernel.params, self.dtypes, wide, is_atomic(kernel))
+        self.out = Statements(kernel.params, self.dtypes, wide, is_atomic(kernel), threads=WARP * tiling.warps)
         self.blocks = tuple(span.name for span in tiling.outer if span.block > 1)
         self.deep = any(span is not None for span in tiling.inner)
         self.defined: set[str] = set()              # the inner spans whose variable is in sight
@@ -91,7 +91,7 @@ class PassWriter:
             else:
                 self._looped_pass(one, span, body)
         if around is not None:
-            out.write("tl.debug_barrier()")
+            out.wait()
         return out.lines
 
     # spans
@@ -135,7 +135,7 @@ class PassWriter:
         uses = {s.buffer for s in one.body if isinstance(s, Load | Gather | Store | Scatter)}
         writes = {s.buffer for s in one.body if isinstance(s, Store | Scatter)}
         if any(self.touched.get(b) for b in uses) or not writes.isdisjoint(self.touched):
-            self.out.write("tl.debug_barrier()")
+            self.out.wait()
             self.touched = {}
         self.touched |= {b: b in writes or self.touched.get(b, False) for b in uses}
 

@@ -7,6 +7,8 @@
 1. A value of the kernel is a variable of its name. What was computed already is not again, nor is what was loaded or
    stored loaded: a later value of that kind is the earlier variable.
 2. A value is masked where memory is accessed and where points are combined, and nowhere else.
+3. A load of fewer points than a program has threads is done by several threads for each. Before one of them stores to
+   that buffer they wait for each other: a thread that came late would load what was stored.
 """
 from __future__ import annotations
 
@@ -43,6 +45,9 @@ from codegen.triton_gpu.operations import cast, constant, operation
 from codegen.triton_gpu.places import factor_text, place_text
 from codegen.triton_gpu.tile import Mask, Tile, joined, spans_of
 
+WARP = 32
+"""Threads that load and store in step."""
+
 
 @struct
 class Value:
@@ -56,12 +61,14 @@ class Statements:
     """Writes statements; `values` are those in sight, by their numbers in the kernel.
 
     `dtypes`: of each value. `wide`: are indices i64? `atomic`: is what is added at picked places added at once?
-    `zeros`: is what is masked out of a load 0?
+    `zeros`: is what is masked out of a load 0? `threads`: of a program.
     """
 
     def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, atomic: bool = False,
-                 zeros: bool = False):
+                 zeros: bool = False, threads: int = WARP):
         self.params, self.dtypes, self.wide, self.atomic, self.zeros = params, dtypes, wide, atomic, zeros
+        self.threads = threads
+        self.loaded: set[int] = set()               # buffers that were loaded since the last barrier
         self.lines: list[str] = []
         self.depth = 1
         self.values: dict[int, Value] = {}
@@ -77,6 +84,11 @@ class Statements:
     def write(self, text: str) -> None:
         """A line."""
         self.lines.append("    " * self.depth + text)
+
+    def wait(self) -> None:
+        """Have the threads of a program wait for each other."""
+        self.write("tl.debug_barrier()")
+        self.loaded.clear()
 
     def value(self, number: int) -> Value:
         """The variable that holds a value."""
@@ -175,6 +187,7 @@ class Statements:
             f"b{buffer} + ({' + '.join(parts)})")
 
     def _load(self, s: Load, tile: Tile) -> tuple[str, frozenset[str]]:
+        self.loaded.add(s.buffer)
         index, guards = tile.index(s.index), tile.guards(s.guards)
         spans = axes_of(index)
         masks = [*tile.masks_of(spans | spans_of(guards)), *guards]
@@ -187,6 +200,8 @@ class Statements:
         spans = axes_of(index)
         masks = tile.masks_of(spans | value.spans)
         place = self._place(tile, s.buffer, place_text(index), spans, value.spans | spans_of(masks))
+        if s.buffer in self.loaded and self.threads > WARP and tile.points(spans) < self.threads:
+            self.wait()                             # several threads have loaded what one of them stores
         self.write(f"tl.store({place}, {value.text}{_masked(masks)})")
         self.found = {(around, key): number for (around, key), number in self.found.items()
                       if buffer_of(key) != s.buffer}
@@ -232,7 +247,7 @@ class Statements:
             self.write(f"before{number} = tl.load({place}{_masked(masks)})")
             x = operation("add", dtype, [f"before{number}", x])
         self.write(f"tl.store({place}, {x}{_masked(masks)})")
-        self.write("tl.debug_barrier()")
+        self.wait()
 
 
 def _masked(masks: Sequence[Mask]) -> str:

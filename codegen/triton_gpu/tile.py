@@ -82,6 +82,10 @@ class Tile:
         """Those of the spans that are dimensions."""
         return frozenset(spans) & set(self.shape)
 
+    def points(self, spans: Collection[str]) -> int:
+        """How many points a block has along these spans."""
+        return prod(span.block for span in self.spans if span.name in self.dims(spans))
+
     def expanded(self, name: str) -> str:
         """What puts a block along its dimension: `[:, None]`."""
         if len(self.shape) < 2 or name not in self.shape:

@@ -252,6 +252,8 @@ RACES = {
     "tl.store(b0 + x % 4, x + 1.0)": "lanes of one store write different values to an element of buffer 0",
     "tl.atomic_add(b0 + y, 1.0)\ntl.load(b0)":
         "it reads element 0 of buffer 0, which was changed by atomic accesses",
+    "tl.store(b0 + p, tl.load(b0 + p) + 1)":
+        "it writes element 0 of buffer 0, which was read by several of its threads, with no barrier in between",
     "tl.load(b0 + 4 * p)\ntl.atomic_add(b0 + 12 - 12 * p + y, 1.0)":
         "it changes, atomically, element 0 of buffer 0, which was read by program 0",
 }
@@ -259,12 +261,13 @@ NEAR_RACES = {
     "a barrier": "tl.store(b0 + 4 * p + y, y + 1.0)\ntl.debug_barrier()\ntl.load(b0 + 4 * p + 3 - y)",
     "one value": "tl.store(b0 + y, y + 1.0)",
     "atomic": "tl.atomic_add(b0 + y, 1.0)",
-    "its own": "tl.store(b0 + 4 * p + y, tl.load(b0 + 4 * p + y) + 1.0)\ntl.store(b0 + 4 * p + y, 5.0)",
+    "its own": "w = 128 * p + tl.arange(0, 128)\ntl.store(b0 + w, tl.load(b0 + w) + 1.0)\ntl.store(b0 + w, 5.0)",
+    "threads that wait": "v = tl.load(b0 + p)\ntl.debug_barrier()\ntl.store(b0 + p, v + 1)",
 }
 
 
 def raced(body: str) -> bool:
-    return run(spec(f"p, y = tl.program_id(0), tl.arange(0, 4)\n{body}", "fp32", grid=2), [np.zeros(16, "f4")])
+    return run(spec(f"p, y = tl.program_id(0), tl.arange(0, 4)\n{body}", "fp32", grid=2), [np.zeros(256, "f4")])
 
 
 @needs_triton

@@ -64,7 +64,7 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
         tasks = narrow_products(spliced(tasks, machine, dtypes, {*required, *parts}), dtypes)
     tasks, decisions = (tasks, []) if machine.at_once else aligned(known, tasks)
     return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions),
-                  machine.arena_bytes)
+                  machine.arena_bytes, machine.at_once)
 
 
 def _require_aliases(graph: Graph, aliases: tuple[tuple[int, int], ...]) -> None:

@@ -43,6 +43,7 @@ from codegen.schedule.plan import (
     Spliced,
     Step,
 )
+from codegen.schedule.points import in_one_launch
 from codegen.schedule.sizes import given_sizes, in_words, with_sizes
 from codegen.schedule.tasks import (
     Again,
@@ -73,11 +74,12 @@ if TYPE_CHECKING:
 
 def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Sequence[int], tasks: Sequence[Task],
            inside: Mapping[Place, Inside], held: Mapping[Place, Constant], decisions: tuple[Decision, ...],
-           budget: int | None = None) -> Plan:
+           budget: int | None = None, at_once: bool = False) -> Plan:
     """The plan that does the tasks; `outputs`: the value that each output is, an input, empty, or stored by a task.
 
     `inside`: the places that are part of another's storage; `held`: values that are in the executable's own storage.
     `budget`: the bytes of its arena, if that can be: for it tasks are done again (see budget).
+    `at_once`: is it for a machine that computes all points of a launch at once?
     """
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     visible.at.update(held)
@@ -98,6 +100,11 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
                 order, buffers = found, smaller
             if buffers.arena_bytes <= budget:
                 break
+    if at_once:
+        shorter = in_one_launch(order)
+        in_fewer = buffers_of(shorter)
+        if budget is None or in_fewer.arena_bytes <= max(budget, buffers.arena_bytes):
+            order, buffers = shorter, in_fewer
     steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))

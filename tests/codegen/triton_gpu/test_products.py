@@ -122,7 +122,7 @@ def product(b0, b1, b2, n0, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr
         ka_mask = ka < 784
         kb_mask = kb < 784
         v0 = tl.load(b0 + (78400*z + 784*i + ka), mask=i_mask & ka_mask, other=0)
-        v1 = tl.load(b1 + (784*n0*z + 784*j + kb), mask=kb_mask & j_mask, other=0)
+        v1 = tl.load(b1 + ((784*n0)*z + 784*j + kb), mask=kb_mask & j_mask, other=0)
         total = tl.dot(v0, v1, total, out_dtype=tl.float32)
     v2 = total.to(tl.bfloat16)
     tl.store(b2 + (n0*i + 100*n0*z + j), v2, mask=i_mask & j_mask)

@@ -125,7 +125,7 @@ def product(b0, b1, b2, n0, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr
         v1 = tl.load(b1 + ((784*n0)*z + 784*j + kb), mask=kb_mask & j_mask, other=0)
         total = tl.dot(v0, v1, total, out_dtype=tl.float32)
     v2 = total.to(tl.bfloat16)
-    tl.store(b2 + (n0*i + 100*n0*z + j), v2, mask=i_mask & j_mask)
+    tl.store(b2 + (n0*i + (100*n0)*z + j), v2, mask=i_mask & j_mask)
 '''
 
 

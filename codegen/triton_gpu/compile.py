@@ -84,6 +84,12 @@ def compile_specs(specs: Iterable[KernelSpec], arch: Arch, cache: Cache,
     return {item: cubin for item, cubin in found.items() if cubin is not None}
 
 
+def is_known(spec: KernelSpec, aligned: bool, arch: Arch, cache: Cache) -> bool:
+    """Is there code of it already?"""
+    with cache.lock:
+        return _known(_key(spec, aligned, arch), cache) is not None
+
+
 def listing_of(spec: KernelSpec, arch: Arch, aligned: bool = True) -> str:
     """The assembly of a spec, PTX or AMD's, for people and for tests; compiled anew."""
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,48 @@
+"""cupy_driver: the calls of CUDA's driver that launches need, by CuPy, on the device that is current in it.
+
+The context is the one that CuPy and the CUDA runtime share, so memory and streams of CuPy are memory and streams here.
+"""
+from __future__ import annotations
+
+from codegen.schedule.plan import CannotLower
+from codegen.triton_gpu.compile import Arch, Cubin, shared_limit
+
+MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+"""The attribute of a function; its number in CUDA's driver."""
+
+
+class CupyDriver:
+    """Functions and launches on the device of CuPy that is current when this is made."""
+
+    def __init__(self) -> None:
+        self.arch = current_capability()
+        from cupy.cuda import driver, get_current_stream
+
+        self._driver, self._stream = driver, get_current_stream
+
+    def load(self, cubin: Cubin) -> int:
+        module = self._driver.moduleLoadData(cubin.code)
+        return self._driver.moduleGetFunction(module, cubin.name)
+
+    def permit_shared(self, function: int, size: int) -> None:
+        self._driver.funcSetAttribute(function, MAX_DYNAMIC_SHARED_SIZE_BYTES, size)
+
+    def launch(self, function: int, programs: int, threads: int, shared: int, parameters: int) -> None:
+        self._driver.launchKernel(function, programs, 1, 1, threads, 1, 1, shared, self._stream().ptr, parameters, 0)
+
+
+def current_capability() -> Arch:
+    """The compute capability of CuPy's current device; CannotLower, with what to do, where there is none to use."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise CannotLower(f"CuPy, which runs kernels on a GPU, cannot be imported ({error}): "
+                          "pip install 'tracegrad[gpu]'") from error
+    try:
+        found = cupy.cuda.Device().compute_capability
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise CannotLower(f"there is no GPU that CuPy can use ({error}): nvidia-smi shows which GPUs and which driver "
+                          "there are; TRITON_INTERPRET=1 runs kernels without one, slowly") from error
+    arch = int(found[:-1]), int(found[-1])
+    shared_limit(arch)                                          # CannotLower where it is too old
+    return arch

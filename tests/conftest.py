@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from oracle_device import OracleDevice
+    from oracle_device import OracleDevice, OracleDriver
 
 TESTS = Path(__file__).parent
 
@@ -104,6 +104,23 @@ def oracle_device(monkeypatch: pytest.MonkeyPatch) -> OracleDevice:
     monkeypatch.setattr("codegen.triton_gpu.kernels.product_launch", device.written_as_product)
     monkeypatch.setattr("codegen.triton_gpu.target.current_device", lambda: device)
     return device
+
+
+@pytest.fixture
+def cuda_device(oracle_device: OracleDevice, monkeypatch: pytest.MonkeyPatch) -> Iterator[OracleDriver]:
+    """The target triton_gpu through CuPy and CUDA's driver, both of which tests stand in for: see stub_cupy."""
+    import stub_cupy
+    from oracle_device import OracleDriver
+
+    from codegen.triton_gpu.cuda_device import CudaDevice
+
+    driver = OracleDriver(oracle_device)
+    monkeypatch.setattr("codegen.triton_gpu.launch.compile_specs", driver.compiled)
+    monkeypatch.setattr("codegen.triton_gpu.launch.is_known", lambda *of: False)
+    with stub_cupy.installed() as cupy:
+        device = CudaDevice(driver, cupy)
+        monkeypatch.setattr("codegen.triton_gpu.target.current_device", lambda: device)
+        yield driver
 
 
 @pytest.fixture

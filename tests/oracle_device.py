@@ -1,20 +1,24 @@
 """A device whose kernels run by kernel_interpret, for tests of all that is around them: they need no Triton."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import stub_cupy
 
-from codegen.ir.dims import evaluate
+from codegen.cache import Cache
+from codegen.ir.dims import Size, evaluate
+from codegen.ir.types import DTYPES
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_interpret import run_kernel, run_spliced
 from codegen.schedule.kernel_text import parse_kernel, print_kernel
 from codegen.schedule.plan import NOWHERE, Matmul, Spliced
 from codegen.schedule.plan_text import step_text
 from codegen.schedule.sizes import kernel_at
+from codegen.triton_gpu.compile import Arch, Cubin, Variants
 from codegen.triton_gpu.devices import Work
 from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.product_tiles import Capability
@@ -51,7 +55,8 @@ class OracleDevice(HostDevice):
             name: part and replace(part, buffers=tuple(buffers[b] for b in part.buffers))
             for name, part in (("left", step.left), ("right", step.right), ("behind", step.behind))})
         self.products[step_text(own)] = own
-        spec = KernelSpec("product", step_text(own), (), False, len(product.words), (), 1, 1)
+        pointers = tuple(dtype for dtype, _ in _extents(own))
+        spec = KernelSpec("product", step_text(own), pointers, False, len(product.words), (), 1, 1)
         return ProductLaunch(spec, tuple(buffers), product.words)
 
     def launch(self, spec: KernelSpec, arrays: Sequence[np.ndarray], words: Sequence[int], flag: np.ndarray | None
@@ -67,6 +72,13 @@ class OracleDevice(HostDevice):
                 flag[0] = 1
         return work
 
+    def extents(self, spec: KernelSpec, words: Sequence[int]) -> list[tuple[str, int]]:
+        """The dtype and size of each array that a launch with these words takes."""
+        given = {f"n{k}": word for k, word in enumerate(words)}
+        own = self.products.get(spec.source)
+        found = _extents(own) if own else [(p.dtype, p.size) for p in parse_kernel(spec.source).params]
+        return [(dtype, evaluate(size, given)) for dtype, size in found]
+
     def _multiplied(self, step: Spliced, arrays: Sequence[np.ndarray], words: tuple[int, ...]) -> Work:
         given = {f"n{k}": word for k, word in enumerate(words)}
         own = step.product
@@ -77,6 +89,18 @@ class OracleDevice(HostDevice):
             self.launched += 1
             run_spliced(bound, arrays)
         return work
+
+
+def _extents(step: Spliced) -> list[tuple[str, Size]]:
+    """The dtype and size of each buffer of a product, by its number."""
+    product = step.product
+    batch, m, n, k = product.batch, product.m, product.n, product.k
+    found: dict[int, tuple[str, Size]] = {
+        number: (product.dtype, size) for number, size in (
+            (product.a, batch * m * k), (product.b, batch * k * n), (product.c, batch * m * n))}
+    for part in step.parts:
+        found |= {b: (param.dtype, param.size) for b, param in zip(part.buffers, part.kernel.params)}
+    return [found[number] for number in sorted(found) if number != NOWHERE]
 
 
 class StubGpu(OracleDevice):
@@ -101,3 +125,42 @@ class StubGpu(OracleDevice):
     def download(self, source: np.ndarray, array: np.ndarray) -> None:
         self.moved += array.nbytes
         super().download(source, array)
+
+
+class OracleDriver:
+    """CUDA's driver: a function is a kernel's spec, a launch runs the oracle on the memory at its parameters."""
+
+    arch = (8, 0)
+
+    def __init__(self, oracle: OracleDevice):
+        self._oracle, self._specs = oracle, dict[bytes, KernelSpec]()
+        self.launches = 0
+
+    def compiled(self, specs: Iterable[KernelSpec], arch: Arch, cache: Cache, variants: tuple[bool, ...]) -> Variants:
+        """In the place of compile_specs: the code of a spec is its text."""
+        found = {(spec, aligned): Cubin(spec.source.encode(), spec.name, 32 * spec.warps, 0)
+                 for spec in specs for aligned in variants}
+        self._specs |= {cubin.code: spec for (spec, _), cubin in found.items()}
+        return found
+
+    def load(self, cubin: Cubin) -> KernelSpec:
+        return self._specs[cubin.code]
+
+    def permit_shared(self, function: KernelSpec, size: int) -> None:
+        raise AssertionError("there is none")
+
+    def launch(self, function: KernelSpec, programs: int, threads: int, shared: int, parameters: int) -> None:
+        slots = (ctypes.c_uint64 * (len(function.pointers) + function.checked + function.words + 2)).from_address(
+            parameters)
+        values = [ctypes.c_uint64.from_address(slot).value for slot in slots]
+        pointers, rest = values[:len(function.pointers)], values[len(function.pointers):-2]
+        words = [word - (word >> 63 << 64) for word in rest[function.checked:]]
+        arrays = [stub_cupy._at(pointer, (size,), DTYPES[dtype])
+                  for pointer, (dtype, size) in zip(pointers, self._oracle.extents(function, words), strict=True)]
+        flag = stub_cupy._at(rest[0], (1,), np.dtype(np.int32)) if function.checked else None
+        work = self._oracle.launch(function, arrays, words, flag)
+
+        def run() -> None:
+            self.launches += 1
+            work()
+        stub_cupy.start(run)

@@ -9,6 +9,7 @@ below to the CuPy that is installed. What CuPy computes otherwise than NumPy, by
 """
 from __future__ import annotations
 
+import ctypes
 import functools
 import sys
 import weakref
@@ -127,8 +128,13 @@ class MemoryPointer:
 
 
 def _move(to: int, come_from: int, size: int) -> None:
-    import ctypes
     ctypes.memmove(to, come_from, size)
+
+
+def _at(address: int, shape: Any, dtype: np.dtype) -> np.ndarray:
+    """The array that lies there, which owns nothing."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return np.ndarray(shape, dtype, memoryview((ctypes.c_char * size).from_address(address)))
 
 
 class ndarray:
@@ -138,8 +144,9 @@ class ndarray:
     __hash__ = None                                                 # type: ignore[assignment]
     __array_priority__ = 100
 
-    def __init__(self, shape: Any, dtype: Any = float, *, _array: np.ndarray | None = None):
-        self._a = np.zeros(shape, dtype) if _array is None else _array
+    def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, *, _array: np.ndarray | None = None):
+        self._a = _array if _array is not None else np.zeros(shape, dtype) if memptr is None else _at(
+            memptr, shape, np.dtype(dtype))
         self.device = Device(0)
 
     # ---- what it is
@@ -420,6 +427,15 @@ class Stream:
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False):
         self.ptr = id(self)
         self.done = True
+        self.captured: list[Any] | None = None
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        self.captured = []
+
+    def end_capture(self) -> Graph:
+        works, self.captured = self.captured, None
+        assert works is not None
+        return Graph(works)
 
     def __enter__(self) -> Stream:
         Stream.current.append(self)
@@ -438,6 +454,28 @@ class Stream:
         function(argument)
 
 
+def start(work: Any) -> None:
+    """Do what was asked of the current stream, or put it into the graph that it captures."""
+    if Stream.current and Stream.current[-1].captured is not None:
+        Stream.current[-1].captured.append(work)
+    else:
+        work()
+
+
+GRAPHS: list[Graph] = []
+"""Those that were launched, in order."""
+
+
+class Graph:
+    def __init__(self, works: list[Any]):
+        self.works = works
+
+    def launch(self, stream: Stream | None = None) -> None:
+        GRAPHS.append(self)
+        for work in self.works:
+            work()
+
+
 class Event:
     done = True
 
@@ -445,7 +483,7 @@ class Event:
         self.stream: Stream | None = None
 
     def record(self, stream: Stream | None = None) -> None:
-        self.stream = stream or Stream.current[-1]
+        self.stream = stream or (Stream.current[-1] if Stream.current else Stream())
 
     def synchronize(self) -> None:
         SYNCHRONIZATIONS.append("event")
@@ -453,6 +491,18 @@ class Event:
 
 class PinnedMemoryPointer(bytearray):
     """Memory of the CPU."""
+
+    @property
+    def ptr(self) -> int:
+        return ctypes.addressof(ctypes.c_char.from_buffer(self))
+
+
+def memcpy_async(to: int, come_from: int, size: int, kind: int, stream: int) -> None:
+    start(lambda: _move(to, come_from, size))
+
+
+def memset_async(to: int, value: int, size: int, stream: int) -> None:
+    start(lambda: ctypes.memset(to, value, size))
 
 
 class _Pool:
@@ -481,13 +531,16 @@ def module(gpus: int = 1) -> ModuleType:
     made.from_dlpack = lambda x: x.__dlpack__()[1].view()
     made.lib = SimpleNamespace(stride_tricks=SimpleNamespace(
         as_strided=lambda x, shape=None, strides=None: _wrap(np.lib.stride_tricks.as_strided(x._a, shape, strides))))
-    properties = {"name": b"a GPU of tests"}
-    runtime = SimpleNamespace(getDeviceCount=lambda: gpus, getDevice=lambda: 0,
+    properties = {"name": b"a GPU of tests", "totalGlobalMem": 2**33}
+    runtime = SimpleNamespace(getDeviceCount=lambda: gpus, getDevice=lambda: 0, memcpyHostToDevice=1,
+                              memcpyDeviceToHost=2, memcpyDeviceToDevice=3, memcpyAsync=memcpy_async,
+                              memsetAsync=memset_async, streamCaptureModeThreadLocal=1,
                               getDeviceProperties=lambda number: properties, CUDARuntimeError=RuntimeError)
     default = Stream()
     made.cuda = SimpleNamespace(
         runtime=runtime, Device=Device, Stream=Stream, Event=Event, PinnedMemoryPointer=PinnedMemoryPointer,
         get_current_stream=lambda: Stream.current[-1] if Stream.current else default,
+        UnownedMemory=lambda address, size, owner: address, MemoryPointer=lambda memory, offset: memory + offset,
         alloc_pinned_memory=PinnedMemoryPointer, get_elapsed_time=lambda start, end: 1.0)
     made.get_default_memory_pool = made.get_default_pinned_memory_pool = _Pool
     return made

@@ -31,18 +31,26 @@ class CupyDriver:
         self._driver.launchKernel(function, programs, 1, 1, threads, 1, 1, shared, self._stream().ptr, parameters, 0)
 
 
-def current_capability() -> Arch:
-    """The compute capability of CuPy's current device; CannotLower, with what to do, where there is none to use."""
+def current_number() -> int:
+    """The number of CuPy's current device; CannotLower, with what to do, where there is none to use."""
     try:
         import cupy
     except ImportError as error:
         raise CannotLower(f"CuPy, which runs kernels on a GPU, cannot be imported ({error}): "
                           "pip install 'tracegrad[gpu]'") from error
     try:
-        found = cupy.cuda.Device().compute_capability
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return cupy.cuda.runtime.getDevice()
+    except Exception as error:              # CUDARuntimeError: a stand-in has another
         raise CannotLower(f"there is no GPU that CuPy can use ({error}): nvidia-smi shows which GPUs and which driver "
                           "there are; TRITON_INTERPRET=1 runs kernels without one, slowly") from error
+
+
+def current_capability() -> Arch:
+    """The compute capability of that device; CannotLower where it is too old."""
+    current_number()
+    import cupy
+
+    found = cupy.cuda.Device().compute_capability
     arch = int(found[:-1]), int(found[-1])
-    shared_limit(arch)                                          # CannotLower where it is too old
+    shared_limit(arch)
     return arch

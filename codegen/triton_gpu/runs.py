@@ -6,7 +6,9 @@
 1. A run works in a workspace that no other has, nor had one before it whose work may not be done yet.
 2. Where its arrays are where they were in an earlier run of the workspace, the device starts again what it was given
    then (see bound_blocks).
-3. An array that does not lie on the device is staged: what stands for it is at one address in all runs.
+3. An array that does not lie on the device is staged: what stands for it is at one address in all runs. So is one
+   that is where no array was in the run before, if it is not long and not written over: each run has another loss, and
+   all that is captured is to be captured once.
 """
 from __future__ import annotations
 
@@ -31,6 +33,9 @@ from codegen.triton_gpu.step_times import STEP_TIMES
 MOST_BOUND = 16
 """So many runs, with arrays elsewhere each, a workspace remembers."""
 
+MOVED_BYTES = 1 << 22
+"""To copy so many bytes takes less than to start work step by step that could have been one graph."""
+
 FEW_BYTES = 256
 """So few bytes of an array that lies elsewhere are not copied again while they are the same."""
 
@@ -52,6 +57,7 @@ class Workspace:
     staged: dict[int, Any] = field(default_factory=dict)
     sent: dict[int, bytes] = field(default_factory=dict)
     bound: OrderedDict[tuple[int | None, ...], _Run] = field(default_factory=OrderedDict)
+    last: tuple[int | None, ...] = ()                               # where the arrays of the run before were
 
 
 @struct(frozen=False, eq=False)
@@ -75,6 +81,8 @@ class Runner:
         returning = [number for number, block in enumerate(plan.blocks) if isinstance(block.terminator, Return)]
         self._end_of_block = {number: end for end, number in enumerate(returning)}
         self._free: dict[int, list[Workspace]] = {}                 # by the order that its last run was in
+        self._moving: frozenset[int] = frozenset()                  # places of arrays that change their addresses
+        self._stay = {place for end in plan.ends for place in end if place < len(plan.inputs)}
 
     def __call__(self, arrays: Sequence[Any]) -> int:
         """What Executable.run says."""
@@ -105,7 +113,13 @@ class Runner:
         where = None if STEP_TIMES.is_wanted else self._device.where(arrays)
         if where is None:
             return self._new_run(workspace, arrays)
+        if self._moving:
+            where = tuple([None if k in self._moving else address for k, address in enumerate(where)])
         known = workspace.bound.get(where)
+        if known is None:
+            where = self._without_moving(where, workspace.last, arrays)
+            known = workspace.bound.get(where)
+        workspace.last = where
         if known is None:
             known = workspace.bound[where] = self._new_run(workspace, arrays)
             if len(workspace.bound) > MOST_BOUND:
@@ -114,9 +128,19 @@ class Runner:
             workspace.bound.move_to_end(where)
         return known
 
+    def _without_moving(self, where: tuple[int | None, ...], last: tuple[int | None, ...], arrays: Sequence[Any]
+                        ) -> tuple[int | None, ...]:
+        """Where those arrays are that were there before: others are staged from now on, if they may be."""
+        moved = [k for k, (now, before) in enumerate(zip(where, last)) if now != before and k not in self._stay
+                 and now is not None and before is not None and arrays[k].nbytes <= MOVED_BYTES]
+        if not moved:
+            return where
+        self._moving |= frozenset(moved)
+        return tuple([None if k in self._moving else address for k, address in enumerate(where)])
+
     def _new_run(self, workspace: Workspace, arrays: Sequence[Any]) -> _Run:
         device = self._device
-        here = [device.holds(array) for array in arrays]
+        here = [device.holds(array) and k not in self._moving for k, array in enumerate(arrays)]
         given = [device.given(array) if is_here else self._staged(workspace, k, array)
                  for k, (array, is_here) in enumerate(zip(arrays, here))]
         return _Run(given, tuple([k for k, is_here in enumerate(here) if not is_here]))
@@ -134,6 +158,9 @@ class Runner:
         """Have what stands for an input hold its values."""
         if k >= len(self._plan.inputs) or not array.size:
             return
+        if self._device.holds(array):
+            self._device.copy(self._device.given(array), workspace.staged[k])()
+            return
         content = array.tobytes() if array.nbytes <= FEW_BYTES else None
         if content is None or workspace.sent.get(k) != content:
             self._device.upload(array, workspace.staged[k])
@@ -145,11 +172,13 @@ class Runner:
         it may follow from what is overwritten."""
         elsewhere = set(run.elsewhere)
         places = [k for k in dict.fromkeys(self._plan.ends[end]) if k in elsewhere and arrays[k].size]
-        values = {k: number.value(arrays) for k in places
-                  if (number := self._numbers.get((end, k))) is not None and elsewhere.issuperset(number.inputs)}
+        values = {k: number.value(arrays) for k in places if (number := self._numbers.get((end, k))) is not None
+                  and not any(self._device.holds(arrays[n]) for n in number.inputs)}
         for k in places:
             workspace.sent.pop(k, None)
-            if k in values:
+            if self._device.holds(arrays[k]):
+                self._device.copy(run.given[k], self._device.given(arrays[k]))()
+            elif k in values:
                 arrays[k][...] = values[k]
             else:
                 self._device.download(run.given[k], arrays[k])

@@ -21,6 +21,7 @@ from codegen.schedule.machine import Machine
 from codegen.schedule.plan import CannotLower, TooMuchMemory
 from codegen.source import Source
 from codegen.triton_gpu.cpu_numbers import cpu_numbers
+from codegen.triton_gpu.cupy_driver import current_number
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.kernels import kernel_launch
@@ -36,12 +37,23 @@ def current_device() -> Device:
         raise CannotLower("kernels for a GPU are made by Triton, which is not installed: pip install 'tracegrad[gpu]'")
     if os.environ.get("TRITON_INTERPRET") == "1":
         return _interpreter()
-    raise CannotLower("no GPU was found; TRITON_INTERPRET=1 runs kernels for one in Triton's interpreter, slowly")
+    return _gpu(current_number())
 
 
 @cache
 def _interpreter() -> HostDevice:
     return HostDevice()
+
+
+@cache
+def _gpu(number: int) -> Device:
+    """The GPU of this number, which is CuPy's current one."""
+    import cupy
+
+    from codegen.triton_gpu.cuda_device import CudaDevice
+    from codegen.triton_gpu.cupy_driver import CupyDriver
+
+    return CudaDevice(CupyDriver(), cupy)
 
 
 def has_triton() -> bool:

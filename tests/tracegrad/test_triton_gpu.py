@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import stub_cupy
 from gpu_extra import needs_triton
+from oracle_device import OracleDriver
 
 import tracegrad as tg
 from examples import digits
@@ -99,6 +101,35 @@ def test_branches_and_another_size() -> None:
     check(4)
     assert halves.stats.kernels_compiled == compiled
     assert halves.stats.replays >= 3
+
+
+def test_a_step_on_tensors_of_a_gpu_waits_for_nothing(cuda_device: OracleDriver) -> None:
+    """target="auto" compiles it for the GPU; from the third replay on it is one graph. What the generator's counter is,
+    on the CPU, nobody asks the GPU. The kernels are run by the oracle, CuPy and CUDA are stand-ins."""
+    def losses(device: str, prepare: Callable) -> tuple[list[tg.Tensor], Callable]:
+        tg.manual_seed(0)
+        x, y = tg.randn(32, 8).to(device), tg.randn(32, 1).to(device)
+        model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1)).to(device)
+        optimizer = tg.optim.AdamW(model.parameters(), lr=0.1)
+
+        @prepare
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = ((model(x) - y) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        first = step(x, y)
+        stub_cupy.SYNCHRONIZATIONS.clear()
+        return [first, *(step(x, y) for _ in range(5))], step
+
+    found, step = losses("cuda", tg.trace)
+    assert stub_cupy.SYNCHRONIZATIONS == []
+    assert step.stats.replays == 5 and len(stub_cupy.GRAPHS) == 3
+    assert len({id(graph) for graph in stub_cupy.GRAPHS}) == 1 and cuda_device.launches > 40
+    expected, _ = losses("cpu", lambda step: step)
+    np.testing.assert_allclose([x.item() for x in found], [x.item() for x in expected], BOUND)
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

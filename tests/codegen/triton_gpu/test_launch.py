@@ -206,8 +206,9 @@ except Exception as error:
 assert "triton" not in sys.modules
 """
     folders = [os.getcwd(), os.path.abspath("tests"), str(Path(__file__).parent)]
+    paths = {"PYTHONPATH": os.pathsep.join(folders), "LD_LIBRARY_PATH": str(stub.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join(folders), "LD_LIBRARY_PATH": str(stub.parent)})
+                          env=os.environ | paths)
     assert (done.stderr, done.stdout) == ("", "CUDADriverError\n")
     found = launches(log)
     wanted = [(spec, aligned, *case) for spec in WRITTEN.values() for aligned, case in zip((True, False), cases(spec))]

@@ -1,0 +1,209 @@
+"""cuda_device: plans on a GPU: memory and streams by CuPy, kernels by launch, work that comes again as CUDA graphs.
+
+    together([launch, launch, copy])        1st call: one after the other;  2nd: captured;  from then on: one launch
+
+1. An array of the device is where it begins and what it holds. It keeps no array of a caller, so what is remembered of
+   a run does not. Work is on the stream of CuPy that is current, in whose order CuPy gives memory away again.
+2. Nothing that is captured allocates, waits, or looks at the CPU's memory.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codegen.cache import Cache, default_cache
+from codegen.executable import clock_ns
+from codegen.ir.dims import number_of
+from codegen.ir.gpu_references import CPU_ONLY, run
+from codegen.ir.ops import OPS
+from codegen.ir.structs import struct
+from codegen.ir.types import DTYPES, NAMES, TensorType
+from codegen.schedule.host import run_host
+from codegen.schedule.plan import Host, Matmul
+from codegen.triton_gpu.devices import Work
+from codegen.triton_gpu.launch import Driver, Launcher
+from codegen.triton_gpu.product_tiles import Capability
+from codegen.triton_gpu.spec import KernelSpec
+
+
+@struct(eq=False)
+class Span:
+    """`size` elements of `dtype` in the GPU's memory; `owner`: what keeps that, where no caller does."""
+
+    address: int
+    dtype: str
+    size: int
+    owner: Any = None
+
+    @property
+    def bytes(self) -> int:
+        """How many it takes."""
+        return self.size * DTYPES[self.dtype].itemsize
+
+
+class CudaDevice:
+    """The GPU of a driver, which is CuPy's current one when work is started."""
+
+    def __init__(self, driver: Driver, cupy: Any) -> None:
+        self._driver, self._cupy, self._runtime, self._kind = driver, cupy, cupy.cuda.runtime, cupy.ndarray
+        self._launcher = Launcher(driver, default_cache())
+        properties = self._runtime.getDeviceProperties(self._runtime.getDevice())
+        self.name = f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB"
+
+    @property
+    def capability(self) -> Capability:
+        arch = self._driver.arch
+        assert isinstance(arch, tuple)
+        return arch
+
+    # ---- kernels ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, specs: Sequence[KernelSpec], cache: Cache) -> list[bool]:
+        return Launcher(self._driver, cache).prepare(specs)
+
+    def launch(self, spec: KernelSpec, arrays: Sequence[Span], words: Sequence[int], flag: Span) -> Work:
+        failed = flag.address if spec.checked else 0
+        return self._launcher.bind(spec, [array.address for array in arrays], words, failed)
+
+    # ---- memory ----------------------------------------------------------------------------------------------------
+
+    def memory(self, size: int) -> Span:
+        array = self._cupy.empty(max(size, 1), np.uint8)            # CuPy's begin at multiples of 512
+        return Span(array.data.ptr, "u8", size, array)
+
+    def constant(self, data: bytes) -> Span:
+        made = self.memory(len(data))
+        made.owner[:] = self._cupy.asarray(np.frombuffer(data, np.uint8))
+        return made
+
+    def elements(self, memory: Span, dtype: str, offset: int, size: int) -> Span:
+        return Span(memory.address + offset, dtype, size, memory.owner)
+
+    def holds(self, array: Any) -> bool:
+        return isinstance(array, self._kind)
+
+    def given(self, array: Any) -> Span:
+        return Span(array.data.ptr, NAMES[array.dtype], array.size)
+
+    def where(self, arrays: Sequence[Any]) -> tuple[int | None, ...]:
+        kind = self._kind
+        return tuple([array.data.ptr if type(array) is kind else None for array in arrays])
+
+    def order(self) -> int:
+        return self._cupy.cuda.get_current_stream().ptr
+
+    def upload(self, array: np.ndarray, target: Span) -> None:
+        source = np.ascontiguousarray(array)            # CUDA has taken what it needs of it when this returns
+        self._runtime.memcpyAsync(target.address, source.ctypes.data, target.bytes, self._runtime.memcpyHostToDevice,
+                                  self.order())
+
+    def download(self, source: Span, array: np.ndarray) -> None:
+        array[...] = self._array(source).get().reshape(array.shape)
+
+    def _array(self, span: Span, type: TensorType | None = None) -> Any:
+        """As an array of CuPy, of this shape, which owns nothing."""
+        memory = self._cupy.cuda.UnownedMemory(span.address, span.bytes, span.owner)
+        shape = (span.size,) if type is None else tuple(map(number_of, type.shape))
+        return self._cupy.ndarray(shape, DTYPES[span.dtype], self._cupy.cuda.MemoryPointer(memory, 0))
+
+    # ---- other work ------------------------------------------------------------------------------------------------
+
+    def product(self, step: Matmul, a: Span, b: Span, c: Span) -> Work | None:
+        return None
+
+    def host_call(self, step: Host, operands: Sequence[Span | None], result: Span) -> Work:
+        """What runs the reference: on the GPU where CuPy can, else on copies of its operands on the CPU."""
+        types = [type for _, type in step.operands]
+        arrays = [self._cupy.empty(tuple(map(number_of, type.shape)), DTYPES[type.dtype]) if span is None else
+                  self._array(span, type) for span, type in zip(operands, types, strict=True)]
+        made, reference, attrs = self._array(result, step.type), OPS[step.op].reference, dict(step.attrs)
+
+        def on_gpu() -> None:
+            made[...] = run(step.op, reference, self._cupy, arrays, attrs)
+
+        def on_cpu() -> None:
+            found = np.empty(result.size, DTYPES[result.dtype])
+            run_host(step, [array.get().reshape(-1) for array in arrays], found)
+            self.upload(found, result)
+        return on_cpu if step.op in CPU_ONLY else on_gpu
+
+    def copy(self, source: Span, target: Span) -> Work:
+        return lambda: self._runtime.memcpyAsync(target.address, source.address, target.bytes,
+                                                 self._runtime.memcpyDeviceToDevice, self.order())
+
+    def clear(self, flag: Span) -> Work:
+        return lambda: self._runtime.memsetAsync(flag.address, 0, flag.bytes, self.order())
+
+    def reading(self, array: Span) -> _Reading:
+        return _Reading(self._cupy, array)
+
+    def timed(self, work: Work) -> int:
+        begin, end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
+        started = clock_ns()
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        if (milliseconds := self._cupy.cuda.get_elapsed_time(begin, end)) > 0:
+            return int(milliseconds * 1e6)
+        return clock_ns() - started
+
+    def together(self, works: Sequence[Work]) -> Work:
+        return works[0] if len(works) == 1 else _Repeated(self._cupy, works)
+
+
+class _Reading:
+    """The first element of a span, read into memory of the CPU that the GPU writes to by itself."""
+
+    def __init__(self, cupy: Any, span: Span):
+        self._cupy, self._span, self._dtype = cupy, span, DTYPES[span.dtype]
+        self._memory = cupy.cuda.alloc_pinned_memory(self._dtype.itemsize)
+        self._done = cupy.cuda.Event(block=False, disable_timing=True)
+
+    def start(self) -> None:
+        stream, runtime = self._cupy.cuda.get_current_stream(), self._cupy.cuda.runtime
+        runtime.memcpyAsync(self._memory.ptr, self._span.address, self._dtype.itemsize, runtime.memcpyDeviceToHost,
+                            stream.ptr)
+        self._done.record(stream)
+
+    def value(self) -> np.generic:
+        self._done.synchronize()
+        return np.frombuffer(self._memory, self._dtype, 1)[0]
+
+
+class _Repeated:
+    """Work that is captured as a graph when it is done again: by then all that it takes is loaded."""
+
+    def __init__(self, cupy: Any, works: Sequence[Work]):
+        self._cupy, self._works, self._start = cupy, works, self._first
+
+    def __call__(self) -> None:
+        self._start()
+
+    def _first(self) -> None:
+        self._one_by_one()
+        self._start = self._second
+
+    def _second(self) -> None:
+        try:
+            self._start = self._captured().launch
+        except Exception:  # noqa: BLE001 - what cannot be captured can be done: it has been
+            self._start = self._one_by_one
+        self._start()
+
+    def _one_by_one(self) -> None:
+        for work in self._works:
+            work()
+
+    def _captured(self) -> Any:
+        """The work as a graph; threads that do other things meanwhile do not disturb it."""
+        stream = self._cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture(self._cupy.cuda.runtime.streamCaptureModeThreadLocal)
+            try:
+                self._one_by_one()
+            finally:
+                graph = stream.end_capture()
+        return graph

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from codegen import AnySize, Executable, Graph, Program, SeenSizes, compile_any_size, compile_program
 from codegen.ir.structs import struct
 from tracegrad.aborts import Abort, Declined
-from tracegrad.devices import CPU, Device
+from tracegrad.devices import CPU, Device, current
 from tracegrad.spans import begin, end
 from tracegrad.stats import Stats
 
@@ -84,8 +84,9 @@ class Compiling:
                    numbers: Mapping[str, int] | None = None) -> Executable:
         """The executable of a program, at these numbers for its symbols; what compile_program raises."""
         began = begin()
-        made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes,
-                               numbers=numbers, memory_budget=self.memory_budget)
+        with current(self.device):
+            made = compile_program(program, self.target, aliases=aliases, fast_math=self.fast_math, sizes=self.sizes,
+                                   numbers=numbers, memory_budget=self.memory_budget)
         end(began, "code", program.name, kernels_compiled=made.kernels_compiled, kernels_reused=made.kernels_reused)
         self.stats.kernels_compiled += made.kernels_compiled
         return made

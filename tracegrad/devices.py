@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import weakref
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,12 @@ def _imported() -> Any:
     return found
 
 
+@cache
+def several_gpus() -> bool:
+    """Is there more than one, so that the class of an array does not tell where it is?"""
+    return gpu_count() > 1
+
+
 def gpu_count() -> int:
     """How many GPUs there are; 0 where CuPy or the driver is missing."""
     try:
@@ -119,6 +127,11 @@ def is_writeable(array: Any) -> bool:
     if is_gpu_array(array):
         return not array.size or all(step or size == 1 for size, step in zip(array.shape, array.strides))
     return array.flags.writeable
+
+
+def current(device: Device) -> AbstractContextManager[Any]:
+    """Makes a GPU the one that is current, for its body."""
+    return nullcontext() if device == CPU else CUPY[0].cuda.Device(device.index)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, device: Device) -> Any:

@@ -24,7 +24,7 @@ from tracegrad.all_sizes import AllSizes
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.called import CallAgain
-from tracegrad.devices import CPU, Device, is_writeable
+from tracegrad.devices import CPU, CUPY, Device, is_writeable, several_gpus
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.function_nodes import FunctionNode
 from tracegrad.guards import Guards, Slot
@@ -146,8 +146,10 @@ class Root:
     native: Built | None = field(init=False, default=None)       # what the native entry runs
     is_written: bool = field(init=False, default=False)          # was it tried to write that?
     _numbers: tuple[Source, ...] = field(init=False)
+    _are_on_gpu: list[bool] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._are_on_gpu = [place != CPU for place in self.places_of_leaves]
         self.outputs = tuple(storage(type, self.device) for type in self.executable.slots)
         self.written = tuple(sorted({t.path.inputs[k] for t in self.traces for k in t.path.written}))
         self.places = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
@@ -162,7 +164,10 @@ class Root:
 
     def suits(self, leaves: tuple[Tensor, ...]) -> bool:
         """Are the Tensors that the guards found on the devices where they were?"""
-        return all(t.device == place for t, place in zip(leaves, self.places_of_leaves))
+        of_gpu = CUPY[0].ndarray
+        if [type(t.held) is of_gpu for t in leaves] != self._are_on_gpu:
+            return False
+        return not several_gpus() or all(t.device == place for t, place in zip(leaves, self.places_of_leaves))
 
     @property
     def replays(self) -> int:

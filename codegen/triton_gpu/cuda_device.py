@@ -27,6 +27,9 @@ from codegen.triton_gpu.launch import Driver, Launcher
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.spec import KernelSpec
 
+FEW_BYTES = 1 << 16
+"""So many bytes of memory that is not pinned are put aside by CUDA when they are to be copied: nobody waits."""
+
 
 @struct(eq=False)
 class Span:
@@ -44,12 +47,13 @@ class Span:
 
 
 class CudaDevice:
-    """The GPU of a driver, which is CuPy's current one when work is started."""
+    """The GPU of a driver, which is CuPy's current one when this is made."""
 
     def __init__(self, driver: Driver, cupy: Any) -> None:
         self._driver, self._cupy, self._runtime, self._kind = driver, cupy, cupy.cuda.runtime, cupy.ndarray
         self._launcher = Launcher(driver, default_cache())
-        properties = self._runtime.getDeviceProperties(self._runtime.getDevice())
+        self._number = self._runtime.getDevice()
+        properties = self._runtime.getDeviceProperties(self._number)
         self.name = f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB"
 
     @property
@@ -57,6 +61,9 @@ class CudaDevice:
         arch = self._driver.arch
         assert isinstance(arch, tuple)
         return arch
+
+    def elsewhere(self) -> Any:
+        return None if self._runtime.getDevice() == self._number else self._cupy.cuda.Device(self._number)
 
     # ---- kernels ---------------------------------------------------------------------------------------------------
 
@@ -95,7 +102,11 @@ class CudaDevice:
         return self._cupy.cuda.get_current_stream().ptr
 
     def upload(self, array: np.ndarray, target: Span) -> None:
-        source = np.ascontiguousarray(array)            # CUDA has taken what it needs of it when this returns
+        if array.nbytes > FEW_BYTES:
+            self._array(target)[...] = self._cupy.asarray(array.reshape(-1))
+            self._cupy.cuda.get_current_stream().synchronize()      # it may lie where the GPU reads it by itself
+            return
+        source = array.copy()                           # of memory that is not pinned CUDA takes so much at once
         self._runtime.memcpyAsync(target.address, source.ctypes.data, target.bytes, self._runtime.memcpyHostToDevice,
                                   self.order())
 

@@ -9,6 +9,7 @@ which lies there or elsewhere. Work is done in the order in which it is started.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,9 @@ class Device(Protocol):
     @property
     def capability(self) -> Capability:
         """What kernels are written for."""
+
+    def elsewhere(self) -> AbstractContextManager[Any] | None:
+        """None where work that is started now is started on this device; else in what it is."""
 
     def prepare(self, specs: Sequence[KernelSpec], cache: Cache) -> Sequence[bool]:
         """Have these kernels compiled. Was each compiled for this, and not known from before? CannotLower, with a

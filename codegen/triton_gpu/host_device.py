@@ -39,6 +39,9 @@ class HostDevice:
     def __init__(self) -> None:
         self._known: set[KernelSpec] = set()
 
+    def elsewhere(self) -> None:
+        """There is no other."""
+
     def prepare(self, specs: Sequence[KernelSpec], cache: Cache) -> list[bool]:
         """Nothing is compiled; what is met for the first time is counted as if it were."""
         new = [spec not in self._known for spec in specs]

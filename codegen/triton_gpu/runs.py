@@ -86,6 +86,13 @@ class Runner:
 
     def __call__(self, arrays: Sequence[Any]) -> int:
         """What Executable.run says."""
+        elsewhere = self._device.elsewhere()
+        if elsewhere is None:
+            return self._on_device(arrays)
+        with elsewhere:
+            return self._on_device(arrays)
+
+    def _on_device(self, arrays: Sequence[Any]) -> int:
         order = self._device.order()
         free = self._free.setdefault(order, [])
         try:

@@ -1,6 +1,6 @@
 """Kernels of random graphs, and those of the golden plans: Triton's interpreter gives what the kernel interpreter does.
 
-By default more than five hundred. With TRACEGRAD_ALL_GPU_KERNELS=1 some thousands, which takes a minute:
+By default more than five hundred. With TRACEGRAD_ALL_GPU_KERNELS=1 some thousands, which takes two minutes:
 
     TRACEGRAD_ALL_GPU_KERNELS=1 python -m pytest tests/codegen/triton_gpu/test_agreement.py
 """
@@ -66,7 +66,7 @@ def agree(kernel: Kernel, seed: int, words: Sequence[int] = (), wide: bool = Fal
             np.testing.assert_allclose(a.astype("f8"), e.astype("f8"), bound, bound, err_msg=text)
 
 
-@settings(deadline=None, max_examples=320 * TIMES, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=240 * TIMES, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(graphs(OPS_DRAWN, sizes=(*SIZES, 300)), SEEDS, st.booleans())
 def test_kernels_agree(graph, seed, wide):
     for step in schedule(graph, machine=gpu_machine()).steps:
@@ -91,6 +91,18 @@ def test_kernels_that_are_given_sizes_agree(graph, seeds):
         for step in bound.steps:
             if isinstance(step, Launch):
                 agree(step.kernel, seed, step.words)
+
+
+ROWS = ("add", "sub", "mul", "maximum", "exp", "tanh", "sum", "sum", "max", "max", "min", "prod", "broadcast",
+        "reshape", "transpose", "gather", "cumsum", "scatter_add")
+
+
+@settings(deadline=None, max_examples=150 * TIMES, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(graphs(ROWS, ("f32", "f64", "bf16", "i32", "i8"), max_nodes=14, sizes=(2, 3, 5, 33, 70, 300)), SEEDS)
+def test_kernels_of_rows_agree(graph, seed):
+    for step in schedule(graph, machine=gpu_machine()).steps:
+        if isinstance(step, Launch):
+            agree(step.kernel, seed)
 
 
 NARROW = ("f16", "bf16", "i8", "i16", "u8", "u16", "u64", "bool")

@@ -42,7 +42,7 @@ class OracleDevice(HostDevice):
         self.launched = 0
         self.products: dict[str, Spliced] = {}
 
-    def written_as_product(self, step: Matmul | Spliced, capability: Capability) -> ProductLaunch:
+    def written_as_product(self, step: Matmul | Spliced, capability: Capability, precision: str) -> ProductLaunch:
         """A product by its text, in words."""
         step = step if isinstance(step, Spliced) else Spliced(step)
         product = step.product

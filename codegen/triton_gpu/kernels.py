@@ -12,6 +12,9 @@ from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
 from codegen.triton_gpu.spec import KernelSpec
 
+IEEE, TF32 = "ieee", "tf32"
+"""How f32 are multiplied: as they are; or rounded to 10 bits first, where rounding is free to change."""
+
 
 @struct
 class KernelLaunch:
@@ -22,13 +25,16 @@ class KernelLaunch:
     words: tuple[Size, ...]
 
 
-def kernel_launch(step: Step, capability: Capability) -> KernelLaunch | None:
-    """The launch that does a step; None for one that no kernel does. CannotLower for what no kernel can be made of."""
+def kernel_launch(step: Step, capability: Capability, precision: str = IEEE) -> KernelLaunch | None:
+    """The launch that does a step; None for one that no kernel does. CannotLower for what no kernel can be made of.
+
+    `precision`: of products of f32 (see products).
+    """
     match step:
         case Launch(kernel, buffers, words):
             return KernelLaunch(kernel_spec(kernel), buffers, words)
         case Matmul() | Spliced():
-            made = product_launch(step, capability)
+            made = product_launch(step, capability, precision)
             return KernelLaunch(made.spec, made.buffers, made.words)
         case _:
             return None

@@ -8,14 +8,14 @@ from codegen.triton_gpu.kernels import kernel_launch
 from codegen.triton_gpu.product_tiles import Capability
 
 
-def listings(capability: Capability) -> Listings:
-    """Those of what is compiled for a GPU of this capability."""
+def listings(capability: Capability, precision: str) -> Listings:
+    """Those of what is compiled for a GPU of this capability, with products of f32 in this precision."""
     def triton(step: Step) -> str:
-        made = kernel_launch(step, capability)
+        made = kernel_launch(step, capability, precision)
         return "" if made is None else made.spec.source
 
     def asm(step: Step) -> str:
-        made = kernel_launch(step, capability)
+        made = kernel_launch(step, capability, precision)
         try:
             return "" if made is None else listing_of(made.spec, capability)
         except CannotLower as reason:               # who reads it elsewhere than it runs may have no compiler

@@ -82,6 +82,19 @@ def test_it_shows_its_kernels() -> None:
 
 
 @needs_triton
+def test_products_are_of_tf32_only_where_rounding_may_change() -> None:
+    x = tg.asarray(np.full((16, 16), 1 + 2.0**-12, np.float32))
+    results = []
+    for fast_math in (False, True):
+        product = tg.trace(lambda x: x @ x, target="triton_gpu", fast_math=fast_math)
+        results.append(product(x).numpy())
+        results.append(product(x).numpy())
+        assert ("tf32" in product.explain().kernels[0].triton) is fast_math
+    np.testing.assert_allclose(results[1], 16 * (1 + 2.0**-12) ** 2, rtol=1e-6)
+    np.testing.assert_array_equal(results[3], 16)
+
+
+@needs_triton
 def test_branches_and_another_size() -> None:
     """The way is decided by what is read back; the third size compiles nothing."""
     @tg.trace(target="triton_gpu")

@@ -423,14 +423,14 @@ def trace(fn=None, /, *, target="auto", strict=False, fast_math=False, audit=0, 
 
     The result of a call is always what running the Python would have given; a call that cannot be replayed runs
     eagerly, and `f.explain()` says why. Called with ndarrays it is NumPy code: it sees arrays, gives arrays, and
-    writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits
-    rewrites that change rounding, and on a GPU products of float32 as tf32. `audit=n` runs one replay in n, the first of each root included, as Python too
-    and compares: a path that gives something else is reported and never replayed again. `keep=n` keeps what the last n
-    calls were given, so that `f.rerun(-1)` runs one of them again as plain Python. `memory_budget`: the bytes that a
-    native call may work in beside what it is given and gives, and that what it gives may keep for its backward: what
-    does not fit is computed again, with the same results; OverBudget is warned of once where a call cannot do with
-    that. `target` is "auto" or a key of codegen.TARGETS. ValueError for an option that is none, TypeError for a
-    memory_budget that is no int.
+    writes into those it was given. `strict=True` raises NotCompiled instead. `fast_math=True` permits rewrites that
+    change rounding, and tf32 on a GPU. `audit=n` runs one replay in n, the first of each root included, as Python
+    too and compares: a path that gives something else is reported and never replayed again. `keep=n` keeps what the
+    last n calls were given, so that `f.rerun(-1)` runs one of them again as plain Python. `memory_budget`: the
+    bytes that a native call may work in beside what it is given and gives, and that what it gives may keep for its
+    backward: what does not fit is computed again, with the same results; OverBudget is warned of once where a call
+    cannot do with that. `target` is "auto" or a key of codegen.TARGETS. ValueError for an option that is none,
+    TypeError for a memory_budget that is no int.
 
         @tg.trace
         def step(x, y):

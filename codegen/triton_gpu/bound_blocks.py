@@ -139,11 +139,11 @@ class Binder:
     def _work(self, step: Step, arrays: Sequence[Any], room: Room) -> Work:
         match step:
             case Launch() | Matmul() | Spliced():
-                if isinstance(step, Matmul):
-                    library = self._device.product(step, arrays[step.a], arrays[step.b], arrays[step.c])
-                    if library is not None:
-                        return library
                 made = self._launches[id(step)]
+                if isinstance(step, Matmul):
+                    better = self._device.product(step, made, arrays[step.a], arrays[step.b], arrays[step.c])
+                    if better is not None:
+                        return better
                 return self._device.launch(made.spec, [arrays[b] for b in made.buffers],
                                            tuple(map(number_of, made.words)), room.flag)
             case Host(_, _, operands, result):

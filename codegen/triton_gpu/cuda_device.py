@@ -23,7 +23,9 @@ from codegen.ir.types import DTYPES, NAMES, TensorType
 from codegen.schedule.host import run_host
 from codegen.schedule.plan import Host, Matmul
 from codegen.triton_gpu.devices import Work
+from codegen.triton_gpu.kernels import KernelLaunch
 from codegen.triton_gpu.launch import Driver, Launcher
+from codegen.triton_gpu.library_products import LibraryProducts
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.spec import KernelSpec
 
@@ -55,6 +57,8 @@ class CudaDevice:
         self._number = self._runtime.getDevice()
         properties = self._runtime.getDeviceProperties(self._number)
         self.name = f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB"
+
+        self._library = LibraryProducts(cupy, self.name, default_cache().disk, self.timed)
 
     @property
     def capability(self) -> Capability:
@@ -121,8 +125,14 @@ class CudaDevice:
 
     # ---- other work ------------------------------------------------------------------------------------------------
 
-    def product(self, step: Matmul, a: Span, b: Span, c: Span) -> Work | None:
-        return None
+    def product(self, step: Matmul, made: KernelLaunch, a: Span, b: Span, c: Span) -> Work:
+        given = dict(zip((step.a, step.b, step.c), range(3)))
+        order = [given[buffer] for buffer in made.buffers]
+        words = tuple(map(number_of, made.words))
+
+        def own(*addresses: int) -> Work:
+            return self._launcher.bind(made.spec, [addresses[k] for k in order], words)
+        return self._library.chosen(step, made.precision, a.address, b.address, c.address, own)
 
     def host_call(self, step: Host, operands: Sequence[Span | None], result: Span) -> Work:
         """What runs the reference: on the GPU where CuPy can, else on copies of its operands on the CPU."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from codegen.cache import Cache
 from codegen.schedule.plan import Host, Matmul
+from codegen.triton_gpu.kernels import KernelLaunch
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.spec import KernelSpec
 
@@ -81,8 +82,8 @@ class Device(Protocol):
     def order(self) -> int:
         """What tells the order in which work is done that is started now from others, a stream's."""
 
-    def product(self, step: Matmul, a: Any, b: Any, c: Any) -> Work | None:
-        """What multiplies matrices where a library does it better than a kernel."""
+    def product(self, step: Matmul, made: KernelLaunch, a: Any, b: Any, c: Any) -> Work | None:
+        """What multiplies matrices where something does it better than the kernel that was made."""
 
     def host_call(self, step: Host, operands: Sequence[Any], result: Any) -> Work:
         """What runs a reference; it raises what that raises. An operand without elements is None."""

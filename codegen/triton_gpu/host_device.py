@@ -14,6 +14,7 @@ from codegen.schedule.host import run_host
 from codegen.schedule.plan import Host, Matmul
 from codegen.triton_gpu import host_check
 from codegen.triton_gpu.devices import Work
+from codegen.triton_gpu.kernels import KernelLaunch
 from codegen.triton_gpu.spec import KernelSpec
 
 ALIGNMENT = 64
@@ -88,7 +89,7 @@ class HostDevice:
     def order(self) -> int:
         return 0
 
-    def product(self, step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Work | None:
+    def product(self, step: Matmul, made: KernelLaunch, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Work | None:
         return None
 
     def host_call(self, step: Host, operands: Sequence[np.ndarray | None], result: np.ndarray) -> Work:

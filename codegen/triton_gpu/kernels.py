@@ -18,11 +18,12 @@ IEEE, TF32 = "ieee", "tf32"
 
 @struct
 class KernelLaunch:
-    """`buffers` of the plan, and the words, in the order in which the kernel takes them."""
+    """`buffers` of the plan, and the words, in the order in which the kernel takes them. `precision`: of a product."""
 
     spec: KernelSpec
     buffers: tuple[int, ...]
     words: tuple[Size, ...]
+    precision: str = IEEE
 
 
 def kernel_launch(step: Step, capability: Capability, precision: str = IEEE) -> KernelLaunch | None:
@@ -35,7 +36,7 @@ def kernel_launch(step: Step, capability: Capability, precision: str = IEEE) -> 
             return KernelLaunch(kernel_spec(kernel), buffers, words)
         case Matmul() | Spliced():
             made = product_launch(step, capability, precision)
-            return KernelLaunch(made.spec, made.buffers, made.words)
+            return KernelLaunch(made.spec, made.buffers, made.words, precision)
         case _:
             return None
 

@@ -1,0 +1,65 @@
+"""The code of kernels of real sizes, compiled for GPUs that are not here: no spills, wide accesses.
+
+By default for capability 9.0. TRACEGRAD_ALL_GPU_KERNELS=1 compiles for 8.0 as well.
+"""
+from __future__ import annotations
+
+import os
+
+import pytest
+import training_graphs
+from gpu_extra import needs_triton
+from machine_code import instructions, registers_and_stack
+
+from codegen.cache import Cache
+from codegen.optimize.pipeline import optimize
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import Launch
+from codegen.triton_gpu.compile import compile_specs, shared_limit
+from codegen.triton_gpu.kernels import kernel_launch
+from codegen.triton_gpu.spec import KernelSpec
+from codegen.triton_gpu.target import gpu_machine
+
+CAPABILITIES = ((8, 0), (9, 0)) if os.environ.get("TRACEGRAD_ALL_GPU_KERNELS") == "1" else ((9, 0),)
+STEPS = {
+    "softmax": training_graphs.softmax(4096, 1024),
+    "softmax of long rows": training_graphs.softmax(256, 16384),
+    "softmax of the longest rows": training_graphs.softmax(1024, 50304),
+    "log softmax": training_graphs.log_softmax(4096, 1024),
+    "layer norm": training_graphs.layer_norm(4096, 768),
+    "batch norm": training_graphs.batch_norm(8192, 512),
+    "cross entropy": training_graphs.cross_entropy(4096, 1024),
+    "Adam": training_graphs.adam_step((1024, 1024)),
+    "GELU": training_graphs.gelu(1 << 20),
+    "dropout": training_graphs.dropout(1024, 1024),
+    "attention": training_graphs.attention(8, 12, 256, 64),
+    "embedding": training_graphs.embedding(5000, 768, 4096),
+}
+LARGE = 1 << 16
+"""Elements of a buffer whose accesses are to be wide."""
+
+
+def specs_of(name: str) -> dict[KernelSpec, set[bool]]:
+    """The kernels of a step; and which buffers each has, large ones or others. None is known of checked kernels."""
+    step = STEPS[name]
+    plan = schedule(optimize(step.graph), step.aliases, gpu_machine())
+    found = {}
+    for launch in plan.steps:
+        if isinstance(launch, Launch) and (made := kernel_launch(launch, (9, 0))) is not None:
+            found[made.spec] = set() if launch.kernel.checked else {p.size >= LARGE for p in launch.kernel.params}
+    return found
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+@pytest.mark.parametrize("name", STEPS)
+def test_the_code_of_kernels(name, capability):
+    specs = specs_of(name)
+    code = compile_specs(specs, capability, Cache(None), (True,))
+    for spec, large in specs.items():
+        cubin = code[spec, True]
+        assert registers_and_stack(cubin.code)[1] == 0, f"{spec.name} spills registers"
+        assert cubin.shared <= shared_limit(capability)
+        accesses = [i.endswith(".128") for i in instructions(cubin.code) if i.startswith(("LDG", "STG"))]
+        assert any(accesses) or True not in large, f"{spec.name} accesses large buffers in small pieces"
+        assert all(accesses) or large != {True}, f"{spec.name} accesses some large buffer in small pieces"

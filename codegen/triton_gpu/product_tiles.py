@@ -26,8 +26,9 @@ LEAST = 16
 """The shortest side of a tile."""
 
 
-MANY_VALUES, THEIR_TILE = 16, 128 * 128
-"""So many values beside the sums take registers, so that the tile has at most so many elements."""
+MANY_VALUES, THEIR_POINTS = 16, 1024
+"""So many values beside the sums take registers, so that a tile has at most so many elements for each of its warps: with
+twice as many, an update of Adam or a dropout and a gelu behind a product of bf16 spill."""
 
 
 @struct
@@ -117,9 +118,9 @@ def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, ca
     batch, m, n, k = map(typical, sizes)
     in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
     rows, columns = range(min(64 if in_groups else 32, _side(m)), _side(m) + 1), range(min(32, _side(n)), _side(n) + 1)
-    known = tiles(dtype, precision, capability)
+    known, most = tiles(dtype, precision, capability), THEIR_POINTS // (2 if dtype == "f64" else 1)
     candidates = [t for t in known if t.m in rows and t.n in columns
-                  and (values <= MANY_VALUES or t.m * t.n <= THEIR_TILE)] or known[-1:]
+                  and (values <= MANY_VALUES or t.m * t.n <= most * t.warps)] or known[-1:]
     wanted = next(count for least, count in reversed(PROCESSORS.items()) if capability >= least)
     for tile in candidates:
         if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:

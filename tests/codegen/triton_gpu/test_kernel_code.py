@@ -12,9 +12,11 @@ from gpu_extra import needs_triton
 from machine_code import instructions, registers_and_stack
 
 from codegen.cache import Cache
+from codegen.ir.builder import Builder
+from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Launch
+from codegen.schedule.plan import Launch, Spliced
 from codegen.triton_gpu.compile import compile_specs, shared_limit
 from codegen.triton_gpu.kernels import kernel_launch
 from codegen.triton_gpu.spec import KernelSpec
@@ -63,3 +65,22 @@ def test_the_code_of_kernels(name, capability):
         accesses = [i.endswith(".128") for i in instructions(cubin.code) if i.startswith(("LDG", "STG"))]
         assert any(accesses) or True not in large, f"{spec.name} accesses large buffers in small pieces"
         assert all(accesses) or large != {True}, f"{spec.name} accesses some large buffer in small pieces"
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+def test_an_update_behind_a_product_does_not_spill(capability):
+    """A weight of a step in mixed precision: all of Adam is done in the tiles of the product that is its gradient."""
+    b = Builder("update")
+    x, g = b.input(TensorType("bf16", (1024, 768))), b.input(TensorType("bf16", (1024, 3072)))
+    p, mean, square = (b.input(TensorType("f32", (768, 3072))) for _ in range(3))
+    gradient = x.emit("transpose", axes=(1, 0)).emit("matmul", g).emit("cast", dtype="f32") + p * 0.01
+    mean = mean * 0.9 + gradient * 0.1
+    square = square * 0.999 + gradient * gradient * 0.001
+    new = p - mean / (square.emit("sqrt") + 1e-8) * (1e-3 / (square.emit("exp") + 1.0))
+    plan = schedule(optimize(b.graph([new, mean, square])), ((0, 2), (1, 3), (2, 4)), gpu_machine())
+    step, = plan.steps
+    made = kernel_launch(step, capability)
+    assert isinstance(step, Spliced) and made is not None
+    code = compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True]
+    assert registers_and_stack(code.code)[1] == 0

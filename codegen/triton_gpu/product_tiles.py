@@ -27,8 +27,8 @@ LEAST = 16
 
 
 MANY_VALUES, THEIR_POINTS = 16, 1024
-"""So many values beside the sums take registers, so that a tile has at most so many elements for each of its warps: with
-twice as many, an update of Adam or a dropout and a gelu behind a product of bf16 spill."""
+"""So many values beside the sums take registers, so that a tile has at most so many elements for each of its warps:
+with twice as many, an update of Adam or a dropout and a gelu behind a product of bf16 spill."""
 
 
 @struct

@@ -1,4 +1,5 @@
-"""Kernels of random graphs, and those of the golden plans: Triton's interpreter gives what the kernel interpreter does.
+"""Kernels of random graphs, and those of the golden plans: Triton's interpreter gives what the kernel interpreter does,
+and its compiler compiles them.
 
 By default more than five hundred. With TRACEGRAD_ALL_GPU_KERNELS=1 some thousands, which takes two minutes:
 
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_kernels import KERNEL_OPS, SIZES, compares, contents, rounds_differently
 
+from codegen.cache import Cache
 from codegen.ir.interpret import bind
 from codegen.ir.types import FLOATS
 from codegen.schedule.binding import plan_at
@@ -29,8 +31,10 @@ from codegen.schedule.kernel_text import parse_kernel, print_kernel
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Launch
 from codegen.schedule.sizes import kernel_at
+from codegen.triton_gpu.compile import compile_specs
 from codegen.triton_gpu.emit import emit_kernel
 from codegen.triton_gpu.host_check import run
+from codegen.triton_gpu.spec import KernelSpec
 from codegen.triton_gpu.target import gpu_machine
 
 pytestmark = needs_triton
@@ -114,6 +118,21 @@ def test_kernels_of_narrow_dtypes_agree(graph, seed):
     for step in schedule(graph, machine=gpu_machine()).steps:
         if isinstance(step, Launch):
             agree(step.kernel, seed)
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
+def test_kernels_compile(capability):
+    specs: dict[KernelSpec, None] = {}
+
+    @settings(deadline=None, max_examples=60 * TIMES, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(graphs(KERNEL_OPS, (*NARROW, "f32", "f64", "i32", "i64"), sizes=(2, 3, 33, 300)), st.booleans())
+    def collect(graph, wide):
+        specs.update((emit_kernel(step.kernel, wide), None) for step in schedule(graph, machine=gpu_machine()).steps
+                     if isinstance(step, Launch))
+
+    collect()
+    assert len(specs) > 10
+    assert len(compile_specs(specs, capability, Cache(None), (False,))) == len(specs)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in GOLDEN.glob("*.plan")))

@@ -29,14 +29,14 @@ from codegen.triton_gpu.workers import WorkerDied, WorkerPool
 MISSING = "Triton is not installed: pip install 'tracegrad[gpu]'"
 
 
-def available() -> bool:
-    """Can kernels run here? If not, MISSING says what to do."""
+def has_triton() -> bool:
+    """Is Triton installed? If not, MISSING says what to do. It is not imported."""
     return find_spec("triton") is not None
 
 
 def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = ()) -> bool:
     """Launch on flat arrays, in place. Do all checks of the kernel hold?"""
-    if not available():
+    if not has_triton():
         raise ModuleNotFoundError(MISSING)
     arrays = [_bytes_of(spec, k, buffer) for k, buffer in enumerate(buffers)]
     if len(arrays) != len(spec.pointers) or len(words) != spec.words:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from time import perf_counter
 
 from codegen.cache import Cache
@@ -23,6 +22,7 @@ from codegen.source import Source
 from codegen.triton_gpu.cpu_numbers import cpu_numbers
 from codegen.triton_gpu.cupy_driver import current_number
 from codegen.triton_gpu.devices import Device
+from codegen.triton_gpu.host_check import has_triton
 from codegen.triton_gpu.host_device import HostDevice
 from codegen.triton_gpu.kernels import IEEE, TF32, kernel_launch
 from codegen.triton_gpu.listings import listings
@@ -54,11 +54,6 @@ def _gpu(number: int) -> Device:
     from codegen.triton_gpu.cupy_driver import CupyDriver
 
     return CudaDevice(CupyDriver(), cupy)
-
-
-def has_triton() -> bool:
-    """Is Triton installed? It is not imported."""
-    return find_spec("triton") is not None
 
 
 def gpu_machine(memory_budget: int | None = None) -> Machine:

@@ -48,7 +48,7 @@ def copy(element: str = "fp32") -> KernelSpec:
 
 def test_the_error_without_triton_names_what_to_install(monkeypatch):
     monkeypatch.setattr(host_check, "find_spec", lambda name: None)
-    assert not host_check.available()
+    assert not host_check.has_triton()
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'tracegrad\[gpu\]'"):
         run(copy(), [np.zeros(3, "f4"), np.zeros(3, "f4")], [3])
 

@@ -125,7 +125,8 @@ def holding(held: Any) -> Device:
 def is_writeable(array: Any) -> bool:
     """May it be written to? CuPy does not say so of a broadcast, whose elements lie in the same place."""
     if is_gpu_array(array):
-        return not array.size or all(step or size == 1 for size, step in zip(array.shape, array.strides))
+        return array.flags.c_contiguous or not array.size or all(
+            [step or size == 1 for size, step in zip(array.shape, array.strides)])
     return array.flags.writeable
 
 

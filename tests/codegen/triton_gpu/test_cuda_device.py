@@ -1,12 +1,15 @@
 """Plans through CuPy and CUDA's driver, on stand-ins of both that note what was asked of them."""
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import stub_cupy
+from gpu_extra import needs_cupy
 from oracle_device import OracleDriver
 
 from codegen.compiler import compile_program
@@ -15,6 +18,27 @@ from codegen.ir.builder import Builder
 from codegen.ir.text import parse
 from codegen.ir.types import DTYPES, TensorType
 from codegen.targets import native_observer
+
+
+@needs_cupy
+def test_the_cupy_that_is_installed_has_what_is_called() -> None:
+    """In another process: CuPy is not to be imported here."""
+    code = """
+import cupy
+from cupy.cuda import device, driver, runtime
+for module, names in (
+    (runtime, "memcpyAsync memsetAsync getDevice getDeviceProperties"),
+    (cupy.cuda, "UnownedMemory MemoryPointer Event Stream Device alloc_pinned_memory get_current_stream "
+                "get_elapsed_time Graph"),
+    (cupy.cuda.Stream, "begin_capture end_capture synchronize"), (cupy.cuda.Graph, "launch"),
+    (cupy.cuda.Event, "record synchronize"), (device, "get_cublas_handle"),
+    (driver, "moduleLoadData moduleGetFunction funcSetAttribute launchKernel")):
+    for name in names.split():
+        assert callable(getattr(module, name)), name
+assert [runtime.memcpyHostToDevice, runtime.memcpyDeviceToHost, runtime.memcpyDeviceToDevice] == [1, 2, 3]
+assert runtime.streamCaptureModeThreadLocal == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.fixture

@@ -156,3 +156,20 @@ def test_without_a_gpu_it_says_how_to_check_kernels(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(CannotLower, match="TRITON_INTERPRET=1"):
         picked()
+
+
+def test_a_budget_of_memory_is_kept(oracle_device: OracleDevice) -> None:
+    """Values that are used at the end are computed again, and the same."""
+    b = Builder("deep")
+    x = b.input(TensorType("f32", (64, 64)))
+    made = [x]
+    for _ in range(8):
+        made.append(made[-1].emit("matmul", x).emit("tanh"))
+    total = made[-1]
+    for value in reversed(made[:-1]):
+        total = total.emit("matmul", value).emit("tanh")
+    graph, values = b.graph([total]), np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32) / 8
+    free = compile_program(graph, "triton_gpu")
+    tight = compile_program(graph, "triton_gpu", memory_budget=free.arena_bytes // 2)
+    assert tight.arena_bytes <= free.arena_bytes // 2
+    np.testing.assert_array_equal(tight(values)[0], free(values)[0])

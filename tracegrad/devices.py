@@ -126,7 +126,7 @@ def is_writeable(array: Any) -> bool:
     """May it be written to? CuPy does not say so of a broadcast, whose elements lie in the same place."""
     if is_gpu_array(array):
         return array.flags.c_contiguous or not array.size or all(
-            [step or size == 1 for size, step in zip(array.shape, array.strides)])
+            step or size == 1 for size, step in zip(array.shape, array.strides))
     return array.flags.writeable
 
 

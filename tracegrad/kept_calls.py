@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tracegrad import pytrees
+from tracegrad.devices import is_gpu_array
 from tracegrad.dispatch import GRAD
 from tracegrad.generators import default_generator
 from tracegrad.modes import eager
@@ -117,7 +118,11 @@ class _Copies:
         return made
 
     def _array(self, array: np.ndarray) -> np.ndarray:
-        """On a copy of the whole memory that it is on, so that other arrays there can share it."""
+        """On a copy of the whole memory that it is on, so that other arrays can share it; of a GPU's by itself."""
+        if is_gpu_array(array):
+            if id(array) not in self._memory:
+                self._memory[id(array)] = array.copy()
+            return self._memory[id(array)]
         try:
             whole = owner(array)
         except NotOwned:

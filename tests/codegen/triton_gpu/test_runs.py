@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import stub_cupy
+from gpu_extra import needs_cupy
 from oracle_device import OracleDevice, StubGpu
 
 from codegen.compiler import compile_program
@@ -151,7 +152,12 @@ def test_without_triton_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         picked()
 
 
+@needs_cupy
 def test_without_a_gpu_it_says_how_to_check_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_gpu() -> int:
+        raise RuntimeError("no CUDA-capable device is detected")
+
+    monkeypatch.setattr("cupy.cuda.runtime.getDevice", no_gpu)
     monkeypatch.setattr(target, "has_triton", lambda: True)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(CannotLower, match="TRITON_INTERPRET=1"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import stub_cupy
 from gpu_extra import needs_triton
+from oracle_device import OracleDriver, written_as_kernel
 
 from benchmarks.gpu import __main__ as benchmark
 from benchmarks.gpu import bandwidth, correctness, latency, models, steps
@@ -16,6 +17,9 @@ from benchmarks.gpu.timing import relative_error
 from benchmarks.rounds import Row
 from codegen import TARGETS
 from tracegrad.devices import NoGPU
+
+
+TARGET = TARGETS["triton_gpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +51,15 @@ def test_steps(model: models.Model) -> None:
     for half in (False, True):
         (row,) = good(steps.measure("tiny", half, model, rounds=2))
         assert len(row.measured) == 2 and row.contender == "tracegrad"
+
+
+@needs_triton
+def test_steps_on_the_card(cuda_device: OracleDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "triton_gpu", TARGET)
+    stub_cupy.GRAPHS.clear()
+    good(steps.measure("tiny", False, models.Transformer(1, 8, 2, 4, 2), rounds=2))
+    good(steps.overhead(models.MLP((4, 4), 2), 2, 2, 1024))
+    assert cuda_device.launches and stub_cupy.GRAPHS
 
 
 def test_overhead() -> None:
@@ -83,6 +96,15 @@ def test_kernels() -> None:
     assert row.share.startswith("4 of 4 agree")
     *_, row = correctness.kernels(made=lambda specs: lambda spec, buffers, words: True, most=4)
     assert not row.agrees
+
+
+@needs_triton
+def test_kernels_on_the_card(cuda_device: OracleDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    correctness.import_tests()
+    import test_agreement
+    monkeypatch.setattr(test_agreement, "emit_kernel", lambda kernel, wide: written_as_kernel(kernel))
+    (row,) = good(correctness.kernels(most=12))
+    assert row.share.startswith("12 of 12 agree") and cuda_device.launches == 12
 
 
 def test_errors_are_relative_norms() -> None:

@@ -18,7 +18,6 @@ from benchmarks.rounds import Row
 from codegen import TARGETS
 from tracegrad.devices import NoGPU
 
-
 TARGET = TARGETS["triton_gpu"]
 
 

@@ -5,10 +5,12 @@ import copy
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -478,3 +480,9 @@ def test_without_a_target_a_traced_function_runs_eagerly_there_and_says_why(monk
     f = tg.trace(lambda x: (x * 2).sum())
     assert on("cuda", f(tg.ones(3, device="cuda")))[0] == 6.0
     assert "there is nothing to compile with (Abort.NOT_LOWERED)" in str(f.explain())
+
+
+def test_the_page_lists_what_runs_on_the_cpu_only() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gpu.md").read_text()
+    (listed,) = re.findall(r"What runs on the CPU only(.*?)\n\n", page, re.DOTALL)
+    assert {name for name in re.findall(r"`(\w+)`", listed) if name in OPS} == CPU_ONLY

@@ -44,10 +44,15 @@ def made_to_last(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         finally:
-            if not gc.get_freeze_count():
+            if not has_frozen():
                 try:
                     gc.freeze()
                 finally:
                     gc.unfreeze()       # into the oldest generation
 
     return lasting
+
+
+def has_frozen() -> bool:
+    """Are there objects that the user froze? They are counted, so it takes long where there are many."""
+    return gc.get_freeze_count() > 0

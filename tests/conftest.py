@@ -68,6 +68,15 @@ def native_entry() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def frozen_uncounted() -> Iterator[None]:
+    """What was collected is frozen, and stays so: to count it anew after each program takes longer than to compile it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("codegen.collector.has_frozen", lambda: True)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def compiled_once() -> Iterator[None]:
     """Each kernel is compiled once, and well: as a draft it would be again meanwhile, and time would decide
     which code a test meets. Tests of drafts, which compute the same bits, ask for `drafts`.

@@ -83,7 +83,10 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     """
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     visible.at.update(held)
-    groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
+    if at_once:
+        groups = [[k] for k in visible.tasks.order(patient=True)]
+    else:
+        groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
     in_groups = [[visible.tasks.tasks[k] for k in group] for group in groups]
     order: Groups = [[task for task in group if not isinstance(task.work, Join)] for group in in_groups]
     buffers_of = partial(_Buffers, graph, outputs, visible.at, inside)

@@ -583,9 +583,8 @@ def on_numpy(target: Any) -> Any:
     """A target of programs for the GPU, by one for the CPU: each run is on the NumPy arrays that stand for CuPy's."""
     from dataclasses import replace
 
-    def compiled(*options: Any) -> Any:
-        made = target.compile(*options)
-        run = made.run
+    def there(made: Any) -> Any:
+        run, resized = made.run, made.resized
         return replace(made, run=lambda arrays: run(tuple(getattr(a, "_a", a) for a in arrays)), entry=None,
-                       resized=None)
-    return replace(target, compile=compiled)
+                       resized=None if resized is None else lambda numbers: there(resized(numbers)))
+    return replace(target, compile=lambda *options: there(target.compile(*options)))

@@ -143,6 +143,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, device: Device) -> Any:
         return CUPY[0].empty(shape, dtype)
 
 
+def first_of(many: Any) -> Any:
+    """A copy of the first part of an array along its first axis; zeros if it has none."""
+    if is_gpu_array(many):
+        return many[0].copy() if len(many) else CUPY[0].zeros(many.shape[1:], many.dtype)
+    return np.array(many[0]) if len(many) else np.zeros(many.shape[1:], many.dtype)
+
+
 def contiguous(array: Any) -> Any:
     """The array, or a copy of it that is C-contiguous."""
     return CUPY[0].ascontiguousarray(array) if is_gpu_array(array) else np.ascontiguousarray(array)

@@ -15,11 +15,10 @@ from contextvars import ContextVar
 from itertools import chain
 from typing import Any, NoReturn
 
-import numpy as np
-
 from codegen.ir.references import literal_text
 from tracegrad.aborts import Abort
 from tracegrad.autodiff import edge_of, history
+from tracegrad.devices import first_of
 from tracegrad.dispatch import FOLLOWER, dispatch, next_sequence
 from tracegrad.generators import DRAWS, Generator
 from tracegrad.levels import Alias
@@ -210,7 +209,7 @@ class Draws:
         if not several:
             self._first.append(drawn)
             return drawn
-        one = Tensor(np.array(drawn.memory[0]) if self.count else np.zeros(shape, drawn.dtype))
+        one = Tensor(first_of(drawn.memory))
         self.words.append((one, drawn))
         return one
 

@@ -184,7 +184,7 @@ def jvp(func: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_
 
 def _each(function: Callable[[Tensor], list[Tensor]], like: Tensor, chunk_size: int | None) -> list[Tensor]:
     """`function` of every tensor like this that is 1 at one place and 0 elsewhere, along a new first axis."""
-    basis = reshape(eye(like.size, dtype=like.dtype), (like.size, *like.shape))
+    basis = reshape(eye(like.size, dtype=like.dtype, device=like.device), (like.size, *like.shape))
     return vmap(function, chunk_size=chunk_size)(basis)
 
 

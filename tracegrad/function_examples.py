@@ -15,10 +15,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from codegen.ir.types import type_of
 from tracegrad.checkpointing import leaves_of
+from tracegrad.devices import first_of
 from tracegrad.dispatch import FOLLOWER, GRAD, dispatch
 from tracegrad.example_runs import ExampleRecorder, within
 from tracegrad.function_calls import as_list, described
@@ -127,7 +126,7 @@ class Examples:
                 f"{name}.vmap returned {what} for result {k}, with out_dims {axis!r}: expected a Tensor with the {n} "
                 "examples along that axis, or None for what is the same for all"))
         many = moveaxis(y, axis, 0) if axis % y.ndim else y
-        one = Tensor(np.array(many.memory[0]) if n else np.zeros(many.shape[1:], many.dtype), many.requires_grad)
+        one = Tensor(first_of(many.memory), many.requires_grad)
         self.entered.append((one, many))
         return one
 

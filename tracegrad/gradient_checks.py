@@ -17,6 +17,7 @@ import numpy as np
 from codegen.ir.structs import struct
 from tracegrad.complex_numbers import real
 from tracegrad.creation import zeros_like
+from tracegrad.devices import CPU, is_gpu_array, transferred
 from tracegrad.dtypes import INEXACT, complex128, float64
 from tracegrad.func import linearize
 from tracegrad.functional import sum
@@ -87,7 +88,7 @@ def gradgradcheck(f: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps:
     points = points_of("gradgradcheck", inputs)
     rng = np.random.default_rng(0)
     outputs = _outputs(f, points)
-    cotangents = [Tensor(_drawn(rng, y), requires_grad=True) for y in outputs]
+    cotangents = [_beside(y, _drawn(rng, y), True) for y in outputs]
 
     def gradients(*at: Tensor) -> list[Tensor]:
         values, directions = at[:len(points)], at[len(points):]
@@ -165,8 +166,13 @@ def _outputs(f: Callable[..., Any], points: Sequence[Tensor]) -> list[Tensor]:
 
 def reals(array: np.ndarray) -> np.ndarray:
     """The elements as real numbers in a row; of a complex one, its two parts."""
-    flat = np.ascontiguousarray(array).ravel()
+    flat = np.ascontiguousarray(transferred(array, CPU) if is_gpu_array(array) else array).ravel()
     return flat.view(flat.real.dtype)
+
+
+def _beside(like: Tensor, array: np.ndarray, requires_grad: bool = False) -> Tensor:
+    """A leaf of these values on the device of another tensor."""
+    return Tensor(array if like.device == CPU else transferred(array, like.device), requires_grad)
 
 
 def _drawn(rng: np.random.Generator, like: Tensor) -> np.ndarray:
@@ -182,7 +188,7 @@ def _analytical(y: Tensor, x: Tensor) -> np.ndarray:
         for k in range(n):
             seed = np.zeros(n)
             seed[k] = 1.0
-            g, = grad(y, x, Tensor(seed.view(y.dtype).reshape(y.shape)), retain_graph=True, allow_unused=True)
+            g, = grad(y, x, _beside(y, seed.view(y.dtype).reshape(y.shape)), retain_graph=True, allow_unused=True)
             if g is not None:
                 rows[k] = reals(g.array)
     return rows
@@ -197,7 +203,7 @@ def _pushed(f: Callable[..., Any], points: list[Any], j: int, k: int) -> np.ndar
     for n in range(size):
         seed = np.zeros(size)
         seed[n] = 1.0
-        columns[:, n] = reals(push(Tensor(seed.view(x.dtype).reshape(x.shape))).array)
+        columns[:, n] = reals(push(_beside(x, seed.view(x.dtype).reshape(x.shape))).array)
     return columns
 
 
@@ -207,7 +213,7 @@ def _numerical(f: Callable[..., Any], points: list[Tensor], j: int, k: int, eps:
     numbers = reals(x)
 
     def at(moved: np.ndarray) -> np.ndarray:
-        here = Tensor(moved.view(x.dtype).reshape(x.shape), points[k].requires_grad)
+        here = _beside(points[k], moved.view(x.dtype).reshape(x.shape), points[k].requires_grad)
         there = [here if n == k else p for n, p in enumerate(points)]
         return reals(_outputs(f, there)[j].array).copy()
 

@@ -23,6 +23,7 @@ from codegen.ir.ops import CHECKED, OPS
 from codegen.ir.types import type_of
 from tracegrad.batching import RULES, whole
 from tracegrad.creation import asarray
+from tracegrad.devices import first_of
 from tracegrad.dispatch import FOLLOWER, GRAD, dispatch
 from tracegrad.example_runs import Draws, ExampleRecorder, PerExample, within
 from tracegrad.function_examples import EXAMPLES, Examples, VmapInfo
@@ -171,7 +172,7 @@ class Call:
         leaves = []
         for x, is_batched in given:
             if is_batched:
-                one = Tensor(np.array(x.memory[0]) if count else np.zeros(x.shape[1:], x.dtype), x.requires_grad)
+                one = Tensor(first_of(x.memory), x.requires_grad)
                 all_of[id(one)] = x
                 x = one
             leaves.append(x)

@@ -33,6 +33,9 @@ from codegen.triton_gpu.step_times import STEP_TIMES
 MOST_BOUND = 16
 """So many runs, with arrays elsewhere each, a workspace remembers."""
 
+MOST_ORDERS = 8
+"""For so many streams workspaces are kept."""
+
 MOVED_BYTES = 1 << 22
 """To copy so many bytes takes less than to start work step by step that could have been one graph."""
 
@@ -94,6 +97,8 @@ class Runner:
 
     def _on_device(self, arrays: Sequence[Any]) -> int:
         order = self._device.order()
+        if len(self._free) > MOST_ORDERS:
+            self._free = {}                     # of streams that are gone, mostly
         free = self._free.setdefault(order, [])
         try:
             workspace = free.pop()

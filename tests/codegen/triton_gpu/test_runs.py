@@ -17,6 +17,7 @@ from codegen.ir.types import TensorType
 from codegen.schedule.plan import CannotLower, Launch
 from codegen.targets import native_observer
 from codegen.triton_gpu import target
+from codegen.triton_gpu.runs import MOST_ORDERS
 
 
 def picked(aliases: tuple[tuple[int, int], ...] = ()) -> Executable:
@@ -179,3 +180,11 @@ def test_a_budget_of_memory_is_kept(oracle_device: OracleDevice) -> None:
     tight = compile_program(graph, "triton_gpu", memory_budget=free.arena_bytes // 2)
     assert tight.arena_bytes <= free.arena_bytes // 2
     np.testing.assert_array_equal(tight(values)[0], free(values)[0])
+
+
+def test_streams_that_are_gone_keep_nothing(oracle_device: OracleDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = picked()
+    for stream in range(40):
+        monkeypatch.setattr(oracle_device, "order", lambda stream=stream: stream)
+        executable(X, np.array([0, 1, 2]), Y)
+    assert len(executable.run._free) <= MOST_ORDERS + 1         # type: ignore[attr-defined]

@@ -566,6 +566,8 @@ def installed(gpus: int = 1) -> Iterator[ModuleType]:
     before, used = _take_out(), devices.CUPY[:]
     sys.modules.update(names)
     devices.CUPY.clear()
+    SYNCHRONIZATIONS.clear()
+    GRAPHS.clear()
     try:
         yield names["cupy"]
     finally:

@@ -159,6 +159,8 @@ def compare_tensors(where: str, e: Tensor, t: Tensor, mixed: bool) -> None:
         if not np.array_equal(a, b):
             raise Mismatch(f"{where}: {a} against {b}")
         return
+    if a.tobytes() == b.tobytes():
+        return
     tolerance = TOLERANCE["f4" if mixed else a.dtype.str[1:]]
     with np.errstate(all="ignore"):
         scale = float(np.abs(a[np.isfinite(a)]).max(initial=1e-3))

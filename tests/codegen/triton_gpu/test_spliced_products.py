@@ -16,17 +16,22 @@ from codegen.ir.interpret import interpret
 from codegen.ir.text import parse
 from codegen.ir.types import DTYPES
 from codegen.optimize.pipeline import optimize
+from codegen.schedule.binding import plan_at
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Arena, Buffer, Input, Launch, Output, Plan, Spliced
 from codegen.triton_gpu import host_check
 from codegen.triton_gpu.kernels import kernel_launch
+from codegen.triton_gpu.products import ProductLaunch, product_launch
 
 ALL = os.environ.get("TRACEGRAD_ALL_PRODUCTS") == "1"
 ROUNDINGS = {"f64": 1e-12, "f32": 1e-5, "bf16": 2e-2, "f16": 2e-3}
 
 
-def run(plan: Plan, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Every step of a plan, in the interpreter; inputs are written where outputs share their storage."""
+def run(plan: Plan, inputs: list[np.ndarray], instead: ProductLaunch | None = None) -> list[np.ndarray]:
+    """Every step of a plan, in the interpreter; inputs are written where outputs share their storage.
+
+    `instead`: what is launched for each step.
+    """
     given = [np.array(x, order="C") for x in inputs]
     outputs = [np.empty(tuple(map(int, type.shape)), DTYPES[type.dtype]) for type in plan.outputs]
     for output, input in plan.aliases:
@@ -41,7 +46,7 @@ def run(plan: Plan, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
     buffers = [*map(array, plan.buffers)]
     for step in plan.steps:
-        launch = kernel_launch(step, (9, 0))
+        launch = instead or kernel_launch(step, (9, 0))
         assert host_check.run(launch.spec, [buffers[b] for b in launch.buffers], launch.words)
     return outputs
 
@@ -77,3 +82,42 @@ def test_spliced_products_in_the_interpreter(name, dtype, sizes):
 def test_long_sums_in_the_interpreter(dtype, sizes):
     plan = agrees(text_of("linear", dtype, sizes), dtype)
     assert [type(step) for step in plan.steps] == [Launch if 1 in sizes else Spliced, Launch]
+
+
+@needs_triton
+def test_sizes_given_as_words_in_the_interpreter():
+    graph = optimize(parse("""graph f(%0: f32[b,5], %1: f32[5,c], %2: f32[c], %3: f32[c,b]) {
+  %4 = matmul %0, %1 : f32[b,c]
+  %5 = broadcast %2 shape=[b,c] : f32[b,c]
+  %6 = add %4, %5 : f32[b,c]
+  %7 = neg %3 : f32[c,b]
+  %8 = matmul %6, %7 : f32[b,b]
+  %9 = reshape %8 shape=[(b*b)] : f32[(b*b)]
+  %10 = mul %9, %9 : f32[(b*b)]
+  return %10
+}"""))
+    plan = schedule(graph, (), SPLICING)
+    specs = set()
+    for b, c in ((40, 70), (7, 2), (64, 64)):
+        rng = np.random.default_rng(0)
+        inputs = [rng.standard_normal(shape).astype(np.float32) for shape in ((b, 5), (5, c), (c,), (c, b))]
+        bound = plan_at(plan, {"b": b, "c": c})
+        found, = run(bound, inputs)
+        x, y, z, w = (array.astype(np.float64) for array in inputs)
+        expected = (((x @ y + z) @ -w) ** 2).reshape(-1)
+        assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
+        specs.add(tuple(launch.spec for step in bound.steps if (launch := kernel_launch(step, (9, 0)))))
+    assert len(specs) == 1                                  # a size that is new compiles nothing
+
+
+@needs_triton
+@pytest.mark.parametrize("name", ["linear", "heads", "masked"])
+def test_indices_of_64_bits_in_the_interpreter(name):
+    graph = optimize(parse(text_of(name, "f32", (33, 40, 50))))
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(type.shape).astype(np.float32) for type in graph.inputs]
+    plan = schedule(graph, (), SPLICING)
+    wide = product_launch(plan.steps[0], wide=True)
+    assert wide.spec.word_type == "i64" and "tl.int64" in wide.spec.source
+    for narrow_result, wide_result in zip(run(plan, inputs), run(plan, inputs, wide), strict=True):
+        np.testing.assert_array_equal(narrow_result, wide_result)

@@ -83,6 +83,6 @@ def test_methods_that_convert() -> None:
     assert x.type(tg.int16).dtype == tg.int16 and x.type() == "float32" and x.type_as(tg.arange(1)).dtype == tg.int64
     assert x.to_device(x.device) is x and tg.astype(x, tg.int8, device="cpu").dtype == tg.int8
     with pytest.raises(ValueError, match="no device"):
-        x.to("tpu:0")
+        x.to_device("tpu:0")
     with pytest.raises(ValueError, match="no streams"):
         x.to_device("cpu", stream=3)

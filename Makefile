@@ -3,9 +3,10 @@
 #   make demo    train a classifier on handwritten digits, eager and compiled
 #   make test    the test suite
 #   make bench   the benchmarks (NAMES="mlp_step import_time" chooses); `make peers` adds the frameworks to compare with
+#   make gpu     what the GPU target needs, which `make test` then tests, too (about 2 GB)
 #   make lint    style and types
 
-.PHONY: demo test bench peers lint clean
+.PHONY: demo test bench peers gpu lint clean
 .DEFAULT_GOAL := test
 
 VENV   := .venv
@@ -25,6 +26,8 @@ bench: $(VENV)/.installed-bench
 	$(PYTHON) -m benchmarks $(NAMES)
 
 peers: $(VENV)/.installed-peers
+
+gpu: $(VENV)/.installed-gpu
 
 lint: $(VENV)/.installed-lint
 	$(PYTHON) -m ruff check .

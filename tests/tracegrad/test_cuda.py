@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
 import pickle
 import re
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import stub_cupy
 from call_cases import Case
+from gpu_extra import needs_cupy
 from layer_cases import ACTIVATIONS, CONVOLUTIONS, LAYERS, LOSSES
 from layer_cases import Case as Layer
 from numpy_cases import NUMPY_CASES
@@ -382,9 +382,8 @@ assert not {"cupy", "cupy_backends", "cupyx", "triton"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@needs_cupy
 def test_the_stand_in_has_the_names_of_cupy() -> None:
-    if importlib.util.find_spec("cupy_backends") is None:
-        pytest.skip("the gpu extra is not installed")
     program = """
 import inspect, cupy, cupyx.scipy.special, stub_cupy
 for name, parameters in stub_cupy.FUNCTIONS.items():

@@ -6,11 +6,13 @@
 2. No worker outlives this process, and one that nobody asks for a while ends by itself.
 3. Who is interrupted while it waits leaves no worker with half a question: those end.
 4. A forked child has no workers; it starts its own when it asks.
+5. What a worker leaves in its folder for temporary files goes with it, however it ends.
 """
 from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,10 +45,12 @@ class Worker:
 
     def __init__(self, script: Path, environment: dict[str, str]):
         self._log = tempfile.TemporaryFile()
+        self._folder = tempfile.mkdtemp(prefix="tracegrad-worker-")
         self.pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(script), str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment,
+                [sys.executable, "-P", str(script), str(theirs.fileno())], pass_fds=(theirs.fileno(),),
+                env=environment | {"TMPDIR": self._folder},
                 stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
                 process_group=0)                        # what interrupts this process is not meant for that one
         self.since = monotonic()
@@ -79,6 +83,7 @@ class Worker:
         self._log.seek(max(0, size - LAST_WORDS))
         said = self._log.read().decode(errors="replace").strip()
         self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
         how = f"it ended with signal {-code}" if code < 0 else f"it ended with code {code}"
         died = WorkerDied(f"{how}: {said}" if said else how)
         died.unasked = code == 0

@@ -143,3 +143,11 @@ def test_no_worker_outlives_its_process(make_pool, how: str) -> None:
 def test_a_worker_writes_nothing_to_this_process(make_pool, capfd) -> None:
     make_pool().answers(["os.write(2, b'error')", "print('out')"])
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_one_that_died_left_behind_is_gone(make_pool) -> None:
+    pool = make_pool(most=1)
+    (folder,) = pool.answers(["(open(os.environ['TMPDIR'] + '/left', 'w').close(), os.environ['TMPDIR'])[1]"])
+    assert os.listdir(folder) == ["left"]
+    pool.answers(["os._exit(3)"])
+    assert not os.path.exists(folder)

@@ -20,7 +20,7 @@ from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.plan import Arena, Buffer, CannotLower, Constant, Host, Input, Launch, Matmul, Plan, Spliced, Step
-from codegen.schedule.sizes import fits, kernel_at
+from codegen.schedule.sizes import LARGEST, fits, kernel_at
 
 
 def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarray] = ()) -> Plan:
@@ -38,14 +38,19 @@ def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarr
     def attr_at(value: Attr) -> Attr:
         return tuple(evaluate(size, binding) for size in value) if isinstance(value, tuple) else value
 
+    def too_large() -> CannotLower:
+        return CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
+
     def words_at(kernels: tuple[Kernel, ...], words: tuple[Size, ...]) -> tuple[int, ...]:
         numbers = tuple(evaluate(word, binding) for word in words)
         if not all(fits(kernel_at(kernel, numbers)) for kernel in kernels):
-            raise CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
+            raise too_large()
         return numbers
 
     def product_at(step: Matmul, kernels: tuple[Kernel, ...]) -> Matmul:
         batch, m, n, k = (evaluate(size, binding) for size in (step.batch, step.m, step.n, step.k))
+        if step.words and batch * max(m * k, k * n, m * n) >= LARGEST:
+            raise too_large()
         return replace(step, batch=batch, m=m, n=n, k=k, words=words_at(kernels, step.words))
 
     def step_at(step: Step) -> Step:

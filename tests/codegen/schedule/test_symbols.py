@@ -6,7 +6,7 @@ import pytest
 from graph_strategies import arrays_for, graphs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from plan_oracle import NARROW, TINY, kernels_of
+from plan_oracle import NARROW, SPLICING, TINY, kernels_of
 
 from codegen.ir.dims import evaluate, symbol
 from codegen.ir.graph import Graph
@@ -130,6 +130,16 @@ def test_what_is_bound_is_checked() -> None:
         run_plan(plan, [np.zeros((2, 2), np.float32)])
     assert "n0 = b" in print_plan(schedule(parse(GRAPHS["rows"])))
     assert "in arena from step 0 to" in print_plan(schedule(parse(GRAPHS["attention"])))
+
+
+def test_a_product_for_all_sizes_is_bound_to_those_that_its_indices_reach() -> None:
+    plan = schedule(parse("""graph f(%0: f32[b,5], %1: f32[5,c]) {
+          %2 = matmul %0, %1 : f32[b,c]
+          return %2
+        }"""), (), SPLICING)
+    plan_at(plan, {"b": 1 << 14, "c": 1 << 15})
+    with pytest.raises(CannotLower, match="30 bits"):
+        plan_at(plan, {"b": 1 << 15, "c": 1 << 15})
 
 
 def test_fits_looks_at_every_index() -> None:

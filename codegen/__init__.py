@@ -22,7 +22,7 @@ from codegen.ir.graph import Graph
 from codegen.ir.program import Program
 from codegen.ir.text import parse
 from codegen.llvm_cpu.threads import get_num_threads, set_num_threads
-from codegen.schedule.plan import CannotLower
+from codegen.schedule.plan import CannotLower, NoDevice
 from codegen.schedule.step_reports import StepReport, StepTime
 from codegen.seen_sizes import SeenSizes
 from codegen.targets import (
@@ -36,11 +36,11 @@ from codegen.targets import (
 )
 
 __all__ = [
-    "DONE", "TARGETS", "AnySize", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError", "DiskCache",
-    "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured", "NativeEvent",
-    "NativeMethod", "Program", "Register", "SeenSizes", "StepReport", "StepTime", "Target", "attribute_offsets",
-    "clock_ns", "collector_paused", "compile_any_size", "compile_program", "content_key", "default_cache",
-    "calibrate_products", "describe_gpu", "describe_host", "finish_compiling", "get_num_threads", "machine_ceilings",
-    "made_to_last",
-    "member_offset", "native_call", "native_observer", "parse", "set_num_threads", "sizes_in", "slot_offset",
+    "DONE", "TARGETS", "AnySize", "Builder", "Built", "Cache", "CannotLower", "Ceilings", "CompileError",
+    "DiskCache", "EntryHost", "EntryProgram", "Executable", "ExitTaken", "Graph", "Keeping", "Measured",
+    "NativeEvent", "NativeMethod", "NoDevice", "Program", "Register", "SeenSizes", "StepReport", "StepTime",
+    "Target", "attribute_offsets", "clock_ns", "collector_paused", "compile_any_size", "compile_program",
+    "content_key", "default_cache", "calibrate_products", "describe_gpu", "describe_host", "finish_compiling",
+    "get_num_threads", "machine_ceilings", "made_to_last", "member_offset", "native_call", "native_observer",
+    "parse", "set_num_threads", "sizes_in", "slot_offset",
 ]

@@ -52,6 +52,9 @@ class Abort(Enum):
     DEVICE = (
         "the run works on tensors of a device for which it is not compiled",
         "keep all tensors of the function on one device, moved there outside the traced function")
+    NO_DEVICE = (
+        "there is nothing here that could run what the target compiles",
+        "install or set what the reason names, or leave target= out")
     NOT_RECORDED = (
         "the run did something that eager execution supports and recording does not",
         "move it out of the traced function")

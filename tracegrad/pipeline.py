@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from codegen import CannotLower, CompileError, collector_paused, made_to_last
+from codegen import CannotLower, CompileError, NoDevice, collector_paused, made_to_last
 from codegen.ir.dims import Undecided
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
@@ -61,6 +61,8 @@ def compile_run(run: Run, name: str, compiling: Compiling, deferred: DeferredRun
     except KnownPath:
         assert run.departure is not None
         return [run.departure.segment.differs_compiled()]
+    except NoDevice as reason:
+        return [Aborted(Abort.NO_DEVICE, str(reason))]
     except (CannotLower, TypeRuleError) as reason:      # eager execution is more generous than the type rules
         return [Aborted(Abort.NOT_LOWERED, str(reason))]
     except CompileError as failure:

@@ -24,6 +24,10 @@ class CannotLower(Exception):
     """A graph holds what the scheduler or a target has no code for; the message is a sentence that says what."""
 
 
+class NoDevice(CannotLower):
+    """There is nothing here that could run, or compile, what the target makes; the message says what to do."""
+
+
 class TooMuchMemory(CannotLower):
     """What has symbols for sizes would work in more than its budget, which is met for each size by itself."""
 

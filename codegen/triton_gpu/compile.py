@@ -24,7 +24,7 @@ from typing import Any
 
 from codegen.cache import Cache, DiskCache, content_key
 from codegen.ir.structs import struct
-from codegen.schedule.plan import CannotLower
+from codegen.schedule.plan import CannotLower, NoDevice
 from codegen.triton_gpu.spec import KernelError, KernelSpec
 from codegen.triton_gpu.workers import WorkerDied, WorkerPool
 
@@ -104,18 +104,18 @@ def arch_name(arch: Arch) -> str:
 
 
 def shared_limit(arch: Arch) -> int:
-    """The bytes of shared memory that a block can have; CannotLower for what Triton does not compile for."""
+    """The bytes of shared memory that a block can have; NoDevice for what Triton does not compile for."""
     if isinstance(arch, str):
         return AMD_SHARED_BYTES
     if arch < (8, 0):
-        raise CannotLower(f"GPUs of compute capability {arch[0]}.{arch[1]} are not supported: it takes 8.0 (Ampere) or "
-                          "later; compile for the CPU, target=\"llvm_cpu\"")
+        raise NoDevice(f"GPUs of compute capability {arch[0]}.{arch[1]} are not supported: it takes 8.0 (Ampere) or "
+                       "later; compile for the CPU, target=\"llvm_cpu\"")
     known = [capability for capability in SHARED_BYTES if capability <= arch]
     return SHARED_BYTES.get(arch, SHARED_BYTES[max(known)])
 
 
 def triton_version() -> str:
-    """The version of Triton that is installed; CannotLower where there is none."""
+    """The version of Triton that is installed; NoDevice where there is none."""
     for name in ("triton", "pytorch-triton"):
         try:
             return version(name)
@@ -123,7 +123,7 @@ def triton_version() -> str:
             pass
     if find_spec("triton"):
         return "unknown"
-    raise CannotLower("code for a GPU is compiled by Triton, which is not installed: pip install 'tracegrad[gpu]'")
+    raise NoDevice("code for a GPU is compiled by Triton, which is not installed: pip install 'tracegrad[gpu]'")
 
 
 # ---- asking the workers ----------------------------------------------------------------------------------------------

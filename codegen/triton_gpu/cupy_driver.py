@@ -4,7 +4,7 @@ The context is the one that CuPy and the CUDA runtime share, so memory and strea
 """
 from __future__ import annotations
 
-from codegen.schedule.plan import CannotLower
+from codegen.schedule.plan import NoDevice
 from codegen.triton_gpu.compile import Arch, Cubin, shared_limit
 
 MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
@@ -32,21 +32,21 @@ class CupyDriver:
 
 
 def current_number() -> int:
-    """The number of CuPy's current device; CannotLower, with what to do, where there is none to use."""
+    """The number of CuPy's current device; NoDevice, with what to do, where there is none to use."""
     try:
         import cupy
     except ImportError as error:
-        raise CannotLower(f"CuPy, which runs kernels on a GPU, cannot be imported ({error}): "
-                          "pip install 'tracegrad[gpu]'") from error
+        raise NoDevice(f"CuPy, which runs kernels on a GPU, cannot be imported ({error}): "
+                       "pip install 'tracegrad[gpu]'") from error
     try:
         return cupy.cuda.runtime.getDevice()
     except Exception as error:              # CUDARuntimeError: a stand-in has another
-        raise CannotLower(f"there is no GPU that CuPy can use ({error}): nvidia-smi shows which GPUs and which driver "
-                          "there are; TRITON_INTERPRET=1 runs kernels without one, slowly") from error
+        raise NoDevice(f"there is no GPU that CuPy can use ({error}): nvidia-smi shows which GPUs and which driver "
+                       "there are; TRITON_INTERPRET=1 runs kernels without one, slowly") from error
 
 
 def current_capability() -> Arch:
-    """The compute capability of that device; CannotLower where it is too old."""
+    """The compute capability of that device; NoDevice where it is too old."""
     current_number()
     import cupy
 

@@ -17,7 +17,7 @@ from codegen.executable import Aliases, Executable, Measured
 from codegen.ir.generalize import Binding
 from codegen.planning import plan_of
 from codegen.schedule.machine import Machine
-from codegen.schedule.plan import CannotLower, TooMuchMemory
+from codegen.schedule.plan import NoDevice, TooMuchMemory
 from codegen.source import Source
 from codegen.triton_gpu.cpu_numbers import cpu_numbers
 from codegen.triton_gpu.cupy_driver import current_number
@@ -32,9 +32,9 @@ from codegen.triton_gpu.runs import Runner
 
 
 def current_device() -> Device:
-    """Where this process runs plans; CannotLower, with what to install or to set, where it can run none."""
+    """Where this process runs plans; NoDevice, with what to install or to set, where it can run none."""
     if not has_triton():
-        raise CannotLower("kernels for a GPU are made by Triton, which is not installed: pip install 'tracegrad[gpu]'")
+        raise NoDevice("kernels for a GPU are made by Triton, which is not installed: pip install 'tracegrad[gpu]'")
     if os.environ.get("TRITON_INTERPRET") == "1":
         return _interpreter()
     return _gpu(current_number())
@@ -98,7 +98,7 @@ def describe_gpu() -> dict[str, str]:
     """What this target found here, by name, for people to read."""
     try:
         found = current_device().name
-    except CannotLower as reason:
+    except NoDevice as reason:
         found = f"none: {reason}"
     versions = [f"{name} {version(name)}" for name in ("triton", "cupy-cuda12x", "cupy-cuda13x") if _is_there(name)]
     return {"gpu": found, "gpu tools": ", ".join(versions) or "not installed: pip install 'tracegrad[gpu]'"}

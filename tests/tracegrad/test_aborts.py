@@ -266,6 +266,14 @@ def test_a_change_is_named_with_the_line_that_makes_it() -> None:
                 traced(X)
 
 
+def test_a_target_with_nothing_to_run_it(monkeypatch):
+    monkeypatch.setattr("codegen.triton_gpu.target.has_triton", lambda: False)
+    traced = tg.trace(lambda x: x * 2.0, target="triton_gpu")
+    with pytest.warns(tg.NotReplayed, match=r"pip install 'tracegrad\[gpu\]'"):
+        assert traced(X).tolist() == (X * 2.0).tolist()
+    assert traced.stats.aborts == {Abort.NO_DEVICE.name: 1}
+
+
 def test_tensors_of_a_device_that_is_not_compiled_for():
     with stub_cupy.installed():
         f = tg.trace(lambda x: (x * 2).sum(), target="llvm_cpu")

@@ -14,10 +14,15 @@ from stub_cuda import StubDriver, build, expected, launches, needs_compiler, par
 
 from codegen.cache import Cache, DiskCache
 from codegen.ir.dims import evaluate
+from codegen.ir.text import parse
+from codegen.optimize.pipeline import optimize
+from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import CannotLower
 from codegen.triton_gpu.compile import Arch, Cubin, compile_specs, listing_of
+from codegen.triton_gpu.kernels import kernel_launch
 from codegen.triton_gpu.launch import NARROW, Launcher, needs_wide
 from codegen.triton_gpu.spec import KernelSpec
+from codegen.triton_gpu.target import gpu_machine
 
 
 class Noted:
@@ -115,6 +120,23 @@ def test_words_of_32_bits_hold_what_they_are_given(launcher) -> None:
 # ---- against the stub ------------------------------------------------------------------------------------------------
 
 
+def emitted() -> dict[str, KernelSpec]:
+    """The kernels of a plan for all sizes: a checked one, a product, reductions."""
+    plan = schedule(optimize(parse("""graph f(%0: f32[b,s], %1: f32[s,c], %2: i64[b]) {
+      %3 = gather %0, %2 axis=0 : f32[b,s]
+      %4 = matmul %3, %1 : f32[b,c]
+      %5 = tanh %4 : f32[b,c]
+      %6 = sum %5 axis=[1] keepdims=false : f32[b]
+      %7 = max %5 axis=[0] keepdims=false : f32[c]
+      return %5, %6, %7
+    }""")), (), gpu_machine())
+    made = (kernel_launch(step, (9, 0)) for step in plan.steps)
+    return {f"{launch.spec.name} of a plan": launch.spec for launch in made if launch is not None}
+
+
+EMITTED = emitted()
+
+
 def cases(spec: KernelSpec) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
     """Addresses and words with different bytes, aligned and not."""
     count = len(spec.pointers)
@@ -139,15 +161,14 @@ def log(tmp_path: Path, monkeypatch) -> Path:
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory) -> Cache:
     cache = Cache(DiskCache(tmp_path_factory.mktemp("cache")))
-    compile_specs(WRITTEN.values(), (9, 0), cache)
+    compile_specs([*WRITTEN.values(), *EMITTED.values()], (9, 0), cache)
     return cache
 
 
 @needs_triton
 @needs_compiler
-@pytest.mark.parametrize("name", WRITTEN)
-def test_every_byte_of_a_launch(name: str, stub: Path, log: Path, compiled: Cache) -> None:
-    spec = WRITTEN[name]
+@pytest.mark.parametrize("spec", [*WRITTEN.values(), *EMITTED.values()], ids=[*WRITTEN, *EMITTED])
+def test_every_byte_of_a_launch(spec: KernelSpec, stub: Path, log: Path, compiled: Cache) -> None:
     driver = StubDriver(stub)
     launcher = Launcher(driver, compiled)
     for aligned, (pointers, words, failed) in zip((True, False), cases(spec)):

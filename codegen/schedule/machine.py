@@ -34,7 +34,7 @@ class Machine:
     `least_joined`: from so many elements on a concat is put together in memory, not chosen from at each element.
     `products`: the dtypes whose matrices it multiplies.
     `arena_bytes`: what a plan is to work in at most, for which some of it may be done again; None: as much as it likes.
-    `cheap`: what takes no more operations, in additions, may be computed again by every kernel that needs it.
+    `cheap`: what takes no more operations, in additions, every kernel, and pass, that needs it may compute again.
     `shelf_points`: points of values that later passes use again, `shelf_worth`: what it takes to be one of them.
     `splices(dtype, batch, m, n, k)`: is such a product done in tiles that can do more at their points (see spliced)?
     `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.

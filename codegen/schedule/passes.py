@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from codegen.ir.structs import struct
-from codegen.schedule.costs import CHEAP, cost_of
+from codegen.schedule.costs import cost_of
 from codegen.schedule.expressions import Storage
 from codegen.schedule.index import substitute
 from codegen.schedule.kernel import (
@@ -133,7 +133,7 @@ class _Passes:
 
     def _lent(self, k: int) -> Store | None:
         """The root in whose place an expression is left by the pass that made it, if it is or is worth it."""
-        if k not in self.lent and k in self.before and self.costs[k] > CHEAP:
+        if k not in self.lent and k in self.before and self.costs[k] > self.machine.cheap:
             dtypes = dtypes_of((s for _, body in self.found for s in body), self.nest.params)
             fitting = [r for r in self.lenders if self.nest.params[r.buffer].dtype == dtypes[self.before[k]]]
             if fitting:
@@ -181,7 +181,7 @@ class _Passes:
                     self.before |= new
                     self.made_in |= dict.fromkeys(new, len(self.found) - 1)
             self.stored |= {root.x: root for root in self.inner_roots if isinstance(root, Store)
-                            and nest.stages[root.x] == stage and self.costs[root.x] > CHEAP}
+                            and nest.stages[root.x] == stage and self.costs[root.x] > self.machine.cheap}
         return [(inner, tuple(body)) for inner, body in self.found]
 
     def needed(self) -> list[int]:

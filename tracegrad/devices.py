@@ -162,14 +162,6 @@ def may_share_memory(a: Any, b: Any) -> bool:
     return is_gpu_array(a) and is_gpu_array(b) and a.data.mem is b.data.mem
 
 
-def on_memory_of(view: Any, array: Any) -> bool:
-    """Does the result of a movement lie in the memory of its operand?"""
-    if is_gpu_array(view):
-        return view.data.mem is array.data.mem
-    base = view.base
-    return base is not None and (base is array or base is array.base)
-
-
 # ---- transfers --------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from codegen.ir.ops import MOVEMENT, OPS
 from codegen.ir.types import TensorType, type_of
 from tracegrad.aborts import Abort
 from tracegrad.derivatives import NON_DIFFERENTIABLE, VJPS, unbroadcast
-from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array, on_memory_of, transferred
+from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array, may_share_memory, transferred
 from tracegrad.dtypes import INEXACT, bfloat16
 from tracegrad.float_errors import restore, silence
 from tracegrad.hooks import Handle, before, register_after
@@ -304,7 +304,7 @@ def _applied(op: str, args: tuple[Any, ...], attrs: dict[str, Any], symbols: Any
                 break
     if op in VIEWING:
         x, base = args[0], array.base
-        is_view = on_memory_of(array, x.memory) if CUPY else (
+        is_view = may_share_memory(array, x.memory) if CUPY and is_gpu_array(array) else (
             base is not None and (base is x.memory or base is x.memory.base or op == "shear"))
         if symbols is not None and op == "reshape":         # where NumPy copies if it has to
             symbols.reshaped(x, attrs["shape"], is_view)

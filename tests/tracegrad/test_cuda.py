@@ -235,6 +235,16 @@ def test_writes_and_views() -> None:
         x[0][tg.tensor([5], device="cuda")]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_windows_are_views_where_a_gpu_is_in_use(device: str) -> None:
+    x = tg.ones(8, device=device, requires_grad=True)
+    y = x * 1.0
+    squares = y.unfold(0, 3, 1) ** 2
+    y[0] = 100.0                                # what is saved of the windows stays what it was
+    squares.sum().backward()
+    assert x.grad is not None and x.grad.cpu().numpy().tolist() == [2.0, 4.0, 6.0, 6.0, 6.0, 6.0, 4.0, 2.0]
+
+
 def test_a_mask_or_a_list_selects_there() -> None:
     x = tg.arange(4.0, device="cuda")
     assert on("cuda", x[x > 1])[0].tolist() == [2.0, 3.0] == on("cuda", x[[2, 3]])[0].tolist()

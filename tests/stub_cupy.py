@@ -105,8 +105,13 @@ _MEMORY: dict[int, tuple[weakref.ref, object]] = {}
 
 
 def _memory_of(array: np.ndarray) -> object:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    while True:
+        base = array.base
+        if base is not None and not isinstance(base, np.ndarray):
+            base = getattr(base, "base", None)                  # as_strided puts something between
+        if not isinstance(base, np.ndarray):
+            break
+        array = base
     found = _MEMORY.get(id(array))
     if found is None or found[0]() is not array:
         key = id(array)

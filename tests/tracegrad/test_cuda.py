@@ -237,6 +237,7 @@ def test_writes_and_views() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_windows_are_views_where_a_gpu_is_in_use(device: str) -> None:
+    tg.ones(1, device="cuda")
     x = tg.ones(8, device=device, requires_grad=True)
     y = x * 1.0
     squares = y.unfold(0, 3, 1) ** 2

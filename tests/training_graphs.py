@@ -199,10 +199,11 @@ def dropout(rows: int, columns: int) -> Step:
     return Step(b.graph([y, moved_on]), ((1, 2),))
 
 
-def embedding(words: int, width: int, length: int) -> Step:
+def embedding(words: int, width: int, length: int, dtype: str = "f32") -> Step:
     """Rows of a table looked up, and the derivative by the table of their sum weighted by dy, added up row by row."""
     b = Builder("embedding")
-    table, places, dy = f32(b, words, width), b.input(TensorType("i64", (length,))), f32(b, length, width)
+    table, places = b.input(TensorType(dtype, (words, width))), b.input(TensorType("i64", (length,)))
+    dy = b.input(TensorType(dtype, (length, width)))
     wide = places.emit("reshape", shape=(length, 1)).emit("broadcast", shape=(length, width))
-    zeros = table.constant(0.0).emit("broadcast", shape=(words, width))
+    zeros = b.emit("constant", value="0.0", dtype=dtype).emit("broadcast", shape=(words, width))
     return Step(b.graph([table.emit("gather", wide, axis=0), zeros.emit("scatter_add", wide, dy, axis=0)]))

@@ -25,6 +25,7 @@ from codegen.schedule.plan import CannotLower, Constant, Plan
 from codegen.schedule.spliced import spliced
 from codegen.schedule.tasks import JOIN, Piece, Place, Task, copy, launch
 from codegen.schedule.turned import turned
+from codegen.schedule.wide_sums import with_wide_sums
 
 
 def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: Machine | None = None) -> Plan:
@@ -43,6 +44,7 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
 
 def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machine) -> Plan:
     halves = HALVES & machine.products
+    graph = with_wide_sums(graph) if machine.at_once else graph
     known = static_graph(half_products(graph, halves) if halves else graph, machine)
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}

@@ -15,6 +15,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -524,7 +525,7 @@ class _Pool:
 def module(gpus: int = 1) -> ModuleType:
     """A module `cupy` for a machine with so many GPUs."""
     made: Any = ModuleType("cupy")
-    made.__version__, made.__file__ = "14.2.0", __file__
+    made.__version__, made.__file__, made.__spec__ = "14.2.0", __file__, ModuleSpec("cupy", None)
     made.ndarray = ndarray
     for name in FUNCTIONS:
         setattr(made, name, _module_function(name))

@@ -178,14 +178,17 @@ def test_a_tensor_that_only_its_view_keeps_alive_is_not_seen() -> None:
 # ---- views ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("view", [
+VIEWS: list[Callable[[Tensor], Tensor]] = [
     lambda x: x[1:3], lambda x: x[0], lambda x: x[:, ::-1], lambda x: x[..., None], lambda x: x.T,
     lambda x: x.reshape(6), lambda x: x.flip(0), lambda x: x.detach(), lambda x: x.swapaxes(0, 1),
     lambda x: x.squeeze(), lambda x: x.view(2, 3), lambda x: x.ravel(), lambda x: x.flatten(), lambda x: x.data,
     lambda x: x.split(2)[1], lambda x: x.chunk(2, axis=1)[0], lambda x: x.unbind(1)[1], lambda x: x.narrow(0, 1, 2),
     lambda x: x.select(1, 0), lambda x: x.diagonal(), lambda x: x.unsqueeze(1), lambda x: x.mT, lambda x: x.rot90(),
     lambda x: x.moveaxis(0, 1), lambda x: x.unflatten(0, (1, 3)), lambda x: x.fliplr(), lambda x: x[::-2][:, 1:].T[0],
-])
+]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_writes_through_either_side_are_seen_by_both(view: Callable[[Tensor], Tensor]) -> None:
     x = tg.tensor(DATA)
     v = view(x)
@@ -194,6 +197,17 @@ def test_writes_through_either_side_are_seen_by_both(view: Callable[[Tensor], Te
     assert x.array.sum() > DATA.sum()
     x *= 2.0
     np.testing.assert_array_equal(v.array, view(tg.tensor(x.array)).array)
+
+
+@pytest.mark.parametrize("view", [*VIEWS, lambda x: x.unfold(1, 2, 1), lambda x: tg.sliding_window_view(x, (2, 1))])
+def test_what_is_saved_of_a_view_stays_what_it_was(view: Callable[[Tensor], Tensor]) -> None:
+    x = tg.tensor(DATA) * 1.0
+    seen = view(x)
+    before, w = seen.tolist(), tg.ones(seen.shape, dtype=tg.float64, requires_grad=True)
+    product = (seen * w).sum()
+    x *= 100.0
+    product.backward()
+    assert gradient_of(w).tolist() == before
 
 
 def test_broadcasts_and_read_only_arrays_refuse_writes() -> None:

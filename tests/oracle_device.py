@@ -144,12 +144,14 @@ class OracleDriver:
         return found
 
     def load(self, cubin: Cubin) -> KernelSpec:
+        stub_cupy.check_context()
         return self._specs[cubin.code]
 
     def permit_shared(self, function: KernelSpec, size: int) -> None:
         raise AssertionError("there is none")
 
     def launch(self, function: KernelSpec, programs: int, threads: int, shared: int, parameters: int) -> None:
+        stub_cupy.check_context()
         slots = (ctypes.c_uint64 * (len(function.pointers) + function.checked + function.words + 2)).from_address(
             parameters)
         values = [ctypes.c_uint64.from_address(slot).value for slot in slots]

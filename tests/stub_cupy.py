@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -421,10 +422,18 @@ class Device:
         pass
 
     def use(self) -> None:
-        pass
+        _THREAD.has_context = True
 
     def synchronize(self) -> None:
         SYNCHRONIZATIONS.append("device")
+
+
+_THREAD = threading.local()
+
+
+def check_context() -> None:
+    """CUDA's driver works only in threads in which its runtime has been used."""
+    assert getattr(_THREAD, "has_context", False), "invalid device context"
 
 
 class Stream:
@@ -503,6 +512,12 @@ class PinnedMemoryPointer(bytearray):
         return ctypes.addressof(ctypes.c_char.from_buffer(self))
 
 
+def _unowned(address: int, size: int, owner: Any, device_id: int = -1) -> int:
+    """Memory that CuPy did not give; whose it is cannot be asked of an address that is none."""
+    assert address or device_id >= 0
+    return address
+
+
 def memcpy_async(to: int, come_from: int, size: int, kind: int, stream: int) -> None:
     start(lambda: _move(to, come_from, size))
 
@@ -546,7 +561,7 @@ def module(gpus: int = 1) -> ModuleType:
     made.cuda = SimpleNamespace(
         runtime=runtime, Device=Device, Stream=Stream, Event=Event, PinnedMemoryPointer=PinnedMemoryPointer,
         get_current_stream=lambda: Stream.current[-1] if Stream.current else default,
-        UnownedMemory=lambda address, size, owner: address, MemoryPointer=lambda memory, offset: memory + offset,
+        UnownedMemory=_unowned, MemoryPointer=lambda memory, offset: memory + offset,
         alloc_pinned_memory=PinnedMemoryPointer, get_elapsed_time=lambda start, end: 1.0)
     made.get_default_memory_pool = made.get_default_pinned_memory_pool = _Pool
     return made
@@ -574,6 +589,7 @@ def installed(gpus: int = 1) -> Iterator[ModuleType]:
     devices.CUPY.clear()
     SYNCHRONIZATIONS.clear()
     GRAPHS.clear()
+    vars(_THREAD).clear()
     try:
         yield names["cupy"]
     finally:

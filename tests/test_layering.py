@@ -39,6 +39,7 @@ OUTSIDE = {
     "llvmlite": ("codegen.llvm_cpu",),
     "triton": ("codegen.triton_gpu",),
     "cupy": ("codegen.triton_gpu", "tracegrad.devices"),
+    "cuda": ("codegen.triton_gpu",),                    # cuda-pathfinder, which CuPy finds CUDA's libraries with
     "pytest": ("tracegrad.pytest_plugin",),
 }
 """Every module from elsewhere that the packages may import, and where."""

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,10 @@ class CudaDevice:
     def __init__(self, driver: Driver, cupy: Any) -> None:
         self._driver, self._cupy, self._runtime, self._kind = driver, cupy, cupy.cuda.runtime, cupy.ndarray
         self._launcher = Launcher(driver, default_cache())
-        self._number = self._runtime.getDevice()
+        self._number, self._thread = self._runtime.getDevice(), local()
         properties = self._runtime.getDeviceProperties(self._number)
         self.name = f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB"
-
-        self._library = LibraryProducts(cupy, self.name, default_cache().disk, self.timed)
+        self._library = LibraryProducts(cupy, self.name, default_cache().disk, self.timed, self.together)
 
     @property
     def capability(self) -> Capability:
@@ -67,7 +67,12 @@ class CudaDevice:
         return arch
 
     def elsewhere(self) -> Any:
-        return None if self._runtime.getDevice() == self._number else self._cupy.cuda.Device(self._number)
+        if self._runtime.getDevice() != self._number:
+            return self._cupy.cuda.Device(self._number)
+        if not hasattr(self._thread, "has_context"):
+            self._cupy.cuda.Device(self._number).use()      # the driver knows no context of a thread before
+            self._thread.has_context = True
+        return None
 
     # ---- kernels ---------------------------------------------------------------------------------------------------
 
@@ -86,7 +91,9 @@ class CudaDevice:
 
     def constant(self, data: bytes) -> Span:
         made = self.memory(len(data))
-        made.owner[:] = self._cupy.asarray(np.frombuffer(data, np.uint8))
+        if data:
+            made.owner[:] = self._cupy.asarray(np.frombuffer(data, np.uint8))
+            self._cupy.cuda.get_current_stream().synchronize()      # it is read on all of them
         return made
 
     def elements(self, memory: Span, dtype: str, offset: int, size: int) -> Span:
@@ -119,7 +126,7 @@ class CudaDevice:
 
     def _array(self, span: Span, type: TensorType | None = None) -> Any:
         """As an array of CuPy, of this shape, which owns nothing."""
-        memory = self._cupy.cuda.UnownedMemory(span.address, span.bytes, span.owner)
+        memory = self._cupy.cuda.UnownedMemory(span.address, span.bytes, span.owner, self._number)
         shape = (span.size,) if type is None else tuple(map(number_of, type.shape))
         return self._cupy.ndarray(shape, DTYPES[span.dtype], self._cupy.cuda.MemoryPointer(memory, 0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from codegen.ir.builder import Builder
 from codegen.ir.text import parse
 from codegen.ir.types import DTYPES, TensorType
 from codegen.targets import native_observer
+from codegen.triton_gpu import target
 
 
 @needs_cupy
@@ -88,6 +90,20 @@ def test_what_comes_again_is_one_graph_and_waits_for_nothing(driver: OracleDrive
         assert len(stub_cupy.GRAPHS) == max(0, k - 1), "the third run captures"
     assert len({id(graph) for graph in stub_cupy.GRAPHS}) == 1 and len(stub_cupy.GRAPHS[0].works) > 1
     assert stub_cupy.SYNCHRONIZATIONS == []
+
+
+def test_a_thread_that_has_not_used_the_gpu_runs_a_plan(driver: OracleDriver) -> None:
+    executable, x, y = chain(), np.eye(6, dtype=np.float32), there(np.zeros((6, 6), np.float32))
+    arrays = (there(x), y, *empty(executable))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(executable.run, arrays).result() == DONE
+    assert executable.run(arrays) == DONE
+    np.testing.assert_allclose(y._a, 2 * softmax(x), rtol=1e-5)
+
+
+def test_constants_are_there_for_every_stream(driver: OracleDriver) -> None:
+    made = target.current_device().constant(b"1234")
+    assert stub_cupy.SYNCHRONIZATIONS == ["stream"] and bytes(made.owner._a) == b"1234"
 
 
 def test_what_cannot_be_captured_is_done_step_by_step(driver: OracleDriver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ WORKSPACE_BYTES = 32 << 20
 DEFAULT_ALGORITHM = -1
 
 _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
-_MATRIX = (_POINTER, _INT, _INT, _LONG)                     # where it is, its dtype, leading dimension, from one to next
-_SIGNATURES = {
+_MATRIX = (_POINTER, _INT, _INT, _LONG)     # where it is, its dtype, its leading dimension, from one to the next
+SIGNATURES = {
     "cublasCreate_v2": (_POINTER,),
     "cublasSetStream_v2": (_POINTER, _POINTER),
     "cublasSetWorkspace_v2": (_POINTER, _POINTER, ctypes.c_size_t),
@@ -33,7 +33,7 @@ class CublasError(RuntimeError):
 def load() -> Any:
     """The library; CublasError where it is not installed."""
     try:
-        from cuda.pathfinder import load_nvidia_dynamic_lib     # which CuPy finds it with
+        from cuda.pathfinder import load_nvidia_dynamic_lib  # which CuPy finds it with
         return ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
     except (ImportError, OSError, RuntimeError) as error:
         raise CublasError(f"cuBLAS cannot be loaded: {error}") from error
@@ -44,7 +44,7 @@ class Cublas:
 
     def __init__(self, library: Any):
         self._functions = {}
-        for name, types in _SIGNATURES.items():
+        for name, types in SIGNATURES.items():
             function = self._functions[name] = getattr(library, name)
             function.argtypes, function.restype = types, _INT
         handle = _POINTER()

@@ -29,7 +29,7 @@ from codegen.triton_gpu.library_products import COMPUTE_TF32, TRANSPOSE, Library
 TYPES = {number: DTYPES[dtype] for dtype, number in library_products.DATA.items()}
 
 
-FUNCTIONS = cublas._SIGNATURES
+FUNCTIONS = cublas.SIGNATURES
 
 
 @pytest.fixture
@@ -77,9 +77,10 @@ def blas(cuda_device: OracleDriver, monkeypatch: pytest.MonkeyPatch) -> SimpleNa
         stub_cupy.start(work)
         return 0
 
-    library = SimpleNamespace(**{name: ctypes.CFUNCTYPE(ctypes.c_int, *FUNCTIONS[name])(function) for name, function in (
-        ("cublasCreate_v2", create), ("cublasSetStream_v2", set_stream), ("cublasSetWorkspace_v2", set_workspace),
-        ("cublasGemmStridedBatchedEx", gemm))})
+    functions = {"cublasCreate_v2": create, "cublasSetStream_v2": set_stream, "cublasSetWorkspace_v2": set_workspace,
+                 "cublasGemmStridedBatchedEx": gemm}
+    library = SimpleNamespace(**{name: ctypes.CFUNCTYPE(ctypes.c_int, *FUNCTIONS[name])(function)
+                                 for name, function in functions.items()})
     monkeypatch.setattr(cublas, "load", lambda: library)
     monkeypatch.setattr(cublas, "WORKSPACE_BYTES", 1 << 10)
     monkeypatch.setattr(library_products, "LEAST_FLOPS", 2 * 5 * 7 * 3)
@@ -183,7 +184,8 @@ def test_a_product_is_captured_with_what_is_around_it(blas: SimpleNamespace, mon
 
 def test_the_interface_is_that_of_the_library_that_is_installed() -> None:
     header = _header()
-    kinds = {ctypes.c_int: r"int|cudaDataType|cublas\w+_t", ctypes.c_longlong: "long long int", ctypes.c_size_t: "size_t",
+    kinds = {ctypes.c_int: r"int|cudaDataType|cublas\w+_t", ctypes.c_longlong: "long long int",
+             ctypes.c_size_t: "size_t",
              ctypes.c_void_p: r"cublasHandle_t\*?|cudaStream_t|(const )?void\*"}
     for name, types in FUNCTIONS.items():
         found = re.search(rf"^cublasStatus_t CUBLASWINAPI {name}\((.*?)\);", header, re.DOTALL | re.MULTILINE)
@@ -192,8 +194,9 @@ def test_the_interface_is_that_of_the_library_that_is_installed() -> None:
         assert len(given) == len(types), name
         for type, parameter in zip(types, given):
             assert re.fullmatch(kinds[type], parameter), (name, parameter)
-    for name, number in {"CUBLAS_COMPUTE_32F": 68, "CUBLAS_COMPUTE_64F": 70, "CUBLAS_COMPUTE_32F_FAST_TF32": COMPUTE_TF32,
-                         "CUBLAS_OP_T": TRANSPOSE, "CUBLAS_GEMM_DEFAULT": -1}.items():
+    for name, number in {
+            "CUBLAS_COMPUTE_32F": 68, "CUBLAS_COMPUTE_64F": 70, "CUBLAS_COMPUTE_32F_FAST_TF32": COMPUTE_TF32,
+            "CUBLAS_OP_T": TRANSPOSE, "CUBLAS_GEMM_DEFAULT": -1}.items():
         assert re.search(rf"\b{name} *= *{number}\b", header), name
 
 

@@ -207,3 +207,11 @@ def embedding(words: int, width: int, length: int, dtype: str = "f32") -> Step:
     wide = places.emit("reshape", shape=(length, 1)).emit("broadcast", shape=(length, width))
     zeros = b.emit("constant", value="0.0", dtype=dtype).emit("broadcast", shape=(words, width))
     return Step(b.graph([table.emit("gather", wide, axis=0), zeros.emit("scatter_add", wide, dy, axis=0)]))
+
+
+def rows_written(rows: int, width: int, length: int) -> Step:
+    """Rows of a table written at places that may repeat: the last one of a place stays."""
+    b = Builder("rows_written")
+    table, places, new = f32(b, rows, width), b.input(TensorType("i64", (length,))), f32(b, length, width)
+    wide = places.emit("reshape", shape=(length, 1)).emit("broadcast", shape=(length, width))
+    return Step(b.graph([table.emit("scatter", wide, new, axis=0)]), ((0, 0),))

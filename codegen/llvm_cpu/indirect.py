@@ -80,7 +80,8 @@ def fetch_row(a: Assembler, buffers: Buffers, point: Point, s: Gather, number: L
 
 
 def scatter(a: Assembler, buffers: Buffers, point: Point, s: Scatter, k: Value, x: Value) -> None:
-    """buffer[base + stride * k] += x, or = x, where k is in bounds; scalars only."""
+    """buffer[base + stride * k] += x, or = x, where k is in bounds; scalars only. There is no max in order."""
+    assert s.kind != "max"
     k, usable = _checked(a, buffers, point, k, s.size, None, "i64")
     form = indexing.affine(a, point, s.base)
     assert form is not None and x.type.lanes == 1

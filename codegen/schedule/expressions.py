@@ -42,9 +42,10 @@ from codegen.schedule.movement import Guards, Point, Shape, broadcast_point, red
 
 @struct
 class Partial:
-    """The storage of the partial sums of reduction `value`."""
+    """The storage of partial results of `value`: what a reduction of parts comes to, say; the k-th of them."""
 
     value: int
+    k: int = 0
 
 
 Storage = int | Partial
@@ -95,11 +96,15 @@ class Expressions:
             self.stages.append(stage + 1 if isinstance(statement, Accumulate) else stage)
         return number
 
-    def buffer(self, storage: int) -> int:
+    def buffer(self, value: int) -> int:
         """The number by which Load, Gather and Store name the storage of a value."""
+        return self.storage(value, self.graph.dtype(value), self.graph.sizes[value])
+
+    def storage(self, storage: Storage, dtype: str, size: Size) -> int:
+        """The number by which Load, Gather and Store name a storage."""
         if storage not in self.storages:
             self.storages.append(storage)
-            self.params.append(Param(self.graph.dtype(storage), self.graph.sizes[storage], "in"))
+            self.params.append(Param(dtype, size, "in"))
         return self.storages.index(storage)
 
     def number(self, value: bool | int | float, dtype: str) -> int:
@@ -225,18 +230,21 @@ class Expressions:
     def _gather(self, node: Node, point: Point, guards: Guards, along: int) -> int:
         operand, indices = node.args
         k = self.value(indices, point, guards)
-        place = f"@{k}"
-        self.extents[place] = self.graph.shapes[operand][along]
-        index = Index(((place, 1),))                            # even of one element: the check has to be made
-        try:
-            inside = self.value(operand, (*point[:along], index, *point[along + 1:]), guards)
-        except _DynamicPoint:
-            if self.loaded(operand):
-                raise
-            raise Misplaced(operand) from None
-        if k not in self._gathered:
+        inside = self.picked(operand, point, along, k, guards)
+        if k not in self._gathered:                             # even of one element: the check has to be made
             raise Misplaced(operand)
         return inside
+
+    def picked(self, v: int, point: Point, along: int, k: int, guards: Guards = ()) -> int:
+        """The expression of value `v` at a point whose index along an axis is the value of expression k."""
+        place = f"@{k}"
+        self.extents[place] = self.graph.shapes[v][along]
+        try:
+            return self.value(v, (*point[:along], Index(((place, 1),)), *point[along + 1:]), guards)
+        except _DynamicPoint:
+            if self.loaded(v):
+                raise
+            raise Misplaced(v) from None
 
     def _chosen(self, node: Node, point: Point, guards: Guards, along: int) -> int:
         """The operand of a concat that the point is in."""

@@ -189,6 +189,9 @@ class Scan:
     args: tuple[int, ...]
 
 
+SCATTERS = ("add", "set", "same", "max")
+"""The kinds of Scatter."""
+
 SCANS = frozenset({"cumsum", "cumprod", "cummax", "cummin", "recurrence"})
 """Ops whose result at a point is found from that at the point before."""
 
@@ -204,9 +207,10 @@ class Store:
 
 @struct
 class Scatter:
-    """buffer[base + stride * k] += x (kind add) or = x (kind set), in order; makes no value.
+    """buffer[base + stride * k] becomes, by its kind, that + x (add), x (set, same), or the greater of both (max).
 
-    Out of bounds the check fails and nothing is written. Only in a kernel without vector and parallel axis.
+    Makes no value. In order; but max is in any, and same may be: what is written to one place is the same. Out of
+    bounds the check fails and nothing is written. Only in a kernel without vector and parallel axis.
     """
 
     kind: str

@@ -167,14 +167,21 @@ class _Run:
             case Scatter():
                 where, valid = self.picked(s, self.alive)
                 where, terms, valid = np.broadcast_arrays(where, self.value(s.x), valid)
-                if s.kind == "add":
-                    np.add.at(self.buffers[s.buffer], where[valid], terms[valid])
-                else:
-                    self.buffers[s.buffer][where[valid]] = terms[valid]
+                self.scatter(s.kind, self.buffers[s.buffer], where[valid], terms[valid])
                 return
             case _:
                 assert_never(s)
         self.values.append(np.asarray(result))
+
+    def scatter(self, kind: str, buffer: np.ndarray, where: np.ndarray, terms: np.ndarray) -> None:
+        if kind == "add":
+            np.add.at(buffer, where, terms)
+        elif kind == "max":
+            np.maximum.at(buffer, where, terms)
+        else:
+            buffer[where] = terms
+            same = kind == "set" or buffer[where].tobytes() == terms.tobytes()
+            assert same, "what is written to one place is not the same"
 
     def store(self, buffer: int, place: np.ndarray, x: np.ndarray, valid: np.ndarray) -> None:
         array = self.buffers[buffer]

@@ -4,7 +4,7 @@
     param     = "b"K ":" DTYPE "[" size "]" ("in" | "out" | "inout")
     pass      = "pass" [axis ("," axis)*] ":" statement*
     axis      = NAME "<" size ["vector"] ["parallel" "grain" size] ["while" index "<" size]
-    statement = "v"K "=" value | "store" place "v"K | ("scatter_add" | "scatter_set") place at "v"K
+    statement = "v"K "=" value | "store" place "v"K | ("scatter_add" | "scatter_set" | ..) place at "v"K
     value     = "const" LITERAL DTYPE | "position" index DTYPE | "load" place ["if" guard ("," guard)*]
               | "holds" "if" guard ("," guard)* | "gather" place at ["if" guard ("," guard)*] | "cast" "v"K DTYPE
               | "select" "v"K "v"K "v"K | "random" index "key" "v"K "counter" "v"K | "accumulate" KIND "v"K
@@ -25,6 +25,7 @@ from typing import NoReturn, assert_never
 from codegen.ir.dims import Dim, Size, symbol
 from codegen.schedule.index import index_text
 from codegen.schedule.kernel import (
+    SCATTERS,
     Accumulate,
     Axis,
     Binary,
@@ -257,7 +258,7 @@ class _Parser:
     def statement(self) -> Statement:
         if self.accept("store"):
             return Store(*self.place(), self.value())
-        for kind in ("add", "set"):
+        for kind in SCATTERS:
             if self.accept(f"scatter_{kind}"):
                 (buffer, index), (k, stride, size) = self.place(), self.indexed()
                 return Scatter(kind, buffer, index, k, stride, size, self.value())

@@ -131,7 +131,7 @@ class AlikeGroups:
 
 
 def _moved(storage: Storage, own: dict[int, int]) -> Storage:
-    return Partial(own[storage.value]) if isinstance(storage, Partial) else own[storage]
+    return replace(storage, value=own[storage.value]) if isinstance(storage, Partial) else own[storage]
 
 
 def _loading_further(lowered: Lowered, further: dict[int, int]) -> Kernel:

@@ -17,16 +17,15 @@ from dataclasses import replace
 from math import prod
 
 from codegen.ir.dims import Size, ceil_div, exact_quotient, typical
-from codegen.ir.graph import attrs_of
 from codegen.ir.types import DTYPES
 from codegen.schedule.costs import cost_of
 from codegen.schedule.expressions import Expressions, Partial, reduction_point
 from codegen.schedule.forms import Form, StaticGraph
-from codegen.schedule.index import ZERO, axis, coefficient, flatten, unflatten
-from codegen.schedule.kernel import Accumulate, Index, Load, Param, Position, Scan, Scatter, Store, indices_of
+from codegen.schedule.index import axis, coefficient, flatten, unflatten
+from codegen.schedule.kernel import Accumulate, Index, Load, Param, Store
 from codegen.schedule.machine import Machine
 from codegen.schedule.movement import Point, Shape
-from codegen.schedule.nest import Nest, blocks_of, coalesced, cut_in_blocks, depends_on, plain_axis
+from codegen.schedule.nest import Nest, blocks_of, cut_in_blocks, depends_on, nest_of, plain_axis
 from codegen.schedule.partition import Group
 from codegen.schedule.passes import Lowered, emitted
 from codegen.schedule.runs import Runs, by_division, divides, prefix_products
@@ -40,7 +39,6 @@ from codegen.schedule.tile import (
     TILE_POINTS,
     Layout,
     chunks_wanted,
-    grain_of,
     layout,
     partial_blocks,
 )
@@ -57,58 +55,9 @@ def lower_group(graph: StaticGraph, group: Group, loaded: Callable[[int], bool],
     for v in group.members:                         # operands first: what they are made of is found, not recursed into
         expressions.value(v, domain.point_of(v))
     roots = tuple(expressions.store(v, domain.point_of(v)) for v in group.stored)
-    nest = _nest(expressions, roots, domain.kept, domain.reduced)
+    nest = nest_of(expressions, roots, domain.kept, domain.reduced)
     blocks = partial_blocks(group.runs, machine, COLUMN_LANES) if nest.can_be_two else 0
     return _in_two(nest, blocks, machine) if blocks else [_kernel_of(nest, machine)]
-
-
-def lower_scatter(graph: StaticGraph, value: int, loaded: Callable[[int], bool], machine: Machine) -> Lowered:
-    """The kernel that writes the updates of scatter `value` to a buffer that already holds its first operand."""
-    _, indices, updates = graph.node(value).args
-    along = attrs_of(graph.node(value))["axis"]
-    shape, result = graph.shapes[indices], graph.shapes[value]
-    axes = {f"a{k}": n for k, n in enumerate(shape)}
-    point = tuple(map(axis, axes, shape))
-    expressions = Expressions(graph, loaded, dict(axes), {}, {})
-    k, x = expressions.value(indices, point), expressions.value(updates, point)
-    base = flatten((*point[:along], ZERO, *point[along + 1:]), result)
-    kind = "add" if graph.node(value).op == "scatter_add" else "set"
-    scatter = Scatter(kind, expressions.buffer(value), base, k, prod(result[along + 1:]), result[along], x)
-    nest = _nest(expressions, (scatter,), [a for a, n in axes.items() if n not in (0, 1)], ())
-    return emitted(nest, Layout(nest.outer, (), None, 0), machine)
-
-
-def lower_scan(graph: StaticGraph, value: int, loaded: Callable[[int], bool], machine: Machine) -> Lowered:
-    """The kernel of a scan: in order along its axis, a line in each lane, or each chunk, of the other axes.
-
-    The first point of a recurrence goes on from nothing: its factor is 0.
-    """
-    node = graph.node(value)
-    shape, along = graph.shapes[value], f"a{attrs_of(node)['axis']}"
-    axes = {f"a{k}": n for k, n in enumerate(shape)}
-    point = tuple(map(axis, axes, shape))
-    expressions = Expressions(graph, loaded, dict(axes), {}, {})
-    args = [expressions.value(a, point) for a in node.args]
-    if node.op == "recurrence":
-        place = expressions.add(Position(axis(along, axes[along]), "i64"))
-        first = expressions.binary("eq", place, expressions.number(0, "i64"))
-        args[0] = expressions.select(first, expressions.number(0, node.type.dtype), args[0])
-    root = Store(expressions.buffer(value), flatten(point, shape), expressions.add(Scan(node.op, tuple(args)), *args))
-    nest = _nest(expressions, (root,), [a for a, n in axes.items() if n not in (0, 1) and a != along], (along,))
-    (store,) = nest.roots
-    lines = nest.outer[-1] if nest.outer and coefficient(indices_of(store)[0], nest.outer[-1]) == 1 else None
-    work = prod(shape) * (1 + sum(map(cost_of, nest.statements)))
-    grain: Size = 0
-    if nest.outer and not machine.at_once:
-        grain = grain_of(work, nest.extents[nest.outer[0]], ROW_LANES if nest.outer[0] == lines else 1, machine)
-    return emitted(nest, Layout(nest.outer, nest.inner, lines, grain), machine)
-
-
-def _nest(expressions: Expressions, roots: tuple[Store | Scatter, ...], outer: Sequence[str],
-          inner: Sequence[str]) -> Nest:
-    return coalesced(Nest(tuple(expressions.statements), tuple(expressions.stages), roots, tuple(expressions.checks),
-                          expressions.reductions, tuple(expressions.storages), tuple(expressions.params),
-                          tuple(outer), tuple(inner), {a: expressions.extents[a] for a in (*outer, *inner)}))
 
 
 class _Domain:

@@ -5,13 +5,13 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import cast
 
 from codegen.ir.dims import Size, ceil_div
 from codegen.ir.structs import struct
-from codegen.schedule.expressions import Storage
+from codegen.schedule.expressions import Expressions, Storage
 from codegen.schedule.index import add, axes_of, scale, substitute, without_axes
 from codegen.schedule.kernel import (
     Accumulate,
@@ -75,6 +75,14 @@ def depends_on(nest: Nest, names: Iterable[str]) -> list[bool]:
         result.append(not isinstance(s, Accumulate) and (
             moves or isinstance(s, Scan) or any(result[x] for x in operands(s))))
     return result
+
+
+def nest_of(expressions: Expressions, roots: tuple[Store | Scatter, ...], outer: Sequence[str],
+            inner: Sequence[str]) -> Nest:
+    """The nest of what roots are made of, with as few axes as its indices allow."""
+    return coalesced(Nest(tuple(expressions.statements), tuple(expressions.stages), roots, tuple(expressions.checks),
+                          expressions.reductions, tuple(expressions.storages), tuple(expressions.params),
+                          tuple(outer), tuple(inner), {a: expressions.extents[a] for a in (*outer, *inner)}))
 
 
 # ---- axes ----------------------------------------------------------------------------------------------------------

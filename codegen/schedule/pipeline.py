@@ -15,13 +15,15 @@ from codegen.schedule.forms import Form, StaticGraph, static_graph
 from codegen.schedule.half_products import HALVES, half_products
 from codegen.schedule.joining import Joined, joined
 from codegen.schedule.likeness import AlikeGroups
-from codegen.schedule.loops import lower_group, lower_scan, lower_scatter
+from codegen.schedule.loops import lower_group
 from codegen.schedule.machine import Machine, never
 from codegen.schedule.narrow_products import narrow_products
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
 from codegen.schedule.plan import CannotLower, Constant, Plan
+from codegen.schedule.scanning import lower_scan
+from codegen.schedule.scattering import lower_scatter
 from codegen.schedule.spliced import spliced
 from codegen.schedule.tasks import JOIN, Piece, Place, Task, copy, launch
 from codegen.schedule.turned import turned
@@ -106,7 +108,7 @@ def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine
     (value,) = group.members
     match graph.forms[value]:
         case Form.SCATTER:
-            return [lower_scatter(graph, value, loaded, machine)]
+            return lower_scatter(graph, value, loaded, machine)
         case Form.SCAN:
             return [lower_scan(graph, value, loaded, machine)]
     return []

@@ -32,7 +32,7 @@ from codegen.schedule.value_types import value_dtypes
 from codegen.triton_gpu.places import factor_text
 from codegen.triton_gpu.reductions import Accumulator
 from codegen.triton_gpu.scans import Scanner
-from codegen.triton_gpu.scatters import is_atomic
+from codegen.triton_gpu.scatters import in_any_order
 from codegen.triton_gpu.statements import WARP, Statements, uses
 from codegen.triton_gpu.tile import Mask, Span, Tile, joined, spans_of
 from codegen.triton_gpu.tiling import Tiling
@@ -48,7 +48,7 @@ class PassWriter:
         self.kernel, self.tiling = kernel, tiling
         self._long = ".to(tl.int64)" if wide else ""
         self.dtypes = value_dtypes(kernel)
-        self.out = Statements(kernel.params, self.dtypes, wide, is_atomic(kernel), threads=WARP * tiling.warps)
+        self.out = Statements(kernel.params, self.dtypes, wide, in_any_order(kernel), threads=WARP * tiling.warps)
         self.blocks = tuple(span.name for span in tiling.outer if span.block > 1)
         self.deep = any(span is not None for span in tiling.inner)
         self.defined: set[str] = set()              # the inner spans whose variable is in sight

@@ -3,8 +3,9 @@
     for i < 100, j < 64: scatter_add b2[j] at v0*64 of 20 v1        along j no two points meet; along i they may
 
 What is added to one place is added in any order, by atomic additions, where that changes no more than the rounding:
-f32 and f64; and integers of 32 and 64 bits, which it does not change at all. Halves, which are rounded at each
-addition, and `set`, of which the last is to stay, keep their order.
+f32 and f64; and integers of 32 and 64 bits, which it does not change at all. So is what is the greatest found, and
+written what is the same. Additions of halves, rounded one by one, and `set`, of which the last is to stay, keep their
+order.
 """
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ def scatters_of(kernel: Kernel) -> list[Scatter]:
     return [s for p in kernel.passes for s in p.body if isinstance(s, Scatter)]
 
 
-def is_atomic(kernel: Kernel) -> bool:
-    """Are all scatters additions whose order is no matter?"""
-    return all(s.kind == "add" and kernel.params[s.buffer].dtype in ATOMIC for s in scatters_of(kernel))
+def in_any_order(kernel: Kernel) -> bool:
+    """Is the order of the points of all scatters no matter?"""
+    return all(s.kind in ("max", "same") or s.kind == "add" and kernel.params[s.buffer].dtype in ATOMIC
+               for s in scatters_of(kernel))
 
 
 def axes_apart(kernel: Kernel) -> frozenset[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import assert_never
 
+from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.index import axes_of
 from codegen.schedule.kernel import (
@@ -60,20 +61,21 @@ class Value:
 class Statements:
     """Writes statements; `values` are those in sight, by their numbers in the kernel.
 
-    `dtypes`: of each value. `wide`: are indices i64? `atomic`: is what is added at picked places added at once?
+    `dtypes`: of each value. `wide`: are indices i64? `unordered`: are points scattered in any order?
     `zeros`: is what is masked out of a load 0? `threads`: of a program.
     """
 
-    def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, atomic: bool = False,
+    def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, unordered: bool = False,
                  zeros: bool = False, threads: int = WARP):
-        self.params, self.dtypes, self.wide, self.atomic, self.zeros = params, dtypes, wide, atomic, zeros
-        self.threads = threads
+        self.params, self.dtypes, self.wide, self.zeros = params, dtypes, wide, zeros
+        self.unordered, self.threads = unordered, threads
         self.loaded: set[int] = set()               # buffers that were loaded since the last barrier
         self.lines: list[str] = []
         self.depth = 1
         self.values: dict[int, Value] = {}
         self.same: dict[int, int] = {}              # values that are earlier ones
         self.found: dict[tuple[tuple[Axis, ...], Statement], int] = {}      # what is in a variable, and which
+        self.checked: dict[tuple[int, Size, str], int] = {}         # indices, sizes, masks, and the Gather that checked
         self.functions: dict[str, None] = {}        # of those that stand before the kernel, what is called
 
     @property
@@ -131,6 +133,7 @@ class Statements:
         """Variables go out of sight."""
         gone = set(numbers)
         self.found = {key: number for key, number in self.found.items() if number not in gone}
+        self.checked = {key: number for key, number in self.checked.items() if number not in gone}
         self.values = {number: value for number, value in self.values.items() if number not in gone}
 
     def _made(self, s: Statement, number: int, tile: Tile) -> tuple[str, frozenset[str]]:
@@ -220,18 +223,26 @@ class Statements:
             spans |= {span.name for span in tile.spans}
         masks = [*tile.masks_of(spans | spans_of(guards)), *guards]
         around = tile.dims(spans | spans_of(masks))
-        name = f"k{number}"
-        self.write(f"{name} = tl.where({k.text} < 0, {k.text} + {s.size}, {k.text})")
-        self.write(f"{name}_inside = ({name} >= 0) & ({name} < {s.size})")
-        zeros = "".join(f" + 0*{span}" for span in sorted(around - k.spans))
-        outside = joined([*masks, Mask(f"({name}_inside == 0)", k.spans)])
-        self.write(f"tl.store(failed + (0*{name}{zeros}), 1, mask={outside})")
+        key = self.same.get(s.k, s.k), s.size, joined(masks)
+        name = f"k{self.checked.get(key, number)}"
+        if key not in self.checked:
+            self._check(name, k, s.size, masks, around)
+            if isinstance(s, Gather):               # others have no number of their own
+                self.checked[key] = number
         row = name if self.wide else f"{name}.to(tl.int32)"
         offset = row if s.stride == 1 else f"{factor_text(s.stride)}*{row}"
         if base.terms or base.constant:
             offset = f"{place_text(base)} + {offset}"
         place = self._place(tile, s.buffer, offset, axes_of(base) | k.spans, around)
         return place, around, [*masks, Mask(f"{name}_inside", k.spans)]
+
+    def _check(self, name: str, k: Value, size: Size, masks: Sequence[Mask], around: frozenset[str]) -> None:
+        """Count an index from the end where it is below 0, see whether it is inside, and have the check fail if not."""
+        self.write(f"{name} = tl.where({k.text} < 0, {k.text} + {size}, {k.text})")
+        self.write(f"{name}_inside = ({name} >= 0) & ({name} < {size})")
+        zeros = "".join(f" + 0*{span}" for span in sorted(around - k.spans))
+        outside = joined([*masks, Mask(f"({name}_inside == 0)", k.spans)])
+        self.write(f"tl.store(failed + (0*{name}{zeros}), 1, mask={outside})")
 
     def _gather(self, s: Gather, number: int, tile: Tile) -> tuple[str, frozenset[str]]:
         place, spans, masks = self._picked(s, number, tile, tile.guards(s.guards))
@@ -240,14 +251,15 @@ class Statements:
     def _scatter(self, s: Scatter, number: int, tile: Tile) -> None:
         place, _, masks = self._picked(s, number, tile, ())
         x, dtype = self.text(s.x), self.dtypes[s.x]
-        if s.kind == "add" and self.atomic:
-            self.write(f"tl.atomic_add({place}, {x}{_masked(masks)}, sem='relaxed')")
+        if s.kind == "max" or s.kind == "add" and self.unordered:
+            self.write(f"tl.atomic_{s.kind}({place}, {x}{_masked(masks)}, sem='relaxed')")
             return
         if s.kind == "add":
             self.write(f"before{number} = tl.load({place}{_masked(masks)})")
             x = operation("add", dtype, [f"before{number}", x])
         self.write(f"tl.store({place}, {x}{_masked(masks)})")
-        self.wait()
+        if not self.unordered:
+            self.wait()
 
 
 def _masked(masks: Sequence[Mask]) -> str:

@@ -13,17 +13,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import prod
 
 from codegen.ir.dims import Size, ceil_div, content, symbols, typical
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.index import axes_of, coefficient
-from codegen.schedule.kernel import Axis, Index, Kernel, Load, Pass, Scan, Scatter, Store
+from codegen.schedule.kernel import Axis, Gather, Index, Kernel, Load, Pass, Scan, Scatter, Store
 from codegen.schedule.shelves import shelved_values
 from codegen.triton_gpu.scans import point_by_point
-from codegen.triton_gpu.scatters import axes_apart, is_atomic
+from codegen.triton_gpu.scatters import axes_apart, in_any_order
 from codegen.triton_gpu.tile import Span
 
 FEW_POINTS, MANY_POINTS = 128, 1024
@@ -153,11 +153,10 @@ def _weight(passes: Iterable[Pass], outer: Sequence[Axis], along_outer: bool) ->
     """How many elements are accessed with neighbors along an outer axis, or along an inner one."""
     names, total = {axis.name for axis in outer}, 0
     for p in passes:
-        extents = {axis.name: typical(axis.extent) for axis in (*outer, *p.axes)}
-        for index in _accesses(p):
+        for index, elements, _ in _accesses(p, outer):
             way = _neighbor(index, (*p.axes, *outer))
             if way is not None and (way in names) == along_outer:
-                total += prod(extents[name] for name in axes_of(index))
+                total += elements
     return total
 
 
@@ -176,7 +175,7 @@ def _of_scatters(kernel: Kernel) -> Tiling:
     """Blocks of axes along which no two points meet; the other axes in order, unless what meets is added atomically."""
     if any(p.axes for p in kernel.passes):
         apart: Collection[str] = ()
-    elif is_atomic(kernel):
+    elif in_any_order(kernel):
         apart = {axis.name for axis in kernel.axes}
     else:
         apart = axes_apart(kernel)
@@ -191,8 +190,14 @@ def _of_scatters(kernel: Kernel) -> Tiling:
 # ---- what decides --------------------------------------------------------------------------------------------------
 
 
-def _accesses(p: Pass) -> list[Index]:
-    return [s.index for s in p.body if isinstance(s, Load | Store)]
+def _accesses(p: Pass, outer: Iterable[Axis]) -> Iterator[tuple[Index, int, bool]]:
+    """Where a pass accesses memory, as far as axes say where; how many elements; and: are they changed?"""
+    extents = {axis.name: typical(axis.extent) for axis in (*outer, *p.axes)}
+    for s in p.body:
+        if isinstance(s, Load | Store):
+            yield s.index, prod(extents[name] for name in axes_of(s.index) if name in extents), isinstance(s, Store)
+        elif isinstance(s, Gather | Scatter):
+            yield s.base, prod(extents.values()), isinstance(s, Scatter)
 
 
 def _neighbor(index: Index, axes: Iterable[Axis]) -> str | None:
@@ -208,11 +213,9 @@ def _neighbors(passes: Iterable[Pass], axes: Iterable[Axis]) -> list[str]:
     counts: Counter[str] = Counter()
     axes = tuple(axes)
     for p in passes:
-        extents = {axis.name: typical(axis.extent) for axis in (*axes, *p.axes)}
-        for s in p.body:
-            if isinstance(s, Load | Store) and (name := _neighbor(s.index, axes)) is not None:
-                elements = prod(extents[other] for other in axes_of(s.index) if other in extents)
-                counts[name] += 2 * elements if isinstance(s, Store) else elements
+        for index, elements, is_changed in _accesses(p, axes):
+            if (name := _neighbor(index, axes)) is not None:
+                counts[name] += 2 * elements if is_changed else elements
     most = max(counts.values(), default=0)
     return [name for name, count in counts.most_common() if count * FEW_OF >= most]
 
@@ -243,6 +246,7 @@ def _warps(points: int) -> int:
 def multiples_of(kernel: Kernel, tiling: Tiling) -> tuple[int, ...]:
     """The words that are to be divisible by 16 for wide accesses: those that rows of neighbors are as long as."""
     ends = [span.axes[-1].extent for span in (*tiling.outer, *tiling.inner) if span is not None and span.axes]
-    strides = [c for p in kernel.passes for index in _accesses(p) for _, c in index.terms]
+    strides = [c for p in kernel.passes for index, _, _ in _accesses(p, kernel.axes) for _, c in index.terms]
+    strides += [s.stride for p in kernel.passes for s in p.body if isinstance(s, Gather | Scatter)]
     found = [symbols(size) for size in (*ends, *strides) if content(size) % 16 and size != 1]
     return tuple(sorted(int(name[1:]) for name in frozenset().union(*found)))

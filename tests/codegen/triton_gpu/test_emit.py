@@ -43,6 +43,7 @@ STEPS: dict[str, Step] = {
     "convolution": training_graphs.convolution(16, 3, 32, 32),
     "embedding": training_graphs.embedding(5000, 768, 4096),
     "embedding_halves": training_graphs.embedding(5000, 768, 4096, "bf16"),
+    "rows_written": training_graphs.rows_written(5000, 768, 4096),
     "transpose": one("transpose", (1000, 2000), axes=(1, 0)),
     "sum": one("sum", (1 << 24,), axis=(0,), keepdims=False),
     "column_sum": one("sum", (4096, 1024), axis=(0,), keepdims=False),

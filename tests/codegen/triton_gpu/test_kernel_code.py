@@ -36,6 +36,8 @@ STEPS = {
     "dropout": training_graphs.dropout(1024, 1024),
     "attention": training_graphs.attention(8, 12, 256, 64),
     "embedding": training_graphs.embedding(5000, 768, 4096),
+    "embedding of halves": training_graphs.embedding(5000, 768, 4096, "bf16"),
+    "rows written": training_graphs.rows_written(5000, 768, 4096),
 }
 LARGE = 1 << 16
 """Elements of a buffer whose accesses are to be wide."""

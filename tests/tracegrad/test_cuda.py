@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import stub_cupy
 from call_cases import Case
+from device_values import close, leaves, on
 from gpu_extra import needs_cupy
 from layer_cases import ACTIVATIONS, CONVOLUTIONS, LAYERS, LOSSES
 from layer_cases import Case as Layer
@@ -43,28 +44,6 @@ def gpu() -> Iterator[Any]:
     with stub_cupy.installed() as cupy:
         stub_cupy.SYNCHRONIZATIONS.clear()
         yield cupy
-
-
-def leaves(result: Any) -> list[Any]:
-    return [leaf for part in result for leaf in leaves(part)] if isinstance(result, tuple | list) else [result]
-
-
-def on(device: str, values: Any) -> list[np.ndarray]:
-    """The values of results; each Tensor has to be there."""
-    found = []
-    for value in leaves(values):
-        if isinstance(value, tg.Tensor):
-            assert value.device.type == device, f"a result is on {value.device}"
-            value = value.detach().cpu().numpy()
-        found.append(np.asarray(value))
-    return found
-
-
-def close(found: list[np.ndarray], expected: list[np.ndarray], tolerance: float = 1e-6) -> None:
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected):
-        assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(np.asarray(a, complex), np.asarray(b, complex), rtol=tolerance, atol=tolerance)
 
 
 # ---- every public function, every op, every layer -----------------------------------------------------------------
@@ -496,55 +475,6 @@ def test_the_page_lists_what_runs_on_the_cpu_only() -> None:
     page = (Path(__file__).parents[2] / "docs" / "gpu.md").read_text()
     (listed,) = re.findall(r"What runs on the CPU only(.*?)\n\n", page, re.DOTALL)
     assert {name for name in re.findall(r"`(\w+)`", listed) if name in OPS} == CPU_ONLY
-
-
-# ---- transforms -----------------------------------------------------------------------------------------------------
-
-
-class Square(tg.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: tg.Tensor) -> tg.Tensor:
-        ctx.save_for_backward(x)
-        return x * x
-
-    @staticmethod
-    def backward(ctx: Any, g: tg.Tensor) -> tg.Tensor:
-        x, = ctx.saved_tensors
-        return 2 * x * g
-
-
-TRANSFORMS: dict[str, Any] = {
-    "grad": lambda x, w: tg.func.grad(lambda a: (a @ w).tanh().sum())(x),
-    "vjp": lambda x, w: tg.func.vjp(lambda a: a @ w, x)[1](x @ w),
-    "jvp": lambda x, w: tg.func.jvp(lambda a: (a @ w).tanh(), (x,), (x,)),
-    "vmap": lambda x, w: tg.vmap(lambda row: (row @ w).sum())(x),
-    "vmap, empty": lambda x, w: tg.vmap(lambda row: (row @ w).sum())(x[:0]),
-    "jacrev": lambda x, w: tg.func.jacrev(lambda a: (a @ w).sum(0))(x),
-    "jacfwd": lambda x, w: tg.func.jacfwd(lambda a: (a @ w).sum(0))(x),
-    "hessian": lambda x, w: tg.func.hessian(lambda a: (a ** 3).sum())(x[0]),
-    "hvp": lambda x, w: tg.func.hvp(lambda a: (a ** 3).sum(), (x,), (x,)),
-    "Function": lambda x, w: tg.func.grad(lambda a: Square.apply(a).sum())(x),
-    "checkpoint": lambda x, w: tg.func.grad(lambda a: tg.checkpoint(lambda b: (b @ w).tanh(), a).sum())(x),
-    "an RNN": lambda x, w: tg.func.grad(lambda a: tg.linear_recurrence(a, a, axis=0).sum())(x),
-}
-
-
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_transforms(compiled: None, name: str) -> None:
-    function, rng = TRANSFORMS[name], np.random.default_rng(0)
-    x, w = rng.normal(size=(4, 3)), rng.normal(size=(3, 2))
-    expected = on("cpu", function(tg.tensor(x), tg.tensor(w)))
-    traced = tg.trace(function)
-    tg.cuda.synchronize()
-    for f in (function, traced, traced):
-        close(on("cuda", f(tg.tensor(x, device="cuda"), tg.tensor(w, device="cuda"))), expected, 1e-12)
-    assert traced.stats.replays == 1
-
-
-def test_gradients_are_checked_there() -> None:
-    x = tg.randn(3, dtype=tg.float64, device="cuda", requires_grad=True)
-    assert tg.autograd.gradcheck(lambda a: (a * a).tanh(), x, check_forward_ad=True)
-    assert tg.autograd.gradgradcheck(lambda a: tg.exp(a) * a, x)
 
 
 def test_other_sizes_compile_nothing(compiled: None) -> None:

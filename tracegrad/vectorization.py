@@ -22,8 +22,9 @@ from codegen.ir.graph import Graph
 from codegen.ir.ops import CHECKED, OPS
 from codegen.ir.types import type_of
 from tracegrad.batching import RULES, whole
+from tracegrad.conversions import moved
 from tracegrad.creation import asarray
-from tracegrad.devices import first_of
+from tracegrad.devices import CPU, CUPY, Device, first_of
 from tracegrad.dispatch import FOLLOWER, GRAD, dispatch
 from tracegrad.example_runs import Draws, ExampleRecorder, PerExample, within
 from tracegrad.function_examples import EXAMPLES, Examples, VmapInfo
@@ -166,7 +167,8 @@ class Call:
                      entered: Sequence[tuple[Tensor, Tensor]]) -> list[Many]:
             all_of.update((id(one), many) for one, many in (*draws.words, *entered))
             graph = recorder.recording("vmap", tensors).graph
-            return done_for_all(graph, values_of(recorder, all_of), count, differentiated)
+            where = device_of_run(recorder, tensors)
+            return done_for_all(graph, values_of(recorder, all_of, where), count, differentiated, where)
 
         examples = Examples(recorder, VmapInfo(count, self.randomness), computed)
         leaves = []
@@ -244,12 +246,23 @@ def results_of(result: Any) -> tuple[list[Any], Structure]:
     return leaves, structure
 
 
-def values_of(recorder: ExampleRecorder, all_of: dict[int, Tensor]) -> list[Many]:
+def device_of_run(recorder: ExampleRecorder, results: Sequence[Tensor]) -> Device:
+    """Where all that a run computes is, but for numbers of the CPU beside tensors of a GPU."""
+    if not CUPY:
+        return CPU
+    met = [entry.tensor for entry in recorder.inputs if entry.frozen is None and entry.tensor.ndim]
+    devices = {x.device for x in (*met, *results)}
+    if len(devices) > 1:
+        raise PerExample("it computes on more than one device")
+    return devices.pop() if devices else CPU
+
+
+def values_of(recorder: ExampleRecorder, all_of: dict[int, Tensor], where: Device) -> list[Many]:
     """What entered a run, for all examples."""
     values: list[Many] = []
     for entry in recorder.inputs:
         if entry.frozen is not None:
-            values.append((constant(entry.frozen), False))
+            values.append((moved(constant(entry.frozen), where), False))
         elif (batch := all_of.get(id(entry.tensor))) is not None:
             values.append((batch, True))
         else:
@@ -265,8 +278,9 @@ def constant(array: np.ndarray) -> Tensor:
     return made
 
 
-def done_for_all(graph: Graph, values: list[Many], count: int, differentiated: bool) -> list[Many]:
-    """The outputs of a graph for `count` examples, from its inputs. `differentiated`: has an output a history?"""
+def done_for_all(graph: Graph, values: list[Many], count: int, differentiated: bool, where: Device) -> list[Many]:
+    """The outputs of a graph for `count` examples, from its inputs. `differentiated`: has an output a history?
+    `where` is what is made of nothing."""
     first = len(graph.inputs)
     needed = set(graph.outputs)
     for k in range(first + len(graph.nodes) - 1, first - 1, -1):
@@ -290,8 +304,10 @@ def done_for_all(graph: Graph, values: list[Many], count: int, differentiated: b
             xs, batched, attrs = [x for x, _ in operands], [b for _, b in operands], dict(node.attrs)
             if any(batched):
                 values.append((RULES[node.op](node.op, xs, batched, count, **attrs), True))
-            else:
+            elif xs:
                 values.append((dispatch(node.op, *xs, **attrs), False))
+            else:
+                values.append((moved(dispatch(node.op, **attrs), where), False))
     finally:
         GRAD.enabled = before
         if recorder is not None:

@@ -57,11 +57,11 @@ def as_function(case: Case, device: str) -> tuple[Callable[..., tg.Tensor], tupl
 
 
 def twice_backward(f: Callable[..., tg.Tensor], points: tuple[tg.Tensor, ...]) -> list[Any]:
-    leaves_ = [x.requires_grad_() for x in points]
-    first = tg.autograd.grad(f(*leaves_), leaves_, create_graph=True, materialize_grads=True)
+    wrt = [x.requires_grad_() for x in points]
+    first = tg.autograd.grad(f(*wrt), wrt, create_graph=True, materialize_grads=True)
     if (number := number_of(first)).requires_grad:
         number.backward()
-    return [first, [x.grad for x in leaves_ if x.grad is not None]]
+    return [first, [x.grad for x in wrt if x.grad is not None]]
 
 
 def examples(points: tuple[tg.Tensor, ...]) -> list[tg.Tensor]:
@@ -132,6 +132,27 @@ def test_transforms(compiled: None, name: str) -> None:
     for f in (function, traced, traced):
         close(on("cuda", f(tg.tensor(x, device="cuda"), tg.tensor(w, device="cuda"))), expected, 1e-12)
     assert traced.stats.replays == 1
+
+
+MADE_THERE: list[Callable[[tg.Tensor], tg.Tensor]] = [
+    lambda row: tg.ones(2, device="cuda"), lambda row: tg.zeros_like(row), lambda row: tg.arange(3, device="cuda"),
+    lambda row: row + tg.tensor([1.0, 2.0, 3.0], device="cuda"), lambda row: row * tg.ones(3, device="cuda").cumsum(0),
+    lambda row: tg.arange(3.0, dtype=tg.float64).to("cuda") @ row, lambda row: row * tg.tensor(2.0),
+]
+
+
+@pytest.mark.parametrize("function", MADE_THERE)
+def test_what_a_function_of_one_example_makes_is_there_for_all(compiled: None, function: Any) -> None:
+    x = tg.arange(6.0, dtype=tg.float64, device="cuda").reshape(2, 3)
+    for y in (tg.vmap(function)(x), tg.trace(tg.vmap(function))(x)):
+        close(on("cuda", y), on("cuda", tg.stack([function(x[0]), function(x[1])])))
+
+
+def test_examples_that_go_to_the_cpu_go_one_by_one() -> None:
+    calls = []
+    x = tg.arange(6.0, device="cuda").reshape(2, 3)
+    y = tg.vmap(lambda row: calls.append(1) or row.cpu() * 2)(x)
+    assert on("cpu", y)[0].tolist() == [[0.0, 2.0, 4.0], [6.0, 8.0, 10.0]] and len(calls) == 3
 
 
 def test_gradients_are_checked_there() -> None:

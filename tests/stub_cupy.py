@@ -4,8 +4,10 @@
         x = tg.ones(3, device="cuda")
 
 It refuses what CuPy refuses: arrays of NumPy beside its own, turning into one unasked, functions and arguments that it
-does not have, reductions by ufuncs other than add and multiply. Results of no axes stay arrays. A test holds the names
-below to the CuPy that is installed. What CuPy computes otherwise than NumPy, by rounding say, it does not imitate.
+does not have, reductions by ufuncs other than add and multiply. It does not refuse what CuPy does not refuse: an index
+that is out of bounds goes around, and of several writes to one place any stays. A copy of memory to itself, which CUDA
+does in no order, fails here. Results of no axes stay arrays. A test holds the names below to the CuPy that is installed.
+What CuPy computes otherwise than NumPy, by rounding say, it does not imitate.
 """
 from __future__ import annotations
 
@@ -103,10 +105,17 @@ WRITTEN_AT = {"add": "int32 uint32 uint64 float32 float64 complex64 complex128",
 SYNCHRONIZATIONS: list[str] = []
 """What has waited for the GPU: each read of a value by the CPU."""
 
-_MEMORY: dict[int, tuple[weakref.ref, object]] = {}
+class Memory:
+    """An allocation."""
+
+    def __init__(self, array: np.ndarray):
+        self.ptr, self.size = np.lib.array_utils.byte_bounds(array)[0], array.nbytes
 
 
-def _memory_of(array: np.ndarray) -> object:
+_MEMORY: dict[int, tuple[weakref.ref, Memory]] = {}
+
+
+def _memory_of(array: np.ndarray) -> Memory:
     while True:
         base = array.base
         if base is not None and not isinstance(base, np.ndarray):
@@ -117,7 +126,7 @@ def _memory_of(array: np.ndarray) -> object:
     found = _MEMORY.get(id(array))
     if found is None or found[0]() is not array:
         key = id(array)
-        found = _MEMORY[key] = weakref.ref(array, functools.partial(_MEMORY.pop, key)), object()
+        found = _MEMORY[key] = weakref.ref(array, functools.partial(_MEMORY.pop, key)), Memory(array)
     return found[1]
 
 
@@ -238,12 +247,21 @@ class ndarray:
 
     # ---- operations
     def __getitem__(self, key: Any) -> ndarray:
-        return _wrap(self._a[_bare(key)])
+        return _wrap(self._a[_inside(self._a, key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.size and any(step == 0 and n > 1 for n, step in zip(self.shape, self.strides)):
             raise AssertionError("a write to a broadcast: CuPy would not refuse it")
-        self._a[_bare(key)] = _bare(value)
+        key, value = _inside(self._a, key), _bare(value)
+        if isinstance(value, np.ndarray):
+            place = self._a[key]
+            if np.may_share_memory(place, self._a):
+                _check_apart(place, value)
+            elif isinstance(key, np.ndarray) and key.dtype.kind in "iu" and self.ndim:
+                order = np.random.default_rng().permutation(key.size)       # any of several writes to one place stays
+                value = np.broadcast_to(value, place.shape).reshape(key.size, *self.shape[1:])[order]
+                key = key.reshape(-1)[order]
+        self._a[key] = value
 
     def astype(self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None,
                copy: bool = True) -> ndarray:
@@ -269,7 +287,7 @@ class ndarray:
         return _wrap(self._a.squeeze(axis))
 
     def take(self, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
-        return _wrap(self._a.take(_bare(indices), axis))
+        return _wrap(self._a.take(_bare(indices), axis, mode="wrap"))
 
     def fill(self, value: Any) -> None:
         self._a.fill(_bare(value))
@@ -306,6 +324,20 @@ class ndarray:
         if name not in FUNCTIONS or function.__module__ != "numpy":
             return NotImplemented
         return _called(name, args, options)
+
+
+def _inside(array: np.ndarray, key: Any) -> Any:
+    """The key for NumPy. CuPy takes an index that is out of bounds for one that is not: it goes around."""
+    keys = _bare(key)
+    if isinstance(keys, np.ndarray) and keys.dtype.kind in "iu" and array.ndim and array.shape[0]:
+        return keys % array.shape[0]
+    return keys
+
+
+def _check_apart(target: np.ndarray, source: np.ndarray) -> None:
+    """CuPy copies what is contiguous by cudaMemcpy, for which the two must not overlap."""
+    if target.dtype == source.dtype and target.flags.c_contiguous and source.flags.c_contiguous:
+        assert target.ctypes.data == source.ctypes.data or not np.shares_memory(target, source), "copies that overlap"
 
 
 def _written_at(name: str, array: ndarray, indices: Any, values: Any = None) -> None:
@@ -367,6 +399,7 @@ def _called(name: str, args: Any, options: Any) -> Any:
     bare, named = [_bare(x) for x in args], {key: _bare(value) for key, value in options.items()}
     named.pop("blocking", None)
     if name == "copyto":
+        _check_apart(*bare)
         np.copyto(*bare, **named)
         return None
     if name in ("argsort", "sort"):
@@ -374,6 +407,10 @@ def _called(name: str, args: Any, options: Any) -> Any:
     with np.errstate(all="ignore"):
         if name in ("argmax", "argmin") and bare[0].dtype.kind == "V":
             raise TypeError(name)
+        if name == "take":
+            named["mode"] = "wrap"
+        if name == "take_along_axis":
+            bare[1] = bare[1] % bare[0].shape[bare[2] if len(bare) > 2 else named["axis"]]
         result = getattr(np, name)(*bare, **named)
         if name == "broadcast_to":              # CuPy has no arrays that cannot be written to
             result = np.lib.stride_tricks.as_strided(bare[0], result.shape, result.strides)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tracegrad.creation import tensor
-from tracegrad.devices import CUPY
-from tracegrad.dispatch import GRAD, dispatch
+from tracegrad.devices import CUPY, address_of, is_gpu_array, is_writeable
+from tracegrad.dispatch import GRAD, dispatch, transfer
 from tracegrad.dtypes import INEXACT
 from tracegrad.indexing import Places, key_error, places, plain
 from tracegrad.indexing_keys import Key, normal_form, stacked
@@ -63,9 +63,9 @@ def value_of(x: Tensor, value: Any) -> Tensor:
 def is_there_already(x: Tensor, target: Tensor, value: Tensor) -> bool:
     """Is `value` the part of x itself that it is to be written to, as in x[key] += y, where that has done it all?"""
     a, b = target.memory, value.memory
-    if a.shape != b.shape or a.strides != b.strides or a.dtype != b.dtype or not a.flags.writeable:
+    if a.shape != b.shape or a.strides != b.strides or a.dtype != b.dtype or not is_writeable(a):
         return False
-    if a.__array_interface__["data"] != b.__array_interface__["data"]:
+    if is_gpu_array(a) != is_gpu_array(b) or address_of(a) != address_of(b):
         return False
     if not (GRAD.enabled and (x.requires_grad or value.requires_grad)):
         return True
@@ -84,6 +84,8 @@ def set_at(x: Tensor, form: Key, value: Operand) -> None:
             write(part.whole, dispatch("where", part.wide, full, part.whole))
             return
     value = value_of(x, value)
+    if CUPY and value.device != x.device:
+        value = transfer(value, x.device)
     if directly(x, value):
         written_directly(x, form, assigned(x.dtype, value.shape, value, "in place"))
         return
@@ -164,6 +166,8 @@ def add_at(x: Tensor, key: Any, value: Operand, /) -> None:
     """
     form = normal_form(x, key)
     value = value_of(x, value)
+    if CUPY and value.device != x.device:
+        value = transfer(value, x.device)
     if not form.advanced:
         target = basic(x, form.entries)
         write(target, dispatch("add", target, assigned(x.dtype, target.shape, value, "add_at")))

@@ -130,6 +130,11 @@ def is_writeable(array: Any) -> bool:
     return array.flags.writeable
 
 
+def address_of(array: Any) -> int:
+    """Where its first element is."""
+    return int(array.data.ptr if is_gpu_array(array) else array.__array_interface__["data"][0])
+
+
 def current(device: Device) -> AbstractContextManager[Any]:
     """Makes a GPU the one that is current, for its body."""
     return nullcontext() if device == CPU else CUPY[0].cuda.Device(device.index)
@@ -159,7 +164,10 @@ def may_share_memory(a: Any, b: Any) -> bool:
     """May a write to one array be seen in the other?"""
     if not CUPY or not (is_gpu_array(a) or is_gpu_array(b)):
         return np.may_share_memory(a, b)
-    return is_gpu_array(a) and is_gpu_array(b) and a.data.mem is b.data.mem
+    if not (is_gpu_array(a) and is_gpu_array(b)):
+        return False
+    first, second = a.data.mem, b.data.mem
+    return first is second or first.ptr < second.ptr + second.size and second.ptr < first.ptr + first.size
 
 
 # ---- transfers --------------------------------------------------------------------------------------------------

@@ -215,6 +215,24 @@ def test_writes_and_views() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_is_assigned_may_be_a_part_of_the_same_memory_or_elsewhere(device: str) -> None:
+    tg.ones(1, device="cuda")
+    x = tg.arange(6.0, device=device)
+    x[1:] = x[:-1]                                      # CUDA copies in no order
+    assert x.tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0]
+    x[:] = tg.arange(6.0, device=device)
+    x[2:4] += 10
+    x[:2] = x[4:]
+    x[:3].copy_(x[1:4])
+    assert x.tolist() == [5.0, 12.0, 13.0, 13.0, 4.0, 5.0]
+    mask = x > 12
+    x[mask] = tg.tensor([1.0, 2.0])                     # as x[:2] = takes values of the CPU
+    x[[4, 5]] = tg.tensor([3.0, 4.0])
+    np.add.at(x, [0, 0], tg.tensor([1.0, 1.0]))
+    assert x.tolist() == [7.0, 12.0, 1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_windows_are_views_where_a_gpu_is_in_use(device: str) -> None:
     tg.ones(1, device="cuda")
     x = tg.ones(8, device=device, requires_grad=True)

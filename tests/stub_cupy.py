@@ -6,7 +6,7 @@
 It refuses what CuPy refuses: arrays of NumPy beside its own, turning into one unasked, functions and arguments that it
 does not have, reductions by ufuncs other than add and multiply. It does not refuse what CuPy does not refuse: an index
 that is out of bounds goes around, and of several writes to one place any stays. A copy of memory to itself, which CUDA
-does in no order, fails here. Results of no axes stay arrays. A test holds the names below to the CuPy that is installed.
+does in no order, fails here. Results of no axes stay arrays. A test holds the names below to the CuPy that is there.
 What CuPy computes otherwise than NumPy, by rounding say, it does not imitate.
 """
 from __future__ import annotations

@@ -110,6 +110,7 @@ class Memory:
 
     def __init__(self, array: np.ndarray):
         self.ptr, self.size = np.lib.array_utils.byte_bounds(array)[0], array.nbytes
+        self.device = Device(current_device())
 
 
 _MEMORY: dict[int, tuple[weakref.ref, Memory]] = {}
@@ -156,16 +157,17 @@ def _at(address: int, shape: Any, dtype: np.dtype) -> np.ndarray:
 class ndarray:
     """An array of the GPU."""
 
-    __slots__ = ("_a", "device", "__weakref__")
+    __slots__ = ("_a", "__weakref__")
     __hash__ = None                                                 # type: ignore[assignment]
     __array_priority__ = 100
 
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, *, _array: np.ndarray | None = None):
         self._a = _array if _array is not None else np.zeros(shape, dtype) if memptr is None else _at(
             memptr, shape, np.dtype(dtype))
-        self.device = Device(0)
+        _memory_of(self._a)
 
     # ---- what it is
+    device = property(lambda self: _memory_of(self._a).device)
     shape = property(lambda self: self._a.shape)
     dtype = property(lambda self: self._a.dtype)
     ndim = property(lambda self: self._a.ndim)
@@ -268,7 +270,7 @@ class ndarray:
         with np.errstate(all="ignore"):
             return self if not copy and self.dtype == np.dtype(dtype) else _wrap(self._a.astype(dtype, order=order))
 
-    def copy(self, order: str = "C") -> ndarray:
+    def copy(self, order: str = "C") -> ndarray:            # to the device that is current
         return _wrap(self._a.copy(order))
 
     def view(self, dtype: Any = None) -> ndarray:
@@ -377,6 +379,7 @@ def _wrap(result: Any) -> Any:
 def _bare(x: Any) -> Any:
     """An operand for NumPy; TypeError for one that CuPy refuses."""
     if isinstance(x, ndarray):
+        assert x.device.id == current_device(), f"an array of device {x.device.id}, and {current_device()} is current"
         return x._a
     if isinstance(x, tuple | list):
         return type(x)(map(_bare, x))
@@ -449,16 +452,23 @@ def _array(obj: Any, dtype: Any = None, copy: Any = None, order: Any = None, sub
 class Device:
     compute_capability = "90"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and other.id == self.id
+
+    __hash__ = None                                                 # type: ignore[assignment]
+
     def __init__(self, id: int = 0):
         self.id = id
 
     def __enter__(self) -> Device:
+        _stack().append(self.id)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        pass
+        _stack().pop()
 
     def use(self) -> None:
+        _stack()[-1] = self.id
         _THREAD.has_context = True
 
     def synchronize(self) -> None:
@@ -466,6 +476,17 @@ class Device:
 
 
 _THREAD = threading.local()
+
+
+def _stack() -> list[int]:
+    """The numbers of the devices that are current in this thread, the one that counts last."""
+    if not hasattr(_THREAD, "devices"):
+        _THREAD.devices = [0]
+    return _THREAD.devices
+
+
+def current_device() -> int:
+    return _stack()[-1]
 
 
 def check_context() -> None:
@@ -544,9 +565,22 @@ class Event:
 class PinnedMemoryPointer(bytearray):
     """Memory of the CPU."""
 
+    def __init__(self, size: int):
+        super().__init__(size)
+        _PINNED.add(self)
+
+    __hash__ = object.__hash__                                      # type: ignore[assignment]
+
     @property
     def ptr(self) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(self))
+
+
+_PINNED: weakref.WeakSet[PinnedMemoryPointer] = weakref.WeakSet()
+
+
+def is_memory_pinned(address: int) -> bool:
+    return any(memory.ptr <= address < memory.ptr + len(memory) for memory in _PINNED)
 
 
 def _unowned(address: int, size: int, owner: Any, device_id: int = -1) -> int:
@@ -590,12 +624,13 @@ def module(gpus: int = 1) -> ModuleType:
     made.lib = SimpleNamespace(stride_tricks=SimpleNamespace(
         as_strided=lambda x, shape=None, strides=None: _wrap(np.lib.stride_tricks.as_strided(x._a, shape, strides))))
     properties = {"name": b"a GPU of tests", "totalGlobalMem": 2**33}
-    runtime = SimpleNamespace(getDeviceCount=lambda: gpus, getDevice=lambda: 0, memcpyHostToDevice=1,
+    runtime = SimpleNamespace(getDeviceCount=lambda: gpus, getDevice=current_device, memcpyHostToDevice=1,
                               memcpyDeviceToHost=2, memcpyDeviceToDevice=3, memcpyAsync=memcpy_async,
                               memsetAsync=memset_async, streamCaptureModeThreadLocal=1,
                               getDeviceProperties=lambda number: properties, CUDARuntimeError=RuntimeError)
     default = Stream()
     made.cuda = SimpleNamespace(
+        pinned_memory=SimpleNamespace(is_memory_pinned=is_memory_pinned),
         runtime=runtime, Device=Device, Stream=Stream, Event=Event, PinnedMemoryPointer=PinnedMemoryPointer,
         get_current_stream=lambda: Stream.current[-1] if Stream.current else default,
         UnownedMemory=_unowned, MemoryPointer=lambda memory, offset: memory + offset,

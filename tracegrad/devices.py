@@ -140,6 +140,11 @@ def current(device: Device) -> AbstractContextManager[Any]:
     return nullcontext() if device == CPU else CUPY[0].cuda.Device(device.index)
 
 
+def there(array: Any) -> AbstractContextManager[Any]:
+    """Makes the GPU that an array is on the one that is current, for its body: CuPy works on that one alone."""
+    return array.device if is_gpu_array(array) else nullcontext()
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype, device: Device) -> Any:
     """An uninitialized array on a device, C-contiguous."""
     if device == CPU:
@@ -170,6 +175,15 @@ def may_share_memory(a: Any, b: Any) -> bool:
     return first is second or first.ptr < second.ptr + second.size and second.ptr < first.ptr + first.size
 
 
+def overwrite(array: Any, values: Any) -> None:
+    """Write values into an array of the same device, which may be a part of the same memory."""
+    if not is_gpu_array(array):
+        np.copyto(array, values)
+        return
+    with array.device:                              # a GPU copies in no order
+        np.copyto(array, values.copy() if may_share_memory(array, values) else values)
+
+
 # ---- transfers --------------------------------------------------------------------------------------------------
 
 
@@ -180,10 +194,7 @@ def transferred(array: Any, device: Device, non_blocking: bool = False) -> Any:
     or of a GPU into a pinned array.
     """
     if is_gpu_array(array):
-        if device == CPU:
-            return _to_host(array, non_blocking)
-        with CUPY[0].cuda.Device(device.index):
-            return CUPY[0].array(array, copy=True)
+        return _to_host(array, non_blocking) if device == CPU else _to_another(array, device)
     module = cupy()
     with module.cuda.Device(device.index):
         made = module.empty(array.shape, array.dtype)
@@ -191,7 +202,7 @@ def transferred(array: Any, device: Device, non_blocking: bool = False) -> Any:
             whole = np.ascontiguousarray(array)
             stream = module.cuda.get_current_stream()
             made.data.copy_from_host_async(whole.ctypes.data, whole.nbytes, stream)     # after what had its memory
-            if not is_pinned(whole):
+            if not module.cuda.pinned_memory.is_memory_pinned(whole.ctypes.data):       # here, or by another library
                 pass                        # CUDA returns when it has read memory that is not pinned
             elif non_blocking:
                 stream.launch_host_func(_let_go, whole)         # the memory stays until the stream has read it
@@ -201,14 +212,32 @@ def transferred(array: Any, device: Device, non_blocking: bool = False) -> Any:
 
 
 def _to_host(array: Any, non_blocking: bool) -> np.ndarray:
-    if not non_blocking:
-        return np.asarray(array.get())
-    made = pinned_empty(array.shape, array.dtype)
-    whole = CUPY[0].ascontiguousarray(array)
-    if whole.size:
-        stream = CUPY[0].cuda.get_current_stream()
-        whole.data.copy_to_host_async(made.ctypes.data, whole.nbytes, stream)
-        stream.launch_host_func(_let_go, (whole, made))
+    with array.device:
+        if not non_blocking:
+            return np.asarray(array.get())
+        made = pinned_empty(array.shape, array.dtype)
+        whole = CUPY[0].ascontiguousarray(array)
+        if whole.size:
+            stream = CUPY[0].cuda.get_current_stream()
+            whole.data.copy_to_host_async(made.ctypes.data, whole.nbytes, stream)
+            stream.launch_host_func(_let_go, (whole, made))
+        return made
+
+
+def _to_another(array: Any, device: Device) -> Any:
+    """On another GPU. Its stream waits for what computes the array, and what takes over the memory for the copy."""
+    cuda = CUPY[0].cuda
+    before, after = cuda.Event(disable_timing=True), cuda.Event(disable_timing=True)
+    with array.device:
+        whole, own = CUPY[0].ascontiguousarray(array), cuda.get_current_stream()
+        before.record(own)
+    with cuda.Device(device.index):
+        stream = cuda.get_current_stream()
+        stream.wait_event(before)
+        made = whole.copy()
+        after.record(stream)
+    with array.device:
+        own.wait_event(after)
     return made
 
 

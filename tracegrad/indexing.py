@@ -19,7 +19,7 @@ import numpy as np
 
 from codegen.ir.structs import struct
 from codegen.ir.type_rules import TypeRuleError, broadcast_shapes
-from tracegrad.devices import CUPY
+from tracegrad.devices import CUPY, there
 from tracegrad.dispatch import GRAD, complete, dispatch
 from tracegrad.dtypes import int32, int64, uint64
 from tracegrad.host import read
@@ -183,7 +183,8 @@ def positions(mask: Any) -> tuple[Any, ...]:
     array = read(mask, "indexing by a mask") if isinstance(mask, Tensor) else mask
     if array.ndim == 0:
         return bool(array),
-    return tuple([known(k) for k in np.nonzero(array)])
+    with there(array):
+        return tuple([known(k) for k in np.nonzero(array)])
 
 
 def check_bounds(keys: list[Any], shape: tuple[int, ...], empty: bool) -> None:
@@ -191,9 +192,10 @@ def check_bounds(keys: list[Any], shape: tuple[int, ...], empty: bool) -> None:
     for axis, (k, size) in enumerate(zip(keys, shape)):
         if isinstance(k, Tensor) and k.size and not (empty and k.ndim):
             size = number_in(size)              # where it is another, the gather refuses what is out of bounds
-            low, high = k.memory.min(), k.memory.max()
-            if low < -size or high >= size:
-                position(int(low if low < -size else high), size, axis)
+            with there(k.memory):
+                low, high = k.memory.min(), k.memory.max()
+                if low < -size or high >= size:
+                    position(int(low if low < -size else high), size, axis)
 
 
 def joint_index(indices: list[Tensor], sizes: list[int], shape: tuple[int, ...]) -> Tensor:

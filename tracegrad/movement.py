@@ -14,7 +14,7 @@ from codegen.ir import type_rules
 from codegen.ir.type_rules import AxisError, TypeRuleError
 from codegen.ir.types import type_of
 from tracegrad.algebra import are_equal
-from tracegrad.devices import CUPY, may_share_memory
+from tracegrad.devices import CUPY, may_share_memory, there
 from tracegrad.dispatch import GRAD, complete, dispatch, owned
 from tracegrad.dtype_info import result_type
 from tracegrad.dtypes import int32, int64
@@ -283,7 +283,11 @@ def concat(tensors: Sequence[Operand], /, axis: int | None = 0, *, out: Tensor |
         return owned("reshape", (parts[0],), {"shape": parts[0].shape}, lambda: parts[0].copied().memory)
     if ACTIVE.get() is None and not (GRAD.enabled and any(x.requires_grad for x in parts)):
         arrays = [x.array for x in parts]
-        return Tensor(np.concatenate(together("concat", arrays) if CUPY else arrays, k))
+        if not CUPY:
+            return Tensor(np.concatenate(arrays, k))
+        arrays = together("concat", arrays)
+        with there(arrays[0]):
+            return Tensor(np.concatenate(arrays, k))
     return joined(parts, k)
 
 

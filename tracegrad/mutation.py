@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from codegen.ir.type_rules import TypeRuleError
 from codegen.ir.types import type_of
-from tracegrad.devices import CUPY, is_gpu_array, is_writeable, may_share_memory
+from tracegrad.devices import CUPY, is_writeable, overwrite
 from tracegrad.dispatch import FOLLOWER, GRAD, Node, complete, differentiate, dispatch, transfer
 from tracegrad.dtypes import COMPLEX_NUMBERS, INEXACT, bool_
 from tracegrad.operands import Operand, convert, scalar, tensor_operand
@@ -54,14 +54,9 @@ def store(target: Tensor, value: Tensor) -> None:
     if CUPY and not is_writeable(target.memory):
         raise read_only(target)
     try:
-        np.copyto(target.memory, apart_from(target.memory, value.memory) if CUPY else value.memory)
+        (overwrite if CUPY else np.copyto)(target.memory, value.memory)
     except ValueError:
         raise read_only(target) from None
-
-
-def apart_from(target: Any, values: Any) -> Any:
-    """The values, in memory of their own if `target` may share it on a GPU, which copies in no order."""
-    return values.copy() if is_gpu_array(target) and may_share_memory(target, values) else values
 
 
 def read_only(target: Tensor) -> ValueError:

@@ -23,6 +23,7 @@ from codegen.ir.structs import struct
 from codegen.ir.types import type_of
 from tracegrad import functional
 from tracegrad.aborts import Abort
+from tracegrad.devices import there
 from tracegrad.dispatch import complete, dispatch
 from tracegrad.dtypes import INEXACT
 from tracegrad.indexing_keys import WHOLE, Key, is_mask, known
@@ -70,7 +71,8 @@ class Masked:
             recorder.abort(Abort.HOST_READ, f"indexing by a mask {type_of(self.array)}")
         shape, n = full.shape, self.array.ndim
         line = reshape(full, (*shape[:self.start], self.array.size, *shape[self.start + n:]))
-        return take(line, known(np.flatnonzero(self.array)), self.start)
+        with there(self.array):
+            return take(line, known(np.flatnonzero(self.array)), self.start)
 
 
 def masked(x: Tensor, form: Key, anywhere: bool = False) -> Masked | None:
@@ -88,7 +90,8 @@ def masked(x: Tensor, form: Key, anywhere: bool = False) -> Masked | None:
     whole = basic(x, [*entries[:here], *[WHOLE] * n, *entries[here + 1:]])
     start = sum(k is None or isinstance(k, slice) for k in entries[:here])
     shape = (*(1,) * start, *mask.shape, *(1,) * (whole.ndim - start - n))
-    array = mask.memory.copy()              # and `wide` is a copy: the mask itself may be written to
+    with there(mask.memory):
+        array = mask.memory.copy()          # and `wide` is a copy: the mask itself may be written to
     wide = complete("reshape", (mask,), {"shape": shape}, Tensor(array.reshape(numbers_in(shape))))
     recorder = ACTIVE.get()
     return Masked(whole, wide, array, start, None if recorder is None else recorder.key(mask))

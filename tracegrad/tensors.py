@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from codegen.ir.types import TensorType
-from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array
+from tracegrad.devices import CPU, CUPY, Device, holding, is_gpu_array, there
 from tracegrad.recorder import ACTIVE
 from tracegrad.source_lines import at_user_line
 
@@ -369,7 +369,12 @@ class Tensor(Signatures):
     def copied(self) -> Tensor:
         """A Tensor of the same values, in order in memory of its own, with no history."""
         held = self.held
-        return held.copy_of(self) if isinstance(held, NoArray) else Tensor(held.copy("C"))
+        if isinstance(held, NoArray):
+            return held.copy_of(self)
+        if not CUPY:
+            return Tensor(held.copy("C"))
+        with there(held):
+            return Tensor(held.copy("C"))
 
     def share(self, other: Tensor, op: str, attrs: dict[str, Any], tracked: bool) -> None:
         """`other` is `op` of this tensor, on the same memory."""

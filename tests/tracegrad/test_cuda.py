@@ -30,7 +30,7 @@ from codegen.ir.edges import EDGES
 from codegen.ir.gpu_references import CPU_ONLY
 from codegen.ir.ops import OPS, Op
 from codegen.ir.types import DTYPES
-from tracegrad import nn
+from tracegrad import devices, nn
 from tracegrad.devices import NoGPU
 from tracegrad.dispatch import dispatch
 from tracegrad.nn.clipping import clip_grad_norm_
@@ -307,6 +307,36 @@ def test_handed_out_memory_is_copied_when_it_is_saved() -> None:
     shared[:] = 100.0
     z.sum().backward()
     assert on("cuda", x.grad)[0].tolist() == [18.0, 18.0]
+
+
+def test_two_gpus() -> None:
+    with stub_cupy.installed(gpus=2) as cupy:
+        devices.several_gpus.cache_clear()
+        x, y = tg.arange(6.0, device="cuda:1").reshape(2, 3), tg.ones(3, device="cuda")
+        assert str(x.device) == "cuda:1" and y.device.index == 0 == tg.cuda.current_device()
+        x[0] = 7
+        x[1:] += x[:1]
+        x[:, 1].mul_(2)
+        x[0, :2] = x[0, 1:]                             # a part of the same memory
+        assert x.tolist() == [[14.0, 7.0, 7.0], [10.0, 22.0, 12.0]]
+        assert on("cuda", x.to("cuda:0") + y)[0].tolist() == [[15.0, 8.0, 8.0], [11.0, 23.0, 13.0]]
+        assert x.T.to("cpu", non_blocking=True).is_pinned() and x[x > 12].sum().item() == 36.0
+        assert str(x.T.contiguous()) and bool((x == x).all()) and tg.cuda.current_device() == 0
+        with pytest.raises(RuntimeError, match=r"f32\[2,3\] on cuda:1 and f32\[3\] on cuda:0; move"):
+            x + y
+        w = tg.randn(3, 2, device="cuda:1", requires_grad=True)
+        (x @ w).tanh().sum().backward()
+        assert w.grad is not None and w.grad.device == w.device
+        optimizer = tg.optim.Adam([w])
+        optimizer.step()
+        assert cupy.cuda.runtime.getDevice() == 0
+    devices.several_gpus.cache_clear()
+
+
+def test_memory_that_another_library_pinned_is_read_before_a_transfer_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tg.ones(4)
+    monkeypatch.setattr(sys.modules["cupy"].cuda.pinned_memory, "is_memory_pinned", lambda address: True)
+    assert x.to("cuda").tolist() == [1.0] * 4 and stub_cupy.SYNCHRONIZATIONS == ["stream", "get"]
 
 
 def test_pinned_memory_and_streams() -> None:

@@ -77,14 +77,17 @@ class Measured:
 
     def _timed(self, number: int, reports: tuple[StepReport, ...]) -> tuple[StepReport, ...]:
         found = list(reports)
-        for numbers in at_once(self.plan.blocks[number].plan.steps):
+        steps = self.plan.blocks[number].plan.steps
+        for numbers in at_once(steps):
+            for k in numbers:
+                found[k] = replace(reports[k], beside=(*steps[numbers.start:k], *steps[k + 1:numbers.stop]))
             time = self.times.get((number, numbers.start))
             if time is None:
                 continue
             moved = sum(reports[k].bytes_moved for k in numbers)
             for k in numbers:
                 part = reports[k].bytes_moved / moved if moved and len(numbers) > 1 else 1.0
-                found[k] = replace(reports[k], time=time.scaled(part))
+                found[k] = replace(found[k], time=time.scaled(part))
         return tuple(found)
 
     def launches(self, block: int) -> dict[int, StepReport]:
@@ -166,7 +169,8 @@ class Executable:
         if self.measured is None:
             return ""
         plan, listings = self.measured.plan, self.measured.listings
-        sources = dict.fromkeys(listings.triton(step) for step in plan.steps) if listings else {}
+        rows = [one.steps[numbers.start:numbers.stop] for one in plan.plans for numbers in at_once(one.steps)]
+        sources = dict.fromkeys(listings.triton(*row) for row in rows) if listings else {}
         return "\n".join([print_program_plan(plan), *filter(None, sources)])
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 import stub_cupy
 
 from codegen.cache import Cache
-from codegen.ir.dims import Size, evaluate
+from codegen.ir.dims import Size, evaluate, number_of
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.kernel_interpret import run_kernel, run_spliced
@@ -26,10 +26,15 @@ from codegen.triton_gpu.products import ProductLaunch
 from codegen.triton_gpu.spec import KernelSpec
 
 
-def written_as_kernel(kernel: Kernel) -> KernelSpec:
-    """A spec whose source is the text of the kernel, not Triton's."""
-    return KernelSpec("oracle", print_kernel(kernel), tuple(param.dtype for param in kernel.params), kernel.checked,
-                      kernel.words, (), 1, 1)
+def written_as_kernel(kernel: Kernel, parts: int = 1) -> KernelSpec:
+    """A spec whose source is the text of the kernel, not Triton's, and how many launches it does."""
+    return KernelSpec("oracle", f"{parts} of {print_kernel(kernel)}", parts * tuple(p.dtype for p in kernel.params),
+                      kernel.checked, parts * kernel.words, (), 1, 1)
+
+
+def _parts(spec: KernelSpec) -> tuple[int, Kernel]:
+    parts, text = spec.source.split(" of ", 1)
+    return int(parts), parse_kernel(text)
 
 
 class OracleDevice(HostDevice):
@@ -63,21 +68,26 @@ class OracleDevice(HostDevice):
                ) -> Work:
         if spec.source in self.products:
             return self._multiplied(self.products[spec.source], arrays, tuple(words))
-        kernel = parse_kernel(spec.source)
+        parts, kernel = _parts(spec)
+        buffers, own = len(kernel.params), kernel.words
 
         def work() -> None:
             self.launched += 1
-            if not run_kernel(kernel_at(kernel, words), arrays):
-                assert flag is not None
-                flag[0] = 1
+            for k in range(parts):
+                known = kernel_at(kernel, words[k * own:(k + 1) * own])
+                if not run_kernel(known, arrays[k * buffers:(k + 1) * buffers]):
+                    assert flag is not None
+                    flag[0] = 1
         return work
 
     def extents(self, spec: KernelSpec, words: Sequence[int]) -> list[tuple[str, int]]:
         """The dtype and size of each array that a launch with these words takes."""
         given = {f"n{k}": word for k, word in enumerate(words)}
-        own = self.products.get(spec.source)
-        found = _extents(own) if own else [(p.dtype, p.size) for p in parse_kernel(spec.source).params]
-        return [(dtype, evaluate(size, given)) for dtype, size in found]
+        if own := self.products.get(spec.source):
+            return [(dtype, evaluate(size, given)) for dtype, size in _extents(own)]
+        parts, kernel = _parts(spec)
+        each = [kernel_at(kernel, words[k * kernel.words:(k + 1) * kernel.words]) for k in range(parts)]
+        return [(p.dtype, number_of(p.size)) for one in each for p in one.params]
 
     def _multiplied(self, step: Spliced, arrays: Sequence[np.ndarray], words: tuple[int, ...]) -> Work:
         given = {f"n{k}": word for k, word in enumerate(words)}

@@ -210,6 +210,21 @@ def _symbol_value(s: Symbol, binding: Mapping[str, int]) -> int:
     return left * right if s.op == "*" else left // right
 
 
+def replaced(size: Size, sizes: Mapping[str, Size]) -> Size:
+    """`size` with other sizes in the place of its symbols."""
+    if isinstance(size, int):
+        return size
+    total: Size = size.constant
+    for s, c in size.terms:
+        total = total + c * (sizes[s] if isinstance(s, str) else _replaced(s, sizes))
+    return total
+
+
+def _replaced(s: Derived, sizes: Mapping[str, Size]) -> Size:
+    left, right = replaced(s.left, sizes), replaced(s.right, sizes)
+    return left * right if s.op == "*" else left // right
+
+
 def symbols(size: Size) -> frozenset[str]:
     """The names a size is made of, those inside derived symbols included."""
     if isinstance(size, int):

@@ -21,7 +21,7 @@ def of_any_length(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps with one kernel for those that differ only so; its chunks are as long as the longest of theirs."""
     alike: dict[Kernel, dict[int, Launch]] = {}
     for k, step in enumerate(steps):
-        if isinstance(step, Launch) and (form := _form(step.kernel)):
+        if isinstance(step, Launch) and (form := of_one_length(step.kernel)):
             alike.setdefault(form, {})[k] = step
     result = list(steps)
     for form, launches in alike.items():
@@ -32,7 +32,7 @@ def of_any_length(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(result)
 
 
-def _form(kernel: Kernel) -> Kernel | None:
+def of_one_length(kernel: Kernel) -> Kernel | None:
     """The kernel for any length, without chunks, if it goes along one axis and nothing in it depends on its length."""
     if len(kernel.axes) != 1 or kernel.words or any(one.axes for one in kernel.passes):
         return None

@@ -7,13 +7,14 @@ a large result is written over an operand that nothing reads afterwards.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
+from codegen.schedule.alike_launches import gathered_alike, of_one_kernel
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
@@ -87,8 +88,7 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
         groups = [[k] for k in visible.tasks.order(patient=True)]
     else:
         groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
-    in_groups = [[visible.tasks.tasks[k] for k in group] for group in groups]
-    order: Groups = [[task for task in group if not isinstance(task.work, Join)] for group in in_groups]
+    order = once = visible.tasks_of(groups)
     buffers_of = partial(_Buffers, graph, outputs, visible.at, inside)
     buffers = buffers_of(order)
     if budget is not None and buffers.arena_bytes > budget:
@@ -104,11 +104,14 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
             if buffers.arena_bytes <= budget:
                 break
     if at_once:
-        shorter = in_one_launch(order)
-        in_fewer = buffers_of(shorter)
-        if budget is None or in_fewer.arena_bytes <= max(budget, buffers.arena_bytes):
-            order, buffers = shorter, in_fewer
+        alike = [gathered_alike(visible.tasks, [k for k, in groups], visible.at, buffers.bytes)] if order is once else []
+        for fewer in (*map(visible.tasks_of, alike), order):
+            in_fewer = buffers_of(shorter := in_one_launch(fewer))
+            if budget is None or in_fewer.arena_bytes <= max(budget, buffers.arena_bytes):
+                order, buffers = shorter, in_fewer
+                break
     steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
+    steps = of_one_kernel(steps) if at_once else steps
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
     return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes, symbolic,
@@ -148,6 +151,11 @@ class _Visible:
                 self._decide(output, f"output {output} is computed beside input {input} and copied into it at the end")
         for task in late:
             self.tasks.add_after_check(task)
+
+    def tasks_of(self, groups: Iterable[Iterable[int]]) -> Groups:
+        """Groups of tasks, given by their numbers; a join is done by those that write its parts."""
+        found = ([self.tasks.tasks[k] for k in group] for group in groups)
+        return [[task for task in group if not isinstance(task.work, Join)] for group in found]
 
     def _decide(self, output: int, sentence: str) -> None:
         self.decisions.append(Decision(self.outputs[output], sentence))

@@ -33,22 +33,21 @@ MOST_PARAMS, MOST_STATEMENTS = 128, 400
 
 
 def in_one_launch(order: Sequence[Sequence[Task]]) -> list[list[Task]]:
-    """The tasks in order, each by itself, launches of one point in a row as one."""
-    found: list[Task] = []
+    """The groups of tasks in order, launches of one point in a row, each by itself, as one."""
+    found: list[list[Task]] = []
     row: list[Lowered] = []
-    for task in (task for group in order for task in group):
-        own = task.work
-        if not isinstance(own, Lowered) or not _is_a_point(own.kernel) or [*map(task.place, own.storages)] != [
+    for group in order:
+        own = group[0].work if len(group) == 1 else None
+        if not isinstance(own, Lowered) or not _is_a_point(own.kernel) or [*map(group[0].place, own.storages)] != [
                 *own.storages]:
-            found += _tasks(row)
+            found += [*_groups(row), [*group]]
             row = []
-            found.append(task)
             continue
         if row and not _fits((*row, own)):
-            found += _tasks(row)
+            found += _groups(row)
             row = []
         row.append(own)
-    return [[task] for task in (*found, *_tasks(row))]
+    return [*found, *_groups(row)]
 
 
 def _is_a_point(kernel: Kernel) -> bool:
@@ -60,8 +59,8 @@ def _fits(row: Sequence[Lowered]) -> bool:
             and sum(len(p.body) for one in row for p in one.kernel.passes) <= MOST_STATEMENTS)
 
 
-def _tasks(row: Sequence[Lowered]) -> list[Task]:
-    """One task for a row of launches; none if there is nothing in it."""
+def _groups(row: Sequence[Lowered]) -> list[list[Task]]:
+    """One task by itself for a row of launches; none if there is nothing in it."""
     if not row:
         return []
     params: dict[Storage, Param] = {}
@@ -79,7 +78,7 @@ def _tasks(row: Sequence[Lowered]) -> list[Task]:
     kernel = Kernel(tuple(params.values()), (), tuple(passes), None, 0)
     values = tuple(dict.fromkeys(v for one in row for v in one.values))
     reads = frozenset(_of_access(row, "out"))
-    return [Task(Lowered(kernel, tuple(params), values), reads, frozenset(_of_access(row, "in")))]
+    return [[Task(Lowered(kernel, tuple(params), values), reads, frozenset(_of_access(row, "in")))]]
 
 
 def _of_access(row: Iterable[Lowered], other: str) -> Iterable[Storage]:

@@ -54,12 +54,12 @@ MOST_OPS = 12           # of a pass, the rest is counted
 
 @struct
 class Listings:
-    """What a target makes of a step, as text: LLVM IR or Triton, and assembly; "" for what it makes no code of its own
-    for."""
+    """What a target makes of a step, and of those that are one launch with it, as text: LLVM IR or Triton, and assembly;
+    "" for what it makes no code of its own for."""
 
-    llvm: Callable[[Step], str]
-    asm: Callable[[Step], str]
-    triton: Callable[[Step], str] = lambda step: ""
+    llvm: Callable[..., str]
+    asm: Callable[..., str]
+    triton: Callable[..., str] = lambda step, *beside: ""
 
 
 @struct
@@ -95,7 +95,7 @@ class StepReport:
 
     `bytes_written` are among those moved; `flops`: floating-point operations; `dtype`: of most of its bytes; `lines`:
     the user's, that asked for what it computes; `decisions`: why it is a step, and what others it is not one with;
-    `time`: how long it took, if it was ever profiled.
+    `time`: how long it took, if it was ever profiled. `beside`: the steps that are one launch with it.
     """
 
     summary: str
@@ -108,6 +108,7 @@ class StepReport:
     decisions: tuple[Decision, ...] = ()
     time: StepTime | None = field(default=None, compare=False)
     step: Step | None = field(default=None, compare=False, repr=False)
+    beside: tuple[Step, ...] = field(default=(), compare=False, repr=False)
     listings: Listings | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -123,17 +124,17 @@ class StepReport:
     @property
     def llvm(self) -> str:
         """The LLVM IR that is compiled; "" for a step without code of its own: a copy, a check, a call of the host."""
-        return "" if self.listings is None or self.step is None else self.listings.llvm(self.step)
+        return "" if self.listings is None or self.step is None else self.listings.llvm(self.step, *self.beside)
 
     @property
     def triton(self) -> str:
         """The Triton that is compiled, on a target that works so."""
-        return "" if self.listings is None or self.step is None else self.listings.triton(self.step)
+        return "" if self.listings is None or self.step is None else self.listings.triton(self.step, *self.beside)
 
     @property
     def asm(self) -> str:
         """The same as assembly of this machine's processor."""
-        return "" if self.listings is None or self.step is None else self.listings.asm(self.step)
+        return "" if self.listings is None or self.step is None else self.listings.asm(self.step, *self.beside)
 
 
 def step_reports(plan: Plan, listings: Listings | None = None) -> tuple[StepReport, ...]:
@@ -149,7 +150,8 @@ def together(reports: Sequence[StepReport]) -> StepReport:
     return replace(
         reports[0], summary=f"{len(reports)} at once: {reports[0].summary}", lines=_united(r.lines for r in reports),
         text="\n".join(r.text for r in reports), bytes_moved=sum(r.bytes_moved for r in reports),
-        bytes_written=sum(r.bytes_written for r in reports), flops=sum(r.flops for r in reports))
+        bytes_written=sum(r.bytes_written for r in reports), flops=sum(r.flops for r in reports),
+        beside=tuple(r.step for r in reports[1:] if r.step is not None))
 
 
 def _united(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -161,7 +163,7 @@ def _report(step: Step, origin: Origin, plan: Plan, listings: Listings | None) -
     decisions = tuple(d for d in plan.decisions if d.value in origin.values)
     summary = "again: " * origin.again + _summary(step)
     return StepReport(summary, read + written, step_text(step), written, flops_of(step), _dtype(step), origin.lines,
-                      decisions, None, step, listings)
+                      decisions, None, step, (), listings)
 
 
 def _summary(step: Step) -> str:

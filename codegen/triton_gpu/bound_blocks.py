@@ -32,6 +32,7 @@ from codegen.schedule.plan import (
     ProgramPlan,
     Spliced,
     Step,
+    at_once,
     written,
 )
 from codegen.triton_gpu.devices import Device, Reading, Work
@@ -63,7 +64,8 @@ class BoundBlock:
 
 
 class Binder:
-    """Binds the blocks of a plan for a device; `launches`: of its steps that kernels do, by id."""
+    """Binds the blocks of a plan for a device; `launches`: of its steps that kernels do, by the id of the first of each.
+    """
 
     def __init__(self, plan: ProgramPlan, device: Device, launches: Mapping[int, KernelLaunch]):
         self._inputs, self._device, self._launches = len(plan.inputs), device, launches
@@ -89,10 +91,11 @@ class Binder:
 
         if any(isinstance(step, Check) for step in steps):
             run.append((-1, self._device.clear(room.flag)))
-        for number, step in enumerate(steps):
+        for numbers in at_once(steps):
+            number, step = numbers.start, steps[numbers.start]
             if apart:
                 cut()
-            if is_asked and any(self._is_input(block, b) for b in written(step)):
+            if is_asked and any(self._is_input(block, b) for k in numbers for b in written(steps[k])):
                 alone(-1, partial(_leave_if_failed, room))
                 is_asked = False
             match step:

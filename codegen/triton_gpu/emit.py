@@ -17,28 +17,37 @@ from codegen.schedule.kernel import Kernel, indices_of
 from codegen.schedule.sizes import LARGEST
 from codegen.triton_gpu import operations, reductions
 from codegen.triton_gpu.naming import kernel_name
-from codegen.triton_gpu.passes import PassWriter
+from codegen.triton_gpu.parts import divided_text, function_text, programs_of
+from codegen.triton_gpu.passes import PROGRAM, PassWriter
 from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
 from codegen.triton_gpu.tiling import Tiling, multiples_of, tiling_of
 
 
-def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None) -> KernelSpec:
-    """The Triton kernel. `wide`: are indices computed in 64 bits, also where sizes that are numbers do not need it?"""
+def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None, parts: int = 1) -> KernelSpec:
+    """The Triton kernel. `wide`: are indices computed in 64 bits, also where sizes that are numbers do not need it?
+    `parts`: so many launches in one, whose buffers and words follow each other (see parts)."""
     tiling = tiling or tiling_of(kernel)
     wide = wide or not kernel.words and _is_large(kernel)
-    writer = PassWriter(kernel, tiling, wide)
+    writer = PassWriter(kernel, tiling, wide, PROGRAM if parts == 1 else "program")
     lines = writer.program()
     name, constants = kernel_name(kernel), writer.constants
     args = [f"b{k}" for k in range(len(kernel.params))]
     args += ["failed"] * kernel.checked + [f"n{k}" for k in range(kernel.words)]
-    args += [f"{constant}: tl.constexpr" for constant, _ in constants]
+    names = [constant for constant, _ in constants]
     functions = [operations.FUNCTIONS[function] for function in operations.called("\n".join(lines))]
     functions += [reductions.FUNCTIONS[function] for function in writer.functions]
-    program = "\n".join([f"@triton.jit\ndef {name}({', '.join(args)}):", *lines, ""])
-    source = "\n\n".join([operations.HEADER, *functions, program])
-    return KernelSpec(name, source, tuple(ELEMENT_TYPES[p.dtype] for p in kernel.params), kernel.checked, kernel.words,
-                      constants, tiling.programs, tiling.warps, 1, "i64" if wide else "i32",
-                      multiples_of(kernel, tiling))
+    pointers, multiples = tuple(ELEMENT_TYPES[p.dtype] for p in kernel.params), multiples_of(kernel, tiling)
+    if parts == 1:
+        functions.append(function_text(name, args, names, lines))
+        programs = tiling.programs
+    else:
+        functions.append(function_text(name, ["program", *args], names, lines))
+        functions.append(divided_text(f"{name}_of_{parts}", name, kernel, tiling.programs, names, parts))
+        name, programs = f"{name}_of_{parts}", programs_of(kernel, tiling.programs, parts)
+    source = "\n\n".join([operations.HEADER, *functions])
+    return KernelSpec(name, source, parts * pointers, kernel.checked, parts * kernel.words, constants, programs,
+                      tiling.warps, 1, "i64" if wide else "i32",
+                      tuple(part * kernel.words + word for part in range(parts) for word in multiples))
 
 
 def _is_large(kernel: Kernel) -> bool:

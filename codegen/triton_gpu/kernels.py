@@ -1,12 +1,13 @@
 """kernels: the steps of a plan that are launches of kernels, as KernelSpecs with what each is given."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import Launch, Matmul, Spliced, Step
+from codegen.schedule.plan import Launch, Matmul, Plan, Spliced, Step, at_once
 from codegen.triton_gpu.emit import emit_kernel
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
@@ -26,14 +27,18 @@ class KernelLaunch:
     precision: str = IEEE
 
 
-def kernel_launch(step: Step, capability: Capability, precision: str = IEEE) -> KernelLaunch | None:
+def kernel_launch(step: Step, capability: Capability, precision: str = IEEE, beside: Sequence[Step] = ()
+                  ) -> KernelLaunch | None:
     """The launch that does a step; None for one that no kernel does. CannotLower for what no kernel can be made of.
 
-    `precision`: of products of f32 (see products).
+    `precision`: of products of f32 (see products). `beside`: the steps that are one launch with it.
     """
     match step:
-        case Launch(kernel, buffers, words):
-            return KernelLaunch(kernel_spec(kernel), buffers, words)
+        case Launch(kernel):
+            row = [step, *(other for other in beside if isinstance(other, Launch) and other.kernel == kernel)]
+            assert len(row) == 1 + len(beside), "only launches of one kernel are one"
+            return KernelLaunch(kernel_spec(kernel, len(row)), tuple(b for each in row for b in each.buffers),
+                                tuple(word for each in row for word in each.words))
         case Matmul() | Spliced():
             made = product_launch(step, capability, precision)
             return KernelLaunch(made.spec, made.buffers, made.words, precision)
@@ -41,7 +46,14 @@ def kernel_launch(step: Step, capability: Capability, precision: str = IEEE) -> 
             return None
 
 
+def kernel_launches(plan: Plan, capability: Capability, precision: str = IEEE) -> dict[int, KernelLaunch]:
+    """What does the steps of a plan, by the number of the first step of each."""
+    rows = {numbers.start: [plan.steps[k] for k in numbers] for numbers in at_once(plan.steps)}
+    made = {k: kernel_launch(first, capability, precision, beside) for k, (first, *beside) in rows.items()}
+    return {k: launch for k, launch in made.items() if launch is not None}
+
+
 @lru_cache(maxsize=1024)
-def kernel_spec(kernel: Kernel) -> KernelSpec:
+def kernel_spec(kernel: Kernel, parts: int = 1) -> KernelSpec:
     """The kernel in Triton, written once."""
-    return emit_kernel(kernel)
+    return emit_kernel(kernel, parts=parts)

@@ -37,15 +37,17 @@ from codegen.triton_gpu.statements import WARP, Statements, uses
 from codegen.triton_gpu.tile import Mask, Span, Tile, joined, spans_of
 from codegen.triton_gpu.tiling import Tiling
 
+PROGRAM = "tl.program_id(0)"
+
 Numbered = tuple[Statement, int]
 """A statement, and the number of the value that it makes or that the next one to make one does."""
 
 
 class PassWriter:
-    """Writes the program of one kernel."""
+    """Writes the program of one kernel. `program`: the text of its number."""
 
-    def __init__(self, kernel: Kernel, tiling: Tiling, wide: bool):
-        self.kernel, self.tiling = kernel, tiling
+    def __init__(self, kernel: Kernel, tiling: Tiling, wide: bool, program: str = PROGRAM):
+        self.kernel, self.tiling, self._program = kernel, tiling, program
         self._long = ".to(tl.int64)" if wide else ""
         self.dtypes = value_dtypes(kernel)
         self.out = Statements(kernel.params, self.dtypes, wide, in_any_order(kernel), threads=WARP * tiling.warps)
@@ -108,8 +110,8 @@ class PassWriter:
     def _outer_spans(self) -> None:
         """The variables of the outer spans, from the number of the program: the last span changes fastest."""
         outer, tile = self.tiling.outer, self._tile(None, ())
-        number = f"tl.program_id(0){self._long}"
-        if len(outer) > 1:
+        number = f"{self._program}{self._long}"
+        if len(outer) > 1 and number != "program":
             self.out.write(f"program = {number}")
             number = "program"
         below: Size = 1

@@ -24,7 +24,7 @@ from codegen.triton_gpu.cupy_driver import current_number
 from codegen.triton_gpu.devices import Device
 from codegen.triton_gpu.host_check import has_triton
 from codegen.triton_gpu.host_device import HostDevice
-from codegen.triton_gpu.kernels import IEEE, TF32, kernel_launch
+from codegen.triton_gpu.kernels import IEEE, TF32, kernel_launches
 from codegen.triton_gpu.listings import listings
 from codegen.triton_gpu.operations import computes
 from codegen.triton_gpu.products import splices
@@ -76,8 +76,8 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
         raise TooMuchMemory(f"for all sizes it would work in {plan.arena_bytes} bytes, and its budget is "
                             f"{source.memory_budget}")
     precision = TF32 if source.fast_math else IEEE
-    launches = {id(step): made for step in plan.steps
-                if (made := kernel_launch(step, device.capability, precision)) is not None}
+    launches = {id(one.steps[k]): made for one in plan.plans
+                for k, made in kernel_launches(one, device.capability, precision).items()}
     new = device.prepare(list(dict.fromkeys(made.spec for made in launches.values())), cache)
     measured = Measured(source.tree.name, lambda: plan, listings(device.capability, precision))
     numbers = {} if sized or source.binding.constants else cpu_numbers(source.tree, plan.ends)

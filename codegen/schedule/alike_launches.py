@@ -1,0 +1,180 @@
+"""alike_launches: launches of one kernel that wait for nothing of each other become one, its programs divided among them.
+
+    launch A on x1     launch B on y1          launch A on x1, beside: A on x2, A on x3
+    launch A on x2     launch B on y2    ->    launch B on y1, beside: B on y2, B on y3
+    launch A on x3     launch B on y3
+
+For a machine that computes all points of a launch at once, and takes longer to start a small one than to do it: the
+updates of all small parameters of a model are a few launches.
+
+1. What is done together waits for all that any of it waits for, and all that waits for any of it waits for all: tasks
+   are joined where that leaves some order, and done in the old one else.
+2. So some results are needed longer. Kernels whose launches would need more room together than a part of what the plan
+   works in stay as they are.
+3. A launch that is long by itself gains nothing.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from heapq import heapify, heappop, heappush
+from itertools import accumulate
+
+from codegen.ir.dims import Size, typical
+from codegen.ir.types import DTYPES
+from codegen.schedule.lengths import of_one_length
+from codegen.schedule.narrowing import narrowed
+from codegen.schedule.passes import Lowered
+from codegen.schedule.plan import Launch, Step
+from codegen.schedule.tasks import Place, Task, TaskGraph
+
+MOST_BYTES = 1 << 24
+"""What touches more takes several times as long as it takes to start it."""
+
+MOST_PARAMS = 320
+"""Of all launches in one: a GPU takes 4 KiB of parameters."""
+
+MORE_ROOM, LITTLE_ROOM = 1 / 16, 1 << 20
+"""What a plan may need more to work in: a part of what it needs, or so many bytes."""
+
+NEARBY = 8
+"""How many of the last launches of the same kernel a task may join."""
+
+
+def gathered_alike(graph: TaskGraph, order: Sequence[int], at: Mapping[Place, Hashable],
+                   size_of: Callable[[Place], Size]) -> list[list[int]]:
+    """The tasks in `order`, those that are one launch together. `at`: places in storage that the caller can see;
+    `size_of`: the bytes of
+    any other."""
+    rows = _Rows(graph, order)
+    alike: dict[Hashable, list[int]] = {}
+    for k in order:
+        if (form := _form(graph.tasks[k], at)) is not None:
+            alike.setdefault(form, []).append(k)
+    room = _room(rows, at, size_of)
+    most = room + max(int(MORE_ROOM * room), LITTLE_ROOM)
+    for tasks in sorted(alike.values(), key=len, reverse=True):
+        joined = rows.joined(tasks)
+        if joined is not None and _room(joined, at, size_of) <= most:
+            rows = joined
+    return rows.in_order()
+
+
+def of_one_kernel(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps, only launches of one kernel beside each other: some may write over an operand, and others not."""
+    return tuple(replace(step, beside=False) if isinstance(step, Launch) and step.beside and (
+        not isinstance(before, Launch) or before.kernel != step.kernel) else step
+        for before, step in zip((None, *steps), steps))
+
+
+def _form(task: Task, at: Mapping[Place, Hashable]) -> Hashable | None:
+    """What tasks that are launches of one kernel have in common; None for what is a launch by itself.
+
+    The kernel for any length, and which of its params are one buffer: those it writes results over."""
+    work = task.work
+    if not isinstance(work, Lowered) or work.kernel.checked:
+        return None
+    touched = sum(typical(param.size) * DTYPES[param.dtype].itemsize for param in work.kernel.params)
+    if touched > MOST_BYTES or 2 * len(work.storages) > MOST_PARAMS:
+        return None
+    kernel, _ = narrowed(work.kernel)
+    places = [at.get(place, place) for place in map(task.place, work.storages)]
+    return of_one_length(kernel) or kernel, tuple(map(places.index, places))
+
+
+class _Rows:
+    """Tasks of a graph by their positions in an order of it, some of them joined in rows. `above`, `below`: as bits, the
+    positions of what has to be done before each or with it, and after or with it."""
+
+    def __init__(self, graph: TaskGraph, order: Sequence[int]):
+        self.graph, self.order = graph, order
+        self.position = {k: position for position, k in enumerate(order)}
+        self.above, self.below = [1 << k for k in range(len(order))], [1 << k for k in range(len(order))]
+        for position, k in enumerate(order):
+            for early in graph.before[k]:
+                self.above[position] |= self.above[self.position[early]]
+        for position, k in reversed([*enumerate(order)]):
+            for early in graph.before[k]:
+                self.below[self.position[early]] |= self.below[position]
+        self.rows: dict[int, list[int]] = {}                # the tasks of each row of several, by each of them
+
+    def joined(self, tasks: Sequence[int]) -> _Rows | None:
+        """The same with tasks, as many as can be, in rows; None if none can be."""
+        new = copy(self)
+        new.above, new.below, new.rows = [*self.above], [*self.below], dict(self.rows)
+        found: list[list[int]] = []
+        for k in tasks:
+            params = len(_storages(self.graph.tasks[k]))
+            row = next((row for row in found[-NEARBY:] if (len(row) + 1) * params <= MOST_PARAMS
+                        and new._may_join(row[0], k)), None)
+            if row is None:
+                found.append([k])
+                continue
+            new._join(row[0], k)
+            row.append(k)
+        several = [row for row in found if len(row) > 1]
+        new.rows |= {k: row for row in several for k in row}
+        return new if several else None
+
+    def _may_join(self, a: int, b: int) -> bool:
+        a, b = self.position[a], self.position[b]
+        return not (self.above[a] >> b | self.above[b] >> a) & 1
+
+    def _join(self, a: int, b: int) -> None:
+        a, b = self.position[a], self.position[b]
+        above, below = self.above[a] | self.above[b], self.below[a] | self.below[b]
+        for position in _bits(above):
+            self.below[position] |= below
+        for position in _bits(below):
+            self.above[position] |= above
+
+    def in_order(self) -> list[list[int]]:
+        """The rows, and tasks that are in none, in the order of the first task of each, as far as they need not wait."""
+        rows = [self.rows.get(k, [k]) for k in self.order]
+        first = {k: self.position[row[0]] for k, row in zip(self.order, rows)}
+        waiting = {first[k]: {first[early] for other in row for early in self.graph.before[other]}
+                   for k, row in zip(self.order, rows) if first[k] == self.position[k]}
+        after: dict[int, list[int]] = {}
+        for position, early in waiting.items():
+            for each in early:
+                after.setdefault(each, []).append(position)
+        ready = [position for position, early in waiting.items() if not early]
+        heapify(ready)
+        result = []
+        while ready:
+            position = heappop(ready)
+            result.append(rows[position])
+            for follower in after.get(position, ()):
+                waiting[follower].discard(position)
+                if not waiting[follower]:
+                    heappush(ready, follower)
+        return result
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """The positions of the bits that are set."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def _storages(task: Task) -> Sequence[Place]:
+    return task.work.storages if isinstance(task.work, Lowered) else ()
+
+
+def _room(rows: _Rows, at: Mapping[Place, Hashable], size_of: Callable[[Place], Size]) -> int:
+    """The most bytes that are needed at a time."""
+    times: dict[Place, tuple[int, int]] = {}
+    order = rows.in_order()
+    for time, row in enumerate(order):
+        for task in (rows.graph.tasks[k] for k in row):
+            for place in (place for place in (*task.reads, *task.writes) if place not in at):
+                times[place] = times.get(place, (time, time))[0], time
+    change = [0] * (len(order) + 1)
+    for place, (begin, end) in times.items():
+        size = typical(size_of(place))
+        change[begin] += size
+        change[end + 1] -= size
+    return max(accumulate(change), default=0)

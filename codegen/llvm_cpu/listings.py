@@ -12,7 +12,8 @@ from codegen.schedule.step_reports import Listings
 
 
 def llvm_text(step: Step, *beside: Step) -> str:
-    """The LLVM IR of the function that a step launches, whatever is beside it; "" where that is the driver's own, BLAS, or the host's."""
+    """The LLVM IR of the function that a step launches, whatever is beside it; "" where that is the driver's own, BLAS,
+    or the host's."""
     from codegen.llvm_cpu.emit import emit_kernel  # a process that found all in the cache has not emitted anything
     from codegen.llvm_cpu.matmul import own_function
     from codegen.llvm_cpu.products import FUNCTIONS

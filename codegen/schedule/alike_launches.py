@@ -1,4 +1,4 @@
-"""alike_launches: launches of one kernel that wait for nothing of each other become one, its programs divided among them.
+"""alike_launches: launches of one kernel that wait for nothing of each other become one, which does what they all did.
 
     launch A on x1     launch B on y1          launch A on x1, beside: A on x2, A on x3
     launch A on x2     launch B on y2    ->    launch B on y1, beside: B on y2, B on y3
@@ -23,6 +23,7 @@ from itertools import accumulate
 
 from codegen.ir.dims import Size, typical
 from codegen.ir.types import DTYPES
+from codegen.schedule.kernel import Kernel
 from codegen.schedule.lengths import of_one_length
 from codegen.schedule.narrowing import narrowed
 from codegen.schedule.passes import Lowered
@@ -48,14 +49,14 @@ def gathered_alike(graph: TaskGraph, order: Sequence[int], at: Mapping[Place, Ha
     `size_of`: the bytes of
     any other."""
     rows = _Rows(graph, order)
-    alike: dict[Hashable, list[int]] = {}
+    alike: dict[tuple[Kernel, tuple[int, ...]], list[int]] = {}
     for k in order:
         if (form := _form(graph.tasks[k], at)) is not None:
             alike.setdefault(form, []).append(k)
     room = _room(rows, at, size_of)
     most = room + max(int(MORE_ROOM * room), LITTLE_ROOM)
-    for tasks in sorted(alike.values(), key=len, reverse=True):
-        joined = rows.joined(tasks)
+    for (_, params), tasks in sorted(alike.items(), key=lambda item: -len(item[1])):
+        joined = rows.joined(tasks, MOST_PARAMS // (1 + max(params)))
         if joined is not None and _room(joined, at, size_of) <= most:
             rows = joined
     return rows.in_order()
@@ -68,24 +69,26 @@ def of_one_kernel(steps: Sequence[Step]) -> tuple[Step, ...]:
         for before, step in zip((None, *steps), steps))
 
 
-def _form(task: Task, at: Mapping[Place, Hashable]) -> Hashable | None:
-    """What tasks that are launches of one kernel have in common; None for what is a launch by itself.
+def _form(task: Task, at: Mapping[Place, Hashable]) -> tuple[Kernel, tuple[int, ...]] | None:
+    """What launches of one kernel have in common; None for what is a launch by itself.
 
-    The kernel for any length, and which of its params are one buffer: those it writes results over."""
+    The kernel for any length, and the number that each param has when those that are one buffer, because a result is
+    written over an operand, are one."""
     work = task.work
     if not isinstance(work, Lowered) or work.kernel.checked:
         return None
     touched = sum(typical(param.size) * DTYPES[param.dtype].itemsize for param in work.kernel.params)
-    if touched > MOST_BYTES or 2 * len(work.storages) > MOST_PARAMS:
+    if touched > MOST_BYTES:
         return None
     kernel, _ = narrowed(work.kernel)
     places = [at.get(place, place) for place in map(task.place, work.storages)]
-    return of_one_length(kernel) or kernel, tuple(map(places.index, places))
+    own = [*dict.fromkeys(places)]
+    return of_one_length(kernel) or kernel, tuple(map(own.index, places))
 
 
 class _Rows:
-    """Tasks of a graph by their positions in an order of it, some of them joined in rows. `above`, `below`: as bits, the
-    positions of what has to be done before each or with it, and after or with it."""
+    """Tasks of a graph by their positions in an order of it, some of them joined in rows. `above`, `below`: as bits,
+    the positions of what has to be done before each or with it, and after or with it."""
 
     def __init__(self, graph: TaskGraph, order: Sequence[int]):
         self.graph, self.order = graph, order
@@ -99,15 +102,14 @@ class _Rows:
                 self.below[self.position[early]] |= self.below[position]
         self.rows: dict[int, list[int]] = {}                # the tasks of each row of several, by each of them
 
-    def joined(self, tasks: Sequence[int]) -> _Rows | None:
-        """The same with tasks, as many as can be, in rows; None if none can be."""
+    def joined(self, tasks: Sequence[int], most: int) -> _Rows | None:
+        """The same with tasks, as many as can be, in rows of `most` or fewer; None if none can be."""
         new = copy(self)
         new.above, new.below, new.rows = [*self.above], [*self.below], dict(self.rows)
         found: list[list[int]] = []
+        wanted = -(-len(tasks) // -(-len(tasks) // max(1, most)))       # rows of one length are one kernel
         for k in tasks:
-            params = len(_storages(self.graph.tasks[k]))
-            row = next((row for row in found[-NEARBY:] if (len(row) + 1) * params <= MOST_PARAMS
-                        and new._may_join(row[0], k)), None)
+            row = next((row for row in found[-NEARBY:] if len(row) < wanted and new._may_join(row[0], k)), None)
             if row is None:
                 found.append([k])
                 continue
@@ -130,7 +132,7 @@ class _Rows:
             self.above[position] |= above
 
     def in_order(self) -> list[list[int]]:
-        """The rows, and tasks that are in none, in the order of the first task of each, as far as they need not wait."""
+        """The rows, and tasks that are in none, in the order of the first task of each, as far as none has to wait."""
         rows = [self.rows.get(k, [k]) for k in self.order]
         first = {k: self.position[row[0]] for k, row in zip(self.order, rows)}
         waiting = {first[k]: {first[early] for other in row for early in self.graph.before[other]}
@@ -158,10 +160,6 @@ def _bits(mask: int) -> Iterator[int]:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
         mask ^= lowest
-
-
-def _storages(task: Task) -> Sequence[Place]:
-    return task.work.storages if isinstance(task.work, Lowered) else ()
 
 
 def _room(rows: _Rows, at: Mapping[Place, Hashable], size_of: Callable[[Place], Size]) -> int:

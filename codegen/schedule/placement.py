@@ -104,8 +104,11 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
             if buffers.arena_bytes <= budget:
                 break
     if at_once:
-        alike = [gathered_alike(visible.tasks, [k for k, in groups], visible.at, buffers.bytes)] if order is once else []
-        for fewer in (*map(visible.tasks_of, alike), order):
+        ways = [order]
+        if order is once:
+            alike = gathered_alike(visible.tasks, [k for k, in groups], visible.at, buffers.bytes)
+            ways.insert(0, visible.tasks_of(alike))
+        for fewer in ways:
             in_fewer = buffers_of(shorter := in_one_launch(fewer))
             if budget is None or in_fewer.arena_bytes <= max(budget, buffers.arena_bytes):
                 order, buffers = shorter, in_fewer

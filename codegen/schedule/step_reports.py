@@ -54,8 +54,8 @@ MOST_OPS = 12           # of a pass, the rest is counted
 
 @struct
 class Listings:
-    """What a target makes of a step, and of those that are one launch with it, as text: LLVM IR or Triton, and assembly;
-    "" for what it makes no code of its own for."""
+    """What a target makes of a step, given with those that are one launch with it, as text: LLVM IR or Triton, and
+    assembly; "" for what it makes no code of its own for."""
 
     llvm: Callable[..., str]
     asm: Callable[..., str]

@@ -64,8 +64,8 @@ class BoundBlock:
 
 
 class Binder:
-    """Binds the blocks of a plan for a device; `launches`: of its steps that kernels do, by the id of the first of each.
-    """
+    """Binds the blocks of a plan for a device; `launches`: of its steps that kernels do, by the id of the step, or of
+    the first of those that are one."""
 
     def __init__(self, plan: ProgramPlan, device: Device, launches: Mapping[int, KernelLaunch]):
         self._inputs, self._device, self._launches = len(plan.inputs), device, launches

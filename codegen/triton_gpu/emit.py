@@ -26,7 +26,7 @@ from codegen.triton_gpu.tiling import Tiling, multiples_of, tiling_of
 def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None, parts: int = 1) -> KernelSpec:
     """The Triton kernel. `wide`: are indices computed in 64 bits, also where sizes that are numbers do not need it?
     `parts`: so many launches in one, whose buffers and words follow each other (see parts)."""
-    tiling = tiling or tiling_of(kernel)
+    tiling = tiling or tiling_of(kernel, parts)
     wide = wide or not kernel.words and _is_large(kernel)
     writer = PassWriter(kernel, tiling, wide, PROGRAM if parts == 1 else "program")
     lines = writer.program()

@@ -36,13 +36,16 @@ def divided_text(name: str, one: str, kernel: Kernel, programs: Size, constants:
     args = [f"b{k}_{part}" for part in range(parts) for k in buffers]
     args += [f"n{k}_{part}" for part in range(parts) for k in words]
     lines = ["    program = tl.program_id(0)"]
-    for part in range(parts - 1):
-        count = replaced(programs, {f"n{k}": symbol(f"n{k}_{part}") for k in words})
-        lines.append(f"    end{part} = {f'end{part - 1} + ' if part else ''}{factor_text(count)}")
+    ends = [str(programs * part) for part in range(1, parts)]
+    if not isinstance(programs, int):
+        ends = [f"end{part}" for part in range(parts - 1)]
+        for part, end in enumerate(ends):
+            count = replaced(programs, {f"n{k}": symbol(f"n{k}_{part}") for k in words})
+            lines.append(f"    {end} = {f'{ends[part - 1]} + ' if part else ''}{factor_text(count)}")
     for part in range(parts):
-        lines.append("    else:" if part == parts - 1 else f"    {'elif' if part else 'if'} program < end{part}:")
+        lines.append("    else:" if part == parts - 1 else f"    {'elif' if part else 'if'} program < {ends[part]}:")
         lines += [f"        {each} = {each}_{part}" for each in own]
-        lines += [f"        program -= end{part - 1}"] if part else []
+        lines += [f"        program -= {ends[part - 1]}"] if part else []
     lines.append(f"    {one}({', '.join(('program', *own, *constants))})")
     return function_text(name, args, constants, lines)
 
@@ -51,5 +54,6 @@ def programs_of(kernel: Kernel, programs: Size, parts: int) -> Size:
     """How many programs there are, in the words of all launches."""
     total: Size = 0
     for part in range(parts):
-        total = total + replaced(programs, {f"n{k}": symbol(f"n{part * kernel.words + k}") for k in range(kernel.words)})
+        first = part * kernel.words
+        total = total + replaced(programs, {f"n{k}": symbol(f"n{first + k}") for k in range(kernel.words)})
     return total

@@ -76,19 +76,19 @@ class Tiling:
         return prod((ceil_div(span.extent, span.block) for span in self.outer), start=1)
 
 
-def tiling_of(kernel: Kernel) -> Tiling:
-    """What a program of this kernel computes."""
+def tiling_of(kernel: Kernel, parts: int = 1) -> Tiling:
+    """What a program of this kernel computes; `parts`: in so many launches that are one."""
     if any(isinstance(s, Scatter) for p in kernel.passes for s in p.body):
         return _of_scatters(kernel)
     if any(p.axes for p in kernel.passes):
         return _of_passes(kernel)
-    return _elementwise(kernel, kernel.axes)
+    return _elementwise(kernel, kernel.axes, parts)
 
 
 # ---- elementwise work ----------------------------------------------------------------------------------------------
 
 
-def _elementwise(kernel: Kernel, axes: tuple[Axis, ...]) -> Tiling:
+def _elementwise(kernel: Kernel, axes: tuple[Axis, ...], parts: int = 1) -> Tiling:
     inner = (None,) * len(kernel.passes)
     ways = _neighbors(kernel.passes, axes)
     extents = {axis.name: axis.extent for axis in axes}
@@ -99,7 +99,9 @@ def _elementwise(kernel: Kernel, axes: tuple[Axis, ...]) -> Tiling:
         outer = outer if outer[0].axes else outer[1:]
     elif axes:
         order = _with_last(axes, ways)
-        points = prod(typical(axis.extent) for axis in axes)
+        points = parts * prod(typical(axis.extent) for axis in axes)
+        if parts > 1 and kernel.words:              # of any length, and each program first has to find its own
+            points = PROGRAMS * MANY_POINTS
         most = MANY_POINTS * max(1, 4 // _bytes(kernel))
         extent = prod((axis.extent for axis in axes), start=1)
         outer = (Span("x", order, _block(extent, min(most, max(FEW_POINTS, _power(points // PROGRAMS))))),)

@@ -18,7 +18,7 @@ from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.pipeline import schedule
 from codegen.triton_gpu.compile import compile_specs
-from codegen.triton_gpu.kernels import KernelLaunch, kernel_launch
+from codegen.triton_gpu.kernels import KernelLaunch, kernel_launches
 from codegen.triton_gpu.operations import HEADER
 from codegen.triton_gpu.target import gpu_machine
 
@@ -55,8 +55,7 @@ def launches(name: str) -> list[KernelLaunch]:
     """What the plan of a step launches, each kernel once."""
     step = STEPS[name]
     plan = schedule(optimize(step.graph), step.aliases, gpu_machine())
-    found = (kernel_launch(each, CAPABILITY) for each in plan.steps)
-    return list({made.spec: made for made in found if made is not None}.values())
+    return list({made.spec: made for made in kernel_launches(plan, CAPABILITY).values()}.values())
 
 
 def text_of(launch: KernelLaunch) -> str:

@@ -18,7 +18,7 @@ from codegen.optimize.pipeline import optimize
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Launch, Spliced
 from codegen.triton_gpu.compile import compile_specs, shared_limit
-from codegen.triton_gpu.kernels import kernel_launch
+from codegen.triton_gpu.kernels import kernel_launch, kernel_launches
 from codegen.triton_gpu.spec import KernelSpec
 from codegen.triton_gpu.target import gpu_machine
 
@@ -48,8 +48,8 @@ def specs_of(name: str) -> dict[KernelSpec, set[bool]]:
     step = STEPS[name]
     plan = schedule(optimize(step.graph), step.aliases, gpu_machine())
     found = {}
-    for launch in plan.steps:
-        if isinstance(launch, Launch) and (made := kernel_launch(launch, (9, 0))) is not None:
+    for k, made in kernel_launches(plan, (9, 0)).items():
+        if isinstance(launch := plan.steps[k], Launch):
             found[made.spec] = set() if launch.kernel.checked else {p.size >= LARGE for p in launch.kernel.params}
     return found
 

@@ -19,7 +19,7 @@ from codegen.optimize.pipeline import optimize
 from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import CannotLower
 from codegen.triton_gpu.compile import Arch, Cubin, compile_specs, listing_of
-from codegen.triton_gpu.kernels import kernel_launch
+from codegen.triton_gpu.kernels import kernel_launches
 from codegen.triton_gpu.launch import NARROW, Launcher, needs_wide
 from codegen.triton_gpu.spec import KernelSpec
 from codegen.triton_gpu.target import gpu_machine
@@ -130,7 +130,7 @@ def emitted() -> dict[str, KernelSpec]:
       %7 = max %5 axis=[0] keepdims=false : f32[c]
       return %5, %6, %7
     }""")), (), gpu_machine())
-    made = (kernel_launch(step, (9, 0)) for step in plan.steps)
+    made = kernel_launches(plan, (9, 0)).values()
     return {f"{launch.spec.name} of a plan": launch.spec for launch in made if launch is not None}
 
 

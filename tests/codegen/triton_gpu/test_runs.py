@@ -188,3 +188,21 @@ def test_streams_that_are_gone_keep_nothing(oracle_device: OracleDevice, monkeyp
         monkeypatch.setattr(oracle_device, "order", lambda stream=stream: stream)
         executable(X, np.array([0, 1, 2]), Y)
     assert len(executable.run._free) <= MOST_ORDERS + 1         # type: ignore[attr-defined]
+
+
+def test_updates_of_many_parameters_are_one_launch(oracle_device: OracleDevice) -> None:
+    """Of different lengths, each of which is a word; what one launch takes is told of each of them in part."""
+    b = Builder("updates")
+    shapes = (30,), (5, 20), (7,), (64,)
+    parameters, gradients = ([b.input(TensorType("f32", shape)) for shape in shapes] for _ in range(2))
+    graph = b.graph([p - g * 0.5 for p, g in zip(parameters, gradients)])
+    executable = compile_program(graph, "triton_gpu", aliases=tuple((k, k) for k in range(4)))
+    given = [np.full(shape, k, np.float32) for k, shape in enumerate(2 * shapes)]
+    observer = native_observer()
+    mark = observer.start()
+    assert executable.run(given) == DONE
+    observer.stop(mark)
+    assert [float(x.max()) for x in given[:4]] == [k - (4 + k) / 2 for k in range(4)]
+    assert oracle_device.launched == executable.kernels_compiled == 1
+    reports, = executable.steps
+    assert len(reports) == 4 and all(report.time is not None and len(report.beside) == 3 for report in reports)

@@ -215,3 +215,9 @@ def rows_written(rows: int, width: int, length: int) -> Step:
     table, places, new = f32(b, rows, width), b.input(TensorType("i64", (length,))), f32(b, length, width)
     wide = places.emit("reshape", shape=(length, 1)).emit("broadcast", shape=(length, width))
     return Step(b.graph([table.emit("scatter", wide, new, axis=0)]), ((0, 0),))
+
+
+def running_sum(length: int) -> Step:
+    """The running sum of a line."""
+    b = Builder("running_sum")
+    return Step(b.graph([f32(b, length).emit("cumsum", axis=0)]))

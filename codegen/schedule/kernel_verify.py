@@ -123,9 +123,8 @@ class _Verifier:
             self.bounds(s, axes, extents)
             self.require(not isinstance(s, Accumulate) or bool(one.axes), "an accumulation needs axes to combine over")
             if isinstance(s, Scan):
-                (axis,) = one.axes if len(one.axes) == 1 else (None,)
-                self.require(axis is not None and axis.clip is None and axis.name != self.kernel.vector,
-                             "a scan needs one whole axis to run along in order")
+                self.require(len(one.axes) == 1 and one.axes[0].name != self.kernel.vector,
+                             "a scan needs one axis to run along in order")
             dtype = self.dtype(s)
             if dtype is not None:
                 number = len(self.dtypes)

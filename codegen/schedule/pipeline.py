@@ -110,7 +110,7 @@ def _kernels(graph: StaticGraph, found: Partition, number: int, machine: Machine
         case Form.SCATTER:
             return lower_scatter(graph, value, loaded, machine)
         case Form.SCAN:
-            return [lower_scan(graph, value, loaded, machine)]
+            return lower_scan(graph, value, loaded, machine)
     return []
 
 

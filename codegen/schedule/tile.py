@@ -93,6 +93,21 @@ def _blocks_at_once(runs: Sequence[tuple[Size, bool]], machine: Machine, least: 
     return blocks if blocks > 1 else 0
 
 
+def scan_blocks(lines: Sequence[Size], length: Size, beside: bool, machine: Machine) -> int:
+    """Into how many blocks lines are cut that are scanned at once; 0 when they are not.
+
+    `beside`: are neighbors in other lines? They are more blocks than those of a reduction, which are not gone through
+    again: each is soon in registers.
+    """
+    count, points = prod(map(typical, lines)), typical(length)
+    columns = typical(lines[-1]) if beside else 1
+    programs = count // columns * -(-columns // PROGRAM_COLUMNS)
+    if 2 * programs > machine.most_chunks:
+        return 0
+    blocks = min(4 * machine.most_chunks // programs, count * points // (programs * machine.chunk_work), points // 4)
+    return blocks if blocks >= 4 else 0
+
+
 def passes_apart(runs: Sequence[tuple[Size, bool]], machine: Machine) -> bool:
     """Is what comes after a reduction better computed by another kernel than by another pass of the same?
 

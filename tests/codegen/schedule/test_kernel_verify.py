@@ -86,9 +86,8 @@ def test_scatter_runs_in_order() -> None:
 @pytest.mark.parametrize("line, wrong, message", [
     ("scan cumsum v0", "scan sum v0", "there is no scan sum of 1"),
     ("scan cumsum v0", "scan recurrence v0", "there is no scan recurrence of 1"),
-    ("pass j < 8:", "pass j < 8 vector:", "a scan needs one whole axis to run along in order"),
-    ("pass j < 8:", "pass j < 4, k < 2:", "a scan needs one whole axis to run along in order"),
-    ("pass j < 8:", "pass j < 8 while 8*i+j < 30:", "a scan needs one whole axis to run along in order"),
+    ("pass j < 8:", "pass j < 8 vector:", "a scan needs one axis to run along in order"),
+    ("pass j < 8:", "pass j < 4, k < 2:", "a scan needs one axis to run along in order"),
 ])
 def test_scans_run_in_order(line: str, wrong: str, message: str) -> None:
     text = ("kernel (b0: f32[32] in, b1: f32[32] out) {\n  for i < 4 parallel grain 2:\n    pass j < 8:\n"

@@ -48,6 +48,7 @@ STEPS: dict[str, Step] = {
     "sum": one("sum", (1 << 24,), axis=(0,), keepdims=False),
     "column_sum": one("sum", (4096, 1024), axis=(0,), keepdims=False),
     "cumsum": one("cumsum", (64, 5000), axis=1),
+    "running_sum": training_graphs.running_sum(1 << 22),
 }
 
 

@@ -38,6 +38,7 @@ STEPS = {
     "embedding": training_graphs.embedding(5000, 768, 4096),
     "embedding of halves": training_graphs.embedding(5000, 768, 4096, "bf16"),
     "rows written": training_graphs.rows_written(5000, 768, 4096),
+    "running sum": training_graphs.running_sum(1 << 22),
 }
 LARGE = 1 << 16
 """Elements of a buffer whose accesses are to be wide."""

@@ -12,7 +12,11 @@ from codegen.ir.interpret import interpret
 from codegen.ir.ops import OPS
 from codegen.ir.program import Exit
 from codegen.ir.types import DTYPES, FLOATS, INTEGERS, type_of
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import Launch
+from codegen.triton_gpu.kernels import kernel_spec
 from codegen.triton_gpu.scans import Scanner
+from codegen.triton_gpu.target import gpu_machine
 
 pytestmark = needs_triton
 
@@ -48,12 +52,29 @@ def run(op: str, operands: list[np.ndarray], axis: int) -> tuple[np.ndarray, np.
                          ids=["rows", "a line", "long rows", "columns"])
 @pytest.mark.parametrize("op, dtype", [(op, d) for op, d in SCANS if Scanner(op, d).by_blocks])
 def test_running_results_of_whole_blocks(op, dtype, shape, axis):
+    agree(op, dtype, shape, axis)
+
+
+def agree(op: str, dtype: str, shape: tuple[int, ...], axis: int) -> None:
+    """Running results are those of the reference; sums and products of floats nearly."""
     result, expected = run(op, [numbers(op, dtype, shape)], axis)
     if dtype not in FLOATS or op in ("cummax", "cummin"):
         np.testing.assert_array_equal(result, expected)
     else:                           # f64 carries no more than it gives; of the others what is carried is rounded once
         tolerance = 1e-12 if dtype == "f64" else float(2 ** -22 if dtype == "f32" else 2 ** -7)
         np.testing.assert_allclose(result.astype("f8"), expected.astype("f8"), tolerance, 100 * tolerance)
+
+
+@pytest.mark.parametrize("shape, axis", [((50001,), 0), ((2, 17000), 1), ((900, 40), 0)],
+                         ids=["a line", "long rows", "columns"])
+@pytest.mark.parametrize("op, dtype", [("cumsum", "f32"), ("cumsum", "bf16"), ("cumprod", "i8"), ("cummax", "f64")])
+def test_long_lines_are_scanned_in_blocks_by_several_programs(op, dtype, shape, axis):
+    operand = numbers(op, dtype, shape)
+    b = Builder(op)
+    graph = b.graph([b.emit(op, b.input(type_of(operand)), axis=axis)])
+    launches = [step.kernel for step in schedule(graph, machine=gpu_machine()).steps if isinstance(step, Launch)]
+    assert len(launches) == 3 and kernel_spec(launches[2]).grid > 4
+    agree(op, dtype, shape, axis)
 
 
 @pytest.mark.parametrize("op, dtype", [(op, d) for op, d in SCANS if not Scanner(op, d).by_blocks])
@@ -71,6 +92,11 @@ def test_a_running_maximum_is_nan_from_the_first_nan_on():
     assert np.isnan(result[3000:]).all() and not np.isnan(result[:3000]).any()
 
 
-def test_a_running_sum_of_zeros_below_0_is_one():
-    result, _ = run("cumsum", [np.full(5000, -0.0, np.float32)], 0)
+@pytest.mark.parametrize("length", [5000, 50001])
+def test_a_running_sum_of_zeros_below_0_is_one(length):
+    x = np.full(length, -0.0, np.float32)
+    result, _ = run("cumsum", [x], 0)
     assert np.signbit(result).all()
+    x[length // 2] = 0.0
+    result, _ = run("cumsum", [x], 0)
+    np.testing.assert_array_equal(np.signbit(result), np.arange(length) < length // 2)

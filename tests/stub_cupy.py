@@ -22,6 +22,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 FUNCTIONS = {name.strip(): tuple(parameters.split()) for name, _, parameters in (line.partition(":") for line in """
@@ -101,6 +102,8 @@ ACCUMULATED = {"add": "cumsum", "multiply": "cumprod"}
 WRITTEN_AT = {"add": "int32 uint32 uint64 float32 float64 complex64 complex128",
               "maximum": "int32 uint32 uint64 float32 float64", "minimum": "int32 uint32 uint64 float32 float64"}
 """The ufuncs with `at`, and the dtypes for which."""
+
+_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 SYNCHRONIZATIONS: list[str] = []
 """What has waited for the GPU: each read of a value by the CPU."""
@@ -415,6 +418,8 @@ def _called(name: str, args: Any, options: Any) -> Any:
         if name == "take_along_axis":
             bare[1] = bare[1] % bare[0].shape[bare[2] if len(bare) > 2 else named["axis"]]
         result = getattr(np, name)(*bare, **named)
+        if name == "where" and result.dtype == _BFLOAT16:           # CuPy has none of that dtype
+            result = result.astype(np.float32)
         if name == "broadcast_to":              # CuPy has no arrays that cannot be written to
             result = np.lib.stride_tricks.as_strided(bare[0], result.shape, result.strides)
         return _wrap(result)

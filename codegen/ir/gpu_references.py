@@ -63,8 +63,10 @@ def _beside(cupy: Any, x: Any, y: Any) -> tuple[Array, Array]:
 
 
 def where(cupy: Any, choice: Any, x: Any, y: Any) -> Array:
+    """CuPy's, which gives float32 of bfloat16: the values are the same."""
     x, y = _beside(cupy, x, y)
-    return cupy.where(choice if isinstance(choice, cupy.ndarray) else cupy.asarray(choice), x, y)
+    choice = choice if isinstance(choice, cupy.ndarray) else cupy.asarray(choice)
+    return cupy.where(choice, x, y).astype(x.dtype, copy=False)
 
 
 def cast(cupy: Any, x: Array, *, dtype: str) -> Array:

@@ -70,8 +70,11 @@ def erfinv(x: np.ndarray) -> np.ndarray:
 
 
 def lgamma(x: np.ndarray) -> np.ndarray:
-    """log |gamma(x)|; infinite at 0, -1, -2, ..."""
-    return _special("gammaln", x)
+    """log |gamma(x)|; infinite at 0, -1, -2, ... and at both infinities. Near 0, where SciPy's overflows, -log |x|."""
+    size = np.abs(x)
+    with np.errstate(divide="ignore"):
+        near = size < 1e-300
+        return np.where(near, -np.log(size), np.where(size == np.inf, size, _special("gammaln", x)))
 
 
 def polygamma(x: np.ndarray, *, order: int) -> np.ndarray:

@@ -167,6 +167,7 @@ lgamma       f32 f64   2.0 -> 0.0
 lgamma       f32 f64   0.0 -> inf
 lgamma       f32 f64   -1.0 -> inf
 lgamma       f32 f64   inf -> inf
+lgamma       f32 f64   -inf -> inf
 lgamma       f32 f64   nan -> nan
 polygamma    f32 f64   0.0 -> -inf
 polygamma    f32 f64   -1.0 -> nan

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from codegen.ir import elementary
+
 
 def _special(name: str) -> Callable[..., np.ndarray]:
     def function(*operands: np.ndarray) -> np.ndarray:
@@ -30,7 +32,7 @@ _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "copysign": np.copysign, "nextafter": np.nextafter, "fdim": lambda x, y: np.where(x > y, x - y, (x - y) * 0),
     "erf": _special("erf"), "erfc": _special("erfc"), "erfcx": _special("erfcx"), "erfinv": _special("erfinv"),
     "erfcinv": _special("erfcinv"), "normcdf": _special("ndtr"), "normcdfinv": _special("ndtri"),
-    "lgamma": _special("gammaln"), "tgamma": _special("gamma"), "j0": _special("j0"), "j1": _special("j1"),
+    "lgamma": elementary.lgamma, "tgamma": _special("gamma"), "j0": _special("j0"), "j1": _special("j1"),
     "y0": _special("y0"), "y1": _special("y1"), "cyl_bessel_i0": _special("i0"), "cyl_bessel_i1": _special("i1"),
 }
 _OF_THEIR_DTYPE = frozenset({"nextafter", "fmod"})

@@ -8,14 +8,15 @@
    which version is installed.
 3. A crash, a hang or an error of the compiler is a KernelError here, which names the kernel and says what was said.
    More shared memory than the target has is a CannotLower.
-4. Arithmetic is never contracted into fused multiply-adds; dot products do what the hardware does.
+4. Arithmetic is never contracted into fused multiply-adds; dot products do what the hardware does. The device library
+   keeps subnormal numbers: told to take them as 0, as Triton would, it has NaN as the cube root of one.
 """
 from __future__ import annotations
 
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache as remembered
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -92,10 +93,16 @@ def is_known(spec: KernelSpec, aligned: bool, arch: Arch, cache: Cache) -> bool:
 
 def listing_of(spec: KernelSpec, arch: Arch, aligned: bool = True) -> str:
     """The assembly of a spec, PTX or AMD's, for people and for tests; compiled anew."""
+    return listings_of([spec], arch, aligned)[0][1]
+
+
+def listings_of(specs: Sequence[KernelSpec], arch: Arch, aligned: bool = True) -> list[tuple[Cubin, str]]:
+    """The code and the assembly of each spec."""
     with tempfile.TemporaryDirectory() as folder:
-        answer, = _asked([_question(spec, aligned, arch, _written(spec, DiskCache(Path(folder))), listing=True)])
-        _checked(spec, arch, answer)
-        return answer["listing"]
+        shown = DiskCache(Path(folder))
+        answers = _asked([_question(spec, aligned, arch, _written(spec, shown), listing=True) for spec in specs])
+        return [(_checked(spec, arch, answer), answer["listing"])
+                for spec, answer in zip(specs, answers, strict=True)]
 
 
 def arch_name(arch: Arch) -> str:
@@ -161,7 +168,8 @@ def _question(spec: KernelSpec, aligned: bool, arch: Arch, path: Path, listing: 
 
 
 def _options(spec: KernelSpec) -> dict[str, Any]:
-    return {"num_warps": spec.warps, "num_stages": spec.stages, "enable_fp_fusion": False}
+    return {"num_warps": spec.warps, "num_stages": spec.stages, "enable_fp_fusion": False,
+            "enable_reflect_ftz": False}
 
 
 def _checked(spec: KernelSpec, arch: Arch, answer: Any) -> Cubin:

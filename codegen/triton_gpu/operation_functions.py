@@ -91,6 +91,11 @@ def logaddexp(x, y):
     result = larger + libdevice.log1p(libdevice.exp(tl.abs(x - y) * -1.0))
     return tl.where(x == y, x + 0.6931471805599453, tl.where((x != x) | (y != y), x + y, result))
 
+def log2(x):
+    result = libdevice.log2(x)
+    power_of_two = (x.to(tl.int64, bitcast=True) & 0xFFFFFFFFFFFFF) == 0
+    return tl.where(power_of_two, libdevice.rint(result), result)
+
 def to_integer(x, LOW: tl.constexpr, HIGH: tl.constexpr, T: tl.constexpr):
     inside = (x > LOW) & (x < HIGH + 1.0)
     whole = tl.where(inside, x, 0.0).to(T)

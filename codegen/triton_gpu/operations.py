@@ -7,8 +7,8 @@
 1. Operands are variables, of Triton's type for their dtype; so is the result. A text may have an operand twice.
 2. Halves are computed in f32 and rounded at each op, as the references do.
 3. f32: + - *, division and the square root round as IEEE 754 says, as long as FP fusion is off. The elementary
-   functions are libdevice's, not the approximations of the hardware (tl.exp, tl.sin, /); on a GPU libdevice takes and
-   gives 0 where an f32 is subnormal. f64: + - * / and the square root round so, too, and libdevice keeps subnormals.
+   functions are libdevice's, not the approximations of the hardware (tl.exp, tl.sin, /). f64: + - * / and the square
+   root round so, too. Subnormal numbers are kept everywhere: see `compile`.
 4. What a text calls that is no part of Triton is in FUNCTIONS; `called` finds it.
 """
 from __future__ import annotations
@@ -55,7 +55,7 @@ _FLOAT_TEXTS = {
     **{op: f"libdevice.{op}({{0}}, {{1}})" for op in ("atan2", "hypot", "pow", "copysign", "nextafter")},
 }
 _DOUBLE_TEXTS = {
-    "div": "{0} / {1}", "sqrt": "libdevice.sqrt_rn({0})",
+    "div": "{0} / {1}", "sqrt": "libdevice.sqrt_rn({0})", "log2": "log2({0})",
     "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
     "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
 }

@@ -1,4 +1,5 @@
-"""Every elementwise op as Triton's text, in the interpreter, against its reference: bit for bit, but for functions.
+"""Every elementwise op as Triton's text against its reference, bit for bit but for functions: in the interpreter, and
+as it is compiled, by an emulation of the GPU.
 
 All ops on a dtype are one launch: what takes time is a launch, not a number. With TRACEGRAD_ALL_OPERATIONS=1 they are
 compiled on every dtype and for both capabilities, else on a few:
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import ml_dtypes
 import numpy as np
 import pytest
+from compiled_kernels import run_compiled
 from gpu_extra import needs_triton
 
 from codegen.cache import Cache
@@ -117,10 +120,11 @@ def spec_of(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], 
     return KernelSpec("kernel", source, tuple(ELEMENT_TYPES[dtype] for dtype in dtypes), False, 0, constants, 1, 4)
 
 
-def launch(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], size: int) -> list[np.ndarray]:
+def launch(operands: Sequence[np.ndarray], results: Sequence[tuple[str, str]], size: int,
+           how: Callable[..., bool] = run) -> list[np.ndarray]:
     """What the texts give."""
     buffers = [*operands, *(np.zeros(size, DTYPES[dtype]) for _, dtype in results)]
-    assert run(spec_of(operands, results, size), buffers)
+    assert how(spec_of(operands, results, size), buffers)
     return buffers[len(operands):]
 
 
@@ -148,19 +152,33 @@ FUNCTIONS_OF_REALS = frozenset({
     "logaddexp"})
 """What is not exact; nor is `pow` of floats."""
 
+ROUGH = frozenset({"erfc", "lgamma"})
+"""Where SciPy in f64 is off by 60 units in the last place, and NVIDIA's library below 0."""
+
+LARGEST = np.finfo("f8").max
+
+
+ALL = os.environ.get("TRACEGRAD_ALL_OPERATIONS") == "1"
+COMPILED = [(dtype, arch) for dtype in (SUPPORTED if ALL else ["f32", "i8"]) for arch in [(8, 0), (9, 0)][:1 + ALL]]
+WAYS = [*(pytest.param(dtype, run, id=dtype) for dtype in SUPPORTED),
+        *(pytest.param(dtype, partial(run_compiled, arch=arch), id=f"{dtype}-sm_{arch[0]}{arch[1]}")
+          for dtype, arch in COMPILED)]
+
 
 @needs_triton
-@pytest.mark.parametrize("dtype", SUPPORTED)
-def test_an_op_gives_what_its_reference_gives(dtype):
+@pytest.mark.parametrize("dtype, how", WAYS)
+def test_an_op_gives_what_its_reference_gives(dtype, how):
     cases, operands = all_on(dtype)
-    for case, own, result in zip(cases, operands, launch(*texts_of(cases, operands), LENGTH)):
+    for case, own, result in zip(cases, operands, launch(*texts_of(cases, operands), LENGTH, how)):
         with np.errstate(all="ignore"):
             expected = np.asarray(OPS[case.op].reference(*own, **dict(case.attrs)))
         assert NAMES[result.dtype] == NAMES[expected.dtype] == case.result
         if case.op in FUNCTIONS_OF_REALS or case.op == "pow" and dtype not in INTEGERS:
-            rtol = 8 * float(ml_dtypes.finfo(result.dtype).eps)
-            np.testing.assert_allclose(result.astype("f8"), expected.astype("f8"), rtol, atol=0, equal_nan=True,
-                                       err_msg=case.op)
+            rtol = (100 if case.op in ROUGH else 8) * float(ml_dtypes.finfo(result.dtype).eps)
+            result, expected = result.astype("f8"), expected.astype("f8")
+            if case.op == "hypot":                                  # off by one at the end of the range it is infinite
+                result, expected = np.minimum(result, LARGEST), np.minimum(expected, LARGEST)
+            np.testing.assert_allclose(result, expected, rtol, atol=0, equal_nan=True, err_msg=case.op)
             continue
         if case.op in ("maximum", "minimum", "sign"):               # of two zeros either may come out
             result, expected = result + result.dtype.type(0), expected + expected.dtype.type(0)
@@ -177,8 +195,8 @@ def in_kernels(edge: Edge) -> bool:
 
 
 @needs_triton
-@pytest.mark.parametrize("dtype", SUPPORTED)
-def test_the_edge_table_holds(dtype):
+@pytest.mark.parametrize("dtype, how", WAYS if ALL else [way for way in WAYS if "f32-" not in str(way.id)])
+def test_the_edge_table_holds(dtype, how):
     edges = [edge for edge in EDGES if edge.dtype == dtype and in_kernels(edge)]
     cases, operands = [], []
     for edge in edges:
@@ -187,7 +205,7 @@ def test_the_edge_table_holds(dtype):
                           graph.type_of(graph.outputs[0]).dtype))
         operands.append(edge.inputs((1,)))
     assert edges
-    wrong = [str(edge) + f", not {result}" for edge, result in zip(edges, launch(*texts_of(cases, operands), 1))
+    wrong = [str(edge) + f", not {result}" for edge, result in zip(edges, launch(*texts_of(cases, operands), 1, how))
              if not edge.holds([result])]
     assert not wrong, "\n".join(wrong)
 
@@ -212,14 +230,11 @@ def test_a_random_word_is_that_of_the_reference(key, counter):
         assert np.array_equal(words, expected)
 
 
-COMPILED = SUPPORTED if os.environ.get("TRACEGRAD_ALL_OPERATIONS") == "1" else ["bf16", "i64", "u8"]
-
-
 @needs_triton
-@pytest.mark.parametrize("dtype", COMPILED)
+@pytest.mark.parametrize("dtype", SUPPORTED if ALL else ["bf16", "i64", "u8"])
 def test_what_has_text_compiles(dtype):
     spec = spec_of(*texts_of(*all_on(dtype)), LENGTH)
-    for arch in ((8, 0), (9, 0)) if COMPILED is SUPPORTED else ((9, 0),):
+    for arch in ((8, 0), (9, 0)) if ALL else ((9, 0),):
         assert compile_specs([spec], arch, Cache(None), (False,))
 
 

@@ -1,0 +1,29 @@
+"""Launch what Triton compiles of a KernelSpec on NumPy arrays: as host_check.run, but the compiled code runs."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from ptx_machine import run_ptx
+
+from codegen.ir.dims import evaluate
+from codegen.triton_gpu.compile import Arch, Cubin, listings_of
+from codegen.triton_gpu.launch import GRANULE
+from codegen.triton_gpu.spec import KernelSpec
+
+listed = lru_cache(256)(lambda spec, arch, aligned: listings_of([spec], arch, aligned)[0])
+
+
+def run_compiled(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = (), arch: Arch = (8, 0),
+                 aligned: bool = True) -> bool:
+    """Launch on flat arrays, in place. Do all checks of the kernel hold? Where they are not `aligned`, the buffers
+    begin anywhere that their elements can."""
+    aligned = aligned and not any(words[k] % GRANULE for k in spec.multiples)
+    listing: tuple[Cubin, str] = listed(spec, arch, aligned)
+    cubin, text = listing
+    failed = np.zeros(1, np.int32)
+    programs = evaluate(spec.grid, {f"n{k}": word for k, word in enumerate(words)})
+    if programs:
+        run_ptx(text, [*buffers, *[failed] * spec.checked], words, programs, cubin.shared, aligned)
+    return not failed.any()

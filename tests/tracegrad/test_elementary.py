@@ -27,7 +27,8 @@ UNARY: dict[str, Callable] = {
         "nan_to_num", "absolute", "fabs", "rint")},
     **{name: getattr(np, f"arc{name[1:]}") for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh")},
     **{name: getattr(special, name) for name in ("erf", "erfc", "erfinv", "digamma", "logit")},
-    "lgamma": special.gammaln, "rsqrt": lambda x: 1 / np.sqrt(x), "frac": lambda x: x - np.trunc(x),
+    "lgamma": lambda x: np.where(x == -np.inf, -x, special.gammaln(x)),         # SciPy: -inf; C, PyTorch: inf
+    "rsqrt": lambda x: 1 / np.sqrt(x), "frac": lambda x: x - np.trunc(x),
 }
 BINARY: dict[str, Callable] = {
     **{name: getattr(np, name) for name in (

@@ -33,6 +33,7 @@ class Row:
     agrees: bool = True
     error: str | None = None
     share: str = ""                     # of what the machine can do
+    traceback: str = ""                 # of the error, or the last that the process said
 
     @property
     def median(self) -> float:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 from benchmarks.rounds import ROOT, Row
@@ -36,21 +37,24 @@ print(whole - (time.perf_counter() - start))
 """
 
 
-def measure(contenders: tuple[str, ...], name: str = "MLP", timeout: float = 120.0) -> Iterator[Row]:
-    """A cold process and a warm one of each contender."""
+def measure(contenders: tuple[str, ...], seconds: float = 240.0, name: str = "MLP") -> Iterator[Row]:
+    """A cold process and a warm one of each contender, in so many seconds together."""
+    end = time.monotonic() + seconds
     for contender in contenders:
         with tempfile.TemporaryDirectory() as folder:
             caches = {"TRACEGRAD_CACHE_DIR": folder, "TRITON_CACHE_DIR": f"{folder}/triton",
-                      "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor", "PYTHONPATH": str(ROOT)}
+                      "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor", "CUPY_CACHE_DIR": f"{folder}/cupy",
+                      "PYTHONPATH": str(ROOT)}
             for case in ("cold caches", "warm caches"):
+                left = max(end - time.monotonic(), 0.1)
                 try:
                     done = subprocess.run([sys.executable, "-c", PROGRAM, contender, name], capture_output=True,
-                                          text=True, timeout=timeout, cwd=ROOT, env={**os.environ, **caches})
+                                          text=True, timeout=left, cwd=ROOT, env={**os.environ, **caches})
                 except subprocess.TimeoutExpired:
-                    yield Row(f"{name}, {case}", contender, error=f"took more than {timeout:.0f} s")
+                    yield Row(f"{name}, {case}", contender, error=f"took more than the {left:.0f} s that were left")
                     continue
                 if done.returncode:
                     last = (done.stderr.strip().splitlines() or ["it died"])[-1]
-                    yield Row(f"{name}, {case}", contender, error=last[:300])
+                    yield Row(f"{name}, {case}", contender, error=last[:300], traceback=done.stderr[-8000:])
                 else:
                     yield Row(f"{name}, {case}", contender, [float(done.stdout.split()[-1])])

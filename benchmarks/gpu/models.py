@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,6 +104,7 @@ def data(model: Model) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+@cache
 def weights(model: Model) -> dict[str, np.ndarray]:
     """The same for everyone, by name: as GPT-2 begins, with a normal distribution of 0.02."""
     from tracegrad import nn
@@ -119,39 +121,39 @@ Step = Callable[[], Any]
 """One training step: gives the loss, on the GPU."""
 
 
-def tracegrad_step(model: Model, half: bool, traced: bool = True) -> Step:
+def tracegrad_step(model: Model, half: bool, device: str = "cuda") -> Step:
     import tracegrad as tg
     from tracegrad import nn
     net = make(model, nn)
     net.load_state_dict(weights(model))
-    net.cuda()
+    net.to(device)
     optimizer = tg.optim.AdamW(net.parameters(), lr=1e-4)
-    x, y = (tg.tensor(a, device="cuda") for a in data(model))
+    x, y = (tg.tensor(a, device=device) for a in data(model))
 
+    @tg.trace(strict=True)
     def step(x, y):
         optimizer.zero_grad()
-        with tg.autocast("cuda", dtype=tg.bfloat16, enabled=half):
+        with tg.autocast(device, dtype=tg.bfloat16, enabled=half):
             loss = net(x, y)
         loss.backward()
         optimizer.step()
         return loss.detach()
 
-    run = tg.trace(step, strict=True) if traced else step
-    return lambda: run(x, y)
+    return lambda: step(x, y)
 
 
-def torch_step(model: Model, half: bool, compiled: bool = True) -> Step:
+def torch_step(model: Model, half: bool, device: str = "cuda") -> Step:
     import torch
     net = make(model, torch.nn)
     net.load_state_dict({name: torch.from_numpy(value) for name, value in weights(model).items()})
-    net.cuda()
+    net.to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    x, y = (torch.from_numpy(a).cuda() for a in data(model))
-    loss_of = torch.compile(net) if compiled else net
+    x, y = (torch.from_numpy(a).to(device) for a in data(model))
+    loss_of = torch.compile(net)
 
     def step():
         optimizer.zero_grad()
-        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             loss = loss_of(x, y)
         loss.backward()
         optimizer.step()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 from benchmarks.gpu.models import MLP, MODELS, Model, Step, torch_step, tracegrad_step
-from benchmarks.gpu.timing import FLUSHED_BYTES, EventClock, host_seconds, interleaved, ratio
+from benchmarks.gpu.timing import FLUSHED_BYTES, EventClock, failed, host_seconds, interleaved, ratio
 from benchmarks.rounds import Row
 
 COMPARED_STEPS = 3
@@ -35,29 +35,35 @@ def finish_torch() -> None:
 
 
 def measure(name: str, half: bool, model: Model | None = None, rounds: int = 7) -> Iterator[Row]:
-    """The steps of a model, interleaved; torch.compile's first, since it is the measure."""
+    """The steps of a model: ours by itself, and then interleaved with torch.compile's, which is the measure, and may
+    take long to begin."""
     model = MODELS[name] if model is None else model
     case = f"{name}, {'bfloat16 autocast' if half else 'float32'}"
-    makers: dict[str, tuple[Callable[[], Step], Callable[[], None]]] = {}
+    makers: dict[str, tuple[Callable[[], Step], Callable[[], None]]] = {
+        "tracegrad": (lambda: tracegrad_step(model, half), finish_tracegrad)}
     if has_torch():
         makers["torch.compile"] = lambda: torch_step(model, half), finish_torch
-    makers["tracegrad"] = lambda: tracegrad_step(model, half), finish_tracegrad
     steps: dict[str, Step] = {}
     losses: dict[str, list[float]] = {}
-    for contender, (make, _) in makers.items():
+    for contender, (make, finish) in makers.items():
         try:
-            step = make()
+            steps[contender] = step = make()
             losses[contender] = [float(step()) for _ in range(COMPARED_STEPS)]
-            steps[contender] = step
+            alone = interleaved({contender: step}, {contender: finish}, rounds)[contender]
+            if len(makers) > 1:
+                yield Row(f"{case}, by itself", contender, alone)
         except Exception as error:  # noqa: BLE001 - a contender that fails is a row that says so
-            yield Row(case, contender, error=f"{type(error).__name__}: {error}"[:300])
-    finish = {contender: done for contender, (_, done) in makers.items()}
-    measured = interleaved(steps, finish, rounds)
-    first = next(iter(steps), None)
-    for contender, seconds in measured.items():
-        assert first is not None
+            steps.pop(contender, None)
+            yield failed(case, contender, error)
+    if len(steps) > 1:
+        measured = interleaved(steps, {contender: finish for contender, (_, finish) in makers.items()}, rounds)
+    else:
+        measured = dict.fromkeys(steps, alone)
+    first = next((contender for contender in ("torch.compile", "tracegrad") if contender in measured), "")
+    for contender in sorted(measured, key=lambda contender: contender != first):
         error = max(abs(a - b) / abs(b) for a, b in zip(losses[contender], losses[first]))
-        yield Row(case, contender, seconds, None if contender == first else ratio(seconds, measured[first]),
+        yield Row(case, contender, measured[contender],
+                  None if contender == first else ratio(measured[contender], measured[first]),
                   error, error <= TOLERANCE[half])
 
 

@@ -3,11 +3,28 @@ from __future__ import annotations
 
 import statistics
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.rounds import Row
+
 FLUSHED_BYTES = 1 << 29
 """More than any level-2 cache holds; to write them takes longer than to start what is timed behind them."""
+
+
+def failed(case: str, contender: str, error: BaseException) -> Row:
+    """A row that says what went wrong, and where."""
+    return Row(case, contender, error=f"{type(error).__name__}: {error}"[:300],
+               traceback="".join(traceback.format_exception(error)))
+
+
+def the_device() -> Any:
+    """What launches kernels on the current GPU, in this thread."""
+    from codegen.triton_gpu.target import current_device
+    device: Any = current_device()
+    device.elsewhere()                      # a thread that has not used the GPU has no context before
+    return device
 
 
 class EventClock:

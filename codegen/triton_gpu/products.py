@@ -42,7 +42,7 @@ from codegen.schedule.spliced import place_of
 from codegen.schedule.value_types import value_dtypes
 from codegen.triton_gpu import operations
 from codegen.triton_gpu.naming import kernel_name
-from codegen.triton_gpu.product_tiles import Capability, tile_of
+from codegen.triton_gpu.product_tiles import Capability, ProductTile, tile_of
 from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
 from codegen.triton_gpu.statements import Statements
 from codegen.triton_gpu.tile import Mask, Span, Tile
@@ -71,14 +71,14 @@ class ProductLaunch:
 
 
 def product_launch(step: Matmul | Spliced, capability: Capability = (8, 0), precision: str = "ieee",
-                   wide: bool = False) -> ProductLaunch:
+                   wide: bool = False, tile: ProductTile | None = None) -> ProductLaunch:
     """The launch that does a product.
 
     `precision`: how f32 are multiplied, "ieee", or rounded first: "tf32". `wide`: are indices computed in 64 bits, also
-    where sizes that are numbers do not need it?
+    where sizes that are numbers do not need it? `tile`: instead of the one that suits it.
     """
     given = step if isinstance(step, Spliced) else Spliced(step)
-    writer = _Writer(given, capability, precision, wide)
+    writer = _Writer(given, capability, precision, wide, tile)
     source = writer.source()
     tile = writer.tile
     rows, columns = ceil_div(writer.m, tile.m), ceil_div(writer.n, tile.n)
@@ -101,7 +101,7 @@ class _Block:
 class _Writer:
     """Writes the program of one product."""
 
-    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool):
+    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool, tile: ProductTile | None):
         product = step.product
         self.step, self.precision = step, precision
         self.words, sizes = product.words, product.given
@@ -113,7 +113,7 @@ class _Writer:
         self.product = Matmul(product.a, product.b, product.c, product.dtype, *sizes, product.transpose_a,
                               product.transpose_b)
         values = sum(makes_value(s) for part in step.parts for s in part.kernel.passes[0].body)
-        self.tile = tile_of(product.dtype, sizes, precision, capability, values)
+        self.tile = tile or tile_of(product.dtype, sizes, precision, capability, values)
         self.buffers: dict[int, int] = {}           # of the plan, and which params they are
         self.dtypes: list[str] = []
         left = self._part(step.left, product.a, "zik")

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -105,9 +107,11 @@ def test_what_all_else_takes(cuda_device: OracleDriver, monkeypatch: pytest.Monk
     assert not {name: row for name, row in found.items() if row.error}
 
 
-@pytest.mark.parametrize("model", [
-    models.MLP((8, 16, 4), 8), models.Transformer(1, 8, 2, 4, 2), models.Transformer(1, 8, 2, 4, 2, 16)],
-    ids=["MLP", "transformer", "GPT"])
+MODELS = {"MLP": models.MLP((8, 16, 4), 8), "transformer": models.Transformer(1, 8, 2, 4, 2),
+          "GPT": models.Transformer(1, 8, 2, 4, 2, 16)}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_steps(model: models.Model) -> None:
     for half in (False, True):
         (row,) = good(steps.measure("tiny", half, model, rounds=2))
@@ -298,3 +302,32 @@ def test_a_process_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row.error for row in latency.measure(("tracegrad",))] == ["no GPU here"] * 2
     monkeypatch.setattr(latency, "PROGRAM", "print(1.5)")
     assert [row.measured for row in latency.measure(("tracegrad",))] == [[1.5]] * 2
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_steps_of_both_are_the_same(model: models.Model, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU; TRACEGRAD_TORCH_COMPILE=1 compiles PyTorch's, too, which takes a minute."""
+    import torch
+    if "TRACEGRAD_TORCH_COMPILE" not in os.environ:
+        monkeypatch.setattr(torch, "compile", lambda net: net)
+    ours, theirs = (make(model, half, "cpu") for make in (models.tracegrad_step, models.torch_step))
+    np.testing.assert_allclose([float(ours()) for _ in range(3)], [float(theirs()) for _ in range(3)],
+                               rtol=steps.TOLERANCE[half])
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+def test_both_are_measured_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    monkeypatch.setattr(torch, "compile", lambda net: net)
+    monkeypatch.setattr(steps, "has_torch", lambda: True)
+    monkeypatch.setattr(steps, "torch_step", lambda model, half: models.torch_step(model, half, "cpu"))
+    monkeypatch.setattr(steps, "finish_torch", lambda: None)
+    rows = good(steps.measure("tiny", False, models.MLP((8, 16, 4), 8), rounds=3))
+    assert [(row.case, row.contender) for row in rows] == [
+        ("tiny, float32, by itself", "tracegrad"), ("tiny, float32, by itself", "torch.compile"),
+        ("tiny, float32", "torch.compile"), ("tiny, float32", "tracegrad")]
+    assert rows[2].ratio is None and rows[3].ratio and rows[3].difference is not None

@@ -101,7 +101,7 @@ class _Block:
 class _Writer:
     """Writes the program of one product."""
 
-    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool, tile: ProductTile | None):
+    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool, wanted: ProductTile | None):
         product = step.product
         self.step, self.precision = step, precision
         self.words, sizes = product.words, product.given
@@ -113,7 +113,7 @@ class _Writer:
         self.product = Matmul(product.a, product.b, product.c, product.dtype, *sizes, product.transpose_a,
                               product.transpose_b)
         values = sum(makes_value(s) for part in step.parts for s in part.kernel.passes[0].body)
-        self.tile = tile or tile_of(product.dtype, sizes, precision, capability, values)
+        self.tile = wanted or tile_of(product.dtype, sizes, precision, capability, values)
         self.buffers: dict[int, int] = {}           # of the plan, and which params they are
         self.dtypes: list[str] = []
         left = self._part(step.left, product.a, "zik")

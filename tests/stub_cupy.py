@@ -230,9 +230,6 @@ class ndarray:
     def __float__(self) -> float:
         return float(self.get())
 
-    def __index__(self) -> int:
-        return self.get().__index__()
-
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy "
                         "array explicitly.")
@@ -409,7 +406,11 @@ def _called(name: str, args: Any, options: Any) -> Any:
         np.copyto(*bare, **named)
         return None
     if name in ("argsort", "sort"):
+        if bare[0].dtype == _BFLOAT16:
+            raise NotImplementedError("Sorting arrays with dtype 'bfloat16' is not supported")
         named["kind"] = "stable"
+    if name in ("nonzero", "flatnonzero") and not bare[0].ndim:
+        raise ValueError("Calling nonzero on 0d arrays is not allowed.")
     with np.errstate(all="ignore"):
         if name in ("argmax", "argmin") and bare[0].dtype.kind == "V":
             raise TypeError(name)

@@ -26,8 +26,8 @@ from tracegrad.tensors import Tensor
 
 CPU_DEVICE = (1, 0)
 """DLPack's name of the CPU."""
-CUDA = 2
-"""DLPack's number for GPUs."""
+CUDA, CUDA_HOST, CUDA_MANAGED = 2, 3, 13
+"""DLPack's numbers for GPUs, for pinned memory of the CPU, and for memory that both read."""
 
 _DTYPE_AT = {b"dltensor": 20, b"dltensor_versioned": 52}
 _UINT, _BFLOAT = 1, 4
@@ -78,13 +78,13 @@ def from_dlpack(x: Any, /, *, device: str | Device | None = None, copy: bool | N
     if not hasattr(x, "__dlpack__"):
         raise TypeError(at_user_line(f"from_dlpack: {type(x).__name__} has no method __dlpack__"))
     kind, number = x.__dlpack_device__()
-    if kind == CUDA and where != CPU:
+    if kind in (CUDA, CUDA_MANAGED) and where != CPU:
         made = adopt(cupy().from_dlpack(x))
         if copy is False and where is not None and where.index != number:
             raise ValueError(at_user_line(f"from_dlpack: a copy is needed to move from cuda:{number} to {where}"))
         made = made if where is None else moved(made, where)
         return clone(made) if copy else made
-    here = (kind, number) == CPU_DEVICE
+    here = (kind, number) == CPU_DEVICE or kind == CUDA_HOST
     if where is not None and where != CPU:
         if copy is False:
             raise ValueError(at_user_line(f"from_dlpack: a copy is needed to move to {where}"))

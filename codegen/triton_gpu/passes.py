@@ -6,7 +6,8 @@
 1. A pass in one block leaves its values in registers for later passes over the same axes. One that is a loop leaves
    none: what later passes use is computed again by them.
 2. What does not change from one block to the next stands before the loop.
-3. Where a pass touches what an earlier one wrote, or writes what it read, the threads of a program wait for each other.
+3. A sum of exponentials relative to a maximum goes with the loop that finds that (see online).
+4. Where a pass touches what an earlier one wrote, or writes what it read, the threads of a program wait for each other.
 """
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ from codegen.schedule.kernel import (
     operands,
 )
 from codegen.schedule.value_types import value_dtypes
+from codegen.triton_gpu.online import gone_on, online_sums, scaled
 from codegen.triton_gpu.places import factor_text
 from codegen.triton_gpu.reductions import Accumulator
 from codegen.triton_gpu.scans import Scanner
@@ -61,6 +63,8 @@ class PassWriter:
             for s in p.body:
                 self.passes[-1].append((s, number))
                 number += makes_value(s)
+        loops = {k for k, span in enumerate(tiling.inner) if span is not None and span.name not in tiling.whole}
+        self.online = online_sums(kernel, self.passes, self.dtypes, loops)
 
     @property
     def functions(self) -> Iterable[str]:
@@ -82,7 +86,9 @@ class PassWriter:
             out.write(f"for t_step in range(0, {around.extent}):")
             out.depth += 1
             out.write(f"t = tl.full([], 0, {out.word_type}) + t_step")
-        for one, span, body in zip(self.kernel.passes, self.tiling.inner, self.passes):
+        for k, (one, span, body) in enumerate(zip(self.kernel.passes, self.tiling.inner, self.passes)):
+            if k in self.online.passes:
+                continue
             self._wait(one)
             if span is None:
                 tile = self._tile(None, ())
@@ -189,8 +195,9 @@ class PassWriter:
         before = self._reachable(before)
         for s, number in before:
             out.statement(s, number, tile, one.axes)
-        dtypes = self.dtypes
+        dtypes, online = self.dtypes, self.online.sums
         accumulators = {number: Accumulator(s.kind, dtypes[s.x]) for s, number in body if isinstance(s, Accumulate)}
+        accumulators |= {online[m]: Accumulator("sum", dtypes[m]) for m in accumulators if m in online}
         scanners = {number: Scanner(s.op, dtypes[s.args[0]]) for s, number in body if isinstance(s, Scan)}
         for number, accumulator in accumulators.items():
             out.write(f"acc{number} = tl.full({block}, {accumulator.identity}, {accumulator.type})")
@@ -205,8 +212,13 @@ class PassWriter:
             if (s, number) in before:
                 continue
             if isinstance(s, Accumulate):
-                state = accumulators[number].combined(f"acc{number}", self._points(s.x, tile, accumulators[number]))
-                out.write(f"acc{number} = {state}")
+                points = self._points(s.x, tile, accumulators[number])
+                if number in online:
+                    out.write(f"points{number} = {points}")
+                    points = f"points{number}"
+                    for line in gone_on(points, number, online[number], dtypes[number]):
+                        out.write(line)
+                out.write(f"acc{number} = {accumulators[number].combined(f'acc{number}', points)}")
             elif isinstance(s, Scan):
                 self._scan(s, number, scanners[number], span, tile)
             else:
@@ -214,8 +226,11 @@ class PassWriter:
         out.depth -= 1
         out.forget(set(out.values) - known)
         out.same = same
+        greatest = {total: m for m, total in online.items()}
         for number, accumulator in accumulators.items():
-            self._finish(number, accumulator, f"acc{number}", tile)
+            m = greatest.get(number)
+            states = f"acc{number}" if m is None else scaled(m, number, dtypes[m])
+            self._finish(number, accumulator, states, tile)
 
     def _scan(self, s: Scan, number: int, scanner: Scanner, span: Span, tile: Tile) -> None:
         """A scan in a loop: what it is at the points of a block, and what is carried on."""

@@ -31,6 +31,7 @@ STEPS = {
     "layer norm": training_graphs.layer_norm(4096, 768),
     "batch norm": training_graphs.batch_norm(8192, 512),
     "cross entropy": training_graphs.cross_entropy(4096, 1024),
+    "cross entropy of the longest rows": training_graphs.cross_entropy(1024, 50257),
     "Adam": training_graphs.adam_step((1024, 1024)),
     "GELU": training_graphs.gelu(1 << 20),
     "dropout": training_graphs.dropout(1024, 1024),

@@ -19,6 +19,8 @@ from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
 from codegen.ir.program import Exit
 from codegen.ir.types import DTYPES, FLOATS, TensorType
+from codegen.schedule.plan import Launch
+from codegen.triton_gpu.kernels import kernel_spec
 
 SHAPES = ((1, 1), (3, 7), (33, 70), (5, 300), (300, 3), (64, 65), (2, 4097), (3, 5000), (4100, 2), (1, 17000),
           (130, 256))
@@ -63,3 +65,37 @@ def test_lines_are_reduced(shape, dtype, monkeypatch):
         bound = 16 * float(ml_dtypes.finfo(a.dtype).eps)
         size = bound * np.sqrt(x.size)              # what is added up may come to little
         np.testing.assert_allclose(a.astype("f8"), e.astype("f8"), bound, size)
+
+
+def softmax(shape: tuple[int, int], axis: int, dtype: str) -> Graph:
+    """Exponentials relative to the maximum of lines, as parts of their sum, which is a result too."""
+    b = Builder("softmax")
+    x = b.input(TensorType(dtype, shape))
+    moved = b.emit("sub", x, b.emit("broadcast", b.emit("max", x, axis=(axis,), keepdims=True), shape=shape))
+    total = b.emit("sum", b.emit("exp", moved), axis=(axis,), keepdims=True)
+    return b.graph([total, b.emit("div", b.emit("exp", moved), b.emit("broadcast", total, shape=shape))])
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("shape, axis", [((20, 17001), 1), ((17001, 20), 0)], ids=["rows", "columns"])
+def test_the_sum_of_long_lines_is_found_with_their_maximum(shape, axis, dtype, monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    x = np.random.default_rng(0).normal(0, 9, (20, 17001))
+    x[1], x[2] = np.sort(x[1]), np.sort(x[2])[::-1]
+    x[3], x[4], x[5], x[6] = -np.inf, np.inf, -7.0, 1e30
+    x[7, 9000], x[8, 100], x[8, 9000], x[9, 3] = np.inf, np.inf, np.inf, np.nan
+    x[10, :9000], x[11, 9000:], x[12, :9000], x[12, 9001:] = -np.inf, -np.inf, -np.inf, -np.inf
+    x[13, 4000], x[13, 9000] = np.inf, -np.inf
+    x[14] += np.arange(17001)
+    x[15] -= np.arange(17001)
+    graph = softmax(shape, axis, dtype)
+    operand = np.ascontiguousarray(x.astype(DTYPES[dtype]) if axis else x.T.astype(DTYPES[dtype]))
+    with np.errstate(all="ignore"):
+        expected = interpret(graph, [operand])
+    executable = compile_program(graph, "triton_gpu", cache=Cache(None))
+    assert executable.plan is not None
+    launch, = executable.plan.steps
+    assert isinstance(launch, Launch) and kernel_spec(launch.kernel).source.count(" in range(") == 2
+    for a, e in zip(executable(operand), expected, strict=True):
+        np.testing.assert_allclose(a, e, 1e-5 if dtype == "f32" else 1e-13, 1e-37)

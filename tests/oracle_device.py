@@ -26,10 +26,10 @@ from codegen.triton_gpu.products import ProductLaunch
 from codegen.triton_gpu.spec import KernelSpec
 
 
-def written_as_kernel(kernel: Kernel, parts: int = 1) -> KernelSpec:
+def written_as_kernel(kernel: Kernel, parts: int = 1, conditional: bool = False) -> KernelSpec:
     """A spec whose source is the text of the kernel, not Triton's, and how many launches it does."""
     return KernelSpec("oracle", f"{parts} of {print_kernel(kernel)}", parts * tuple(p.dtype for p in kernel.params),
-                      kernel.checked, parts * kernel.words, (), 1, 1)
+                      kernel.checked, parts * kernel.words, (), 1, 1, conditional=conditional)
 
 
 def _parts(spec: KernelSpec) -> tuple[int, Kernel]:
@@ -47,7 +47,8 @@ class OracleDevice(HostDevice):
         self.launched = 0
         self.products: dict[str, Spliced] = {}
 
-    def written_as_product(self, step: Matmul | Spliced, capability: Capability, precision: str) -> ProductLaunch:
+    def written_as_product(self, step: Matmul | Spliced, capability: Capability, precision: str,
+                           conditional: bool = False) -> ProductLaunch:
         """A product by its text, in words."""
         step = step if isinstance(step, Spliced) else Spliced(step)
         product = step.product
@@ -61,11 +62,22 @@ class OracleDevice(HostDevice):
             for name, part in (("left", step.left), ("right", step.right), ("behind", step.behind))})
         self.products[step_text(own)] = own
         pointers = tuple(dtype for dtype, _ in _extents(own))
-        spec = KernelSpec("product", step_text(own), pointers, False, len(product.words), (), 1, 1)
+        spec = KernelSpec("product", step_text(own), pointers, False, len(product.words), (), 1, 1,
+                          conditional=conditional)
         return ProductLaunch(spec, tuple(buffers), product.words)
 
     def launch(self, spec: KernelSpec, arrays: Sequence[np.ndarray], words: Sequence[int], flag: np.ndarray | None
                ) -> Work:
+        work = self._computed(spec, arrays, words, flag)
+
+        def unless_failed() -> None:
+            assert flag is not None
+            if not flag[0]:
+                work()
+        return unless_failed if spec.conditional else work
+
+    def _computed(self, spec: KernelSpec, arrays: Sequence[np.ndarray], words: Sequence[int], flag: np.ndarray | None
+                  ) -> Work:
         if spec.source in self.products:
             return self._multiplied(self.products[spec.source], arrays, tuple(words))
         parts, kernel = _parts(spec)
@@ -160,16 +172,19 @@ class OracleDriver:
     def permit_shared(self, function: KernelSpec, size: int) -> None:
         raise AssertionError("there is none")
 
+    def record_in_graph(self, event: int, stream: int) -> None:
+        stub_cupy.record_in_graph(event)
+
     def launch(self, function: KernelSpec, programs: int, threads: int, shared: int, parameters: int) -> None:
         stub_cupy.check_context()
-        slots = (ctypes.c_uint64 * (len(function.pointers) + function.checked + function.words + 2)).from_address(
+        slots = (ctypes.c_uint64 * (len(function.pointers) + function.flagged + function.words + 2)).from_address(
             parameters)
         values = [ctypes.c_uint64.from_address(slot).value for slot in slots]
         pointers, rest = values[:len(function.pointers)], values[len(function.pointers):-2]
-        words = [word - (word >> 63 << 64) for word in rest[function.checked:]]
+        words = [word - (word >> 63 << 64) for word in rest[function.flagged:]]
         arrays = [stub_cupy._at(pointer, (size,), DTYPES[dtype])
                   for pointer, (dtype, size) in zip(pointers, self._oracle.extents(function, words), strict=True)]
-        flag = stub_cupy._at(rest[0], (1,), np.dtype(np.int32)) if function.checked else None
+        flag = stub_cupy._at(rest[0], (1,), np.dtype(np.int32)) if function.flagged else None
         work = self._oracle.launch(function, arrays, words, flag)
 
         def run() -> None:

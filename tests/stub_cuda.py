@@ -65,7 +65,7 @@ def parameter_sizes(ptx: str) -> list[int]:
 
 def expected(spec: KernelSpec, pointers: Sequence[int], words: Sequence[int], failed: int = 0) -> tuple[bytes, ...]:
     """What the parameters of a launch are, byte for byte."""
-    flag = (failed,) if spec.checked else ()
+    flag = (failed,) if spec.flagged else ()
     size = 4 if spec.word_type == "i32" else 8
     return (*(p.to_bytes(8, "little") for p in (*pointers, *flag)),
             *(w.to_bytes(size, "little", signed=True) for w in words), bytes(8), bytes(8))

@@ -508,6 +508,9 @@ class Stream:
         self.done = True
         self.captured: list[Any] | None = None
 
+    def is_capturing(self) -> bool:
+        return self.captured is not None
+
     def begin_capture(self, mode: int | None = None) -> None:
         self.captured = []
 
@@ -555,17 +558,30 @@ class Graph:
             work()
 
 
+EVENTS: weakref.WeakValueDictionary[int, Event] = weakref.WeakValueDictionary()
+
+
 class Event:
     done = True
 
     def __init__(self, block: bool = False, disable_timing: bool = False):
         self.stream: Stream | None = None
+        self.ptr = id(self)
+        EVENTS[self.ptr] = self
 
     def record(self, stream: Stream | None = None) -> None:
         self.stream = stream or (Stream.current[-1] if Stream.current else Stream())
+        assert not self.stream.is_capturing(), "who waits for it waits for no launch of the graph"
 
     def synchronize(self) -> None:
         SYNCHRONIZATIONS.append("event")
+
+
+def record_in_graph(event: int) -> None:
+    """The driver's call to record an event, by its address, whenever the graph gets there."""
+    stream = Stream.current[-1]
+    assert stream.is_capturing(), "elsewhere it is refused"
+    start(lambda: EVENTS[event].record())
 
 
 class PinnedMemoryPointer(bytearray):

@@ -85,7 +85,7 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     visible.at.update(held)
     if at_once:
-        groups = [[k] for k in visible.tasks.order(patient=True)]
+        groups = [[k] for k in visible.tasks.order()]
     else:
         groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
     order = once = visible.tasks_of(groups)

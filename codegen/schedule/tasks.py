@@ -148,10 +148,6 @@ def computed(place: Place) -> Place:
 
 CHECK = Task(None, frozenset(), frozenset())
 
-PATIENCE = 8
-"""Launches on a GPU take longer together than a number from it to the CPU, and a launch from there."""
-
-
 def launch(lowered: Lowered) -> Task:
     """The task of a kernel."""
     access = list(zip(lowered.kernel.params, lowered.storages))
@@ -229,20 +225,16 @@ class TaskGraph:
         for k in early:
             self.after[k].add(late)
 
-    def order(self, hurried: bool = True, patient: bool = False) -> list[int]:
+    def order(self, hurried: bool = True) -> list[int]:
         """All tasks in an order that waits where it has to, else as listed; `hurried`: but what the check waits for
-        comes first; `patient`: and some that do not wait for the check follow it, while its answer is under way."""
+        comes first."""
         urgent = _reached(self.before, self.check) | {self.check} if hurried and self.check is not None else set()
         waiting = [set(w) for w in self.before]
         ready = sorted((k not in urgent, k) for k, w in enumerate(waiting) if not w)
         result: list[int] = []
-        late = self.after[self.check] if patient and self.check is not None else set()
-        since = PATIENCE                        # tasks since the check
         while ready:
-            at = next((at for at, (_, k) in enumerate(ready) if k not in late), 0) if since < PATIENCE else 0
-            _, k = ready.pop(at)
+            _, k = ready.pop(0)
             result.append(k)
-            since = 0 if k == self.check else since + 1
             for follower in self.after[k]:
                 waiting[follower].discard(k)
                 if not waiting[follower]:

@@ -1,16 +1,18 @@
 """bound_blocks: a block of a plan, on the arrays of a run: what the device starts, part after part.
 
-    clear flag, launch, launch; read flag; launch, launch; leave if it is set; launch that writes an input
+    expect; clear flag, launch, ask for flag, launch, launch that writes an input unless it is set; leave if it is
 
 1. Steps that wait for nothing are one part, which the device may start at once (see Device.together).
-2. A check is asked for where its flag is known, and waited for only before the first step that writes what the caller
-   can see, or where the block ends: until then the device has more to do.
-3. Where a reference refuses its operands the check fails, as it does where an index is out of bounds.
+2. A check is asked for where its flag is known, and waited for where the block ends: until then the device has more to
+   do. What writes what the caller can see looks at the flag itself; only before what cannot is it waited for.
+3. Where a reference refuses its operands the check fails, as it does where an index is out of bounds. References run
+   before the check, so nothing has been written then.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import dropwhile
 from typing import Any, Protocol, assert_never
 
 from codegen.ir.dims import number_of
@@ -35,7 +37,7 @@ from codegen.schedule.plan import (
     at_once,
     written,
 )
-from codegen.triton_gpu.devices import Device, Reading, Work
+from codegen.triton_gpu.devices import Device, Flag, Reading, Work
 from codegen.triton_gpu.kernels import KernelLaunch
 
 
@@ -47,20 +49,27 @@ class Room(Protocol):
     """The part of a workspace that a block works in."""
 
     arena: Any
-    flag: Any
-    failed: Reading
-    refused: bool
+    flag: Flag
 
 
 @struct(eq=False)
 class BoundBlock:
-    """Its parts in order, and what reads the value that decides where control goes on.
+    """Its parts in order, and what reads the value that decides where control goes on. `is_asked`: is the answer of a
+    check still to be waited for?
 
     A part is one step or more, from that number on; what belongs to none has the number -1.
     """
 
     parts: tuple[tuple[int, Work], ...]
     decider: Reading | None
+    is_asked: bool
+
+
+def conditional_steps(plan: ProgramPlan) -> frozenset[int]:
+    """The ids of those that write what the caller can see after a check of their block, which may fail."""
+    return frozenset(id(step) for block in plan.blocks
+                     for step in dropwhile(lambda step: not isinstance(step, Check), block.plan.steps)
+                     if _is_seen(block, step))
 
 
 class Binder:
@@ -90,30 +99,29 @@ class Binder:
             parts.append((number, work))
 
         if any(isinstance(step, Check) for step in steps):
-            run.append((-1, self._device.clear(room.flag)))
+            alone(-1, room.flag.expect)
+            run.append((-1, room.flag.clear))
         for numbers in at_once(steps):
             number, step = numbers.start, steps[numbers.start]
             if apart:
                 cut()
-            if is_asked and any(self._is_input(block, b) for k in numbers for b in written(steps[k])):
-                alone(-1, partial(_leave_if_failed, room))
+            if is_asked and not self._is_conditional(step) and any(_is_seen(block, steps[k]) for k in numbers):
+                alone(-1, partial(leave_if_failed, room.flag))
                 is_asked = False
             match step:
                 case Check():
-                    alone(-1, room.failed.start)
+                    run.append((-1, room.flag.ask))
                     is_asked = True
                 case Host():
-                    alone(number, partial(_tried, self._work(step, arrays, room), room))
+                    alone(number, partial(_tried, self._work(step, arrays, room)))
                 case _:
                     run.append((number, self._work(step, arrays, room)))
         cut()
-        if is_asked:
-            alone(-1, partial(_leave_if_failed, room))
         decider = None
         if block.decider is not None:
             place, dtype = block.decider
             decider = self._device.reading(self._array(block, Buffer(dtype, 1, place), room, given, is_placed=True))
-        return BoundBlock(tuple(parts), decider)
+        return BoundBlock(tuple(parts), decider, is_asked)
 
     def _array(self, block: PlannedBlock, buffer: Buffer, room: Room, given: Sequence[Any],
                is_placed: bool = False) -> Any:
@@ -134,21 +142,20 @@ class Binder:
                 raise AssertionError(f"{place} is of a plan with symbols")
         return self._device.elements(memory, buffer.dtype, offset, size)
 
-    @staticmethod
-    def _is_input(block: PlannedBlock, buffer: int) -> bool:
-        place = block.plan.buffers[buffer].place
-        return isinstance(place, Input | Output) and isinstance(block.place(place), Input)
+    def _is_conditional(self, step: Step) -> bool:
+        made = self._launches.get(id(step))
+        return made is not None and made.spec.conditional
 
     def _work(self, step: Step, arrays: Sequence[Any], room: Room) -> Work:
         match step:
             case Launch() | Matmul() | Spliced():
                 made = self._launches[id(step)]
-                if isinstance(step, Matmul):
+                if isinstance(step, Matmul) and not made.spec.conditional:
                     better = self._device.product(step, made, arrays[step.a], arrays[step.b], arrays[step.c])
                     if better is not None:
                         return better
                 return self._device.launch(made.spec, [arrays[b] for b in made.buffers],
-                                           tuple(map(number_of, made.words)), room.flag)
+                                           tuple(map(number_of, made.words)), room.flag.array)
             case Host(_, _, operands, result):
                 return self._device.host_call(step, [None if k is None else arrays[k] for k, _ in operands],
                                               arrays[result])
@@ -166,14 +173,21 @@ def _places(block: PlannedBlock) -> list[Any]:
     return found if block.decider is None else [*found, block.decider[0]]
 
 
-def _tried(work: Work, room: Room) -> None:
+def _is_seen(block: PlannedBlock, step: Step) -> bool:
+    """Does a step write what the caller can see also where the run is left?"""
+    places = [block.plan.buffers[buffer].place for buffer in written(step)]
+    return any(isinstance(place, Input | Output) and isinstance(block.place(place), Input) for place in places)
+
+
+def _tried(work: Work) -> None:
     """Run a reference, which may refuse its operands, or fail otherwise: whoever runs it eagerly then meets that."""
     try:
         work()
-    except Exception:  # noqa: BLE001 - invariant 3
-        room.refused = True
+    except Exception as refusal:                 # invariant 3
+        raise Left from refusal
 
 
-def _leave_if_failed(room: Room) -> None:
-    if room.failed.value() or room.refused:
+def leave_if_failed(flag: Flag) -> None:
+    """Wait for what was asked; Left if the flag was set."""
+    if flag.is_set():
         raise Left

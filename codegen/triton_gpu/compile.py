@@ -160,7 +160,7 @@ def _asked(questions: list[dict[str, Any]]) -> list[Any]:
 def _question(spec: KernelSpec, aligned: bool, arch: Arch, path: Path, listing: bool = False) -> dict[str, Any]:
     """See compile_worker."""
     target = ("hip", arch, 64) if isinstance(arch, str) else ("cuda", 10 * arch[0] + arch[1], 32)
-    first_word = len(spec.pointers) + spec.checked
+    first_word = len(spec.pointers) + spec.flagged
     divisible = (*range(len(spec.pointers)), *(first_word + word for word in spec.multiples)) if aligned else ()
     return {"source": spec.source, "path": str(path), "name": spec.name, "signature": spec.signature,
             "constants": dict(spec.constants), "divisible": divisible, "target": target, "options": _options(spec),

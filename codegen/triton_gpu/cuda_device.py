@@ -8,7 +8,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import local
 from typing import Any
 
@@ -80,7 +80,7 @@ class CudaDevice:
         return Launcher(self._driver, cache).prepare(specs)
 
     def launch(self, spec: KernelSpec, arrays: Sequence[Span], words: Sequence[int], flag: Span) -> Work:
-        failed = flag.address if spec.checked else 0
+        failed = flag.address if spec.flagged else 0
         return self._launcher.bind(spec, [array.address for array in arrays], words, failed)
 
     # ---- memory ----------------------------------------------------------------------------------------------------
@@ -161,8 +161,8 @@ class CudaDevice:
         return lambda: self._runtime.memcpyAsync(target.address, source.address, target.bytes,
                                                  self._runtime.memcpyDeviceToDevice, self.order())
 
-    def clear(self, flag: Span) -> Work:
-        return lambda: self._runtime.memsetAsync(flag.address, 0, flag.bytes, self.order())
+    def flag(self) -> _Flag:
+        return _Flag(self._cupy, self.elements(self.memory(4), "i32", 0, 1), self._driver.record_in_graph)
 
     def reading(self, array: Span) -> _Reading:
         return _Reading(self._cupy, array)
@@ -199,6 +199,41 @@ class _Reading:
     def value(self) -> np.generic:
         self._done.synchronize()
         return np.frombuffer(self._memory, self._dtype, 1)[0]
+
+
+NOT_THERE = -1
+"""In the place of an answer."""
+
+
+class _Flag:
+    """A flag that a graph may ask for on its way: the answer is known before all of the graph is done."""
+
+    def __init__(self, cupy: Any, array: Span, record_in_graph: Callable[[int, int], None]):
+        self.array, self._cupy, self._runtime, self._record_in_graph = array, cupy, cupy.cuda.runtime, record_in_graph
+        self._memory = cupy.cuda.alloc_pinned_memory(array.bytes)
+        self._answer = memoryview(self._memory)[:array.bytes].cast("i")
+        self._done = cupy.cuda.Event(block=False, disable_timing=True)
+
+    def expect(self) -> None:
+        self._answer[0] = NOT_THERE
+
+    def clear(self) -> None:
+        self._runtime.memsetAsync(self.array.address, 0, self.array.bytes, self._cupy.cuda.get_current_stream().ptr)
+
+    def ask(self) -> None:
+        stream, runtime = self._cupy.cuda.get_current_stream(), self._runtime
+        runtime.memcpyAsync(self._memory.ptr, self.array.address, self.array.bytes, runtime.memcpyDeviceToHost,
+                            stream.ptr)
+        if stream.is_capturing():
+            self._record_in_graph(self._done.ptr, stream.ptr)
+        else:
+            self._done.record(stream)
+
+    def is_set(self) -> bool:
+        self._done.synchronize()
+        if self._answer[0] == NOT_THERE:        # should an event that a graph records wait for what was before that
+            self._cupy.cuda.get_current_stream().synchronize()
+        return self._answer[0] != 0
 
 
 class _Repeated:

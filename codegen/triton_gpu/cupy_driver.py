@@ -4,11 +4,18 @@ The context is the one that CuPy and the CUDA runtime share, so memory and strea
 """
 from __future__ import annotations
 
+import ctypes
+from functools import cache
+
 from codegen.schedule.plan import NoDevice
 from codegen.triton_gpu.compile import Arch, Cubin, shared_limit
 
 MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
 """The attribute of a function; its number in CUDA's driver."""
+
+
+EVENT_RECORD_EXTERNAL = 1
+"""A flag of cuEventRecordWithFlags; its number in CUDA's driver."""
 
 
 class CupyDriver:
@@ -27,8 +34,19 @@ class CupyDriver:
     def permit_shared(self, function: int, size: int) -> None:
         self._driver.funcSetAttribute(function, MAX_DYNAMIC_SHARED_SIZE_BYTES, size)
 
+    def record_in_graph(self, event: int, stream: int) -> None:
+        """By the driver's own call, which CuPy does not have."""
+        status = _cuda().cuEventRecordWithFlags(ctypes.c_void_p(event), ctypes.c_void_p(stream), EVENT_RECORD_EXTERNAL)
+        if status:
+            raise RuntimeError(f"CUDA's driver does not record an event in a graph: it says {status}")
+
     def launch(self, function: int, programs: int, threads: int, shared: int, parameters: int) -> None:
         self._driver.launchKernel(function, programs, 1, 1, threads, 1, 1, shared, self._stream().ptr, parameters, 0)
+
+
+@cache
+def _cuda() -> ctypes.CDLL:
+    return ctypes.CDLL("libcuda.so.1")
 
 
 def current_number() -> int:

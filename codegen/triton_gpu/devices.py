@@ -34,6 +34,27 @@ class Reading(Protocol):
         """Wait for that; what it was then."""
 
 
+class Flag(Protocol):
+    """What checked kernels set where a check fails. Its `array` is one i32 of the device.
+
+    In each run: expect(), then clear() and ask(), started one after the other or together, then is_set().
+    """
+
+    array: Any
+
+    def expect(self) -> None:
+        """There will be another answer."""
+
+    def clear(self) -> None:
+        """Set it to 0."""
+
+    def ask(self) -> None:
+        """Read it once all work started until now is done."""
+
+    def is_set(self) -> bool:
+        """Wait for that; was it set then?"""
+
+
 class Device(Protocol):
     """Where plans run."""
 
@@ -53,7 +74,8 @@ class Device(Protocol):
         sentence, where one cannot be."""
 
     def launch(self, spec: KernelSpec, arrays: Sequence[Any], words: Sequence[int], flag: Any) -> Work:
-        """What launches a kernel that was prepared; `flag`: what a checked one sets where a check fails."""
+        """What launches a kernel that was prepared; `flag`: what a checked one sets, and a conditional one
+        looks at."""
 
     def memory(self, size: int) -> Any:
         """So many uninitialized bytes, from an address on that 64 divides."""
@@ -91,8 +113,8 @@ class Device(Protocol):
     def copy(self, source: Any, target: Any) -> Work:
         """What copies an array."""
 
-    def clear(self, flag: Any) -> Work:
-        """What sets an element to 0."""
+    def flag(self) -> Flag:
+        """A new flag."""
 
     def reading(self, array: Any) -> Reading:
         """What reads the first element."""

@@ -19,35 +19,38 @@ from codegen.triton_gpu import operations, reductions
 from codegen.triton_gpu.naming import kernel_name
 from codegen.triton_gpu.parts import divided_text, function_text, programs_of
 from codegen.triton_gpu.passes import PROGRAM, PassWriter
-from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
+from codegen.triton_gpu.spec import ELEMENT_TYPES, UNLESS_FAILED, KernelSpec
 from codegen.triton_gpu.tiling import Tiling, multiples_of, tiling_of
 
 
-def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None, parts: int = 1) -> KernelSpec:
+def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None, parts: int = 1,
+                conditional: bool = False) -> KernelSpec:
     """The Triton kernel. `wide`: are indices computed in 64 bits, also where sizes that are numbers do not need it?
-    `parts`: so many launches in one, whose buffers and words follow each other (see parts)."""
+    `parts`: so many launches in one, whose buffers and words follow each other (see parts). `conditional`: is it to do
+    nothing where a check has failed before?"""
     tiling = tiling or tiling_of(kernel, parts)
     wide = wide or not kernel.words and _is_large(kernel)
     writer = PassWriter(kernel, tiling, wide, PROGRAM if parts == 1 else "program")
     lines = writer.program()
     name, constants = kernel_name(kernel), writer.constants
-    args = [f"b{k}" for k in range(len(kernel.params))]
-    args += ["failed"] * kernel.checked + [f"n{k}" for k in range(kernel.words)]
+    buffers, words = [f"b{k}" for k in range(len(kernel.params))], [f"n{k}" for k in range(kernel.words)]
     names = [constant for constant, _ in constants]
     functions = [operations.FUNCTIONS[function] for function in operations.called("\n".join(lines))]
     functions += [reductions.FUNCTIONS[function] for function in writer.functions]
     pointers, multiples = tuple(ELEMENT_TYPES[p.dtype] for p in kernel.params), multiples_of(kernel, tiling)
+    flag, begin = ["failed"] * (kernel.checked or conditional), UNLESS_FAILED if conditional else ()
     if parts == 1:
-        functions.append(function_text(name, args, names, lines))
+        functions.append(function_text(name, [*buffers, *flag, *words], names, [*begin, *lines]))
         programs = tiling.programs
     else:
-        functions.append(function_text(name, ["program", *args], names, lines))
-        functions.append(divided_text(f"{name}_of_{parts}", name, kernel, tiling.programs, names, parts))
-        name, programs = f"{name}_of_{parts}", programs_of(kernel, tiling.programs, parts)
+        functions.append(function_text(name, ["program", *buffers, *words], names, lines))
+        name = f"{name}_of_{parts}"
+        functions.append(divided_text(name, kernel_name(kernel), kernel, tiling.programs, names, parts, begin))
+        programs = programs_of(kernel, tiling.programs, parts)
     source = "\n\n".join([operations.HEADER, *functions])
     return KernelSpec(name, source, parts * pointers, kernel.checked, parts * kernel.words, constants, programs,
                       tiling.warps, 1, "i64" if wide else "i32",
-                      tuple(part * kernel.words + word for part in range(parts) for word in multiples))
+                      tuple(part * kernel.words + word for part in range(parts) for word in multiples), conditional)
 
 
 def _is_large(kernel: Kernel) -> bool:

@@ -34,8 +34,8 @@ def has_triton() -> bool:
     return find_spec("triton") is not None
 
 
-def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = ()) -> bool:
-    """Launch on flat arrays, in place. Do all checks of the kernel hold?"""
+def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = (), failed: bool = False) -> bool:
+    """Launch on flat arrays, in place. Do all checks of the kernel hold? `failed`: has one failed before?"""
     if not has_triton():
         raise ModuleNotFoundError(MISSING)
     arrays = [_bytes_of(spec, k, buffer) for k, buffer in enumerate(buffers)]
@@ -45,8 +45,8 @@ def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = 
     grid = evaluate(spec.grid, {f"n{k}": word for k, word in enumerate(words)})
     if grid == 0:
         return True
-    failed = np.zeros(4, np.uint8)
-    flag, pointers = ([failed], (*spec.pointers, "i32")) if spec.checked else ([], spec.pointers)
+    word = np.array([failed], np.int32).view(np.uint8)
+    flag, pointers = ([word], (*spec.pointers, "i32")) if spec.flagged else ([], spec.pointers)
     question = {
         "name": spec.name, "source": spec.source, "pointers": pointers,
         "buffers": [array.tobytes() for array in (*arrays, *flag)],
@@ -62,7 +62,7 @@ def run(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = 
         raise (IndexError if answer["error"] == "IndexError" else KernelError)(answer["text"])
     for k, data in answer["written"].items():
         (*arrays, *flag)[k][:] = np.frombuffer(data, np.uint8)
-    return not failed.any()
+    return not word.any()
 
 
 _NUMPY_NAMES = {triton: "uint16" if name == "bf16" else DTYPES[name].name for name, triton in ELEMENT_TYPES.items()}

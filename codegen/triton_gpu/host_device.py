@@ -31,6 +31,23 @@ class _Reading:
         return self._value
 
 
+class _Flag:
+    def __init__(self) -> None:
+        self.array = np.zeros(1, np.int32)
+
+    def expect(self) -> None:
+        pass
+
+    def clear(self) -> None:
+        self.array[0] = 0
+
+    def ask(self) -> None:
+        self._answer = bool(self.array[0])
+
+    def is_set(self) -> bool:
+        return self._answer
+
+
 class HostDevice:
     """The memory of this process."""
 
@@ -52,7 +69,7 @@ class HostDevice:
     def launch(self, spec: KernelSpec, arrays: Sequence[np.ndarray], words: Sequence[int], flag: np.ndarray | None
                ) -> Work:
         def work() -> None:
-            if not host_check.run(spec, arrays, words):
+            if not host_check.run(spec, arrays, words, flag is not None and bool(flag[0])):
                 assert flag is not None
                 flag[0] = 1
         return work
@@ -98,8 +115,8 @@ class HostDevice:
     def copy(self, source: np.ndarray, target: np.ndarray) -> Work:
         return partial(np.copyto, target, source)
 
-    def clear(self, flag: np.ndarray) -> Work:
-        return partial(flag.fill, 0)
+    def flag(self) -> _Flag:
+        return _Flag()
 
     def reading(self, array: np.ndarray) -> _Reading:
         return _Reading(array)

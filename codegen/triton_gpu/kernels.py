@@ -1,7 +1,7 @@
 """kernels: the steps of a plan that are launches of kernels, as KernelSpecs with what each is given."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from codegen.ir.dims import Size
@@ -27,33 +27,38 @@ class KernelLaunch:
     precision: str = IEEE
 
 
-def kernel_launch(step: Step, capability: Capability, precision: str = IEEE, beside: Sequence[Step] = ()
-                  ) -> KernelLaunch | None:
+def kernel_launch(step: Step, capability: Capability, precision: str = IEEE, beside: Sequence[Step] = (),
+                  conditional: bool = False) -> KernelLaunch | None:
     """The launch that does a step; None for one that no kernel does. CannotLower for what no kernel can be made of.
 
-    `precision`: of products of f32 (see products). `beside`: the steps that are one launch with it.
+    `precision`: of products of f32 (see products). `beside`: the steps that are one launch with it. `conditional`: does
+    it do nothing where a check has failed before?
     """
     match step:
         case Launch(kernel):
             row = [step, *(other for other in beside if isinstance(other, Launch) and other.kernel == kernel)]
             assert len(row) == 1 + len(beside), "only launches of one kernel are one"
-            return KernelLaunch(kernel_spec(kernel, len(row)), tuple(b for each in row for b in each.buffers),
-                                tuple(word for each in row for word in each.words))
+            buffers = tuple(b for each in row for b in each.buffers)
+            words = tuple(word for each in row for word in each.words)
+            return KernelLaunch(kernel_spec(kernel, len(row), conditional), buffers, words)
         case Matmul() | Spliced():
-            made = product_launch(step, capability, precision)
+            made = product_launch(step, capability, precision, conditional=conditional)
             return KernelLaunch(made.spec, made.buffers, made.words, precision)
         case _:
             return None
 
 
-def kernel_launches(plan: Plan, capability: Capability, precision: str = IEEE) -> dict[int, KernelLaunch]:
-    """What does the steps of a plan, by the number of the first step of each."""
+def kernel_launches(plan: Plan, capability: Capability, precision: str = IEEE,
+                    conditional: Collection[int] = ()) -> dict[int, KernelLaunch]:
+    """What does the steps of a plan, by the number of the first step of each. `conditional`: the ids of those that do
+    nothing where a check has failed."""
     rows = {numbers.start: [plan.steps[k] for k in numbers] for numbers in at_once(plan.steps)}
-    made = {k: kernel_launch(first, capability, precision, beside) for k, (first, *beside) in rows.items()}
+    made = {k: kernel_launch(row[0], capability, precision, row[1:], any(id(step) in conditional for step in row))
+            for k, row in rows.items()}
     return {k: launch for k, launch in made.items() if launch is not None}
 
 
 @lru_cache(maxsize=1024)
-def kernel_spec(kernel: Kernel, parts: int = 1) -> KernelSpec:
+def kernel_spec(kernel: Kernel, parts: int = 1, conditional: bool = False) -> KernelSpec:
     """The kernel in Triton, written once."""
-    return emit_kernel(kernel, parts=parts)
+    return emit_kernel(kernel, parts=parts, conditional=conditional)

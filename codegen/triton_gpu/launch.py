@@ -53,6 +53,9 @@ class Driver(Protocol):
     def permit_shared(self, function: Any, size: int) -> None:
         """Let a function have so many bytes of shared memory."""
 
+    def record_in_graph(self, event: int, stream: int) -> None:
+        """Have the graph that a stream captures record an event, which others wait for, each time that it gets here."""
+
     def launch(self, function: Any, programs: int, threads: int, shared: int, parameters: int) -> None:
         """Start it on the stream that is current. `parameters`: where the addresses of its parameters are."""
 
@@ -75,9 +78,9 @@ class Launcher:
         return new
 
     def bind(self, spec: KernelSpec, pointers: Sequence[int], words: Sequence[int] = (), failed: int = 0) -> Work:
-        """What launches `spec` on buffers at these addresses; `failed`: the address of the flag of a checked one."""
-        if len(pointers) != len(spec.pointers) or len(words) != spec.words or bool(failed) != spec.checked:
-            raise TypeError(f"{spec.name} takes {len(spec.pointers)} buffers, {'a' if spec.checked else 'no'} flag and "
+        """What launches `spec` on buffers at these addresses; `failed`: the address of the flag, where it takes one."""
+        if len(pointers) != len(spec.pointers) or len(words) != spec.words or bool(failed) != spec.flagged:
+            raise TypeError(f"{spec.name} takes {len(spec.pointers)} buffers, {'a' if spec.flagged else 'no'} flag and "
                             f"{spec.words} words, not {len(pointers)}, {'a' if failed else 'none'} and {len(words)}")
         if spec.word_type == "i32" and needs_wide(words):
             raise OverflowError(f"{spec.name} computes with 32 bits, and the words {tuple(words)} need more")
@@ -88,7 +91,7 @@ class Launcher:
             return _nothing
         aligned = not any(p % GRANULE for p in pointers) and not any(words[k] % GRANULE for k in spec.multiples)
         cubin, function = self._function(spec, aligned)
-        values = (*pointers, *((failed,) if spec.checked else ()), *words, 0, 0)
+        values = (*pointers, *((failed,) if spec.flagged else ()), *words, 0, 0)
         slots = (c_uint64 * len(values))(*[value % 2**64 for value in values])
         first = addressof(slots)
         places = (c_uint64 * len(values))(*range(first, first + 8 * len(values), 8))

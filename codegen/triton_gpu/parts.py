@@ -29,13 +29,14 @@ def function_text(name: str, args: Sequence[str], constants: Sequence[str], line
     return "\n".join([f"@triton.jit\ndef {name}({given}):", *lines, ""])
 
 
-def divided_text(name: str, one: str, kernel: Kernel, programs: Size, constants: Sequence[str], parts: int) -> str:
-    """The function that is launched; `one` does one launch, in so many `programs`."""
+def divided_text(name: str, one: str, kernel: Kernel, programs: Size, constants: Sequence[str], parts: int,
+                 begin: Sequence[str] = ()) -> str:
+    """The function that is launched; `one` does one launch, in so many `programs`. `begin`: what looks at a flag."""
     buffers, words = range(len(kernel.params)), range(kernel.words)
     own = [*(f"b{k}" for k in buffers), *(f"n{k}" for k in words)]
     args = [f"b{k}_{part}" for part in range(parts) for k in buffers]
-    args += [f"n{k}_{part}" for part in range(parts) for k in words]
-    lines = ["    program = tl.program_id(0)"]
+    args += ["failed"] * bool(begin) + [f"n{k}_{part}" for part in range(parts) for k in words]
+    lines = [*begin, "    program = tl.program_id(0)"]
     ends = [str(programs * part) for part in range(1, parts)]
     if not isinstance(programs, int):
         ends = [f"end{part}" for part in range(parts - 1)]

@@ -43,7 +43,7 @@ from codegen.schedule.value_types import value_dtypes
 from codegen.triton_gpu import operations
 from codegen.triton_gpu.naming import kernel_name
 from codegen.triton_gpu.product_tiles import Capability, ProductTile, tile_of
-from codegen.triton_gpu.spec import ELEMENT_TYPES, KernelSpec
+from codegen.triton_gpu.spec import ELEMENT_TYPES, UNLESS_FAILED, KernelSpec
 from codegen.triton_gpu.statements import Statements
 from codegen.triton_gpu.tile import Mask, Span, Tile
 
@@ -71,20 +71,21 @@ class ProductLaunch:
 
 
 def product_launch(step: Matmul | Spliced, capability: Capability = (8, 0), precision: str = "ieee",
-                   wide: bool = False, tile: ProductTile | None = None) -> ProductLaunch:
+                   wide: bool = False, tile: ProductTile | None = None, conditional: bool = False) -> ProductLaunch:
     """The launch that does a product.
 
     `precision`: how f32 are multiplied, "ieee", or rounded first: "tf32". `wide`: are indices computed in 64 bits, also
-    where sizes that are numbers do not need it? `tile`: instead of the one that suits it.
+    where sizes that are numbers do not need it? `tile`: instead of the one that suits it. `conditional`: does it do
+    nothing where a check has failed before?
     """
     given = step if isinstance(step, Spliced) else Spliced(step)
-    writer = _Writer(given, capability, precision, wide, tile)
+    writer = _Writer(given, capability, precision, wide, tile, conditional)
     source = writer.source()
     tile = writer.tile
     rows, columns = ceil_div(writer.m, tile.m), ceil_div(writer.n, tile.n)
     spec = KernelSpec(writer.name, source, tuple(ELEMENT_TYPES[dtype] for dtype in writer.dtypes), False,
                       len(writer.words), writer.constants, writer.batch * rows * columns, tile.warps, tile.stages,
-                      "i64" if writer.wide else "i32", writer.multiples())
+                      "i64" if writer.wide else "i32", writer.multiples(), conditional)
     return ProductLaunch(spec, tuple(writer.buffers), writer.words)
 
 
@@ -101,9 +102,10 @@ class _Block:
 class _Writer:
     """Writes the program of one product."""
 
-    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool, wanted: ProductTile | None):
+    def __init__(self, step: Spliced, capability: Capability, precision: str, wide: bool, wanted: ProductTile | None,
+                 conditional: bool):
         product = step.product
-        self.step, self.precision = step, precision
+        self.step, self.precision, self.conditional = step, precision, conditional
         self.words, sizes = product.words, product.given
         if sizes is None:
             words: dict[Size, Dim] = {}
@@ -171,11 +173,12 @@ class _Writer:
 
     def source(self) -> str:
         """The module."""
-        args = [f"b{k}" for k in range(len(self.buffers))] + [f"n{k}" for k in range(len(self.words))]
-        args += [f"{name}: tl.constexpr" for name, _ in self.constants]
+        args = [f"b{k}" for k in range(len(self.buffers))] + ["failed"] * self.conditional
+        args += [f"n{k}" for k in range(len(self.words))] + [f"{name}: tl.constexpr" for name, _ in self.constants]
         lines = [f"    {line}" for line in (*self._place(), *self._loop(), *self._behind())]
         functions = [operations.FUNCTIONS[name] for name in operations.called("\n".join(lines))]
-        program = "\n".join([f"@triton.jit\ndef {self.name}({', '.join(args)}):", *lines, ""])
+        program = "\n".join([f"@triton.jit\ndef {self.name}({', '.join(args)}):",
+                             *(UNLESS_FAILED if self.conditional else ()), *lines, ""])
         return "\n\n".join([operations.HEADER, *functions, program])
 
     def _place(self) -> list[str]:

@@ -24,9 +24,9 @@ from codegen.ir.program import CHECK_FAILED, Branch, Exit, Jump, Return, Switch,
 from codegen.ir.structs import struct
 from codegen.ir.types import NAMES
 from codegen.schedule.plan import PlannedBlock, ProgramPlan
-from codegen.triton_gpu.bound_blocks import Binder, BoundBlock, Left
+from codegen.triton_gpu.bound_blocks import Binder, BoundBlock, Left, leave_if_failed
 from codegen.triton_gpu.cpu_numbers import CpuNumber
-from codegen.triton_gpu.devices import Device, Reading
+from codegen.triton_gpu.devices import Device, Flag
 from codegen.triton_gpu.kernels import KernelLaunch
 from codegen.triton_gpu.step_times import STEP_TIMES
 
@@ -42,21 +42,17 @@ MOVED_BYTES = 1 << 22
 FEW_BYTES = 256
 """So few bytes of an array that lies elsewhere are not copied again while they are the same."""
 
-_FLAG_BYTES = 4
-
 
 @struct(frozen=False, eq=False)
 class Workspace:
-    """What one run at a time works in. `flag`: what checked kernels set; `failed`: reads it.
+    """What one run at a time works in.
 
     `staged`: where arrays go that lie elsewhere, by their place; `sent`: the bytes that are there, if they are few.
     `bound`: what was run on arrays at these addresses.
     """
 
     arena: Any
-    flag: Any
-    failed: Reading
-    refused: bool = False                                           # has a reference refused its operands?
+    flag: Flag
     staged: dict[int, Any] = field(default_factory=dict)
     sent: dict[int, bytes] = field(default_factory=dict)
     bound: OrderedDict[tuple[int | None, ...], _Run] = field(default_factory=OrderedDict)
@@ -102,23 +98,16 @@ class Runner:
         free = self._free.setdefault(order, [])
         try:
             workspace = free.pop()
-            workspace.refused = False
         except IndexError:
-            workspace = self._workspace()
-        try:
-            run = self._run(workspace, arrays)
-            for k in run.elsewhere:
-                self._send(workspace, k, arrays[k])
-            result = self._result(workspace, run)
-            if run.elsewhere and result <= DONE:
-                self._give_back(workspace, run, arrays, DONE - result)
-        finally:
-            free.append(workspace)
+            workspace = Workspace(self._device.memory(self._plan.arena_bytes), self._device.flag())
+        run = self._run(workspace, arrays)
+        for k in run.elsewhere:
+            self._send(workspace, k, arrays[k])
+        result = self._result(workspace, run)
+        if run.elsewhere and result <= DONE:
+            self._give_back(workspace, run, arrays, DONE - result)
+        free.append(workspace)                  # which one that was interrupted is not: an answer may be under way
         return result
-
-    def _workspace(self) -> Workspace:
-        flag = self._device.elements(self._device.memory(_FLAG_BYTES), "i32", 0, 1)
-        return Workspace(self._device.memory(self._plan.arena_bytes), flag, self._device.reading(flag))
 
     def _run(self, workspace: Workspace, arrays: Sequence[Any]) -> _Run:
         """What is known of runs on these arrays, or will be."""
@@ -222,9 +211,11 @@ class Runner:
                     STEP_TIMES.note_step(self._measured, number, step, begin, self._device.timed(part))
                 else:
                     part()
-            if isinstance(block.terminator, Return):
+            target = None if isinstance(block.terminator, Return) else _target(block, bound)
+            if bound.is_asked:
+                leave_if_failed(workspace.flag)
+            if target is None:
                 return DONE - self._end_of_block[number]
-            target = _target(block, bound)
             if isinstance(target, Exit):
                 return target.number
             number = target.block

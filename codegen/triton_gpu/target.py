@@ -19,6 +19,7 @@ from codegen.planning import plan_of
 from codegen.schedule.machine import Machine
 from codegen.schedule.plan import NoDevice, TooMuchMemory
 from codegen.source import Source
+from codegen.triton_gpu.bound_blocks import conditional_steps
 from codegen.triton_gpu.cpu_numbers import cpu_numbers
 from codegen.triton_gpu.cupy_driver import current_number
 from codegen.triton_gpu.devices import Device
@@ -76,10 +77,11 @@ def _executable(source: Source, aliases: tuple[Aliases, ...], cache: Cache, devi
         raise TooMuchMemory(f"for all sizes it would work in {plan.arena_bytes} bytes, and its budget is "
                             f"{source.memory_budget}")
     precision = TF32 if source.fast_math else IEEE
+    conditional = conditional_steps(plan)
     launches = {id(one.steps[k]): made for one in plan.plans
-                for k, made in kernel_launches(one, device.capability, precision).items()}
+                for k, made in kernel_launches(one, device.capability, precision, conditional).items()}
     new = device.prepare(list(dict.fromkeys(made.spec for made in launches.values())), cache)
-    measured = Measured(source.tree.name, lambda: plan, listings(device.capability, precision))
+    measured = Measured(source.tree.name, lambda: plan, listings(device.capability, precision, conditional))
     numbers = {} if sized or source.binding.constants else cpu_numbers(source.tree, plan.ends)
     return Executable(
         plan.inputs, plan.slots, plan.ends, Runner(plan, device, launches, measured, numbers), plan.arena_bytes,

@@ -145,6 +145,36 @@ def test_a_step_on_tensors_of_a_gpu_waits_for_nothing(cuda_device: OracleDriver)
     np.testing.assert_allclose([x.item() for x in found], [x.item() for x in expected], BOUND)
 
 
+def test_a_step_with_checks_is_one_graph(cuda_device: OracleDriver) -> None:
+    """That no index was out of bounds is what a call waits for, when all of it has been started. Where one is, the call
+    raises, and no parameter has changed."""
+    tg.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(12, 8), nn.Linear(8, 12)).to("cuda")
+    optimizer = tg.optim.AdamW(model.parameters(), lr=0.1)
+
+    @tg.trace
+    def step(words, following):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(words), following)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    words = [tg.tensor(np.random.default_rng(k).integers(0, 12, 20), device="cuda") for k in range(8)]
+    losses = [step(words[k], words[k + 1]) for k in range(4)]
+    stub_cupy.SYNCHRONIZATIONS.clear()
+    stub_cupy.GRAPHS.clear()
+    losses += [step(words[k], words[k + 1]) for k in range(4, 7)]
+    assert stub_cupy.SYNCHRONIZATIONS == 3 * ["event"] and len(stub_cupy.GRAPHS) == 3
+    assert len({id(graph) for graph in stub_cupy.GRAPHS}) == 1
+
+    state = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    with pytest.raises(IndexError):
+        step(words[0], words[1] + 12)
+    assert all(np.array_equal(state[name], value.cpu().numpy()) for name, value in model.state_dict().items())
+    assert step(words[0], words[1]).item() < losses[0].item()
+
+
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET")
 

@@ -94,19 +94,3 @@ def test_reductions_to_few_points_are_in_as_many_blocks_as_there_is_use_for(
 def test_what_waits_for_a_long_reduction_is_another_kernel_only_where_that_is_very_long() -> None:
     assert len(kernels(lambda x: [softmax(x)], (2, 4096))) == 1
     assert len(kernels(lambda x: [softmax(x)], (2, 1 << 19))) > 2
-
-
-def test_some_work_follows_a_check_before_what_waits_for_its_answer() -> None:
-    """A product that depends on nothing checked, and whose result the caller does not see, is done meanwhile."""
-    b = Builder("f")
-    x, p = b.input(TensorType("f32", (40, 40))), b.input(TensorType("f32", (40,)))
-    k = b.input(TensorType("i64", (3, 40)))
-    picked = x.emit("gather", k, axis=0).emit("sum", axis=(0, 1), keepdims=False)
-    graph = optimize(b.graph([p - picked, x.emit("matmul", x).emit("matmul", x)]))
-    orders = {}
-    for name, machine in (("patient", GPU), ("not", Machine())):
-        plan = schedule(graph, ((0, 1),), machine)
-        kinds = [type(step).__name__ for step in plan.steps]
-        orders[name] = kinds[kinds.index("Check") + 1:]
-    assert orders["patient"] == ["Matmul", "Matmul", "Launch"]
-    assert orders["not"][0] == "Launch"

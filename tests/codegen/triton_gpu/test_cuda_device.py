@@ -125,13 +125,15 @@ def test_nothing_is_written_that_is_seen_where_a_check_fails(driver: OracleDrive
     graph = b.graph([x.emit("gather", k, axis=0), y * 2.0])
     executable = compile_program(graph, "triton_gpu", aliases=((1, 2),))
     x_there, y_there = there(np.arange(8, dtype=np.float32)), there(np.ones(4, np.float32))
-    for places, result, ys in (([1, 2, 3], DONE, 2), ([1, 2, 8], 0, 2), ([0, 0, -9], 0, 2), ([7, -8, 0], DONE, 4)):
+    for places, result, ys in (([1, 2, 3], DONE, 2), ([1, 2, 8], 0, 2), ([0, 0, -9], 0, 2), ([7, -8, 0], DONE, 4),
+                               ([8, 1, 2], 0, 4), ([1, 1, 1], DONE, 8)):
         arrays = (x_there, there(np.array(places)), y_there, *empty(executable))
         stub_cupy.SYNCHRONIZATIONS.clear()
         assert executable.run(arrays) == result
         assert np.all(y_there._a == ys) and stub_cupy.SYNCHRONIZATIONS == ["event"]
         if result == DONE:
             assert np.array_equal(arrays[-1]._a, np.arange(8)[np.array(places)])
+    assert len(stub_cupy.GRAPHS) == 4 and len({id(graph) for graph in stub_cupy.GRAPHS}) == 1
 
 
 def test_a_branch_reads_its_predicate(driver: OracleDriver) -> None:

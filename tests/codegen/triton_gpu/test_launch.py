@@ -142,7 +142,7 @@ def cases(spec: KernelSpec) -> list[tuple[tuple[int, ...], tuple[int, ...], int]
     count = len(spec.pointers)
     pointers = tuple(0x7f00_1122_0000 + 0x0001_0203_0400 * k for k in range(count))
     words = tuple(0x0003_0400 + 0x0001_0010 * k for k in range(spec.words))
-    failed = 0x7fff_eeee_dd00 if spec.checked else 0
+    failed = 0x7fff_eeee_dd00 if spec.flagged else 0
     odd = tuple(word + 1 for word in words)
     return [(pointers, words, failed), (tuple(p + 4 for p in pointers), odd, failed)]
 
@@ -218,7 +218,7 @@ launcher = Launcher(cupy_driver.CupyDriver(), Cache(DiskCache(Path({str(compiled
 stub = StubDriver({str(stub)!r})
 for spec in WRITTEN.values():
     for pointers, words, failed in cases(spec):
-        stub.sizes([8] * (len(pointers) + spec.checked) + [4 if spec.word_type == "i32" else 8] * len(words) + [8, 8])
+        stub.sizes([8] * (len(pointers) + spec.flagged) + [4 if spec.word_type == "i32" else 8] * len(words) + [8, 8])
         launcher.bind(spec, pointers, words, failed)()
 try:
     cupy_driver.CupyDriver().load(SimpleNamespace(code=b"no code", name=""))

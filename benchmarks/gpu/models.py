@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -64,14 +64,15 @@ def make(model: Model, nn: Any) -> Any:
     class Language(nn.Module):
         def __init__(self, given: Transformer):
             super().__init__()
-            self.tokens = nn.Embedding(given.vocabulary, given.width)
+            # its weight is the table of tokens, too; an Embedding would draw 40 million normal numbers for nothing
+            self.tokens = nn.Linear(given.width, given.vocabulary, bias=False)
             self.places = nn.Embedding(given.length, given.width)
             self.blocks = nn.Sequential(*(Block(given.width, given.heads) for _ in range(given.layers)))
             self.norm = nn.LayerNorm(given.width)
 
         def forward(self, x, y):
-            h = self.norm(self.blocks(self.tokens(x) + self.places.weight))
-            logits = F.linear(h, self.tokens.weight)
+            h = self.norm(self.blocks(F.embedding(x, self.tokens.weight) + self.places.weight))
+            logits = self.tokens(h)
             return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), y.reshape(-1))
 
     class Classifier(nn.Module):
@@ -104,17 +105,21 @@ def data(model: Model) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-@cache
-def weights(model: Model) -> dict[str, np.ndarray]:
+def weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """The same for everyone, by name: as GPT-2 begins, with a normal distribution of 0.02."""
-    from tracegrad import nn
-    rng = np.random.default_rng(1)
     found: dict[str, np.ndarray] = {}
-    for name, value in make(model, nn).state_dict().items():
-        is_scale = "norm" in name and name.endswith("weight")
-        drawn = 0.02 * rng.standard_normal(value.shape, dtype=np.float32)
-        found[name] = np.ones(value.shape, np.float32) if is_scale else drawn
+    for name, shape in shapes.items():
+        if "norm" in name and name.endswith("weight"):
+            found[name] = np.ones(shape, np.float32)
+        else:
+            found[name] = np.random.default_rng(crc32(name.encode())).standard_normal(shape, np.float32)
+            found[name] *= np.float32(0.02)
     return found
+
+
+def weights_of(net: Any) -> dict[str, np.ndarray]:
+    """Those for a model that was made."""
+    return weights({name: tuple(value.shape) for name, value in net.state_dict().items()})
 
 
 Step = Callable[[], Any]
@@ -125,7 +130,7 @@ def tracegrad_step(model: Model, half: bool, device: str = "cuda") -> Step:
     import tracegrad as tg
     from tracegrad import nn
     net = make(model, nn)
-    net.load_state_dict(weights(model))
+    net.load_state_dict(weights_of(net))
     net.to(device)
     optimizer = tg.optim.AdamW(net.parameters(), lr=1e-4)
     x, y = (tg.tensor(a, device=device) for a in data(model))
@@ -145,7 +150,7 @@ def tracegrad_step(model: Model, half: bool, device: str = "cuda") -> Step:
 def torch_step(model: Model, half: bool, device: str = "cuda") -> Step:
     import torch
     net = make(model, torch.nn)
-    net.load_state_dict({name: torch.from_numpy(value) for name, value in weights(model).items()})
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in weights_of(net).items()})
     net.to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     x, y = (torch.from_numpy(a).to(device) for a in data(model))

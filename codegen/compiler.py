@@ -95,7 +95,7 @@ def source_of(tree: Tree, fast_math: bool, binding: Binding = UNBOUND, whole: bo
     """A tree for a target to compile; what is not `whole` is cut where it repeats itself."""
     parts = (lambda: tree) if whole else partial(cut_at_iterations, tree)
     return Source(tree, lambda: optimize_tree(parts(), fast_math), fast_math, binding, memory_budget,
-                  lambda: optimize_tree(tree, fast_math))
+                  partial(optimize_tree, tree, fast_math))
 
 
 SHORT = 1000

@@ -110,7 +110,8 @@ def oracle_device(monkeypatch: pytest.MonkeyPatch) -> OracleDevice:
 
     monkeypatch.setattr("codegen.triton_gpu.kernels.kernel_spec", written_as_kernel)
     device = OracleDevice()
-    monkeypatch.setattr("codegen.triton_gpu.kernels.product_launch", device.written_as_product)
+    for launch in ("product_launch", "attention_launch"):
+        monkeypatch.setattr(f"codegen.triton_gpu.kernels.{launch}", device.written_as_product)
     monkeypatch.setattr("codegen.triton_gpu.target.current_device", lambda: device)
     return device
 

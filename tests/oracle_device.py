@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,9 @@ from codegen.cache import Cache
 from codegen.ir.dims import Size, evaluate, number_of
 from codegen.ir.types import DTYPES
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.kernel_interpret import run_kernel, run_spliced
+from codegen.schedule.kernel_interpret import run_attention, run_kernel, run_spliced
 from codegen.schedule.kernel_text import parse_kernel, print_kernel
-from codegen.schedule.plan import NOWHERE, Matmul, Spliced
+from codegen.schedule.plan import NOWHERE, Attention, Matmul, Spliced
 from codegen.schedule.plan_text import step_text
 from codegen.schedule.sizes import kernel_at
 from codegen.triton_gpu.compile import Arch, Cubin, Variants
@@ -45,26 +45,24 @@ class OracleDevice(HostDevice):
     def __init__(self) -> None:
         super().__init__()
         self.launched = 0
-        self.products: dict[str, Spliced] = {}
+        self.products: dict[str, Spliced | Attention] = {}
 
-    def written_as_product(self, step: Matmul | Spliced, capability: Capability, precision: str,
+    def written_as_product(self, step: Matmul | Spliced | Attention, capability: Capability, precision: str,
                            conditional: bool = False) -> ProductLaunch:
-        """A product by its text, in words."""
-        step = step if isinstance(step, Spliced) else Spliced(step)
-        product = step.product
-        batch, m, n, k = product.given or product.sizes
-        whole = replace(step, product=replace(product, batch=batch, m=m, n=n, k=k, words=()))
-        buffers = {b: k for k, b in enumerate(dict.fromkeys(
-            b for b in (product.a, product.b, product.c, *(b for part in step.parts for b in part.buffers)) if b >= 0))}
-        own = replace(whole, product=replace(whole.product, **{
-            name: buffers.get(getattr(product, name), NOWHERE) for name in "abc"}), **{
-            name: part and replace(part, buffers=tuple(buffers[b] for b in part.buffers))
-            for name, part in (("left", step.left), ("right", step.right), ("behind", step.behind))})
+        """A product, or two in one, by its text, in words."""
+        step = Spliced(step) if isinstance(step, Matmul) else step
+        words = step.scores.product.words if isinstance(step, Attention) else step.product.words
+        used = [b for one in _products(step) for b in (one.product.a, one.product.b, one.product.c)]
+        used += [b for part in step.parts for b in part.buffers]
+        buffers = {b: k for k, b in enumerate(dict.fromkeys(b for b in used if b != NOWHERE))}
+        own = _with_products(step, lambda one: _on_buffers(one, buffers))
+        if isinstance(own, Attention):
+            own = replace(own, rows=replace(own.rows, buffers=tuple(buffers[b] for b in own.rows.buffers)))
         self.products[step_text(own)] = own
         pointers = tuple(dtype for dtype, _ in _extents(own))
-        spec = KernelSpec("product", step_text(own), pointers, False, len(product.words), (), 1, 1,
+        spec = KernelSpec("product", step_text(own), pointers, False, len(words), (), 1, 1,
                           conditional=conditional)
-        return ProductLaunch(spec, tuple(buffers), product.words)
+        return ProductLaunch(spec, tuple(buffers), words)
 
     def launch(self, spec: KernelSpec, arrays: Sequence[np.ndarray], words: Sequence[int], flag: np.ndarray | None
                ) -> Work:
@@ -101,24 +99,49 @@ class OracleDevice(HostDevice):
         each = [kernel_at(kernel, words[k * kernel.words:(k + 1) * kernel.words]) for k in range(parts)]
         return [(p.dtype, number_of(p.size)) for one in each for p in one.params]
 
-    def _multiplied(self, step: Spliced, arrays: Sequence[np.ndarray], words: tuple[int, ...]) -> Work:
+    def _multiplied(self, step: Spliced | Attention, arrays: Sequence[np.ndarray], words: tuple[int, ...]) -> Work:
         given = {f"n{k}": word for k, word in enumerate(words)}
-        own = step.product
-        batch, m, n, k = (evaluate(size, given) for size in (own.batch, own.m, own.n, own.k))
-        bound = replace(step, product=replace(own, batch=batch, m=m, n=n, k=k, words=words))
+
+        def at(one: Spliced) -> Spliced:
+            own = one.product
+            batch, m, n, k = (evaluate(size, given) for size in (own.batch, own.m, own.n, own.k))
+            return replace(one, product=replace(own, batch=batch, m=m, n=n, k=k, words=words))
+        bound = _with_products(step, at)
 
         def work() -> None:
             self.launched += 1
-            run_spliced(bound, arrays)
+            if isinstance(bound, Attention):
+                run_attention(bound, arrays)
+            else:
+                run_spliced(bound, arrays)
         return work
 
 
-def _extents(step: Spliced) -> list[tuple[str, Size]]:
+def _products(step: Spliced | Attention) -> tuple[Spliced, ...]:
+    return (step.scores, step.result) if isinstance(step, Attention) else (step,)
+
+
+def _with_products(step: Spliced | Attention, new: Callable[[Spliced], Spliced]) -> Spliced | Attention:
+    if isinstance(step, Attention):
+        return replace(step, scores=new(step.scores), result=new(step.result))
+    return new(step)
+
+
+def _on_buffers(step: Spliced, buffers: Mapping[int, int]) -> Spliced:
+    """A product in words, on buffers by the numbers that they have there."""
+    batch, m, n, k = step.product.given or step.product.sizes
+    own = {name: buffers.get(getattr(step.product, name), NOWHERE) for name in "abc"}
+    parts = {name: part and replace(part, buffers=tuple(buffers[b] for b in part.buffers))
+             for name, part in (("left", step.left), ("right", step.right), ("behind", step.behind))}
+    return replace(step, product=replace(step.product, batch=batch, m=m, n=n, k=k, words=(), **own), **parts)
+
+
+def _extents(step: Spliced | Attention) -> list[tuple[str, Size]]:
     """The dtype and size of each buffer of a product, by its number."""
-    product = step.product
-    batch, m, n, k = product.batch, product.m, product.n, product.k
-    found: dict[int, tuple[str, Size]] = {
-        number: (product.dtype, size) for number, size in (
+    found: dict[int, tuple[str, Size]] = {}
+    for product in (one.product for one in _products(step)):
+        batch, m, n, k = product.batch, product.m, product.n, product.k
+        found |= {number: (product.dtype, size) for number, size in (
             (product.a, batch * m * k), (product.b, batch * k * n), (product.c, batch * m * n))}
     for part in step.parts:
         found |= {b: (param.dtype, param.size) for b, param in zip(part.buffers, part.kernel.params)}

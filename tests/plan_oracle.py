@@ -18,7 +18,7 @@ from codegen.schedule.kernel_text import parse_kernel, print_kernel
 from codegen.schedule.kernel_verify import verify_kernel
 from codegen.schedule.machine import Machine
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Launch, Plan, Spliced
+from codegen.schedule.plan import Attention, Launch, Plan, Spliced
 
 TINY = Machine(serial_work=8, chunk_work=4, most_chunks=4, least_joined=2)
 """A machine for which small shapes are large: chunks, and reductions in two kernels."""
@@ -26,8 +26,9 @@ TINY = Machine(serial_work=8, chunk_work=4, most_chunks=4, least_joined=2)
 AT_ONCE = Machine(at_once=True, cheap=64, shelf_worth=0, serial_work=8, chunk_work=4, most_chunks=64, least_joined=2)
 """A GPU for which small shapes are large."""
 
-SPLICING = replace(AT_ONCE, splices=lambda *product: True, products=frozenset({"f16", "bf16", "f32", "f64"}))
-"""The same, with every product in tiles."""
+SPLICING = replace(AT_ONCE, splices=lambda *product: True, attends=lambda *sizes: 1 not in sizes[2:],
+                   products=frozenset({"f16", "bf16", "f32", "f64"}))
+"""The same, with every product in tiles, and what weights are made for in one launch with what they are made of."""
 
 NARROW = Machine(most_operations=12)
 """A machine that takes short kernels only."""
@@ -43,7 +44,7 @@ def agree(graph: Graph, inputs: Sequence[np.ndarray], aliases: tuple[tuple[int, 
     """The plan of `graph`, after checking it: well-formed kernels, right outputs, inputs written only where aliased."""
     expected = interpret(graph, inputs)
     plan = schedule(graph, aliases, machine)
-    parts = [part.kernel for step in plan.steps if isinstance(step, Spliced) for part in step.parts]
+    parts = [part.kernel for step in plan.steps if isinstance(step, Spliced | Attention) for part in step.parts]
     for kernel in (*kernels_of(plan), *parts):
         verify_kernel(kernel)
         assert parse_kernel(print_kernel(kernel)) == kernel

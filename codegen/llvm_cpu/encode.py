@@ -40,6 +40,7 @@ from codegen.llvm_cpu.encoding import PROGRAM, Encoding
 from codegen.llvm_cpu.host_calls import HostCalls
 from codegen.schedule.plan import (
     Arena,
+    Attention,
     Buffer,
     Check,
     Constant,
@@ -175,7 +176,7 @@ def _places(block: PlannedBlock) -> Iterator[Place]:
         yield block.decider[0]
 
 
-def _launch(step: Launch | Matmul | Spliced | Host | Copy, plan: Plan, kernels: Mapping[int, int],
+def _launch(step: Launch | Matmul | Spliced | Attention | Host | Copy, plan: Plan, kernels: Mapping[int, int],
             symbols: Mapping[str, int], blas: Blas, host_calls: HostCalls) -> _Launched:
     match step:
         case Launch(kernel, buffers, words):
@@ -196,7 +197,7 @@ def _launch(step: Launch | Matmul | Spliced | Host | Copy, plan: Plan, kernels: 
         case Copy(source, target):
             size = _bytes(plan.buffers[target])
             return symbols["copy"], -(-size // COPY_CHUNK_BYTES), (source, target), (size,)
-        case Spliced():
+        case Spliced() | Attention():
             raise AssertionError("the machine that was planned for splices nothing")
         case _:
             assert_never(step)

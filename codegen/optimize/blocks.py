@@ -14,7 +14,7 @@ from codegen.optimize.localize import localize
 from codegen.optimize.pipeline import optimize
 
 
-def optimize_tree(tree: Tree, fast_math: bool = False) -> Tree:
+def optimize_tree(tree: Tree, fast_math: bool = False, in_parts: bool = True) -> Tree:
     """An equal tree of core ops, cheaper to run as `optimize` says."""
     tree = tree if len(tree.blocks) == 1 else localize(tree)
     types, order = tree.types(), tuple(tree.preorder())
@@ -27,7 +27,7 @@ def optimize_tree(tree: Tree, fast_math: bool = False) -> Tree:
         reads = (*values_read(block.terminator), *(v for k in block.successors for v in needed[k]))
         outputs = sorted({v for v in reads if v in made})
         graph, inputs = graph_of(tree, types, number, outputs)
-        best = _optimized(graph, tuple([node.line for node in graph.nodes]), fast_math)
+        best = _optimized(graph, tuple([node.line for node in graph.nodes]), fast_math, in_parts)
         found[number] = best, inputs, outputs
         same.update({v: inputs[o] for v, o in zip(outputs, best.outputs) if o < len(inputs)})
         used = (inputs[v] for node in best.nodes for v in node.args if v < len(inputs))
@@ -45,6 +45,6 @@ def optimize_tree(tree: Tree, fast_math: bool = False) -> Tree:
 
 
 @lru_cache(maxsize=512)
-def _optimized(graph: Graph, lines: tuple[str | None, ...], fast_math: bool) -> Graph:
+def _optimized(graph: Graph, lines: tuple[str | None, ...], fast_math: bool, in_parts: bool) -> Graph:
     """The graph, optimized, which graphs that do the same at the same lines share."""
-    return optimize(graph, fast_math)
+    return optimize(graph, fast_math, in_parts)

@@ -26,15 +26,18 @@ RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, CONCATEN
                rules_of(EXACT))
 FAST_RULES = merged(RULES, rules_of(FAST))
 
-_AFTER = (prune, join_products, blockwise, prune)
+_AFTER = (prune, join_products)
+_IN_PARTS = (blockwise, prune)
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), *_AFTER)
 FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), *_AFTER)
 
 
-def optimize(graph: Graph, fast_math: bool = False) -> Graph:
+def optimize(graph: Graph, fast_math: bool = False, in_parts: bool = True) -> Graph:
     """An equal graph of core ops that is cheaper to run: equal bit for bit, or under `fast_math` as real numbers are.
 
     But the order in which sums and matmuls add is open, as is the sign of a zero that they or a maximum give.
+    `in_parts`: is what is large computed so (see blockwise)?
     """
-    return reduce(lambda g, run: run(g), FAST_PASSES if fast_math else PASSES, graph)
+    passes = (*(FAST_PASSES if fast_math else PASSES), *(_IN_PARTS if in_parts else ()))
+    return reduce(lambda g, run: run(g), passes, graph)

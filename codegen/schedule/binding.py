@@ -19,7 +19,20 @@ from codegen.ir.graph import Attr
 from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
-from codegen.schedule.plan import Arena, Buffer, CannotLower, Constant, Host, Input, Launch, Matmul, Plan, Spliced, Step
+from codegen.schedule.plan import (
+    Arena,
+    Attention,
+    Buffer,
+    CannotLower,
+    Constant,
+    Host,
+    Input,
+    Launch,
+    Matmul,
+    Plan,
+    Spliced,
+    Step,
+)
 from codegen.schedule.sizes import LARGEST, fits, kernel_at
 
 
@@ -53,14 +66,20 @@ def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarr
             raise too_large()
         return replace(step, batch=batch, m=m, n=n, k=k, words=words_at(kernels, step.words))
 
+    def spliced_at(step: Spliced) -> Spliced:
+        return replace(step, product=product_at(step.product, tuple(part.kernel for part in step.parts)))
+
     def step_at(step: Step) -> Step:
         match step:
             case Launch(kernel, _, words) if words:
                 return replace(step, words=words_at((kernel,), words))
             case Matmul():
                 return product_at(step, ())
-            case Spliced(product):
-                return replace(step, product=product_at(product, tuple(part.kernel for part in step.parts)))
+            case Spliced():
+                return spliced_at(step)
+            case Attention(scores, rows, result):
+                words_at((rows.kernel,), scores.product.words)
+                return replace(step, scores=spliced_at(scores), result=spliced_at(result))
             case Host(op, attrs, operands, result, type):
                 given = tuple((name, attr_at(value)) for name, value in attrs)
                 return Host(op, given, tuple((k, at(one)) for k, one in operands), result, at(type))

@@ -34,7 +34,7 @@ from codegen.schedule.memory import aligned
 from codegen.schedule.parts_of_kernels import only
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import Input
-from codegen.schedule.tasks import Again, Inside, Place, Splice, Task, copy, launch
+from codegen.schedule.tasks import Again, Attend, Inside, Place, Splice, Task, copy, launch
 
 MOST_AGAIN = 1.0
 """What is done again takes at most so many times as long as all tasks once."""
@@ -75,6 +75,8 @@ class Tasks:
                 flops = flops_of_kernel(kernel)
             case Product(_, _, batch, m, n, k) | Splice(Product(_, _, batch, m, n, k)):
                 flops = 2 * prod(map(number_of, (batch, m, n, k)))
+            case Attend(_, Splice(Product(_, _, batch, m, n, k)), _, Splice(Product(n=columns))):
+                flops = 2 * prod(map(number_of, (batch, m, n, k + columns)))
             case _:
                 flops = 0
         return sum(map(self.bytes, (*task.reads, *task.writes))) + flops / FLOPS_OF_A_BYTE
@@ -182,7 +184,7 @@ def can_repeat(task: Task) -> bool:
     """Does it give the same when it is done again on the same? See invariant 3."""
     if isinstance(task.work, Lowered):
         return not any(isinstance(s, Scatter) for one in task.work.kernel.passes for s in one.body)
-    return isinstance(task.work, Product | Splice)
+    return isinstance(task.work, Product | Splice | Attend)
 
 
 class _Run:

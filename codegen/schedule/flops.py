@@ -18,7 +18,7 @@ from codegen.ir.types import FLOATS
 from codegen.schedule.costs import op_cost
 from codegen.schedule.index import coefficient
 from codegen.schedule.kernel import Accumulate, Axis, Binary, Kernel, Scan, Statement, Unary, makes_value
-from codegen.schedule.plan import Check, Copy, Host, Launch, Matmul, Spliced, Step
+from codegen.schedule.plan import Attention, Check, Copy, Host, Launch, Matmul, Spliced, Step
 from codegen.schedule.sizes import kernel_at
 from codegen.schedule.value_types import COMPARISONS, value_dtypes
 
@@ -37,6 +37,11 @@ def flops_of(step: Step) -> int:
         case Spliced(product):
             given = tuple(map(number_of, product.words))
             return flops_of(product) + sum(flops_of_kernel(kernel_at(part.kernel, given)) for part in step.parts)
+        case Attention(scores, rows, result):
+            given = tuple(map(number_of, scores.product.words))
+            batch, m, n, _ = scores.product.sizes
+            weights = (3 + op_cost("exp")) * batch * m * n
+            return flops_of(scores) + flops_of(result) + flops_of_kernel(kernel_at(rows.kernel, given)) + weights
         case Host() | Copy() | Check():
             return 0
         case _:

@@ -42,6 +42,7 @@ from codegen.schedule.memory import LiveRange
 from codegen.schedule.plan import (
     NOWHERE,
     Arena,
+    Attention,
     Check,
     Constant,
     Copy,
@@ -239,6 +240,8 @@ def run_plan(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray] | Non
                 _matmul(step, buffers[step.a], buffers[step.b], buffers[step.c])
             case Spliced():
                 run_spliced(step, buffers)
+            case Attention():
+                run_attention(step, buffers)
             case Host():
                 holds = _host(step, buffers) and holds
             case Copy(source, target):
@@ -266,26 +269,46 @@ def _poisoned(type: TensorType) -> np.ndarray:
     return array
 
 
-def run_spliced(step: Spliced, buffers: Sequence[np.ndarray]) -> None:
-    """Multiply, with what is done in the tiles done to the whole."""
+def run_spliced(step: Spliced, buffers: Sequence[np.ndarray], left: np.ndarray | None = None,
+                rows: Sequence[np.ndarray] = (), made: Sequence[np.ndarray] = ()) -> None:
+    """Multiply, with what is done in the tiles done to the whole. `left`: the left operand, if it is in no buffer; what
+    is behind takes `rows` before the result, and `made` after it."""
     product = step.product
     batch, m, n, k = product.sizes
-    words = tuple(map(number_of, product.words))
 
     def tile(number: int, size: int, part: Part | None) -> np.ndarray:
-        own = DTYPES[part.kernel.params[-1].dtype if part else product.dtype]
+        own = DTYPES[part.kernel.params[-1 - len(made)].dtype if part else product.dtype]
         return np.empty(batch * size, own) if number == NOWHERE else buffers[number]
 
-    def run(part: Part | None, own: np.ndarray) -> None:
-        if part is not None:
-            run_kernel(kernel_at(part.kernel, words), [*(buffers[b] for b in part.buffers), own])
-
-    a, b = tile(product.a, m * k, step.left), tile(product.b, k * n, step.right)
-    c = tile(product.c, m * n, step.behind)
-    run(step.left, a)
-    run(step.right, b)
+    a = tile(product.a, m * k, step.left) if left is None else left
+    b, c = tile(product.b, k * n, step.right), tile(product.c, m * n, step.behind)
+    _run_part(step.left, product, buffers, a)
+    _run_part(step.right, product, buffers, b)
     _matmul(product, a, b, c)
-    run(step.behind, c)
+    _run_part(step.behind, product, buffers, *rows, c, *made)
+
+
+def run_attention(step: Attention, buffers: Sequence[np.ndarray]) -> None:
+    """Two products, the rows of the first one whole."""
+    product, params = step.scores.product, step.rows.kernel.params[len(step.rows.buffers):]
+    batch, m, n, _ = product.sizes
+    assert step.scores.behind is not None
+    scores = np.empty(batch * m * n, DTYPES[step.scores.behind.kernel.params[-1].dtype])
+    run_spliced(step.scores, buffers, made=(scores,))
+    largest, total, weight, *read = (np.empty(batch * m, DTYPES[param.dtype]) for param in params)
+    with np.errstate(all="ignore"):
+        whole = scores.reshape(batch * m, n).astype(largest.dtype)
+        largest[:] = whole.max(1)
+        weights = np.exp(whole - np.where(largest == -np.inf, 0, largest)[:, None])
+        total[:] = weights.sum(1)
+        _run_part(step.rows, product, buffers, largest, total, weight, *read)
+        run_spliced(step.result, buffers, (weights * weight[:, None]).reshape(-1), read)
+
+
+def _run_part(part: Part | None, product: Matmul, buffers: Sequence[np.ndarray], *tiles: np.ndarray) -> None:
+    if part is not None:
+        words = tuple(map(number_of, product.words))
+        run_kernel(kernel_at(part.kernel, words), [*(buffers[b] for b in part.buffers), *tiles])
 
 
 def _matmul(step: Matmul, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> None:

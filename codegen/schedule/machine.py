@@ -22,6 +22,11 @@ def never(dtype: str, batch: Size, m: Size, n: Size, k: Size) -> bool:
     return False
 
 
+def nowhere(dtype: str, batch: Size, m: Size, n: Size, k: Size, columns: Size) -> bool:
+    """A machine that computes no weights between two products."""
+    return False
+
+
 @struct
 class Machine:
     """`vector_bytes`: the width of a vector register.
@@ -37,6 +42,8 @@ class Machine:
     `cheap`: what takes no more operations, in additions, every kernel, and pass, that needs it may compute again.
     `shelf_points`: points of values that later passes use again, `shelf_worth`: what it takes to be one of them.
     `splices(dtype, batch, m, n, k)`: is such a product done in tiles that can do more at their points (see spliced)?
+    `attends(dtype, batch, m, n, k, columns)`: are two products one launch, that of m x n scores, of k numbers each, and
+    that by n x columns of the weights made of them (see attention)?
     `computes(op, dtype)`: is there code for this elementwise op on operands of this dtype? Other ops run on the host.
     """
 
@@ -49,6 +56,7 @@ class Machine:
     products: frozenset[str] = frozenset({"f32", "f64"})
     arena_bytes: int | None = None
     splices: Callable[[str, Size, Size, Size, Size], bool] = never
+    attends: Callable[[str, Size, Size, Size, Size, Size], bool] = nowhere
     computes: Callable[[str, str], bool] = anything
     at_once: bool = False
     cheap: int = CHEAP

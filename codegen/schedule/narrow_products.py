@@ -36,7 +36,7 @@ from codegen.schedule.kernel import (
 )
 from codegen.schedule.passes import Lowered
 from codegen.schedule.spliced import place_of
-from codegen.schedule.tasks import Splice, Task, launch
+from codegen.schedule.tasks import Splice, Task, launch, splice_of
 
 HALVES = frozenset({"f16", "bf16"})
 
@@ -51,7 +51,7 @@ def narrow_products(tasks: Sequence[Task], dtypes: Sequence[str]) -> list[Task]:
     """The tasks, with kernels for the products that are done so. `dtypes`: of the values."""
     found: list[Task] = []
     for task in tasks:
-        splice = _splice_of(task, dtypes)
+        splice = splice_of(task, dtypes)
         if splice is None:
             found.append(task)
         else:
@@ -69,14 +69,6 @@ def _done(task: Task, splice: Splice) -> list[Task]:
     first, second = _in_parts(splice, parts)
     in_parts = launch(_in_kernel(first)) if is_narrow else Task(first, frozenset(first.operands), frozenset({partial}))
     return [in_parts, launch(second)]
-
-
-def _splice_of(task: Task, dtypes: Sequence[str]) -> Splice | None:
-    if isinstance(task.work, Splice):
-        return task.work
-    value = next(iter(task.writes), None)
-    plain = isinstance(task.work, Product) and isinstance(value, int)
-    return Splice(task.work, value, dtypes[value]) if plain else None       # type: ignore[arg-type, index]
 
 
 # ---- kernels -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from codegen.ir.dims import Undecided
 from codegen.ir.graph import Graph
 from codegen.schedule.alignment import aligned
+from codegen.schedule.attention import attended
 from codegen.schedule.calls import HostCall, Product, constants_of, host_calls_of, products_of
 from codegen.schedule.expressions import Misplaced, Storage
 from codegen.schedule.forms import Form, StaticGraph, static_graph
@@ -21,7 +22,7 @@ from codegen.schedule.narrow_products import narrow_products
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
-from codegen.schedule.plan import CannotLower, Constant, Plan
+from codegen.schedule.plan import CannotLower, Constant, Decision, Plan
 from codegen.schedule.scanning import lower_scan
 from codegen.schedule.scattering import lower_scatter
 from codegen.schedule.spliced import spliced
@@ -63,10 +64,13 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     held: dict[Place, Constant] = {v: Constant(data) for v, data in constants_of(works).items() if v not in parts}
     tasks = [task for task in _tasks(known, found, lowered, works, calls, required, concats)
              if held.keys().isdisjoint(task.writes)]
+    attentions: list[Decision] = []
     if machine.splices is not never:
         dtypes = [type.dtype for type in (*known.graph.inputs, *(node.type for _, node in known.nodes()))]
-        tasks = narrow_products(spliced(tasks, machine, dtypes, {*required, *parts}), dtypes)
-    tasks, decisions = (tasks, []) if machine.at_once else aligned(known, tasks)
+        read = {*required, *parts}
+        tasks, attentions = attended(spliced(tasks, machine, dtypes, read), machine, dtypes, read)
+        tasks = narrow_products(tasks, dtypes)
+    tasks, decisions = (tasks, attentions) if machine.at_once else aligned(known, tasks)
     return placed(known, aliases, outputs, tasks, concats.inside, held, (*found.decisions, *decisions),
                   machine.arena_bytes, machine.at_once)
 

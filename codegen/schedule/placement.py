@@ -28,6 +28,7 @@ from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import (
     NOWHERE,
     Arena,
+    Attention,
     Buffer,
     Check,
     Constant,
@@ -49,6 +50,7 @@ from codegen.schedule.sizes import given_sizes, in_words, with_sizes
 from codegen.schedule.tasks import (
     Again,
     Aligned,
+    Attend,
     Inside,
     Join,
     OutputCopy,
@@ -130,7 +132,7 @@ def _bytes_in_arena(graph: StaticGraph, at: Mapping[Place, _Fixed], task: Task) 
 def _origin(graph: StaticGraph, task: Task) -> Origin:
     work = task.work
     again = any(isinstance(p, Again) and p.turn for p in task.writes)
-    values = (work.values if isinstance(work, Lowered | Splice)
+    values = (work.values if isinstance(work, Lowered | Splice | Attend)
               else [p for p in map(computed, task.writes) if isinstance(p, int)])
     own = tuple(sorted(v for v in values if v >= graph.first))
     return Origin(own, tuple(dict.fromkeys(line for v in own if (line := graph.node(v).line))), again)
@@ -288,7 +290,10 @@ class _Buffers:
                 return self._product(product, self.number(task.place(a)), self.number(task.place(b)), self.number(c),
                                      self._extent(c)[0], {})
             case Splice() as splice:
-                return self._spliced(splice, task)
+                given: dict[Size, Dim] = {}
+                return _with_words(self._spliced(splice, task, next(iter(task.writes)), given), tuple(given))
+            case Attend() as attend:
+                return self._attention(attend, task)
             case HostCall(node, operands, types):
                 (result,) = task.writes
                 read = tuple((None if v is None else self.number(task.place(v)), type)
@@ -311,25 +316,31 @@ class _Buffers:
         batch, m, n, k = (in_words(size, words) for size in sizes)
         return replace(plain, given=(batch, m, n, k), words=tuple(words))
 
-    def _spliced(self, splice: Splice, task: Task) -> Spliced:
+    def _attention(self, attend: Attend, task: Task) -> Attention:
         words: dict[Size, Dim] = {}
+        places = [*map(task.place, attend.rows.storages)]
+        (own,) = task.writes - set(places)
+        scores = self._spliced(attend.scores, task, own, words)
+        rows = self._part(attend.rows, task, words)
+        result = self._spliced(attend.result, task, own, words)
+        given = tuple(words)
+        return Attention(_with_words(scores, given), _part_with_words(rows, given), _with_words(result, given),
+                         attend.read)
 
-        def part(lowered: Lowered | None) -> Part | None:
-            if lowered is None:
-                return None
-            kernel, parts = narrowed(lowered.kernel)
-            places = map(task.place, lowered.storages)
-            kernel, numbers = _merged(kernel, [self.number(p, *part) for p, part in zip(places, parts)])
-            return Part(kernel if self.static else with_sizes(kernel, partial(in_words, words=words)), numbers)
-
-        left, right, behind = map(part, (splice.left, splice.right, splice.behind))
-        a = NOWHERE if left else self.number(task.place(splice.product.a))
+    def _spliced(self, splice: Splice, task: Task, own: Place, words: dict[Size, Dim]) -> Spliced:
+        """A product, whose result is in the place `own`, and its parts. `words`: as of _product."""
+        left, right, behind = (None if part is None else self._part(part, task, words)
+                               for part in (splice.left, splice.right, splice.behind))
+        a = NOWHERE if left or splice.product.a == NOWHERE else self.number(task.place(splice.product.a))
         b = NOWHERE if right else self.number(task.place(splice.product.b))
-        c = NOWHERE if behind else self.number(next(iter(task.writes)))
-        product = self._product(splice.product, a, b, c, splice.dtype, words)
-        sized = (part and replace(part, kernel=replace(part.kernel, words=len(words)))
-                 for part in (left, right, behind))
-        return Spliced(product, *sized)
+        c = NOWHERE if behind else self.number(own)
+        return Spliced(self._product(splice.product, a, b, c, splice.dtype, words), left, right, behind)
+
+    def _part(self, lowered: Lowered, task: Task, words: dict[Size, Dim]) -> Part:
+        kernel, parts = narrowed(lowered.kernel)
+        places = map(task.place, lowered.storages)
+        kernel, numbers = _merged(kernel, [self.number(p, *part) for p, part in zip(places, parts)])
+        return Part(kernel if self.static else with_sizes(kernel, partial(in_words, words=words)), numbers)
 
     def number(self, place: Place, start: Size = 0, size: Size | None = None) -> int:
         """The number of the buffer of a storage, or of `size` elements of it from `start` on."""
@@ -366,6 +377,16 @@ class _Buffers:
         """Of a storage."""
         dtype, size = self._extent(place)
         return size * DTYPES[dtype].itemsize
+
+
+def _with_words(step: Spliced, words: tuple[Size, ...]) -> Spliced:
+    """A product that is given all of these words, as its parts are."""
+    parts = (part and _part_with_words(part, words) for part in (step.left, step.right, step.behind))
+    return Spliced(replace(step.product, words=words), *parts)
+
+
+def _part_with_words(part: Part, words: tuple[Size, ...]) -> Part:
+    return replace(part, kernel=replace(part.kernel, words=len(words)))
 
 
 def _merged(kernel: Kernel, numbers: list[int]) -> tuple[Kernel, tuple[int, ...]]:

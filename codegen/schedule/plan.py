@@ -158,6 +158,30 @@ class Spliced:
 
 
 @struct
+class Attention:
+    """Two products: `scores`, behind which a kernel makes scores of its tiles; `result`, whose left operand is made of
+    these, row by row, and is nowhere else:
+
+        weight = exp(score - shift)         shift: the largest score of the row, 0 where that is -inf
+        result = (weight @ right) * f       f: what `rows` makes of the largest score and of the sum of the weights
+
+    The last two params of what is behind `scores` are its tile, which it loads, and the scores, which it stores. The
+    last of `rows`, whose axes are z < batch and i < m, are the largest score, the sum, f, and the `read` numbers of the
+    row that are the params of what is behind `result` before its last one.
+    """
+
+    scores: Spliced
+    rows: Part
+    result: Spliced
+    read: int
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is done at the points of products, and of rows."""
+        return (*self.scores.parts, self.rows, *self.result.parts)
+
+
+@struct
 class Host:
     """Run the reference of `op` on whole arrays, in Python on the host: what no kernel can be made of.
 
@@ -185,7 +209,7 @@ class Check:
     """Leave at exit 0 if an earlier step failed: a kernel with a check, or a reference that refused its operands."""
 
 
-Step = Launch | Matmul | Spliced | Host | Copy | Check
+Step = Launch | Matmul | Spliced | Attention | Host | Copy | Check
 
 
 def at_once(steps: Sequence[Step]) -> Iterator[range]:
@@ -206,6 +230,8 @@ def written(step: Step) -> tuple[int, ...]:
             return (target,)
         case Spliced(product, _, _, behind):
             return (product.c,) if behind is None else _stored(behind.buffers, behind.kernel)
+        case Attention(_, rows, result):
+            return (*_stored(rows.buffers, rows.kernel), *written(result))
         case Check():
             return ()
 

@@ -12,6 +12,7 @@ from codegen.schedule.memory import LiveRange
 from codegen.schedule.plan import (
     NOWHERE,
     Arena,
+    Attention,
     Buffer,
     Check,
     Constant,
@@ -162,6 +163,11 @@ def step_text(step: Step) -> str:
                 if part:
                     on = ", ".join(map(str, (*part.buffers, "tile")))
                     lines += [f"{name} on {on}", print_kernel(part.kernel).rstrip("\n")]
+            return "\n".join(lines)
+        case Attention(scores, rows, result):
+            on = ", ".join(map(str, rows.buffers))
+            lines = ["attention: scores", step_text(scores), f"weights of rows{' on ' * bool(on)}{on}",
+                     print_kernel(rows.kernel).rstrip("\n"), "result", step_text(result)]
             return "\n".join(lines)
         case Host(op, attrs, operands, result, type):
             read = ", ".join(f"{type}" if k is None else f"{k}: {type}" for k, type in operands)

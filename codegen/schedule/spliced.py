@@ -22,7 +22,7 @@ from codegen.ir.dims import Size, Undecided, typical
 from codegen.ir.types import DTYPES
 from codegen.schedule.calls import Product
 from codegen.schedule.costs import CHEAP, cost_of
-from codegen.schedule.index import axes_of, axis, flatten, substitute, unflatten
+from codegen.schedule.index import Extents, axes_of, axis, flatten, substitute, unflatten
 from codegen.schedule.kernel import (
     Accumulate,
     Axis,
@@ -43,7 +43,7 @@ from codegen.schedule.kernel import (
 from codegen.schedule.machine import Machine
 from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import Matmul
-from codegen.schedule.tasks import Place, Splice, Task
+from codegen.schedule.tasks import Place, Splice, Task, splice_of
 
 MOST_AGAIN = 1024
 """Rows or columns of a result for all of which an operand may be computed again, one tile after the other."""
@@ -65,21 +65,19 @@ def spliced(tasks: Sequence[Task], machine: Machine, dtypes: Sequence[str], kept
 
 def _plain(task: Task, machine: Machine, dtypes: Sequence[str]) -> Splice | None:
     """The product that a task is, if something can be spliced into it."""
-    if isinstance(task.work, Splice):
-        return task.work
-    value = next(iter(task.writes), None)
-    if not isinstance(task.work, Product) or not isinstance(value, int):
-        return None
-    product, dtype = task.work, dtypes[value]
-    fits = machine.splices(dtype, product.batch, product.m, product.n, product.k)
-    return Splice(product, value, dtype) if fits else None
+    splice = splice_of(task, dtypes)
+    if splice is None or splice is task.work:
+        return splice
+    product = splice.product
+    fits = machine.splices(splice.dtype, product.batch, product.m, product.n, product.k)
+    return splice if fits else None
 
 
 def _splice_behind(tasks: list[Task | None], number: int, splice: Splice, kept: Collection[Place]) -> None:
     """Move product `number` to the first task that reads it, if that can be spliced behind it."""
     task, value = tasks[number], splice.value
     readers = [k for k, other in enumerate(tasks) if other is not None and value in other.reads]
-    if task is None or not readers or _is_written(task.reads | {value}, tasks[number + 1:readers[0]]):
+    if task is None or not readers or is_written(task.reads | {value}, tasks[number + 1:readers[0]]):
         return
     first = tasks[readers[0]]
     assert first is not None
@@ -110,7 +108,8 @@ def _splice_before(tasks: list[Task | None], number: int, splice: Splice, kept: 
         tasks[number] = Task(splice, reads, task.writes)
 
 
-def _is_written(places: frozenset[Place], tasks: Iterable[Task | None]) -> bool:
+def is_written(places: frozenset[Place], tasks: Iterable[Task | None]) -> bool:
+    """Does one of these tasks write to one of these places?"""
     return any(task is not None and not places.isdisjoint(task.writes) for task in tasks)
 
 
@@ -122,7 +121,7 @@ def _maker(tasks: Sequence[Task | None], number: int, operand: int) -> int | Non
         return None
     maker = tasks[makers[0]]
     assert maker is not None
-    fits = len(maker.writes) == 1 and not _is_written(maker.reads, tasks[makers[0] + 1:number])
+    fits = len(maker.writes) == 1 and not is_written(maker.reads, tasks[makers[0] + 1:number])
     return makers[0] if fits else None
 
 
@@ -203,18 +202,25 @@ def _body(kernel: Kernel) -> list[Statement] | None:
     return None if any(isinstance(s, Store) for s in early) else body
 
 
-def _at_points(kernel: Kernel, body: Sequence[Statement], at: Index, place: Index, extents: dict[str, Size]
+def _at_points(kernel: Kernel, body: Sequence[Statement], at: Index, place: Index, extents: Extents
                ) -> list[Statement] | None:
     """The statements at the points where `at` is `place`; None if `at` does not go once through all that that does."""
+    try:
+        points = points_of(kernel, at, place, extents)
+        return None if points is None else [
+            with_indices(s, lambda index: substitute(index, points.__getitem__, extents)) for s in body]
+    except Undecided:
+        return None
+
+
+def points_of(kernel: Kernel, at: Index, place: Index, extents: Extents) -> dict[str, Index] | None:
+    """Each axis of a kernel where `at` is `place`; None if `at` does not go once through all that that does. Undecided
+    where sizes decide."""
     axes = {a.name: a.extent for a in (*kernel.axes, *(a for one in kernel.passes for a in one.axes))}
     order = _order(at, axes)
     if order is None or prod(axes.values()) != prod(extents.values()):
         return None
-    try:
-        point = dict(zip(order, unflatten(place, tuple(axes[name] for name in order), extents)))
-        return [with_indices(s, lambda index: substitute(index, point.__getitem__, extents)) for s in body]
-    except Undecided:
-        return None
+    return dict(zip(order, unflatten(place, tuple(axes[name] for name in order), extents)))
 
 
 def _order(at: Index, axes: dict[str, Size]) -> list[str] | None:

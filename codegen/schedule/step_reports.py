@@ -35,6 +35,7 @@ from codegen.schedule.kernel import (
 from codegen.schedule.kernel_text import print_kernel
 from codegen.schedule.plan import (
     NOWHERE,
+    Attention,
     Check,
     Copy,
     Decision,
@@ -42,6 +43,7 @@ from codegen.schedule.plan import (
     Launch,
     Matmul,
     Origin,
+    Part,
     Plan,
     Spliced,
     Step,
@@ -181,6 +183,8 @@ def _summary(step: Step) -> str:
             return f"{_summary(product)}, in its tiles {'; '.join(more)}"
         case Host(op, _, operands, _, type):
             return f"{op} on the host: {', '.join(str(type) for _, type in operands)} -> {type}"
+        case Attention(scores, _, result):
+            return f"attention: {_summary(scores)}; weights by exp, row by row; {_summary(result)}"
         case Copy():
             return "copy"
         case Check():
@@ -231,6 +235,8 @@ def _dtype(step: Step) -> str:
             return f"products of {dtype}" if dtype in HALVES else dtype
         case Spliced(product):
             return _dtype(product)
+        case Attention(scores):
+            return _dtype(scores)
         case _:
             return ""
 
@@ -248,12 +254,9 @@ def _bytes_read_and_written(step: Step, plan: Plan) -> tuple[int, int]:
             a, b, c = (0 if buffer == NOWHERE else batch * size * item for buffer, size in moved)
             return a + b, c
         case Spliced(product):
-            read, stored = _bytes_read_and_written(product, plan)
-            for part in step.parts:
-                for buffer, param in zip(part.buffers, part.kernel.params):
-                    read += _bytes(plan, buffer) * (param.access != "out")
-                    stored += _bytes(plan, buffer) * (param.access != "in")
-            return read, stored
+            return _sum([_bytes_read_and_written(product, plan), *(_of_part(part, plan) for part in step.parts)])
+        case Attention(scores, rows, result):
+            return _sum([*(_bytes_read_and_written(one, plan) for one in (scores, result)), _of_part(rows, plan)])
         case Host(_, _, operands, result, _):
             return sum(_bytes(plan, k) for k, _ in operands if k is not None), _bytes(plan, result)
         case Copy(source, target):
@@ -262,6 +265,15 @@ def _bytes_read_and_written(step: Step, plan: Plan) -> tuple[int, int]:
             return 0, 0
         case _:
             assert_never(step)
+
+
+def _of_part(part: Part, plan: Plan) -> tuple[int, int]:
+    access = [(_bytes(plan, buffer), param.access) for buffer, param in zip(part.buffers, part.kernel.params)]
+    return _sum([(size * (way != "out"), size * (way != "in")) for size, way in access])
+
+
+def _sum(moved: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(read for read, _ in moved), sum(written for _, written in moved)
 
 
 def _bytes(plan: Plan, buffer: int) -> int:

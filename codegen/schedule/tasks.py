@@ -105,8 +105,27 @@ class Splice:
         return tuple(s for part, whole in sides for s in (part.storages if part else (whole,)))
 
 
-Work = Lowered | Product | Splice | HostCall | Join | None
-"""A launch, a product, one with more in it, a call of the host, a join; None: a copy or the check."""
+@struct
+class Attend:
+    """Two products in one launch (see attention): `scores`, whose result goes behind it on to be weights, and `result`,
+    whose left operand these, value `weights` of the graph, are. `rows` is done with numbers of a row, of which what is
+    behind `result` reads `read`.
+    """
+
+    weights: int
+    scores: Splice
+    rows: Lowered
+    result: Splice
+    read: int
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The values of the graph that it is there for."""
+        return tuple(dict.fromkeys((*self.scores.values, *self.rows.values, *self.result.values)))
+
+
+Work = Lowered | Product | Splice | Attend | HostCall | Join | None
+"""A launch, a product, one with more in it, two in one, a call of the host, a join; None: a copy or the check."""
 
 
 @struct
@@ -128,6 +147,15 @@ class Task:
     def can_fail(self) -> bool:
         """Does the check look at it? The host may refuse operands, run out of memory or be interrupted."""
         return isinstance(self.work, HostCall) or isinstance(self.work, Lowered) and self.work.kernel.checked
+
+
+def splice_of(task: Task, dtypes: Sequence[str]) -> Splice | None:
+    """The product that a task is, with what there is before and behind it. `dtypes`: of the values."""
+    if isinstance(task.work, Splice):
+        return task.work
+    value = next(iter(task.writes), None)
+    plain = isinstance(task.work, Product) and isinstance(value, int)
+    return Splice(task.work, value, dtypes[value]) if plain else None       # type: ignore[arg-type, index]
 
 
 def finish_of(work: Work) -> tuple[Lowered, tuple[Storage, ...]] | None:

@@ -20,6 +20,7 @@ from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES
 from codegen.schedule.plan import (
     Arena,
+    Attention,
     Buffer,
     Check,
     Constant,
@@ -148,7 +149,7 @@ class Binder:
 
     def _work(self, step: Step, arrays: Sequence[Any], room: Room) -> Work:
         match step:
-            case Launch() | Matmul() | Spliced():
+            case Launch() | Matmul() | Spliced() | Attention():
                 made = self._launches[id(step)]
                 if isinstance(step, Matmul) and not made.spec.conditional:
                     better = self._device.product(step, made, arrays[step.a], arrays[step.b], arrays[step.c])

@@ -7,7 +7,8 @@ from functools import lru_cache
 from codegen.ir.dims import Size
 from codegen.ir.structs import struct
 from codegen.schedule.kernel import Kernel
-from codegen.schedule.plan import Launch, Matmul, Plan, Spliced, Step, at_once
+from codegen.schedule.plan import Attention, Launch, Matmul, Plan, Spliced, Step, at_once
+from codegen.triton_gpu.attention import attention_launch
 from codegen.triton_gpu.emit import emit_kernel
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
@@ -43,6 +44,9 @@ def kernel_launch(step: Step, capability: Capability, precision: str = IEEE, bes
             return KernelLaunch(kernel_spec(kernel, len(row), conditional), buffers, words)
         case Matmul() | Spliced():
             made = product_launch(step, capability, precision, conditional=conditional)
+            return KernelLaunch(made.spec, made.buffers, made.words, precision)
+        case Attention():
+            made = attention_launch(step, capability, precision, conditional=conditional)
             return KernelLaunch(made.spec, made.buffers, made.words, precision)
         case _:
             return None

@@ -117,7 +117,7 @@ def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, ca
     """The tile for a product of these sizes: batch, m, n, k. `values`: how many more are computed at its points."""
     batch, m, n, k = map(typical, sizes)
     in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
-    rows, columns = range(min(64 if in_groups else 32, _side(m)), _side(m) + 1), range(min(32, _side(n)), _side(n) + 1)
+    rows, columns = range(min(64 if in_groups else 32, side(m)), side(m) + 1), range(min(32, side(n)), side(n) + 1)
     known, most = tiles(dtype, precision, capability), THEIR_POINTS // (2 if dtype == "f64" else 1)
     candidates = [t for t in known if t.m in rows and t.n in columns
                   and (values <= MANY_VALUES or t.m * t.n <= most * t.warps)] or known[-1:]
@@ -125,7 +125,7 @@ def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, ca
     for tile in candidates:
         if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:
             break
-    depth = min(tile.k, _side(k))
+    depth = min(tile.k, side(k))
     return ProductTile(tile.m, tile.n, depth, tile.warps, tile.stages if k > depth else 1)
 
 
@@ -134,6 +134,6 @@ def tile_counts(tile: ProductTile, m: Size, n: Size) -> tuple[Size, Size]:
     return ceil_div(m, tile.m), ceil_div(n, tile.n)
 
 
-def _side(size: int) -> int:
+def side(size: int) -> int:
     """The shortest side of a tile that is as long."""
     return max(LEAST, 1 << (size - 1).bit_length() if size > 1 else LEAST)

@@ -16,35 +16,22 @@
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 
-from codegen.ir.dims import Dim, Size, ceil_div, content, symbols, typical
+from codegen.ir.dims import Dim, Size, ceil_div, content, typical
 from codegen.ir.structs import struct
 from codegen.schedule.index import size_text
 from codegen.schedule.kernel import (
     Axis,
-    Cast,
-    Kernel,
-    Load,
-    Param,
-    Pass,
-    Store,
-    indices_of,
     makes_value,
-    operands,
-    with_operands,
 )
-from codegen.schedule.plan import Matmul, Part, Spliced
-from codegen.schedule.sizes import LARGEST, in_words
-from codegen.schedule.spliced import place_of
-from codegen.schedule.value_types import value_dtypes
+from codegen.schedule.plan import Matmul, Spliced
+from codegen.schedule.sizes import in_words
 from codegen.triton_gpu import operations
 from codegen.triton_gpu.naming import kernel_name
+from codegen.triton_gpu.product_parts import Parts
 from codegen.triton_gpu.product_tiles import Capability, ProductTile, tile_of
 from codegen.triton_gpu.spec import ELEMENT_TYPES, UNLESS_FAILED, KernelSpec
-from codegen.triton_gpu.statements import Statements
 from codegen.triton_gpu.tile import Mask, Span, Tile
 
 GROUP = 8
@@ -83,20 +70,10 @@ def product_launch(step: Matmul | Spliced, capability: Capability = (8, 0), prec
     source = writer.source()
     tile = writer.tile
     rows, columns = ceil_div(writer.m, tile.m), ceil_div(writer.n, tile.n)
-    spec = KernelSpec(writer.name, source, tuple(ELEMENT_TYPES[dtype] for dtype in writer.dtypes), False,
+    spec = KernelSpec(writer.name, source, tuple(ELEMENT_TYPES[dtype] for dtype in writer.parts.dtypes), False,
                       len(writer.words), writer.constants, writer.batch * rows * columns, tile.warps, tile.stages,
-                      "i64" if writer.wide else "i32", writer.multiples(), conditional)
-    return ProductLaunch(spec, tuple(writer.buffers), writer.words)
-
-
-@struct
-class _Block:
-    """A part of a product at a tile of it: `first` is the number of the first value that it makes."""
-
-    kernel: Kernel
-    buffers: tuple[int, ...]
-    tile: Tile
-    first: int
+                      "i64" if writer.parts.wide else "i32", writer.multiples(), conditional)
+    return ProductLaunch(spec, tuple(writer.parts.buffers), writer.words)
 
 
 class _Writer:
@@ -116,47 +93,19 @@ class _Writer:
                               product.transpose_b)
         values = sum(makes_value(s) for part in step.parts for s in part.kernel.passes[0].body)
         self.tile = wanted or tile_of(product.dtype, sizes, precision, capability, values)
-        self.buffers: dict[int, int] = {}           # of the plan, and which params they are
-        self.dtypes: list[str] = []
-        left = self._part(step.left, product.a, "zik")
-        right = self._part(step.right, product.b, "zkj")
-        behind = self._part(step.behind, product.c, "zij")
-        self.wide = wide or any(isinstance(p.size, int) and p.size >= LARGEST
-                                for part in (left, right, behind) for p in part.kernel.params)
-        masks = {name: Mask(f"{name}_mask", frozenset({name}))
-                 for name, extent, block in (("i", self.m, self.tile.m), ("j", self.n, self.tile.n),
-                                             ("ka", self.k, self.tile.k), ("kb", self.k, self.tile.k))
-                 if content(extent) % block}
-        self.masks = masks
+        self.parts = Parts(len(self.words), wide)
+        given = (step.left, "zik"), (step.right, "zkj"), (step.behind, "zij")
+        parts = [self.parts.operand(part, self.product, names) for part, names in given]
+        self.masks = masks = {name: Mask(f"{name}_mask", frozenset({name})) for name, extent, block in (
+            ("i", self.m, self.tile.m), ("j", self.n, self.tile.n), ("ka", self.k, self.tile.k),
+            ("kb", self.k, self.tile.k)) if content(extent) % block}
         z, i, j = (Span(name, (Axis(name, extent),), block) for name, extent, block in (
             ("z", self.batch, 1), ("i", self.m, self.tile.m), ("j", self.n, self.tile.n)))
         ka, kb = (Span(name, (Axis("k", self.k),), self.tile.k) for name in ("ka", "kb"))
-        self.blocks = []
-        first = 0
-        for part, spans in ((left, (i, ka)), (right, (kb, j)), (behind, (i, j))):
-            shape = tuple(span.name for span in spans)
-            tile = Tile((z, *spans), shape, bool(self.words), tuple(masks[name] for name in shape if name in masks))
-            self.blocks.append(_Block(part.kernel, part.buffers, tile, first))
-            first += sum(map(makes_value, part.kernel.passes[0].body))
-
-    def _part(self, part: Part | None, whole: int, names: str) -> Part:
-        """A part, with its buffers as params; where there is none, what moves a tile from memory or to it."""
-        if part is None:
-            place, extents = place_of(self.product, names)
-            size = prod(extents.values(), start=1)
-            axes = tuple(Axis(name, extent) for name, extent in extents.items())
-            access = ("in", "out") if names != "zij" else ("out", "in")
-            params = tuple(Param(self.product.dtype, size, one) for one in access)
-            source = int(names == "zij")
-            body = (Load(source, place), Store(1 - source, place, 0))
-            part = Part(Kernel(params, axes, (Pass((), body),), None, 0, len(self.words)), (whole,))
-        numbers = []
-        for buffer, param in zip(part.buffers, part.kernel.params):
-            if buffer not in self.buffers:
-                self.buffers[buffer] = len(self.buffers)
-                self.dtypes.append(param.dtype)
-            numbers.append(self.buffers[buffer])
-        return Part(part.kernel, tuple(numbers))
+        self.left, self.right, self.behind = (
+            self.parts.block(part, Tile((z, *spans), shape := tuple(span.name for span in spans), bool(self.words),
+                                        tuple(masks[name] for name in shape if name in masks)))
+            for part, spans in zip(parts, ((i, ka), (kb, j), (i, j))))
 
     # ---- the text --------------------------------------------------------------------------------------------------
 
@@ -173,7 +122,7 @@ class _Writer:
 
     def source(self) -> str:
         """The module."""
-        args = [f"b{k}" for k in range(len(self.buffers))] + ["failed"] * self.conditional
+        args = [f"b{k}" for k in range(len(self.parts.buffers))] + ["failed"] * self.conditional
         args += [f"n{k}" for k in range(len(self.words))] + [f"{name}: tl.constexpr" for name, _ in self.constants]
         lines = [f"    {line}" for line in (*self._place(), *self._loop(), *self._behind())]
         functions = [operations.FUNCTIONS[name] for name in operations.called("\n".join(lines))]
@@ -184,15 +133,15 @@ class _Writer:
     def _place(self) -> list[str]:
         """Which tile of which product a program computes: z, i and j."""
         rows, columns = ceil_div(self.m, self.tile.m), ceil_div(self.n, self.tile.n)
-        lines = ["tile = tl.program_id(0)" + (".to(tl.int64)" if self.wide else "")]
+        lines = ["tile = tl.program_id(0)" + (".to(tl.int64)" if self.parts.wide else "")]
         if self.batch != 1:
-            lines += [f"z = tile // {_factor(rows * columns)}", f"tile = tile % {_factor(rows * columns)}"]
+            lines += [f"z = tile // {factor(rows * columns)}", f"tile = tile % {factor(rows * columns)}"]
         if rows == 1 or columns == 1:
             down, across = ("", "tile * BN + ") if rows == 1 else ("tile * BM + ", "")
         else:
-            lines += [f"group = tile // {_factor(GROUP * columns)} * {GROUP}",
+            lines += [f"group = tile // {factor(GROUP * columns)} * {GROUP}",
                       f"height = tl.minimum({size_text(rows)} - group, {GROUP})",
-                      f"tile = tile % {_factor(GROUP * columns)}"]
+                      f"tile = tile % {factor(GROUP * columns)}"]
             down, across = "(group + tile % height) * BM + ", "tile // height * BN + "
         return [*lines, f"i = {down}tl.arange(0, BM)[:, None]", f"j = {across}tl.arange(0, BN)[None, :]",
                 *(f"{name}_mask = {name} < {size}" for name, size in (("i", self.m), ("j", self.n))
@@ -202,70 +151,30 @@ class _Writer:
         """What multiplies."""
         dtype = self.product.dtype
         total = "tl.float64" if dtype == "f64" else "tl.float32"
-        start = "(k0 + tl.arange(0, BK)).to(tl.int64)" if self.wide else "k0 + tl.arange(0, BK)"
+        start = "(k0 + tl.arange(0, BK)).to(tl.int64)" if self.parts.wide else "k0 + tl.arange(0, BK)"
         precision = f', input_precision="{self.precision}"' if dtype == "f32" else ""
         lines = [f"k = {start}", "ka = k[None, :]", "kb = k[:, None]"]
         lines += [f"{name}_mask = {name} < {self.k}" for name in ("ka", "kb") if name in self.masks]
-        left, x = self._operand(self.blocks[0], "BM, BK")
-        right, y = self._operand(self.blocks[1], "BK, BN")
+        left, x = self.parts.made(self.left, ("BM", "BK"))
+        right, y = self.parts.made(self.right, ("BK", "BN"))
         lines += [*left, *right, f"total = tl.dot({x}, {y}, total{precision}, out_dtype={total})"]
         return [f"total = tl.zeros((BM, BN), {total})", f"for k0 in range(0, {size_text(self.k)}, BK):",
                 *(f"    {line}" for line in lines)]
 
-    def _operand(self, block: _Block, shape: str) -> tuple[list[str], str]:
-        """What makes the tile of an operand, and what that is."""
-        writer, stored = self._statements(block, {})
-        value = writer.value(stored)
-        text, along_k = value.text, next(name for name in block.tile.shape if name[0] == "k")
-        if value.spans != {*block.tile.shape}:
-            text = f"tl.broadcast_to({text}, [{shape}])"
-        is_loaded = all(isinstance(s, Load | Cast | Store) for s in block.kernel.passes[0].body)
-        if along_k in self.masks and not (is_loaded and along_k in value.spans):
-            zero = operations.constant("0.0", self.product.dtype)
-            text = f"tl.where({self.masks[along_k].text}, {text}, {zero})"
-        return writer.lines, text
-
     def _behind(self) -> list[str]:
         """What is done with the sums."""
-        block = self.blocks[2]
-        dtype = block.kernel.params[-1].dtype           # f32 of what is a part of a sum
+        dtype = self.behind.kernel.params[-1].dtype     # f32 of what is a part of a sum
         rounded = operations.cast("f32", dtype, "total") if dtype in ("f16", "bf16") else "total"
-        return self._statements(block, {len(block.buffers): rounded})[0].lines
-
-    def _statements(self, block: _Block, tiles: Mapping[int, str]) -> tuple[Statements, int]:
-        """The statements of a part, and the value that it stores in the tile; `tiles`: the text of what it loads there.
-        """
-        kernel, tile, first = block.kernel, block.tile, block.first
-        dtypes = [""] * first + value_dtypes(kernel)
-        writer = Statements(kernel.params, dtypes, self.wide, zeros=True)
-        writer.depth = 0
-        own, stored, number = len(block.buffers), -1, first
-        for s in kernel.passes[0].body:
-            s = with_operands(s, [x + first for x in operands(s)])
-            if isinstance(s, Store) and s.buffer == own:
-                stored = s.x
-            elif isinstance(s, Load) and s.buffer == own:
-                writer.define(number, tiles[own], tile.shape)
-            else:
-                if isinstance(s, Load | Store):
-                    s = replace(s, buffer=block.buffers[s.buffer])
-                writer.statement(s, number, tile)
-            number += makes_value(s)
-        return writer, stored
-
-    # ---- the launch ------------------------------------------------------------------------------------------------
+        return self.parts.statements(self.behind, {len(self.behind.buffers): (rounded, ("i", "j"))})[0].lines
 
     def multiples(self) -> tuple[int, ...]:
-        """The words that are to be divisible by 16 for wide accesses: those that rows are as long as."""
+        """The words that are to be divisible by 16 for wide accesses."""
         step = self.product
-        rows: list[Size] = [self.m if step.transpose_a else self.k, self.k if step.transpose_b else self.n, self.n]
-        strides = [c for block in self.blocks for s in block.kernel.passes[0].body for index in indices_of(s)
-                   for _, c in index.terms]
-        found = [symbols(size) for size in (*rows, *strides) if content(size) % 16 and size != 1]
-        return tuple(sorted(int(name[1:]) for name in frozenset().union(*found)))
+        return self.parts.multiples((self.m if step.transpose_a else self.k, self.k if step.transpose_b else self.n,
+                                     self.n))
 
 
-def _factor(size: Size) -> str:
+def factor(size: Size) -> str:
     """A size as a factor or divisor: what is no number or word by itself stands in parentheses."""
     text = str(size)
     return text if isinstance(size, int) or text.isalnum() else f"({text})"

@@ -19,6 +19,7 @@ from codegen.planning import plan_of
 from codegen.schedule.machine import Machine
 from codegen.schedule.plan import NoDevice, TooMuchMemory
 from codegen.source import Source
+from codegen.triton_gpu.attention_tiles import attends
 from codegen.triton_gpu.bound_blocks import conditional_steps
 from codegen.triton_gpu.cpu_numbers import cpu_numbers
 from codegen.triton_gpu.cupy_driver import current_number
@@ -61,7 +62,7 @@ def gpu_machine(memory_budget: int | None = None) -> Machine:
     """What the scheduler plans for."""
     return Machine(at_once=True, cheap=64, shelf_worth=0, serial_work=1 << 13, chunk_work=1 << 12, most_chunks=256,
                    least_joined=1 << 16, arena_bytes=memory_budget, computes=computes,
-                   products=frozenset({"f16", "bf16", "f32", "f64"}), splices=splices)
+                   products=frozenset({"f16", "bf16", "f32", "f64"}), splices=splices, attends=attends)
 
 
 def compile_source(source: Source, aliases: tuple[Aliases, ...], cache: Cache) -> Executable:

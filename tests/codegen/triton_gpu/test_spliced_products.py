@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gpu_extra import needs_triton
 from plan_oracle import SPLICING
+from plan_runs import run
 from product_graphs import GRAPHS, text_of
 
 from codegen.ir.interpret import interpret
@@ -18,37 +19,12 @@ from codegen.ir.types import DTYPES
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.binding import plan_at
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Arena, Buffer, Input, Launch, Output, Plan, Spliced
-from codegen.triton_gpu import host_check
+from codegen.schedule.plan import Launch, Plan, Spliced
 from codegen.triton_gpu.kernels import kernel_launch
-from codegen.triton_gpu.products import ProductLaunch, product_launch
+from codegen.triton_gpu.products import product_launch
 
 ALL = os.environ.get("TRACEGRAD_ALL_PRODUCTS") == "1"
 ROUNDINGS = {"f64": 1e-12, "f32": 1e-5, "bf16": 2e-2, "f16": 2e-3}
-
-
-def run(plan: Plan, inputs: list[np.ndarray], instead: ProductLaunch | None = None) -> list[np.ndarray]:
-    """Every step of a plan, in the interpreter; inputs are written where outputs share their storage.
-
-    `instead`: what is launched for each step.
-    """
-    given = [np.array(x, order="C") for x in inputs]
-    outputs = [np.empty(tuple(map(int, type.shape)), DTYPES[type.dtype]) for type in plan.outputs]
-    for output, input in plan.aliases:
-        outputs[output] = given[input]
-    places = {Input: given, Output: outputs}
-    arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
-
-    def array(b: Buffer) -> np.ndarray:
-        if isinstance(b.place, Arena):
-            return arena[b.place.offset:].view(DTYPES[b.dtype])[b.start:b.start + b.size]
-        return places[type(b.place)][b.place.index].reshape(-1)[b.start:b.start + b.size]
-
-    buffers = [*map(array, plan.buffers)]
-    for step in plan.steps:
-        launch = instead or kernel_launch(step, (9, 0))
-        assert host_check.run(launch.spec, [buffers[b] for b in launch.buffers], launch.words)
-    return outputs
 
 
 def agrees(text: str, dtype: str, aliases: tuple[tuple[int, int], ...] = ()) -> Plan:

@@ -1,0 +1,118 @@
+"""Two products with weights between them as one launch: which are, what stays, and that it does the same."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from attention_graphs import SCORES, WEIGHTS, Sizes, attention, attention_of, divided, inputs_of, special
+from plan_oracle import SPLICING, agree
+
+from codegen.ir.builder import Value
+from codegen.ir.graph import Graph
+from codegen.schedule.binding import plan_at
+from codegen.schedule.kernel_interpret import run_plan
+from codegen.schedule.pipeline import schedule
+from codegen.schedule.plan import Attention, Matmul, Plan, Spliced
+from codegen.schedule.plan_text import print_plan
+from codegen.schedule.step_reports import step_reports
+
+SMALL = Sizes(2, 7, 5, 3, 4)
+
+
+def planned(graph: Graph, inputs: list[np.ndarray] | None = None) -> Plan:
+    half = any(type.dtype in ("bf16", "f16") for type in graph.inputs)
+    bounds = {"rtol": 0.05, "atol": 0.02} if half else {}
+    return agree(graph, inputs or inputs_of(graph), machine=SPLICING, **bounds)
+
+
+def kinds(plan: Plan) -> list[type]:
+    return [type(step) for step in plan.steps]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "f64"])
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("scores", SCORES)
+def test_attention_is_one_launch(scores, weights, dtype):
+    plan = planned(attention(scores, weights, dtype, SMALL))
+    assert kinds(plan) == [Attention] and plan.arena_bytes == 0
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_rows_of_scores_that_are_not_finite(weights, dtype):
+    graph = attention("biased", weights, dtype, SMALL)
+    assert kinds(planned(graph, special(graph))) == [Attention]
+
+
+def test_text_of_a_plan(golden):
+    plan = planned(attention("causal", "divided_late", "f32", SMALL))
+    golden("plan.txt", print_plan(plan))
+    report, = step_reports(plan)
+    golden("report.txt", "\n".join([report.summary, f"{report.bytes_moved} bytes, {report.flops} flops", *report.why]))
+
+
+def test_numbers_of_a_row_are_stored_where_others_read_them():
+    def both(s: Value, v: Value) -> list[Value]:
+        total = (s - s.emit("max", axis=(2,), keepdims=True)).emit("exp").emit("sum", axis=(2,), keepdims=True)
+        return [*divided(s, v), total, total.emit("log").emit("tanh")]
+    step, = planned(attention_of(lambda s, more: s, both, "f32", SMALL)).steps
+    assert isinstance(step, Attention) and len(step.rows.buffers) == 2 and step.read == 0
+
+
+def test_late_division_reads_the_total_where_it_is():
+    step, = planned(attention("plain", "divided_late", "f32", SMALL)).steps
+    assert isinstance(step, Attention) and step.read == 1 and not step.rows.buffers
+
+
+STAYS: dict[str, Callable[[Value, Value], list[Value]]] = {
+    "scores are a result": lambda s, v: [*divided(s, v), s],
+    "weights are a result": lambda s, v: [w := softmax(s), w.emit("matmul", v)],
+    "weights are read twice": lambda s, v: [
+        (w := softmax(s)).emit("matmul", v), w.emit("sum", axis=(1,), keepdims=False)],
+    "weights of columns": lambda s, v: [softmax(s, 1).emit("matmul", v)],
+    "weights that are not of exp": lambda s, v: [
+        ((e := (s - s.emit("max", axis=(2,), keepdims=True)).emit("tanh")) / e.emit("sum", axis=(2,), keepdims=True)
+         ).emit("matmul", v)],
+    "no largest": lambda s, v: [((e := s.emit("exp")) / e.emit("sum", axis=(2,), keepdims=True)).emit("matmul", v)],
+    "the largest of others": lambda s, v: [
+        ((e := (s - (s * 2.0).emit("max", axis=(2,), keepdims=True)).emit("exp")) / e.emit(
+            "sum", axis=(2,), keepdims=True)).emit("matmul", v)],
+    "a square of weights": lambda s, v: [((w := softmax(s)) * w).emit("matmul", v)],
+    "a shift that follows from the total": lambda s, v: [
+        ((s - (s - s.emit("max", axis=(2,), keepdims=True)).emit("exp").emit("sum", axis=(2,), keepdims=True)
+          ).emit("exp")).emit("matmul", v)],
+    "more than a point": lambda s, v: [softmax(s - s.emit("flip", axes=(2,))).emit("matmul", v)],
+}
+
+
+def softmax(s: Value, axis: int = 2) -> Value:
+    e = (s - s.emit("max", axis=(axis,), keepdims=True)).emit("exp")
+    return e / e.emit("sum", axis=(axis,), keepdims=True)
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_what_is_not_one_launch(name):
+    plan = planned(attention_of(lambda s, more: s, STAYS[name], "f32", SMALL))
+    assert Attention not in kinds(plan) and {Matmul, Spliced} & {*kinds(plan)}
+
+
+def test_few_rows_are_kernels_of_their_own():
+    assert Attention not in kinds(planned(attention("scaled", "divided", "f32", Sizes(2, 1, 5, 3, 4))))
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("scores", SCORES)
+def test_all_sizes_are_one_plan(scores, weights):
+    from codegen.ir.dims import symbol
+
+    graph = attention(scores, weights, "f32", Sizes(symbol("b"), symbol("m"), symbol("n"), 3, 4))
+    plan = schedule(graph, machine=SPLICING)
+    assert kinds(plan) == [Attention]
+    for sizes in (Sizes(2, 7, 5, 3, 4), Sizes(3, 2, 8, 3, 4)):
+        own = attention(scores, weights, "f32", sizes)
+        inputs = inputs_of(own)
+        found = run_plan(plan_at(plan, {"b": sizes.batch, "m": sizes.m, "n": sizes.n}), [x.copy() for x in inputs])
+        expected = run_plan(schedule(own), [x.copy() for x in inputs])
+        for x, y in zip(found, expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)

@@ -19,6 +19,7 @@ from codegen.schedule.likeness import AlikeGroups
 from codegen.schedule.loops import lower_group
 from codegen.schedule.machine import Machine, never
 from codegen.schedule.narrow_products import narrow_products
+from codegen.schedule.operand_casts import with_casts_in_place
 from codegen.schedule.partition import Partition, partition
 from codegen.schedule.passes import Lowered
 from codegen.schedule.placement import placed
@@ -48,7 +49,9 @@ def schedule(graph: Graph, aliases: tuple[tuple[int, int], ...] = (), machine: M
 def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machine) -> Plan:
     halves = HALVES & machine.products
     graph = with_wide_sums(graph) if machine.at_once else graph
-    known = static_graph(half_products(graph, halves) if halves else graph, machine)
+    graph = half_products(graph, halves) if halves else graph
+    known = static_graph(with_casts_in_place(graph) if machine.at_once else graph, machine)
+    graph = known.graph
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}
     calls |= {v: tuple(map(known.same_storage, node.args)) for v, node in known.nodes()

@@ -11,7 +11,7 @@ updates of all small parameters of a model are a few launches.
    are joined where that leaves some order, and done in the old one else.
 2. So some results are needed longer. Kernels whose launches would need more room together than a part of what the plan
    works in stay as they are.
-3. A launch that is long by itself gains nothing.
+3. A launch that is long by itself gains nothing, nor does one that finds much of what it reads in a cache.
 """
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from codegen.schedule.passes import Lowered
 from codegen.schedule.plan import Launch, Step
 from codegen.schedule.tasks import Place, Task, TaskGraph
 
-MOST_BYTES = 1 << 24
-"""What touches more takes several times as long as it takes to start it."""
+MOST_BYTES, MOST_READ = 1 << 24, 1 << 21
+"""What touches more takes several times as long as it takes to start it; and so does what reads more of what was made
+not long ago, and would not be in a cache any more."""
 
 MOST_PARAMS = 320
 """Of all launches in one: a GPU takes 4 KiB of parameters."""
@@ -77,11 +78,13 @@ def _form(task: Task, at: Mapping[Place, Hashable]) -> tuple[Kernel, tuple[int, 
     work = task.work
     if not isinstance(work, Lowered) or work.kernel.checked:
         return None
-    touched = sum(typical(param.size) * DTYPES[param.dtype].itemsize for param in work.kernel.params)
-    if touched > MOST_BYTES:
+    given = [*map(task.place, work.storages)]
+    sizes = [typical(param.size) * DTYPES[param.dtype].itemsize for param in work.kernel.params]
+    made = sum(size for size, place in zip(sizes, given) if place in task.reads and place not in at)
+    if sum(sizes) > MOST_BYTES or made > MOST_READ:
         return None
     kernel, _ = narrowed(work.kernel)
-    places = [at.get(place, place) for place in map(task.place, work.storages)]
+    places = [at.get(place, place) for place in given]
     own = [*dict.fromkeys(places)]
     return of_one_length(kernel) or kernel, tuple(map(own.index, places))
 

@@ -106,9 +106,10 @@ def drafts(monkeypatch: pytest.MonkeyPatch) -> None:
 def oracle_device(monkeypatch: pytest.MonkeyPatch) -> OracleDevice:
     """The target triton_gpu, with kernels run by kernel_interpret: what is around them needs neither Triton nor a GPU.
     """
-    from oracle_device import OracleDevice, written_as_kernel
+    from oracle_device import OracleDevice, written_as_kernel, written_as_row
 
     monkeypatch.setattr("codegen.triton_gpu.kernels.kernel_spec", written_as_kernel)
+    monkeypatch.setattr("codegen.triton_gpu.kernels.row_spec", written_as_row)
     device = OracleDevice()
     for launch in ("product_launch", "attention_launch"):
         monkeypatch.setattr(f"codegen.triton_gpu.kernels.{launch}", device.written_as_product)

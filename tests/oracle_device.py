@@ -21,20 +21,37 @@ from codegen.schedule.sizes import kernel_at
 from codegen.triton_gpu.compile import Arch, Cubin, Variants
 from codegen.triton_gpu.devices import Work
 from codegen.triton_gpu.host_device import HostDevice
+from codegen.triton_gpu.parts import Row
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import ProductLaunch
 from codegen.triton_gpu.spec import KernelSpec
 
 
-def written_as_kernel(kernel: Kernel, parts: int = 1, conditional: bool = False) -> KernelSpec:
-    """A spec whose source is the text of the kernel, not Triton's, and how many launches it does."""
-    return KernelSpec("oracle", f"{parts} of {print_kernel(kernel)}", parts * tuple(p.dtype for p in kernel.params),
-                      kernel.checked, parts * kernel.words, (), 1, 1, conditional=conditional)
+def written_as_kernel(kernel: Kernel, conditional: bool = False) -> KernelSpec:
+    """A spec whose source is the text of the kernel, not Triton's."""
+    return written_as_row(((kernel, 1),), conditional)
 
 
-def _parts(spec: KernelSpec) -> tuple[int, Kernel]:
-    parts, text = spec.source.split(" of ", 1)
-    return int(parts), parse_kernel(text)
+def written_as_row(row: Row, conditional: bool = False) -> KernelSpec:
+    """The same of launches that are one: each kernel, and how often."""
+    source = ROW.join(f"{parts} of {print_kernel(kernel)}" for kernel, parts in row)
+    pointers = tuple(p.dtype for kernel, parts in row for p in parts * kernel.params)
+    return KernelSpec("oracle", source, pointers, any(kernel.checked for kernel, _ in row),
+                      sum(parts * kernel.words for kernel, parts in row), (), 1, 1, conditional=conditional)
+
+
+ROW = "\n\n"
+
+
+def _kernels(spec: KernelSpec, words: Sequence[int]) -> list[Kernel]:
+    """The kernel of each launch that is one with others, at its words."""
+    found, rest = [], [*words]
+    for parts, text in (part.split(" of ", 1) for part in spec.source.split(ROW)):
+        kernel = parse_kernel(text)
+        for _ in range(int(parts)):
+            found.append(kernel_at(kernel, rest[:kernel.words]))
+            del rest[:kernel.words]
+    return found
 
 
 class OracleDevice(HostDevice):
@@ -78,16 +95,16 @@ class OracleDevice(HostDevice):
                   ) -> Work:
         if spec.source in self.products:
             return self._multiplied(self.products[spec.source], arrays, tuple(words))
-        parts, kernel = _parts(spec)
-        buffers, own = len(kernel.params), kernel.words
+        kernels = _kernels(spec, words)
 
         def work() -> None:
             self.launched += 1
-            for k in range(parts):
-                known = kernel_at(kernel, words[k * own:(k + 1) * own])
-                if not run_kernel(known, arrays[k * buffers:(k + 1) * buffers]):
+            first = 0
+            for kernel in kernels:
+                if not run_kernel(kernel, arrays[first:first + len(kernel.params)]):
                     assert flag is not None
                     flag[0] = 1
+                first += len(kernel.params)
         return work
 
     def extents(self, spec: KernelSpec, words: Sequence[int]) -> list[tuple[str, int]]:
@@ -95,9 +112,7 @@ class OracleDevice(HostDevice):
         given = {f"n{k}": word for k, word in enumerate(words)}
         if own := self.products.get(spec.source):
             return [(dtype, evaluate(size, given)) for dtype, size in _extents(own)]
-        parts, kernel = _parts(spec)
-        each = [kernel_at(kernel, words[k * kernel.words:(k + 1) * kernel.words]) for k in range(parts)]
-        return [(p.dtype, number_of(p.size)) for one in each for p in one.params]
+        return [(p.dtype, number_of(p.size)) for kernel in _kernels(spec, words) for p in kernel.params]
 
     def _multiplied(self, step: Spliced | Attention, arrays: Sequence[np.ndarray], words: tuple[int, ...]) -> Work:
         given = {f"n{k}": word for k, word in enumerate(words)}

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
-from codegen.schedule.alike_launches import gathered_alike, of_one_kernel
 from codegen.schedule.calls import HostCall, Product
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
@@ -47,6 +46,7 @@ from codegen.schedule.plan import (
 )
 from codegen.schedule.points import in_one_launch
 from codegen.schedule.sizes import given_sizes, in_words, with_sizes
+from codegen.schedule.small_launches import gathered_small
 from codegen.schedule.tasks import (
     Again,
     Aligned,
@@ -108,7 +108,7 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     if at_once:
         ways = [order]
         if order is once:
-            alike = gathered_alike(visible.tasks, [k for k, in groups], visible.at, buffers.bytes)
+            alike = gathered_small(visible.tasks, [k for k, in groups], visible.at, buffers.bytes)
             ways.insert(0, visible.tasks_of(alike))
         for fewer in ways:
             in_fewer = buffers_of(shorter := in_one_launch(fewer))
@@ -116,7 +116,6 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
                 order, buffers = shorter, in_fewer
                 break
     steps = of_any_length(tuple(buffers.step(task, bool(k)) for group in order for k, task in enumerate(group)))
-    steps = of_one_kernel(steps) if at_once else steps
     types = tuple(map(graph.graph.type_of, graph.graph.outputs))
     symbolic = tuple(dict.fromkeys(size for shape in graph.shapes for size in shape if isinstance(size, Dim)))
     return Plan(graph.graph.inputs, types, aliases, tuple(buffers.buffers), steps, buffers.arena_bytes, symbolic,

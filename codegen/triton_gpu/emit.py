@@ -11,50 +11,85 @@
 """
 from __future__ import annotations
 
-from codegen.ir.dims import number_of
+from collections.abc import Iterable
+
+from codegen.ir.dims import Size, number_of
+from codegen.ir.structs import struct
 from codegen.schedule.index import bounds
 from codegen.schedule.kernel import Kernel, indices_of
 from codegen.schedule.sizes import LARGEST
 from codegen.triton_gpu import operations, reductions
 from codegen.triton_gpu.naming import kernel_name
-from codegen.triton_gpu.parts import divided_text, function_text, programs_of
 from codegen.triton_gpu.passes import PROGRAM, PassWriter
 from codegen.triton_gpu.spec import ELEMENT_TYPES, UNLESS_FAILED, KernelSpec
 from codegen.triton_gpu.tiling import Tiling, multiples_of, tiling_of
 
 
-def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None, parts: int = 1,
-                conditional: bool = False) -> KernelSpec:
+@struct
+class Function:
+    """A kernel as a function of the language. `args`: but for its `constants`; `called`: the functions that it calls.
+
+    The others are as a KernelSpec has them.
+    """
+
+    name: str
+    args: tuple[str, ...]
+    lines: tuple[str, ...]
+    called: tuple[str, ...]
+    constants: tuple[tuple[str, int], ...]
+    pointers: tuple[str, ...]
+    words: int
+    multiples: tuple[int, ...]
+    programs: Size
+
+    @property
+    def text(self) -> str:
+        """Its text."""
+        constants = [f"{constant}: tl.constexpr" for constant, _ in self.constants]
+        return function_text(self.name, [*self.args, *constants], self.lines)
+
+
+def emit_kernel(kernel: Kernel, wide: bool = False, tiling: Tiling | None = None, conditional: bool = False
+                ) -> KernelSpec:
     """The Triton kernel. `wide`: are indices computed in 64 bits, also where sizes that are numbers do not need it?
-    `parts`: so many launches in one, whose buffers and words follow each other (see parts). `conditional`: is it to do
-    nothing where a check has failed before?"""
-    tiling = tiling or tiling_of(kernel, parts)
-    wide = wide or not kernel.words and _is_large(kernel)
-    writer = PassWriter(kernel, tiling, wide, PROGRAM if parts == 1 else "program")
-    lines = writer.program()
-    name, constants = kernel_name(kernel), writer.constants
-    buffers, words = [f"b{k}" for k in range(len(kernel.params))], [f"n{k}" for k in range(kernel.words)]
-    names = [constant for constant, _ in constants]
-    functions = [operations.FUNCTIONS[function] for function in operations.called("\n".join(lines))]
-    functions += [reductions.FUNCTIONS[function] for function in writer.functions]
-    pointers, multiples = tuple(ELEMENT_TYPES[p.dtype] for p in kernel.params), multiples_of(kernel, tiling)
-    flag, begin = ["failed"] * (kernel.checked or conditional), UNLESS_FAILED if conditional else ()
-    if parts == 1:
-        functions.append(function_text(name, [*buffers, *flag, *words], names, [*begin, *lines]))
-        programs = tiling.programs
-    else:
-        functions.append(function_text(name, ["program", *buffers, *words], names, lines))
-        name = f"{name}_of_{parts}"
-        functions.append(divided_text(name, kernel_name(kernel), kernel, tiling.programs, names, parts, begin))
-        programs = programs_of(kernel, tiling.programs, parts)
-    source = "\n\n".join([operations.HEADER, *functions])
-    return KernelSpec(name, source, parts * pointers, kernel.checked, parts * kernel.words, constants, programs,
-                      tiling.warps, 1, "i64" if wide else "i32",
-                      tuple(part * kernel.words + word for part in range(parts) for word in multiples), conditional)
+    `conditional`: is it to do nothing where a check has failed before?"""
+    tiling = tiling or tiling_of(kernel)
+    wide = wide or is_large(kernel)
+    made = function_of(kernel, tiling, wide, PROGRAM, kernel_name(kernel), conditional)
+    return KernelSpec(made.name, module_text([*made.called, made.text]), made.pointers, kernel.checked, made.words,
+                      made.constants, made.programs, tiling.warps, 1, "i64" if wide else "i32", made.multiples,
+                      conditional)
 
 
-def _is_large(kernel: Kernel) -> bool:
-    """Is there an index that takes more than 31 bits?"""
+def function_of(kernel: Kernel, tiling: Tiling, wide: bool, program: str, name: str, conditional: bool = False
+                ) -> Function:
+    """The function of this name that does what program number `program`, a text, of a kernel does. Where that is not
+    the number that the language has, it is the first argument."""
+    writer = PassWriter(kernel, tiling, wide, program)
+    lines = [*(UNLESS_FAILED if conditional else ()), *writer.program()]
+    args = [*([] if program == PROGRAM else [program]), *(f"b{k}" for k in range(len(kernel.params))),
+            *["failed"] * (kernel.checked or conditional), *(f"n{k}" for k in range(kernel.words))]
+    called = [operations.FUNCTIONS[function] for function in operations.called("\n".join(lines))]
+    called += [reductions.FUNCTIONS[function] for function in writer.functions]
+    return Function(name, tuple(args), tuple(lines), tuple(called), writer.constants,
+                    tuple(ELEMENT_TYPES[p.dtype] for p in kernel.params), kernel.words, multiples_of(kernel, tiling),
+                    tiling.programs)
+
+
+def function_text(name: str, args: Iterable[str], lines: Iterable[str]) -> str:
+    """A function of the language."""
+    return "\n".join([f"@triton.jit\ndef {name}({', '.join(args)}):", *lines, ""])
+
+
+def module_text(functions: Iterable[str]) -> str:
+    """The module with these functions, each once."""
+    return "\n\n".join([operations.HEADER, *dict.fromkeys(functions)])
+
+
+def is_large(kernel: Kernel) -> bool:
+    """Is it seen that there is an index that takes more than 31 bits?"""
+    if kernel.words:
+        return False
     if any(number_of(p.size) >= LARGEST for p in kernel.params):
         return True
     for p in kernel.passes:

@@ -10,6 +10,7 @@ from codegen.schedule.kernel import Kernel
 from codegen.schedule.plan import Attention, Launch, Matmul, Plan, Spliced, Step, at_once
 from codegen.triton_gpu.attention import attention_launch
 from codegen.triton_gpu.emit import emit_kernel
+from codegen.triton_gpu.parts import Row, emit_row
 from codegen.triton_gpu.product_tiles import Capability
 from codegen.triton_gpu.products import product_launch
 from codegen.triton_gpu.spec import KernelSpec
@@ -36,12 +37,16 @@ def kernel_launch(step: Step, capability: Capability, precision: str = IEEE, bes
     it do nothing where a check has failed before?
     """
     match step:
-        case Launch(kernel):
-            row = [step, *(other for other in beside if isinstance(other, Launch) and other.kernel == kernel)]
-            assert len(row) == 1 + len(beside), "only launches of one kernel are one"
-            buffers = tuple(b for each in row for b in each.buffers)
-            words = tuple(word for each in row for word in each.words)
-            return KernelLaunch(kernel_spec(kernel, len(row), conditional), buffers, words)
+        case Launch(kernel) if not beside:
+            return KernelLaunch(kernel_spec(kernel, conditional), step.buffers, step.words)
+        case Launch():
+            launches = [step, *(other for other in beside if isinstance(other, Launch))]
+            assert len(launches) == 1 + len(beside), "only launches of kernels are one"
+            kernels = dict.fromkeys(each.kernel for each in launches)
+            in_order = [each for kernel in kernels for each in launches if each.kernel == kernel]
+            row = tuple((kernel, sum(each.kernel == kernel for each in launches)) for kernel in kernels)
+            return KernelLaunch(row_spec(row, conditional), tuple(b for each in in_order for b in each.buffers),
+                                tuple(word for each in in_order for word in each.words))
         case Matmul() | Spliced():
             made = product_launch(step, capability, precision, conditional=conditional)
             return KernelLaunch(made.spec, made.buffers, made.words, precision)
@@ -63,6 +68,12 @@ def kernel_launches(plan: Plan, capability: Capability, precision: str = IEEE,
 
 
 @lru_cache(maxsize=1024)
-def kernel_spec(kernel: Kernel, parts: int = 1, conditional: bool = False) -> KernelSpec:
+def kernel_spec(kernel: Kernel, conditional: bool = False) -> KernelSpec:
     """The kernel in Triton, written once."""
-    return emit_kernel(kernel, parts=parts, conditional=conditional)
+    return emit_kernel(kernel, conditional=conditional)
+
+
+@lru_cache(maxsize=256)
+def row_spec(row: Row, conditional: bool = False) -> KernelSpec:
+    """What does launches of several kernels, or of one several times, written once."""
+    return emit_row(row, conditional=conditional)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Launch
 from codegen.schedule.sizes import kernel_at
 from codegen.triton_gpu.compile import compile_specs
-from codegen.triton_gpu.emit import emit_kernel
 from codegen.triton_gpu.host_check import run
 from codegen.triton_gpu.kernels import kernel_launches
+from codegen.triton_gpu.parts import emit_row
 from codegen.triton_gpu.target import gpu_machine
 
 pytestmark = needs_triton
@@ -70,10 +71,34 @@ def test_parts(name: str, wide: bool) -> None:
     actual = [x.copy() for buffers in expected for x in buffers]
     for one, buffers in zip(known, expected):
         assert run_kernel(one, buffers)
-    spec = emit_kernel(kernel, wide, parts=len(words))
+    spec = emit_row(((kernel, len(words)),), wide)
     assert run(spec, actual, [word for own in words for word in own])
     for a, e in zip(actual, (x for buffers in expected for x in buffers), strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
+    assert compile_specs([spec], (9, 0), Cache(None), (True,))
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["32 bits", "64 bits"])
+def test_several_kernels(wide: bool) -> None:
+    """Two of them of one name, two that are given their length, some once."""
+    twice = replace(ANY_LENGTH, passes=(replace(ANY_LENGTH.passes[0], body=(
+        *ANY_LENGTH.passes[0].body[:4], replace(ANY_LENGTH.passes[0].body[4], x=3, y=0),
+        ANY_LENGTH.passes[0].body[5])),))
+    assert twice != ANY_LENGTH
+    row = [(ANY_LENGTH, [(3000,), (5,)]), (KERNELS["columns"][0], [()] * 2), (twice, [(2000,)]),
+           (KERNELS["one point"][0], [()] * 3), (KERNELS["rows"][0], [()])]
+    known = [kernel_at(kernel, own) for kernel, given in row for own in given]
+    generator = np.random.default_rng(0)
+    expected = [[contents(p, generator) for p in one.params] for one in known]
+    actual = [x.copy() for buffers in expected for x in buffers]
+    for one, buffers in zip(known, expected):
+        assert run_kernel(one, buffers)
+    spec = emit_row(tuple((kernel, len(given)) for kernel, given in row), wide)
+    assert run(spec, actual, [word for _, given in row for own in given for word in own])
+    for a, e in zip(actual, (x for buffers in expected for x in buffers), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
+    for (_, aligned), cubin in compile_specs([spec], (9, 0), Cache(None)).items():
+        assert registers_and_stack(cubin.code)[1] == 0, f"{aligned=} spills registers"
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)

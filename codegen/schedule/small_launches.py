@@ -1,4 +1,4 @@
-"""alike_launches: launches of one kernel that wait for nothing of each other become one, which does what they all did.
+"""small_launches: launches of one kernel that wait for nothing of each other become one, which does what they all did.
 
     launch A on x1     launch B on y1          launch A on x1, beside: A on x2, A on x3
     launch A on x2     launch B on y2    ->    launch B on y1, beside: B on y2, B on y3
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
 
@@ -27,7 +26,6 @@ from codegen.schedule.kernel import Kernel
 from codegen.schedule.lengths import of_one_length
 from codegen.schedule.narrowing import narrowed
 from codegen.schedule.passes import Lowered
-from codegen.schedule.plan import Launch, Step
 from codegen.schedule.tasks import Place, Task, TaskGraph
 
 MOST_BYTES, MOST_READ = 1 << 24, 1 << 21
@@ -37,6 +35,9 @@ not long ago, and would not be in a cache any more."""
 MOST_PARAMS = 320
 """Of all launches in one: a GPU takes 4 KiB of parameters."""
 
+FEW_BYTES, MOST_STATEMENTS = 1 << 20, 400
+"""What a launch touches that leaves most of a GPU empty. Of all kernels in one."""
+
 MORE_ROOM, LITTLE_ROOM = 1 / 16, 1 << 20
 """What a plan may need more to work in: a part of what it needs, or so many bytes."""
 
@@ -44,7 +45,7 @@ NEARBY = 8
 """How many of the last launches of the same kernel a task may join."""
 
 
-def gathered_alike(graph: TaskGraph, order: Sequence[int], at: Mapping[Place, Hashable],
+def gathered_small(graph: TaskGraph, order: Sequence[int], at: Mapping[Place, Hashable],
                    size_of: Callable[[Place], Size]) -> list[list[int]]:
     """The tasks in `order`, those that are one launch together. `at`: places in storage that the caller can see;
     `size_of`: the bytes of
@@ -60,14 +61,46 @@ def gathered_alike(graph: TaskGraph, order: Sequence[int], at: Mapping[Place, Ha
         joined = rows.joined(tasks, MOST_PARAMS // (1 + max(params)))
         if joined is not None and _room(joined, at, size_of) <= most:
             rows = joined
+    for several in _at_an_end(rows):
+        joined = rows.together(several)
+        if _room(joined, at, size_of) <= most:
+            rows = joined
     return rows.in_order()
 
 
-def of_one_kernel(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps, only launches of one kernel beside each other: some may write over an operand, and others not."""
-    return tuple(replace(step, beside=False) if isinstance(step, Launch) and step.beside and (
-        not isinstance(before, Launch) or before.kernel != step.kernel) else step
-        for before, step in zip((None, *steps), steps))
+def _at_an_end(rows: _Rows) -> list[list[list[int]]]:
+    """Small rows that wait for nothing, or for the check alone, and such that nothing waits for: those of a launch."""
+    graph = rows.graph
+    found: dict[Hashable, list[list[int]]] = {}
+    for row in rows.in_order():
+        if not all(_is_small(graph.tasks[k]) for k in row):
+            continue
+        before = frozenset(early for k in row for early in graph.before[k])
+        if not any(graph.after[k] for k in row):
+            found.setdefault("last", []).append(row)
+        elif before <= {graph.check}:
+            found.setdefault(before, []).append(row)
+    launches: list[list[list[int]]] = []
+    for several in found.values():
+        launches.append([])
+        for row in several:
+            tasks = [graph.tasks[k] for own in (*launches[-1], row) for k in own]
+            kernels = [*dict.fromkeys(task.work.kernel for task in tasks if isinstance(task.work, Lowered))]
+            if sum(len(task.reads | task.writes) for task in tasks) > MOST_PARAMS or (
+                    sum(len(one.body) for kernel in kernels for one in kernel.passes) > MOST_STATEMENTS):
+                launches.append([])
+            launches[-1].append(row)
+    return [launch for launch in launches if len(launch) > 1]
+
+
+def _is_small(task: Task) -> bool:
+    """Is it a launch that leaves most of a GPU empty?"""
+    work = task.work
+    return isinstance(work, Lowered) and not work.kernel.checked and _bytes(work.kernel) <= FEW_BYTES
+
+
+def _bytes(kernel: Kernel) -> int:
+    return sum(typical(param.size) * DTYPES[param.dtype].itemsize for param in kernel.params)
 
 
 def _form(task: Task, at: Mapping[Place, Hashable]) -> tuple[Kernel, tuple[int, ...]] | None:
@@ -79,9 +112,9 @@ def _form(task: Task, at: Mapping[Place, Hashable]) -> tuple[Kernel, tuple[int, 
     if not isinstance(work, Lowered) or work.kernel.checked:
         return None
     given = [*map(task.place, work.storages)]
-    sizes = [typical(param.size) * DTYPES[param.dtype].itemsize for param in work.kernel.params]
-    made = sum(size for size, place in zip(sizes, given) if place in task.reads and place not in at)
-    if sum(sizes) > MOST_BYTES or made > MOST_READ:
+    made = sum(typical(param.size) * DTYPES[param.dtype].itemsize for param, place in zip(work.kernel.params, given)
+               if place in task.reads and place not in at)
+    if _bytes(work.kernel) > MOST_BYTES or made > MOST_READ:
         return None
     kernel, _ = narrowed(work.kernel)
     places = [at.get(place, place) for place in given]
@@ -122,6 +155,16 @@ class _Rows:
         new.rows |= {k: row for row in several for k in row}
         return new if several else None
 
+    def together(self, several: Sequence[Sequence[int]]) -> _Rows:
+        """The same with rows, none of which waits for another, as one."""
+        new = copy(self)
+        new.above, new.below, new.rows = [*self.above], [*self.below], dict(self.rows)
+        row = [k for own in several for k in own]
+        for own in several[1:]:
+            new._join(row[0], own[0])
+        new.rows |= dict.fromkeys(row, row)
+        return new
+
     def _may_join(self, a: int, b: int) -> bool:
         a, b = self.position[a], self.position[b]
         return not (self.above[a] >> b | self.above[b] >> a) & 1
@@ -137,7 +180,7 @@ class _Rows:
     def in_order(self) -> list[list[int]]:
         """The rows, and tasks that are in none, in the order of the first task of each, as far as none has to wait."""
         rows = [self.rows.get(k, [k]) for k in self.order]
-        first = {k: self.position[row[0]] for k, row in zip(self.order, rows)}
+        first = {k: min(self.position[each] for each in row) for k, row in zip(self.order, rows)}
         waiting = {first[k]: {first[early] for other in row for early in self.graph.before[other]}
                    for k, row in zip(self.order, rows) if first[k] == self.position[k]}
         after: dict[int, list[int]] = {}

@@ -4,7 +4,7 @@
 
 CuPy's own code runs: its Python, its Cython, and its kernels, which a C++ compiler compiles (see emulated_cuda.h). In
 the place of CUDA are functions that it exports from one Cython module to the others, of its runtime and driver, and
-NumPy in that of Thrust's sorting and cuBLAS. Results are those of CuPy's kernels but for the last bits of functions, and
+NumPy in that of Thrust's sorting and cuBLAS. Results are those of the kernels but for the last bits of functions, and
 for float32 below 1.2e-38, which a GPU takes for 0 there. Work is done when it is given to a stream; what is captured is
 kept, and an allocation meanwhile fails, as does a call of the driver in a thread that has no context.
 """

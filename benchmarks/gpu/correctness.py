@@ -44,11 +44,11 @@ def op_cases() -> Iterator[tuple[str, Case]]:
     import_tests()
     from op_cases import cases
 
-    from codegen.ir.gpu_references import CPU_ONLY
+    from codegen.ir.gpu_references import ON_CPU
     from codegen.ir.ops import OPS
     from codegen.ir.types import NAMES
     for op in OPS.values():
-        if op.arity and op.name not in CPU_ONLY:
+        if op.arity and op.name not in ON_CPU:
             for operands, attrs in cases(op):
                 yield NAMES[operands[-1].dtype], (op.name, operands, attrs)
 

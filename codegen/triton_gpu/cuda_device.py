@@ -17,11 +17,10 @@ import numpy as np
 from codegen.cache import Cache, default_cache
 from codegen.executable import clock_ns
 from codegen.ir.dims import number_of
-from codegen.ir.gpu_references import CPU_ONLY, run
+from codegen.ir.gpu_references import run
 from codegen.ir.ops import OPS
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, NAMES, TensorType
-from codegen.schedule.host import run_host
 from codegen.schedule.plan import Host, Matmul
 from codegen.triton_gpu.devices import Work
 from codegen.triton_gpu.kernels import KernelLaunch
@@ -142,20 +141,15 @@ class CudaDevice:
         return self._library.chosen(step, made.precision, a.address, b.address, c.address, own)
 
     def host_call(self, step: Host, operands: Sequence[Span | None], result: Span) -> Work:
-        """What runs the reference: on the GPU where CuPy can, else on copies of its operands on the CPU."""
+        """What runs the reference, or what stands in its place here (see gpu_references)."""
         types = [type for _, type in step.operands]
         arrays = [self._cupy.empty(tuple(map(number_of, type.shape)), DTYPES[type.dtype]) if span is None else
                   self._array(span, type) for span, type in zip(operands, types, strict=True)]
         made, reference, attrs = self._array(result, step.type), OPS[step.op].reference, dict(step.attrs)
 
-        def on_gpu() -> None:
+        def work() -> None:
             made[...] = run(step.op, reference, self._cupy, arrays, attrs)
-
-        def on_cpu() -> None:
-            found = np.empty(result.size, DTYPES[result.dtype])
-            run_host(step, [array.get().reshape(-1) for array in arrays], found)
-            self.upload(found, result)
-        return on_cpu if step.op in CPU_ONLY else on_gpu
+        return work
 
     def copy(self, source: Span, target: Span) -> Work:
         return lambda: self._runtime.memcpyAsync(target.address, source.address, target.bytes,

@@ -529,6 +529,11 @@ class Stream:
     def synchronize(self) -> None:
         SYNCHRONIZATIONS.append("stream")
 
+    def record(self, event: Event | None = None) -> Event:
+        event = event or Event()
+        event.record(self)
+        return event
+
     def wait_event(self, event: Event) -> None:
         assert event.stream is not None
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracegrad.devices import CPU, CUPY, Device, device_of, is_pinned, make_placed, pinned_empty
+from tracegrad.devices import CPU, CUPY, Device, device_of, is_pinned, make_placed, pinned_empty, use_on
 from tracegrad.dispatch import transfer
 from tracegrad.dtypes import dtype_of
 from tracegrad.functional import astype, clone
@@ -82,6 +82,15 @@ def pin_memory(x: Tensor, /) -> Tensor:
 def is_in_pinned_memory(x: Tensor, /) -> bool:
     """Is it a CPU tensor in pinned memory?"""
     return x.device == CPU and is_pinned(x.array)
+
+
+def record_stream(x: Tensor, stream: Any, /) -> None:
+    """x, made on another stream, is used on this tg.cuda.Stream: as long as that uses it, its memory is not given to
+    anything else. What the stream is given after nothing holds x any more does not count, as in PyTorch.
+    """
+    if x.device == CPU:
+        raise RuntimeError(at_user_line("record_stream: the tensor is on the CPU, which has no streams"))
+    use_on(x.memory, stream.cupy_stream)
 
 
 def type_as(x: Tensor, other: Tensor, /) -> Tensor:

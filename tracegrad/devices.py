@@ -14,6 +14,7 @@ import os
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,8 @@ def transferred(array: Any, device: Device, non_blocking: bool = False) -> Any:
     if is_gpu_array(array):
         return _to_host(array, non_blocking) if device == CPU else _to_another(array, device)
     module = cupy()
+    if _USED:
+        let_go_of_used()
     with module.cuda.Device(device.index):
         made = module.empty(array.shape, array.dtype)
         if array.size:
@@ -258,6 +261,40 @@ def is_pinned(array: np.ndarray) -> bool:
     while isinstance(base, np.ndarray | memoryview):
         base = base.obj if isinstance(base, memoryview) else base.base
     return bool(CUPY) and isinstance(base, CUPY[0].cuda.PinnedMemoryPointer)
+
+
+# ---- memory that another stream uses ------------------------------------------------------------------------------
+
+_USED: list[_Use] = []
+
+
+@struct(frozen=False, eq=False)
+class _Use:
+    """Memory that a stream uses and that was made on another, to which CuPy gives it back when nothing holds it.
+
+    `event`: what the stream has been given by the time that nothing but this held it.
+    """
+
+    memory: Any
+    stream: Any
+    event: Any = None
+
+
+def use_on(array: Any, stream: Any) -> None:
+    """Let the memory of an array wait for what a stream is given as long as something else holds it."""
+    let_go_of_used()
+    _USED.append(_Use(array.data.mem, stream))
+
+
+def let_go_of_used() -> None:
+    """Give memory back whose streams are done with it."""
+    for use in _USED[:]:
+        if getrefcount(use.memory) > 2:             # an array has it: there may be more to come
+            use.event = None
+        elif use.event is None:
+            use.event = use.stream.record()
+        elif use.event.done:
+            _USED.remove(use)
 
 
 # ---- what is the same on every device ---------------------------------------------------------------------------

@@ -221,6 +221,7 @@ _METHODS: dict[str, Callable] = {
     "item": _H.item, "tolist": _H.tolist, "numpy": _H.numpy,
     "numel": numel, "element_size": element_size, "dim": lambda x: x.ndim, "cpu": conversions.cpu,
     "cuda": conversions.cuda, "pin_memory": conversions.pin_memory, "is_pinned": conversions.is_in_pinned_memory,
+    "record_stream": conversions.record_stream,
     "is_contiguous": lambda x: x.array.flags.c_contiguous,
     # manipulation
     **{name: getattr(manipulation, name) for name in (

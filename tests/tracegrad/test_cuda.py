@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -329,6 +330,27 @@ def test_memory_that_another_library_pinned_is_read_before_a_transfer_returns(mo
     x = tg.ones(4)
     monkeypatch.setattr(sys.modules["cupy"].cuda.pinned_memory, "is_memory_pinned", lambda address: True)
     assert x.to("cuda").tolist() == [1.0] * 4 and stub_cupy.SYNCHRONIZATIONS == ["stream", "get"]
+
+
+def test_memory_that_another_stream_uses_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stub_cupy.Event, "done", False)
+    stream = tg.cuda.Stream()
+    x = tg.ones(4, device="cuda")
+    part = x[1:]
+    x.record_stream(stream)
+    memory = weakref.ref(x.memory.data.mem)
+    del x
+    tg.ones(1, device="cuda")
+    assert devices._USED[0].event is None, "a part of it is still used"
+    del part
+    for _ in range(3):
+        tg.ones(1, device="cuda")
+        assert memory() is not None and devices._USED[0].event.stream is stream.cupy_stream
+    monkeypatch.setattr(stub_cupy.Event, "done", True)
+    tg.ones(1, device="cuda")
+    assert memory() is None and not devices._USED
+    with pytest.raises(RuntimeError, match=r"test_cuda.py:\d+: record_stream: the tensor is on the CPU"):
+        tg.ones(1).record_stream(stream)
 
 
 def test_pinned_memory_and_streams() -> None:

@@ -1,4 +1,4 @@
-"""Automatic mixed precision, by PyTorch's names: autocast and GradScaler.
+"""Automatic mixed precision, by PyTorch's names: autocast, GradScaler, and the casts of custom functions.
 
     scaler = tg.amp.GradScaler()
 
@@ -14,7 +14,8 @@
 """
 from __future__ import annotations
 
+from tracegrad.function_casts import custom_bwd, custom_fwd
 from tracegrad.mixed_precision import autocast, get_autocast_dtype, is_autocast_enabled
 from tracegrad.optim.grad_scaler import GradScaler
 
-__all__ = ["GradScaler", "autocast", "get_autocast_dtype", "is_autocast_enabled"]
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "get_autocast_dtype", "is_autocast_enabled"]

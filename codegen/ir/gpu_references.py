@@ -161,6 +161,11 @@ def fmod(cupy: Any, x: Any, y: Any) -> Array:
     return cupy.where((rest != 0) & ((x < 0) != (y < 0)), rest - y, rest)
 
 
+def lgamma(cupy: Any, x: Array) -> Array:
+    """inf at both infinities, where SciPy and CuPy after it give -inf at -inf."""
+    return cupy.where(cupy.isinf(x), cupy.abs(x), special("gammaln")(cupy, x))
+
+
 def polygamma(cupy: Any, x: Array, *, order: int) -> Array:
     """See the reference."""
     if order == 0:
@@ -377,7 +382,7 @@ ROWS: dict[str, Callable[..., Array]] = {
     "where": where, "cast": cast, "complex": complex_, "after": after, "pow": power,
     "shift_left": shift(True), "shift_right": shift(False),
     "rem": remainder, "floor_div": floor_divide, "fmod": fmod, "polygamma": polygamma,
-    "erf": special("erf"), "erfc": special("erfc"), "erfinv": special("erfinv"), "lgamma": special("gammaln"),
+    "erf": special("erf"), "erfc": special("erfc"), "erfinv": special("erfinv"), "lgamma": lgamma,
     "sum": reduction("sum"), "prod": reduction("prod"), "max": reduction("max"), "min": reduction("min"),
     "cumsum": running("cumsum"), "cumprod": running("cumprod"),
     "cummax": running_extremum("maximum"), "cummin": running_extremum("minimum"), "recurrence": recurrence,

@@ -276,12 +276,12 @@ def run_spliced(step: Spliced, buffers: Sequence[np.ndarray], left: np.ndarray |
     product = step.product
     batch, m, n, k = product.sizes
 
-    def tile(number: int, size: int, part: Part | None) -> np.ndarray:
-        own = DTYPES[part.kernel.params[-1 - len(made)].dtype if part else product.dtype]
+    def tile(number: int, size: int, part: Part | None, after: int = 0) -> np.ndarray:
+        own = DTYPES[part.kernel.params[-1 - after].dtype if part else product.dtype]
         return np.empty(batch * size, own) if number == NOWHERE else buffers[number]
 
     a = tile(product.a, m * k, step.left) if left is None else left
-    b, c = tile(product.b, k * n, step.right), tile(product.c, m * n, step.behind)
+    b, c = tile(product.b, k * n, step.right), tile(product.c, m * n, step.behind, len(made))
     _run_part(step.left, product, buffers, a)
     _run_part(step.right, product, buffers, b)
     _matmul(product, a, b, c)

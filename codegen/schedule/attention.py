@@ -16,40 +16,22 @@ at, only that a weight is exp(score - f(largest)), multiplied and divided by num
 2. In the end the result is multiplied by what the kernel makes of the largest score and the total: by `rows`, which are
    its statements at a point whose score is the shift. Where all scores are -inf that is 0, so that no weight is NaN
    before the kernel says so.
-3. Scores and weights are read by nothing else. Other numbers of a row the kernel may store.
+3. Scores and weights are read by nothing else; or by what comes later, derivatives, for which both are computed again
+   where products are fast, as those of halves are. Other numbers of a row the kernel may store.
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
-from math import prod
+from collections.abc import Collection, Sequence
+from typing import cast
 
-from codegen.ir.dims import Size, Undecided
-from codegen.schedule.calls import Product
+from codegen.schedule.attention_parts import in_one
 from codegen.schedule.expressions import Storage
-from codegen.schedule.index import axis, flatten
-from codegen.schedule.kernel import (
-    Axis,
-    Binary,
-    Cast,
-    Const,
-    Index,
-    Kernel,
-    Load,
-    Param,
-    Pass,
-    Select,
-    Statement,
-    Store,
-    operands,
-    with_operands,
-)
+from codegen.schedule.half_products import HALVES
 from codegen.schedule.machine import Machine
 from codegen.schedule.passes import Lowered
-from codegen.schedule.plan import NOWHERE, Decision
-from codegen.schedule.row_weights import RowWeights, row_weights
-from codegen.schedule.spliced import is_written, place_of
-from codegen.schedule.tasks import Attend, Place, Splice, Task, splice_of
+from codegen.schedule.plan import Decision
+from codegen.schedule.spliced import is_written
+from codegen.schedule.tasks import LATER, Again, Place, Task, splice_of
 
 
 def attended(tasks: Sequence[Task], machine: Machine, dtypes: Sequence[str], kept: Collection[Place]
@@ -58,227 +40,91 @@ def attended(tasks: Sequence[Task], machine: Machine, dtypes: Sequence[str], kep
 
     `dtypes`: of the values; `kept`: those read by more than tasks.
     """
-    found: list[Task | None] = list(tasks)
-    decisions: list[Decision] = []
-    for number in range(len(tasks)):
-        made = _attend(found, number, machine, dtypes, kept)
-        if made is not None:
-            sentence = (f"%{made.result.value} matmul is one launch with %{made.scores.value} matmul and the weights "
-                        f"%{made.weights} between them, whose rows are never whole")
-            decisions.append(Decision(made.result.value, sentence))
-    return [task for task in found if task is not None], decisions
+    attentions = _Attentions(tasks, machine, dtypes, kept)
+    number = 0
+    while number < len(attentions.tasks):
+        attentions.find(number)
+        number += 1
+    return [task for task in attentions.tasks if task is not None], attentions.decisions
 
 
-def _attend(tasks: list[Task | None], number: int, machine: Machine, dtypes: Sequence[str], kept: Collection[Place]
-            ) -> Attend | None:
-    """Have task `number`, if it is such a product by weights, do what makes these, too."""
-    task = tasks[number]
-    result = None if task is None else splice_of(task, dtypes)
-    if task is None or result is None or result.left is not None:
-        return None
-    second = _only_maker(tasks, result.product.a, number, kept)
-    between = None if second is None else tasks[second]
-    if second is None or between is None or not isinstance(between.work, Lowered):
-        return None
-    others = between.writes - {result.product.a}            # numbers of rows
-    seen = {place for place in others if place in kept or any(
-        place in t.reads for k, t in enumerate(tasks) if t is not None and k != number)}
-    for storage in between.work.storages:
-        first = _only_maker(tasks, storage, second, kept)
-        before = None if first is None else tasks[first]
-        scores = None if before is None else splice_of(before, dtypes)
-        if first is None or before is None or scores is None or scores.behind or scores.value != storage:
-            continue
-        waits = is_written(before.reads, tasks[first + 1:number]) or is_written(between.reads, tasks[second + 1:number])
-        if waits or any(t is not None and not others.isdisjoint(t.reads) for t in tasks[second + 1:number]):
-            continue
-        work = _fused(scores, between.work, result, seen, machine)
-        if work is not None:
-            reads = (before.reads | between.reads | task.reads) - {storage, result.product.a, *others}
-            tasks[first] = tasks[second] = None
-            tasks[number] = Task(work, reads, task.writes | seen)
-            return work
-    return None
+class _Attentions:
+    """Tasks in a right order, of which products and kernels between them become one."""
 
+    def __init__(self, tasks: Sequence[Task], machine: Machine, dtypes: Sequence[str], kept: Collection[Place]):
+        self.tasks: list[Task | None] = list(tasks)
+        self.machine, self.dtypes, self.kept = machine, dtypes, kept
+        self.decisions: list[Decision] = []
 
-def _only_maker(tasks: Sequence[Task | None], place: Place, reader: int, kept: Collection[Place]) -> int | None:
-    """The task that makes what only task `reader` reads."""
-    makers = [k for k, task in enumerate(tasks) if task is not None and place in task.writes]
-    readers = [k for k, task in enumerate(tasks) if task is not None and place in task.reads]
-    return makers[0] if len(makers) == 1 and readers == [reader] and place not in kept else None
+    def find(self, number: int) -> None:
+        """Have task `number`, if it is a product by such weights, do what makes these, too."""
+        task = self.tasks[number]
+        result = None if task is None else splice_of(task, self.dtypes)
+        if result is None or result.left is not None:
+            return
+        second = self._maker(result.product.a)
+        between = None if second is None else self.tasks[second]
+        if second is None or between is None or not isinstance(between.work, Lowered):
+            return
+        for storage in between.work.storages:
+            first = self._maker(storage)
+            if first is not None and first < second < number and self._are_one(first, second, number):
+                return
 
+    def _maker(self, place: Place) -> int | None:
+        """The one task that makes what only tasks read."""
+        makers = [k for k, task in enumerate(self.tasks) if task is not None and place in task.writes]
+        return makers[0] if len(makers) == 1 and place not in self.kept else None
 
-def _fused(scores: Splice, between: Lowered, result: Splice, seen: Collection[Place], machine: Machine
-           ) -> Attend | None:
-    """The two products and the kernel as one. `seen`: the numbers of rows that others read."""
-    first, second = scores.product, result.product
-    sizes = first.batch, first.m, first.n
-    if sizes != (second.batch, second.m, second.k) or second.transpose_a or scores.dtype != result.dtype or (
-            not machine.attends(scores.dtype, *sizes, first.k, second.n)):
-        return None
-    place, extents = place_of(first, "zij")
-    try:
-        weights = row_weights(between.kernel, between.storages.index(scores.value), place, extents)
-    except Undecided:
-        return None
-    if weights is None or between.storages[weights.stored.buffer] != second.a:
-        return None
-    numbers = {between.storages[s.buffer]: s for s in weights.rows}
-    behind = _behind(result, numbers, first)
-    if behind is None or any(s in numbers for s in result.operands):
-        return None
-    finish, read = behind
-    return Attend(second.a, replace(scores, behind=_scores(between, weights, first)),
-                  _rows(between, weights, first, [s for s in numbers if s in seen], read),
-                  replace(result, product=replace(second, a=NOWHERE), behind=finish), len(read))
+    def _readers(self, places: Collection[Place]) -> list[int]:
+        return [k for k, task in enumerate(self.tasks) if task is not None and not task.reads.isdisjoint(places)]
 
+    def _are_one(self, first: int, second: int, number: int) -> bool:
+        """Make these three tasks one, if they can be."""
+        before, between, task = self.tasks[first], self.tasks[second], self.tasks[number]
+        assert before is not None and between is not None and task is not None and isinstance(between.work, Lowered)
+        scores, result = splice_of(before, self.dtypes), splice_of(task, self.dtypes)
+        if scores is None or result is None or scores.behind:
+            return False
+        large = {scores.value, result.product.a}
+        readers = [k for k in self._readers(large) if k not in (second, number)]
+        late = min(readers, default=len(self.tasks))
+        again = bool(readers)
+        if again and (scores.dtype not in HALVES or self.machine.arena_bytes is not None or late < number):
+            return False
+        if is_written(before.reads, self.tasks[first + 1:late if again else number]) or is_written(
+                between.reads, self.tasks[second + 1:late if again else number]):
+            return False
+        rows = between.writes - large
+        if any(second < k < number for k in self._readers(rows)):
+            return False
+        seen = {p for p in rows if p in self.kept or any(k < late for k in self._readers({p}) if k != number)}
+        work = in_one(scores, between.work, result, seen, self.machine)
+        if work is None:
+            return False
+        reads = (before.reads | between.reads | task.reads) - large - rows
+        self.tasks[first] = self.tasks[second] = None
+        self.tasks[number] = Task(work, reads, task.writes | seen)
+        self._decide(result.value, f"%{result.value} matmul is one launch with %{scores.value} matmul and the weights "
+                                   f"%{work.weights} between them, whose rows are never whole")
+        if again:
+            self._do_again(before, between, late, seen)
+            self._decide(work.weights, f"%{scores.value} and %{work.weights} are computed again for what reads them "
+                                       "later: until then they are not stored")
+        return True
 
-# ---- the parts -----------------------------------------------------------------------------------------------------
+    def _do_again(self, before: Task, between: Task, late: int, seen: Collection[Place]) -> None:
+        """Do two tasks before task `late`, for it and those after it; but what was `seen` before is not read again."""
+        new: dict[Place, Place] = {p: Again(cast(Storage, p), LATER) for p in (*before.writes, *between.writes)}
+        read = {p: place for p, place in new.items() if p not in seen}
 
+        def renamed(places: Collection[Place], names: dict[Place, Place]) -> frozenset[Place]:
+            return frozenset(names.get(p, p) for p in places)
 
-class _Part:
-    """A kernel in the making, at points of a product, of nodes of the kernel between; its last params are `tiles`."""
+        self.tasks[late:] = [None if task is None else Task(task.work, renamed(task.reads, read), task.writes)
+                             for task in self.tasks[late:]]
+        self.tasks[late:late] = [Task(one.work, renamed(one.reads, new), renamed(one.writes, new))
+                                 for one in (before, between)]
 
-    def __init__(self, between: Lowered, weights: RowWeights, needed: Sequence[int], tiles: Sequence[Param],
-                 also: Iterable[int] = ()):
-        self.between, self.weights = between, weights
-        loads = (weights.nodes[k] for k in needed)
-        self.used = list(dict.fromkeys((*(s.buffer for s in loads if isinstance(s, Load)), *also)))
-        self.tiles = tiles
-        self.body: list[Statement] = []
-        self.made = 0
-        self.numbers: dict[int, int] = {}           # of nodes
-
-    def add(self, s: Statement) -> int:
-        """A statement that makes a value, and the number of that."""
-        self.body.append(s)
-        self.made += 1
-        return self.made - 1
-
-    def tile(self, number: int) -> int:
-        """The param that a tile is."""
-        return len(self.used) + number
-
-    def node(self, k: int) -> None:
-        """Put a node here, whose operands are here."""
-        s = self.weights.nodes[k]
-        s = with_operands(s, [self.numbers[x] for x in operands(s)])
-        self.numbers[k] = self.add(replace(s, buffer=self.used.index(s.buffer)) if isinstance(s, Load) else s)
-
-    def converted(self, x: int, dtypes: Iterable[str]) -> int:
-        """A value converted to one dtype after the other."""
-        for dtype in dtypes:
-            x = self.add(Cast(x, dtype))
-        return x
-
-    def lowered(self, extents: dict[str, Size]) -> Lowered:
-        """The kernel, and what its params but for the tiles hold."""
-        params = [self.between.kernel.params[b] for b in self.used]
-        axes = tuple(Axis(name, extent) for name, extent in extents.items())
-        kernel = Kernel((*params, *self.tiles), axes, (Pass((), tuple(self.body)),), None, 0)
-        return Lowered(kernel, tuple(self.between.storages[b] for b in self.used), self.between.values)
-
-
-def _scores(between: Lowered, weights: RowWeights, product: Product) -> Lowered:
-    """What makes a score of an element of the first product."""
-    place, extents = place_of(product, "zij")
-    size = prod(extents.values(), start=1)
-    tiles = (Param(weights.dtypes[weights.source], size, "in"), Param(weights.dtypes[weights.score], size, "out"))
-    needed = _needed(weights, [weights.score], {weights.source: ()})
-    part = _Part(between, weights, [k for k in needed if k != weights.source], tiles)
-    for k in needed:
-        if k == weights.source:
-            part.numbers[k] = part.add(Load(part.tile(0), place))
-        else:
-            part.node(k)
-    part.body.append(Store(part.tile(1), place, part.numbers[weights.score]))
-    return part.lowered(extents)
-
-
-def _rows(between: Lowered, weights: RowWeights, product: Product, seen: Sequence[Storage], read: Sequence[Storage]
-          ) -> Lowered:
-    """What is done with the largest score of a row and its total: what the weight of a point comes to whose score is
-    the shift, and the other numbers of a row, of which others read `seen`, and what is behind `read`."""
-    place, extents = _row_place(product)
-    wide = "f64" if weights.dtypes[weights.exponential] == "f64" else "f32"
-    params, size = between.kernel.params, prod(extents.values(), start=1)
-    stores = {between.storages[s.buffer]: s for s in weights.rows}
-    tiles = (*(Param(wide, size, access) for access in ("in", "in", "out")),
-             *(Param(params[stores[s].buffer].dtype, size, "out") for s in read))
-    last = weights.stored.x                         # the weight, before it is rounded
-    while isinstance(cast := weights.nodes[last], Cast) and last != weights.exponential:
-        last = cast.x
-    given = {weights.score: (), weights.largest: (), weights.total: (weights.exponential,)}
-    needed = _needed(weights, [last, *(stores[s].x for s in (*seen, *read))], given)
-    part = _Part(between, weights, [k for k in needed if k not in given], tiles, [stores[s].buffer for s in seen])
-    largest = part.add(Load(part.tile(0), place))
-    nothing = part.add(Const("-inf", wide))
-    shift = part.add(Select(part.add(Binary("eq", largest, nothing)), part.add(Const("0.0", wide)), largest))
-    for k in needed:
-        if k == weights.score:
-            part.numbers[k] = part.converted(shift, _other(wide, weights.dtypes[k]))
-        elif k == weights.largest:
-            own = part.converted(largest, _other(wide, weights.dtypes[weights.score]))
-            part.numbers[k] = part.converted(own, weights.conversions(*operands(weights.nodes[k])))
-        elif k == weights.total:
-            one = part.converted(part.numbers[weights.exponential], _other(weights.dtypes[weights.exponential], wide))
-            total = part.add(Binary("mul", part.add(Load(part.tile(1), place)), one))
-            part.numbers[k] = part.converted(total, _other(wide, weights.dtypes[k]))
-        else:
-            part.node(k)
-    weight = part.converted(part.numbers[last], _other(weights.dtypes[last], wide))
-    part.body.append(Store(part.tile(2), place, weight))
-    for s in seen:
-        part.body.append(Store(part.used.index(stores[s].buffer), stores[s].index, part.numbers[stores[s].x]))
-    for number, s in enumerate(read):
-        part.body.append(Store(part.tile(3 + number), place, part.numbers[stores[s].x]))
-    return part.lowered(extents)
-
-
-def _behind(result: Splice, stores: dict[Storage, Store], product: Product
-            ) -> tuple[Lowered | None, list[Storage]] | None:
-    """What is behind the second product, with numbers of rows as its last params but one, and which these are. None if
-    it reads such a number of another row."""
-    behind = result.behind
-    read = [] if behind is None else [s for s in behind.storages if s in stores]
-    if behind is None or not read:
-        return behind, []
-    kernel, storages = behind.kernel, behind.storages
-    place, _ = _row_place(product)
-    order = [*(k for k, s in enumerate(storages) if s not in stores), *map(storages.index, read), len(storages)]
-    body: list[Statement] = []
-    for s in kernel.passes[0].body:
-        if isinstance(s, Load | Store):
-            own = stores.get(storages[s.buffer]) if s.buffer < len(storages) else None
-            if own is not None:
-                if not isinstance(s, Load) or s.guards or s.index != own.index:
-                    return None
-                s = replace(s, index=place)
-            s = replace(s, buffer=order.index(s.buffer))
-        body.append(s)
-    params = tuple(kernel.params[k] for k in order)
-    moved = replace(kernel, params=params, passes=(Pass((), tuple(body)),))
-    return Lowered(moved, tuple(s for s in storages if s not in stores), behind.values), read
-
-
-def _row_place(product: Product) -> tuple[Index, dict[str, Size]]:
-    """Where a number of a row lies among all, and the extents of the axes."""
-    extents = {"z": product.batch, "i": product.m}
-    return flatten(tuple(axis(name, size) for name, size in extents.items()), tuple(extents.values())), extents
-
-
-def _other(dtype: str, target: str) -> tuple[str, ...]:
-    """What a value is converted to, to be of another dtype."""
-    return () if dtype == target else (target,)
-
-
-def _needed(weights: RowWeights, roots: Iterable[int], given: dict[int, tuple[int, ...]]) -> list[int]:
-    """The nodes that these are made of, in order. `given`: what some of them are made of instead of their operands."""
-    found: set[int] = set()
-    pending = list(roots)
-    while pending:
-        k = pending.pop()
-        if k not in found:
-            found.add(k)
-            pending += given[k] if k in given else operands(weights.nodes[k])
-    return sorted(found)
+    def _decide(self, value: int, sentence: str) -> None:
+        self.decisions.append(Decision(value, sentence))

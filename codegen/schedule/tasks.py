@@ -52,12 +52,14 @@ class Piece:
 @struct
 class Again:
     """Storage for what `of` held before it was dropped, computed again by the `turn`-th task that does so (see budget);
-    turn 0: for a copy of input `of`.
+    turn 0: for a copy of input `of`; LATER: for what was not held before (see attention).
     """
 
     of: Storage
     turn: int
 
+
+LATER = -1
 
 Place = Storage | Temporary | Aligned | OutputCopy | Piece | Again
 

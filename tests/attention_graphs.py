@@ -103,6 +103,31 @@ def attention_of(scores: Callable[[Value, Value], Value], weights: Callable[[Val
     return optimize(builder.graph(weights(scores(product, other), v)), in_parts=False)
 
 
+def trained(layers: int, dtype: str, sizes: Sizes) -> Graph:
+    """Layers of attention over what the one before gives, [batch, m, k], and the derivative by what the first is given.
+    """
+    builder = Builder("trained")
+    x = builder.input(TensorType(dtype, (sizes.batch, sizes.m, sizes.k)))
+    ys, ps = [x], []
+    for _ in range(layers):
+        y = ys[-1]
+        s = (y.emit("matmul", turned(y)) * 0.25).emit("cast", dtype="f32")
+        e = (s - s.emit("max", axis=(2,), keepdims=True)).emit("exp")
+        ps.append((e / e.emit("sum", axis=(2,), keepdims=True)).emit("cast", dtype=dtype))
+        ys.append(ps[-1].emit("matmul", y))
+    g = ys[-1]
+    for y, p in zip(reversed(ys[:-1]), reversed(ps)):
+        wide, dp = p.emit("cast", dtype="f32"), g.emit("matmul", turned(y)).emit("cast", dtype="f32")
+        ds = wide * (dp - (wide * dp).emit("sum", axis=(2,), keepdims=True)) * 0.25
+        ds = ds.emit("cast", dtype=dtype)
+        g = turned(p).emit("matmul", g) + ds.emit("matmul", y) + turned(ds).emit("matmul", y)
+    return optimize(builder.graph([ys[-1], g]), in_parts=False)
+
+
+def turned(x: Value) -> Value:
+    return x.emit("transpose", axes=(0, 2, 1))
+
+
 def inputs_of(graph: Graph, seed: int = 0) -> list[np.ndarray]:
     """Numbers for its inputs; of bools most are True."""
     rng = np.random.default_rng(seed)

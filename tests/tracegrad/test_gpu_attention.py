@@ -49,13 +49,22 @@ def test_attention_is_one_launch(oracle_device: OracleDevice, form: str, dtype: 
     assert oracle_device.launched == 2 and traced.stats.replays == 2
 
 
-def test_training_keeps_the_weights(oracle_device: OracleDevice) -> None:
-    """What the derivative reads is stored: the product of the weights is one of its own."""
-    @tg.trace(target="triton_gpu")
-    def gradient(q, k, v):
-        F.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
-        return q.grad
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_training(oracle_device: OracleDevice, dtype: str) -> None:
+    """Weights of float32, which the derivative reads, are stored; those of halves are computed again for it."""
+    def gradients(q, k, v):
+        q.grad = k.grad = v.grad = None
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out.to("float32").square().sum().backward()
+        return q.grad, k.grad, v.grad
 
-    q, k, v = (tg.randn(2, 3, 9, 16, requires_grad=True) for _ in range(3))
-    gradient(q, k, v)
-    assert not any("attention" in kernel.summary for kernel in gradient.explain().kernels)
+    traced = tg.trace(target="triton_gpu")(gradients)
+    inputs = [tg.randn(2, 3, 9, 16).to(dtype).requires_grad_() for _ in range(3)]
+    for _ in range(2):
+        found, expected = traced(*inputs), gradients(*inputs)
+        for x, y in zip(found, expected, strict=True):
+            a, b = (np.asarray(t.to("float32")) for t in (x, y))
+            assert np.linalg.norm(a - b) <= (1e-5 if dtype == "float32" else 2e-2) * np.linalg.norm(b)
+    summaries = [kernel.summary for kernel in traced.explain().kernels]
+    assert sum("attention" in s for s in summaries) == (dtype == "bfloat16")
+    assert sum(s.startswith("again: ") for s in summaries) == 2 * (dtype == "bfloat16")

@@ -2,18 +2,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from attention_graphs import SCORES, WEIGHTS, Sizes, attention, attention_of, divided, inputs_of, special
+from attention_graphs import SCORES, WEIGHTS, Sizes, attention, attention_of, divided, inputs_of, special, trained
 from plan_oracle import SPLICING, agree
 
 from codegen.ir.builder import Value
 from codegen.ir.graph import Graph
 from codegen.schedule.binding import plan_at
 from codegen.schedule.kernel_interpret import run_plan
+from codegen.schedule.machine import nowhere
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Attention, Matmul, Plan, Spliced
+from codegen.schedule.plan import Attention, Launch, Matmul, Plan, Spliced
 from codegen.schedule.plan_text import print_plan
 from codegen.schedule.step_reports import step_reports
 
@@ -63,6 +65,30 @@ def test_numbers_of_a_row_are_stored_where_others_read_them():
 def test_late_division_reads_the_total_where_it_is():
     step, = planned(attention("plain", "divided_late", "f32", SMALL)).steps
     assert isinstance(step, Attention) and step.read == 1 and not step.rows.buffers
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "f16"])
+def test_what_derivatives_read_is_computed_again_before_they_do(dtype):
+    graph = trained(3, dtype, Sizes(2, 9, 9, 5, 5))
+    plan = planned(graph)
+    again = [type(step) for step, origin in zip(plan.steps, plan.origins, strict=True) if origin.again]
+    assert kinds(plan)[:3] == [Attention] * 3 and again.count(Launch) == 3 and len(again) == 6
+    stored = schedule(graph, machine=replace(SPLICING, attends=nowhere))
+    assert len(plan.steps) <= len(stored.steps)
+
+
+def test_it_takes_less_room_and_moves_fewer_bytes():
+    graph = trained(4, "bf16", Sizes(8, 128, 128, 16, 16))
+    plan, stored = (schedule(graph, machine=machine) for machine in (SPLICING, replace(SPLICING, attends=nowhere)))
+    assert plan.arena_bytes < 0.55 * stored.arena_bytes
+    moved, before = (sum(report.bytes_moved for report in step_reports(each)) for each in (plan, stored))
+    assert moved < before
+
+
+def test_what_is_multiplied_slowly_is_stored_and_so_is_it_where_there_is_a_budget():
+    assert Attention not in kinds(planned(trained(2, "f32", Sizes(2, 9, 9, 5, 5))))
+    budgeted = schedule(trained(2, "bf16", Sizes(2, 9, 9, 5, 5)), machine=replace(SPLICING, arena_bytes=1 << 20))
+    assert Attention not in kinds(budgeted)
 
 
 STAYS: dict[str, Callable[[Value, Value], list[Value]]] = {

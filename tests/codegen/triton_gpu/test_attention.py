@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from attention_graphs import SCORES, WEIGHTS, Sizes, attention, inputs_of, special
+from attention_graphs import SCORES, WEIGHTS, Sizes, attention, inputs_of, special, trained
 from gpu_extra import needs_triton
 from machine_code import instructions, registers_and_stack
 from plan_runs import run
@@ -80,6 +80,14 @@ def test_sizes_given_as_words():
 
 
 @needs_triton
+def test_what_is_computed_again_for_derivatives():
+    graph = trained(2, "bf16", Sizes(2, 20, 20, 16, 16))
+    plan = schedule(graph, machine=gpu_machine())
+    assert sum(isinstance(step, Attention) for step in plan.steps) == 2
+    agree(run(plan, inputs_of(graph)), graph, inputs_of(graph), ROUNDINGS["bf16"])
+
+
+@needs_triton
 def test_indices_of_64_bits():
     graph = attention("biased", "changed", "f32", Sizes(2, 40, 56, 16, 24))
     step, = planned(graph).steps
@@ -130,7 +138,7 @@ def test_code_of_tiles(number):
         expected = {"DMMA"} if dtype == "f64" else {in_groups}
         assert units == (set() if (dtype, precision) == ("f32", "ieee") else expected)
         assert {name for name in code if name.startswith("STG")} == {"STG.E.128"}
-        if dtype in ("bf16", "f16"):
+        if dtype in ("bf16", "f16") and scores != "biased":         # a bias lies as the scores do, in narrow pieces
             assert all("128" in name for name in code if name.startswith("LDGSTS"))
 
 

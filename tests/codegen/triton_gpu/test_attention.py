@@ -52,7 +52,7 @@ CASES = [(scores, weights, dtype, sizes) for sizes in SIZES for dtype in ROUNDIN
 
 
 @needs_triton
-@pytest.mark.parametrize("scores, weights, dtype, sizes", CASES if ALL else CASES[::29])
+@pytest.mark.parametrize("scores, weights, dtype, sizes", CASES if ALL else CASES[::47])
 def test_attention_in_the_interpreter(scores, weights, dtype, sizes):
     graph = attention(scores, weights, dtype, sizes)
     inputs = inputs_of(graph)
@@ -125,7 +125,7 @@ def code_of(step: Attention, capability: tuple[int, int], precision: str, aligne
 
 
 @needs_triton
-@pytest.mark.parametrize("number", range(len(TILES)) if ALL else range(0, len(TILES), 13))
+@pytest.mark.parametrize("number", range(len(TILES)) if ALL else range(0, len(TILES), 19))
 def test_code_of_tiles(number):
     dtype, precision, capability, wide, row = TILES[number]
     m, n, k, warps, stages = row

@@ -419,6 +419,10 @@ def _called(name: str, args: Any, options: Any) -> Any:
         if name == "take_along_axis":
             bare[1] = bare[1] % bare[0].shape[bare[2] if len(bare) > 2 else named["axis"]]
         result = getattr(np, name)(*bare, **named)
+        if name in ("argmax", "argmin") and bare[0].dtype.kind in "fc":         # of several NaNs any is found
+            axis, lines = named["axis"], bare[0]
+            last = lines.shape[axis] - 1 - np.argmax(np.flip(np.isnan(lines), axis), axis, keepdims=named["keepdims"])
+            result = np.where(np.isnan(lines).any(axis, keepdims=named["keepdims"]), last, result)
         if name == "where" and result.dtype == _BFLOAT16:           # CuPy has none of that dtype
             result = result.astype(np.float32)
         if name == "broadcast_to":              # CuPy has no arrays that cannot be written to

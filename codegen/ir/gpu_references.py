@@ -357,8 +357,14 @@ def argsort(cupy: Any, x: Array, *, axis: int) -> Array:
 
 
 def position(name: str) -> Callable[..., Array]:
+    """The first of equals, or of NaNs, of which CuPy finds any."""
     def row(cupy: Any, x: Array, *, axis: int, keepdims: bool) -> Array:
-        return getattr(cupy, name)(x, axis=axis, keepdims=keepdims).astype(np.int64, copy=False)
+        found = getattr(cupy, name)(x, axis=axis, keepdims=keepdims).astype(np.int64, copy=False)
+        if x.dtype.kind not in "fc":
+            return found
+        nan = (x != x).astype(np.int8)
+        first = cupy.argmax(nan, axis=axis, keepdims=keepdims)
+        return cupy.where(cupy.max(nan, axis=axis, keepdims=keepdims) != 0, first, found)
     return row
 
 

@@ -236,6 +236,12 @@ def test_windows_are_views_where_a_gpu_is_in_use(device: str) -> None:
     assert x.grad is not None and x.grad.cpu().numpy().tolist() == [2.0, 4.0, 6.0, 6.0, 6.0, 6.0, 4.0, 2.0]
 
 
+def test_the_first_nan_is_found() -> None:
+    x = tg.tensor([[1.0, np.nan, np.nan], [3.0, 1.0, 2.0]], device="cuda")
+    assert x.argmax(1).tolist() == [1, 0] and x.argmin(1, keepdims=True).tolist() == [[1], [1]]
+    assert x.to(tg.bfloat16).argmax(1).tolist() == [1, 0] and x.argmax().item() == 1
+
+
 def test_a_mask_or_a_list_selects_there() -> None:
     x = tg.arange(4.0, device="cuda")
     assert on("cuda", x[x > 1])[0].tolist() == [2.0, 3.0] == on("cuda", x[[2, 3]])[0].tolist()

@@ -134,7 +134,7 @@ class PassWriter:
     def _define(self, span: Span, text: str, tile: Tile) -> None:
         """The variable of a span, and its mask."""
         shape = tile.expanded(span.name)
-        self.out.write(f"{span.name} = ({text}){shape}" if shape else f"{span.name} = {text}")
+        self.out.write(f"{span.name} = {f'({text})' if shape and ' + ' in text else text}{shape}")
         if span.ragged:
             self.out.write(f"{span.name}_mask = {span.name} < {span.extent}")
 
@@ -204,7 +204,7 @@ class PassWriter:
         line = f"[{', '.join((*map(str.upper, tile.shape[:-1]), '1'))}]" if len(tile.shape) > 1 else "[]"
         for number, scanner in scanners.items():
             out.write(f"carry{number} = {scanner.start(block if span.block == 1 else line)}")
-        known, same = set(out.values), dict(out.same)
+        known, same, named = set(out.values), dict(out.same), set(out.named.values())
         out.write(f"for {name}_start in range(0, {span.extent}, {name.upper()}):")
         out.depth += 1
         self._define(span, f"{name}_start + tl.arange(0, {name.upper()}){self._long}", tile)
@@ -224,7 +224,7 @@ class PassWriter:
             else:
                 out.statement(s, number, tile, one.axes)
         out.depth -= 1
-        out.forget(set(out.values) - known)
+        out.forget(set(out.values) - known, named)
         out.same = same
         greatest = {total: m for m, total in online.items()}
         for number, accumulator in accumulators.items():

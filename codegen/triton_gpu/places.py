@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from codegen.ir.dims import Dim, Size
 from codegen.schedule import index as algebra
@@ -67,10 +68,14 @@ def never_negative(index: Index) -> bool:
 # ---- text ----------------------------------------------------------------------------------------------------------
 
 
-def place_text(index: Index) -> str:
+Named = Mapping[Term, str]
+"""The variables that hold terms."""
+
+
+def place_text(index: Index, named: Named = MappingProxyType({})) -> str:
     """The text of an index: `1024*x + r`, `x // 48 + 3`, `7`. What moves it farthest comes first."""
     below_0 = {term for term, c in index.terms if isinstance(c, int) and c < 0}
-    parts = [f" - {_product(term, -c)}" if term in below_0 else f" + {_product(term, c)}"
+    parts = [f" - {_product(term, -c, named)}" if term in below_0 else f" + {_product(term, c, named)}"
              for term, c in sorted(index.terms, key=lambda item: (item[0] in below_0, _reach(item[1])))]
     constant = index.constant
     if constant or not parts:
@@ -83,24 +88,43 @@ def _reach(c: Size) -> int:
     return -abs(c) if isinstance(c, int) else -LARGEST
 
 
-def _product(term: Term, c: Size) -> str:
-    text = _term_text(term)
-    return text if c == 1 else f"{factor_text(c)}*{text if isinstance(term, str) else f'({text})'}"
+def _product(term: Term, c: Size, named: Named) -> str:
+    text = term_text(term, named)
+    return text if c == 1 else f"{factor_text(c)}*{text if text.isidentifier() else f'({text})'}"
 
 
-def _term_text(term: Term) -> str:
+def term_text(term: Term, named: Named = MappingProxyType({})) -> str:
+    """The text of a term: `x`, `x // 48`."""
+    if term in named:
+        return named[term]
     match term:
         case Quotient(index, divisor):
-            return f"{_operand(index)} // {factor_text(divisor)}"
+            return f"{_operand(index, named)} // {factor_text(divisor)}"
         case Remainder(index, divisor):
-            return f"{_operand(index)} % {factor_text(divisor)}"
+            return f"{_operand(index, named)} % {factor_text(divisor)}"
         case _:
             return term
 
 
-def _operand(index: Index) -> str:
-    text = place_text(index)
+def _operand(index: Index, named: Named) -> str:
+    text = place_text(index, named)
     return text if text.isidentifier() else f"({text})"
+
+
+def parts_of(index: Index) -> list[Term]:
+    """The terms of an index that are worth a name, the innermost first: the places along axes that spans are cut into,
+    `(x // 256) % 8`, and what is made of several of them."""
+    found: list[Term] = []
+    for term, _ in sorted(index.terms, key=lambda item: _reach(item[1])):
+        if isinstance(term, Quotient | Remainder):
+            found += [] if _is_alone(term.index) else parts_of(term.index)
+            found.append(term)
+    return found
+
+
+def _is_alone(index: Index) -> bool:
+    """Is it one term and nothing else?"""
+    return len(index.terms) == 1 and index.terms[0][1] == 1 and index.constant == 0
 
 
 def factor_text(size: Size) -> str:

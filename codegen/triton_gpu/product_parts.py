@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from math import prod
 
 from codegen.ir.dims import Size, content, symbols
@@ -35,7 +36,7 @@ from codegen.schedule.sizes import LARGEST
 from codegen.schedule.spliced import place_of
 from codegen.schedule.value_types import value_dtypes
 from codegen.triton_gpu import operations
-from codegen.triton_gpu.statements import Statements
+from codegen.triton_gpu.statements import Statements, Value
 from codegen.triton_gpu.tile import Tile
 
 Known = Mapping[int, tuple[str, Iterable[str]]]
@@ -64,6 +65,7 @@ class Parts:
         self.dtypes: list[str] = []
         self.blocks: list[Block] = []
         self.values = 0
+        self._numbers = count()                     # of places with names
 
     def operand(self, part: Part | None, product: Matmul, names: str) -> Part:
         """What makes an operand, zik or zkj, or is done with the result, zij, whose buffers are params."""
@@ -100,7 +102,8 @@ class Parts:
     def statements(self, block: Block, known: Known) -> tuple[Statements, dict[int, int]]:
         """The statements of a part, and the value that it stores in each tile."""
         kernel, first = block.kernel, block.first
-        writer = Statements(kernel.params, [""] * first + value_dtypes(kernel), self.wide, zeros=True)
+        writer = Statements(kernel.params, [""] * first + value_dtypes(kernel), self.wide, zeros=True,
+                            numbers=self._numbers)
         writer.depth = 0
         stored: dict[int, int] = {}
         number = first
@@ -110,7 +113,11 @@ class Parts:
             if isinstance(s, Store) and is_tile:
                 stored[s.buffer] = s.x
             elif isinstance(s, Load) and is_tile:
-                writer.define(number, *known[s.buffer])
+                text, spans = known[s.buffer]
+                if text.isidentifier():
+                    writer.values[number] = Value(text, frozenset(spans))
+                else:
+                    writer.define(number, text, spans)
             else:
                 if isinstance(s, Load | Store):
                     s = replace(s, buffer=block.buffers[s.buffer])

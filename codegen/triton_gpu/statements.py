@@ -9,10 +9,12 @@
 2. A value is masked where memory is accessed and where points are combined, and nowhere else.
 3. A load of fewer points than a program has threads is done by several threads for each. Before one of them stores to
    that buffer they wait for each other: a thread that came late would load what was stored.
+4. Places along axes that a span is cut into, `p0 = (x // 256) % 8`, have names where an index is made of many.
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import count
 from typing import assert_never
 
 from codegen.ir.dims import Size
@@ -36,15 +38,20 @@ from codegen.schedule.kernel import (
     Select,
     Statement,
     Store,
+    Term,
     Unary,
+    Within,
     buffer_of,
     indices_of,
     operands,
     with_operands,
 )
 from codegen.triton_gpu.operations import cast, constant, operation
-from codegen.triton_gpu.places import factor_text, place_text
+from codegen.triton_gpu.places import factor_text, parts_of, place_text, term_text
 from codegen.triton_gpu.tile import Mask, Tile, joined, spans_of
+
+MOST_PARTS = 2
+"""Of so many parts an index is read as it stands."""
 
 WARP = 32
 """Threads that load and store in step."""
@@ -62,11 +69,11 @@ class Statements:
     """Writes statements; `values` are those in sight, by their numbers in the kernel.
 
     `dtypes`: of each value. `wide`: are indices i64? `unordered`: are points scattered in any order?
-    `zeros`: is what is masked out of a load 0? `threads`: of a program.
+    `zeros`: is what is masked out of a load 0? `threads`: of a program. `numbers`: of the places that get a name.
     """
 
     def __init__(self, params: Sequence[Param], dtypes: Sequence[str], wide: bool = False, unordered: bool = False,
-                 zeros: bool = False, threads: int = WARP):
+                 zeros: bool = False, threads: int = WARP, numbers: Iterator[int] | None = None):
         self.params, self.dtypes, self.wide, self.zeros = params, dtypes, wide, zeros
         self.unordered, self.threads = unordered, threads
         self.loaded: set[int] = set()               # buffers that were loaded since the last barrier
@@ -76,6 +83,8 @@ class Statements:
         self.same: dict[int, int] = {}              # values that are earlier ones
         self.found: dict[tuple[tuple[Axis, ...], Statement], int] = {}      # what is in a variable, and which
         self.checked: dict[tuple[int, Size, str], int] = {}         # indices, sizes, masks, and the Gather that checked
+        self.named: dict[Term, str] = {}            # places that are in a variable
+        self._numbers = count() if numbers is None else numbers
         self.functions: dict[str, None] = {}        # of those that stand before the kernel, what is called
 
     @property
@@ -129,12 +138,26 @@ class Statements:
         self.values[number] = Value(name, frozenset(spans))
         self.same.pop(number, None)
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Variables go out of sight."""
+    def forget(self, numbers: Iterable[int], named: Collection[str]) -> None:
+        """Variables go out of sight: of values, and of places but these."""
         gone = set(numbers)
+        self.named = {part: name for part, name in self.named.items() if name in named}
         self.found = {key: number for key, number in self.found.items() if number not in gone}
         self.checked = {key: number for key, number in self.checked.items() if number not in gone}
         self.values = {number: value for number, value in self.values.items() if number not in gone}
+
+    def _places(self, tile: Tile, index: Index, guards: Sequence[Within] = ()) -> Index:
+        """An index in terms of the spans; where it and its guards are made of many parts these get names."""
+        place = tile.index(index)
+        parts = dict.fromkeys(part for one in (place, *(tile.index(guard.index) for guard in guards))
+                              for part in parts_of(one))
+        if len(parts) > MOST_PARTS:
+            for part in parts:
+                if part not in self.named:
+                    name = f"p{next(self._numbers)}"
+                    self.write(f"{name} = {term_text(part, self.named)}")
+                    self.named[part] = name
+        return place
 
     def _made(self, s: Statement, number: int, tile: Tile) -> tuple[str, frozenset[str]]:
         """The text of a value, and the spans that it changes along."""
@@ -149,7 +172,8 @@ class Statements:
             case Load():
                 return self._load(s, tile)
             case Holds(guards):
-                masks = tile.guards(guards)
+                self._places(tile, Index(), guards)
+                masks = tile.guards(guards, self.named)
                 if not masks:
                     return "tl.full([], True, tl.int1)", spans
                 return joined(masks), tile.dims(spans_of(masks))
@@ -173,10 +197,11 @@ class Statements:
 
     def _number(self, tile: Tile, index: Index) -> tuple[str, frozenset[str]]:
         """An index as a value."""
-        place = tile.index(index)
+        place = self._places(tile, index)
         if not place.terms and isinstance(place.constant, int):
             return f"tl.full([], {place.constant}, {self.word_type})", frozenset()
-        return f"({place_text(place)})", tile.dims(axes_of(place))
+        text = place_text(place, self.named)
+        return text if text.isidentifier() else f"({text})", tile.dims(axes_of(place))
 
     # memory
 
@@ -191,18 +216,19 @@ class Statements:
 
     def _load(self, s: Load, tile: Tile) -> tuple[str, frozenset[str]]:
         self.loaded.add(s.buffer)
-        index, guards = tile.index(s.index), tile.guards(s.guards)
+        index = self._places(tile, s.index, s.guards)
+        guards = tile.guards(s.guards, self.named)
         spans = axes_of(index)
         masks = [*tile.masks_of(spans | spans_of(guards)), *guards]
         around = tile.dims(spans | spans_of(masks))
-        place = self._place(tile, s.buffer, place_text(index), spans, around)
+        place = self._place(tile, s.buffer, place_text(index, self.named), spans, around)
         return f"tl.load({place}{_masked(masks)}{', other=0' if guards or self.zeros and masks else ''})", around
 
     def _store(self, s: Store, tile: Tile, axes: tuple[Axis, ...]) -> None:
-        index, value = tile.index(s.index), self.value(s.x)
+        index, value = self._places(tile, s.index), self.value(s.x)
         spans = axes_of(index)
         masks = tile.masks_of(spans | value.spans)
-        place = self._place(tile, s.buffer, place_text(index), spans, value.spans | spans_of(masks))
+        place = self._place(tile, s.buffer, place_text(index, self.named), spans, value.spans | spans_of(masks))
         if s.buffer in self.loaded and self.threads > WARP and tile.points(spans) < self.threads:
             self.wait()                             # several threads have loaded what one of them stores
         self.write(f"tl.store({place}, {value.text}{_masked(masks)})")
@@ -217,7 +243,7 @@ class Statements:
         Where the value is out of bounds, the check fails. A Scatter happens at every point, also along spans that
         nothing of it changes along.
         """
-        base, k = tile.index(s.base), self.value(s.k)
+        base, k = self._places(tile, s.base), self.value(s.k)
         spans = axes_of(base) | k.spans
         if isinstance(s, Scatter):
             spans |= {span.name for span in tile.spans}
@@ -232,7 +258,7 @@ class Statements:
         row = name if self.wide else f"{name}.to(tl.int32)"
         offset = row if s.stride == 1 else f"{factor_text(s.stride)}*{row}"
         if base.terms or base.constant:
-            offset = f"{place_text(base)} + {offset}"
+            offset = f"{place_text(base, self.named)} + {offset}"
         place = self._place(tile, s.buffer, offset, axes_of(base) | k.spans, around)
         return place, around, [*masks, Mask(f"{name}_inside", k.spans)]
 
@@ -245,7 +271,8 @@ class Statements:
         self.write(f"tl.store(failed + (0*{name}{zeros}), 1, mask={outside})")
 
     def _gather(self, s: Gather, number: int, tile: Tile) -> tuple[str, frozenset[str]]:
-        place, spans, masks = self._picked(s, number, tile, tile.guards(s.guards))
+        self._places(tile, s.base, s.guards)
+        place, spans, masks = self._picked(s, number, tile, tile.guards(s.guards, self.named))
         return f"tl.load({place}{_masked(masks)}, other=0)", spans
 
     def _scatter(self, s: Scatter, number: int, tile: Tile) -> None:

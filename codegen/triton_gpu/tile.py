@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from math import prod
+from types import MappingProxyType
 
 from codegen.ir.dims import Size, content
 from codegen.ir.structs import struct
 from codegen.schedule import index as algebra
 from codegen.schedule.kernel import Axis, Index, Within
-from codegen.triton_gpu.places import never_negative, place_text, placed, places_of
+from codegen.triton_gpu.places import Named, never_negative, place_text, placed, places_of
 
 
 @struct
@@ -96,12 +97,12 @@ class Tile:
         """The masks that have a say in whether points along these spans exist."""
         return [mask for mask in self.masks if not mask.spans.isdisjoint(spans)]
 
-    def guards(self, guards: Iterable[Within]) -> list[Mask]:
+    def guards(self, guards: Iterable[Within], named: Named = MappingProxyType({})) -> list[Mask]:
         """The guards as masks, without what always holds."""
         found = []
         for guard in guards:
             index = self.index(guard.index)
-            text, spans = place_text(index), algebra.axes_of(index)
+            text, spans = place_text(index, named), algebra.axes_of(index)
             low, high = (None, None) if self.given else algebra.bounds(index, self.extents)
             if low is None and not (guard.low == 0 and never_negative(index)) or low is not None and low < guard.low:
                 found.append(Mask(f"({text} >= {guard.low})", spans))

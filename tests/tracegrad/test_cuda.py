@@ -449,6 +449,24 @@ for name, parameters in stub_cupy.FUNCTIONS.items():
     assert [("*" if p.kind is p.KEYWORD_ONLY else "") + p.name for p in found] == list(parameters), name
 assert all(isinstance(getattr(cupy, name), cupy.ufunc) for name in stub_cupy.UFUNCS)
 assert all(hasattr(cupyx.scipy.special, name) for name in stub_cupy.SPECIAL)
+
+def check(ours, theirs, where):
+    for name, value in vars(ours).items():
+        if not name.startswith("_") and name != "current" or name in ("__enter__", "__exit__", "__dlpack__"):
+            assert hasattr(theirs, name), where + name
+            found = getattr(theirs, name)
+            if type(value).__name__ == "SimpleNamespace" or isinstance(value, type) and isinstance(found, type):
+                check(value, found, where + name + ".")
+
+check(stub_cupy.module(), cupy, "")
+check(stub_cupy.MemoryPointer, cupy.cuda.MemoryPointer, "MemoryPointer.")
+check(stub_cupy.Graph, cupy.cuda.Graph, "Graph.")
+check(stub_cupy._Pool, cupy.cuda.MemoryPool, "MemoryPool.")
+for theirs, names in (
+        (cupy.cuda.MemoryPointer, "mem ptr"), (cupy.cuda.memory.BaseMemory, "ptr size"), (cupy.cuda.Stream, "done"),
+        (cupy.cuda.Event, "done"), (cupy.cuda.PinnedMemoryPool, "free_all_blocks"), (cupy.cuda.Device, "id")):
+    for name in names.split():
+        assert hasattr(theirs, name), name
 """
     folders = os.pathsep.join(sys.path)
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": folders})

@@ -95,7 +95,8 @@ def _splice_before(tasks: list[Task | None], number: int, splice: Splice, kept: 
     assert task is not None
     reads = task.reads
     for operand, side in ((product.a, "left"), (product.b, "right")):
-        if product.a == product.b or operand in kept:
+        elsewhere = any(operand in part.storages for part in splice.parts)
+        if product.a == product.b or operand in kept or elsewhere:
             continue
         made = _maker(tasks, number, operand)
         maker = None if made is None else tasks[made]

@@ -47,6 +47,15 @@ def test_what_reads_a_product_at_its_points_is_spliced_behind_it():
     assert isinstance(step, Spliced) and step.product.c == NOWHERE and len(step.behind.buffers) == 4
 
 
+def test_an_operand_that_is_read_behind_the_product_too_is_not_made_in_its_tiles():
+    plan = planned("""%2 = cast %0 dtype=f64 : f64[6,5]
+%3 = cast %1 dtype=f64 : f64[5,5]
+%4 = matmul %2, %3 : f64[6,5]
+%5 = add %4, %2 : f64[6,5]
+return %5""", inputs="%0: f32[6,5], %1: f32[5,5]")
+    assert kinds(plan) == ["Launch", "product right behind"]
+
+
 def test_a_product_that_others_read_is_stored_as_well():
     plan = planned(LAYER + "%9 = matmul %5, %4 : f32[6,6]\nreturn %8, %9")
     assert kinds(plan) == ["product behind", "Matmul"]

@@ -29,6 +29,7 @@ from codegen.schedule.scattering import lower_scatter
 from codegen.schedule.spliced import spliced
 from codegen.schedule.tasks import JOIN, Piece, Place, Task, copy, launch
 from codegen.schedule.turned import turned
+from codegen.schedule.whole_lines import with_whole_lines
 from codegen.schedule.wide_sums import with_wide_sums
 
 
@@ -50,8 +51,8 @@ def _schedule(graph: Graph, aliases: tuple[tuple[int, int], ...], machine: Machi
     halves = HALVES & machine.products
     graph = with_wide_sums(graph) if machine.at_once else graph
     graph = half_products(graph, halves) if halves else graph
-    known = static_graph(with_casts_in_place(graph) if machine.at_once else graph, machine)
-    graph = known.graph
+    graph = with_whole_lines(with_casts_in_place(graph)) if machine.at_once else graph
+    known = static_graph(graph, machine)
     works: dict[int, Product | HostCall] = {**products_of(known), **host_calls_of(known)}
     calls = {v: work.reads for v, work in works.items()}
     calls |= {v: tuple(map(known.same_storage, node.args)) for v, node in known.nodes()

@@ -278,7 +278,7 @@ class _Buffers:
         match task.work:
             case Lowered(kernel, storages):
                 kernel, parts = narrowed(kernel)
-                places = [task.place(s) for s in storages]
+                places = map(task.place, storages)
                 kernel, numbers = _merged(kernel, [self.number(p, *part) for p, part in zip(places, parts)])
                 words: tuple[Size, ...] = ()
                 if not self.static:
@@ -317,7 +317,7 @@ class _Buffers:
 
     def _attention(self, attend: Attend, task: Task) -> Attention:
         words: dict[Size, Dim] = {}
-        places = [task.place(s) for s in attend.rows.storages]
+        places = [*map(task.place, attend.rows.storages)]
         (own,) = task.writes - set(places)
         scores = self._spliced(attend.scores, task, own, words)
         rows = self._part(attend.rows, task, words)
@@ -337,7 +337,7 @@ class _Buffers:
 
     def _part(self, lowered: Lowered, task: Task, words: dict[Size, Dim]) -> Part:
         kernel, parts = narrowed(lowered.kernel)
-        places = [task.place(s) for s in lowered.storages]
+        places = map(task.place, lowered.storages)
         kernel, numbers = _merged(kernel, [self.number(p, *part) for p, part in zip(places, parts)])
         return Part(kernel if self.static else with_sizes(kernel, partial(in_words, words=words)), numbers)
 

@@ -142,8 +142,10 @@ class Task:
         """Where it finds or puts what its work calls by this name: there, in a copy, or where it was computed again."""
         if storage in self.reads or storage in self.writes:
             return storage
-        return next(p for p in (*self.reads, *self.writes) if isinstance(p, Aligned) and p.input == storage
-                    or isinstance(p, Again) and p.of == storage)
+        found = [p for p in (*self.reads, *self.writes) if isinstance(p, Aligned) and p.input == storage
+                 or isinstance(p, Again) and p.of == storage]
+        assert found, f"{storage} is neither read nor written"
+        return found[0]
 
     @property
     def can_fail(self) -> bool:

@@ -16,7 +16,7 @@ from codegen.ir.builder import Builder
 from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Launch, Spliced
+from codegen.schedule.plan import Launch, Matmul, Spliced
 from codegen.triton_gpu.compile import compile_specs, shared_limit
 from codegen.triton_gpu.kernels import kernel_launch, kernel_launches
 from codegen.triton_gpu.spec import KernelSpec
@@ -88,3 +88,19 @@ def test_an_update_behind_a_product_does_not_spill(capability):
     assert isinstance(step, Spliced) and made is not None
     code = compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True]
     assert registers_and_stack(code.code)[1] == 0
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+def test_products_of_rows_that_are_no_whole_lines_read_whole_lines(capability):
+    """What is computed for them is stored in longer rows (see whole_lines), so that nothing is read in halves."""
+    b = Builder("rows")
+    x, table = b.input(TensorType("f32", (2048, 50257))), b.input(TensorType("f32", (50257, 768)))
+    rows, words = (y.emit("exp").emit("cast", dtype="bf16").emit("cast", dtype="f32") for y in (x, table))
+    product = rows.emit("matmul", words).emit("cast", dtype="bf16")
+    plan = schedule(optimize(b.graph([product])), (), gpu_machine())
+    made = kernel_launch(plan.steps[-1], capability)
+    assert isinstance(plan.steps[-1], Matmul) and made is not None
+    found = instructions(compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True].code)
+    assert any(i.startswith("LDGSTS") and i.endswith(".128") for i in found)
+    assert not any(i.startswith("LDG.E") and not i.endswith(".128") for i in found)

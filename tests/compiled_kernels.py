@@ -16,7 +16,7 @@ listed = lru_cache(256)(lambda spec, arch, aligned: listings_of([spec], arch, al
 
 
 def run_compiled(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequence[int] = (), arch: Arch = (8, 0),
-                 aligned: bool = True) -> bool:
+                 aligned: bool = True, order: int = 0) -> bool:
     """Launch on flat arrays, in place. Do all checks of the kernel hold? Where they are not `aligned`, the buffers
     begin anywhere that their elements can."""
     aligned = aligned and not any(words[k] % GRANULE for k in spec.multiples)
@@ -25,5 +25,5 @@ def run_compiled(spec: KernelSpec, buffers: Sequence[np.ndarray], words: Sequenc
     failed = np.zeros(1, np.int32)
     programs = evaluate(spec.grid, {f"n{k}": word for k, word in enumerate(words)})
     if programs:
-        run_ptx(text, [*buffers, *[failed] * spec.checked], words, programs, cubin.shared, aligned)
+        run_ptx(text, [*buffers, *[failed] * spec.checked], words, programs, cubin.shared, aligned, order)
     return not failed.any()

@@ -2,7 +2,8 @@
 
     run_ptx(listing, buffers, words, programs=4, shared=1024)        the buffers as the launch leaves them
 
-Threads go in lock-step; where they part, those that are furthest behind in the text go on, so that they meet again.
+Threads go in lock-step, or warps one after another; where they part, those that are furthest behind in the text go on,
+so that they meet again.
 What a GPU computes otherwise than Triton's interpreter is here: conversions, shifts, fused multiply-adds, subnormal
 numbers, approximations, 32-bit addresses, warps that exchange values, shared memory and its barriers.
 
@@ -33,14 +34,17 @@ parsed = lru_cache(64)(parse_module)
 
 
 def run_ptx(text: str, buffers: Sequence[np.ndarray], words: Sequence[int], programs: int, shared: int,
-            aligned: bool = True) -> None:
-    """Launch on flat arrays, in place. Where they are not `aligned`, they begin at odd multiples of their elements."""
+            aligned: bool = True, order: int = 0) -> None:
+    """Launch on flat arrays, in place. Where they are not `aligned`, they begin at odd multiples of their elements.
+
+    `order`: 0 lets all warps go side by side, 1 and -1 one after another, the first or the last first.
+    """
     module = parsed(text)
     size = module.entry.threads
     step = max(1, MOST_THREADS // size)
     datas = [*(x.tobytes() for x in buffers), *module.constants.values()]
     starts = np.cumsum([GAP, *(-(-len(data) // GAP) * GAP + GAP for data in datas)]).tolist()
-    memory = Memory(starts[-1], BASE, Threads(programs, size))
+    memory = Memory(starts[-1], BASE, Threads(programs, size), "all")
     if not aligned:
         starts[:len(buffers)] = [start + x.itemsize for start, x in zip(starts, buffers)]
     for start, data in zip(starts, datas):
@@ -48,7 +52,8 @@ def run_ptx(text: str, buffers: Sequence[np.ndarray], words: Sequence[int], prog
     symbols = dict(zip(module.constants, (BASE + start for start in starts[len(buffers):])))
     params = [*(BASE + start for start in starts[:len(buffers)]), *words, 0, 0]
     for first in range(0, programs, step):
-        Machine(module, memory, symbols, np.arange(first, min(first + step, programs)), programs, shared).launch(params)
+        Machine(module, memory, symbols, np.arange(first, min(first + step, programs)), programs, shared,
+                order).launch(params)
     for x, start in zip(buffers, starts):
         x.view(np.uint8)[:] = memory.bytes[start:start + x.nbytes]
 
@@ -65,18 +70,18 @@ class Machine:
     """Some blocks of a launch."""
 
     def __init__(self, module: Module, memory: Memory, symbols: dict[str, int], blocks: np.ndarray, programs: int,
-                 shared: int) -> None:
+                 shared: int, order: int) -> None:
         self.module, self.symbols, self.programs = module, symbols | {"global_smem": 0}, programs
         size = module.entry.threads
-        self.threads = memory.threads
+        self.threads, self.order = memory.threads, order
         self.everyone = (blocks[:, None] * size + np.arange(size)).ravel()
         self.first = int(self.everyone[0])
         self.shared_size = -(-max(shared, 1) // 16) * 16
         self.local_size = -(-max(f.local for f in module.functions.values()) // 16) * 16 or 16
         self.spaces = {
             "global": memory,
-            "shared": Memory(self.shared_size * blocks.size, 0, self.threads),
-            "local": Memory(self.local_size * self.everyone.size, 0, self.threads, ordered=False)}
+            "shared": Memory(self.shared_size * blocks.size, 0, self.threads, "block"),
+            "local": Memory(self.local_size * self.everyone.size, 0, self.threads, "thread")}
         for b in range(blocks.size):
             self.spaces["shared"].allow(b * self.shared_size, shared)
         self.spaces["local"].allow(0, self.spaces["local"].bytes.size)
@@ -93,23 +98,34 @@ class Machine:
         """Until all threads of the frame have returned."""
         code, stops = frame.function.code, set(frame.function.labels.values())
         at = np.zeros(frame.who.size, np.int64)
-        while (k := int(at.min())) < len(code):
-            active = np.flatnonzero(at == k)
+        waiting = np.zeros(frame.who.size, bool)
+        rank = self.order * (frame.who % self.threads.size // 32)
+        while (living := at < len(code)).any():
+            ready = np.flatnonzero(living & ~waiting)
+            if not ready.size:
+                raise PtxError("a barrier that not all threads reach")
+            ready = ready[rank[ready] == rank[ready].min()]
+            k = int(at[ready].min())
+            active = ready[at[ready] == k]
             while True:
                 instruction = code[k]
                 k += 1
                 try:
-                    target = self.step(frame, instruction, active, at)
+                    target = self.step(frame, instruction, active)
                 except PtxError as error:
                     raise PtxError(f"{error}: {instruction.text}") from None
                 if target is not None:
                     at[active] = np.where(target[0], target[1], k)
                     break
+                if instruction.parts[0] in ("bar", "barrier"):
+                    at[active] = k
+                    self.barrier(frame, instruction, active, at, waiting)
+                    break
                 if k in stops or k == len(code):
                     at[active] = k
                     break
 
-    def step(self, frame: Frame, i: Instruction, active: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, int] | None:
+    def step(self, frame: Frame, i: Instruction, active: np.ndarray) -> tuple[np.ndarray, int] | None:
         """One instruction. Of a branch: which of the active threads take it, and where to."""
         op = i.parts[0]
         taken = np.ones(active.size, bool)
@@ -119,10 +135,7 @@ class Machine:
             return taken, frame.function.labels[str(i.operands[0])]
         if op in ("ret", "exit"):
             return taken, len(frame.function.code)
-        if op in ("bar", "barrier"):
-            self.barrier(frame, i, active[taken], at)
-            return None
-        if taken.any():
+        if op not in ("bar", "barrier") and taken.any():
             self.execute(frame, i, active[taken])
         return None
 
@@ -262,37 +275,45 @@ class Machine:
         raise PtxError("an access to an address of any memory")
 
     def atomic(self, frame: Frame, i: Instruction, active: np.ndarray) -> None:
-        """atom and red, one thread after another."""
+        """atom and red, one thread after another; of a vector, one element after another."""
         returns = i.parts[0] == "atom"
-        space, name = self.space(i), Name(i.parts)
         target, sources = i.operands[0] if returns else None, i.operands[returns:]
-        dtype = TYPES[name.type]
-        addresses = self.addresses(frame, sources[0], space, active)
-        places = self.spaces[space].atomic_order(addresses, dtype.itemsize, frame.who[active])
+        space, name, who = self.space(i), Name(i.parts), frame.who[active]
+        dtype, how = name.dtype, next(part for part in i.parts[1:] if part in _ATOMIC)
         memory = self.spaces[space].bytes.view(dtype)
-        values = [self.read(frame, x, name.type, active) for x in sources[1:]]
-        how = next(part for part in i.parts[1:] if part in _ATOMIC)
+        first = self.addresses(frame, sources[0], space, active)
+        elements = [x if isinstance(x, tuple) else (x,) for x in sources[1:]]
+        if (first % (dtype.itemsize * len(elements[0]))).any():
+            raise PtxError("an address of a vector that is not aligned")
         before = np.zeros(active.size, dtype)
-        for k, place in enumerate(places):
-            before[k] = memory[place]
-            memory[place] = _ATOMIC[how](memory[place], *(x[k] for x in values))
+        for e, operands in enumerate(zip(*elements)):
+            places = self.spaces[space].atomic_places(first + e * dtype.itemsize, dtype.itemsize, who)
+            values = [self.read(frame, x, name.type, active) for x in operands]
+            for k, place in enumerate(places):
+                before[k] = memory[place]
+                memory[place] = _ATOMIC[how](memory[place], *(x[k] for x in values))
         if target is not None:
             self.write(frame, target, before, active)
 
     # ---- threads together --------------------------------------------------------------------------------------------
 
-    def barrier(self, frame: Frame, i: Instruction, active: np.ndarray, at: np.ndarray) -> None:
-        """bar.sync of all threads of each block, bar.warp.sync of all of each warp."""
-        of, time = ((self.threads.warp, self.threads.warp_time) if "warp" in i.parts else
-                    (self.threads.block, self.threads.block_time))
-        living = frame.who[at < len(frame.function.code)]
-        who = frame.who[active]
-        here = np.unique(of[who])
-        if frame.who.size != self.everyone.size or np.isin(of[living], here).sum() != who.size:
-            raise PtxError("a barrier that not all threads reach")
-        time[here] += 1
-        if "warp" not in i.parts:
-            self.threads.warp_time[np.unique(self.threads.warp[who])] += 1
+    def barrier(self, frame: Frame, i: Instruction, active: np.ndarray, at: np.ndarray, waiting: np.ndarray) -> None:
+        """bar.warp.sync of all threads of a warp at once; bar.sync: those of a block wait until all are here."""
+        threads, who = self.threads, frame.who[active]
+        if "warp" in i.parts:
+            self.warps(frame, active)
+            threads.warp_time[np.unique(threads.warp[who])] += 1
+            return
+        if i.guard or i.operands != (0,) or frame.who.size != self.everyone.size:
+            raise PtxError("a barrier of some threads")
+        waiting[active] = True
+        blocks = threads.block[frame.who]
+        for block in np.unique(blocks[active]):
+            own = np.flatnonzero((blocks == block) & (at < len(frame.function.code)))
+            if waiting[own].all() and (at[own] == at[own[0]]).all():
+                waiting[own] = False
+                threads.block_time[block] += 1
+                threads.warp_time[np.unique(threads.warp[frame.who[own]])] += 1
 
     def warps(self, frame: Frame, active: np.ndarray) -> np.ndarray:
         """The active threads as rows of 32: whole warps."""
@@ -334,6 +355,28 @@ class Machine:
             case how:
                 found = value.all(1) if how == "all" else value.any(1)
         self.write(frame, i.operands[0], np.repeat(found, 32), active)
+
+    def matrices(self, frame: Frame, i: Instruction, active: np.ndarray) -> None:
+        """ldmatrix, stmatrix: each 8 threads have the addresses of the rows of an 8 x 8 matrix of 16 bits; a thread has
+        two neighbors in row lane // 4 of each matrix, or, transposed, in a column."""
+        rows, loads = self.warps(frame, active), i.parts[0] == "ldmatrix"
+        registers, address = i.operands if loads else i.operands[::-1]
+        assert isinstance(registers, tuple) and "m8n8" in i.parts and "b16" in i.parts
+        count = len(registers)
+        first = self.addresses(frame, address, "shared", active).reshape(-1, 32)[:, :8 * count]
+        if (first % 16).any():
+            raise PtxError("an address of a row that is not aligned")
+        places, who = (first[..., None] + 2 * np.arange(8)).ravel(), np.repeat(rows[:, :8 * count].ravel(), 8)
+        shared, shape = self.spaces["shared"], (len(rows), count, 8, 8)
+        if loads:
+            found = shared.load(places, 2, who).reshape(shape)
+            found = found.swapaxes(2, 3) if "trans" in i.parts else found
+            for k, register in enumerate(registers):
+                self.write(frame, register, found[:, k].reshape(-1, 2), active)
+            return
+        values = [self.read(frame, x, "u32", active).view(np.uint16).reshape(-1, 8, 8) for x in registers]
+        matrices = np.stack(values, 1)
+        shared.store(places, (matrices.swapaxes(2, 3) if "trans" in i.parts else matrices).ravel(), who)
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
@@ -391,6 +434,7 @@ _ATOMIC = {
 ACTIONS = {
     "mov": Machine.move, "ld": Machine.load, "st": Machine.store, "atom": Machine.atomic, "red": Machine.atomic,
     "shfl": Machine.shuffle, "redux": Machine.reduce, "vote": Machine.vote, "call": Machine.call,
+    "ldmatrix": Machine.matrices, "stmatrix": Machine.matrices,
     "addc": Machine.carry, "subc": Machine.carry, "madc": Machine.carry, "fence": Machine.nothing,
     "membar": Machine.nothing,
 }

@@ -122,7 +122,7 @@ class _Writer:
         wide, type = self.wide, self.type
         before, product = self._product()
         writer, score = self._score()
-        right, values = self.parts.made(self.values, ("BN", "BV"))
+        right, values = self.parts.made(self.values)
         weight = operations.cast(wide, self.first.dtype, "weight")
         largest, total = reductions.Accumulator("max", wide), reductions.Accumulator("sum", wide)
         lines = [
@@ -145,8 +145,8 @@ class _Writer:
 
     def _product(self) -> tuple[list[str], list[str]]:
         """What comes before the loop for the product that scores are made of, and what makes a block of it."""
-        left, x = self.parts.made(self.left, ("BM", "BK"))
-        right, y = self.parts.made(self.right, ("BK", "BN"))
+        left, x = self.parts.made(self.left)
+        right, y = self.parts.made(self.right)
         if self.tile.k >= self.k:
             places = [f"k = {self._range('BK')}", "ka = k[None, :]", "kb = k[:, None]", *self._masks("ka", "kb")]
             return [*places, *left, f"rows = {x}"], [

@@ -125,18 +125,23 @@ class Parts:
             number += makes_value(s)
         return writer, stored
 
-    def made(self, block: Block, shape: Sequence[str]) -> tuple[list[str], str]:
-        """What makes the tile of an operand, 0 beyond what is added up, and what that is. `shape`: its sides."""
+    def made(self, block: Block) -> tuple[list[str], str]:
+        """What makes the tile of an operand, 0 beyond what is added up, and what that is.
+
+        One that is the same along a side is no broadcast: Triton, which loads parts of a tile ahead, cuts what is
+        broadcast as if it had all sides already, and refuses what comes of it. It does not see that `j >= 0` is true.
+        """
         writer, stored = self.statements(block, {})
         value = writer.value(stored[len(block.buffers)])
         text, added = value.text, next(span for span in block.tile.spans if span.axes[0].name == "k").name
-        if value.spans != {*block.tile.shape}:
-            text = f"tl.broadcast_to({text}, [{', '.join(shape)}])"
         is_loaded = all(isinstance(s, Load | Cast | Store) for s in block.kernel.passes[0].body)
-        masks = block.tile.masks_of({added})
-        if masks and not (is_loaded and added in value.spans):
+        masks = {name: mask.text for name in block.tile.shape for mask in block.tile.masks_of({name})}
+        choices = [masks.get(name, f"({name} >= 0)") for name in block.tile.shape if name not in value.spans]
+        if not is_loaded and added in value.spans and added in masks:
+            choices.append(masks[added])
+        if choices:
             zero = operations.constant("0.0", block.kernel.params[-1].dtype)
-            text = f"tl.where({masks[0].text}, {text}, {zero})"
+            text = f"tl.where({' & '.join(choices)}, {text}, {zero})"
         return writer.lines, text
 
     def multiples(self, rows: Iterable[Size]) -> tuple[int, ...]:

@@ -155,8 +155,8 @@ class _Writer:
         precision = f', input_precision="{self.precision}"' if dtype == "f32" else ""
         lines = [f"k = {start}", "ka = k[None, :]", "kb = k[:, None]"]
         lines += [f"{name}_mask = {name} < {self.k}" for name in ("ka", "kb") if name in self.masks]
-        left, x = self.parts.made(self.left, ("BM", "BK"))
-        right, y = self.parts.made(self.right, ("BK", "BN"))
+        left, x = self.parts.made(self.left)
+        right, y = self.parts.made(self.right)
         lines += [*left, *right, f"total = tl.dot({x}, {y}, total{precision}, out_dtype={total})"]
         return [f"total = tl.zeros((BM, BN), {total})", f"for k0 in range(0, {size_text(self.k)}, BK):",
                 *(f"    {line}" for line in lines)]

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from gpu_extra import needs_triton
 
+from codegen.cache import Cache
 from codegen.ir.dims import Dim, evaluate, number_of, symbol
 from codegen.ir.types import DTYPES
 from codegen.schedule.plan import Matmul
 from codegen.triton_gpu import host_check
+from codegen.triton_gpu.compile import compile_specs
 from codegen.triton_gpu.operations import HEADER
 from codegen.triton_gpu.product_tiles import SHARED_BYTES, ProductTile, tile_of, tiles
 from codegen.triton_gpu.products import product_launch
@@ -75,6 +77,14 @@ def test_tf32_rounds_its_operands():
         host_check.run(product_launch(step, (8, 0), precision).spec, [a, b, c])
         errors.append(error(c, in_f64(step, a, b)))
     assert errors[0] < 1e-6 < 1e-5 < errors[1]
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", ["bf16", "f64"])
+def test_a_column_that_is_loaded_ahead_compiles(dtype):
+    """Not as a broadcast."""
+    spec = product_launch(Matmul(0, 1, 2, dtype, 3, 5, 1, 100, False, False), (8, 0)).spec
+    assert len(compile_specs([spec], (8, 0), Cache(None))) == 2
 
 
 @needs_triton

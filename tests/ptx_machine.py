@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 from ptx_arithmetic import COMPUTES, TYPES, Name
+from ptx_matrices import as_tf32, multiplied
 from ptx_memory import Memory, PtxError, Threads
 from ptx_text import Address, Function, Instruction, Module, Operand, parse_module
 
@@ -66,6 +67,17 @@ class Frame:
         self.registers: dict[str, np.ndarray] = {}
 
 
+class Copy:
+    """What threads `who` have begun to copy to addresses of shared memory, and by which of their groups of copies."""
+
+    def __init__(self, who: np.ndarray, addresses: np.ndarray, values: np.ndarray, group: np.ndarray) -> None:
+        self.who, self.addresses, self.values, self.group = who, addresses, values, group
+
+    def keep(self, some: np.ndarray) -> None:
+        """Forget all others."""
+        self.__init__(self.who[some], self.addresses[some], self.values[some], self.group[some])
+
+
 class Machine:
     """Some blocks of a launch."""
 
@@ -76,6 +88,8 @@ class Machine:
         self.threads, self.order = memory.threads, order
         self.everyone = (blocks[:, None] * size + np.arange(size)).ravel()
         self.first = int(self.everyone[0])
+        self.copies: list[Copy] = []
+        self.group = np.zeros(self.threads.block.size, np.int64)
         self.shared_size = -(-max(shared, 1) // 16) * 16
         self.local_size = -(-max(f.local for f in module.functions.values()) // 16) * 16 or 16
         self.spaces = {
@@ -266,6 +280,34 @@ class Machine:
         for k, value in enumerate(values):
             self.spaces[space].store(first + size * k, self.read(frame, value, bits, active), frame.who[active])
 
+    def copy(self, frame: Frame, i: Instruction, active: np.ndarray) -> None:
+        """cp.async: what is copied to shared memory is there when the thread has waited for it; until then, anything."""
+        who = frame.who[active]
+        if i.parts[2] == "commit_group":
+            self.group[who] += 1
+            return
+        if i.parts[2] in ("wait_group", "wait_all"):
+            self.group[who] += i.parts[2] == "wait_all"
+            latest = self.group - int(i.operands[0] if i.operands else 0)
+            for copy in self.copies:
+                done = np.isin(copy.who, who) & (copy.group < latest[copy.who])
+                self.spaces["shared"].store(copy.addresses[done], copy.values[done], copy.who[done])
+                copy.keep(~done)
+            self.copies = [copy for copy in self.copies if copy.who.size]
+            return
+        target, source, size, *given = i.operands
+        assert isinstance(size, int)
+        sizes = self.read(frame, given[0] if given else size, "u32", active)
+        to, of = self.addresses(frame, target, "shared", active), self.addresses(frame, source, "global", active)
+        if ((sizes != size) & (sizes != 0)).any() or (to % size).any() or (of % size).any():
+            raise PtxError("a copy of a part, or that is not aligned")
+        for k in range(0, size, 4):
+            values = np.zeros(active.size, np.uint32)
+            read = sizes > 0
+            values[read] = self.spaces["global"].load(of[read] + k, 4, who[read])
+            self.spaces["shared"].store(to + k, np.full(active.size, 0x7FEDCBA9, np.uint32), who)
+            self.copies.append(Copy(who, to + k, values, self.group[who]))
+
     @staticmethod
     def space(i: Instruction) -> str:
         """Which memory an instruction is about."""
@@ -378,6 +420,25 @@ class Machine:
         matrices = np.stack(values, 1)
         shared.store(places, (matrices.swapaxes(2, 3) if "trans" in i.parts else matrices).ravel(), who)
 
+    def multiply(self, frame: Frame, i: Instruction, active: np.ndarray) -> None:
+        """mma.sync of matrices that lie in the registers of a warp."""
+        rows, (form, type) = self.warps(frame, active), (i.parts[3], i.parts[7])
+        assert i.parts[4:6] == ("row", "col") and i.parts[6] == i.parts[9] in ("f32", "f64") and type == i.parts[8]
+        bits, dtype = ("u64", "f64") if type == "f64" else ("u32", "f32" if type == "tf32" else type)
+        operands = []
+        for registers, own in zip(i.operands[1:], (dtype, dtype, i.parts[6])):
+            assert isinstance(registers, tuple)
+            values = np.stack([self.read(frame, x, bits, active) for x in registers], 1)
+            operands.append(values.view(TYPES[own]).reshape(len(rows), 32, -1))
+        a, b, c = operands
+        if type == "tf32":
+            a, b = as_tf32(a), as_tf32(b)
+        found = multiplied(form, a, b, c)
+        targets = i.operands[0]
+        assert isinstance(targets, tuple)
+        for k, target in enumerate(targets):
+            self.write(frame, target, found[..., k].ravel(), active)
+
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
     def move(self, frame: Frame, i: Instruction, active: np.ndarray) -> None:
@@ -434,7 +495,7 @@ _ATOMIC = {
 ACTIONS = {
     "mov": Machine.move, "ld": Machine.load, "st": Machine.store, "atom": Machine.atomic, "red": Machine.atomic,
     "shfl": Machine.shuffle, "redux": Machine.reduce, "vote": Machine.vote, "call": Machine.call,
-    "ldmatrix": Machine.matrices, "stmatrix": Machine.matrices,
+    "cp": Machine.copy, "mma": Machine.multiply, "ldmatrix": Machine.matrices, "stmatrix": Machine.matrices,
     "addc": Machine.carry, "subc": Machine.carry, "madc": Machine.carry, "fence": Machine.nothing,
     "membar": Machine.nothing,
 }

@@ -75,7 +75,8 @@ class Copy:
 
     def keep(self, some: np.ndarray) -> None:
         """Forget all others."""
-        self.__init__(self.who[some], self.addresses[some], self.values[some], self.group[some])
+        self.who, self.addresses = self.who[some], self.addresses[some]
+        self.values, self.group = self.values[some], self.group[some]
 
 
 class Machine:
@@ -281,7 +282,7 @@ class Machine:
             self.spaces[space].store(first + size * k, self.read(frame, value, bits, active), frame.who[active])
 
     def copy(self, frame: Frame, i: Instruction, active: np.ndarray) -> None:
-        """cp.async: what is copied to shared memory is there when the thread has waited for it; until then, anything."""
+        """cp.async: what is copied to shared memory is there when the thread has waited for it; before, anything is."""
         who = frame.who[active]
         if i.parts[2] == "commit_group":
             self.group[who] += 1

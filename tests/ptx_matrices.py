@@ -28,10 +28,11 @@ LAYOUTS = {
                 _places([0, 4], [0, 0], _QUAD, _ROW),
                 _places([0, 0, 8, 8], [0, 1, 0, 1], _ROW, 2 * _QUAD)),
     "m8n8k4": ((8, 8, 4),
-               _places([0], [0], _ROW, _QUAD), _places([0], [0], _QUAD, _ROW), _places([0, 0], [0, 1], _ROW, 2 * _QUAD)),
+               _places([0], [0], _ROW, _QUAD),
+               _places([0], [0], _QUAD, _ROW),
+               _places([0, 0], [0, 1], _ROW, 2 * _QUAD)),
 }
-"""The sizes m, n and k of each form, and the places of the elements of a, b and c: k16 of halves, k8 of tf32, k4 of f64.
-"""
+"""The sizes m, n and k, and the places of the elements of a, b and c: of halves (k16), of tf32 (k8) and of f64 (k4)."""
 
 
 def multiplied(form: str, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from oracle_device import OracleDriver, written_as_kernel
 from benchmarks.gpu import __main__ as benchmark
 from benchmarks.gpu import bandwidth, correctness, first, latency, models, processes, steps, sweep
 from benchmarks.gpu.timing import EventClock, relative_error
-from benchmarks.rounds import Row
+from benchmarks.rounds import ROOT, Row
 from codegen import TARGETS
 from codegen.triton_gpu import cublas
 from codegen.triton_gpu.host_device import HostDevice
@@ -331,3 +331,20 @@ def test_both_are_measured_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         ("tiny, float32, by itself", "tracegrad"), ("tiny, float32, by itself", "torch.compile"),
         ("tiny, float32", "torch.compile"), ("tiny, float32", "tracegrad")]
     assert rows[2].ratio is None and rows[3].ratio and rows[3].difference is not None
+
+
+def test_the_command(tmp_path: Any) -> None:
+    """In processes of their own, in which the stand-in is CuPy; what launches kernels by itself finds no driver."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, stub_cupy\nsys.modules['torch'] = None\ninside = stub_cupy.installed()\ninside.__enter__()\n"
+        "from codegen import TARGETS\nTARGETS['triton_gpu'] = stub_cupy.on_numpy(TARGETS['llvm_cpu'])\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "tests")))}
+    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", "first", "products", "--out", tmp_path],
+                          capture_output=True, text=True, cwd=ROOT, env=environment)
+    (file,) = tmp_path.glob("gpu-*.json")
+    of_first, of_products = (one["rows"] for one in json.loads(file.read_text())["benchmarks"])
+    found = {row["case"]: row["error"] for row in of_first}
+    assert list(found) == list(first.CHECKS) and found["a CUDA graph of kernels"] and not found["a training step"]
+    assert "line" in next(row["traceback"] for row in of_first if row["error"])
+    assert [row["agrees"] for row in of_products] == [True] * 4
+    assert done.returncode == 1 and "some results differ or failed" in done.stderr and str(file) in done.stdout

@@ -114,6 +114,7 @@ class Memory:
     def __init__(self, array: np.ndarray):
         self.ptr, self.size = np.lib.array_utils.byte_bounds(array)[0], array.nbytes
         self.device = Device(current_device())
+        self.first: weakref.ref | None = None               # the array that it was made for
 
 
 _MEMORY: dict[int, tuple[weakref.ref, Memory]] = {}
@@ -160,14 +161,17 @@ def _at(address: int, shape: Any, dtype: np.dtype) -> np.ndarray:
 class ndarray:
     """An array of the GPU."""
 
-    __slots__ = ("_a", "__weakref__")
+    __slots__ = ("_a", "_base", "__weakref__")
     __hash__ = None                                                 # type: ignore[assignment]
     __array_priority__ = 100
 
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, *, _array: np.ndarray | None = None):
         self._a = _array if _array is not None else np.zeros(shape, dtype) if memptr is None else _at(
             memptr, shape, np.dtype(dtype))
-        _memory_of(self._a)
+        memory = _memory_of(self._a)
+        self._base = None if memory.first is None else memory.first()       # as CuPy's, a view holds what it is of
+        if self._base is None:
+            memory.first = weakref.ref(self)
 
     # ---- what it is
     device = property(lambda self: _memory_of(self._a).device)
@@ -663,7 +667,7 @@ def module(gpus: int = 1) -> ModuleType:
     made.cuda = SimpleNamespace(
         pinned_memory=SimpleNamespace(is_memory_pinned=is_memory_pinned),
         runtime=runtime, Device=Device, Stream=Stream, Event=Event, PinnedMemoryPointer=PinnedMemoryPointer,
-        get_current_stream=lambda: Stream.current[-1] if Stream.current else default,
+        get_current_stream=lambda device=-1: Stream.current[-1] if Stream.current else default,
         UnownedMemory=_unowned, MemoryPointer=lambda memory, offset: memory + offset,
         alloc_pinned_memory=PinnedMemoryPointer, get_elapsed_time=lambda start, end: 1.0)
     made.get_default_memory_pool = made.get_default_pinned_memory_pool = _Pool

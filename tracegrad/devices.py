@@ -154,6 +154,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, device: Device) -> Any:
         return CUPY[0].empty(shape, dtype)
 
 
+def order_on(device: Device) -> int:
+    """What tells the order of the work that is given to a GPU now: the stream that is current there."""
+    return CUPY[0].cuda.get_current_stream(device.index).ptr
+
+
 def first_of(many: Any) -> Any:
     """A copy of the first part of an array along its first axis; zeros if it has none."""
     if is_gpu_array(many):

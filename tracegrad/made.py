@@ -13,7 +13,7 @@ from codegen import DONE, Executable, ExitTaken
 from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
-from tracegrad.devices import CPU, Device, contiguous, empty
+from tracegrad.devices import CPU, Device, contiguous, empty, order_on
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.functional import detach
 from tracegrad.tensors import Tensor
@@ -111,8 +111,8 @@ POOLED_BYTES = 1 << 15
 def storage(type: TensorType, device: Device = CPU) -> Callable[[], np.ndarray]:
     """What gives uninitialized C-contiguous arrays of this type on a device that nobody else holds."""
     dtype = DTYPES[type.dtype]
-    if device != CPU:                       # CuPy has a pool
-        return partial(empty, tuple(map(number_of, type.shape)), dtype, device)
+    if device != CPU:
+        return GpuPool(type, device).take
     if math.prod(type.shape) * dtype.itemsize < POOLED_BYTES:
         return partial(np.empty, type.shape, dtype)
     return OutputPool(type).take
@@ -144,4 +144,34 @@ class OutputPool:
         if len(self._arrays) == self.SPARE:
             del self._arrays[0]
         self._arrays.append(array)
+        return array
+
+
+class GpuPool:
+    """The same on a GPU, for the stream that is current: work that others have been given may not be done.
+
+    CuPy's pool gives memory away again, too, but who knows where: what was captured in a graph is where it was then.
+    """
+
+    __slots__ = ("shape", "_dtype", "_device", "_arrays")
+    MOST_ORDERS = 8
+
+    def __init__(self, type: TensorType, device: Device):
+        self.shape = tuple(map(number_of, type.shape))
+        self._dtype, self._device = DTYPES[type.dtype], device
+        self._arrays: dict[int, list[Any]] = {}             # by stream
+
+    def take(self) -> Any:
+        """An uninitialized C-contiguous array that nobody else holds, nor its memory."""
+        order = order_on(self._device)
+        for array in self._arrays.get(order, ()):
+            if sys.getrefcount(array) == 3 and sys.getrefcount(array.data) <= 2 and array.shape == self.shape:
+                return array
+        array = empty(self.shape, self._dtype, self._device)
+        if len(self._arrays) >= self.MOST_ORDERS:
+            self._arrays = {}                               # of streams that are gone, mostly
+        arrays = self._arrays.setdefault(order, [])
+        if len(arrays) == OutputPool.SPARE:
+            del arrays[0]
+        arrays.append(array)
         return array

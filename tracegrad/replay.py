@@ -24,7 +24,7 @@ from tracegrad.all_sizes import AllSizes
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.called import CallAgain
-from tracegrad.devices import CPU, CUPY, Device, is_writeable, several_gpus
+from tracegrad.devices import CPU, CUPY, Device, several_gpus
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.function_nodes import FunctionNode
 from tracegrad.guards import Guards, Slot
@@ -192,7 +192,8 @@ class Root:
             return None
         for k in self.written:
             array = self.written_tensor(k, leaves).array
-            if not (is_writeable(array) and array.flags.c_contiguous):
+            flags = array.flags                     # of what is contiguous on a GPU none is read-only
+            if not flags.c_contiguous or type(array) is np.ndarray and not flags.writeable:
                 return None
         return leaves
 

@@ -221,7 +221,7 @@ class Tensor(Signatures):
     def array(self) -> np.ndarray:
         """Its storage; what is yet to be computed is computed now."""
         held = self.held
-        return held if type(held) is _ndarray else self._settled()
+        return held if type(held) is _ndarray or not isinstance(held, NoArray) else held.settle(self)
 
     @array.setter
     def array(self, array: np.ndarray) -> None:
@@ -327,8 +327,11 @@ class Tensor(Signatures):
     def prepare_write(self) -> None:
         """Call before this tensor's memory changes: saved values in it get copies, deferred work on it is done."""
         self._settled()
-        for follower in FOLLOWERS[:]:
-            follower.before_write(self)
+        if FOLLOWERS:
+            for follower in FOLLOWERS[:]:
+                follower.before_write(self)
+        if self.saved is None and self.kept is None and self.storage is None:
+            return                                  # nothing is, or was, kept of it
         if not self._keeps_alone():
             self.keep_saved()
 

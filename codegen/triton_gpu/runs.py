@@ -7,8 +7,8 @@
 2. Where its arrays are where they were in an earlier run of the workspace, the device starts again what it was given
    then (see bound_blocks).
 3. An array that does not lie on the device is staged: what stands for it is at one address in all runs. So is one
-   that is where no array was in the run before, if it is not long and not written over: each run has another loss, and
-   all that is captured is to be captured once.
+   that moves, if it is not long and not written over: each run has another batch and another loss, and all that is
+   captured is to be captured once. A slot may be in two places in turn, as a gradient is whose last one is still there.
 """
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ MOST_ORDERS = 8
 MOVED_BYTES = 1 << 22
 """To copy so many bytes takes less than to start work step by step that could have been one graph."""
 
+SLOT_PLACES = 2
+"""In so many places what a run makes may be, in turn."""
+
 FEW_BYTES = 256
 """So few bytes of an array that lies elsewhere are not copied again while they are the same."""
 
@@ -56,7 +59,7 @@ class Workspace:
     staged: dict[int, Any] = field(default_factory=dict)
     sent: dict[int, bytes] = field(default_factory=dict)
     bound: OrderedDict[tuple[int | None, ...], _Run] = field(default_factory=OrderedDict)
-    last: tuple[int | None, ...] = ()                               # where the arrays of the run before were
+    places: dict[int, set[int]] = field(default_factory=dict)       # where arrays were, those that do not move
 
 
 @struct(frozen=False, eq=False)
@@ -118,9 +121,8 @@ class Runner:
             where = tuple([None if k in self._moving else address for k, address in enumerate(where)])
         known = workspace.bound.get(where)
         if known is None:
-            where = self._without_moving(where, workspace.last, arrays)
+            where = self._without_moving(where, workspace.places, arrays)
             known = workspace.bound.get(where)
-        workspace.last = where
         if known is None:
             known = workspace.bound[where] = self._new_run(workspace, arrays)
             if len(workspace.bound) > MOST_BOUND:
@@ -129,11 +131,19 @@ class Runner:
             workspace.bound.move_to_end(where)
         return known
 
-    def _without_moving(self, where: tuple[int | None, ...], last: tuple[int | None, ...], arrays: Sequence[Any]
+    def _without_moving(self, where: tuple[int | None, ...], places: dict[int, set[int]], arrays: Sequence[Any]
                         ) -> tuple[int | None, ...]:
-        """Where those arrays are that were there before: others are staged from now on, if they may be."""
-        moved = [k for k, (now, before) in enumerate(zip(where, last)) if now != before and k not in self._stay
-                 and now is not None and before is not None and arrays[k].nbytes <= MOVED_BYTES]
+        """Where those arrays are that do not move: others are staged from now on, if they may be."""
+        moved = []
+        for k, address in enumerate(where):
+            if address is None or address in (known := places.setdefault(k, set())):
+                continue
+            if len(known) < (1 if k < len(self._plan.inputs) else SLOT_PLACES):
+                known.add(address)
+            elif k not in self._stay and arrays[k].nbytes <= MOVED_BYTES:
+                moved.append(k)
+            else:
+                places[k] = {address}
         if not moved:
             return where
         self._moving |= frozenset(moved)

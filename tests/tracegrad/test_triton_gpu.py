@@ -117,8 +117,9 @@ def test_branches_and_another_size() -> None:
 
 
 def test_a_step_on_tensors_of_a_gpu_waits_for_nothing(cuda_device: OracleDriver) -> None:
-    """target="auto" compiles it for the GPU; from the third replay on it is one graph. What the generator's counter is,
-    on the CPU, nobody asks the GPU. The kernels are run by the oracle, CuPy and CUDA are stand-ins."""
+    """target="auto" compiles it for the GPU; after some replays it is one graph, or another where its gradients are in
+    turn. What the generator's counter is, on the CPU, nobody asks the GPU. The kernels are run by the oracle, CuPy and
+    CUDA are stand-ins."""
     def losses(device: str, prepare: Callable) -> tuple[list[tg.Tensor], Callable]:
         tg.manual_seed(0)
         x, y = tg.randn(32, 8).to(device), tg.randn(32, 1).to(device)
@@ -135,12 +136,13 @@ def test_a_step_on_tensors_of_a_gpu_waits_for_nothing(cuda_device: OracleDriver)
 
         first = step(x, y)
         stub_cupy.SYNCHRONIZATIONS.clear()
-        return [first, *(step(x, y) for _ in range(5))], step
+        return [first, *(step(x, y) for _ in range(8))], step
 
     found, step = losses("cuda", tg.trace)
     assert stub_cupy.SYNCHRONIZATIONS == []
-    assert step.stats.replays == 5 and len(stub_cupy.GRAPHS) == 3
-    assert len({id(graph) for graph in stub_cupy.GRAPHS}) == 1 and cuda_device.launches > 40
+    assert step.stats.replays == 8 and len(stub_cupy.GRAPHS) == 4 and cuda_device.launches > 40
+    first, second = stub_cupy.GRAPHS[:2]
+    assert stub_cupy.GRAPHS == [first, second, first, second] and first is not second
     expected, _ = losses("cpu", lambda step: step)
     np.testing.assert_allclose([x.item() for x in found], [x.item() for x in expected], BOUND)
 
@@ -160,19 +162,42 @@ def test_a_step_with_checks_is_one_graph(cuda_device: OracleDriver) -> None:
         optimizer.step()
         return loss
 
-    words = [tg.tensor(np.random.default_rng(k).integers(0, 12, 20), device="cuda") for k in range(8)]
-    losses = [step(words[k], words[k + 1]) for k in range(4)]
+    words = [tg.tensor(np.random.default_rng(k).integers(0, 12, 20), device="cuda") for k in range(12)]
+    losses = [step(words[k], words[k + 1]) for k in range(8)]
     stub_cupy.SYNCHRONIZATIONS.clear()
     stub_cupy.GRAPHS.clear()
-    losses += [step(words[k], words[k + 1]) for k in range(4, 7)]
+    losses += [step(words[k], words[k + 1]) for k in range(8, 11)]
     assert stub_cupy.SYNCHRONIZATIONS == 3 * ["event"] and len(stub_cupy.GRAPHS) == 3
-    assert len({id(graph) for graph in stub_cupy.GRAPHS}) == 1
+    assert stub_cupy.GRAPHS[0] is stub_cupy.GRAPHS[2]
 
     state = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     with pytest.raises(IndexError):
         step(words[0], words[1] + 12)
     assert all(np.array_equal(state[name], value.cpu().numpy()) for name, value in model.state_dict().items())
     assert step(words[0], words[1]).item() < losses[0].item()
+
+
+def test_what_a_call_makes_is_where_it_was_once_nobody_holds_it(cuda_device: OracleDriver) -> None:
+    """Also not a view of it; on another stream it is somewhere else."""
+    f = tg.trace(lambda x: x * 2)
+    x = tg.ones(6, device="cuda")
+    f(x)
+
+    def place(y: tg.Tensor) -> int:
+        return y.array.data.ptr
+
+    y, z = f(x), f(x)
+    first, second = place(y), place(z)
+    assert first != second
+    view = y[2:]
+    del y
+    for _ in range(3):
+        assert place(f(x)) not in (first, second)
+    assert view.tolist() == [2] * 4
+    del view, z
+    assert place(f(x)) == second
+    with tg.cuda.Stream():
+        assert place(f(x)) != second
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from tracegrad.aborts import Abort
 from tracegrad.devices import CPU, CUPY, Device, device_of, is_pinned, make_placed, pinned_empty, use_on
 from tracegrad.dispatch import transfer
 from tracegrad.dtypes import dtype_of
 from tracegrad.functional import astype, clone
 from tracegrad.operands import convert
+from tracegrad.recorder import not_replayed
 from tracegrad.source_lines import at_user_line
 from tracegrad.tensors import Tensor
 
@@ -90,6 +92,7 @@ def record_stream(x: Tensor, stream: Any, /) -> None:
     """
     if x.device == CPU:
         raise RuntimeError(at_user_line("record_stream: the tensor is on the CPU, which has no streams"))
+    not_replayed(Abort.EFFECT, "which stream uses memory")
     use_on(x.memory, stream.cupy_stream)
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from tracegrad.devices import Device, NoGPU, cupy, device_of, gpu_count
+from tracegrad.aborts import Abort
+from tracegrad.devices import Device, NoGPU, cupy, device_of, gpu_count, several_gpus
+from tracegrad.recorder import not_replayed
 from tracegrad.source_lines import at_user_line
 
 __all__ = [
@@ -35,11 +37,14 @@ def device_count() -> int:
 
 def current_device() -> int:
     """The number of the GPU that "cuda" means."""
+    if several_gpus():
+        not_replayed(Abort.HIDDEN_STATE, "which GPU is current")
     return int(cupy().cuda.runtime.getDevice())
 
 
 def set_device(device: str | int | Device) -> None:
     """Let "cuda" mean this GPU, in this thread."""
+    not_replayed(Abort.EFFECT, "which GPU is current")
     cupy().cuda.Device(number(device)).use()
 
 
@@ -65,21 +70,25 @@ def get_device_capability(device: str | int | Device | None = None) -> tuple[int
 
 def synchronize(device: str | int | Device | None = None) -> None:
     """Wait for all work of a GPU."""
+    not_replayed(Abort.EFFECT, "it waits for a GPU")
     cupy().cuda.Device(number(device)).synchronize()
 
 
 def memory_allocated() -> int:
     """Bytes that tensors hold on the current GPU."""
+    not_replayed(Abort.HIDDEN_STATE, "how much memory is in use")
     return int(cupy().get_default_memory_pool().used_bytes())
 
 
 def memory_reserved() -> int:
     """Bytes of the current GPU that the pool holds, in use or not."""
+    not_replayed(Abort.HIDDEN_STATE, "how much memory is in use")
     return int(cupy().get_default_memory_pool().total_bytes())
 
 
 def empty_cache() -> None:
     """Give memory back that the pools hold and nothing uses."""
+    not_replayed(Abort.EFFECT, "it gives memory back")
     cupy().get_default_memory_pool().free_all_blocks()
     cupy().get_default_pinned_memory_pool().free_all_blocks()
 
@@ -92,18 +101,22 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         """Here, in the work of a stream, the current one unless given."""
+        not_replayed(Abort.EFFECT, "an event is recorded")
         self.cupy_event.record((stream or current_stream()).cupy_stream)
 
     def synchronize(self) -> None:
         """Wait until the work before it is done."""
+        not_replayed(Abort.EFFECT, "it waits for an event")
         self.cupy_event.synchronize()
 
     def query(self) -> bool:
         """Is the work before it done?"""
+        not_replayed(Abort.HIDDEN_STATE, "how far a GPU is")
         return bool(self.cupy_event.done)
 
     def elapsed_time(self, end: Event) -> float:
         """Milliseconds from this to a later event."""
+        not_replayed(Abort.HIDDEN_STATE, "the time")
         return float(cupy().cuda.get_elapsed_time(self.cupy_event, end.cupy_event))
 
 
@@ -120,6 +133,7 @@ class Stream:
         self.cupy_stream = cupy_stream
 
     def __enter__(self) -> Stream:
+        not_replayed(Abort.EFFECT, "which stream is current")
         self.cupy_stream.__enter__()
         return self
 
@@ -129,6 +143,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait for all its work."""
+        not_replayed(Abort.EFFECT, "it waits for a stream")
         self.cupy_stream.synchronize()
 
     def wait_stream(self, other: Stream) -> None:
@@ -139,6 +154,7 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         """What it is given from now on comes after an event."""
+        not_replayed(Abort.EFFECT, "a stream waits for an event")
         self.cupy_stream.wait_event(event.cupy_event)
 
     def record_event(self, event: Event | None = None) -> Event:
@@ -149,6 +165,7 @@ class Stream:
 
     def query(self) -> bool:
         """Is all its work done?"""
+        not_replayed(Abort.HIDDEN_STATE, "how far a GPU is")
         return bool(self.cupy_stream.done)
 
     def __repr__(self) -> str:
@@ -168,4 +185,5 @@ def stream(stream: Stream) -> Stream:
 
 def current_stream() -> Stream:
     """The stream that work is given to."""
+    not_replayed(Abort.HIDDEN_STATE, "which stream is current")
     return Stream(cupy_stream=cupy().cuda.get_current_stream())

@@ -166,6 +166,14 @@ def first_of(many: Any) -> Any:
     return np.array(many[0]) if len(many) else np.zeros(many.shape[1:], many.dtype)
 
 
+def copied(array: Any) -> Any:
+    """A copy of an array, C-contiguous, where it is."""
+    if not is_gpu_array(array):
+        return np.array(array, order="C")
+    with array.device:
+        return array.copy("C")
+
+
 def contiguous(array: Any) -> Any:
     """The array, or a copy of it that is C-contiguous."""
     return CUPY[0].ascontiguousarray(array) if is_gpu_array(array) else np.ascontiguousarray(array)

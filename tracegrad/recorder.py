@@ -27,7 +27,7 @@ from codegen.ir.program import SWITCHED, case_number
 from codegen.ir.references import literal_text
 from codegen.ir.types import FLOATS, type_of
 from tracegrad.aborts import Abort, Aborted
-from tracegrad.devices import CPU, CUPY, Device
+from tracegrad.devices import CPU, CUPY, Device, copied
 from tracegrad.recorded import Input, Key, NumberRead, RecordedOp, Recording
 from tracegrad.recorded_graphs import recording_of
 from tracegrad.source_lines import user_line
@@ -163,7 +163,7 @@ class Recorder:
         if isinstance(data, bool | int | float | complex | np.generic):
             self._bind(tensor, self._number(data, type_of(tensor.array).dtype))
         elif _is_numbers(data):
-            self._enter(tensor, frozen=np.array(tensor.array, order="C"))
+            self._enter(tensor, frozen=copied(tensor.array))
         else:
             self.abort(Abort.FOREIGN_ARRAY, f"{type(data).__name__} became {type_of(tensor.array)}")
 
@@ -173,11 +173,11 @@ class Recorder:
         An array that the function captured is guarded by its contents, and one that it made was made from what is
         guarded, since a read of a Tensor's values is noted: so the values are part of the trace.
         """
-        self._enter(tensor, frozen=np.array(tensor.array, order="C"))
+        self._enter(tensor, frozen=copied(tensor.array))
 
     def record_constant(self, tensor: Tensor) -> None:
         """`tensor` was made from values that follow from what is guarded: they are part of the trace."""
-        self._enter(tensor, frozen=np.array(tensor.array, order="C"))
+        self._enter(tensor, frozen=copied(tensor.array))
 
     def read_grad(self, tensor: Tensor) -> None:
         """`tensor.grad` is being read."""

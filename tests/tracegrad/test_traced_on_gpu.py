@@ -108,3 +108,39 @@ def test_what_is_checkpointed_is_computed_again() -> None:
     f.eager(x)
     np.testing.assert_allclose(found, w.grad.cpu().numpy(), rtol=1e-5)
     assert f.stats.replays == 2
+
+
+def on_a_stream(x: tg.Tensor) -> None:
+    with tg.cuda.Stream():
+        x.sum()
+
+
+@pytest.mark.parametrize(("asked", "why"), [
+    (lambda x: tg.cuda.synchronize(), "EFFECT"),                # a replay would not wait
+    (lambda x: tg.cuda.set_device(0), "EFFECT"),
+    (lambda x: tg.cuda.empty_cache(), "EFFECT"),
+    (lambda x: tg.cuda.Event().record(), "EFFECT"),
+    (lambda x: x.record_stream(tg.cuda.current_stream()), "EFFECT"),
+    (on_a_stream, "EFFECT"),
+    (lambda x: tg.cuda.memory_allocated(), "HIDDEN_STATE"),     # a replay would not look
+    (lambda x: tg.cuda.current_stream().query(), "HIDDEN_STATE"),
+])
+def test_what_is_asked_of_the_gpu_is_asked_in_every_call(asked: Callable, why: str) -> None:
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        asked(x)
+        return x + 1
+
+    x = tg.ones(3, device="cuda")
+    for _ in range(4):
+        assert f(x).tolist() == [2.0] * 3
+    assert f.stats.replays == 0 and why in f.stats.aborts
+
+
+def test_a_mask_selects_in_a_traced_function() -> None:
+    @tg.trace
+    def f(x: tg.Tensor) -> tg.Tensor:
+        return x[x > 1] * 2
+
+    for _ in range(3):
+        assert f(tg.arange(4.0, device="cuda")).tolist() == [4.0, 6.0]

@@ -17,7 +17,7 @@ from gpu_extra import needs_triton
 from oracle_device import OracleDriver, written_as_kernel
 
 from benchmarks.gpu import __main__ as benchmark
-from benchmarks.gpu import bandwidth, correctness, first, latency, models, processes, steps, sweep
+from benchmarks.gpu import attention, bandwidth, correctness, first, latency, models, processes, steps, sweep
 from benchmarks.gpu.timing import EventClock, relative_error
 from benchmarks.rounds import ROOT, Row
 from codegen import TARGETS
@@ -67,6 +67,15 @@ def test_what_falls_short_is_told_by_kernels(interpreted: None, monkeypatch: pyt
     told = [row for row in rows if row.contender not in ("tracegrad", "CUDA")]
     assert {row.case for row in told} == {row.case for row in rows} - {"copy"}
     assert told[1].contender.endswith(": x 8, r 32 whole, 1 warps") and "GB/s" in told[1].share
+
+
+@needs_triton
+def test_attention(interpreted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EventClock, "seconds", lambda *given: [1e-3])
+    rows = good(attention.measure((1, 2, 20, 16), 0.0, EventClock(1024)))
+    assert len(rows) == 6 and all("TFLOP/s" in row.share and row.difference for row in rows)
+    monkeypatch.setattr(attention, "expected", lambda q, k, v: v)
+    assert not next(attention.measure((1, 2, 20, 16), 0.0, EventClock(1024))).agrees
 
 
 @needs_triton
@@ -331,6 +340,8 @@ def test_both_are_measured_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         ("tiny, float32, by itself", "tracegrad"), ("tiny, float32, by itself", "torch.compile"),
         ("tiny, float32", "torch.compile"), ("tiny, float32", "tracegrad")]
     assert rows[2].ratio is None and rows[3].ratio and rows[3].difference is not None
+    assert attention._torch((1, 2, 8, 4), "float32", False, "cpu")().shape == (1, 2, 8, 4)
+    assert len(attention._torch((1, 2, 8, 4), "float32", True, "cpu")()) == 3
 
 
 def test_the_command(tmp_path: Any) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.frame import Benchmark
-from benchmarks.gpu import bandwidth, correctness, first, latency, steps, sweep
+from benchmarks.gpu import attention, bandwidth, correctness, first, latency, steps, sweep
 from benchmarks.gpu.processes import GRACE, run_part, say
 from benchmarks.rounds import ROOT, Row
 
@@ -37,16 +37,17 @@ class Part:
 
 PARTS: dict[str, Part] = {
     "first": Part("does each thing work at all?", 30, lambda seconds: first.measure()),
-    "bandwidth": Part("how near do kernels that move memory come to a copy?", 50, lambda seconds: bandwidth.measure()),
+    "bandwidth": Part("how near do kernels that move memory come to a copy?", 45, lambda seconds: bandwidth.measure()),
     "mlp": Part("an MLP's training step beside torch.compile", 55, lambda seconds: _both("MLP")),
     "overhead": Part("what does it cost to start a step?", 20, lambda seconds: steps.overhead()),
     "transformer": Part("a transformer's training step beside torch.compile", 65, lambda seconds: _both("transformer")),
-    "gpt2": Part("a training step of GPT-2 small beside torch.compile", 90,
+    "gpt2": Part("a training step of GPT-2 small beside torch.compile", 85,
                  lambda seconds: steps.measure("GPT-2 small", True)),
+    "attention": Part("what does attention take beside PyTorch's?", 20, lambda seconds: attention.measure()),
     "products": Part("are matrix products what float64 says?", 15, lambda seconds: correctness.products()),
-    "kernels": Part("are kernels what the kernel interpreter says?", 45, correctness.kernels),
+    "kernels": Part("are kernels what the kernel interpreter says?", 40, correctness.kernels),
     "ops": Part("is each op what float64 says?", 40, correctness.ops),
-    "latency": Part("how long until a step is compiled?", 40, lambda seconds: latency.measure(_contenders(), seconds)),
+    "latency": Part("how long until a step is compiled?", 35, lambda seconds: latency.measure(_contenders(), seconds)),
 }
 """By name, in the order in which they run; together under 8 minutes."""
 

@@ -1,7 +1,7 @@
 """Tensors on the CPU do what they did where a GPU is in use, too: tests of theirs run again in a process that uses one.
 
 Much asks whether CuPy is in use, and takes another way then. A selection by default; the whole files, in half a minute
-a processor, with TRACEGRAD_TEST_BESIDE_A_GPU=1 in the environment.
+a processor, with TRACEGRAD_ALL_BESIDE_A_GPU=1 in the environment.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = "TRACEGRAD_TEST_BESIDE_A_GPU" in os.environ
+EVERYTHING = "TRACEGRAD_ALL_BESIDE_A_GPU" in os.environ
 
 PROGRAM = """
 import sys

@@ -60,7 +60,7 @@ def in_one(scores: Splice, between: Lowered, result: Splice, seen: Collection[Pl
     finish, read = behind
     return Attend(second.a, replace(scores, behind=_scores(between, weights, first)),
                   _rows(between, weights, first, [s for s in numbers if s in seen], read),
-                  replace(result, product=replace(second, a=NOWHERE), behind=finish), len(read))
+                  replace(result, product=replace(second, a=NOWHERE), behind=finish), len(read), weights.reach)
 
 
 # ---- the parts -----------------------------------------------------------------------------------------------------

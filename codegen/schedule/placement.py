@@ -324,7 +324,7 @@ class _Buffers:
         result = self._spliced(attend.result, task, own, words)
         given = tuple(words)
         return Attention(_with_words(scores, given), _part_with_words(rows, given), _with_words(result, given),
-                         attend.read)
+                         attend.read, attend.reach)
 
     def _spliced(self, splice: Splice, task: Task, own: Place, words: dict[Size, Dim]) -> Spliced:
         """A product, whose result is in the place `own`, and its parts. `words`: as of _product."""

@@ -167,13 +167,15 @@ class Attention:
 
     The last two params of what is behind `scores` are its tile, which it loads, and the scores, which it stores. The
     last of `rows`, whose axes are z < batch and i < m, are the largest score, the sum, f, and the `read` numbers of the
-    row that are the params of what is behind `result` before its last one.
+    row that are the params of what is behind `result` before its last one. `reach`: in row i all scores are -inf from
+    column i + reach on, if that is known.
     """
 
     scores: Spliced
     rows: Part
     result: Spliced
     read: int
+    reach: int | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -166,7 +166,8 @@ def step_text(step: Step) -> str:
             return "\n".join(lines)
         case Attention(scores, rows, result):
             on = ", ".join(map(str, rows.buffers))
-            lines = ["attention: scores", step_text(scores), f"weights of rows{' on ' * bool(on)}{on}",
+            beyond = "" if step.reach is None else f", in row i -inf from column i + {step.reach} on"
+            lines = [f"attention: scores{beyond}", step_text(scores), f"weights of rows{' on ' * bool(on)}{on}",
                      print_kernel(rows.kernel).rstrip("\n"), "result", step_text(result)]
             return "\n".join(lines)
         case Host(op, attrs, operands, result, type):

@@ -16,17 +16,20 @@ from collections.abc import Collection, Iterable
 
 from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS
-from codegen.schedule.index import Extents, axes_of, substitute
+from codegen.schedule.index import Extents, add, axes_of, scale, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
     Cast,
+    Const,
     Gather,
     Index,
     Kernel,
     Load,
+    Position,
     Scan,
     Scatter,
+    Select,
     Statement,
     Store,
     Unary,
@@ -38,6 +41,9 @@ from codegen.schedule.kernel import (
 )
 from codegen.schedule.spliced import points_of
 from codegen.schedule.value_types import dtypes_of
+
+_TURNED = {"ge": "le", "le": "ge", "gt": "lt", "lt": "gt"}
+_OTHERWISE = {"ge": "lt", "lt": "ge", "gt": "le", "le": "gt"}
 
 
 @struct
@@ -55,6 +61,46 @@ class RowWeights:
     total: int
     stored: Store
     rows: tuple[Store, ...]
+
+    @property
+    def reach(self) -> int | None:
+        """A number that scores are -inf from column i + reach on in row i; None where none is known, as in what is not
+        causal: where(column <= row, .., -inf)."""
+        return self._reach(self.score)
+
+    def _reach(self, node: int) -> int | None:
+        """Of a value that is -inf where a condition says so."""
+        match self.nodes[node]:
+            case Select(condition, x, y) if self._is_nothing(y):
+                found = self._holds_before(condition, holds=True)
+                return self._reach(x) if found is None else found
+            case Select(condition, x, y) if self._is_nothing(x):
+                found = self._holds_before(condition, holds=False)
+                return self._reach(y) if found is None else found
+            case Cast(x) if self.dtypes[x] in FLOATS and self.dtypes[node] in FLOATS:
+                return self._reach(x)
+            case _:
+                return None
+
+    def _is_nothing(self, node: int) -> bool:
+        return isinstance(s := self.nodes[node], Const) and s.literal == "-inf"
+
+    def _holds_before(self, condition: int, holds: bool) -> int | None:
+        """A condition that holds, or does not hold, only before column i + that."""
+        match self.nodes[condition]:
+            case Binary(op, x, y) if op in _TURNED:
+                a, b = self.nodes[x], self.nodes[y]
+                op = op if holds else _OTHERWISE[op]
+            case _:
+                return None
+        if op in ("le", "lt"):
+            op, a, b = _TURNED[op], b, a
+        if not (isinstance(a, Position) and isinstance(b, Position)) or not {a.dtype, b.dtype} <= {"i32", "i64"}:
+            return None
+        difference = add(a.index, scale(b.index, -1))       # a - b is to be 0 or more; for gt, 1 or more
+        if dict(difference.terms) != {"i": 1, "j": -1} or not isinstance(difference.constant, int):
+            return None
+        return difference.constant + (op == "ge")
 
     def conversions(self, node: int) -> list[str]:
         """The dtypes that what a reduction combines, or a weight is stored as, is converted to, one after the other."""

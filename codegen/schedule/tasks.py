@@ -111,7 +111,7 @@ class Splice:
 class Attend:
     """Two products in one launch (see attention): `scores`, whose result goes behind it on to be weights, and `result`,
     whose left operand these, value `weights` of the graph, are. `rows` is done with numbers of a row, of which what is
-    behind `result` reads `read`.
+    behind `result` reads `read`. `reach`: in row i all scores are -inf from column i + reach on, if that is known.
     """
 
     weights: int
@@ -119,6 +119,7 @@ class Attend:
     rows: Lowered
     result: Splice
     read: int
+    reach: int | None = None
 
     @property
     def values(self) -> tuple[int, ...]:

@@ -13,7 +13,9 @@
    A weight is rounded where it is multiplied, and the result once.
 2. The rows of the left operand stay where they are loaded to, if there is room for all k numbers; else they are loaded
    again with each block.
-3. An access has a mask for each axis that its tile does not divide, and for no other.
+3. From the column on from which all scores of these rows are -inf, if it is known, as where a mask is causal, weights
+   are 0: their product by the other operand, which is not 0 where that is infinite or NaN, is all that is added there.
+4. An access has a mask for each axis that its tile does not divide, and for no other.
 """
 from __future__ import annotations
 
@@ -136,7 +138,31 @@ class _Writer:
             f"total = total * less + {total.along('weight', 1, 2)}",
             *right, f"result = tl.dot({weight}, {values}, result * less{self._precision}, out_dtype={type})"]
         return [*before, f'largest = tl.full((BM, 1), float("-inf"), {type})', f"total = tl.zeros((BM, 1), {type})",
-                f"result = tl.zeros((BM, BV), {type})", f"for j0 in range(0, {size_text(self.n)}, BN):",
+                f"result = tl.zeros((BM, BV), {type})", *self._end(), f"for j0 in range(0, {self._last}, BN):",
+                *(f"    {line}" for line in lines), *self._beyond()]
+
+    @property
+    def _last(self) -> str:
+        return size_text(self.n) if self.step.reach is None else "end"
+
+    def _end(self) -> list[str]:
+        """The column from which on all scores of these rows are -inf."""
+        if self.step.reach is None:
+            return []
+        first = "BM" if ceil_div(self.m, self.tile.m) == 1 else "tile * BM + BM"
+        more = self.step.reach - 1
+        past = f"{first} {'+' if more > 0 else '-'} {abs(more)}" if more else first
+        return [f"end = tl.maximum(0, tl.minimum({size_text(self.n)}, {past}))"]
+
+    def _beyond(self) -> list[str]:
+        """What weights that are 0 add."""
+        if self.step.reach is None:
+            return []
+        right, values = self.parts.made(self.values, ("BN", "BV"))
+        values = operations.cast(self.first.dtype, self.wide, f"({values})")
+        lines = [f"ja = {self._range('BN', 'j0')}[:, None]", *self._masks("ja"), *right,
+                 f"result += tl.sum({values} * 0.0, 0, keep_dims=True)"]
+        return [f"for j0 in range((end + BN - 1) // BN * BN, {size_text(self.n)}, BN):",
                 *(f"    {line}" for line in lines)]
 
     @property

@@ -37,11 +37,18 @@ def causal(s: Value, more: Value | None) -> Value:
     return where(rows.emit("ge", columns), s, float("-inf"))
 
 
+def ahead(s: Value, more: Value | None) -> Value:
+    """Of columns up to the next after the row."""
+    rows, columns = (s.iota(s.shape[1:], axis) for axis in (0, 1))
+    return (rows + 1).emit("lt", columns).emit("where", s.builder.constant(float("-inf"), s.dtype), s * 0.25)
+
+
 SCORES: dict[str, Callable[[Value, Value], Value]] = {
     "plain": lambda s, more: s,
     "scaled": lambda s, more: s * 0.25,
     "capped": lambda s, more: (s * 0.5).emit("tanh") * 2.0,
     "causal": causal,
+    "ahead": ahead,
     "masked": lambda s, more: where(more, s, float("-inf")),
     "biased": lambda s, more: s * 0.5 + more,
 }

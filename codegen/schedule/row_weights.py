@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 
 from codegen.ir.structs import struct
 from codegen.ir.types import FLOATS
-from codegen.schedule.index import Extents, add, axes_of, scale, substitute
+from codegen.schedule.index import Extents, add, axes_of, constant, scale, substitute
 from codegen.schedule.kernel import (
     Accumulate,
     Binary,
@@ -39,6 +39,7 @@ from codegen.schedule.kernel import (
     with_indices,
     with_operands,
 )
+from codegen.schedule.sizes import LARGEST
 from codegen.schedule.spliced import points_of
 from codegen.schedule.value_types import dtypes_of
 
@@ -89,18 +90,33 @@ class RowWeights:
         """A condition that holds, or does not hold, only before column i + that."""
         match self.nodes[condition]:
             case Binary(op, x, y) if op in _TURNED:
-                a, b = self.nodes[x], self.nodes[y]
+                a, b = self._place(x), self._place(y)
                 op = op if holds else _OTHERWISE[op]
             case _:
                 return None
+        if a is None or b is None:
+            return None
         if op in ("le", "lt"):
             op, a, b = _TURNED[op], b, a
-        if not (isinstance(a, Position) and isinstance(b, Position)) or not {a.dtype, b.dtype} <= {"i32", "i64"}:
-            return None
-        difference = add(a.index, scale(b.index, -1))       # a - b is to be 0 or more; for gt, 1 or more
+        difference = add(a, scale(b, -1))                   # is to be 0 or more; for gt, 1 or more
         if dict(difference.terms) != {"i": 1, "j": -1} or not isinstance(difference.constant, int):
             return None
         return difference.constant + (op == "ge")
+
+    def _place(self, node: int) -> Index | None:
+        """A number of no other type than positions have, as an index."""
+        if self.dtypes[node] not in ("i32", "i64"):
+            return None
+        match self.nodes[node]:
+            case Position(index):
+                return index
+            case Const(literal) if abs(int(literal)) < LARGEST:
+                return constant(int(literal))
+            case Binary("add" | "sub" as op, x, y):
+                a, b = self._place(x), self._place(y)
+                return None if a is None or b is None else add(a, scale(b, 1 if op == "add" else -1))
+            case _:
+                return None
 
     def conversions(self, node: int) -> list[str]:
         """The dtypes that what a reduction combines, or a weight is stored as, is converted to, one after the other."""

@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attention_graphs import SCORES, WEIGHTS, Sizes, attention, attention_of, divided, inputs_of, special, trained
+from attention_graphs import (
+    SCORES,
+    WEIGHTS,
+    Sizes,
+    attention,
+    attention_of,
+    divided,
+    inputs_of,
+    special,
+    trained,
+    where,
+)
 from plan_oracle import SPLICING, agree
 
 from codegen.ir.builder import Value
@@ -89,6 +100,38 @@ def test_what_is_multiplied_slowly_is_stored_and_so_is_it_where_there_is_a_budge
     assert Attention not in kinds(planned(trained(2, "f32", Sizes(2, 9, 9, 5, 5))))
     budgeted = schedule(trained(2, "bf16", Sizes(2, 9, 9, 5, 5)), machine=replace(SPLICING, arena_bytes=1 << 20))
     assert Attention not in kinds(budgeted)
+
+
+REACHES: dict[str, tuple[int | None, Callable[[Value, Value, Value], Value]]] = {
+    "column <= row": (1, lambda s, i, j: where(j.emit("le", i), s, LOW)),
+    "column < row": (0, lambda s, i, j: where(j.emit("lt", i), s, LOW)),
+    "row >= column": (1, lambda s, i, j: where(i.emit("ge", j), s, LOW)),
+    "row > column - 3": (3, lambda s, i, j: where(i.emit("gt", j - 3), s, LOW)),
+    "column > row: -inf": (1, lambda s, i, j: otherwise(j.emit("gt", i), s)),
+    "row <= column: -inf": (0, lambda s, i, j: otherwise(i.emit("le", j), s)),
+    "in a band": (1, lambda s, i, j: where(j.emit("ge", i - 2), where(j.emit("le", i), s, LOW), LOW)),
+    "the other way": (None, lambda s, i, j: where(j.emit("ge", i), s, LOW)),
+    "twice the row": (None, lambda s, i, j: where(j.emit("le", i * 2), s, LOW)),
+    "finite": (None, lambda s, i, j: where(j.emit("le", i), s, -1e9)),
+    "equal": (None, lambda s, i, j: where(j.emit("eq", i), s, LOW)),
+    "added to": (None, lambda s, i, j: where(j.emit("le", i), s, LOW) + s),
+}
+LOW = float("-inf")
+
+
+def otherwise(condition: Value, s: Value) -> Value:
+    return condition.emit("where", s.builder.constant(LOW, s.dtype), s)
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_from_where_on_scores_are_nothing(name):
+    expected, scores = REACHES[name]
+
+    def made(s: Value, more: Value) -> Value:
+        return scores(s, *(s.iota(s.shape[1:], axis) for axis in (0, 1)))
+
+    step, = planned(attention_of(made, divided, "f32", SMALL)).steps
+    assert isinstance(step, Attention) and step.reach == expected
 
 
 STAYS: dict[str, Callable[[Value, Value], list[Value]]] = {

@@ -67,6 +67,16 @@ def test_rows_of_scores_that_are_not_finite(weights):
 
 
 @needs_triton
+@pytest.mark.parametrize("scores", ["causal", "ahead"])
+def test_what_is_not_finite_where_weights_are_0(scores):
+    """0 times infinity is NaN, also where no score is looked at."""
+    graph = attention(scores, "changed", "f32", Sizes(2, 80, 230, 16, 16))
+    q, k, v = inputs_of(graph)
+    v[0, 200, 3], v[1, 100, 0], v[1, 229, 5] = np.inf, np.nan, -np.inf
+    agree(run(planned(graph), [q, k, v]), graph, [q, k, v], ROUNDINGS["f32"])
+
+
+@needs_triton
 def test_sizes_given_as_words():
     """A size that is new compiles nothing."""
     plan = planned(attention("causal", "divided_late", "f32", Sizes(symbol("b"), symbol("m"), symbol("n"), 20, 12)))

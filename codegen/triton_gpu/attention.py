@@ -158,7 +158,7 @@ class _Writer:
         """What weights that are 0 add."""
         if self.step.reach is None:
             return []
-        right, values = self.parts.made(self.values, ("BN", "BV"))
+        right, values = self.parts.made(self.values)
         values = operations.cast(self.first.dtype, self.wide, f"({values})")
         lines = [f"ja = {self._range('BN', 'j0')}[:, None]", *self._masks("ja"), *right,
                  f"result += tl.sum({values} * 0.0, 0, keep_dims=True)"]

@@ -41,9 +41,10 @@ Measured, passes that are kernels of their own: 4096 rows of 1024 0.27 of the ti
 PROGRAM_COLUMNS = 32
 """So many columns has a program of a machine that computes all points at once, where columns are reduced."""
 
-APART = 128
-"""So much longer than one program by itself is what such a machine reduces in kernels of their own, though there is
-more to be done with the result: a pass of the same kernel would save a launch or two, and reading memory again."""
+APART = 8
+"""What a program of such a machine would go through is so many times what is worth one, where reductions are kernels
+of their own though there is more to be done with the result: a pass of the same kernel would save a launch or two, and
+reading memory again; but a program by itself mostly waits for memory."""
 
 STRIDED, SCATTERED = 16, 48
 """A load and a store of a vector whose lanes are not neighbors, in loads of one whose lanes are."""
@@ -59,7 +60,7 @@ def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine, lanes: i
     large: a second kernel costs little, and one chunk of 4096x1024 takes three times as long as 64.
     """
     if machine.at_once:
-        return _blocks_at_once(runs, machine, 4)
+        return _blocks_at_once(runs, machine)
     sizes = [(typical(n), k) for n, k in runs]
     known = all(isinstance(n, int) for n, _ in runs)
     kept = prod(n for n, k in sizes if k)
@@ -76,9 +77,9 @@ def partial_blocks(runs: Sequence[tuple[Size, bool]], machine: Machine, lanes: i
     return blocks if blocks > 1 else 0
 
 
-def _blocks_at_once(runs: Sequence[tuple[Size, bool]], machine: Machine, least: int) -> int:
-    """The same for a machine that computes all points at once: where few programs would go through a reduction that is
-    at least so many times what a program of its own is worth."""
+def _blocks_at_once(runs: Sequence[tuple[Size, bool]], machine: Machine, least: int = 1) -> int:
+    """The same for a machine that computes all points at once: where few programs would go through a large reduction,
+    each through at least so many times what is worth a program."""
     sizes = [(typical(n), k) for n, k in runs]
     kept = prod(n for n, k in sizes if k)
     reduced = prod(n for n, k in sizes if not k)
@@ -86,7 +87,8 @@ def _blocks_at_once(runs: Sequence[tuple[Size, bool]], machine: Machine, least: 
         return 0
     columns = sizes[-1][0] if sizes[-1][1] else 1
     programs = kept // columns * -(-columns // PROGRAM_COLUMNS)
-    if kept * reduced < least * machine.serial_work or 2 * programs > machine.most_chunks:
+    whole = max(4 * machine.serial_work, least * programs * machine.chunk_work)
+    if kept * reduced < whole or 2 * programs > machine.most_chunks:
         return 0
     largest = max(n for n, k in sizes if not k)
     blocks = min(machine.most_chunks // programs, kept * reduced // (programs * machine.chunk_work), largest // 4)

@@ -91,6 +91,10 @@ def test_reductions_to_few_points_are_in_as_many_blocks_as_there_is_use_for(
         assert first.axes[0].extent == blocks
 
 
-def test_what_waits_for_a_long_reduction_is_another_kernel_only_where_that_is_very_long() -> None:
-    assert len(kernels(lambda x: [softmax(x)], (2, 4096))) == 1
-    assert len(kernels(lambda x: [softmax(x)], (2, 1 << 19))) > 2
+@pytest.mark.parametrize("shape, count", [((2, 4096), 1), ((1, 16384), 1), ((120, 9000), 1), ((200, 50257), 1),
+                                          ((1, 50257), 5), ((8, 50257), 5), ((2, 1 << 19), 5)], ids=str)
+def test_what_waits_for_a_reduction_is_another_kernel_where_programs_would_go_through_long_rows(
+        shape: tuple[int, int], count: int) -> None:
+    b = Builder("f")
+    plan = schedule(optimize(b.graph([softmax(b.input(TensorType("f32", shape)))])), machine=GPU)
+    assert len(kernels_of(plan)) == count

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir.structs import struct
+from tracegrad.devices import copied
 from tracegrad.lifted import LiftedNumber
 from tracegrad.numpy_front.binding import Array, Scalar
 from tracegrad.outside import outside
@@ -150,7 +151,7 @@ def handed(value: Any) -> Any:
     if kind is LiftedNumber:
         return value.number
     if isinstance(value, Tensor):
-        return Tensor(np.array(value.array))
+        return Tensor(copied(value.array))
     return np.array(value) if isinstance(value, np.ndarray) else _mapped(handed, value)
 
 
@@ -159,7 +160,7 @@ def _noted(value: Any, recorder: Recorder) -> Any:
     if type(value) is Array or type(value) is Scalar:
         return type(value)(_noted(value._tensor, recorder))
     if isinstance(value, Tensor):
-        twin = Tensor(np.array(value.array, order="C"))
+        twin = Tensor(copied(value.array))
         recorder.record_op("reshape", (value,), {"shape": value.array.shape}, twin)
         return twin
     return _mapped(lambda part: _noted(part, recorder), value)

@@ -144,3 +144,18 @@ def test_a_mask_selects_in_a_traced_function() -> None:
 
     for _ in range(3):
         assert f(tg.arange(4.0, device="cuda")).tolist() == [4.0, 6.0]
+
+
+def test_callbacks_are_given_tensors_of_the_gpu() -> None:
+    seen: list[tg.Tensor] = []
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y = x * 2
+        tg.debug.callback(seen.append, y)
+        return y.sum()
+
+    traced = tg.trace(f)
+    x = tg.arange(3.0, device="cuda")
+    for g in (f, traced, traced, traced):
+        assert g(x).item() == 6.0
+    assert traced.stats.replays == 2 and [(t.tolist(), t.is_cuda) for t in seen] == [([0.0, 2.0, 4.0], True)] * 4

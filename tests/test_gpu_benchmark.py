@@ -43,6 +43,12 @@ def good(rows: Any) -> list[Row]:
     return found
 
 
+def once(clock: EventClock, call: Any, *budget: Any) -> list[float]:
+    """Instead of the times of many calls."""
+    call()
+    return [1e-3]
+
+
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs for the GPU are those for the GPU, their kernels in Triton's interpreter, on what stands for CuPy's."""
@@ -71,7 +77,7 @@ def test_what_falls_short_is_told_by_kernels(interpreted: None, monkeypatch: pyt
 
 @needs_triton
 def test_attention(interpreted: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EventClock, "seconds", lambda *given: [1e-3])
+    monkeypatch.setattr(EventClock, "seconds", once)
     rows = good(attention.measure((1, 2, 20, 16), 0.0, EventClock(1024)))
     assert len(rows) == 6 and all("TFLOP/s" in row.share and row.difference for row in rows)
     monkeypatch.setattr(attention, "expected", lambda q, k, v: v)
@@ -79,7 +85,7 @@ def test_attention(interpreted: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_triton
-def test_sweeps(interpreted: None) -> None:
+def test_sweeps(interpreted: None, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = EventClock(1024)
     cases = [sweep.Case("softmax", bandwidth.softmax, ((8, 5000),), "bfloat16"),
              sweep.Case("transposed", sweep.transposed, ((128, 128),)), sweep.Case("Adam", sweep.adam, ((1000,),) * 4),
@@ -94,6 +100,10 @@ def test_sweeps(interpreted: None) -> None:
     product = sweep.Product(64, 48, 40, "bf16", transpose_b=True)
     first, *more = good(sweep.tiles(60.0, [product], 0.0, clock, most=3))
     assert first.contender == "32 x 32, k 64, 4 warps, 1 stages" and len(more) == 3 and all(row.ratio for row in more)
+    monkeypatch.setattr(EventClock, "seconds", once)
+    rows = good(sweep.attentions(60.0, ((1, 2, 20, 16),), 0.0, clock, most=2))
+    assert [row.ratio for row in rows] == [None, 1.0] * 2 and rows[0].contender.startswith("16 rows, 32 scores, k 16")
+    assert not list(sweep.attentions(-1.0, clock=clock))
     assert not list(sweep.tilings(-1.0, cases, 0.0, clock)) and not list(sweep.tiles(-1.0, [product], 0.0, clock))
 
 

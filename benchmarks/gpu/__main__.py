@@ -1,7 +1,7 @@
 """python -m benchmarks.gpu [PART ...] [--sweep] [--out FOLDER]: correctness and speed on this machine's GPU.
 
 All of it takes under 8 minutes. Parts run in the order of what they tell; each is a process of its own, which may use
-the time that those before it left. Every row is written as JSON when it is found, with the traceback of what failed.
+the time that those before it left. Rows are written as JSON while they are found, with the traceback of what failed.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from benchmarks.gpu.processes import GRACE, run_part, say
 from benchmarks.rounds import ROOT, Row
 
 RESULTS = ROOT / "benchmarks" / "results"
+
+WRITTEN_EVERY = 1.0
+"""Seconds after which what was found is written again, of a part that is not over."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ PARTS: dict[str, Part] = {
 SWEEP: dict[str, Part] = {
     "tilings": Part("which tilings of kernels that move memory are the fastest?", 200, sweep.tilings),
     "tiles": Part("which tiles of products are the fastest?", 220, sweep.tiles),
+    "attentions": Part("which tiles of attention are the fastest?", 60, sweep.attentions),
 }
 """What the tables of tilings are made from: these are run only where they are asked for."""
 
@@ -123,26 +128,41 @@ def main(arguments: list[str] | None = None, run: Callable[[str, float], Iterato
     words = "-".join(machine.get("gpu", "unknown").lower().split())
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / f"gpu-{words}-{datetime.now():%Y-%m-%d-%H%M%S}.json"
-    signal.signal(signal.SIGTERM, lambda *given: sys.exit("stopped"))       # so that the part that runs ends, too
-    results: report.Results = {}
-    rows_of: dict[str, list[Row]] = {}
-    deadline = time.monotonic()
-    for name in names:
-        deadline += KNOWN[name].seconds
-        rows = rows_of[name] = []
-        print(f"\n{name}: {KNOWN[name].question}", flush=True)
-        for row in run(name, deadline - time.monotonic()):
-            rows.append(row)
-            results[name] = as_benchmark(KNOWN[name], rows), rows
-            report.write_json(file, machine, results)
-        if rows:
-            print(report.as_table(*results[name]), flush=True)
+    before = signal.signal(signal.SIGTERM, lambda *given: sys.exit("stopped"))      # so that what runs ends, too
+    try:
+        rows_of = measured(names, run, partial(report.write_json, file, machine))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(f"\nwritten to {file}")
     bad = [row for rows in rows_of.values() for row in rows if row.error or not row.agrees]
     if bad or not all(rows_of.values()):
         for row in bad:
             print(f"\n{row.case}, {row.contender}: {row.error or 'differs'}\n{row.traceback}", file=sys.stderr)
         sys.exit("some results differ or failed: see above")
+
+
+def measured(names: list[str], run: Callable[[str, float], Iterator[Row]], write: Callable[[report.Results], None]
+             ) -> dict[str, list[Row]]:
+    """The rows of each part, which are written while they are found, however that ends."""
+    results: report.Results = {}
+    rows_of: dict[str, list[Row]] = {name: [] for name in names}
+    deadline = written = time.monotonic()
+    try:
+        for name, rows in rows_of.items():
+            deadline += KNOWN[name].seconds
+            print(f"\n{name}: {KNOWN[name].question}", flush=True)
+            for row in run(name, deadline - time.monotonic()):
+                rows.append(row)
+                results[name] = as_benchmark(KNOWN[name], rows), rows
+                if time.monotonic() - written > WRITTEN_EVERY:
+                    write(results)
+                    written = time.monotonic()
+            if rows:
+                print(report.as_table(*results[name]), flush=True)
+                write(results)
+    finally:
+        write(results)
+    return rows_of
 
 
 def described() -> dict[str, str]:

@@ -29,13 +29,13 @@ LEAST_OF_THREAD, MOST_OF_THREAD = 1, 64
 """How many of these points a thread has."""
 
 
-def launches_of(function: Callable[..., Any], operands: Sequence[Any]) -> list[Any]:
-    """The reports of the kernels that a traced function is compiled to: of its products and calls none."""
+def launches_of(function: Callable[..., Any], operands: Sequence[Any], kind: type = Launch) -> list[Any]:
+    """The reports of the steps of a kind, by default kernels that are no products, that a function is compiled to."""
     import tracegrad as tg
     traced = tg.trace(function, strict=True)
     for _ in range(2):
         traced(*operands)
-    return [report for report in traced.explain().kernels if isinstance(report.step, Launch)]
+    return [report for report in traced.explain().kernels if isinstance(report.step, kind)]
 
 
 class KernelClock:

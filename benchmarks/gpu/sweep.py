@@ -8,13 +8,17 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from benchmarks.gpu import bandwidth
 from benchmarks.gpu.kernel_times import KernelClock, candidates, launches_of, timed
 from benchmarks.gpu.timing import EventClock, failed
 from benchmarks.rounds import Row
-from codegen.schedule.plan import Matmul
+from codegen.schedule.plan import Attention, Matmul
+from codegen.triton_gpu.attention import attention_launch
+from codegen.triton_gpu.attention_tiles import attention_tile
 from codegen.triton_gpu.product_tiles import SHARED_BYTES, ProductTile, tile_of
 from codegen.triton_gpu.product_tiles import tiles as known_tiles
 from codegen.triton_gpu.products import product_launch
@@ -177,3 +181,50 @@ def _row(case: str, name: str, seconds: list[float], first: list[float], flops: 
     median = statistics.median(seconds)
     return Row(case, name, seconds, None if seconds is first else median / statistics.median(first),
                share=f"{flops / median / 1e12:.1f} TFLOP/s")
+
+
+ATTENTIONS = (4, 12, 1024, 64), (2, 16, 2048, 128)
+
+
+def attentions(seconds: float = 60.0, shapes: tuple[tuple[int, int, int, int], ...] = ATTENTIONS,
+               budget: float = 0.02, clock: EventClock | None = None, most: int | None = None) -> Iterator[Row]:
+    """Candidate tiles of causal attention: batch, heads, length and width."""
+    import tracegrad as tg
+    end = time.monotonic() + seconds
+    own = KernelClock(clock or EventClock())
+    for dtype in ("bfloat16", "float32"):
+        for shape in shapes:
+            case = f"attention, {shape} {dtype}"
+            if time.monotonic() > end:
+                return
+            try:
+                q, k, v = (tg.randn(shape, device="cuda").to(dtype) for _ in range(3))
+                attention = partial(tg.nn.functional.scaled_dot_product_attention, is_causal=True)
+                (report,) = launches_of(lambda q, k, v: attention(q, k, v), (q, k, v), Attention)   # noqa: B023
+                yield from _attentions_of(case, report.step, q.size, own, budget, most)
+            except Exception as error:  # noqa: BLE001 - the next may do
+                yield failed(case, "tracegrad", error)
+
+
+def _attentions_of(case: str, step: Attention, size: int, own: KernelClock, budget: float, most: int | None
+                   ) -> Iterator[Row]:
+    product = step.scores.product
+    batch, m, n, k = product.sizes
+    sizes = batch, m, n, k, step.result.product.sizes[2]
+    chosen = attention_tile(product.dtype, sizes, "ieee", own.capability)
+    found = {chosen: None} | {
+        replace(chosen, m=rows, n=scores, warps=warps, stages=stages): None for rows in (64, 128, 32)
+        for scores in (64, 128, 32) for warps in (4, 8) for stages in (2, 3, 4, 1)}
+    made = {tile: attention_launch(step, own.capability, tile=tile) for tile in [*found][:most]}
+    own.prepare(launch.spec for launch in made.values())
+    arrays = [own.memory(product.dtype, size) for _ in next(iter(made.values())).buffers]
+    first: list[float] = []
+    for tile, launch in made.items():
+        name = f"{tile.m} rows, {tile.n} scores, k {tile.k}, {tile.warps} warps, {tile.stages} stages"
+        try:
+            seconds = own.seconds(own.bound(launch.spec, arrays), budget)
+        except Exception as error:  # noqa: BLE001 - too large for this card, say
+            yield failed(case, name, error)
+            continue
+        first = first or seconds
+        yield _row(case, name, seconds, first, 2 * batch * m * n * k)

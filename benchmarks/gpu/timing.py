@@ -35,13 +35,13 @@ class EventClock:
         self._flush = tg.zeros(flushed, dtype=tg.uint8, device="cuda")
         self._event = lambda: tg.cuda.Event(enable_timing=True)
 
-    def seconds(self, call: Callable[[], object], budget: float, least: int = 9) -> list[float]:
-        """The time of each of at least so many calls, for about `budget` seconds, after three that are not timed."""
+    def seconds(self, call: Callable[[], object], budget: float, least: int = 9, most: int = 500) -> list[float]:
+        """The time of each of some calls, for about `budget` seconds, after three that are not timed."""
         for _ in range(3):
             call()
         found: list[float] = []
         end_of_budget = time.perf_counter() + budget
-        while len(found) < least or time.perf_counter() < end_of_budget:
+        while len(found) < least or len(found) < most and time.perf_counter() < end_of_budget:
             start, end = self._event(), self._event()
             self._flush.zero_()
             start.record()

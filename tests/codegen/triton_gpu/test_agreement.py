@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
+from compiled_kernels import run_some_way
 from gpu_extra import needs_triton
 from graph_strategies import arrays_for, graphs
 from hypothesis import HealthCheck, given, settings
@@ -50,7 +51,8 @@ OPS_DRAWN = tuple(op for op in KERNEL_OPS if op not in ILL)
 GOLDEN = Path(__file__).parents[2] / "golden" / "codegen" / "schedule" / "test_fusion"
 
 
-def agree(kernel: Kernel, seed: int, words: Sequence[int] = (), wide: bool = False) -> None:
+def agree(kernel: Kernel, seed: int, words: Sequence[int] = (), wide: bool = False,
+          run: Callable[..., bool] = run) -> None:
     """Run a kernel, given these words, both ways on the same numbers; not one that is promised what these are."""
     at = kernel_at(kernel, words)
     if any(s.kind == "same" for s in scatters_of(at)):
@@ -138,11 +140,16 @@ def test_kernels_compile(capability):
     assert len(compile_specs(specs, capability, Cache(None), (False,))) == len(specs)
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in GOLDEN.glob("*.plan")))
-def test_the_kernels_of_golden_plans_agree(name):
+GOLDEN_PLANS = sorted(file.stem for file in GOLDEN.glob("*.plan"))
+
+
+@pytest.mark.parametrize("name, how", [
+    *(pytest.param(name, run, id=name) for name in GOLDEN_PLANS),
+    *(pytest.param(name, run_some_way, id=f"{name} compiled") for name in GOLDEN_PLANS[::1 if TIMES > 1 else 8])])
+def test_the_kernels_of_golden_plans_agree(name, how):
     """They were made for processors: with a vector axis, and cut into chunks and tiles."""
     texts = re.findall(r"^  kernel .*?^  }$", (GOLDEN / f"{name}.plan").read_text(), re.DOTALL | re.MULTILINE)
     assert texts
     for text in dict.fromkeys(texts):
         kernel = parse_kernel(text)
-        agree(kernel, 0, (130,) * kernel.words)
+        agree(kernel, 0, (130,) * kernel.words, run=how)

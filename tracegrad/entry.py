@@ -68,14 +68,16 @@ class GradExpected:
 
 def own_memory(leaves: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
     """Has each of the grads memory that no other of these Tensors has?"""
+    gpu = CUPY[0].ndarray if CUPY else None
+
+    def whole(array: Any) -> int:
+        if type(array) is gpu:
+            return id(array.data.mem)
+        return id(array if array.base is None else owner(array))
+
     try:
-        owners = {id(t.array if t.array.base is None and not CUPY else owner(t.array)) for t in leaves}
-        for grad in grads:
-            whole = id(grad.array if grad.array.base is None and not CUPY else owner(grad.array))
-            if whole in owners:
-                return False
-            owners.add(whole)
+        owners = {whole(grad.array) for grad in grads}
+        return len(owners) == len(grads) and owners.isdisjoint([whole(t.array) for t in leaves])
     except NotOwned:
         others = (*grads, *leaves)
         return not any(may_share_memory(g.array, t.array) for k, g in enumerate(grads) for t in others[k + 1:])
-    return True

@@ -13,7 +13,7 @@ from codegen import DONE, Executable, ExitTaken
 from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
-from tracegrad.devices import CPU, Device, contiguous, empty, order_on
+from tracegrad.devices import CPU, Device, contiguous, empty
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.functional import detach
 from tracegrad.tensors import Tensor
@@ -95,7 +95,8 @@ def outputs_of(executable: Executable, arrays: Sequence[np.ndarray], device: Dev
     """What a program gives for these arrays, on a device. ExitTaken for an exit."""
     if device == CPU:
         return executable(*arrays)
-    given = [*map(contiguous, arrays), *(storage(type, device)() for type in executable.slots)]
+    given = [*map(contiguous, arrays), *(empty(tuple(map(number_of, type.shape)), DTYPES[type.dtype], device)
+                                          for type in executable.slots)]
     for k in {place for end in executable.ends for place in end if place < len(arrays)}:
         given[k] = given[k].copy()
     left_at = executable.run(tuple(given))
@@ -108,11 +109,9 @@ POOLED_BYTES = 1 << 15
 """From here on it is cheaper to use an array again than to ask for memory and touch it for the first time."""
 
 
-def storage(type: TensorType, device: Device = CPU) -> Callable[[], np.ndarray]:
-    """What gives uninitialized C-contiguous arrays of this type on a device that nobody else holds."""
+def storage(type: TensorType) -> Callable[[], np.ndarray]:
+    """What gives uninitialized C-contiguous arrays of this type that nobody else holds."""
     dtype = DTYPES[type.dtype]
-    if device != CPU:
-        return GpuPool(type, device).take
     if math.prod(type.shape) * dtype.itemsize < POOLED_BYTES:
         return partial(np.empty, type.shape, dtype)
     return OutputPool(type).take
@@ -161,9 +160,8 @@ class GpuPool:
         self._dtype, self._device = DTYPES[type.dtype], device
         self._arrays: dict[int, list[Any]] = {}             # by stream
 
-    def take(self) -> Any:
-        """An uninitialized C-contiguous array that nobody else holds, nor its memory."""
-        order = order_on(self._device)
+    def take(self, order: int) -> Any:
+        """An uninitialized C-contiguous array that nobody else holds, nor its memory; `order`: the current stream."""
         for array in self._arrays.get(order, ()):
             if sys.getrefcount(array) == 3 and sys.getrefcount(array.data) <= 2 and array.shape == self.shape:
                 return array

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tracegrad.devices import CPU, order_on
 from tracegrad.made import Made, MadeView
 from tracegrad.results import TensorAt
 from tracegrad.route_calls import kept_tensor, way_of
@@ -81,7 +82,11 @@ def write_replay(root: Root, run: Callable[[tuple[np.ndarray, ...]], int]) -> Re
         _write_keep(code, root, tensors, arrays)
     for k in root.written:
         code.line(f"{tensors[k]}.prepare_write()")
-    arrays += (f"{code.constant(take)}()" for take in root.outputs)
+    if root.device == CPU:
+        arrays += (f"{code.constant(take)}()" for take in root.outputs)
+    else:
+        code.line(f"order = {code.constant(order_on)}({code.constant(root.device)})")
+        arrays += (f"{code.constant(pool.take)}(order)" for pool in root.pools)
     code.line(f"arrays = ({''.join(f'{array}, ' for array in arrays)})")
     code.line("left_at = run(arrays)")
     code.line("if left_at < 0:")

@@ -9,7 +9,7 @@ Nothing is compiled: words, chunks and places are data. CannotLower where the pl
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from codegen.ir.types import TensorType
 from codegen.schedule.kernel import Kernel
 from codegen.schedule.memory import LiveRange, arena_offsets
 from codegen.schedule.plan import (
+    NOWHERE,
     Arena,
     Attention,
     Buffer,
@@ -29,6 +30,7 @@ from codegen.schedule.plan import (
     Input,
     Launch,
     Matmul,
+    Part,
     Plan,
     Spliced,
     Step,
@@ -54,31 +56,33 @@ def plan_at(plan: Plan, binding: Mapping[str, int], constants: Sequence[np.ndarr
     def too_large() -> CannotLower:
         return CannotLower(f"at {dict(binding)} an index of a kernel is too large for 30 bits")
 
-    def words_at(kernels: tuple[Kernel, ...], words: tuple[Size, ...]) -> tuple[int, ...]:
+    def words_at(kernels: Iterable[tuple[Kernel, int]], words: tuple[Size, ...]) -> tuple[int, ...]:
         numbers = tuple(evaluate(word, binding) for word in words)
-        if not all(fits(kernel_at(kernel, numbers)) for kernel in kernels):
+        if not all(fits(kernel_at(kernel, numbers), tiles) for kernel, tiles in kernels):
             raise too_large()
         return numbers
 
-    def product_at(step: Matmul, kernels: tuple[Kernel, ...]) -> Matmul:
+    def product_at(step: Matmul, parts: tuple[Part, ...] = ()) -> Matmul:
         batch, m, n, k = (evaluate(size, binding) for size in (step.batch, step.m, step.n, step.k))
-        if step.words and batch * max(m * k, k * n, m * n) >= LARGEST:
+        sizes = ((step.a, m * k), (step.b, k * n), (step.c, m * n))
+        if step.words and any(batch * size >= LARGEST for buffer, size in sizes if buffer != NOWHERE):
             raise too_large()
-        return replace(step, batch=batch, m=m, n=n, k=k, words=words_at(kernels, step.words))
+        words = words_at([(part.kernel, part.tiles) for part in parts], step.words)
+        return replace(step, batch=batch, m=m, n=n, k=k, words=words)
 
     def spliced_at(step: Spliced) -> Spliced:
-        return replace(step, product=product_at(step.product, tuple(part.kernel for part in step.parts)))
+        return replace(step, product=product_at(step.product, step.parts))
 
     def step_at(step: Step) -> Step:
         match step:
             case Launch(kernel, _, words) if words:
-                return replace(step, words=words_at((kernel,), words))
+                return replace(step, words=words_at([(kernel, 0)], words))
             case Matmul():
-                return product_at(step, ())
+                return product_at(step)
             case Spliced():
                 return spliced_at(step)
             case Attention(scores, rows, result):
-                words_at((rows.kernel,), scores.product.words)
+                words_at([(rows.kernel, rows.tiles)], scores.product.words)
                 return replace(step, scores=spliced_at(scores), result=spliced_at(result))
             case Host(op, attrs, operands, result, type):
                 given = tuple((name, attr_at(value)) for name, value in attrs)

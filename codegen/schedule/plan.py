@@ -138,6 +138,11 @@ class Part:
     kernel: Kernel
     buffers: tuple[int, ...]
 
+    @property
+    def tiles(self) -> int:
+        """How many params are tiles."""
+        return len(self.kernel.params) - len(self.buffers)
+
 
 @struct
 class Spliced:

@@ -26,6 +26,7 @@ from codegen.schedule.kernel import (
     Pass,
     Scatter,
     Statement,
+    Store,
     Term,
     Within,
     indices_of,
@@ -61,13 +62,16 @@ def chunks_at(kernel: Kernel, words: Sequence[int]) -> int:
     return evaluate(kernel.chunks, {f"n{k}": word for k, word in enumerate(words)})
 
 
-def fits(kernel: Kernel) -> bool:
-    """Are all indices of a kernel without symbols in the range that code for words takes for granted?"""
-    if any(not 0 <= p.size < LARGEST for p in kernel.params):
+def fits(kernel: Kernel, tiles: int = 0) -> bool:
+    """Are all indices of a kernel without symbols in the range that code for words takes for granted? `tiles`: so many
+    of its last params are no memory, so that what they are read and written at does not count."""
+    first = len(kernel.params) - tiles
+    if any(not 0 <= p.size < LARGEST for p in kernel.params[:first]):
         return False
     for one in kernel.passes:
         extents = {axis.name: axis.extent for axis in (*kernel.axes, *one.axes)}
-        if not all(_fits(index, extents) for index in {index for s in one.body for index in indices_of(s)}):
+        used = (s for s in one.body if not (isinstance(s, Load | Store) and s.buffer >= first))
+        if not all(_fits(index, extents) for index in {index for s in used for index in indices_of(s)}):
             return False
         guards = (guard for s in one.body if isinstance(s, Load | Holds | Gather) for guard in s.guards)
         if not all(-LARGEST < guard.low and guard.high < LARGEST for guard in guards):

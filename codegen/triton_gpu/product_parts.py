@@ -32,7 +32,7 @@ from codegen.schedule.kernel import (
     with_operands,
 )
 from codegen.schedule.plan import Matmul, Part
-from codegen.schedule.sizes import LARGEST
+from codegen.schedule.sizes import fits
 from codegen.schedule.spliced import place_of
 from codegen.schedule.value_types import value_dtypes
 from codegen.triton_gpu import operations
@@ -89,7 +89,7 @@ class Parts:
                 self.buffers[buffer] = len(self.buffers)
                 self.dtypes.append(param.dtype)
             numbers.append(self.buffers[buffer])
-        self.wide |= any(isinstance(p.size, int) and p.size >= LARGEST for p in part.kernel.params)
+        self.wide |= not self.words and not fits(part.kernel, part.tiles)
         return Part(part.kernel, tuple(numbers))
 
     def block(self, part: Part, tile: Tile) -> Block:

@@ -21,12 +21,13 @@ from attention_graphs import (
 from plan_oracle import SPLICING, agree
 
 from codegen.ir.builder import Value
+from codegen.ir.dims import symbol
 from codegen.ir.graph import Graph
 from codegen.schedule.binding import plan_at
 from codegen.schedule.kernel_interpret import run_plan
 from codegen.schedule.machine import nowhere
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Attention, Launch, Matmul, Plan, Spliced
+from codegen.schedule.plan import Attention, CannotLower, Launch, Matmul, Plan, Spliced
 from codegen.schedule.plan_text import print_plan
 from codegen.schedule.step_reports import step_reports
 
@@ -76,6 +77,18 @@ def test_numbers_of_a_row_are_stored_where_others_read_them():
 def test_late_division_reads_the_total_where_it_is():
     step, = planned(attention("plain", "divided_late", "f32", SMALL)).steps
     assert isinstance(step, Attention) and step.read == 1 and not step.rows.buffers
+
+
+def test_scores_that_are_nowhere_may_be_many():
+    """An index of what is in memory takes 32 bits, however many scores there are."""
+    plan = schedule(attention("causal", "divided", "bf16", Sizes(symbol("b"), symbol("m"), symbol("n"), 64, 64)),
+                    machine=SPLICING)
+    step, = plan_at(plan, {"b": 64, "m": 8192, "n": 8192}).steps
+    assert isinstance(step, Attention) and step.scores.product.sizes == (64, 8192, 8192, 64)
+    biased = schedule(attention("biased", "divided", "bf16", Sizes(symbol("b"), symbol("m"), symbol("n"), 64, 64)),
+                      machine=SPLICING)
+    with pytest.raises(CannotLower, match="too large"):
+        plan_at(biased, {"b": 64, "m": 8192, "n": 8192})
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "f16"])
@@ -173,8 +186,6 @@ def test_few_rows_are_kernels_of_their_own():
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("scores", SCORES)
 def test_all_sizes_are_one_plan(scores, weights):
-    from codegen.ir.dims import symbol
-
     graph = attention(scores, weights, "f32", Sizes(symbol("b"), symbol("m"), symbol("n"), 3, 4))
     plan = schedule(graph, machine=SPLICING)
     assert kinds(plan) == [Attention]

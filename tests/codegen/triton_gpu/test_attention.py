@@ -106,6 +106,14 @@ def test_indices_of_64_bits():
     agree(run(planned(graph), inputs_of(graph), wide), graph, inputs_of(graph), ROUNDINGS["f32"])
 
 
+def test_only_what_is_in_memory_makes_indices_wide():
+    types = []
+    for scores in ("causal", "biased"):
+        step, = planned(attention(scores, "divided", "bf16", Sizes(64, 8192, 8192, 64, 64))).steps
+        types.append(attention_launch(step).spec.word_type)
+    assert types == ["i32", "i64"]
+
+
 def test_source(golden):
     for name, case in (("causal_bf16", ("causal", "guarded", "bf16", Sizes(32, 4096, 4096, 64, 64))),
                        ("late_f32", ("scaled", "divided_late", "f32", Sizes(12, 200, 300, 80, 40)))):

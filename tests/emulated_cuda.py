@@ -204,8 +204,10 @@ _IN_PLACE = {"thrust/detail/config/namespace.h": "#define THRUST_NAMESPACE_BEGIN
                                                  "#define THRUST_NAMESPACE_END }\n",
              **{f"cuda/std/{name}":
                 f"#include <{name}>\nnamespace cuda {{ namespace std {{ using namespace ::std; }} }}\n"
-                for name in ("bit", "utility", "limits", "type_traits", "cstdint", "cmath", "tuple")}}
-"""Headers that CuPy takes of NVIDIA's library for C++."""
+                for name in ("bit", "utility", "limits", "type_traits", "cstdint", "cmath", "tuple")},
+             "cupy/carray.cuh": (_INCLUDED / "cupy/carray.cuh").read_text().replace(
+                 " q = x / y;", " q = y == -1 ? (long long)-(unsigned long long)x : x / y;")}
+"""Headers that CuPy takes of NVIDIA's library for C++, and one of its own: the least integer by -1 stops a CPU."""
 
 _LAUNCHER = """
 extern "C" void launch_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, void** p) {{

@@ -78,10 +78,10 @@ def test_what_falls_short_is_told_by_kernels(interpreted: None, monkeypatch: pyt
 @needs_triton
 def test_attention(interpreted: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EventClock, "seconds", once)
-    rows = good(attention.measure((1, 2, 20, 16), 0.0, EventClock(1024)))
+    rows = good(attention.measure((1, 2, 10, 16), 0.0, EventClock(1024)))
     assert len(rows) == 6 and all("TFLOP/s" in row.share and row.difference for row in rows)
     monkeypatch.setattr(attention, "expected", lambda q, k, v: v)
-    assert not next(attention.measure((1, 2, 20, 16), 0.0, EventClock(1024))).agrees
+    assert not next(attention.measure((1, 2, 10, 16), 0.0, EventClock(1024))).agrees
 
 
 @needs_triton
@@ -325,14 +325,13 @@ def test_a_process_that_dies_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.peers
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_steps_of_both_are_the_same(model: models.Model, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "half"), [("MLP", False), ("transformer", False), ("GPT", True)])
+def test_steps_of_both_are_the_same(name: str, half: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU; TRACEGRAD_TORCH_COMPILE=1 compiles PyTorch's, too, which takes a minute."""
     import torch
     if "TRACEGRAD_TORCH_COMPILE" not in os.environ:
         monkeypatch.setattr(torch, "compile", lambda net: net)
-    ours, theirs = (make(model, half, "cpu") for make in (models.tracegrad_step, models.torch_step))
+    ours, theirs = (make(MODELS[name], half, "cpu") for make in (models.tracegrad_step, models.torch_step))
     np.testing.assert_allclose([float(ours()) for _ in range(3)], [float(theirs()) for _ in range(3)],
                                rtol=steps.TOLERANCE[half])
 

@@ -32,7 +32,7 @@ for module, names in (
     (runtime, "memcpyAsync memsetAsync getDevice getDeviceProperties"),
     (cupy.cuda, "UnownedMemory MemoryPointer Event Stream Device alloc_pinned_memory get_current_stream "
                 "get_elapsed_time Graph"),
-    (cupy.cuda.Stream, "begin_capture end_capture synchronize"), (cupy.cuda.Graph, "launch"),
+    (cupy.cuda.Stream, "begin_capture end_capture is_capturing synchronize"), (cupy.cuda.Graph, "launch"),
     (cupy.cuda.Event, "record synchronize"), (device, "get_cublas_handle"),
     (driver, "moduleLoadData moduleGetFunction funcSetAttribute launchKernel")):
     for name in names.split():

@@ -1,6 +1,6 @@
 """Attention in the interpreter, beside the references, within its buffers; and its code, for GPUs that are not here.
 
-TRACEGRAD_ALL_ATTENTION=1 runs every case at every size and dtype (4 minutes) and compiles every tile (9 minutes).
+TRACEGRAD_ALL_ATTENTION=1 runs every case at every size and dtype, and compiles every tile (some 20 minutes).
 """
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from codegen.ir.graph import Graph
 from codegen.ir.interpret import interpret
 from codegen.schedule.binding import plan_at
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Attention, Plan
+from codegen.schedule.plan import Attention, Input, Plan
+from codegen.triton_gpu import host_check
 from codegen.triton_gpu.attention import attention_launch
 from codegen.triton_gpu.attention_tiles import WIDEST, AttentionTile, tiles
 from codegen.triton_gpu.compile import compile_specs, shared_limit
@@ -95,6 +96,19 @@ def test_what_is_computed_again_for_derivatives():
     plan = schedule(graph, machine=gpu_machine())
     assert sum(isinstance(step, Attention) for step in plan.steps) == 2
     agree(run(plan, inputs_of(graph)), graph, inputs_of(graph), ROUNDINGS["bf16"])
+
+
+@needs_triton
+def test_nothing_is_written_where_a_check_has_failed():
+    graph = attention("causal", "divided", "f32", Sizes(2, 20, 20, 16, 16))
+    plan = planned(graph)
+    launch = kernel_launch(plan.steps[0], (9, 0), conditional=True)
+    inputs, result = inputs_of(graph), np.zeros(2 * 20 * 16, np.float32)
+    given = [inputs[place.index].reshape(-1) if isinstance(place := plan.buffers[b].place, Input) else result
+             for b in launch.buffers]
+    assert not host_check.run(launch.spec, given, failed=True) and not result.any()
+    assert host_check.run(launch.spec, given)
+    agree([result.reshape(2, 20, 16)], graph, inputs, ROUNDINGS["f32"])
 
 
 @needs_triton

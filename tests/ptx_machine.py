@@ -169,10 +169,10 @@ class Machine:
             parts = [self.read(frame, part, f"u{8 * dtype.itemsize // len(x)}", active) for part in x]
             return np.ascontiguousarray(np.stack(parts, 1)).view(dtype).ravel()
         assert isinstance(x, str)
-        if not x.startswith("%") and x not in frame.function.widths:
-            return self.read(frame, self.address_of(x), type, active)
         if x in SPECIAL:
             value = SPECIAL[x](self, frame.who[active]).astype(np.uint32)
+        elif not frame.function.width(x):
+            return self.read(frame, self.address_of(x), type, active)
         else:
             value = self.register(frame, x)[active]
         return value if type == "pred" else value.astype(f"u{dtype.itemsize}").view(dtype)
@@ -204,7 +204,7 @@ class Machine:
     def register(self, frame: Frame, x: str) -> np.ndarray:
         """Of all threads of the frame; one that nobody has written holds what it happens to."""
         if x not in frame.registers:
-            width = frame.function.widths.get(x) or frame.function.widths[x.rstrip("0123456789")]
+            width = frame.function.width(x)
             found = np.random.default_rng(len(frame.registers)).integers(0, 2**63, frame.who.size)
             frame.registers[x] = found % 2 == 1 if width == 1 else found.astype(f"u{width // 8}")
         return frame.registers[x]

@@ -46,6 +46,10 @@ class Function:
     local: int
     threads: int
 
+    def width(self, x: str) -> int:
+        """The bits of a register; 0 of what is none."""
+        return self.widths.get(x) or self.widths.get(x.rstrip("0123456789"), 0)
+
 
 @dataclass(frozen=True)
 class Module:
@@ -56,7 +60,7 @@ class Module:
     constants: dict[str, bytes]
 
 
-_FUNCTION = re.compile(r"^(?:\.visible )?\.(entry|func)([^{};]*)\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_FUNCTION = re.compile(r"^(?:\.visible )?\.(entry|func)([^{};]*)\{\n", re.MULTILINE)
 _CONSTANT = re.compile(r"^\.global \.align \d+ \.b8 (\S+)\[(\d+)\](?: = \{(.*?)\})?;", re.MULTILINE)
 _LABEL = re.compile(r"^([$\w]+):\s*")
 _OPERANDS = re.compile(r"\{[^}]*\}|\[[^]]*\]|\([^)]*\)|[^,\s][^,]*")
@@ -67,19 +71,27 @@ def parse_module(text: str) -> Module:
     text = re.sub(r"//.*", "", text)
     text = re.sub(r"^\s*\.(?:loc|file|section|pragma)\b.*\n", "", text, flags=re.MULTILINE)
     functions, entry = {}, None
-    for kind, head, body in _FUNCTION.findall(text):
-        function = _function(kind, head, body)
+    for found in _FUNCTION.finditer(text):
+        function = _function(found[2], text[found.end():_end(text, found.end())])
         functions[function.name] = function
-        entry = function if kind == "entry" else entry
+        entry = function if found[1] == "entry" else entry
     assert entry
-    constants = {name: bytes(map(int, values.split(","))) if values else bytes(int(size))
+    constants = {name: bytes(map(int, values.split(",") if values else ())).ljust(int(size), b"\0")
                  for name, size, values in _CONSTANT.findall(text)}
-    return Module(functions, entry, {
-        name: data + bytes(int(size) - len(data)) for (name, size, _), data in zip(
-            _CONSTANT.findall(text), constants.values(), strict=True)})
+    return Module(functions, entry, constants)
 
 
-def _function(kind: str, head: str, body: str) -> Function:
+def _end(text: str, start: int) -> int:
+    """Where the brace is closed that was opened before `start`."""
+    depth = 1
+    for brace in re.finditer("[{}]", text[start:]):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return start + brace.start()
+    raise ValueError("a brace is not closed")
+
+
+def _function(head: str, body: str) -> Function:
     found = re.match(r"\s*(?:\([^)]*\))?\s*([$\w]+)", head)
     threads = re.search(r"\.reqntid\s+(\d+)", head)
     assert found

@@ -15,7 +15,7 @@ UNBOUND = Binding({}, ())
 class Source:
     """A tree as it was recorded, and what its symbols stand for. `optimized()` is an equal tree of core ops that is
     cheaper to run: a target that knows the program from before need not ask for it. `whole(in_parts)`: the same as one
-    block for each of the tree, where that differs; what is large is computed in parts (see optimize.blockwise) or not.
+    block for each of the tree; what is large is computed in parts as `optimize` says.
     `memory_budget`: the bytes that it is to work in at most, if it can.
     """
 
@@ -24,4 +24,4 @@ class Source:
     fast_math: bool = False
     binding: Binding = UNBOUND
     memory_budget: int | None = None
-    whole: Callable[[bool], Tree] | None = None
+    whole: Callable[[int], Tree] | None = None

@@ -107,7 +107,7 @@ def attention_of(scores: Callable[[Value, Value], Value], weights: Callable[[Val
     q, keys, v = (builder.input(TensorType(dtype, shape)) for shape in shapes)
     other = builder.input(more(batch, m, n, dtype)) if more else q
     product = q.emit("matmul", keys.emit("transpose", axes=(0, 2, 1)))
-    return optimize(builder.graph(weights(scores(product, other), v)), in_parts=False)
+    return optimize(builder.graph(weights(scores(product, other), v)), in_parts=0)
 
 
 def trained(layers: int, dtype: str, sizes: Sizes) -> Graph:

@@ -14,7 +14,7 @@ from codegen.optimize.localize import localize
 from codegen.optimize.pipeline import optimize
 
 
-def optimize_tree(tree: Tree, fast_math: bool = False, in_parts: bool = True) -> Tree:
+def optimize_tree(tree: Tree, fast_math: bool = False, in_parts: int = 1) -> Tree:
     """An equal tree of core ops, cheaper to run as `optimize` says."""
     tree = tree if len(tree.blocks) == 1 else localize(tree)
     types, order = tree.types(), tuple(tree.preorder())
@@ -45,6 +45,6 @@ def optimize_tree(tree: Tree, fast_math: bool = False, in_parts: bool = True) ->
 
 
 @lru_cache(maxsize=512)
-def _optimized(graph: Graph, lines: tuple[str | None, ...], fast_math: bool, in_parts: bool) -> Graph:
+def _optimized(graph: Graph, lines: tuple[str | None, ...], fast_math: bool, in_parts: int) -> Graph:
     """The graph, optimized, which graphs that do the same at the same lines share."""
     return optimize(graph, fast_math, in_parts)

@@ -42,22 +42,22 @@ NEAR = 16
 NEVER = 1 << 30
 
 
-def blockwise(graph: Graph) -> Graph:
-    """The graph with all that can be computed part by part."""
-    while (sweeps := _first_sweeps(graph)) is not None:
+def blockwise(graph: Graph, times: int = 1) -> Graph:
+    """The graph with all that can be computed part by part, where a cache is so many times as large."""
+    while (sweeps := _first_sweeps(graph, times)) is not None:
         graph = sweeps.graph_in_parts()
     return graph
 
 
-def is_large_product(node: Node) -> bool:
+def is_large_product(node: Node, times: int = 1) -> bool:
     """May what it makes better not be there as a whole?"""
-    return node.op == "matmul" and _bytes(node.type) >= LARGE_BYTES
+    return node.op == "matmul" and _bytes(node.type) >= times * LARGE_BYTES
 
 
-def _first_sweeps(graph: Graph) -> _Sweeps | None:
+def _first_sweeps(graph: Graph, times: int) -> _Sweeps | None:
     """For the first product whose result is better not there as a whole."""
     first = len(graph.inputs)
-    seeds = [v for v, node in enumerate(graph.nodes, first) if is_large_product(node)]
+    seeds = [v for v, node in enumerate(graph.nodes, first) if is_large_product(node, times)]
     if not seeds:
         return None
     readers: list[list[int]] = [[] for _ in range(first + len(graph.nodes))]
@@ -66,7 +66,7 @@ def _first_sweeps(graph: Graph) -> _Sweeps | None:
             readers[a].append(v)
     for seed in seeds:
         for axis in range(graph.type_of(seed).ndim):
-            region = _region(graph, readers, seed, axis)
+            region = _region(graph, readers, seed, axis, times * PART_BYTES)
             if region is not None and (sweeps := _Sweeps(graph, region)).are_worth_it:
                 return sweeps
     return None
@@ -82,11 +82,11 @@ class _Region:
     results: dict[int, int | None]
 
 
-def _region(graph: Graph, readers: list[list[int]], seed: int, axis: int) -> _Region | None:
+def _region(graph: Graph, readers: list[list[int]], seed: int, axis: int, part_bytes: int) -> _Region | None:
     """What is cut together with an axis of a product; None where not all of it can be."""
     type = graph.type_of(seed)
     size, rows = type.shape[axis], 1 if axis < type.ndim - 2 else LEAST_ROWS
-    parts = min(MOST_PARTS, size // rows, -(-_bytes(type) // PART_BYTES)) if isinstance(size, int) else 0
+    parts = min(MOST_PARTS, size // rows, -(-_bytes(type) // part_bytes)) if isinstance(size, int) else 0
     if parts < 2 or not isinstance(size, int):
         return None
     outputs, least = frozenset(graph.outputs), _elements(type) // 4

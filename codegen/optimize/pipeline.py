@@ -27,17 +27,17 @@ RULES = merged(FOLDING, EXPANSIONS, OVERWRITTEN, MOVEMENT, CONTRACTION, CONCATEN
 FAST_RULES = merged(RULES, rules_of(FAST))
 
 _AFTER = (prune, join_products)
-_IN_PARTS = (blockwise, prune)
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=RULES), *_AFTER)
 FAST_PASSES: tuple[Callable[[Graph], Graph], ...] = (prune, partial(rewrite, rules=FAST_RULES), *_AFTER)
 
 
-def optimize(graph: Graph, fast_math: bool = False, in_parts: bool = True) -> Graph:
+def optimize(graph: Graph, fast_math: bool = False, in_parts: int = 1) -> Graph:
     """An equal graph of core ops that is cheaper to run: equal bit for bit, or under `fast_math` as real numbers are.
 
     But the order in which sums and matmuls add is open, as is the sign of a zero that they or a maximum give.
-    `in_parts`: is what is large computed so (see blockwise)?
+    `in_parts`: what is large is computed so (see blockwise), where a cache is so many times as large; 0: nothing is.
     """
-    passes = (*(FAST_PASSES if fast_math else PASSES), *(_IN_PARTS if in_parts else ()))
+    parts = (partial(blockwise, times=in_parts), prune) if in_parts else ()
+    passes = (*(FAST_PASSES if fast_math else PASSES), *parts)
     return reduce(lambda g, run: run(g), passes, graph)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from codegen.ir.dims import Dim, Size, typical
 from codegen.ir.types import DTYPES
 from codegen.schedule.calls import HostCall, Product
+from codegen.schedule.copies import as_launch
 from codegen.schedule.expressions import Partial
 from codegen.schedule.forms import StaticGraph
 from codegen.schedule.gathering import gathered
@@ -87,6 +88,7 @@ def placed(graph: StaticGraph, aliases: tuple[tuple[int, int], ...], outputs: Se
     visible = _Visible(graph, dict(aliases), outputs, tasks)
     visible.at.update(held)
     if at_once:
+        visible.copy_by_launches()
         groups = [[k] for k in visible.tasks.order()]
     else:
         groups = gathered(visible.tasks, visible.tasks.order(), partial(_bytes_in_arena, graph, visible.at))
@@ -155,6 +157,15 @@ class _Visible:
                 self._decide(output, f"output {output} is computed beside input {input} and copied into it at the end")
         for task in late:
             self.tasks.add_after_check(task)
+
+    def copy_by_launches(self) -> None:
+        """Have launches do what copies do."""
+        for k, task in enumerate(self.tasks.tasks):
+            if task.work is None and task.writes:
+                (source,) = task.reads
+                value = source.input if isinstance(source, Temporary) else source
+                if isinstance(value, int):
+                    self.tasks.tasks[k] = as_launch(task, self.graph.dtype(value), self.graph.sizes[value])
 
     def tasks_of(self, groups: Iterable[Iterable[int]]) -> Groups:
         """Groups of tasks, given by their numbers; a join is done by those that write its parts."""

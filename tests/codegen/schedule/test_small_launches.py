@@ -130,6 +130,17 @@ def test_small_launches_of_several_kernels_are_one_where_they_wait_for_the_same(
     assert max(kinds) >= 3 and len(kinds) <= 4
 
 
+def test_copies_are_launches() -> None:
+    """Six inputs that change places: all are read before any is written."""
+    b = Builder("round")
+    xs = [b.input(TensorType(dtype, shape)) for dtype in ("f32", "bool") for shape in ((40, 30), (), (40, 30))]
+    graph = b.graph([xs[2], xs[1] + 1.0, xs[0], xs[5], xs[4], xs[3]])
+    aliases = tuple((k, k) for k in range(6))
+    plan = agree(graph, inputs_for(graph), aliases, gpu_machine())
+    check_rows(plan)
+    assert all(isinstance(step, Launch) for step in plan.steps) and len(rows(plan)) <= 3
+
+
 def test_a_cpu_is_planned_for_as_before() -> None:
     graph, aliases = bias_updates(*[96] * 9)
     assert schedule(graph, aliases, Machine()) != schedule(graph, aliases, gpu_machine())

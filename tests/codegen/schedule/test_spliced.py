@@ -124,7 +124,7 @@ return %8"""
 
 def test_what_other_tiles_still_read_is_not_written_over():
     body = "%1 = matmul %0, %0 : f32[5,5]\n%2 = add %0, %1 : f32[5,5]\nreturn %2"
-    assert kinds(planned(body, ((0, 0),), "%0: f32[5,5]")) == ["product behind", "Copy"]
+    assert kinds(planned(body, ((0, 0),), "%0: f32[5,5]")) == ["product behind", "Launch"]
 
 
 def test_sizes_that_are_symbols():

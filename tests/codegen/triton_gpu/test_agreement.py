@@ -80,7 +80,7 @@ def agree(kernel: Kernel, seed: int, words: Sequence[int] = (), wide: bool = Fal
 def test_kernels_agree(graph, seed, wide):
     for step in schedule(graph, machine=gpu_machine()).steps:
         if isinstance(step, Launch):
-            agree(step.kernel, seed, wide=wide)
+            agree(step.kernel, seed, step.words, wide)
 
 
 @settings(deadline=None, max_examples=30 * TIMES, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -88,7 +88,7 @@ def test_kernels_agree(graph, seed, wide):
 def test_kernels_of_long_lines_agree(graph, seed):
     for step in schedule(graph, machine=gpu_machine()).steps:
         if isinstance(step, Launch):
-            agree(step.kernel, seed)
+            agree(step.kernel, seed, step.words)
 
 
 @settings(deadline=None, max_examples=80 * TIMES, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -111,7 +111,7 @@ ROWS = ("add", "sub", "mul", "maximum", "exp", "tanh", "sum", "sum", "max", "max
 def test_kernels_of_rows_agree(graph, seed):
     for step in schedule(graph, machine=gpu_machine()).steps:
         if isinstance(step, Launch):
-            agree(step.kernel, seed)
+            agree(step.kernel, seed, step.words)
 
 
 NARROW = ("f16", "bf16", "i8", "i16", "u8", "u16", "u64", "bool")
@@ -122,7 +122,7 @@ NARROW = ("f16", "bf16", "i8", "i16", "u8", "u16", "u64", "bool")
 def test_kernels_of_narrow_dtypes_agree(graph, seed):
     for step in schedule(graph, machine=gpu_machine()).steps:
         if isinstance(step, Launch):
-            agree(step.kernel, seed)
+            agree(step.kernel, seed, step.words)
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)

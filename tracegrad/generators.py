@@ -26,7 +26,7 @@ from tracegrad.operands import convert, tensor_operand
 from tracegrad.recorder import ACTIVE
 from tracegrad.size_numbers import index
 from tracegrad.source_lines import at_user_line
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import FOLLOWERS, Tensor
 from tracegrad.writes import write
 
 DRAWS: ContextVar[Callable[[Generator, tuple[int, ...]], Tensor] | None] = ContextVar("tracegrad_draws", default=None)
@@ -106,14 +106,12 @@ def uniforms(shape: tuple[int, ...], dtype: np.dtype, generator: Generator, devi
     if dtype != dtypes.float64:
         words = dispatch("shift_right", generator.bits(shape, device), 8 if dtype == dtypes.float32 else 24)
         return multiply(convert(words, dtype), 2.0**-24 if dtype == dtypes.float32 else 2.0**-8)
-    high, low = word_pairs(shape, generator, 5, 6, device)
+    high, low = parts_of(generator.bits((*shape, 2), device), 5, 6)
     return multiply(add(multiply(high, 2.0**26), low), 2.0**-53)
 
 
-def word_pairs(shape: tuple[int, ...], generator: Generator, drop_high: int, drop_low: int,
-               device: Device) -> tuple[Tensor, Tensor]:
-    """Two f64 tensors of whole numbers: words without their lowest bits."""
-    words = generator.bits((*shape, 2), device)
+def parts_of(words: Tensor, drop_high: int, drop_low: int) -> tuple[Tensor, Tensor]:
+    """Pairs of words as two f64 tensors of whole numbers, without their lowest bits."""
     high, low = get(words, (..., 0)), get(words, (..., 1))
     return (convert(dispatch("shift_right", high, drop_high), dtypes.float64),
             convert(dispatch("shift_right", low, drop_low), dtypes.float64))
@@ -121,11 +119,27 @@ def word_pairs(shape: tuple[int, ...], generator: Generator, drop_high: int, dro
 
 def normals(shape: tuple[int, ...], dtype: np.dtype, generator: Generator, device: Device = CPU) -> Tensor:
     """Normal numbers of mean 0 and variance 1: one word each for float32 and narrower, two for float64."""
+    words = generator.bits((*shape, 2) if dtype == dtypes.float64 else shape, device)
+    if prod(shape) <= BLOCK or device != CPU or DRAWS.get() is not None or ACTIVE.get() is not None or FOLLOWERS:
+        return normals_of(words, dtype)
+    flat = words.array.reshape(-1, 2) if dtype == dtypes.float64 else words.array.reshape(-1)
+    drawn = np.empty(prod(shape), dtype)
+    for k in range(0, len(drawn), BLOCK):
+        drawn[k:k + BLOCK] = normals_of(Tensor(flat[k:k + BLOCK]), dtype).array
+    return Tensor(drawn.reshape(shape))
+
+
+BLOCK = 1 << 14
+"""Eagerly a hundred operations make a normal number: with so many numbers at a time, all in a cache."""
+
+
+def normals_of(words: Tensor, dtype: np.dtype) -> Tensor:
+    """The normal numbers that words, or pairs of them, stand for."""
     if dtype == dtypes.float64:
-        high, low = word_pairs(shape, generator, 6, 6, device)
+        high, low = parts_of(words, 6, 6)
         p = multiply(add(add(multiply(high, 2.0**26), low), 0.5), 2.0**-52)
     else:
-        p = multiply(add(convert(generator.bits(shape, device), dtypes.float64), 0.5), 2.0**-32)
+        p = multiply(add(convert(words, dtypes.float64), 0.5), 2.0**-32)
     return convert(normal_quantile(p), dtype)
 
 

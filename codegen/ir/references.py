@@ -249,14 +249,23 @@ def random_bits(key: np.ndarray, counter: np.ndarray, *, shape: tuple[int, ...])
     (block's low word, block's high word, 0, 0); the 64-bit key is (low word, high word).
     """
     count = int(np.prod(shape, dtype=np.int64))
-    blocks = np.uint64(counter) + np.arange((count + 3) // 4, dtype=np.uint64)
-    low = np.uint64(0xFFFFFFFF)
-    shift = np.uint64(32)
+    words = np.empty(((count + 3) // 4, 4), np.uint32)
+    for start in range(0, len(words), 1 << 12):             # so many are computed in a cache
+        part = words[start:start + (1 << 12)]
+        blocks = np.uint64(counter) + np.arange(start, start + len(part), dtype=np.uint64)
+        for word, values in enumerate(philox(blocks, int(key))):
+            part[:, word] = values
+    return words.reshape(-1)[:count].reshape(shape)
+
+
+def philox(blocks: np.ndarray, key: int) -> tuple[np.ndarray, ...]:
+    """The four words of each of these blocks of Philox4x32-10, in u64."""
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     c0, c1 = blocks & low, blocks >> shift
     c2 = c3 = np.zeros_like(blocks)
-    k0, k1 = int(key) & 0xFFFFFFFF, int(key) >> 32
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
     for _ in range(10):
         p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
         c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ np.uint64(k0), p1 & low, (p0 >> shift) ^ c3 ^ np.uint64(k1), p0 & low
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32).reshape(-1)[:count].reshape(shape)
+    return c0, c1, c2, c3

@@ -171,7 +171,7 @@ def drawn_kernels(most: int | None = None) -> list[tuple[Any, Any, list[np.ndarr
     from codegen.schedule.sizes import kernel_at
     found = []
 
-    def collect(kernel: Any, seed: int, words: Any = (), wide: bool = False) -> None:
+    def collect(kernel: Any, seed: int, words: Any = (), wide: bool = False, run: Any = None) -> None:
         at = kernel_at(kernel, words)
         if any(p.size > drawn.LARGE for p in at.params) or drawn.rounds_differently(at) and drawn.compares(at):
             return
@@ -182,7 +182,7 @@ def drawn_kernels(most: int | None = None) -> list[tuple[Any, Any, list[np.ndarr
     before, drawn.agree = drawn.agree, collect
     try:
         for file in sorted(drawn.GOLDEN.glob("*.plan")):
-            drawn.test_the_kernels_of_golden_plans_agree(file.stem)
+            drawn.test_the_kernels_of_golden_plans_agree(file.stem, drawn.run)
         for test in vars(drawn).values():
             if getattr(test, "is_hypothesis_test", False) and (most is None or len(found) < most):
                 test()

@@ -12,6 +12,8 @@ updates of all small parameters of a model are a few launches.
 2. So some results are needed longer. Kernels whose launches would need more room together than a part of what the plan
    works in stay as they are.
 3. A launch that is long by itself gains nothing, nor does one that finds much of what it reads in a cache.
+4. Small launches of several kernels are one where they wait for nothing, or for the check alone, and where nothing
+   waits for them: then no order is lost.
 """
 from __future__ import annotations
 

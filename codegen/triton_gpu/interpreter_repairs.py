@@ -1,7 +1,7 @@
 """Triton's interpreter made to compute what the GPU computes, or to refuse. In: its module. Out: it, repaired in place.
 
     bfloat16     rounds to nearest even; arithmetic on it is refused: a kernel computes in fp32
-    tl.dot       of bfloat16; of fp32 with tf32, operands rounded to it
+    tl.dot       of bfloat16; of fp32 with tf32, operands cut to it
     tl.maximum   without propagate_nan takes the number of a number and a NaN
     reduce       of a custom function, and a scan, combine whole halves at a time, not element by element
     range        over numbers that are known at run time only
@@ -40,11 +40,9 @@ def encoded_double(x: np.ndarray) -> np.ndarray:
     return encoded((toward_zero.view(np.uint32) | inexact.astype(np.uint32)).view(np.float32))
 
 
-def rounded_to_tf32(x: np.ndarray) -> np.ndarray:
-    """f32 with ten bits after the point."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    special = (bits & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
-    return np.where(special, bits, bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
+def cut_to_tf32(x: np.ndarray) -> np.ndarray:
+    """f32 without its last 13 bits: tensor cores do not look at them, and no rounding is compiled before them."""
+    return (np.ascontiguousarray(x, np.float32).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 def repair(interpreter: Any) -> None:
@@ -143,7 +141,7 @@ def _repair_arithmetic(interpreter: Any) -> None:
     def dot(self: Any, x: Any, y: Any, sum: Any, precision: Any, *_: Any) -> Any:
         operands = [decoded(o.data) if o.dtype.scalar == tl.bfloat16 else o.data for o in (x, y)]
         if x.dtype.scalar == tl.float32 and precision == interpreter._ir.INPUT_PRECISION.TF32:
-            operands = [rounded_to_tf32(o) for o in operands]
+            operands = [cut_to_tf32(o) for o in operands]
         return handle(np.matmul(*operands, dtype=sum.data.dtype) + sum.data, sum.dtype.scalar)
 
     def error_function(self: Any, x: Any) -> Any:

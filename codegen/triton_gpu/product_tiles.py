@@ -3,7 +3,7 @@
     bf16 4096x4096, 9.0    128 x 256 of the result, 64 of k at a time, 8 warps, 3 loads of them ahead
     bf16 64x512, 8.0       16 x 32, 64 of k at a time, 4 warps
 
-1. A tile of 16-bit numbers, or of f32 rounded to tf32, has sides that tensor cores take: on 9.0 they take 64 rows and 4
+1. A tile of 16-bit numbers, or of f32 cut to tf32, has sides that tensor cores take: on 9.0 they take 64 rows and 4
    warps at once, which a tile has unless the product has fewer rows.
 2. The tiles loaded ahead fit into what a program may share.
 3. The largest tile that leaves a program for each of the processors, else the least; no side of it is twice as long as

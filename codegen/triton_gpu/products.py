@@ -61,7 +61,7 @@ def product_launch(step: Matmul | Spliced, capability: Capability = (8, 0), prec
                    wide: bool = False, tile: ProductTile | None = None, conditional: bool = False) -> ProductLaunch:
     """The launch that does a product.
 
-    `precision`: how f32 are multiplied, "ieee", or rounded first: "tf32". `wide`: are indices computed in 64 bits, also
+    `precision`: how f32 are multiplied, "ieee", or cut first: "tf32". `wide`: are indices computed in 64 bits, also
     where sizes that are numbers do not need it? `tile`: instead of the one that suits it. `conditional`: does it do
     nothing where a check has failed before?
     """

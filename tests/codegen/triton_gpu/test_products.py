@@ -68,7 +68,7 @@ def test_products_in_the_interpreter(dtype, precision, sizes, transpose_a, trans
 
 
 @needs_triton
-def test_tf32_rounds_its_operands():
+def test_tf32_cuts_its_operands():
     step = Matmul(0, 1, 2, "f32", 1, 64, 64, 64, False, False)
     a, b = operands("f32", step.sizes)
     errors = []

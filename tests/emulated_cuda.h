@@ -151,7 +151,7 @@ template<class A, class B> Number<A, B> max(A a, B b) {
   typedef Number<A, B> T;
   if constexpr (std::is_floating_point<T>::value) return std::fmax((T)a, (T)b); else return (T)a > (T)b ? (T)a : (T)b;
 }
-inline float nextafter(float x, float y) { return nextafterf(x, y); }
+using std::nextafter;
 inline double rsqrt(double x) { return 1 / std::sqrt(x); }
 inline float rsqrt(float x) { return 1 / std::sqrt(x); }
 inline double sinpi(double x) { return std::sin(M_PIl * x); }

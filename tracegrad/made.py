@@ -13,7 +13,7 @@ from codegen import DONE, Executable, ExitTaken
 from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
-from tracegrad.devices import CPU, Device, contiguous, empty
+from tracegrad.devices import CPU, Device, contiguous, empty, order_on
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.functional import detach
 from tracegrad.tensors import Tensor
@@ -159,6 +159,10 @@ class GpuPool:
         self.shape = tuple(map(number_of, type.shape))
         self._dtype, self._device = DTYPES[type.dtype], device
         self._arrays: dict[int, list[Any]] = {}             # by stream
+
+    def take_here(self) -> Any:
+        """The same for the stream that is current now."""
+        return self.take(order_on(self._device))
 
     def take(self, order: int) -> Any:
         """An uninitialized C-contiguous array that nobody else holds, nor its memory; `order`: the current stream."""

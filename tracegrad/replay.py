@@ -137,7 +137,7 @@ class Root:
     device: Device = CPU                                         # where it works, and leaves its results
     places_of_leaves: tuple[Device, ...] = ()
     outputs: tuple[Callable[[], np.ndarray], ...] = field(init=False)       # give storage for what its paths make
-    pools: tuple[GpuPool, ...] = field(init=False)               # which they are on a GPU
+    pools: tuple[GpuPool, ...] = field(init=False)               # what does on a GPU
     written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
     places: tuple[tuple[int, ...], ...] = field(init=False)      # for each end, where what it made and saved is found
     carries: tuple[bool, ...] = field(init=False)                # inputs that a derivative of a result leads to
@@ -151,8 +151,8 @@ class Root:
 
     def __post_init__(self) -> None:
         self._are_on_gpu = [place != CPU for place in self.places_of_leaves]
-        self.outputs = tuple(storage(type) for type in self.executable.slots) if self.device == CPU else ()
         self.pools = tuple(GpuPool(type, self.device) for type in self.executable.slots) if self.device != CPU else ()
+        self.outputs = tuple([pool.take_here for pool in self.pools] or map(storage, self.executable.slots))
         self.written = tuple(sorted({t.path.inputs[k] for t in self.traces for k in t.path.written}))
         self.places = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
         routes = [(t.path, t.route) for t in self.traces if t.route is not None]

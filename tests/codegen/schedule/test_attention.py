@@ -66,6 +66,17 @@ def test_text_of_a_plan(golden):
     golden("report.txt", "\n".join([report.summary, f"{report.bytes_moved} bytes, {report.flops} flops", *report.why]))
 
 
+def twice(s: Value, v: Value) -> list[Value]:
+    out, = divided(s, v)
+    return [out.emit("tanh"), out * 0.5]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_what_is_behind_the_result_stores_several(dtype):
+    graph = attention_of(SCORES["scaled"], twice, dtype, SMALL)
+    assert kinds(planned(graph)) == [Attention]
+
+
 def test_numbers_of_a_row_are_stored_where_others_read_them():
     def both(s: Value, v: Value) -> list[Value]:
         total = (s - s.emit("max", axis=(2,), keepdims=True)).emit("exp").emit("sum", axis=(2,), keepdims=True)

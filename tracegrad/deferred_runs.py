@@ -227,7 +227,7 @@ class DeferredRun(Follower):
             target.keep_saved()
         inputs = [x.array if isinstance(x, Tensor) else x for x in operands]
         arrays = (*(a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in inputs),
-                  *(take() for take in root.outputs))
+                  *root.storage())
         before = [(home, home.copy()) for _, _, home in self._parked]
         try:
             if root.executable.run(arrays) == DONE:

@@ -17,9 +17,10 @@ import ast
 import collections
 import itertools
 import operator
+import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 
 from codegen.ir.structs import replaced, struct
 from tracegrad.generated import compiled
+from tracegrad.known_arrays import KnownArrays, Text, found_elsewhere, with_known
 from tracegrad.purity.dict_versions import version
 from tracegrad.purity.instances import slot_value
 from tracegrad.purity.memory import apart, owner
@@ -41,6 +43,8 @@ PAST = {"has": "had", "is": "was", "are": "were", "equals": "was", "holds": "hel
         "defines": "defined", "own": "owned", "share": "shared"}
 COMPARED_BY = ("bits", "repr", "plain_items")
 MOST_PARTS = 8          # of a container, in a sentence
+
+_KEYS = re.compile(r"\[\*(v\d+)\] == (k\d+) and \[\*map\(type, \1\)\] == k\d+")
 
 NAMES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (type, int, str, list, tuple, dict, set, frozenset, object, bytearray)},
@@ -117,26 +121,56 @@ class Guards:
     codes: Sequence[types.CodeType] = ()
     like: Guards | None = None
     check: Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None] = field(init=False)
+    _of_gpu: dict[tuple[str, ...], Callable[..., Any]] = field(init=False, default_factory=dict)   # by what is known
     _explain: Callable[..., int] | None = field(init=False, default=None)
     _shapes: tuple[Line, ...] | None = field(init=False, default=None)
     _but_shapes: Callable[..., tuple[Any, ...] | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.like is not None:
-            self.check, self.like = _with_constants(self.like.check, self.constants), None
+            self.check, self._of_gpu = _with_constants(self.like.check, self.constants), self.like._of_gpu
+            self.like = None
             return
-        statements: list[str] = []
+        statements = [*self._of_namespaces(), *_tested(self._texts())]
+        self.check = self._compile("check", statements, self._found, "return None")
+
+    def _of_namespaces(self) -> Iterator[str]:
         for k, (namespace, lines) in enumerate(self.namespaces):
             number = version(namespace)
+            tested = _tested((line.text, line.test) for line in lines)
             if number is None:
-                statements += _tested(lines)
+                yield from tested
             else:
                 self.constants |= {f"version{k}": number, f"held{k}": [None]}
-                statements += [f"now = version{k}.value", f"if now != held{k}[0]:",
-                               *(f" {statement}" for statement in (*_tested(lines), f"held{k}[0] = now"))]
-        statements += _tested(self.lines)
-        leaves = "".join(f"{name}, " for name in self.leaves)
-        self.check = self._compile("check", statements, f"return ({leaves})", "return None")
+                yield f"now = version{k}.value"
+                yield f"if now != held{k}[0]:"
+                yield from (f" {statement}" for statement in (*tested, f"held{k}[0] = now"))
+
+    def _texts(self) -> list[Text]:
+        return [(self._brief(line), line.test) for line in self.lines]
+
+    def _brief(self, line: Line) -> str:
+        """The text of a line; that a dict has no keys, which many have where a module keeps others, is told at once."""
+        match = _KEYS.fullmatch(line.text)
+        return f"not {match[1]}" if match and self.constants[match[2]] == [] else line.text
+
+    @property
+    def _found(self) -> str:
+        return f"return ({''.join(f'{name}, ' for name in self.leaves)})"
+
+    def check_of_gpu(self, are_there: Sequence[bool]) -> Callable[[tuple, Mapping[str, Any]], tuple[Any, ...] | None]:
+        """What `check` does; of the arrays of these leaves, which are on a GPU, it asks no more than it must."""
+        texts = self._texts()
+        elsewhere = found_elsewhere(texts)
+        lasting = tuple([leaf for leaf, is_there in zip(self.leaves, are_there) if is_there and leaf in elsewhere])
+        if not lasting:
+            return self.check
+        known: dict[str, Any] = {"known": KnownArrays()}
+        if lasting not in self._of_gpu:
+            before, ask, after = with_known(texts, lasting)
+            statements = [*self._of_namespaces(), *_tested(before), *ask, *_tested(after)]
+            self._of_gpu[lasting] = self._compile("check", statements, self._found, "return None")
+        return _with_constants(self._of_gpu[lasting], self.constants | known)
 
     @property
     def arguments(self) -> tuple[int, tuple[str, ...]]:
@@ -246,11 +280,11 @@ def _shape_of(line: Line) -> str:
     return line.text.rpartition(" == ")[2]
 
 
-def _tested(lines: Iterable[Line]) -> list[str]:
+def _tested(lines: Iterable[Text]) -> list[str]:
     """The lines as statements that return None where a test fails; neighboring tests are one statement."""
     statements: list[str] = []
-    for are_tests, group in itertools.groupby(lines, lambda line: line.test):
-        texts = [line.text for line in group]
+    for are_tests, group in itertools.groupby(lines, lambda line: line[1]):
+        texts = [text for text, _ in group]
         statements += [f"if not ({' and '.join(texts)}): return None"] if are_tests else texts
     return statements
 

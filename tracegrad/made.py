@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import gt
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from codegen import DONE, Executable, ExitTaken
 from codegen.ir.dims import Size, number_of
 from codegen.ir.structs import struct
 from codegen.ir.types import DTYPES, TensorType
-from tracegrad.devices import CPU, Device, contiguous, empty, order_on
+from tracegrad.devices import CPU, Device, contiguous, empty
 from tracegrad.dispatch import GRAD, dispatch
 from tracegrad.functional import detach
 from tracegrad.tensors import Tensor
@@ -135,7 +136,7 @@ class OutputPool:
     def take(self) -> np.ndarray:
         """An uninitialized C-contiguous array that nobody else holds."""
         for array in self._arrays:
-            if sys.getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
+            if getrefcount(array) == 3:          # the list, this loop's variable, the argument of getrefcount
                 if array.flags.num == self.flags and array.shape == self.shape and array.dtype is self.dtype:
                     return array
         array = np.empty(self.shape, self.dtype)
@@ -146,34 +147,61 @@ class OutputPool:
         return array
 
 
-class GpuPool:
-    """The same on a GPU, for the stream that is current: work that others have been given may not be done.
+_Row = tuple[tuple[Any, ...], tuple[Any, ...], tuple[int, ...]]
+"""Arrays for all outputs, the pointers to their memory, and how often these and those are held when they are free."""
+
+
+class GpuPools:
+    """The same on a GPU for all outputs of a root, on the stream that is current: work that others have been given may
+    not be done.
 
     CuPy's pool gives memory away again, too, but who knows where: what was captured in a graph is where it was then.
+    An array is free when only the pool holds it, and nothing the pointer to its memory but those two. There are two
+    rows of arrays, since gradients live until their successors have been made; of what does not they have the same.
     """
 
-    __slots__ = ("shape", "_dtype", "_device", "_arrays")
+    __slots__ = ("_types", "_device", "_rows")
     MOST_ORDERS = 8
+    ALONE = 3               # what getrefcount says in a row: the row, what is taken or the array, map
 
-    def __init__(self, type: TensorType, device: Device):
-        self.shape = tuple(map(number_of, type.shape))
-        self._dtype, self._device = DTYPES[type.dtype], device
-        self._arrays: dict[int, list[Any]] = {}             # by stream
+    def __init__(self, types: Sequence[TensorType], device: Device):
+        self._types = [(tuple(map(number_of, type.shape)), DTYPES[type.dtype]) for type in types]
+        self._device = device
+        self._rows: dict[int, tuple[_Row, ...]] = {}                # by stream
 
-    def take_here(self) -> Any:
-        """The same for the stream that is current now."""
-        return self.take(order_on(self._device))
+    def take(self, order: int) -> list[Any]:
+        """For each output an uninitialized C-contiguous array that nobody else holds, nor its memory; `order`: the
+        current stream."""
+        return self._taken_together(order) or self._taken_apart(order)
 
-    def take(self, order: int) -> Any:
-        """An uninitialized C-contiguous array that nobody else holds, nor its memory; `order`: the current stream."""
-        for array in self._arrays.get(order, ()):
-            if sys.getrefcount(array) == 3 and sys.getrefcount(array.data) <= 2 and array.shape == self.shape:
-                return array
-        array = empty(self.shape, self._dtype, self._device)
-        if len(self._arrays) >= self.MOST_ORDERS:
-            self._arrays = {}                               # of streams that are gone, mostly
-        arrays = self._arrays.setdefault(order, [])
-        if len(arrays) == OutputPool.SPARE:
-            del arrays[0]
-        arrays.append(array)
-        return array
+    def _taken_together(self, order: int) -> list[Any] | None:
+        """The arrays of a row, if all are free."""
+        for arrays, pointers, most in self._rows.get(order, ()):
+            taken = [*arrays]                               # before they are counted: another thread may look, too
+            if not any(map(gt, map(getrefcount, taken), most)) and not any(map(gt, map(getrefcount, pointers), most)):
+                return taken
+        return None
+
+    def _taken_apart(self, order: int) -> list[Any]:
+        """The same, where of some outputs this array is free and of others that, or none."""
+        if len(self._rows) >= self.MOST_ORDERS and order not in self._rows:
+            self._rows = {}                                 # of streams that are gone, mostly
+        rows, taken, columns = self._rows.get(order, ()), [], []
+        for k, (shape, dtype) in enumerate(self._types):
+            column = list({id(row[0][k]): row[0][k] for row in rows}.values())
+            most = self.ALONE + len(rows) - len(column)
+            for array in column:                            # as in a row, and a variable
+                if getrefcount(array) <= most + 1 and getrefcount(array.data) <= most:
+                    break
+            else:
+                array = empty(shape, dtype, self._device)
+                column = [*column[1 - OutputPool.SPARE:], array]
+            taken.append(array)
+            columns.append(column)
+        self._rows[order] = tuple([self._row(columns, k) for k in range(max(map(len, columns), default=0))])
+        return taken
+
+    def _row(self, columns: list[list[Any]], number: int) -> _Row:
+        arrays = tuple([column[min(number, len(column) - 1)] for column in columns])
+        rows = max(map(len, columns))
+        return arrays, tuple([array.data for array in arrays]), tuple([self.ALONE + rows - len(c) for c in columns])

@@ -24,12 +24,12 @@ from tracegrad.all_sizes import AllSizes
 from tracegrad.anomaly import has_nan
 from tracegrad.callbacks import Callback
 from tracegrad.called import CallAgain
-from tracegrad.devices import CPU, CUPY, Device, several_gpus
+from tracegrad.devices import CPU, CUPY, Device, order_on, several_gpus
 from tracegrad.entry import GradExpected, Source, own_memory
 from tracegrad.function_nodes import FunctionNode
 from tracegrad.guards import Guards, Slot
 from tracegrad.lifted import may_be_lifted
-from tracegrad.made import GpuPool, Made, MadeView, storage
+from tracegrad.made import GpuPools, Made, MadeView, storage
 from tracegrad.purity.observation import Observation
 from tracegrad.replay_code import Replay, write_replay
 from tracegrad.results import Rebuild
@@ -106,8 +106,8 @@ class Trace:
         inputs = self.path.inputs
         assert self.route is not None
         if values is None or not self.route.keeps:
-            return tuple(edges[k] for k in inputs), None
-        return tuple(edges[k] for k in inputs), tuple(values[k] for k in inputs)
+            return tuple(map(edges.__getitem__, inputs)), None
+        return tuple(map(edges.__getitem__, inputs)), tuple(map(values.__getitem__, inputs))
 
 
 @struct(frozen=False, eq=False, repr=False)
@@ -137,13 +137,15 @@ class Root:
     device: Device = CPU                                         # where it works, and leaves its results
     places_of_leaves: tuple[Device, ...] = ()
     outputs: tuple[Callable[[], np.ndarray], ...] = field(init=False)       # give storage for what its paths make
-    pools: tuple[GpuPool, ...] = field(init=False)               # what does on a GPU
+    pools: GpuPools = field(init=False)                          # what does on a GPU
     written: tuple[int, ...] = field(init=False)                 # inputs that a path overwrites in place
     places: tuple[tuple[int, ...], ...] = field(init=False)      # for each end, where what it made and saved is found
     carries: tuple[bool, ...] = field(init=False)                # inputs that a derivative of a result leads to
     keeps: bool = field(init=False)                              # does a backward need their values?
     match: Callable[[tuple, dict], tuple[Tensor, ...] | None] = field(init=False)
     replay: Replay = field(init=False)
+    _check: Callable[[tuple, dict], tuple[Tensor, ...] | None] = field(init=False)
+    _looked_at: list[Source] = field(init=False)                 # what is written, where guards do not say that it can
     native: Built | None = field(init=False, default=None)       # what the native entry runs
     is_written: bool = field(init=False, default=False)          # was it tried to write that?
     _numbers: tuple[Source, ...] = field(init=False)
@@ -151,8 +153,9 @@ class Root:
 
     def __post_init__(self) -> None:
         self._are_on_gpu = [place != CPU for place in self.places_of_leaves]
-        self.pools = tuple(GpuPool(type, self.device) for type in self.executable.slots) if self.device != CPU else ()
-        self.outputs = tuple([pool.take_here for pool in self.pools] or map(storage, self.executable.slots))
+        slots = self.executable.slots
+        self.outputs = tuple(map(storage, slots if self.device == CPU else ()))
+        self.pools = GpuPools(() if self.device == CPU else slots, self.device)
         self.written = tuple(sorted({t.path.inputs[k] for t in self.traces for k in t.path.written}))
         self.places = tuple(places[len(t.path.written):] for t, places in zip(self.traces, self.executable.ends))
         routes = [(t.path, t.route) for t in self.traces if t.route is not None]
@@ -160,9 +163,16 @@ class Root:
         self.carries = tuple(k in carrying for k in range(len(self.sources))) if routes else ()
         self.keeps = any(route.keeps for _, route in routes)
         self._numbers = tuple(s for s in self.sources if s.number is not None)
+        self._check = self.guards.check if self.device == CPU else self.guards.check_of_gpu(self._are_on_gpu)
+        self._looked_at = [self.sources[k] for k in self.written if not self._is_on_gpu(self.sources[k])]
         more = self._numbers or self.grads_expected or self.written
-        self.match = self._match if more else self.guards.check
+        self.match = self._match if more else self._check
         self.replay = write_replay(self, self.executable.run)
+
+    def _is_on_gpu(self, source: Source) -> bool:
+        """Is it an array of a GPU that guards say is contiguous? None of those is read-only."""
+        return source.contiguous and not source.of_grad and source.leaf is not None and any(
+            self._are_on_gpu[source.leaf:source.leaf + 1])
 
     def suits(self, leaves: tuple[Tensor, ...]) -> bool:
         """Are the Tensors that the guards found on the devices where they were?"""
@@ -178,7 +188,7 @@ class Root:
 
     def _match(self, args: tuple, kwargs: dict) -> tuple[Tensor, ...] | None:
         """Beside the guards: numbers that can be inputs, grads as they were, memory that can be written."""
-        leaves = self.guards.check(args, kwargs)
+        leaves = self._check(args, kwargs)
         if leaves is None:
             return None
         if not all(may_be_lifted(source.argument(args, kwargs)) for source in self._numbers):
@@ -192,8 +202,8 @@ class Root:
                 grads.append(grad)
         if grads and self.written and not own_memory(leaves, grads):
             return None
-        for k in self.written:
-            array = self.written_tensor(k, leaves).array
+        for source in self._looked_at:
+            array = source.tensor(leaves).array
             flags = array.flags                     # of what is contiguous on a GPU none is read-only
             if not flags.c_contiguous or type(array) is np.ndarray and not flags.writeable:
                 return None
@@ -202,6 +212,10 @@ class Root:
     def written_tensor(self, k: int, leaves: Sequence[Tensor]) -> Tensor:
         """The Tensor whose storage input k is."""
         return self.sources[k].tensor(leaves)
+
+    def storage(self) -> Sequence[np.ndarray]:
+        """For what its paths make."""
+        return [take() for take in self.outputs] if self.device == CPU else self.pools.take(order_on(self.device))
 
     def fetch(self, leaves: Sequence[Tensor], args: tuple, kwargs: dict) -> list[np.ndarray]:
         """The inputs of the program."""

@@ -24,7 +24,7 @@ from tracegrad.devices import CPU, order_on
 from tracegrad.made import Made, MadeView
 from tracegrad.results import TensorAt
 from tracegrad.route_calls import kept_tensor, way_of
-from tracegrad.tensors import Tensor
+from tracegrad.tensors import FOLLOWERS, Tensor
 
 if TYPE_CHECKING:
     from tracegrad.replay import Root, Trace
@@ -80,13 +80,12 @@ def write_replay(root: Root, run: Callable[[tuple[np.ndarray, ...]], int]) -> Re
     if root.carries:
         arrays = _named(code, arrays)
         _write_keep(code, root, tensors, arrays)
-    for k in root.written:
-        code.line(f"{tensors[k]}.prepare_write()")
+    _write_prepare(code, [tensors[k] for k in root.written])
     if root.device == CPU:
         arrays += (f"{code.constant(take)}()" for take in root.outputs)
     else:
         code.line(f"order = {code.constant(order_on)}({code.constant(root.device)})")
-        arrays += (f"{code.constant(pool.take)}(order)" for pool in root.pools)
+        arrays.append(f"*{code.constant(root.pools.take)}(order)")
     code.line(f"arrays = ({''.join(f'{array}, ' for array in arrays)})")
     code.line("left_at = run(arrays)")
     code.line("if left_at < 0:")
@@ -107,10 +106,19 @@ def _named(code: _Code, arrays: list[str]) -> list[str]:
     return [f"a{k}" for k in range(len(arrays))]
 
 
+def _write_prepare(code: _Code, written: list[str | None]) -> None:
+    """What Tensor.prepare_write does, which is nothing, mostly; that it would do nothing is seen without a call."""
+    code.names["followers"] = FOLLOWERS
+    for t in written:
+        code.line(f"if followers or not ({t}.saved is {t}.kept is None) or {t}.storage is not None "
+                  f"and {t}.storage._saved: {t}.prepare_write()")
+
+
 def _write_keep(code: _Code, root: Root, tensors: list[str | None], arrays: list[str]) -> None:
     """Keep the inputs of the call about to run, for its backward: before anything is written."""
     code.names |= {"way_of": way_of, "kept": kept_tensor}
-    edges = (f"way_of({tensor})" if carries and tensor else "None" for tensor, carries in zip(tensors, root.carries))
+    edges = (f"{tensor} if {tensor}.requires_grad and {tensor}.grad_fn is None else way_of({tensor})"
+             if carries and tensor else "None" for tensor, carries in zip(tensors, root.carries))
     code.line(f"edges = ({''.join(f'{edge}, ' for edge in edges)})")
     values = (f"kept({tensor or array})" for tensor, array in zip(tensors, arrays))
     code.line(f"values = ({''.join(f'{value}, ' for value in values)})" if root.keeps else "values = None")

@@ -70,7 +70,10 @@ class TraceTree:
 
         If its sizes are new it may be a root made now, of a path that was recorded for all sizes.
         """
-        found = self._known(args, kwargs) or self._at_other_sizes(args, kwargs)
+        found = self._known(args, kwargs)
+        if found is not None:
+            return found
+        found = self._at_other_sizes(args, kwargs)
         return None if found is not None and CUPY and not found[0].suits(found[1]) else found
 
     def _known(self, args: tuple, kwargs: dict) -> tuple[Root, tuple[Tensor, ...]] | None:

@@ -35,7 +35,7 @@ Arch = tuple[int, int] | str
 Variants = Mapping[tuple[KernelSpec, bool], "Cubin"]
 """Compiled code by (spec, aligned)."""
 
-LAYOUT = "cubin 1"
+LAYOUT = "cubin 2"
 """Part of every key; the number changes with what is kept, or with what is asked of Triton beside the key."""
 
 MOST_WORKERS = 8

@@ -5,7 +5,9 @@ In: a question, a dict (see `_compiled`). Out: {"code": ..., ...}, or {"error": 
 1. The only adapter to Triton: what differs between its versions is here.
 2. What is compiled is the text in the question. The file that it names is for people: tracebacks, profilers, debuggers.
 3. Everything that Triton or its tools write goes to a log, never to the user's terminal; an error there is an error.
-4. Triton's own cache is emptied after every kernel: ours knows more, and two would hold everything twice.
+4. The assembler may spill a few bytes for the sake of more programs beside each other. Then it is asked again, and may
+   use all the registers that one program can have.
+5. Triton's own cache is emptied after every kernel: ours knows more, and two would hold everything twice.
 """
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import linecache
 import os
 import re
 import shutil
+import struct
 import sys
 import tempfile
 from multiprocessing.connection import Connection
@@ -78,8 +81,15 @@ def _compiled(source: str, path: str, name: str, signature: tuple[str, ...], con
             passed += 1
     if passed != len(signature) or len(constants) + passed != len(arguments):
         raise TypeError(f"{name} takes ({', '.join(arguments)}), not {len(signature)} arguments and {list(constants)}")
-    kernel = triton.compile(ASTSource(function, arguments, constants, promised), target=GPUTarget(*target),
-                            options=options)
+
+    def compiled(**more: int) -> Any:
+        return triton.compile(ASTSource(function, arguments, constants, promised), target=GPUTarget(*target),
+                              options=options | more)
+
+    kernel = compiled()
+    if target[0] == "cuda" and stack_of(kernel.asm["cubin"]):
+        freer = compiled(maxnreg=min(MOST_REGISTERS, REGISTERS // kernel.metadata.num_warps // target[2]))
+        kernel = min(kernel, freer, key=lambda kernel: stack_of(kernel.asm["cubin"]))
     metadata = kernel.metadata
     scratch = {part: getattr(metadata, f"{part}_scratch_size", 0) for part in ("global", "profile")}
     if any(scratch.values()) or getattr(metadata, "num_ctas", 1) != 1:
@@ -87,6 +97,36 @@ def _compiled(source: str, path: str, name: str, signature: tuple[str, ...], con
     code, text = ("cubin", "ptx") if target[0] == "cuda" else ("hsaco", "amdgcn")
     return {"code": kernel.asm[code], "name": metadata.name, "shared": metadata.shared,
             "threads": metadata.num_warps * target[2]} | ({"listing": kernel.asm[text]} if listing else {})
+
+
+MOST_REGISTERS, REGISTERS = 255, 1 << 16
+"""Of a thread, and of all threads of a processor."""
+
+
+def stack_of(cubin: bytes) -> int:
+    """How many bytes of stack a thread of a cubin uses: where what does not fit into registers is.
+
+    A cubin is an ELF file. Its section .nv.info has records: a form, an attribute, and for form 4 the length of what
+    follows, here the number of a function and the size of its frame.
+    """
+    table, = struct.unpack_from("<Q", cubin, 0x28)
+    size, count, names = struct.unpack_from("<3H", cubin, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQ", cubin, table + size * k) for k in range(count)]
+    found, text = [0], sections[names][4]
+    for name, _, _, _, at, length in sections:
+        if cubin[text + name:cubin.index(b"\0", text + name)] != b".nv.info":
+            continue
+        end = at + length
+        while at < end:
+            form, attribute, value = struct.unpack_from("<BBH", cubin, at)
+            if (form, attribute) == (4, FRAME_SIZE):
+                found.append(struct.unpack_from("<II", cubin, at + 4)[1])
+            at += 4 + (value if form == 4 else 0)
+    return max(found)
+
+
+FRAME_SIZE = 0x11
+"""The attribute that says the size of a function's frame."""
 
 
 def _loaded(source: str, path: str, name: str) -> Any:

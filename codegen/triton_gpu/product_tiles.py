@@ -11,8 +11,12 @@
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from codegen.ir.dims import Size, ceil_div, typical
 from codegen.ir.structs import struct
+from codegen.schedule.costs import TRANSCENDENTAL, cost_of
+from codegen.schedule.kernel import Statement, makes_value
 
 Capability = tuple[int, int]
 
@@ -26,9 +30,8 @@ LEAST = 16
 """The shortest side of a tile."""
 
 
-MANY_VALUES, THEIR_POINTS = 16, 1024
-"""So many values beside the sums take registers, so that a tile has at most so many elements for each of its warps:
-with twice as many, an update of Adam or a dropout and a gelu behind a product of bf16 spill."""
+MANY_VALUES = 16
+"""So many values at a point of a product take the registers of many of its sums."""
 
 
 @struct
@@ -49,6 +52,7 @@ def _rows(text: str) -> tuple[ProductTile, ...]:
 _HALVES_AMPERE = _rows("""
     128 256  32 8 4
     128 128  32 4 4
+    128 128  32 8 4
      64 128  64 4 3
      64  64  64 4 4
      32  64  64 4 4
@@ -113,20 +117,31 @@ def tiles(dtype: str, precision: str, capability: Capability) -> tuple[ProductTi
 
 
 def tile_of(dtype: str, sizes: tuple[Size, Size, Size, Size], precision: str, capability: Capability,
-            values: int = 0) -> ProductTile:
-    """The tile for a product of these sizes: batch, m, n, k. `values`: how many more are computed at its points."""
+            spliced: Sequence[Statement] = ()) -> ProductTile:
+    """The tile for a product of these sizes: batch, m, n, k. `spliced`: what else is done at its points."""
     batch, m, n, k = map(typical, sizes)
     in_groups = capability >= (9, 0) and (dtype in ("f16", "bf16") or precision == "tf32" and dtype == "f32")
     rows, columns = range(min(64 if in_groups else 32, side(m)), side(m) + 1), range(min(32, side(n)), side(n) + 1)
-    known, most = tiles(dtype, precision, capability), THEIR_POINTS // (2 if dtype == "f64" else 1)
+    known, most = tiles(dtype, precision, capability), points_of(spliced) // (2 if dtype == "f64" else 1)
     candidates = [t for t in known if t.m in rows and t.n in columns
-                  and (values <= MANY_VALUES or t.m * t.n <= most * t.warps)] or known[-1:]
+                  and t.m * t.n <= most * t.warps] or known[-1:]
     wanted = next(count for least, count in reversed(PROCESSORS.items()) if capability >= least)
     for tile in candidates:
         if batch * -(-m // tile.m) * -(-n // tile.n) >= wanted:
             break
     depth = min(tile.k, side(k))
     return ProductTile(tile.m, tile.n, depth, tile.warps, tile.stages if k > depth else 1)
+
+
+def points_of(spliced: Sequence[Statement]) -> int:
+    """How many f32 elements a tile may have for each of its warps, so that nothing spills.
+
+    Of halves a warp has 4096 where little is done with them. With as many, a gelu spills; with 2048, an update of Adam.
+    """
+    made = [s for s in spliced if makes_value(s)]
+    if len(made) > MANY_VALUES:
+        return 1024
+    return 2048 if any(cost_of(s) >= TRANSCENDENTAL for s in made) else 4096
 
 
 def tile_counts(tile: ProductTile, m: Size, n: Size) -> tuple[Size, Size]:

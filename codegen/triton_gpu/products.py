@@ -23,7 +23,6 @@ from codegen.ir.structs import struct
 from codegen.schedule.index import size_text
 from codegen.schedule.kernel import (
     Axis,
-    makes_value,
 )
 from codegen.schedule.plan import Matmul, Spliced
 from codegen.schedule.sizes import in_words
@@ -91,8 +90,8 @@ class _Writer:
         self.batch, self.m, self.n, self.k = sizes
         self.product = Matmul(product.a, product.b, product.c, product.dtype, *sizes, product.transpose_a,
                               product.transpose_b)
-        values = sum(makes_value(s) for part in step.parts for s in part.kernel.passes[0].body)
-        self.tile = wanted or tile_of(product.dtype, sizes, precision, capability, values)
+        spliced = [s for part in step.parts for s in part.kernel.passes[0].body]
+        self.tile = wanted or tile_of(product.dtype, sizes, precision, capability, spliced)
         self.parts = Parts(len(self.words), wide)
         given = (step.left, "zik"), (step.right, "zkj"), (step.behind, "zij")
         parts = [self.parts.operand(part, self.product, names) for part, names in given]

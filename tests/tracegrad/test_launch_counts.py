@@ -2,15 +2,21 @@
 needs fewer lowers them."""
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import suppress
 
 import pytest
+from gpu_extra import needs_triton
+from machine_code import registers_and_stack
 
 import codegen.llvm_cpu.target as cpu
 from benchmarks.gpu.models import MLP, Model, Transformer, tracegrad_step
+from codegen.cache import Cache
 from codegen.planning import plan_of
 from codegen.schedule.plan import CannotLower, Check, Launch, Plan, at_once
+from codegen.triton_gpu.compile import compile_specs, shared_limit
+from codegen.triton_gpu.kernels import kernel_launches
 from codegen.triton_gpu.target import gpu_machine
 
 
@@ -58,3 +64,19 @@ def test_the_updates_of_a_model_of_more_layers_are_not_more_launches(monkeypatch
                                   if isinstance(one := steps[k], Launch)))[True])
         assert step is not None
     assert counts[0] == counts[1] > 0
+
+
+@needs_triton
+@pytest.mark.skipif("TRACEGRAD_ALL_GPU_KERNELS" not in os.environ, reason="it compiles for minutes")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=str)
+@pytest.mark.parametrize("half", [False, True], ids=["f32", "bf16"])
+def test_no_kernel_of_a_large_step_spills(half: bool, capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+                                          ) -> None:
+    """Of a layer of GPT-2 small, its embeddings and its loss, with all that AdamW does."""
+    plan = plan_of_step(Transformer(1, 768, 12, 512, 4, 50304), half, monkeypatch)
+    specs = {made.spec for made in kernel_launches(plan, capability).values()}
+    code = compile_specs(specs, capability, Cache(None), (True,))
+    assert {spec.name: registers_and_stack(code[spec, True].code)[1] for spec in specs} == dict.fromkeys(
+        (spec.name for spec in specs), 0)
+    assert all(code[spec, True].shared <= shared_limit(capability) for spec in specs)

@@ -92,6 +92,22 @@ def test_an_update_behind_a_product_does_not_spill(capability):
 
 @needs_triton
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
+def test_a_gelu_behind_a_large_product_does_not_spill(capability):
+    """An error function has many values of its own: the tile of a product that nothing is done with is too large."""
+    b = Builder("gelu")
+    x, w = b.input(TensorType("bf16", (4096, 768))), b.input(TensorType("bf16", (768, 3072)))
+    y, bias = x.emit("matmul", w), b.input(TensorType("bf16", (3072,)))
+    z = y + bias
+    gelu = z * 0.5 * ((z * 0.7071).emit("erf") + 1.0)
+    step, = schedule(optimize(b.graph([y, gelu])), (), gpu_machine()).steps
+    made = kernel_launch(step, capability)
+    assert isinstance(step, Spliced) and made is not None
+    code = compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True]
+    assert registers_and_stack(code.code)[1] == 0
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
 def test_products_of_rows_that_are_no_whole_lines_read_whole_lines(capability):
     """What is computed for them is stored in longer rows (see whole_lines), so that nothing is read in halves."""
     b = Builder("rows")

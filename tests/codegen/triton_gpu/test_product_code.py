@@ -21,6 +21,7 @@ from codegen.schedule.pipeline import schedule
 from codegen.schedule.plan import Matmul, Spliced
 from codegen.triton_gpu import products
 from codegen.triton_gpu.compile import compile_specs, shared_limit
+from codegen.triton_gpu.compile_worker import stack_of
 from codegen.triton_gpu.product_tiles import ProductTile, tiles
 from codegen.triton_gpu.products import ProductLaunch, product_launch
 
@@ -100,5 +101,8 @@ def test_code_of_spliced_products(name, kind, sizes, capability):
 @needs_triton
 def test_a_tile_that_does_not_fit_is_seen(monkeypatch):
     monkeypatch.setattr(products, "tile_of", lambda *_: ProductTile(128, 128, 64, 2, 3))
+    launch = product_launch(Matmul(0, 1, 2, "bf16", 1, 4096, 4096, 4096, False, False), (9, 0))
     with pytest.raises(AssertionError, match="spilled"):
-        code_of(product_launch(Matmul(0, 1, 2, "bf16", 1, 4096, 4096, 4096, False, False), (9, 0)), (9, 0))
+        code_of(launch, (9, 0))
+    cubin = compile_specs([launch.spec], (9, 0), Cache(None), (True,))[launch.spec, True]
+    assert stack_of(cubin.code) == registers_and_stack(cubin.code)[1] > 0

@@ -29,6 +29,7 @@ _READ = re.compile(r"(?P<targets>[v\d, ]+) = (?P<source>.*)")
 _VARIABLE = re.compile(r"\bv\d+\b")
 _ARRAY_OF = re.compile(r"\b(v\d+)\.array\b")
 _DISTINCT_MEMORY = re.compile(r"len\(\{\*map\(id, \((?P<names>.*\.array.*)\)\)\}\) == (?P<number>\d+)")
+_DISTINCT = re.compile(r"len\(\{\*map\(id, \((?P<names>v\d+(?:, v\d+)*)\)\)\}\) == \d+")
 
 Text = tuple[str, bool]
 """A line of guards, and is it a test?"""
@@ -77,12 +78,15 @@ def with_known(texts: Sequence[Text], tensors: Collection[str]) -> tuple[list[Te
     before: list[Text] = []
     asked: list[str] = []
     after: list[Text] = []
+    memory = {tensor for text, _ in texts if _DISTINCT_MEMORY.fullmatch(text) for tensor in _ARRAY_OF.findall(text)}
     for text, is_test in texts:
         read, distinct = _READ_ARRAY.fullmatch(text), _DISTINCT_MEMORY.fullmatch(text)
         variables, owners = {*_VARIABLE.findall(text)}, {*_ARRAY_OF.findall(text)}
         if not is_test:
             before.append((f"{read['array']} = {read['tensor']}.held" if read and read["array"] in known else text,
                            False))
+        elif (objects := _DISTINCT.fullmatch(text)) and {*objects["names"].split(", ")} == memory:
+            pass                                    # what has no memory in common is not the same Tensor
         elif distinct is not None and not owners.isdisjoint(array_of):
             names = distinct["names"].split(", ")
             of_known = [name for name in names if not array_of.keys().isdisjoint(_ARRAY_OF.findall(name))]

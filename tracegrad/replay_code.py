@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracegrad.devices import CPU, order_on
+from tracegrad.devices import CPU, CUPY, order_on
 from tracegrad.made import Made, MadeView
 from tracegrad.results import TensorAt
 from tracegrad.route_calls import kept_tensor, way_of
@@ -77,6 +77,8 @@ def write_replay(root: Root, run: Callable[[tuple[np.ndarray, ...]], int]) -> Re
             arrays.append(f"{tensor}.array")
         else:
             arrays.append(f"{code.constant(source.fetch)}(leaves, args, kwargs)")
+    if root.device != CPU:
+        arrays = _held(code, arrays)
     if root.carries:
         arrays = _named(code, arrays)
         _write_keep(code, root, tensors, arrays)
@@ -97,6 +99,21 @@ def write_replay(root: Root, run: Callable[[tuple[np.ndarray, ...]], int]) -> Re
 
 def _tensor(leaf: int | None, of_grad: bool) -> str | None:
     return None if leaf is None else f"t{leaf}._grad" if of_grad else f"t{leaf}"
+
+
+def _held(code: _Code, arrays: list[str]) -> list[str]:
+    """What Tensors hold, which is the array already where it is one of CuPy."""
+    code.names["gpu"] = CUPY[0].ndarray
+    found = []
+    for k, array in enumerate(arrays):
+        tensor = array.removesuffix(".array")
+        if tensor == array:
+            found.append(array)
+            continue
+        code.line(f"h{k} = {tensor}.held")
+        code.line(f"if type(h{k}) is not gpu: h{k} = {array}")
+        found.append(f"h{k}")
+    return found
 
 
 def _named(code: _Code, arrays: list[str]) -> list[str]:

@@ -99,3 +99,27 @@ def test_a_replay_asks_nothing_of_what_is_known(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(KnownArrays, "keep", lambda known, arrays: kept.append(arrays))
     f(x), f(x)
     assert not kept and f.stats.replays == 4
+
+
+@pytest.mark.parametrize("are_kept", [False, True])
+def test_results_that_are_kept_stay_what_they_were(are_kept: bool) -> None:
+    """Some of what a call makes is free again, some is not, and some may be looked at through another Tensor only."""
+    w = on_gpu(1.0, 2.0).requires_grad_()
+
+    @tg.trace
+    def f(x):
+        w.grad = None
+        loss = (w * x).sum()
+        loss.backward()
+        return loss.detach(), x * 3, w.grad * 5
+
+    kept = []
+    for k in range(12):
+        loss, triple, grad = f(on_gpu(float(k), 1.0))
+        kept.append((k, loss, triple[:1] if are_kept else None, grad if k % 3 == 0 else None))
+        for n, old, triple, grad in kept:
+            assert old.item() == n + 2
+            assert triple is None or triple.tolist() == [n * 3]
+            assert grad is None or grad.tolist() == [n * 5, 5]
+        assert w.grad.tolist() == [k, 1]
+    assert f.stats.replays >= 10

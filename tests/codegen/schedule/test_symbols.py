@@ -27,7 +27,7 @@ from codegen.schedule.plan_text import print_plan
 from codegen.schedule.runs import aligns, by_division
 from codegen.schedule.sizes import fits, kernel_at
 
-MACHINES = st.sampled_from([Machine(), TINY, NARROW])
+MACHINES = st.sampled_from([Machine(), TINY, NARROW, SPLICING])
 
 
 def agrees(plan: Plan, graph: Graph, inputs: list[np.ndarray]) -> None:

@@ -87,6 +87,8 @@ class _Attentions:
         if scores is None or result is None or scores.behind:
             return False
         large = {scores.value, result.product.a}
+        if not large.isdisjoint((*result.operands[1:], *(result.behind.storages if result.behind else ()))):
+            return False            # what multiplies the weights, or is behind the result, reads them too
         readers = [k for k in self._readers(large) if k not in (second, number)]
         late = min(readers, default=len(self.tasks))
         again = bool(readers)

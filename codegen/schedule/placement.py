@@ -329,7 +329,7 @@ class _Buffers:
     def _attention(self, attend: Attend, task: Task) -> Attention:
         words: dict[Size, Dim] = {}
         places = [*map(task.place, attend.rows.storages)]
-        (own,) = task.writes - set(places)
+        own = next(iter(task.writes - set(places)))         # if there are more, what is behind the result stores them
         scores = self._spliced(attend.scores, task, own, words)
         rows = self._part(attend.rows, task, words)
         result = self._spliced(attend.result, task, own, words)

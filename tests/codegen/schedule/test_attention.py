@@ -16,6 +16,7 @@ from attention_graphs import (
     inputs_of,
     special,
     trained,
+    turned,
     where,
 )
 from plan_oracle import SPLICING, agree
@@ -64,6 +65,38 @@ def test_text_of_a_plan(golden):
     golden("plan.txt", print_plan(plan))
     report, = step_reports(plan)
     golden("report.txt", "\n".join([report.summary, f"{report.bytes_moved} bytes, {report.flops} flops", *report.why]))
+
+
+def twice(s: Value, v: Value) -> list[Value]:
+    out, = divided(s, v)
+    return [out.emit("tanh"), out * 0.5]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_what_is_behind_the_result_stores_several(dtype):
+    graph = attention_of(SCORES["scaled"], twice, dtype, SMALL)
+    assert kinds(planned(graph)) == [Attention]
+
+
+def squared(w: Value, s: Value) -> Value:
+    return w.emit("matmul", w)
+
+
+def added(w: Value, s: Value) -> Value:
+    return w.emit("matmul", w * 1.0) + w
+
+
+def of_scores(w: Value, s: Value) -> Value:
+    return w.emit("matmul", s)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+@pytest.mark.parametrize("use", [squared, added, of_scores, lambda w, s: w.emit("matmul", turned(w) * 2.0) * s])
+def test_weights_that_their_own_product_reads_again_are_stored(use, dtype):
+    def weights(s: Value, v: Value) -> list[Value]:
+        e = (s - s.emit("max", axis=(2,), keepdims=True)).emit("exp")
+        return [use(e / e.emit("sum", axis=(2,), keepdims=True), s)]
+    assert Attention not in kinds(planned(attention_of(SCORES["plain"], weights, dtype, Sizes(2, 5, 5, 3, 4))))
 
 
 def test_numbers_of_a_row_are_stored_where_others_read_them():

@@ -100,7 +100,8 @@ class DiskCache:
         path = self.directory / (name + _SHOWN)
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            if not path.exists() or path.read_bytes() != text.encode():         # its time goes into the code
+                path.write_bytes(text.encode())
         except OSError:
             pass
         return path

@@ -16,7 +16,7 @@ from codegen.ir.builder import Builder
 from codegen.ir.types import TensorType
 from codegen.optimize.pipeline import optimize
 from codegen.schedule.pipeline import schedule
-from codegen.schedule.plan import Launch, Matmul, Spliced
+from codegen.schedule.plan import Launch, Matmul, Spliced, Step
 from codegen.triton_gpu.compile import compile_specs, shared_limit
 from codegen.triton_gpu.kernels import kernel_launch, kernel_launches
 from codegen.triton_gpu.spec import KernelSpec
@@ -71,6 +71,14 @@ def test_the_code_of_kernels(name, capability):
         assert all(accesses) or large != {True}, f"{spec.name} accesses some large buffer in small pieces"
 
 
+def stack_of_spliced(step: Step, capability: tuple[int, int]) -> int:
+    """Bytes of stack that a product takes with all that is done in its tiles."""
+    made = kernel_launch(step, capability)
+    assert isinstance(step, Spliced) and made is not None
+    code = compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True]
+    return registers_and_stack(code.code)[1]
+
+
 @needs_triton
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=str)
 def test_an_update_behind_a_product_does_not_spill(capability):
@@ -84,10 +92,7 @@ def test_an_update_behind_a_product_does_not_spill(capability):
     new = p - mean / (square.emit("sqrt") + 1e-8) * (1e-3 / (square.emit("exp") + 1.0))
     plan = schedule(optimize(b.graph([new, mean, square])), ((0, 2), (1, 3), (2, 4)), gpu_machine())
     step, = plan.steps
-    made = kernel_launch(step, capability)
-    assert isinstance(step, Spliced) and made is not None
-    code = compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True]
-    assert registers_and_stack(code.code)[1] == 0
+    assert stack_of_spliced(step, capability) == 0
 
 
 @needs_triton
@@ -100,10 +105,7 @@ def test_a_gelu_behind_a_large_product_does_not_spill(capability):
     z = y + bias.emit("reshape", shape=(1, 3072)).emit("broadcast", shape=(2048, 3072))
     gelu = z * 0.5 * ((z * 0.7071).emit("erf") + 1.0)
     step, = schedule(optimize(b.graph([y, gelu])), (), gpu_machine()).steps
-    made = kernel_launch(step, capability)
-    assert isinstance(step, Spliced) and made is not None
-    code = compile_specs([made.spec], capability, Cache(None), (True,))[made.spec, True]
-    assert registers_and_stack(code.code)[1] == 0
+    assert stack_of_spliced(step, capability) == 0
 
 
 @needs_triton
